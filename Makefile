@@ -1,0 +1,136 @@
+# make            build/mod_wsgid.so, and .venv with pywsgid
+# make run        serve conf/hello.wsgi on http://localhost:8000  (APP=path/to/app.wsgi PORT=8000 HOST=127.0.0.1)
+# make test       every check and test                            (TESTS=tests/unit/test_cli.py)
+# make install    the module and its daemon into Apache's directories, as root  (DESTDIR=, INSTALL_PYTHON=)
+# make generate   what derives from the tables in the sources: pywsgid/options.py, docs/reference, docs/errors.md
+# make sanitize   build/sanitize/mod_wsgid.so with ASan and UBSan; then WSGID_SANITIZE=1 make test
+# make uninstall, make analyze, make lint, make generated, make clean, make distclean
+#
+# PYTHON=/path/to/python3 says what .venv is made from, WERROR= lets a compiler that warns where ours does not go on.
+# Stamps (files that begin with a dot in .venv and build) stand for steps, so that nothing is done twice.
+
+APP ?= conf/hello.wsgi
+PORT ?= 8000
+HOST ?= 127.0.0.1
+TESTS ?= tests
+WERROR ?= --strict
+
+VENV := .venv
+PY := $(VENV)/bin/python
+HERE := $(CURDIR)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+MODULE_SOURCES := $(wildcard mod_wsgid.c apxs/*.c apxs/*.h apxs/*.def) setup.py
+NATIVE_SOURCES := $(wildcard pywsgid/_native_build.py) $(wildcard apxs/wire.c apxs/*.h) setup.py
+
+.PHONY: all run test lint generate generated analyze sanitize install uninstall clean distclean FORCE
+.DELETE_ON_ERROR:
+
+all: build/mod_wsgid.so build/pywsgid build/.native $(VENV)/.run
+
+# ---------------------------------------------------------------------------------------------- the environment
+
+$(VENV)/.python: tools/prepare.sh tools/choose_python.py
+	@tools/prepare.sh $(VENV)
+
+ifneq ($(PYTHON),)
+ifneq ($(shell cat $(VENV)/.python 2>/dev/null),$(shell command -v "$(PYTHON)"))
+$(VENV)/.python: FORCE
+endif
+endif
+
+$(VENV)/.build: $(VENV)/.python pyproject.toml tools/requirements.py
+	@echo "pip: what the build and the daemon need"
+	@$(PY) tools/requirements.py build > $@.txt && $(PY) tools/requirements.py run >> $@.txt
+	@$(PY) -m pip install -q -r $@.txt
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.build
+	@echo "pip: what the tests need"
+	@$(PY) tools/requirements.py test > $@.txt
+	@$(PY) -m pip install -q -r $@.txt
+	@touch $@
+
+# pywsgid is linked into .venv by itself, not by a line in a .pth file: its neighbours in the checkout are nobody's modules.
+$(VENV)/.run: $(VENV)/.build
+	@ln -sfn "$(HERE)/pywsgid" "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pywsgid"
+	@printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -m pywsgid "$$@"\n' > $(VENV)/bin/pywsgid
+	@chmod +x $(VENV)/bin/pywsgid
+	@touch $@
+
+# ---------------------------------------------------------------------------------------------- what is compiled
+
+build/mod_wsgid.so: $(MODULE_SOURCES) | $(VENV)/.build
+	@echo "apxs: $@"
+	@$(PY) setup.py -q build_module $(WERROR) --output "$(HERE)/$@" --python "$(HERE)/$(PY)"
+	@touch $@
+
+# The module finds its daemon at pywsgid/boot.py beside itself.
+build/pywsgid:
+	@mkdir -p build
+	@ln -sfn ../pywsgid $@
+
+build/.native: $(NATIVE_SOURCES) | $(VENV)/.build
+	@mkdir -p build
+	@test ! -e pywsgid/_native_build.py || { echo "cffi: pywsgid/_native"; \
+		$(PY) setup.py -q build_ext --force --inplace --build-temp build/native; }
+	@touch $@
+
+# ---------------------------------------------------------------------------------------------- run
+
+run: all
+	@$(PY) -m pywsgid run --host "$(HOST)" --port "$(PORT)" -- "$(APP)"
+
+# ---------------------------------------------------------------------------------------------- checks
+
+test: all lint generated analyze
+	@$(PY) -m pytest -q $(TESTS)
+
+lint: $(VENV)/.test
+	@$(PY) -m ruff check -q .
+
+generate: $(VENV)/.test
+	@$(PY) docs/generate.py
+
+# What is generated must be what is checked in.
+generated: $(VENV)/.test
+	@$(PY) docs/generate.py --check
+
+analyze: build/analyze/mod_wsgid.so
+
+build/analyze/mod_wsgid.so: $(MODULE_SOURCES) | $(VENV)/.build
+	@echo "gcc -fanalyzer"
+	@$(PY) setup.py -q build_module --strict --analyze --output "$(HERE)/$@" --python "$(HERE)/$(PY)"
+	@touch $@
+
+sanitize: build/sanitize/mod_wsgid.so build/sanitize/pywsgid
+
+build/sanitize/mod_wsgid.so: $(MODULE_SOURCES) | $(VENV)/.build
+	@echo "apxs: $@"
+	@$(PY) setup.py -q build_module $(WERROR) --sanitize --output "$(HERE)/$@" --python "$(HERE)/$(PY)"
+	@touch $@
+
+build/sanitize/pywsgid:
+	@mkdir -p build/sanitize
+	@ln -sfn ../../pywsgid $@
+
+# ---------------------------------------------------------------------------------------------- install
+
+# The installed module must outlive this checkout, so its default interpreter is the one that .venv was made from.
+INSTALL_PYTHON ?= $(shell cat $(VENV)/.python)
+
+build/install/mod_wsgid.so: $(MODULE_SOURCES) FORCE | all
+	@$(PY) setup.py -q build_module $(WERROR) --output "$(HERE)/$@" --python "$(INSTALL_PYTHON)"
+
+install: build/install/mod_wsgid.so
+	@DESTDIR="$(DESTDIR)" tools/install.sh install
+
+uninstall:
+	@DESTDIR="$(DESTDIR)" tools/install.sh uninstall
+
+clean:
+	rm -rf build dist *.egg-info pywsgid/_native*.so pywsgid/_native.c pywsgid/mod_wsgid.so
+
+distclean: clean
+	rm -rf $(VENV)

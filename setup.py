@@ -1,0 +1,184 @@
+"""Builds the two compiled parts of the package: pywsgid._native through cffi, mod_wsgid.so through apxs.
+
+The module is compiled in a copy of its sources, because apxs drops objects beside what it compiles and knows nothing of
+headers: whatever is newer than the last result, all of it is compiled again (it takes seconds).
+
+`pip install .` puts mod_wsgid.so into the package, beside boot.py, where the module looks for its daemon. The Makefile
+calls `setup.py build_module` with its own --output and --python. Everything else about the package is in pyproject.toml.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from glob import glob
+
+from setuptools import Command, setup
+from setuptools.command.build import build
+
+ROOT = os.path.dirname(os.path.abspath(__file__))
+NATIVE = os.path.join("pywsgid", "_native_build.py")
+# The first source names the module for apxs.
+PATTERNS = ("mod_wsgid.c", "apxs/*.c", "apxs/*.h", "apxs/*.def")
+COMPILE = ["-std=gnu11", "-Wall", "-Wextra"]
+# Nothing but the module record may be seen from outside. The quotes are for the shell that apxs hands its command to.
+LINK = ["-Wl,-export-symbols-regex", "-Wl,'^wsgid_module$'"]
+SANITIZE = "-fsanitize=address,undefined"
+
+
+def sources():
+    """Every file that the module is made from, relative to the root; mod_wsgid.c first."""
+    return [os.path.relpath(path, ROOT) for pattern in PATTERNS for path in sorted(glob(os.path.join(ROOT, pattern)))]
+
+
+def version():
+    """The one place where the version stands is the C header."""
+    with open(os.path.join(ROOT, "apxs", "wsgid.h"), encoding="utf-8") as header:
+        return re.search(r'^#define WSGID_VERSION "([^"]+)"', header.read(), re.M).group(1)
+
+
+def find_apxs():
+    """$APXS, or the first apxs on PATH or where distributions keep it."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/bin", "/usr/sbin", "/usr/local/bin"])
+    names = [os.environ["APXS"]] if os.environ.get("APXS") else ["apxs", "apxs2"]
+    found = [tool for tool in (shutil.which(name, path=path) for name in names) if tool]
+    if not found:
+        raise SystemExit("setup.py: no apxs: install apache2-dev (Debian, Ubuntu), httpd-devel (Fedora, RHEL) or "
+                         "apache (Arch), or name it in APXS")
+    return found[0]
+
+
+def query(apxs, name):
+    """What apxs knows under a name: INCLUDEDIR, CC ..."""
+    return subprocess.check_output([apxs, "-q", name], text=True).strip()
+
+
+def newest(paths):
+    return max(os.stat(path).st_mtime_ns for path in paths)
+
+
+class BuildModule(Command):
+    """Compiles mod_wsgid.so with apxs."""
+
+    description = "build the httpd module with apxs"
+    user_options = [
+        ("build-lib=", None, "where build collects the package"),
+        ("build-temp=", None, "where objects go"),
+        ("output=", None, "the file to make (default: mod_wsgid.so in the package)"),
+        ("python=", None, "the interpreter of groups that name none (default: the one that runs this)"),
+        ("strict", None, "let warnings be errors"),
+        ("analyze", None, "run gcc's analyzer as well"),
+        ("sanitize", None, "with AddressSanitizer and UBSan; httpd must then be started with both preloaded"),
+    ]
+    boolean_options = ["strict", "analyze", "sanitize"]
+
+    def initialize_options(self):
+        self.build_lib = self.build_temp = self.output = self.python = None
+        self.strict = self.analyze = self.sanitize = self.editable_mode = False
+
+    def finalize_options(self):
+        self.set_undefined_options("build", ("build_lib", "build_lib"), ("build_temp", "build_temp"))
+        package = os.path.join(ROOT, "pywsgid") if self.editable_mode else os.path.join(self.build_lib, "pywsgid")
+        self.output = os.path.abspath(self.output or os.path.join(package, "mod_wsgid.so"))
+        self.python = self.python or sys.executable
+        # Each output has its own copy: the interpreter's path and the warnings are compiled in.
+        self.work = self.output + ".d"
+        if not self.output.startswith(os.path.join(ROOT, "build") + os.sep) or self.output.startswith(
+                os.path.abspath(self.build_lib) + os.sep):
+            self.work = os.path.abspath(os.path.join(self.build_temp, "module"))
+
+    def run(self):
+        if self.is_current():
+            return
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.copy_sources()
+        self.compile()
+        self.install()
+
+    def is_current(self):
+        """Whether the result is newer than all it was made from, and was made for this interpreter."""
+        try:
+            with open(self.settings_file(), encoding="utf-8") as file:
+                if file.read() != self.settings():
+                    return False
+            made_from = [os.path.join(ROOT, path) for path in sources()] + [os.path.abspath(__file__)]
+            return os.stat(self.output).st_mtime_ns > newest(made_from)
+        except OSError:
+            return False
+
+    def settings_file(self):
+        return os.path.join(self.work, "built_with.h")
+
+    def settings(self):
+        """A header of our own saves the path of the interpreter from two layers of shell quoting."""
+        path = self.python.replace("\\", "\\\\").replace('"', '\\"')
+        return '#define WSGID_PYTHON "%s"\n' % path
+
+    def copy_sources(self):
+        for path in sources():
+            copy = os.path.join(self.work, path)
+            os.makedirs(os.path.dirname(copy), exist_ok=True)
+            shutil.copy(os.path.join(ROOT, path), copy)
+        with open(self.settings_file(), "w", encoding="utf-8") as file:
+            file.write(self.settings())
+
+    def flags(self, apxs):
+        # As a system directory, so that our warnings are about our code and not about httpd's headers.
+        flags = [*COMPILE, "-isystem " + query(apxs, "INCLUDEDIR"), "-include built_with.h"]
+        if self.strict:
+            flags.append("-Werror")
+        if self.analyze:
+            flags.append("-fanalyzer")
+        if self.sanitize:
+            flags.append(SANITIZE + " -fno-omit-frame-pointer")
+        return ["-Wc," + flag for flag in flags]
+
+    def compile(self):
+        apxs = find_apxs()
+        files = [path for path in sources() if path.endswith(".c")]
+        link = [*LINK, "-Wl," + SANITIZE] if self.sanitize else LINK
+        command = [apxs, "-c", "-I.", "-Iapxs", *self.flags(apxs), *link, *files]
+        done = subprocess.run(command, cwd=self.work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        # Said only when there is something to see: apxs prints pages of commands.
+        if done.returncode or "warning:" in done.stdout:
+            print(done.stdout, file=sys.stderr)
+        if done.returncode:
+            raise SystemExit("setup.py: apxs could not build the module")
+
+    def install(self):
+        """Puts the result in place in one step: a running httpd keeps the file that it has mapped."""
+        os.makedirs(os.path.dirname(self.output), exist_ok=True)
+        fresh = self.output + ".new"
+        shutil.copy(os.path.join(self.work, ".libs", "mod_wsgid.so"), fresh)
+        os.chmod(fresh, 0o644)
+        os.replace(fresh, self.output)
+
+    # What setuptools asks of a part of build.
+    def get_source_files(self):
+        return sources()
+
+    def get_outputs(self):
+        return [self.output]
+
+    def get_output_mapping(self):
+        return {}
+
+
+class Build(build):
+    sub_commands = [*build.sub_commands, ("build_module", None)]
+
+
+def options():
+    """One wheel for all interpreters from 3.10 on; a free-threaded one has no limited API."""
+    import sysconfig
+
+    return {} if sysconfig.get_config_var("Py_GIL_DISABLED") else {"bdist_wheel": {"py_limited_api": "cp310"}}
+
+
+setup(
+    version=version(),
+    cmdclass={"build": Build, "build_module": BuildModule},
+    cffi_modules=[NATIVE + ":ffi"] if os.path.exists(os.path.join(ROOT, NATIVE)) else [],
+    options=options(),
+)
