@@ -1,0 +1,212 @@
+/*
+ * The bytes between an httpd child and a daemon: frames out, bytes in, over one blocking UNIX socket.
+ *
+ * Every wait is bounded: the socket's own timeouts (set by dispatch.c) end a call after WSGID_CHANNEL_SLICE, and the caller
+ * decides whether to go on. What the kernel says of a peer that has gone is kept apart here, because at-most-once rests
+ * on it: EPIPE and ECONNRESET mean that our bytes were not read (WSGID_E_NOT_STARTED), end-of-file that they were
+ * (WSGID_E_DIED). No frame is understood here.
+ */
+#include "exchange.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+
+#define FIRST_ROOM 16384            /* most answers fit, so that one receive is all */
+#define BODY_BUCKET 65536           /* body bytes a receive: large enough that the calls do not count */
+
+static int is_gone(int error)
+{
+    return error == EPIPE || error == ECONNRESET || error == ENOTCONN;
+}
+
+/* A send that has taken bytes of the iovec: steps over them. */
+static void step_over(struct msghdr *message, size_t sent)
+{
+    while (message->msg_iovlen > 0 && sent >= message->msg_iov->iov_len) {
+        sent -= message->msg_iov->iov_len;
+        message->msg_iov++;
+        message->msg_iovlen--;
+    }
+    if (message->msg_iovlen > 0) {
+        message->msg_iov->iov_base = (char *)message->msg_iov->iov_base + sent;
+        message->msg_iov->iov_len -= sent;
+    }
+}
+
+/* Sends it all. The daemon reads a REQUEST whole before anything else, so waiting for it cannot deadlock. */
+static apr_status_t send_all(wsgid_exchange_t *x, struct msghdr *message)
+{
+    apr_time_t deadline = apr_time_now() + WSGID_NUMBER(x->group, SOCKET_TIMEOUT);
+
+    while (message->msg_iovlen > 0) {
+        ssize_t sent = sendmsg(x->fd, message, MSG_NOSIGNAL);
+
+        if (sent >= 0) {
+            step_over(message, (size_t)sent);
+        }
+        else if (is_gone(errno)) {
+            return WSGID_E_NOT_STARTED;
+        }
+        else if (errno == EAGAIN) {
+            wsgid_slot_state_e state = wsgid_slots_state(x->slot);
+
+            if (state != WSGID_SLOT_READY && state != WSGID_SLOT_BOOTING) {
+                return WSGID_E_NOT_STARTED;
+            }
+            if (apr_time_now() > deadline) {
+                return WSGID_E_TIMEOUT;
+            }
+        }
+        else if (errno != EINTR) {
+            return errno;
+        }
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t wsgid_channel_send_request(wsgid_exchange_t *x)
+{
+    static apr_uint32_t counter;    /* makes request ids unique within a child; they only serve to tell log lines apart */
+    unsigned char head[WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_REQUEST_PREFIX];
+    uint8_t flags = 0;
+    struct iovec parts[3];
+    struct msghdr message = { .msg_iov = parts, .msg_iovlen = x->start_length > 0 ? 3 : 2 };
+    apr_status_t rv;
+
+    if (x->body_read) {
+        flags |= WSGID_WIRE_END;
+    }
+    else if (x->r->expecting_100) {
+        flags |= WSGID_WIRE_ON_DEMAND;
+    }
+    wsgid_wire_put_header(head, WSGID_WIRE_REQUEST, flags,
+                          (uint32_t)(WSGID_WIRE_REQUEST_PREFIX + x->environ.length + x->start_length));
+    wsgid_wire_put_u64(head + WSGID_WIRE_HEADER_SIZE,
+                       (uint64_t)getpid() << 32 | __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED));
+    wsgid_wire_put_u32(head + WSGID_WIRE_HEADER_SIZE + 8, (uint32_t)x->environ.length);
+    parts[0] = (struct iovec){ head, sizeof(head) };
+    parts[1] = (struct iovec){ x->environ.bytes, x->environ.length };
+    parts[2] = (struct iovec){ x->start, x->start_length };
+    rv = send_all(x, &message);
+    x->body_sent = rv == APR_SUCCESS && x->body_read;
+    return rv;
+}
+
+apr_status_t wsgid_channel_send_pending(wsgid_exchange_t *x)
+{
+    while (x->pending_start < x->pending_end) {
+        ssize_t sent = send(x->fd, x->pending + x->pending_start, x->pending_end - x->pending_start,
+                            MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (sent >= 0) {
+            x->pending_start += (apr_size_t)sent;
+        }
+        else if (errno == EAGAIN) {
+            return APR_EAGAIN;
+        }
+        else if (is_gone(errno)) {
+            /* It stopped reading; whether it still says something is the receiving side's to find out. */
+            x->credit = 0;
+            x->pending_start = x->pending_end;
+        }
+        else if (errno != EINTR) {
+            return errno;
+        }
+    }
+    return APR_SUCCESS;
+}
+
+/* One receive into the parts, with the caller's errno turned into what it means. */
+static apr_status_t receive(wsgid_exchange_t *x, struct iovec *parts, int count, int wait, size_t *got)
+{
+    struct msghdr message = { .msg_iov = parts, .msg_iovlen = (size_t)count };
+    ssize_t came;
+
+    do {
+        came = recvmsg(x->fd, &message, wait ? 0 : MSG_DONTWAIT);
+    } while (came < 0 && errno == EINTR);
+    if (came > 0) {
+        *got = (size_t)came;
+        x->last_heard = apr_time_now();
+        return APR_SUCCESS;
+    }
+    if (came == 0) {
+        return WSGID_E_DIED;
+    }
+    if (is_gone(errno)) {
+        return x->heard ? WSGID_E_DIED : WSGID_E_NOT_STARTED;
+    }
+    return errno == EAGAIN ? APR_EAGAIN : errno;
+}
+
+/* Makes the unread bytes begin at x->in, with room for x->in_needed of them and for one byte more at least. */
+static void make_room(wsgid_exchange_t *x)
+{
+    apr_size_t unread = x->in_end - x->in_start;
+    apr_size_t room = x->in_needed > FIRST_ROOM ? x->in_needed : FIRST_ROOM;
+
+    if (x->in_room < room) {
+        unsigned char *larger = apr_palloc(x->r->pool, room);
+
+        memcpy(larger, x->in + x->in_start, unread);
+        x->in = larger;
+        x->in_room = room;
+    }
+    else {
+        memmove(x->in, x->in + x->in_start, unread);
+    }
+    x->in_start = 0;
+    x->in_end = unread;
+}
+
+apr_status_t wsgid_channel_receive(wsgid_exchange_t *x, int wait)
+{
+    struct iovec part;
+    size_t got = 0;
+    apr_status_t rv;
+
+    if (x->in_start == x->in_end) {
+        x->in_start = x->in_end = 0;
+    }
+    if (x->in_end == x->in_room || x->in_room - x->in_start < x->in_needed) {
+        make_room(x);
+    }
+    part = (struct iovec){ x->in + x->in_end, x->in_room - x->in_end };
+    rv = receive(x, &part, 1, wait, &got);
+    x->in_end += got;
+    return rv;
+}
+
+apr_status_t wsgid_channel_receive_body(wsgid_exchange_t *x, int wait)
+{
+    apr_bucket_alloc_t *allocator = x->r->connection->bucket_alloc;
+    size_t room = x->body_left < BODY_BUCKET ? x->body_left : BODY_BUCKET;
+    char *bytes = apr_bucket_alloc(room, allocator);
+    struct iovec parts[2] = { { bytes, room }, { x->in, 0 } };
+    size_t got = 0, body;
+    apr_status_t rv;
+
+    if (room == x->body_left) {
+        parts[1].iov_len = x->in_room;      /* x->in is empty: the next frame may come along */
+    }
+    rv = receive(x, parts, 2, wait, &got);
+    if (rv != APR_SUCCESS) {
+        apr_bucket_free(bytes);
+        return rv;
+    }
+    body = got < room ? got : room;
+    APR_BRIGADE_INSERT_TAIL(x->out, apr_bucket_heap_create(bytes, body, apr_bucket_free, allocator));
+    x->body_left -= (apr_uint32_t)body;
+    x->in_start = 0;
+    x->in_end = got - body;
+    return APR_SUCCESS;
+}
+
+int wsgid_channel_is_unread(const wsgid_exchange_t *x)
+{
+    int unread = 0;
+
+    return ioctl(x->fd, SIOCOUTQ, &unread) == 0 && unread > 0;
+}

@@ -1,0 +1,238 @@
+/*
+ * The content handler: one request, from httpd's request_rec to a daemon and back.
+ *
+ * The story is told by wsgid_request_handler; run() is what happens at one daemon, and pump() is full duplex: it reads from
+ * the daemon whenever there is something, sends body only against credit, flushes when it is about to wait, and looks up from
+ * waiting every slice.
+ */
+#include "exchange.h"
+
+#include <errno.h>
+#include <poll.h>
+
+#define MAX_ATTEMPTS 8              /* not started so many times: something is wrong that trying again does not mend */
+#define BLIND_WAIT apr_time_from_msec(5)    /* between two looks at a client without a socket of its own (HTTP/2) */
+
+/* ---- what may be run */
+
+/* OK, or the status that says why this file is not run; logged. */
+static int check_script(request_rec *r)
+{
+    if (r->finfo.filetype == APR_NOFILE) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "WSGID0151: script '%s' not found, or its directory cannot be "
+                      "entered by httpd: check the path in WSGIScriptAlias", r->filename);
+        return HTTP_NOT_FOUND;
+    }
+    if (r->finfo.filetype == APR_DIR) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "WSGID0152: '%s' is a directory, not a script", r->filename);
+        return HTTP_FORBIDDEN;
+    }
+    if (!wsgid_alias_of(r) && !(ap_allow_options(r) & OPT_EXECCGI)) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "WSGID0153: '%s' is not run because Options ExecCGI is off in its "
+                      "directory: add 'Options +ExecCGI', or use WSGIScriptAlias", r->filename);
+        return HTTP_FORBIDDEN;
+    }
+    return OK;
+}
+
+static int is_ours(const request_rec *r)
+{
+    return r->handler && (!strcmp(r->handler, WSGID_HANDLER) || !strcmp(r->handler, WSGID_HANDLER_OTHER));
+}
+
+static wsgid_exchange_t *new_exchange(request_rec *r)
+{
+    wsgid_exchange_t *x = apr_pcalloc(r->pool, sizeof(*x));
+
+    x->r = r;
+    x->fd = -1;
+    x->target = wsgid_config_target(r);
+    x->group = wsgid_groups_find(x->target->group);
+    x->begun = apr_time_now();
+    x->out = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    return x;
+}
+
+/* ---- waiting */
+
+static int is_over(apr_interval_time_t limit, apr_time_t since)
+{
+    return limit > 0 && apr_time_now() - since > limit;
+}
+
+/*
+ * Nothing came for a slice: is it still worth waiting? A request that the daemon has not read may be taken away from it;
+ * one that it has read is waited for, whatever the slot looks like.
+ */
+static apr_status_t look_around(wsgid_exchange_t *x)
+{
+    if (!x->heard && wsgid_channel_is_unread(x)) {
+        wsgid_slot_state_e state = wsgid_slots_state(x->slot);
+
+        if (state != WSGID_SLOT_READY && state != WSGID_SLOT_BOOTING) {
+            return WSGID_E_NOT_STARTED;
+        }
+        if (is_over(WSGID_NUMBER(x->group, QUEUE_TIMEOUT), x->begun)) {
+            return WSGID_E_QUEUE_TIMEOUT;
+        }
+    }
+    return is_over(WSGID_NUMBER(x->group, SOCKET_TIMEOUT), x->last_heard) ? WSGID_E_TIMEOUT : APR_SUCCESS;
+}
+
+/* The client's socket, or -1 where the connection has none of its own. */
+static int client_socket(const request_rec *r)
+{
+    apr_socket_t *socket = r->connection->master ? NULL : ap_get_conn_socket(r->connection);
+    int fd;
+
+    return socket && apr_os_sock_get(&fd, socket) == APR_SUCCESS ? fd : -1;
+}
+
+/* Waits a slice for the daemon, and for the client where it owes us body bytes. APR_EAGAIN: nothing happened. */
+static apr_status_t wait_for_either(wsgid_exchange_t *x)
+{
+    struct pollfd fds[2] = { { .fd = x->fd, .events = POLLIN }, { .fd = -1, .events = POLLIN } };
+    apr_interval_time_t slice = WSGID_CHANNEL_SLICE;
+    int happened;
+
+    if (x->pending_start < x->pending_end) {
+        fds[0].events |= POLLOUT;
+    }
+    if (wsgid_body_is_wanted(x)) {
+        fds[1].fd = client_socket(x->r);
+        if (fds[1].fd < 0) {
+            slice = BLIND_WAIT;
+        }
+    }
+    happened = poll(fds, 2, (int)apr_time_as_msec(slice));
+    if (happened < 0 && errno != EINTR) {
+        return errno;
+    }
+    return happened > 0 ? APR_SUCCESS : APR_EAGAIN;
+}
+
+/* ---- the exchange at one daemon */
+
+static apr_status_t receive(wsgid_exchange_t *x, int wait)
+{
+    return x->body_left > 0 ? wsgid_channel_receive_body(x, wait) : wsgid_channel_receive(x, wait);
+}
+
+/* More bytes from the daemon, flushing before any wait. APR_SUCCESS also when only the client or a slice came. */
+static apr_status_t receive_more(wsgid_exchange_t *x)
+{
+    int two_ways = wsgid_body_is_wanted(x) || x->pending_start < x->pending_end;
+    apr_status_t rv = wsgid_response_pass(x, 0);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = receive(x, !x->unflushed && !two_ways);
+    if (rv == APR_EAGAIN && x->unflushed) {
+        rv = wsgid_response_pass(x, 1);
+        return rv;
+    }
+    if (rv == APR_EAGAIN && two_ways) {
+        rv = wait_for_either(x);
+    }
+    return rv == APR_EAGAIN ? look_around(x) : rv;
+}
+
+static apr_status_t pump(wsgid_exchange_t *x)
+{
+    apr_status_t rv = APR_SUCCESS;
+
+    while (rv == APR_SUCCESS && !x->ended) {
+        rv = wsgid_body_feed(x);
+        if (rv == APR_SUCCESS) {
+            rv = receive_more(x);
+        }
+        if (rv == APR_SUCCESS) {
+            rv = wsgid_response_consume(x);
+            if (rv == APR_EAGAIN) {
+                rv = APR_SUCCESS;
+            }
+        }
+    }
+    return rv == APR_SUCCESS ? wsgid_response_pass(x, 0) : rv;
+}
+
+/* A fresh start at another daemon: only what this one has said is forgotten. */
+static void rewind_exchange(wsgid_exchange_t *x)
+{
+    x->in_start = x->in_end = 0;
+    x->heard = 0;
+    x->credit = 0;
+    x->body_sent = 0;
+    x->last_heard = apr_time_now();
+}
+
+static apr_status_t run_once(wsgid_exchange_t *x, const wsgid_slot_t *avoid)
+{
+    apr_status_t rv = wsgid_dispatch_acquire(x, avoid);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rewind_exchange(x);
+    rv = wsgid_channel_send_request(x);
+    return rv == APR_SUCCESS ? pump(x) : rv;
+}
+
+/* Tries daemons until one has started the request. A stale idle connection costs a try that does not count. */
+static apr_status_t run(wsgid_exchange_t *x)
+{
+    const wsgid_slot_t *avoid = NULL;
+    int attempts = 0;
+    apr_status_t rv;
+
+    do {
+        rv = run_once(x, avoid);
+        if (x->slot) {
+            avoid = x->slot;
+        }
+        attempts += !x->was_idle;
+        wsgid_dispatch_release(x, rv == APR_SUCCESS && x->body_sent);
+        if (rv == WSGID_E_NOT_STARTED) {
+            ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, x->r, "WSGID0154: group '%s': not started by the daemon it was "
+                          "sent to, sending it again", x->group->label);
+        }
+    } while (rv == WSGID_E_NOT_STARTED && attempts < MAX_ATTEMPTS);
+    return rv == WSGID_E_NOT_STARTED ? WSGID_E_GAVE_UP : rv;
+}
+
+int wsgid_request_handler(request_rec *r)
+{
+    wsgid_exchange_t *x;
+    apr_status_t rv;
+    int status;
+
+    /* 1. Is it ours, and may it be run? */
+    if (!is_ours(r)) {
+        return DECLINED;
+    }
+    status = check_script(r);
+    if (status != OK) {
+        return status;
+    }
+
+    /* 2. Which group? */
+    x = new_exchange(r);
+    if (!x->group) {
+        return wsgid_failures_answer(x, WSGID_E_UNKNOWN_GROUP);
+    }
+
+    /* 3. What travels in the REQUEST frame. */
+    rv = wsgid_body_read_start(x);
+    if (rv == APR_SUCCESS) {
+        rv = wsgid_environ_build(r, x->target, &x->environ);
+    }
+
+    /* 4. The exchange. */
+    if (rv == APR_SUCCESS) {
+        rv = run(x);
+    }
+
+    /* 5. Well, or not. */
+    return rv == APR_SUCCESS ? OK : wsgid_failures_answer(x, rv);
+}

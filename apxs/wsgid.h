@@ -1,0 +1,250 @@
+/*
+ * Private header of mod_wsgid: the types and functions that cross its C files.
+ *
+ * Rules: a symbol that crosses files is wsgid_<file>_...; what returns apr_status_t does not log, what returns an HTTP
+ * status or void has logged. Inside the module failures are apr_status_t; only failures.c turns them into HTTP statuses.
+ */
+#ifndef WSGID_H
+#define WSGID_H
+
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "httpd.h"
+#include "http_config.h"
+#include "http_core.h"
+#include "http_log.h"
+#include "http_protocol.h"
+#include "http_request.h"
+#include "ap_mpm.h"
+#include "ap_regex.h"
+#include "apr_lib.h"
+#include "apr_strings.h"
+#include "apr_tables.h"
+#include "util_script.h"
+
+#include "handover.h"
+#include "wire.h"
+
+#define WSGID_VERSION "0.1.0"
+
+#define WSGID_DEFAULT_GROUP ""          /* what %{GLOBAL} names: the default group */
+
+extern module AP_MODULE_DECLARE_DATA wsgid_module;
+APLOG_USE_MODULE(wsgid);
+
+/* ------------------------------------------------------------------ options.c: WSGIDaemonProcess words */
+
+typedef enum {
+#define OPTION(id, ...) WSGID_OPT_##id,
+#include "options.def"
+#undef OPTION
+    WSGID_OPT_COUNT
+} wsgid_option_e;
+
+/* One value. text is NULL for an option that was not given and has no default. */
+typedef struct {
+    int given;                          /* named in the configuration */
+    apr_int64_t number;                 /* INTEGER, SIZE (bytes), SECONDS (microseconds), OCTAL, FLAG, id of USER and GROUP */
+    const char *text;                   /* canonical text, as the daemon gets it */
+    apr_array_header_t *list;           /* LIST: const char * each */
+} wsgid_value_t;
+
+/* Parses the words after the group's name into values[WSGID_OPT_COUNT]. NULL, or the one line that says what is wrong. */
+const char *wsgid_options_parse(apr_pool_t *p, wsgid_value_t *values, const char *words);
+/* Fills in the defaults; run in post_config, when User, Group and Timeout are known. NULL, or the error line. */
+const char *wsgid_options_complete(apr_pool_t *p, server_rec *s, wsgid_value_t *values);
+const char *wsgid_options_name(wsgid_option_e option);
+/* Whether the daemon is told of it (DAEMON in options.def). */
+int wsgid_options_is_for_daemon(wsgid_option_e option);
+/* 1 if both were given the same. */
+int wsgid_options_equal(const wsgid_value_t *a, const wsgid_value_t *b);
+
+/* ------------------------------------------------------------------ groups.c: the known daemon groups */
+
+typedef struct wsgid_slot_t wsgid_slot_t;
+
+typedef struct {
+    const char *path;
+    const char *callable;
+} wsgid_script_t;
+
+/* A daemon group. Lives in pconf. */
+typedef struct {
+    const char *name;                   /* WSGID_DEFAULT_GROUP for the default one */
+    const char *label;                  /* for messages: the name, or "%{GLOBAL}" */
+    server_rec *server;                 /* whose ErrorLog it has */
+    const char *where;                  /* "file:line" of its definition */
+    wsgid_value_t value[WSGID_OPT_COUNT];
+    apr_array_header_t *scripts;        /* wsgid_script_t: loaded before a daemon is ready */
+    wsgid_slot_t **slots;               /* set by the supervisor; shared memory that outlives this struct */
+    int slot_count;
+    struct wsgid_idle_t *idle;          /* dispatch.c: this child's idle connections */
+} wsgid_group_t;
+
+#define WSGID_NUMBER(group, id) ((group)->value[WSGID_OPT_##id].number)
+#define WSGID_TEXT(group, id)   ((group)->value[WSGID_OPT_##id].text)
+
+/* Adds a group while the configuration is read. The same again is fine; NULL, or the error line naming both places. */
+const char *wsgid_groups_define(cmd_parms *cmd, const char *name, const char *words);
+/* NULL if there is none. */
+wsgid_group_t *wsgid_groups_find(const char *name);
+/* Every group of this configuration, in order of definition. */
+const apr_array_header_t *wsgid_groups_all(void);       /* wsgid_group_t * */
+/* "a, b, c", for messages. */
+const char *wsgid_groups_known(apr_pool_t *p);
+/* post_config: the default group if need be, defaults, preloaded scripts. OK or an HTTP error, logged. */
+int wsgid_groups_complete(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main_server);
+/* pre_config: forgets all. */
+void wsgid_groups_reset(apr_pool_t *pconf);
+
+/* ------------------------------------------------------------------ config.c, alias.c, names.c */
+
+/* A WSGIScriptAlias or WSGIScriptAliasMatch line. */
+typedef struct {
+    const char *url;                    /* prefix, or the expression's text */
+    ap_regex_t *expression;             /* NULL for a literal alias */
+    const char *target;                 /* script, or directory of scripts; with $1 for an expression */
+    const char *group;                  /* may hold variables; NULL: as WSGIProcessName says */
+    const char *application_group;
+    const char *callable;
+    int pass_authorization;             /* WSGID_UNSET, 0, 1 */
+} wsgid_alias_t;
+
+#define WSGID_UNSET (-1)
+
+typedef struct {
+    const char *socket_prefix;          /* main server only */
+    apr_array_header_t *aliases;        /* wsgid_alias_t */
+} wsgid_server_config_t;
+
+/* Per directory; server scope is the outermost directory. NULL and WSGID_UNSET: not said. */
+typedef struct {
+    const char *group;
+    const char *application_group;
+    const char *callable;
+    int pass_authorization;
+} wsgid_dir_config_t;
+
+extern const command_rec wsgid_config_directives[];
+void *wsgid_config_create_server(apr_pool_t *p, server_rec *s);
+void *wsgid_config_merge_server(apr_pool_t *p, void *base, void *add);
+void *wsgid_config_create_dir(apr_pool_t *p, char *dir);
+void *wsgid_config_merge_dir(apr_pool_t *p, void *base, void *add);
+/* Refuses mod_wsgi beside us. OK or an HTTP error, logged. */
+int wsgid_config_check_modules(server_rec *s);
+
+/* translate_name hook. */
+int wsgid_alias_translate(request_rec *r);
+/* The alias that sent this request to its script, or NULL. */
+const wsgid_alias_t *wsgid_alias_of(request_rec *r);
+/* Handler names that are ours. */
+#define WSGID_HANDLER       "wsgid-script"
+#define WSGID_HANDLER_OTHER "wsgi-script"       /* mod_wsgi's, for configurations that come from there */
+
+/* What a request asks for, with alias, directory and defaults applied and variables resolved. Lives in r->pool. */
+typedef struct {
+    const char *group;                  /* WSGID_DEFAULT_GROUP or a name */
+    const char *application_group;
+    const char *callable;
+    int pass_authorization;
+} wsgid_target_t;
+
+const wsgid_target_t *wsgid_config_target(request_rec *r);
+
+/* Resolves one value that may be %{...}; NULL if its variable is not set. */
+const char *wsgid_names_resolve(request_rec *r, const char *value);
+/* NULL, or why this value can never be resolved (for configtest). */
+const char *wsgid_names_check(apr_pool_t *p, const char *value);
+/* Whether a value holds a variable that only a request can resolve. */
+int wsgid_names_is_variable(const char *value);
+
+/* ------------------------------------------------------------------ slots.c: shared memory of a slot */
+
+typedef enum {
+    WSGID_SLOT_DOWN = 0,                /* no process, none coming */
+    WSGID_SLOT_WAITING,                 /* back-off: none before next_try */
+    WSGID_SLOT_BOOTING,                 /* a process is on its way: its backlog may be waited in */
+    WSGID_SLOT_READY
+} wsgid_slot_state_e;
+
+/* Creates a slot's shared memory, mapped by the parent and every child forked later. It lives until the pool goes. */
+apr_status_t wsgid_slots_create(wsgid_slot_t **slot, apr_pool_t *pool);
+const struct sockaddr_un *wsgid_slots_address(const wsgid_slot_t *slot);
+/* What a request may expect of it now: the parent's word and the daemons' statistics pages put together. */
+/* Ready if any process of the slot is. */
+wsgid_slot_state_e wsgid_slots_state(const wsgid_slot_t *slot);
+/* When a WAITING slot's process is tried next. */
+apr_time_t wsgid_slots_next_try(const wsgid_slot_t *slot);
+/* Counters of requests in flight: one row per httpd child, so that a killed child leaks nothing. */
+unsigned wsgid_slots_in_flight(const wsgid_slot_t *slot);
+void wsgid_slots_enter(wsgid_slot_t *slot);
+void wsgid_slots_leave(wsgid_slot_t *slot);
+/* child_init: this process takes a row. */
+void wsgid_slots_claim_row(apr_pool_t *pchild, server_rec *s);
+/* child_status hook, in the parent: the row of a child that is gone is cleared. */
+void wsgid_slots_child_status(server_rec *s, pid_t pid, ap_generation_t generation, int slot, mpm_child_status status);
+
+/* For the parent (supervisor.c): what it says of a slot. */
+void wsgid_slots_set_address(wsgid_slot_t *slot, const struct sockaddr_un *address);
+void wsgid_slots_set_phase(wsgid_slot_t *slot, wsgid_slot_state_e phase, apr_time_t next_try);
+/* The memfd and the cleared page for the next process of this slot; two alternate, so that a successor has its own. */
+int wsgid_slots_fresh_page(wsgid_slot_t *slot, int *which);
+void wsgid_slots_retire_page(wsgid_slot_t *slot, int which);
+/* A bounded copy of what the daemon wrote. */
+void wsgid_slots_read_page(const wsgid_slot_t *slot, int which, wsgid_page_t *copy);
+
+/* ------------------------------------------------------------------ listener.c */
+
+/* "PREFIX.PID.N.SLOT.sock": the file of a slot's socket. */
+apr_status_t wsgid_listener_open(apr_pool_t *p, const char *path, uid_t owner, int backlog, int *fd,
+                                 struct sockaddr_un *address);
+/* NULL, or why sockets must not be made in this prefix's directory. */
+const char *wsgid_listener_check_directory(apr_pool_t *p, const char *prefix);
+/* Unlinks what parents that are dead left under this prefix. */
+void wsgid_listener_sweep(apr_pool_t *p, server_rec *s, const char *prefix);
+
+/* ------------------------------------------------------------------ supervisor.c, spawn.c, privileges.c */
+
+/* post_config, after the groups are complete: slots, listeners, processes. OK or an HTTP error, logged. */
+int wsgid_supervisor_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
+/* child_init: undoes in a child of httpd what only its parent needs. */
+void wsgid_supervisor_child_init(apr_pool_t *pchild, server_rec *s);
+/* end_generation hook: removed groups may go when nobody can send to them any more. */
+int wsgid_supervisor_end_generation(server_rec *s, ap_generation_t generation);
+
+/* What the forked process is to become. All descriptors belong to the caller. */
+typedef struct {
+    const wsgid_group_t *group;
+    int slot;
+    int listener;
+    int leash;                          /* read end */
+    int page;                           /* memfd */
+    int predecessor;                    /* write end of its leash, or -1 */
+    apr_interval_time_t delay;          /* back-off to wait first, ended early by the leash or by a changed script */
+} wsgid_spawn_t;
+
+/* Forks; in the child drops privileges and executes the interpreter, or exits with a named code after one line in the log. */
+apr_status_t wsgid_spawn(pid_t *pid, const wsgid_spawn_t *spawn, apr_pool_t *ptemp);
+
+/* In the forked process: becomes the group's user for good. 0, or -1 after one line in the log. */
+int wsgid_privileges_drop(const wsgid_group_t *group);
+
+/* ------------------------------------------------------------------ request path, in a child of httpd */
+
+/* Appends the environ block of a request: key\0value\0 ... */
+typedef struct {
+    char *bytes;
+    apr_size_t length;
+    apr_size_t room;
+    apr_pool_t *pool;
+} wsgid_block_t;
+
+apr_status_t wsgid_environ_build(request_rec *r, const wsgid_target_t *target, wsgid_block_t *block);
+
+/* Content handler. */
+int wsgid_request_handler(request_rec *r);
+
+#endif
