@@ -12,6 +12,7 @@
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #define FIRST_ROOM 16384            /* most answers fit, so that one receive is all */
 #define BODY_BUCKET 65536           /* body bytes a receive: large enough that the calls do not count */
@@ -118,16 +119,38 @@ apr_status_t wsgid_channel_send_pending(wsgid_exchange_t *x)
     return APR_SUCCESS;
 }
 
-/* One receive into the parts, with the caller's errno turned into what it means. */
+/* Keeps the descriptor that came along as x->file; a second one, or one too many, is closed. */
+static void take_descriptor(wsgid_exchange_t *x, struct msghdr *message)
+{
+    struct cmsghdr *part = CMSG_FIRSTHDR(message);
+    int fd;
+
+    if (!part || part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS
+        || part->cmsg_len != CMSG_LEN(sizeof(int))) {
+        return;
+    }
+    memcpy(&fd, CMSG_DATA(part), sizeof(fd));
+    if (x->file >= 0) {
+        close(x->file);
+    }
+    x->file = fd;
+}
+
+/* One receive into the parts, with the caller's errno turned into what it means. There is room for one descriptor: the kernel
+ * closes what a daemon sends beyond that. */
 static apr_status_t receive(wsgid_exchange_t *x, struct iovec *parts, int count, int wait, size_t *got)
 {
+    union { struct cmsghdr aligned; char bytes[CMSG_SPACE(sizeof(int))]; } control;
     struct msghdr message = { .msg_iov = parts, .msg_iovlen = (size_t)count };
     ssize_t came;
 
     do {
-        came = recvmsg(x->fd, &message, wait ? 0 : MSG_DONTWAIT);
+        message.msg_control = control.bytes;
+        message.msg_controllen = CMSG_LEN(sizeof(int));
+        came = recvmsg(x->fd, &message, (wait ? 0 : MSG_DONTWAIT) | MSG_CMSG_CLOEXEC);
     } while (came < 0 && errno == EINTR);
     if (came > 0) {
+        take_descriptor(x, &message);
         *got = (size_t)came;
         x->last_heard = apr_time_now();
         return APR_SUCCESS;

@@ -230,6 +230,10 @@ void wsgid_dispatch_release(wsgid_exchange_t *x, int keep)
         close(x->fd);
     }
     x->fd = -1;
+    if (x->file >= 0) {
+        close(x->file);
+        x->file = -1;
+    }
     if (x->slot) {
         wsgid_slots_leave(x->slot);
         x->slot = NULL;

@@ -58,6 +58,7 @@ typedef struct {
     unsigned char *in;
     apr_size_t in_start, in_end, in_room;
     apr_size_t in_needed;               /* unread bytes without which the current frame cannot go on */
+    int file;                           /* a descriptor that came along, for the next FILE frame; -1: none */
     int heard;                          /* any frame at all: it had started */
     apr_time_t last_heard;
 
@@ -67,6 +68,7 @@ typedef struct {
     int answered;                       /* RESPONSE has been passed to the filters */
     int ended;                          /* the response is complete */
     apr_bucket_brigade *out;
+    int passed;                         /* bytes of it went into the filters: the head cannot be changed any more */
     int unflushed;                      /* bytes went into the filters after the last flush */
 
     /* for failures.c */
@@ -117,6 +119,11 @@ apr_status_t wsgid_response_consume(wsgid_exchange_t *x);
 apr_status_t wsgid_response_pass(wsgid_exchange_t *x, int flush);
 /* Makes the client see that the response is not complete. */
 void wsgid_response_truncate(wsgid_exchange_t *x);
+
+/* ---- file.c */
+
+/* Appends a part of the file in x->file to x->out; takes the descriptor. */
+apr_status_t wsgid_file_append(wsgid_exchange_t *x, apr_uint64_t offset, apr_uint64_t length);
 
 /* ---- failures.c */
 

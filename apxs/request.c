@@ -45,7 +45,7 @@ static wsgid_exchange_t *new_exchange(request_rec *r)
     wsgid_exchange_t *x = apr_pcalloc(r->pool, sizeof(*x));
 
     x->r = r;
-    x->fd = -1;
+    x->fd = x->file = -1;
     x->target = wsgid_config_target(r);
     x->group = wsgid_groups_find(x->target->group);
     x->begun = apr_time_now();

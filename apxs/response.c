@@ -28,11 +28,15 @@ static apr_status_t out_of_order(wsgid_exchange_t *x, uint8_t type)
 
 /* ---- status line and headers */
 
-/* "200 OK" to 200; 0 if it is no status line of a final response. */
-static int final_status(const char *line)
+/* Classes of statuses, by their first digits. */
+#define FINAL_CLASS   "23456789"
+#define INTERIM_CLASS "1"
+
+/* "200 OK" to 200; 0 if it is no status line of that class. */
+static int status_of(const char *line, const char *class)
 {
     if (!apr_isdigit(line[0]) || !apr_isdigit(line[1]) || !apr_isdigit(line[2]) || (line[3] != ' ' && line[3] != '\0')
-        || *ap_scan_http_field_content(line) != '\0' || line[0] < '2' || line[0] > '9') {
+        || *ap_scan_http_field_content(line) != '\0' || !strchr(class, line[0])) {
         return 0;
     }
     return (line[0] - '0') * 100 + (line[1] - '0') * 10 + (line[2] - '0');
@@ -73,7 +77,7 @@ static apr_status_t check_header(wsgid_exchange_t *x, const char *name, const ch
 }
 
 /* Nothing of a response is used before all of its head has been checked. */
-static apr_status_t check_head(wsgid_exchange_t *x, const unsigned char *head, uint32_t length)
+static apr_status_t check_head(wsgid_exchange_t *x, const unsigned char *head, uint32_t length, const char *class)
 {
     const unsigned char *cursor = head, *end = head + length;
     const char *line = wsgid_wire_next_string(&cursor, end, NULL);
@@ -81,8 +85,8 @@ static apr_status_t check_head(wsgid_exchange_t *x, const unsigned char *head, u
     int lengths = 0;
     apr_status_t rv = APR_SUCCESS;
 
-    if (!final_status(line)) {
-        return bad_response(x, "not a final status line", line);
+    if (!status_of(line, class)) {
+        return bad_response(x, "not a status line that may stand here", line);
     }
     while (rv == APR_SUCCESS && (name = wsgid_wire_next_string(&cursor, end, NULL))) {
         rv = check_header(x, name, wsgid_wire_next_string(&cursor, end, NULL), &lengths);
@@ -107,18 +111,38 @@ static void set_header(request_rec *r, const char *name, const char *value)
     }
 }
 
-/* For a checked head. */
+/* For the checked head of a final response. */
 static void set_head(request_rec *r, const unsigned char *head, uint32_t length)
 {
     const unsigned char *cursor = head, *end = head + length;
     const char *line = wsgid_wire_next_string(&cursor, end, NULL);
     const char *name;
 
-    r->status = final_status(line);
+    r->status = status_of(line, FINAL_CLASS);
     r->status_line = apr_pstrdup(r->pool, line);
     while ((name = wsgid_wire_next_string(&cursor, end, NULL))) {
         set_header(r, name, wsgid_wire_next_string(&cursor, end, NULL));
     }
+}
+
+/* httpd sends a 1xx from the request's own fields: they are lent to it for the moment. */
+static void send_interim(request_rec *r, const unsigned char *head, uint32_t length)
+{
+    const unsigned char *cursor = head, *end = head + length;
+    const char *line = wsgid_wire_next_string(&cursor, end, NULL);
+    apr_table_t *headers = r->headers_out;
+    const char *name;
+
+    r->headers_out = apr_table_make(r->pool, 4);
+    while ((name = wsgid_wire_next_string(&cursor, end, NULL))) {
+        apr_table_add(r->headers_out, name, wsgid_wire_next_string(&cursor, end, NULL));
+    }
+    r->status = status_of(line, INTERIM_CLASS);
+    r->status_line = apr_pstrdup(r->pool, line);
+    ap_send_interim_response(r, 1);
+    r->headers_out = headers;
+    r->status = HTTP_OK;
+    r->status_line = NULL;
 }
 
 /* ---- body */
@@ -165,6 +189,7 @@ apr_status_t wsgid_response_pass(wsgid_exchange_t *x, int flush)
     if (APR_BRIGADE_EMPTY(x->out)) {
         return APR_SUCCESS;
     }
+    x->passed = 1;
     rv = ap_pass_brigade(x->r->output_filters, x->out);
     apr_brigade_cleanup(x->out);
     return rv != APR_SUCCESS || c->aborted ? WSGID_E_CLIENT_GONE : APR_SUCCESS;
@@ -229,7 +254,7 @@ static apr_status_t on_response(wsgid_exchange_t *x, const wsgid_wire_frame_t *f
     if (error != WSGID_WIRE_OK) {
         return violation(x, frame->type, error);
     }
-    rv = check_head(x, payload(x) + WSGID_WIRE_RESPONSE_PREFIX, head);
+    rv = check_head(x, payload(x) + WSGID_WIRE_RESPONSE_PREFIX, head, FINAL_CLASS);
     if (rv != APR_SUCCESS) {
         return rv;
     }
@@ -250,6 +275,64 @@ static apr_status_t on_data(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame
     x->body_left = frame->length;
     x->in_start += WSGID_WIRE_HEADER_SIZE;
     return APR_SUCCESS;
+}
+
+/*
+ * If-Modified-Since and its kin are httpd's to answer where the whole body is a file: by the validators that the application
+ * sent. None are made up: only the application knows what else its answer depends on.
+ */
+static int is_unchanged(wsgid_exchange_t *x)
+{
+    int status = x->passed || x->r->status != HTTP_OK ? OK : ap_meets_conditions(x->r);
+
+    if (status == OK) {
+        return 0;
+    }
+    x->r->status = status;
+    x->r->status_line = NULL;
+    return 1;
+}
+
+static apr_status_t on_file(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
+{
+    int ends = frame->flags & WSGID_WIRE_END;
+    apr_status_t rv = need(x, frame->length);
+
+    if (!x->answered) {
+        return out_of_order(x, frame->type);
+    }
+    if (rv == APR_SUCCESS && !(ends && is_unchanged(x))) {
+        rv = wsgid_file_append(x, wsgid_wire_get_u64(payload(x)), wsgid_wire_get_u64(payload(x) + 8));
+    }
+    if (rv == APR_SUCCESS) {
+        x->frame_ends = ends;
+        step_over(x, frame);
+    }
+    return rv;
+}
+
+/* "103 Early Hints" and its headers, sent at once. */
+static apr_status_t on_interim(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
+{
+    apr_status_t rv = need(x, frame->length);
+
+    if (x->answered) {
+        return out_of_order(x, frame->type);
+    }
+    if (rv == APR_SUCCESS && wsgid_wire_check_head(payload(x), frame->length) != WSGID_WIRE_OK) {
+        return violation(x, frame->type, WSGID_WIRE_BAD_PAYLOAD);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = check_head(x, payload(x), frame->length, INTERIM_CLASS);
+    }
+    if (rv == APR_SUCCESS && status_of((const char *)payload(x), INTERIM_CLASS) <= HTTP_SWITCHING_PROTOCOLS) {
+        rv = bad_response(x, "100 and 101 are the server's alone to send", NULL);
+    }
+    if (rv == APR_SUCCESS) {
+        send_interim(x->r, payload(x), frame->length);
+        step_over(x, frame);
+    }
+    return rv;
 }
 
 static apr_status_t on_credit(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
@@ -309,6 +392,8 @@ static frame_handler *handler_of(uint8_t type)
     switch (type) {
     case WSGID_WIRE_RESPONSE: return on_response;
     case WSGID_WIRE_DATA:     return on_data;
+    case WSGID_WIRE_FILE:     return on_file;
+    case WSGID_WIRE_INTERIM:  return on_interim;
     case WSGID_WIRE_CREDIT:   return on_credit;
     case WSGID_WIRE_LOG:      return on_log;
     case WSGID_WIRE_RETRY:    return on_retry;
