@@ -1,0 +1,52 @@
+/*
+ * What crosses only the files that read the configuration: options.c, groups.c, config.c, alias.c. Private to them.
+ *
+ * Lifetime: all of it lives in pconf and is written while httpd reads its configuration, never by a request.
+ */
+#ifndef WSGID_CONFIGURATION_H
+#define WSGID_CONFIGURATION_H
+
+#include "wsgid.h"
+
+/* ------------------------------------------------------------------ config.c */
+
+/* What a <Directory>, <Location> ... section says about a request, known while the configuration is read. */
+typedef enum { WSGID_SAYS_GROUP, WSGID_SAYS_CALLABLE } wsgid_says_e;
+/* Whether some section decides that for the requests of an alias. */
+typedef enum { WSGID_DECIDES_NOT, WSGID_DECIDES_MAYBE, WSGID_DECIDES } wsgid_decides_e;
+
+void wsgid_config_reset(apr_pool_t *pconf);
+/* One line at notice, once for each key in a reading of the configuration. */
+void wsgid_config_notice(const char *key, const char *line);
+/* A WSGIApplicationGroup (or application-group=) value: a notice unless it is %{GLOBAL}. */
+void wsgid_config_notice_application_group(const char *value);
+/* Remembers that the configuration names a group, for the warning about names that do not exist. */
+void wsgid_config_mention_group(const cmd_parms *cmd, const char *name);
+wsgid_decides_e wsgid_config_sections_decide(wsgid_says_e what, const server_rec *s, const wsgid_alias_t *alias);
+/* Whether some line names this group, "" being the default one. */
+int wsgid_config_is_mentioned(const char *name);
+/* check_config: warns about literal names of groups that do not exist. */
+void wsgid_config_check_mentions(apr_pool_t *p, server_rec *s);
+/* "file:line" of a directive. */
+const char *wsgid_config_where(const cmd_parms *cmd);
+/* The name that a value stands for, "" for %{GLOBAL}; NULL if only a request can tell. */
+const char *wsgid_config_literal(const char *value);
+
+/* ------------------------------------------------------------------ alias.c */
+
+/* WSGIScriptAlias and WSGIScriptAliasMatch (cmd->info not NULL). */
+const char *wsgid_alias_define(cmd_parms *cmd, void *dir, const char *words);
+/* Whether a path or URL lies at or below a prefix, segment by segment. */
+int wsgid_alias_is_below(const char *path, const char *prefix);
+
+/* ------------------------------------------------------------------ groups.c, options.c */
+
+/* WSGIPythonHome and WSGIPythonPath: a default for the groups that do not name the option themselves. */
+const char *wsgid_groups_set_default(apr_pool_t *p, wsgid_option_e option, const char *value);
+
+/* The next NAME=VALUE of a line, quotes around the value or the whole word resolved. 0 at the end; *value is NULL if there was no '='. */
+int wsgid_options_next_word(apr_pool_t *p, const char **words, const char **name, const char **value);
+/* Gives an option its value, unless it has one. NULL, or the error line. */
+const char *wsgid_options_set(apr_pool_t *p, wsgid_value_t *values, wsgid_option_e option, const char *text);
+
+#endif

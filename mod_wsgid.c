@@ -1,0 +1,79 @@
+/*
+ * mod_wsgid: Python WSGI applications in daemon processes that httpd's parent starts, watches and replaces.
+ *
+ * The table of contents: the module record and the hooks. What each does is in the file that its prefix names (apxs/);
+ * how the parts fit is in docs/design.md.
+ */
+#include "apxs/configuration.h"
+#include "http_main.h"
+
+/* Before any directive is read, so that the two modules' directives cannot meet. */
+static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
+{
+    (void) plog;
+    (void) ptemp;
+    wsgid_config_reset(pconf);
+    wsgid_groups_reset(pconf);
+    return wsgid_config_check_modules(NULL);
+}
+
+/* All is read: what is wrong with it must show at configtest, which ends before post_config. */
+static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    int status = wsgid_groups_complete(pconf, ptemp, s);
+
+    (void) plog;
+    if (status == OK) {
+        wsgid_config_check_mentions(ptemp, s);
+    }
+    return status;
+}
+
+static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    (void) plog;
+    ap_add_version_component(pconf, "mod_wsgid/" WSGID_VERSION);
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
+        return OK;                      /* httpd reads all twice at start; processes are for the second time */
+    }
+    return wsgid_supervisor_post_config(pconf, ptemp, s);
+}
+
+static void child_init(apr_pool_t *pchild, server_rec *s)
+{
+    wsgid_supervisor_child_init(pchild, s);
+    wsgid_slots_claim_row(pchild, s);
+}
+
+static void end_generation(server_rec *s, ap_generation_t generation)
+{
+    wsgid_supervisor_end_generation(s, generation);
+}
+
+static void register_hooks(apr_pool_t *p)
+{
+    /* After mod_alias, so that Alias /static wins over WSGIScriptAlias /; before those that would take any URL. */
+    static const char *const before_us[] = { "mod_alias.c", NULL };
+    static const char *const after_us[] = { "mod_userdir.c", "mod_vhost_alias.c", NULL };
+
+    (void) p;
+    ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_status(wsgid_slots_child_status, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_end_generation(end_generation, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_translate_name(wsgid_alias_translate, before_us, after_us, APR_HOOK_MIDDLE);
+    ap_hook_handler(wsgid_request_handler, NULL, NULL, APR_HOOK_MIDDLE);
+}
+
+module AP_MODULE_DECLARE_DATA wsgid_module = {
+    STANDARD20_MODULE_STUFF,
+    wsgid_config_create_dir,
+    wsgid_config_merge_dir,
+    wsgid_config_create_server,
+    wsgid_config_merge_server,
+    wsgid_config_directives,
+    register_hooks,
+    0                                   /* no flags */
+};
