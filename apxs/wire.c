@@ -1,10 +1,10 @@
 /*
  * The frame codec: what wire.h declares, and why each check is where it is.
  *
- * Rules: no I/O, no allocation, no state, no httpd and no Python headers. Every byte is read only after its length has been
- * checked; integers are put together byte by byte, so neither alignment nor the machine's byte order matters. Outputs are
- * set only when the answer is WSGID_WIRE_OK. pywsgid/protocol.py makes the same checks in the same order: type, flags,
- * reserved, length, payload.
+ * Rules: no I/O, no allocation, no state, no httpd and no Python headers. Every byte is read only after its length has
+ * been checked; integers are put together byte by byte, so neither alignment nor the machine's byte order matters.
+ * Outputs are set only when the answer is WSGID_WIRE_OK. pywsgid/protocol.py makes the same checks in the same order:
+ * type, flags, reserved, length, payload.
  */
 #include "wire.h"
 
@@ -191,8 +191,8 @@ wsgid_wire_error_e wsgid_wire_get_response(const unsigned char *payload, uint32_
 /* ------------------------------------------------------------------ strings */
 
 /*
- * Walks over the strings of a block. Each second one is a name, beginning with the string numbered 'first_name' (0 or 1).
- * Their number must be even if that is 0, odd if it is 1: a name always has its value.
+ * Walks over the strings of a block. Each second one is a name, beginning with the string numbered 'first_name' (0 or
+ * 1). Their number must be even if that is 0, odd if it is 1: a name always has its value.
  */
 static wsgid_wire_error_e check_strings(const unsigned char *block, uint32_t length, unsigned first_name)
 {
@@ -229,7 +229,7 @@ const char *wsgid_wire_next_string(const unsigned char **cursor, const unsigned 
         return NULL;
     nul = memchr(string, '\0', (size_t)(end - string));
     if (!nul)
-        return NULL;                    /* the caller has not checked the block: better no string than one without an end */
+        return NULL;                    /* an unchecked block: better no string than one without an end */
     *length = (size_t)(nul - string);
     *cursor = nul + 1;
     return (const char *)string;

@@ -1,9 +1,9 @@
 """Builds pywsgid._native with cffi: apxs/wire.c, and what C of the daemon's hot path there is.
 
 setup.py names it as cffi_modules=["pywsgid/_native_build.py:ffi"] and runs it from the root of the tree;
-`python pywsgid/_native_build.py` from there builds in place. One cdef. The C code touches no Python object, so the limited
-API is enough, and one extension serves each CPython >= 3.10 (a free-threaded one has no limited API: cffi then builds for
-that version alone). pywsgid/native.py is the only module that imports the result.
+`python pywsgid/_native_build.py` from there builds in place. One cdef. The C code touches no Python object, so the
+limited API is enough, and one extension serves each CPython >= 3.10 (a free-threaded one has no limited API: cffi then
+builds for that version alone). pywsgid/native.py is the only module that imports the result.
 """
 
 import cffi

@@ -1,7 +1,8 @@
 """The only door to pywsgid._native, the C half of the daemon (pywsgid/_native_build.py).
 
-'lib' is None where the extension cannot be imported (a bare virtualenv, another platform); 'why_not' then says why, for the
-one line in the log. The functions here give what those of the same name in pywsgid.protocol give, and raise its errors.
+'lib' is None where the extension cannot be imported (a bare virtualenv, another platform); 'why_not' then says why, for
+the one line in the log. The functions here give what those of the same name in pywsgid.protocol give, and raise its
+errors.
 """
 
 from pywsgid import protocol

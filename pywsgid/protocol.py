@@ -1,14 +1,16 @@
 """The wire protocol between httpd and a daemon, version 1: the twin of apxs/wire.c (docs/design.md).
 
-Bytes in, tuples out and the other way round: no socket, no thread, no clock in this file. Three layers, each usable alone:
+Bytes in, tuples out and the other way round: no socket, no thread, no clock in this file. Three layers, each of use
+alone:
 
 * helpers for one frame: parse_header, parse_request, parse_environ, ..., encode_*; the daemon's path uses these;
 * Parser: fed with bytes as they come, gives whole frames (type, flags, payload);
 * Connection: which frame may follow which, on either side, and how much credit is left.
 
-Rules. A frame is a plain tuple, no class. What the peer did wrong is a RemoteProtocolError, what we were about to do wrong
-a LocalProtocolError; after either of them the connection must be closed. Lengths are checked before bytes are awaited. The
-order of the checks (type, flags, reserved, length, payload) is that of wire.c, so that both name the same fault.
+Rules. A frame is a plain tuple, no class. What the peer did wrong is a RemoteProtocolError: the connection must be
+closed. What we were about to do wrong is a LocalProtocolError: nothing has been sent, so something else may be. Lengths
+are checked before bytes are awaited. The order of the checks (type, flags, reserved, length, payload) is that of
+wire.c, so that both name the same fault.
 """
 
 from struct import Struct
@@ -93,9 +95,6 @@ FRAMES = {
 }
 EMPTY_ONLY_AT_END = frozenset((BODY, DATA))
 
-# Up to here one more copy costs less than one more buffer in sendmsg.
-JOIN_UP_TO = 16 * 1024
-
 _HEADER = Struct("<BBHI")
 _REQUEST = Struct("<BBHIQI")
 _REQUEST_PREFIX = Struct("<QI")
@@ -141,9 +140,9 @@ def type_name(type_):
     return frame[0] if frame else "unknown"
 
 
-# ---------------------------------------------------------------------------------------------------------------- headers
+# -------------------------------------------------------------------------------------------------------------- headers
 
-# (type, flags) to (shortest, longest) for each side: all that a good header can begin with, so that one look-up checks it.
+# For each side (type, flags) to (shortest, longest): all that a good header can begin with, checked by one look-up.
 _BOUNDS = ({}, {})
 
 
@@ -179,7 +178,7 @@ def _header_error(side, type_, flags, reserved, length, bounds):
     return RemoteProtocolError(fault, f"{frame[0]} of {length} bytes, {bounds[0]} to {bounds[1]} are allowed")
 
 
-# --------------------------------------------------------------------------------------------------------------- payloads
+# ------------------------------------------------------------------------------------------------------------- payloads
 # Each takes the whole payload of a frame whose header was good, as bytes or memoryview; slices keep that type.
 
 
@@ -198,12 +197,12 @@ def parse_request(payload):
 
 
 def parse_environ(block):
-    """The dict of an environ block: decoded as latin-1, as PEP 3333 wants it. Of a key given twice the last one counts."""
+    """The dict of an environ block, decoded as latin-1, as PEP 3333 wants it. Of a key given twice the last counts."""
     strings = str(block, "latin-1").split("\0")
     if strings.pop() or len(strings) & 1:
         raise RemoteProtocolError(BAD_PAYLOAD, "environ block without its last NUL, or with a key and no value")
     each = iter(strings)
-    environ = dict(zip(each, each))
+    environ = dict(zip(each, each, strict=True))
     if "" in environ:
         raise RemoteProtocolError(BAD_PAYLOAD, "environ block with an empty name")
     return environ
@@ -238,7 +237,7 @@ def parse_head(head):
     names = strings[1::2]
     if "" in names:
         raise RemoteProtocolError(BAD_PAYLOAD, "head with an empty name")
-    return strings[0], list(zip(names, strings[2::2]))
+    return strings[0], list(zip(names, strings[2::2], strict=True))
 
 
 def parse_file(payload):
@@ -264,9 +263,9 @@ def parse_abort(payload):
     return status, str(payload[2:], "utf-8", "replace")
 
 
-# --------------------------------------------------------------------------------------------------------------- encoding
-# What may hold a body gives a list of buffers, ready for sendmsg; all others give bytes. Bodies are bytes or memoryviews of
-# bytes and are neither copied when large nor limited: what is too long for one frame goes on in more of them.
+# ------------------------------------------------------------------------------------------------------------- encoding
+# What may hold a body gives a list of buffers, ready for sendmsg; all others give bytes. Bodies are bytes or memoryviews
+# of bytes, and are not copied. Those of BODY, RESPONSE and DATA may be of any size: they go on in more frames.
 
 
 def encode_strings(strings):
@@ -302,11 +301,7 @@ def encode_head(status, headers):
 
 
 def _buffers(prefix, body):
-    if not body:
-        return [prefix]
-    if len(body) > JOIN_UP_TO:
-        return [prefix, body]
-    return [b"".join((prefix, body))]
+    return [prefix, body] if body else [prefix]  # measured: joining them gains nothing, not even for small bodies
 
 
 def _pieces(type_, body, end, longest):
@@ -407,7 +402,7 @@ def _one_line(text):
     return line[:MAX_TEXT].decode("utf-8", "ignore").encode("utf-8")  # without half a character at the end
 
 
-# ----------------------------------------------------------------------------------------------------------------- parser
+# --------------------------------------------------------------------------------------------------------------- parser
 
 
 class Parser:
@@ -447,7 +442,7 @@ class Parser:
             frame = self.next_frame()
 
     def next_frame(self):
-        """(type, flags, payload), or None if more bytes are needed. Raises RemoteProtocolError, and from then on for ever."""
+        """(type, flags, payload), or None if more bytes are needed. After a RemoteProtocolError it raises that for ever."""
         if self._fault:
             raise self._fault
         if self._header is None:
@@ -487,7 +482,7 @@ class Parser:
         return taken
 
 
-# ------------------------------------------------------------------------------------------------------------------ order
+# ---------------------------------------------------------------------------------------------------------------- order
 
 # States of httpd's side, and of the daemon's.
 IDLE = "IDLE"  # both: between two requests
@@ -540,8 +535,8 @@ TRANSITIONS = {
     },
 }
 
-# (httpd's state, the daemon's): what the two become together. httpd's late BODY frames may still come while the daemon is DONE.
-# When the daemon gives up, httpd need not have finished: it learns of it, and closes.
+# (httpd's state, the daemon's): what the two become together. httpd's late BODY frames may still come while the daemon
+# is DONE: with their END the connection can be kept, if the daemon cares to read so far.
 SETTLED = {
     (SENDING, IDLE): (SENDING, RECEIVED),
     (SENT, IDLE): (SENT, RECEIVED),

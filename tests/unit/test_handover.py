@@ -1,0 +1,68 @@
+"""apxs/handover.h and pywsgid/handover.py say the same, and so do the two places where the version stands."""
+
+import re
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import pywsgid
+from pywsgid import handover
+
+ROOT = Path(__file__).resolve().parents[2]
+HEADER = (ROOT / "apxs/handover.h").read_text(encoding="utf-8")
+IN_C = {name: int(value) for name, value in re.findall(r"^#define WSGID_(\w+)\s+(\d+)\b", HEADER, re.M)}
+IN_PYTHON = {name: value for name, value in vars(handover).items() if name.isupper() and isinstance(value, int)}
+
+MEASURE = """
+#include <stddef.h>
+#include <stdio.h>
+#include "handover.h"
+#define MEMBER(m) printf(#m " %zu %zu\\n", offsetof(wsgid_page_t, m), sizeof ((wsgid_page_t *)0)->m)
+int main(void)
+{
+    MEMBER(version); MEMBER(state); MEMBER(requests_started); MEMBER(requests_finished);
+    return sizeof(wsgid_page_t) > WSGID_PAGE_SIZE;
+}
+"""
+
+
+def test_every_number_stands_in_both():
+    assert len(IN_C) > 10
+    assert IN_C == IN_PYTHON
+
+
+def test_descriptors_are_dense():
+    """What is between stderr and FD_END is inherited, so each of them must be something."""
+    descriptors = [value for name, value in IN_PYTHON.items() if name.startswith("FD_")]
+    assert sorted(descriptors) == list(range(3, handover.FD_END + 1))
+
+
+def test_exit_codes_differ_and_are_nobody_elses():
+    codes = [value for name, value in IN_PYTHON.items() if name.startswith("EXIT_")]
+    assert len(set(codes)) == len(codes)
+    assert all(63 < code < 126 for code in codes)
+
+
+def test_the_page_is_laid_out_as_its_format_says(tmp_path):
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.fail("no C compiler: install build-essential (Debian, Ubuntu) or gcc, then run `make`", pytrace=False)
+    (tmp_path / "measure.c").write_text(MEASURE)
+    program = tmp_path / "measure"
+    subprocess.run([compiler, "-I", ROOT / "apxs", tmp_path / "measure.c", "-o", program], check=True)
+    printed = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split("\n")[:-1]
+    layout, offset = [], 0
+    for code in handover.PAGE_FORMAT[1:]:
+        size = struct.calcsize("<" + code)
+        layout.append((offset, size))
+        offset += size
+    assert [tuple(map(int, row.split()[1:])) for row in printed] == layout
+    assert struct.calcsize(handover.PAGE_FORMAT) <= handover.PAGE_SIZE
+
+
+def test_module_and_package_have_one_version():
+    header = (ROOT / "apxs/wsgid.h").read_text(encoding="utf-8")
+    assert re.findall(r'^#define WSGID_VERSION "(.+)"', header, re.M) == [pywsgid.__version__]

@@ -1,0 +1,51 @@
+"""What tests of the codec in C need built: the extension, and a program with sanitizers around wire.c."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pywsgid import native
+
+ROOT = Path(__file__).resolve().parents[2]
+WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def extension():
+    """pywsgid.native, working."""
+    if native.lib is None:
+        pytest.fail(f"pywsgid._native cannot be imported ({native.why_not}): run `make`", pytrace=False)
+    return native
+
+
+@pytest.fixture(scope="session")
+def gcc():
+    """Compiles with all warnings as errors; the arguments are gcc's own."""
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        pytest.fail("no gcc: install build-essential (Debian, Ubuntu) or gcc, then run `make`", pytrace=False)
+
+    def run(*arguments):
+        command = [compiler, *WARNINGS, "-I", str(ROOT / "apxs"), *map(str, arguments)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 0 and not result.stderr, result.stderr
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def sanitized(gcc, tmp_path_factory):
+    """Gives records (side, data) to wire.c under ASan and UBSan; returns one line for each, see harness.c."""
+    program = tmp_path_factory.mktemp("harness") / "harness"
+    sources = [ROOT / "tests/wire/harness.c", ROOT / "apxs/wire.c"]
+    gcc("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *sources, "-o", program)
+
+    def run(records):
+        data = b"".join(bytes([side]) + len(data).to_bytes(4, "little") + data for side, data in records)
+        result = subprocess.run([program], input=data, capture_output=True, check=False)
+        assert result.returncode == 0, result.stderr.decode("utf-8", "replace")
+        return result.stdout.decode("ascii").splitlines()
+
+    return run

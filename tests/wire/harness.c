@@ -1,0 +1,169 @@
+/*
+ * wire.c driven from standard input, for a build with sanitizers (tests/wire/test_sanitized.py).
+ *
+ * A record is u8 side, u32 length (little-endian), then that many bytes as they came from the wire. Each is answered with
+ * a line: "need" (not a whole frame), "error N", or "TYPE FLAGS LENGTH" and what the payload says, or its "error N".
+ * Every piece that wire.c is given lies in memory of exactly its size, so that a single byte too many is seen.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire.h"
+
+static unsigned char *exactly(const unsigned char *bytes, size_t length)
+{
+    unsigned char *copy;
+
+    if (length == 0)
+        return NULL;
+    copy = malloc(length);
+    if (!copy)
+        exit(2);
+    memcpy(copy, bytes, length);
+    return copy;
+}
+
+/* zlib's adler32, which Python has, too. */
+static uint32_t digest(const unsigned char *bytes, size_t length)
+{
+    uint32_t a = 1, b = 0;
+
+    for (size_t i = 0; i < length; i++) {
+        a = (a + bytes[i]) % 65521;
+        b = (b + a) % 65521;
+    }
+    return b << 16 | a;
+}
+
+static void print_bytes(const unsigned char *bytes, size_t length)
+{
+    printf(" %zu:%08" PRIx32, length, digest(bytes, length));
+}
+
+/* How many strings, how long together. */
+static void print_strings(const unsigned char *block, size_t size)
+{
+    const unsigned char *cursor = block;
+    size_t count = 0, total = 0, length;
+    const char *string;
+
+    while ((string = wsgid_wire_next_string(&cursor, block + size, &length)) != NULL) {
+        if (strlen(string) != length)
+            abort();
+        count++;
+        total += length;
+    }
+    printf(" %zu/%zu", count, total);
+}
+
+static wsgid_wire_error_e print_request(const unsigned char *payload, uint32_t length)
+{
+    const unsigned char *environ, *body;
+    uint32_t environ_length, body_length;
+    uint64_t id;
+    wsgid_wire_error_e error;
+
+    error = wsgid_wire_get_request(payload, length, &id, &environ, &environ_length, &body, &body_length);
+    if (error != WSGID_WIRE_OK)
+        return error;
+    printf("%" PRIu64, id);
+    print_bytes(environ, environ_length);
+    print_strings(environ, environ_length);
+    print_bytes(body, body_length);
+    return WSGID_WIRE_OK;
+}
+
+static wsgid_wire_error_e print_head(const unsigned char *bytes, uint32_t length)
+{
+    unsigned char *head = exactly(bytes, length);
+    wsgid_wire_error_e error = wsgid_wire_check_head(head, length);
+
+    if (error == WSGID_WIRE_OK) {
+        printf("head");
+        print_bytes(head, length);
+        print_strings(head, length);
+    }
+    free(head);
+    return error;
+}
+
+static wsgid_wire_error_e print_response(const unsigned char *payload, uint32_t length)
+{
+    unsigned char *prefix = exactly(payload, WSGID_WIRE_RESPONSE_PREFIX);   /* it may see no more than it says */
+    uint32_t head = 0;
+    wsgid_wire_error_e error = wsgid_wire_get_response(prefix, WSGID_WIRE_RESPONSE_PREFIX, length, &head);
+
+    free(prefix);
+    if (error == WSGID_WIRE_OK)
+        error = print_head(payload + WSGID_WIRE_RESPONSE_PREFIX, head);
+    if (error == WSGID_WIRE_OK)
+        print_bytes(payload + WSGID_WIRE_RESPONSE_PREFIX + head, length - WSGID_WIRE_RESPONSE_PREFIX - head);
+    return error;
+}
+
+static wsgid_wire_error_e print_payload(const wsgid_wire_frame_t *frame, const unsigned char *payload)
+{
+    switch (frame->type) {
+    case WSGID_WIRE_REQUEST:
+        return print_request(payload, frame->length);
+    case WSGID_WIRE_RESPONSE:
+        return print_response(payload, frame->length);
+    case WSGID_WIRE_INTERIM:
+        return print_head(payload, frame->length);
+    default:
+        printf("plain");
+        print_bytes(payload, frame->length);
+        return WSGID_WIRE_OK;
+    }
+}
+
+static void answer(wsgid_wire_side_e side, const unsigned char *bytes, size_t length)
+{
+    wsgid_wire_frame_t frame;
+    wsgid_wire_error_e error;
+    unsigned char *payload;
+
+    if (length < WSGID_WIRE_HEADER_SIZE) {
+        printf("need\n");
+        return;
+    }
+    payload = exactly(bytes, WSGID_WIRE_HEADER_SIZE);
+    error = wsgid_wire_get_header(&frame, payload, side);
+    free(payload);
+    if (error == WSGID_WIRE_OK && length - WSGID_WIRE_HEADER_SIZE < frame.length) {
+        printf("need\n");
+        return;
+    }
+    if (error == WSGID_WIRE_OK) {
+        printf("%d %d %" PRIu32 " ", frame.type, frame.flags, frame.length);
+        payload = exactly(bytes + WSGID_WIRE_HEADER_SIZE, frame.length);
+        error = print_payload(&frame, payload);
+        free(payload);
+    }
+    if (error != WSGID_WIRE_OK)
+        printf("error %d", (int)error);
+    printf("\n");
+}
+
+static int read_exactly(unsigned char *into, size_t length)
+{
+    return fread(into, 1, length, stdin) == length;
+}
+
+int main(void)
+{
+    unsigned char prefix[5];
+
+    while (read_exactly(prefix, sizeof prefix)) {
+        uint32_t length = wsgid_wire_get_u32(prefix + 1);
+        unsigned char *record = malloc(length + 1u);
+
+        if (!record || !read_exactly(record, length))
+            return 2;
+        answer(prefix[0] ? WSGID_WIRE_FROM_DAEMON : WSGID_WIRE_FROM_HTTPD, record, length);
+        free(record);
+    }
+    return ferror(stdin) || fflush(stdout) != 0;
+}

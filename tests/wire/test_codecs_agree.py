@@ -1,0 +1,176 @@
+"""The codec in C against the one in Python: the same constants, verdicts and values, whatever the bytes."""
+
+from struct import pack, unpack
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from wire.codecs import as_dict, c_reads, python_reads, verdict
+from wire.vectors import GOOD
+
+from pywsgid import native, protocol
+from pywsgid._native_build import CDEF
+
+SMALL = [vector for vector in GOOD if len(vector.data) < 4096]
+SIDES = st.sampled_from([protocol.FROM_HTTPD, protocol.FROM_DAEMON])
+FUZZ = settings(max_examples=600, deadline=None)
+
+# Bytes that say something to the codecs more often than chance would.
+TELLING = st.sampled_from([0, 1, 2, 3, 4, 0x10, 0x11, 0x17, 0x40, 0x7F, 0x80, 0xFF])
+STRING = st.sampled_from([b"\0", b"A\0", b"bc\0", b"\xff\0"])
+BLOCK = st.lists(STRING, max_size=7).map(b"".join)
+CUT_BLOCK = st.builds(lambda block, tail: block + tail, BLOCK, st.sampled_from([b"", b"", b"x"]))
+OFF = st.sampled_from([0, 0, 0, 1, -1, 2**31])
+
+
+@st.composite
+def mutated(draw):
+    """(side, data): a good frame with some bytes changed, put in, or taken out."""
+    vector = draw(st.sampled_from(SMALL))
+    data = bytearray(vector.data)
+    for _ in range(draw(st.integers(0, 4))):
+        at = draw(st.integers(0, len(data)))
+        if draw(st.booleans()):
+            data[at : at + 1] = bytes([draw(TELLING)])
+        else:
+            data[at : at + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
+    return draw(st.sampled_from([vector.side, vector.side, vector.side, 1 - vector.side])), bytes(data)
+
+
+@st.composite
+def near_misses(draw):
+    """(side, data): frames with blocks and inner lengths that are right, or wrong by a little."""
+    block, body = draw(CUT_BLOCK), draw(st.binary(max_size=5))
+    size = (len(block) + draw(OFF)) % 2**32
+    kind = draw(st.sampled_from([protocol.REQUEST, protocol.RESPONSE, protocol.INTERIM]))
+    prefix = {protocol.REQUEST: pack("<QI", 7, size), protocol.RESPONSE: pack("<I", size), protocol.INTERIM: b""}[kind]
+    payload = prefix + block + body
+    length = max(0, len(payload) + draw(st.sampled_from([0, 0, 0, 1, -1])))
+    return protocol.FRAMES[kind][1], pack("<BBHI", kind, draw(st.integers(0, 1)), 0, length) + payload
+
+
+def assert_same(side, data):
+    assert verdict(c_reads, side, data) == verdict(python_reads, side, data)
+
+
+@FUZZ
+@given(SIDES, st.binary(max_size=64))
+@example(protocol.FROM_HTTPD, bytes(8))
+def test_random_bytes(side, data):
+    assert_same(side, data)
+
+
+@FUZZ
+@given(SIDES, st.sampled_from(sorted(protocol.FRAMES)), TELLING, st.integers(0, 40), st.binary(max_size=40))
+def test_random_payloads_behind_good_types(side, type_, flags, length, payload):
+    assert_same(side, pack("<BBHI", type_, flags & 3, 0, length) + payload)
+
+
+@FUZZ
+@given(mutated())
+def test_mutated_frames(case):
+    assert_same(*case)
+
+
+@FUZZ
+@given(near_misses())
+def test_near_misses(case):
+    assert_same(*case)
+
+
+@FUZZ
+@given(SIDES, st.integers(0, 255), st.integers(0, 255), st.sampled_from([0, 0, 0, 1, 0x100]), st.integers(0, 2**32 - 1))
+def test_headers(side, type_, flags, reserved, length):
+    assert_same(side, pack("<BBHI", type_, flags, reserved, length))
+
+
+@pytest.mark.parametrize("side", [protocol.FROM_HTTPD, protocol.FROM_DAEMON])
+@pytest.mark.parametrize("type_", sorted(protocol.FRAMES))
+@pytest.mark.parametrize("flags", [0, protocol.END])
+def test_lengths_around_every_bound(side, type_, flags):
+    for bound in protocol.FRAMES[type_][3:]:
+        for length in {max(0, bound - 1), bound, bound + 1}:
+            header = pack("<BBHI", type_, flags, 0, length)
+            assert header_verdict(native, header, side) == header_verdict(protocol, header, side)
+
+
+def header_verdict(codec, header, side):
+    try:
+        return codec.parse_header(header, 0, side)
+    except protocol.RemoteProtocolError as error:
+        return "fault", error.error
+
+
+STRINGS = st.text(st.characters(min_codepoint=1, max_codepoint=255), max_size=8)
+NAMES = STRINGS.filter(bool)
+PAIRS = st.lists(st.tuples(NAMES, STRINGS), max_size=6)
+
+
+@FUZZ
+@given(st.integers(0, 2**64 - 1), st.dictionaries(NAMES, STRINGS), st.binary(max_size=20), st.integers(0, 3))
+def test_what_python_encodes_c_reads_request(request_id, environ, body, flags):
+    data = b"".join(protocol.encode_request(request_id, protocol.encode_environ(environ), body, flags))
+    assert as_dict(c_reads(0, data)) == (protocol.REQUEST, flags, (request_id, environ, body), len(data))
+
+
+@FUZZ
+@given(STRINGS, PAIRS, st.binary(max_size=20), st.booleans())
+def test_what_python_encodes_c_reads_response(status, headers, body, end):
+    data = b"".join(protocol.encode_response(protocol.encode_head(status, headers), body, end))
+    assert c_reads(1, data) == (protocol.RESPONSE, int(end), (status, headers, body), len(data))
+
+
+@FUZZ
+@given(st.integers(0, 2**64 - 1), st.integers(0, 255), st.integers(0, 255))
+def test_integers_and_headers_are_little_endian(value, type_, flags):
+    out = native.ffi.new("unsigned char[8]")
+    for code, bits in (("H", 16), ("I", 32), ("Q", 64)):
+        part = value % 2**bits
+        getattr(native.lib, f"wsgid_wire_put_u{bits}")(out, part)
+        assert unpack("<" + code, bytes(out)[: bits // 8]) == (part,)
+        assert getattr(native.lib, f"wsgid_wire_get_u{bits}")(out) == part
+    native.lib.wsgid_wire_put_header(out, type_, flags, value % 2**32)
+    assert bytes(out) == pack("<BBHI", type_, flags, 0, value % 2**32)
+
+
+def test_a_null_pointer_is_an_empty_block():
+    assert native.lib.wsgid_wire_check_environ(native.ffi.NULL, 0) == protocol.OK
+    assert native.lib.wsgid_wire_check_head(native.ffi.NULL, 0) == protocol.BAD_PAYLOAD
+
+
+def test_a_response_is_told_by_its_prefix_alone():
+    size = native.ffi.new("uint32_t *")
+    prefix = native.ffi.new("unsigned char[4]", pack("<I", 100))
+    assert native.lib.wsgid_wire_get_response(prefix, 4, 104, size) == protocol.OK
+    assert size[0] == 100
+    assert native.lib.wsgid_wire_get_response(prefix, 3, 104, size) == protocol.TOO_SHORT
+    assert native.lib.wsgid_wire_get_response(prefix, 4, 3, size) == protocol.TOO_SHORT
+    assert native.lib.wsgid_wire_get_response(prefix, 4, 103, size) == protocol.BAD_PAYLOAD
+
+
+def test_a_string_without_its_nul_is_none():
+    block = native.ffi.new("unsigned char[3]", b"a\0b")
+    cursor = native.ffi.new("const unsigned char **", block)
+    size = native.ffi.new("size_t *")
+    assert native.lib.wsgid_wire_next_string(cursor, block + 3, size) != native.ffi.NULL
+    assert native.lib.wsgid_wire_next_string(cursor, block + 3, size) == native.ffi.NULL
+
+
+def test_every_constant_has_the_same_value():
+    names = [line.split()[1] for line in CDEF.splitlines() if line.startswith("#define")]
+    assert len(names) > 20
+    for name in names:
+        assert getattr(native.lib, name) == getattr(protocol, name.removeprefix("WSGID_WIRE_")), name
+
+
+@pytest.mark.parametrize("enum", ["wsgid_wire_error_e", "wsgid_wire_side_e"])
+def test_every_enumeration_has_the_same_values(enum):
+    values = native.ffi.typeof(enum).relements
+    assert values == {name: getattr(protocol, name.removeprefix("WSGID_WIRE_")) for name in values}
+
+
+def test_names_and_texts_are_the_same():
+    for type_ in range(256):
+        assert native.ffi.string(native.lib.wsgid_wire_type_name(type_)).decode() == protocol.type_name(type_)
+    for error in native.ffi.typeof("wsgid_wire_error_e").relements.values():
+        assert native.ffi.string(native.lib.wsgid_wire_error_text(error)).decode() == protocol.ERROR_TEXT[error]
