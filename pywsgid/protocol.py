@@ -264,8 +264,8 @@ def parse_abort(payload):
 
 
 # ------------------------------------------------------------------------------------------------------------- encoding
-# What may hold a body gives a list of buffers, ready for sendmsg; all others give bytes. Bodies are bytes or memoryviews
-# of bytes, and are not copied. Those of BODY, RESPONSE and DATA may be of any size: they go on in more frames.
+# What may hold a body gives a list of buffers, ready for sendmsg; all others give bytes. Bodies are bytes or
+# memoryviews of bytes, and are not copied. Those of BODY, RESPONSE and DATA may be of any size: more frames follow.
 
 
 def encode_strings(strings):
@@ -406,9 +406,9 @@ def _one_line(text):
 
 
 class Parser:
-    """Whole frames out of bytes as they come. Holds at most one frame more than it has given out.
+    """Whole frames out of bytes as they come. A payload is bytes; as headers are checked first, memory is bounded.
 
-    for frame in parser.feed(data): ...     where frame is (type, flags, payload); a payload is bytes.
+    for type_, flags, payload in parser.feed(data): ...
     """
 
     __slots__ = ("_side", "_chunks", "_at", "_have", "_header", "_fault")
@@ -442,7 +442,7 @@ class Parser:
             frame = self.next_frame()
 
     def next_frame(self):
-        """(type, flags, payload), or None if more bytes are needed. After a RemoteProtocolError it raises that for ever."""
+        """(type, flags, payload), or None if more bytes are needed. A RemoteProtocolError is raised again each time."""
         if self._fault:
             raise self._fault
         if self._header is None:

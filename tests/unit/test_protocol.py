@@ -266,6 +266,10 @@ def test_a_connection_is_idle_only_when_both_are_done(steps):
     assert conversation(*steps).idle == (not steps)
 
 
+def test_a_request_that_was_only_logged_about_may_still_go_elsewhere():
+    assert conversation(REQ, (LOG, 0), (RETRY, 0)).state[FROM_DAEMON] == protocol.CLOSED
+
+
 @pytest.mark.parametrize("last", [(RETRY, 0), (ABORT, 0)])
 def test_nothing_follows_from_a_daemon_that_gave_up(last):
     connection = conversation(REQ, (CREDIT, 0, 5), RES, last) if last[0] == ABORT else conversation(REQ, last)

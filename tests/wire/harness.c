@@ -1,8 +1,8 @@
 /*
  * wire.c driven from standard input, for a build with sanitizers (tests/wire/test_sanitized.py).
  *
- * A record is u8 side, u32 length (little-endian), then that many bytes as they came from the wire. Each is answered with
- * a line: "need" (not a whole frame), "error N", or "TYPE FLAGS LENGTH" and what the payload says, or its "error N".
+ * A record is u8 side, u32 length (little-endian), then that many bytes as they came from the wire. Each is answered
+ * with a line: "need" (not a whole frame), "error N", or "TYPE FLAGS LENGTH" and what the payload says, or its "error N".
  * Every piece that wire.c is given lies in memory of exactly its size, so that a single byte too many is seen.
  */
 #include <inttypes.h>

@@ -146,6 +146,7 @@ def test_a_response_is_told_by_its_prefix_alone():
     assert native.lib.wsgid_wire_get_response(prefix, 3, 104, size) == protocol.TOO_SHORT
     assert native.lib.wsgid_wire_get_response(prefix, 4, 3, size) == protocol.TOO_SHORT
     assert native.lib.wsgid_wire_get_response(prefix, 4, 103, size) == protocol.BAD_PAYLOAD
+    assert native.lib.wsgid_wire_get_response(native.ffi.new("unsigned char[4]"), 4, 104, size) == protocol.BAD_PAYLOAD
 
 
 def test_a_string_without_its_nul_is_none():
