@@ -1,10 +1,10 @@
 /*
  * WSGIScriptAlias and WSGIScriptAliasMatch: from the line to the URL's script.
  *
- * Rules: the first line that matches wins, a virtual host's before the main server's, mod_alias's before ours. A literal
- * alias matches whole path segments; its target may be a script or a directory of scripts: httpd's own walk over the file
- * name finds out what is script and what is PATH_INFO. Which alias it was is kept in the request's notes, since these alone go along
- * when httpd puts one request in another's place (DirectoryIndex).
+ * Rules: the first line that matches wins, a virtual host's before the main server's, mod_alias's before ours. A
+ * literal alias matches whole path segments; its target may be a script or a directory of scripts: httpd's own walk
+ * over the file name finds out what is script and what is PATH_INFO. Which alias it was is kept in the request's notes,
+ * since these alone go along when httpd puts one request in another's place (DirectoryIndex).
  */
 #include "configuration.h"
 
@@ -37,11 +37,12 @@ static const char *set_option(apr_pool_t *p, wsgid_alias_t *alias, const char *n
     int is_flag = !strcmp(name, "pass-authorization");
 
     if (!text && !is_flag) {
-        return apr_psprintf(p, "WSGID0019: unknown option %s=; there are process-name=, process-group=, application-group=, "
-                            "callable-object= and pass-authorization=", name);
+        return apr_psprintf(p, "WSGID0019: unknown option %s=; there are process-name=, process-group=, "
+                            "application-group=, callable-object= and pass-authorization=", name);
     }
     if (text ? *text != NULL : alias->pass_authorization != WSGID_UNSET) {
-        return apr_psprintf(p, "WSGID0019: %s= is given twice (process-name and process-group are one); keep one", name);
+        return apr_psprintf(p, "WSGID0019: %s= is given twice (process-name and process-group are one); keep one",
+                            name);
     }
     return text ? set_text(p, text, value) : set_flag(p, &alias->pass_authorization, name, value);
 }
@@ -96,7 +97,8 @@ static const char *set_literal(cmd_parms *cmd, wsgid_alias_t *alias)
     }
     path = ap_server_root_relative(cmd->pool, alias->target);
     if (!path) {
-        return apr_psprintf(cmd->pool, "WSGID0022: '%s' is not a path (absolute, or relative to ServerRoot)", alias->target);
+        return apr_psprintf(cmd->pool, "WSGID0022: '%s' is not a path (absolute, or relative to ServerRoot)",
+                            alias->target);
     }
     alias->url = without_slashes(cmd->pool, alias->url);
     alias->target = without_slashes(cmd->pool, path);
@@ -110,9 +112,9 @@ static void warn_if_shadowed(cmd_parms *cmd, const apr_array_header_t *aliases, 
     for (i = 0; i < aliases->nelts && !alias->expression; i++) {
         const wsgid_alias_t *earlier = &APR_ARRAY_IDX(aliases, i, wsgid_alias_t);
         if (!earlier->expression && wsgid_alias_is_below(alias->url, earlier->url)) {
-            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, cmd->server, "WSGID0027: WSGIScriptAlias %s at %s has no effect: the earlier "
-                         "WSGIScriptAlias %s takes its requests; write the longer one first", *alias->url ? alias->url : "/",
-                         wsgid_config_where(cmd), *earlier->url ? earlier->url : "/");
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, cmd->server, "WSGID0027: WSGIScriptAlias %s at %s has no "
+                         "effect: the earlier WSGIScriptAlias %s takes its requests; write the longer one first",
+                         *alias->url ? alias->url : "/", wsgid_config_where(cmd), *earlier->url ? earlier->url : "/");
             return;
         }
     }
@@ -141,7 +143,7 @@ const char *wsgid_alias_define(cmd_parms *cmd, void *dir, const char *words)
 
 /* ------------------------------------------------------------------ the request */
 
-/* Where the prefix ends in a URL, both segment by segment and with any number of slashes between; NULL if it does not match. */
+/* Where the prefix ends in a URL, segment by segment, with any number of slashes between; NULL if it does not match. */
 static const char *after_prefix(const char *url, const char *prefix)
 {
     while (*prefix) {
@@ -214,7 +216,7 @@ int wsgid_alias_translate(request_rec *r)
     }
     for (i = 0; i < config->aliases->nelts; i++) {
         const wsgid_alias_t *alias = &APR_ARRAY_IDX(config->aliases, i, wsgid_alias_t);
-        const char *path = alias->expression ? file_of_expression(r, alias, &failed) : file_of_literal(r, alias, &failed);
+        const char *path = (alias->expression ? file_of_expression : file_of_literal)(r, alias, &failed);
         if (failed) {
             return refuse_mapping(r, alias);
         }

@@ -1,9 +1,9 @@
 /*
- * The configuration of servers and directories: create, merge, all directives but WSGIDaemonProcess's options (options.c) and
- * script aliases (alias.c), and what it comes to for one request.
+ * The configuration of servers and directories: create, merge, all directives but WSGIDaemonProcess's options
+ * (options.c) and script aliases (alias.c), and what it comes to for one request.
  *
- * Rules: what is wrong is refused while the configuration is read, in one line (httpd adds file and line). What mod_wsgi has
- * and we have not is accepted with one notice, unless to ignore it would open what it protects.
+ * Rules: what is wrong is refused while the configuration is read, in one line (httpd adds file and line). What
+ * mod_wsgi has and we have not is accepted with one notice, unless to ignore it would open what it protects.
  */
 #include "configuration.h"
 
@@ -56,8 +56,8 @@ int wsgid_config_check_modules(server_rec *s)
     if (!ap_find_linked_module("mod_wsgi.c")) {
         return OK;
     }
-    ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "WSGID0001: mod_wsgi is loaded, too, and both have the same directives: remove "
-                 "one of the two LoadModule lines (Debian: a2dismod wsgi)");
+    ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "WSGID0001: mod_wsgi is loaded, too, and both have the same directives: "
+                 "remove one of the two LoadModule lines (Debian: a2dismod wsgi)");
     return HTTP_INTERNAL_SERVER_ERROR;
 }
 
@@ -133,8 +133,8 @@ void wsgid_config_notice_application_group(const char *value)
 {
     if (strcmp(value, "%{GLOBAL}")) {
         wsgid_config_notice("WSGIApplicationGroup",
-                            "WSGID0017: WSGIApplicationGroup has no effect here other than %{GLOBAL}: a process has one interpreter; to "
-                            "keep applications apart, give each its own WSGIDaemonProcess");
+                            "WSGID0017: WSGIApplicationGroup has no effect here other than %{GLOBAL}: a process has "
+                            "one interpreter; to keep applications apart, give each its own WSGIDaemonProcess");
     }
 }
 
@@ -179,8 +179,8 @@ void wsgid_config_check_mentions(apr_pool_t *p, server_rec *s)
             continue;
         }
         apr_hash_set(told, mention->name, APR_HASH_KEY_STRING, "");
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "WSGID0018: there is no daemon group '%s' as named at %s: its requests will "
-                     "get 500; known groups: %s", mention->name, mention->where, wsgid_groups_known(p));
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "WSGID0018: there is no daemon group '%s' as named at %s: its "
+                     "requests will get 500; known groups: %s", mention->name, mention->where, wsgid_groups_known(p));
     }
 }
 
@@ -301,8 +301,8 @@ static const char *restrict_group(cmd_parms *cmd, void *dir, const char *name)
     const char *literal = wsgid_config_literal(name);
 
     if (!literal) {
-        return apr_psprintf(cmd->pool, "WSGID0025: %s: WSGIRestrictProcess takes names of groups and %%{GLOBAL}, no other "
-                            "variables", name);
+        return apr_psprintf(cmd->pool, "WSGID0025: %s: WSGIRestrictProcess takes names of groups and %%{GLOBAL}, no "
+                            "other variables", name);
     }
     if (!config->allowed) {
         config->allowed = apr_hash_make(cmd->pool);
@@ -322,8 +322,8 @@ static const char *set_socket_prefix(cmd_parms *cmd, void *dir, const char *text
         return error;
     }
     if (!path || strlen(path) > MAX_SOCKET_PREFIX) {
-        return apr_psprintf(cmd->pool, "WSGID0026: WSGISocketPrefix %s: not a path of at most %d characters (absolute, or relative to "
-                            "ServerRoot)", text, MAX_SOCKET_PREFIX);
+        return apr_psprintf(cmd->pool, "WSGID0026: WSGISocketPrefix %s: not a path of at most %d characters (absolute, "
+                            "or relative to ServerRoot)", text, MAX_SOCKET_PREFIX);
     }
     config->socket_prefix = path;
     return NULL;
@@ -355,16 +355,18 @@ static const char *refuse(cmd_parms *cmd, void *dir, const char *words)
 {
     (void) dir;
     (void) words;
-    return apr_psprintf(cmd->pool, "WSGID0015: %s is not available here, and to ignore it would open what it protects: %s",
-                        cmd->cmd->name, (const char *) cmd->info);
+    return apr_psprintf(cmd->pool, "WSGID0015: %s is not available here, and to ignore it would open what it protects: "
+                        "%s", cmd->cmd->name, (const char *) cmd->info);
 }
+
+#define PASS_AUTHORIZATION APR_OFFSETOF(wsgid_dir_config_t, pass_authorization)
 
 #define IN_SERVER    RSRC_CONF
 #define IN_DIRECTORY (RSRC_CONF | ACCESS_CONF)
 #define IN_HTACCESS  OR_FILEINFO
 
 const command_rec wsgid_config_directives[] = {
-#define DIRECTIVE(how, name, function, data, context, syntax, help) AP_INIT_##how(name, function, data, context, syntax),
+#define DIRECTIVE(how, name, function, data, context, syntax, ...) AP_INIT_##how(name, function, data, context, syntax),
 #define FOREIGN_DIRECTIVE(name, context, cure) AP_INIT_RAW_ARGS(name, ignore, (void *) cure, context, cure),
 #define REFUSED_DIRECTIVE(name, cure) AP_INIT_RAW_ARGS(name, refuse, (void *) cure, OR_ALL, cure),
 #include "directives.def"

@@ -44,7 +44,7 @@ int wsgid_alias_is_below(const char *path, const char *prefix);
 /* WSGIPythonHome and WSGIPythonPath: a default for the groups that do not name the option themselves. */
 const char *wsgid_groups_set_default(apr_pool_t *p, wsgid_option_e option, const char *value);
 
-/* The next NAME=VALUE of a line, quotes around the value or the whole word resolved. 0 at the end; *value is NULL if there was no '='. */
+/* The next NAME=VALUE of a line, with quotes around the value or the whole word. 0 at the end; *value NULL: no '='. */
 int wsgid_options_next_word(apr_pool_t *p, const char **words, const char **name, const char **value);
 /* Gives an option its value, unless it has one. NULL, or the error line. */
 const char *wsgid_options_set(apr_pool_t *p, wsgid_value_t *values, wsgid_option_e option, const char *text);

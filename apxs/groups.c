@@ -1,8 +1,10 @@
 /*
- * The known daemon groups: defined while the configuration is read, completed once all of it is known, looked up by requests.
+ * The known daemon groups: defined while the configuration is read, completed once all of it is known, looked up by
+ * requests.
  *
- * Rules: groups are global to the httpd, wherever they are defined; a definition within a VirtualHost only chooses that one's
- * ErrorLog. The table lives in pconf and does not change after wsgid_groups_complete, so that requests read it without a lock.
+ * Rules: groups are global to the httpd, wherever they are defined; a definition within a VirtualHost only chooses that
+ * one's ErrorLog. The table lives in pconf and does not change after wsgid_groups_complete, so that requests read it
+ * without a lock.
  */
 #include "configuration.h"
 
@@ -29,6 +31,8 @@ void wsgid_groups_reset(apr_pool_t *pconf)
 
 const char *wsgid_groups_set_default(apr_pool_t *p, wsgid_option_e option, const char *value)
 {
+    /* The last line wins, as with httpd's own directives. */
+    memset(&known.defaults[option], 0, sizeof(*known.defaults));
     return wsgid_options_set(p, known.defaults, option, value);
 }
 
@@ -48,10 +52,12 @@ static const char *check_name(apr_pool_t *p, const char *name)
         return refuse_name(p, name, "it is empty; the default group is called %{GLOBAL}");
     }
     if (strchr(name, '=')) {
-        return refuse_name(p, name, "it looks like an option; the name comes first: WSGIDaemonProcess NAME [option=value ...]");
+        return refuse_name(p, name, "it looks like an option; the name comes first: WSGIDaemonProcess NAME "
+                           "[option=value ...]");
     }
     if (strstr(name, "%{")) {
-        return refuse_name(p, name, "variables are for WSGIProcessName; only %{GLOBAL}, the default group, can be defined");
+        return refuse_name(p, name, "variables are for WSGIProcessName; only %{GLOBAL}, the default group, can be "
+                           "defined");
     }
     if (strlen(name) > MAX_NAME) {
         return refuse_name(p, name, apr_psprintf(p, "it is longer than %d characters", MAX_NAME));
@@ -84,8 +90,8 @@ static const char *define_again(apr_pool_t *p, const wsgid_group_t *group, const
     if (wsgid_options_equal(group->value, values)) {
         return NULL;
     }
-    return apr_psprintf(p, "WSGID0010: daemon group '%s' is defined with other options at %s; make both lines the same, or drop "
-                        "one", group->label, group->where);
+    return apr_psprintf(p, "WSGID0010: daemon group '%s' is defined with other options at %s; make both lines the "
+                        "same, or drop one", group->label, group->where);
 }
 
 const char *wsgid_groups_define(cmd_parms *cmd, const char *name, const char *words)
@@ -165,16 +171,17 @@ static void visit_aliases(apr_pool_t *p, server_rec *main_server, visitor_t *vis
 static void look_for_default(apr_pool_t *p, server_rec *s, const wsgid_alias_t *alias, void *found)
 {
     const char *group = alias_group(s, alias);
+    int is_overruled = !alias->group && wsgid_config_sections_decide(WSGID_SAYS_GROUP, s, alias) == WSGID_DECIDES;
 
     (void) p;
-    if (group && !*group && (alias->group || wsgid_config_sections_decide(WSGID_SAYS_GROUP, s, alias) != WSGID_DECIDES)) {
+    if (group && !*group && !is_overruled) {
         *(int *) found = 1;
     }
 }
 
 /*
- * The default group is made where something can lead to it: no group is defined at all (then it serves whatever there is, AddHandler
- * too), %{GLOBAL} is named somewhere, or an alias has no group.
+ * The default group is made where something can lead to it: no group is defined at all (then it serves whatever there
+ * is, AddHandler too), %{GLOBAL} is named somewhere, or an alias has no group.
  */
 static void add_default_group(apr_pool_t *pconf, server_rec *main_server)
 {
@@ -206,7 +213,7 @@ static int is_file(apr_pool_t *p, const char *path)
     return apr_stat(&info, path, APR_FINFO_TYPE, p) == APR_SUCCESS && info.filetype == APR_REG;
 }
 
-/* What is loaded before the first request must be exactly what that request will ask for: no guess where a section may decide. */
+/* What is loaded before the first request must be what that request will ask for: no guess where a section decides. */
 static int is_settled(const server_rec *s, const wsgid_alias_t *alias)
 {
     return !alias->expression
@@ -247,7 +254,8 @@ static const char *display_name(apr_pool_t *p, const wsgid_group_t *group, const
 {
     const char *at = strstr(text, "%{GROUP}");
 
-    return !at ? text : apr_pstrcat(p, apr_pstrmemdup(p, text, at - text), "wsgid:", group->label, at + strlen("%{GROUP}"), NULL);
+    return !at ? text : apr_pstrcat(p, apr_pstrmemdup(p, text, at - text), "wsgid:", group->label,
+                                    at + strlen("%{GROUP}"), NULL);
 }
 
 static const char *complete_group(apr_pool_t *p, wsgid_group_t *group)
@@ -274,7 +282,8 @@ int wsgid_groups_complete(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main
         wsgid_group_t *group = APR_ARRAY_IDX(known.all, i, wsgid_group_t *);
         const char *error = complete_group(pconf, group);
         if (error) {
-            ap_log_error(APLOG_MARK, APLOG_CRIT, 0, main_server, "%s (daemon group '%s', defined at %s)", error, group->label,
+            ap_log_error(APLOG_MARK, APLOG_CRIT, 0, main_server, "%s (daemon group '%s', defined at %s)", error,
+                         group->label,
                          group->where);
             return HTTP_INTERNAL_SERVER_ERROR;
         }

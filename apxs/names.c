@@ -1,8 +1,8 @@
 /*
  * The variables of WSGIProcessName and its like: %{GLOBAL}, %{SERVER}, %{HOST}, %{RESOURCE}, %{ENV:x}.
  *
- * A value is a variable as a whole or not at all. %{ENV:x} is looked up in the request's notes, in its environment (SetEnv,
- * RewriteRule [E=]), and in httpd's own, in this order.
+ * A value is a variable as a whole or not at all. %{ENV:x} is looked up in the request's notes, in its environment
+ * (SetEnv, RewriteRule [E=]), and in httpd's own, in this order.
  */
 #include "wsgid.h"
 
@@ -92,8 +92,8 @@ const char *wsgid_names_check(apr_pool_t *p, const char *value)
             return NULL;
         }
     }
-    return apr_psprintf(p, "WSGID0016: '%s' is no variable; there are %%{GLOBAL}, %%{SERVER}, %%{HOST}, %%{RESOURCE} and "
-                        "%%{ENV:name}, each as the whole value", value);
+    return apr_psprintf(p, "WSGID0016: '%s' is no variable; there are %%{GLOBAL}, %%{SERVER}, %%{HOST}, %%{RESOURCE} "
+                        "and %%{ENV:name}, each as the whole value", value);
 }
 
 const char *wsgid_names_resolve(request_rec *r, const char *value)

@@ -1,9 +1,10 @@
 /*
  * The options of WSGIDaemonProcess: text to typed values, by the one table in options.def.
  *
- * Rules: a function that refuses returns one line: code, option, value, what is allowed (httpd adds file and line). Whatever
- * can be known while the configuration is read is checked then; only what depends on User, Group and Timeout waits for
- * wsgid_options_complete. No knowledge of single options above the section "defaults that are known at start only".
+ * Rules: a function that refuses returns one line: code, option, value, what is allowed (httpd adds file and line).
+ * Whatever can be known while the configuration is read is checked then; only what depends on User, Group and Timeout
+ * waits for wsgid_options_complete. No knowledge of single options above the section "defaults that are known at start
+ * only".
  */
 #include "configuration.h"
 
@@ -135,7 +136,8 @@ static int take_fraction(const char **text, apr_int64_t *micros)
 /* 1500000 -> "1.5" */
 static const char *seconds_text(apr_pool_t *p, apr_int64_t micros)
 {
-    char *text = apr_psprintf(p, "%" APR_INT64_T_FMT ".%06d", micros / APR_USEC_PER_SEC, (int) (micros % APR_USEC_PER_SEC));
+    char *text = apr_psprintf(p, "%" APR_INT64_T_FMT ".%06d", micros / APR_USEC_PER_SEC,
+                              (int) (micros % APR_USEC_PER_SEC));
     apr_size_t length = strlen(text);
 
     while (text[length - 1] == '0') {
@@ -222,13 +224,14 @@ static const char *parse_user(apr_pool_t *p, const option_t *option, wsgid_value
 
     if (!take_id(text, &value->number)) {
         if (!*text || apr_uid_get(&uid, &gid, text, p) != APR_SUCCESS) {
-            return apr_psprintf(p, "WSGID0005: %s=%s: there is no such user; name one that exists, or #UID", option->name, text);
+            return apr_psprintf(p, "WSGID0005: %s=%s: there is no such user; name one that exists, or #UID",
+                                option->name, text);
         }
         value->number = uid;
     }
     if (!in_bounds(option, value->number)) {
-        return apr_psprintf(p, "WSGID0007: %s=%s: that is root, and an application never runs as root; name another user",
-                            option->name, text);
+        return apr_psprintf(p, "WSGID0007: %s=%s: that is root, and an application never runs as root; name another "
+                            "user", option->name, text);
     }
     value->text = apr_pstrdup(p, text);
     return NULL;
@@ -250,7 +253,8 @@ static int find_group(apr_pool_t *p, const char *text, apr_int64_t *id)
 
 static const char *refuse_group(apr_pool_t *p, const option_t *option, const char *text)
 {
-    return apr_psprintf(p, "WSGID0006: %s=%s: there is no such group; name one that exists, or #GID", option->name, text);
+    return apr_psprintf(p, "WSGID0006: %s=%s: there is no such group; name one that exists, or #GID", option->name,
+                        text);
 }
 
 static const char *parse_groupid(apr_pool_t *p, const option_t *option, wsgid_value_t *value, const char *text)
@@ -359,9 +363,9 @@ static const char *parse_assignments(apr_pool_t *p, const option_t *option, wsgi
 }
 
 static parser_t *const parsers[] = {
-    [TYPE_INTEGER] = parse_integer, [TYPE_SECONDS] = parse_seconds, [TYPE_SIZE] = parse_size, [TYPE_OCTAL] = parse_octal,
-    [TYPE_FLAG] = parse_flag, [TYPE_USER] = parse_user, [TYPE_GROUPID] = parse_groupid, [TYPE_TEXT] = parse_text,
-    [TYPE_PATH] = parse_path, [TYPE_PATHS] = parse_paths, [TYPE_GROUPS] = parse_groups,
+    [TYPE_INTEGER] = parse_integer, [TYPE_SECONDS] = parse_seconds, [TYPE_SIZE] = parse_size,
+    [TYPE_OCTAL] = parse_octal, [TYPE_FLAG] = parse_flag, [TYPE_USER] = parse_user, [TYPE_GROUPID] = parse_groupid,
+    [TYPE_TEXT] = parse_text, [TYPE_PATH] = parse_path, [TYPE_PATHS] = parse_paths, [TYPE_GROUPS] = parse_groups,
     [TYPE_ASSIGNMENTS] = parse_assignments,
 };
 
@@ -402,22 +406,33 @@ static int distance(const char *a, const char *b)
     return row[columns];
 }
 
+/* The name if it is nearer to what was written than any before it. */
+static void keep_nearer(const char *written, const char *name, int *best, const char **found)
+{
+    int steps = distance(written, name);
+
+    if (steps < *best) {
+        *best = steps;
+        *found = name;
+    }
+}
+
 /* The known option that the administrator may have meant, or NULL: at most a third of its letters differ. */
-static const char *nearest(const char *name)
+static const char *nearest(const char *written)
 {
     const char *found = NULL;
+    const foreign_t *other;
     int best = INT_MAX;
     int i;
 
-    if (strlen(name) > MAX_NAME) {
+    if (strlen(written) > MAX_NAME) {
         return NULL;
     }
     for (i = 0; i < WSGID_OPT_COUNT; i++) {
-        int steps = distance(name, options[i].name);
-        if (steps < best) {
-            best = steps;
-            found = options[i].name;
-        }
+        keep_nearer(written, options[i].name, &best, &found);
+    }
+    for (other = foreign; other->name; other++) {
+        keep_nearer(written, other->name, &best, &found);
     }
     return found && best <= ((int) strlen(found) + 2) / 3 ? found : NULL;
 }
@@ -441,7 +456,7 @@ static int accept_foreign(apr_pool_t *p, const char *name)
 
     for (option = foreign; option->name; option++) {
         if (!strcmp(name, option->name)) {
-            wsgid_config_notice(option->name, apr_psprintf(p, "WSGID0013: %s= of WSGIDaemonProcess has no effect here: %s",
+            wsgid_config_notice(option->name, apr_psprintf(p, "WSGID0013: %s= of WSGIDaemonProcess has no effect: %s",
                                                            option->name, option->cure));
             return 1;
         }
@@ -488,7 +503,8 @@ int wsgid_options_next_word(apr_pool_t *p, const char **words, const char **name
 const char *wsgid_options_set(apr_pool_t *p, wsgid_value_t *values, wsgid_option_e id, const char *text)
 {
     if (values[id].given && options[id].type < TYPE_PATHS) {
-        return apr_psprintf(p, "WSGID0004: %s= is given twice (%s and %s); keep one", options[id].name, values[id].text, text);
+        return apr_psprintf(p, "WSGID0004: %s= is given twice (%s and %s); keep one", options[id].name,
+                            values[id].text, text);
     }
     values[id].given = 1;
     return parse_value(p, id, &values[id], text);
@@ -499,8 +515,8 @@ static const char *parse_word(apr_pool_t *p, wsgid_value_t *values, const char *
     int id;
 
     if (!text || !*name) {
-        return apr_psprintf(p, "WSGID0008: '%s' is not an option; write option=value, and quotes around a value with blanks",
-                            text && !*name ? apr_pstrcat(p, "=", text, NULL) : name);
+        return apr_psprintf(p, "WSGID0008: '%s' is not an option; write option=value, and quotes around a value with "
+                            "blanks", text && !*name ? apr_pstrcat(p, "=", text, NULL) : name);
     }
     id = find_option(name);
     if (id < 0) {
@@ -532,25 +548,30 @@ static void set_computed(wsgid_value_t *value, apr_int64_t number, const char *t
     value->text = text;
 }
 
+static const char *number_text(apr_pool_t *p, apr_int64_t id)
+{
+    return apr_psprintf(p, "#%" APR_INT64_T_FMT, id);
+}
+
 static const char *user_text(apr_pool_t *p, apr_int64_t uid)
 {
     char *name;
 
-    return apr_uid_name_get(&name, (apr_uid_t) uid, p) == APR_SUCCESS ? name : apr_psprintf(p, "#%" APR_INT64_T_FMT, uid);
+    return apr_uid_name_get(&name, (apr_uid_t) uid, p) == APR_SUCCESS ? name : number_text(p, uid);
 }
 
 static const char *group_text(apr_pool_t *p, apr_int64_t gid)
 {
     char *name;
 
-    return apr_gid_name_get(&name, (apr_gid_t) gid, p) == APR_SUCCESS ? name : apr_psprintf(p, "#%" APR_INT64_T_FMT, gid);
+    return apr_gid_name_get(&name, (apr_gid_t) gid, p) == APR_SUCCESS ? name : number_text(p, gid);
 }
 
 static void notice_no_effect(apr_pool_t *p, wsgid_option_e id)
 {
-    wsgid_config_notice(options[id].name, apr_psprintf(p, "WSGID0024: %s= has no effect: httpd was not started by root, so daemons "
-                                                       "run as %s, like httpd itself", options[id].name,
-                                                       user_text(p, geteuid())));
+    wsgid_config_notice(options[id].name, apr_psprintf(p, "WSGID0024: %s= has no effect: httpd was not started by "
+                                                       "root, so daemons run as %s, like httpd itself",
+                                                       options[id].name, user_text(p, geteuid())));
 }
 
 /* Without root nobody can become another: the daemons run as httpd does, and no option says otherwise. */
@@ -590,8 +611,8 @@ static const char *complete_identity(apr_pool_t *p, wsgid_value_t *values)
         return NULL;
     }
     if (ap_unixd_config.user_id == 0 || ap_unixd_config.user_id == NO_ID) {
-        return "WSGID0007: httpd's User is root or not set, and an application never runs as root; name another user with User "
-               "or with user=";
+        return "WSGID0007: httpd's User is root or not set, and an application never runs as root; name another user "
+               "with User or with user=";
     }
     set_computed(&values[WSGID_OPT_USER], ap_unixd_config.user_id, user_text(p, ap_unixd_config.user_id));
     return NULL;
