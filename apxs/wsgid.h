@@ -170,8 +170,12 @@ typedef enum {
     WSGID_SLOT_READY
 } wsgid_slot_state_e;
 
-/* Creates a slot's shared memory, mapped by the parent and every child forked later. It lives until the pool goes. */
+/* Creates a slot's shared memory, mapped by the parent and every child forked later. pool: a retained one, so nothing is registered
+ * with it (httpd unloads the module before such a pool goes); wsgid_slots_destroy must come first. */
 apr_status_t wsgid_slots_create(wsgid_slot_t **slot, apr_pool_t *pool);
+void wsgid_slots_destroy(wsgid_slot_t *slot);
+/* In a child of httpd: the descriptors that only the parent needs. */
+void wsgid_slots_close_descriptors(wsgid_slot_t *slot);
 const struct sockaddr_un *wsgid_slots_address(const wsgid_slot_t *slot);
 /* What a request may expect of it now: the parent's word and the daemons' statistics pages put together. */
 /* Ready if any process of the slot is. */
@@ -199,8 +203,11 @@ void wsgid_slots_read_page(const wsgid_slot_t *slot, int which, wsgid_page_t *co
 /* ------------------------------------------------------------------ listener.c */
 
 /* "PREFIX.PID.N.SLOT.sock": the file of a slot's socket. */
+const char *wsgid_listener_path(apr_pool_t *p, const char *prefix, unsigned number, int slot);
 apr_status_t wsgid_listener_open(apr_pool_t *p, const char *path, uid_t owner, int backlog, int *fd,
                                  struct sockaddr_un *address);
+/* A listener that is kept over a restart gets another owner and backlog. */
+apr_status_t wsgid_listener_adapt(const char *path, uid_t owner, int backlog, int fd);
 /* NULL, or why sockets must not be made in this prefix's directory. */
 const char *wsgid_listener_check_directory(apr_pool_t *p, const char *prefix);
 /* Unlinks what parents that are dead left under this prefix. */
@@ -214,6 +221,8 @@ int wsgid_supervisor_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_re
 void wsgid_supervisor_child_init(apr_pool_t *pchild, server_rec *s);
 /* end_generation hook: removed groups may go when nobody can send to them any more. */
 int wsgid_supervisor_end_generation(server_rec *s, ap_generation_t generation);
+/* Part of the child_status hook (wsgid_slots_child_status calls it): which configurations still have children. */
+void wsgid_supervisor_child_status(server_rec *s, ap_generation_t generation, mpm_child_status status);
 
 /* What the forked process is to become. All descriptors belong to the caller. */
 typedef struct {
@@ -229,8 +238,21 @@ typedef struct {
 /* Forks; in the child drops privileges and executes the interpreter, or exits with a named code after one line in the log. */
 apr_status_t wsgid_spawn(pid_t *pid, const wsgid_spawn_t *spawn, apr_pool_t *ptemp);
 
+/* Who a daemon is to be, looked up in the parent so that the forked process needs no name service. */
+typedef struct {
+    int changes;                        /* 0: httpd is not root and all stays as it is */
+    uid_t uid;
+    gid_t gid;
+    const gid_t *groups;
+    int group_count;
+    const char *name;                   /* NULL: the uid has no name */
+    const char *home;                   /* the user's, "/" if unknown */
+} wsgid_identity_t;
+
+/* NULL after one line in the log. */
+const wsgid_identity_t *wsgid_privileges_look_up(apr_pool_t *p, const wsgid_group_t *group);
 /* In the forked process: becomes the group's user for good. 0, or -1 after one line in the log. */
-int wsgid_privileges_drop(const wsgid_group_t *group);
+int wsgid_privileges_drop(const wsgid_group_t *group, const wsgid_identity_t *identity);
 
 /* ------------------------------------------------------------------ request path, in a child of httpd */
 

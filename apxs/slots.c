@@ -1,0 +1,391 @@
+/*
+ * The shared memory of a slot: what the parent says of it, what its daemons say of themselves, how many requests are in flight.
+ *
+ * Three kinds of memory, by who may write:
+ *
+ *   - wsgid_slot_t is private to each process of httpd; children have the copy that fork gave them. Every pointer, descriptor
+ *     and address is here, because the rest is written by processes that the parent (root) must not trust.
+ *   - shared_t, anonymous shared memory: written by the parent, by httpd's children and, before exec, by the forked process.
+ *     Numbers only. A hijacked child can at most send requests astray.
+ *   - the two pages, sealed memfds: written by the daemons, so copied and bounded, and nothing but their state is believed.
+ *
+ * Everything is retained over restarts of httpd, which unload this module: no pool cleanup and nothing kept may point into it.
+ * All shared memory is made in post_config, before the children that use it are forked.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "wsgid.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define RETAINED_KEY  "mod_wsgid.slots"
+#define PAGES         2         /* a process and its successor */
+#define CACHE_LINE    64        /* a child's counter has a line of its own: it is written twice a request */
+#define ROW_MARGIN(n) ((n) / 4 + 8)     /* children of old generations whose scoreboard slot was given away */
+#define NO_ROW        (-1)
+
+typedef struct {
+    uint32_t in_flight;
+    unsigned char padding[CACHE_LINE - sizeof(uint32_t)];
+} row_t;
+
+typedef struct {
+    uint32_t phase;                     /* wsgid_slot_state_e, never READY: that is for the pages to say */
+    uint32_t page_used[PAGES];          /* belongs to a process that has not been reaped */
+    int64_t next_try;
+    row_t rows[];                       /* one for each row of the registry, then the spare one */
+} shared_t;
+
+struct wsgid_slot_t {
+    wsgid_slot_t *next;
+    shared_t *shared;
+    struct sockaddr_un address;
+    int memfd[PAGES];                   /* -1 in children */
+    wsgid_page_t *page[PAGES];
+    int busy[PAGES];                    /* the parent's own knowledge, of which page_used tells the children */
+};
+
+/* Which child counts in which row: shared, claimed by the children themselves. */
+typedef struct {
+    uint32_t high_water;                /* rows from here on have never been used */
+    pid_t owner[];
+} registry_t;
+
+typedef struct {
+    registry_t *registry;
+    int rows;
+    wsgid_slot_t *slots;
+} retained_t;
+
+static retained_t *retained;            /* refreshed by find_retained(): a restart loads the module anew */
+static int my_row = NO_ROW;
+
+/* ------------------------------------------------------------------ the registry of rows */
+
+static retained_t *find_retained(void)
+{
+    if (!retained) {
+        retained = ap_retained_data_get(RETAINED_KEY);
+    }
+    return retained;
+}
+
+static void *map_shared(apr_size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static apr_size_t registry_size(int rows)
+{
+    return sizeof(registry_t) + rows * sizeof(pid_t);
+}
+
+/* httpd takes no change of ServerLimit on a restart, so the number of rows is good for the life of the parent. */
+static int count_rows(void)
+{
+    int limit;
+
+    if (ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &limit) != APR_SUCCESS || limit < 1) {
+        limit = 256;                    /* prefork's default ServerLimit, the largest there is */
+    }
+    return limit + ROW_MARGIN(limit);
+}
+
+static apr_status_t ensure_registry(void)
+{
+    registry_t *registry;
+    int rows;
+
+    if (find_retained()) {
+        return APR_SUCCESS;
+    }
+    rows = count_rows();
+    registry = map_shared(registry_size(rows));
+    if (!registry) {
+        return errno;
+    }
+    retained = ap_retained_data_create(RETAINED_KEY, sizeof(*retained));
+    retained->registry = registry;
+    retained->rows = rows;
+    return APR_SUCCESS;
+}
+
+static void raise_high_water(registry_t *registry, uint32_t value)
+{
+    uint32_t seen = __atomic_load_n(&registry->high_water, __ATOMIC_RELAXED);
+
+    while (seen < value
+           && !__atomic_compare_exchange_n(&registry->high_water, &seen, value, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+        /* another child claimed meanwhile: seen is fresh */
+    }
+}
+
+static int claim(registry_t *registry, int rows)
+{
+    int row;
+
+    for (row = 0; row < rows; row++) {
+        pid_t nobody = 0;
+        if (__atomic_compare_exchange_n(&registry->owner[row], &nobody, getpid(), 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+            raise_high_water(registry, row + 1);
+            return row;
+        }
+    }
+    return NO_ROW;
+}
+
+void wsgid_slots_claim_row(apr_pool_t *pchild, server_rec *s)
+{
+    (void) pchild;
+    if (!find_retained()) {
+        return;                         /* no group, so no slot */
+    }
+    my_row = claim(retained->registry, retained->rows);
+    if (my_row == NO_ROW) {
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "WSGID0120: all %d rows for requests in flight are taken; this child shares "
+                     "the spare one", retained->rows);
+    }
+}
+
+/* The row of a child that is gone: what it had in flight is forgotten before another child may claim the row. */
+static void clear_row(pid_t pid)
+{
+    int row;
+    wsgid_slot_t *slot;
+
+    for (row = 0; row < retained->rows; row++) {
+        if (__atomic_load_n(&retained->registry->owner[row], __ATOMIC_ACQUIRE) != pid) {
+            continue;
+        }
+        for (slot = retained->slots; slot; slot = slot->next) {
+            __atomic_store_n(&slot->shared->rows[row].in_flight, 0, __ATOMIC_RELAXED);
+        }
+        __atomic_store_n(&retained->registry->owner[row], 0, __ATOMIC_RELEASE);
+    }
+}
+
+void wsgid_slots_child_status(server_rec *s, pid_t pid, ap_generation_t generation, int slot, mpm_child_status status)
+{
+    (void) slot;
+    if (status == MPM_CHILD_EXITED && pid > 0 && find_retained()) {
+        clear_row(pid);
+    }
+    wsgid_supervisor_child_status(s, generation, status);
+}
+
+/* ------------------------------------------------------------------ making and unmaking */
+
+static apr_size_t shared_size(void)
+{
+    return sizeof(shared_t) + (retained->rows + 1) * sizeof(row_t);
+}
+
+/* A page of fixed size: a daemon cannot shrink it under our feet, which would be a SIGBUS for us. */
+static int make_memfd(void)
+{
+    int fd = memfd_create("wsgid-statistics", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    if (fd < 0) {
+        return -1;
+    }
+    if (ftruncate(fd, WSGID_PAGE_SIZE) != 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0) {
+        int error = errno;
+        (void) close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+static apr_status_t make_page(wsgid_slot_t *slot, int which)
+{
+    void *page;
+
+    slot->memfd[which] = make_memfd();
+    if (slot->memfd[which] < 0) {
+        return errno;
+    }
+    page = mmap(NULL, WSGID_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, slot->memfd[which], 0);
+    if (page == MAP_FAILED) {
+        return errno;
+    }
+    slot->page[which] = page;
+    return APR_SUCCESS;
+}
+
+static apr_status_t make_memory(wsgid_slot_t *slot)
+{
+    apr_status_t status = APR_SUCCESS;
+    int which;
+
+    slot->shared = map_shared(shared_size());
+    if (!slot->shared) {
+        return errno;
+    }
+    for (which = 0; which < PAGES && status == APR_SUCCESS; which++) {
+        status = make_page(slot, which);
+    }
+    return status;
+}
+
+apr_status_t wsgid_slots_create(wsgid_slot_t **created, apr_pool_t *pool)
+{
+    apr_status_t status = ensure_registry();
+    wsgid_slot_t *slot;
+
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    slot = apr_pcalloc(pool, sizeof(*slot));
+    slot->memfd[0] = slot->memfd[1] = -1;
+    status = make_memory(slot);
+    if (status != APR_SUCCESS) {
+        wsgid_slots_destroy(slot);
+        return status;
+    }
+    slot->next = retained->slots;
+    retained->slots = slot;
+    *created = slot;
+    return APR_SUCCESS;
+}
+
+void wsgid_slots_close_descriptors(wsgid_slot_t *slot)
+{
+    int which;
+
+    for (which = 0; which < PAGES; which++) {
+        if (slot->memfd[which] >= 0) {
+            (void) close(slot->memfd[which]);
+        }
+        slot->memfd[which] = -1;
+    }
+}
+
+void wsgid_slots_destroy(wsgid_slot_t *slot)
+{
+    wsgid_slot_t **link;
+    int which;
+
+    for (link = &find_retained()->slots; *link; link = &(*link)->next) {
+        if (*link == slot) {
+            *link = slot->next;
+            break;
+        }
+    }
+    wsgid_slots_close_descriptors(slot);
+    for (which = 0; which < PAGES; which++) {
+        if (slot->page[which]) {
+            (void) munmap(slot->page[which], WSGID_PAGE_SIZE);
+        }
+    }
+    if (slot->shared) {
+        (void) munmap(slot->shared, shared_size());
+    }
+}
+
+/* ------------------------------------------------------------------ what the parent says */
+
+void wsgid_slots_set_address(wsgid_slot_t *slot, const struct sockaddr_un *address)
+{
+    slot->address = *address;
+}
+
+const struct sockaddr_un *wsgid_slots_address(const wsgid_slot_t *slot)
+{
+    return &slot->address;
+}
+
+void wsgid_slots_set_phase(wsgid_slot_t *slot, wsgid_slot_state_e phase, apr_time_t next_try)
+{
+    __atomic_store_n(&slot->shared->next_try, next_try, __ATOMIC_RELAXED);
+    __atomic_store_n(&slot->shared->phase, phase, __ATOMIC_RELEASE);
+}
+
+apr_time_t wsgid_slots_next_try(const wsgid_slot_t *slot)
+{
+    return __atomic_load_n(&slot->shared->next_try, __ATOMIC_RELAXED);
+}
+
+static void set_used(wsgid_slot_t *slot, int which, int used)
+{
+    slot->busy[which] = used;
+    __atomic_store_n(&slot->shared->page_used[which], used, __ATOMIC_RELEASE);
+}
+
+static int is_ready(const wsgid_slot_t *slot, int which)
+{
+    return __atomic_load_n(&slot->shared->page_used[which], __ATOMIC_ACQUIRE)
+        && __atomic_load_n(&slot->page[which]->state, __ATOMIC_ACQUIRE) == WSGID_PAGE_READY;
+}
+
+wsgid_slot_state_e wsgid_slots_state(const wsgid_slot_t *slot)
+{
+    uint32_t phase;
+
+    if (is_ready(slot, 0) || is_ready(slot, 1)) {
+        return WSGID_SLOT_READY;
+    }
+    phase = __atomic_load_n(&slot->shared->phase, __ATOMIC_ACQUIRE);
+    return phase <= WSGID_SLOT_BOOTING ? (wsgid_slot_state_e) phase : WSGID_SLOT_DOWN;
+}
+
+/* ------------------------------------------------------------------ requests in flight */
+
+static uint32_t *my_counter(wsgid_slot_t *slot)
+{
+    return &slot->shared->rows[my_row == NO_ROW ? retained->rows : my_row].in_flight;
+}
+
+void wsgid_slots_enter(wsgid_slot_t *slot)
+{
+    __atomic_add_fetch(my_counter(slot), 1, __ATOMIC_RELAXED);
+}
+
+void wsgid_slots_leave(wsgid_slot_t *slot)
+{
+    __atomic_sub_fetch(my_counter(slot), 1, __ATOMIC_RELAXED);
+}
+
+unsigned wsgid_slots_in_flight(const wsgid_slot_t *slot)
+{
+    uint32_t rows = __atomic_load_n(&retained->registry->high_water, __ATOMIC_RELAXED);
+    unsigned sum = __atomic_load_n(&slot->shared->rows[retained->rows].in_flight, __ATOMIC_RELAXED);
+    uint32_t row;
+
+    for (row = 0; row < rows && row < (uint32_t) retained->rows; row++) {
+        sum += __atomic_load_n(&slot->shared->rows[row].in_flight, __ATOMIC_RELAXED);
+    }
+    return sum;
+}
+
+/* ------------------------------------------------------------------ the daemons' pages */
+
+int wsgid_slots_fresh_page(wsgid_slot_t *slot, int *which)
+{
+    for (*which = 0; *which < PAGES; ++*which) {
+        if (!slot->busy[*which]) {
+            memset(slot->page[*which], 0, WSGID_PAGE_SIZE);
+            set_used(slot, *which, 1);
+            return slot->memfd[*which];
+        }
+    }
+    return -1;
+}
+
+void wsgid_slots_retire_page(wsgid_slot_t *slot, int which)
+{
+    set_used(slot, which, 0);
+}
+
+void wsgid_slots_read_page(const wsgid_slot_t *slot, int which, wsgid_page_t *copy)
+{
+    memcpy(copy, slot->page[which], sizeof(*copy));
+    if (copy->version != WSGID_PAGE_VERSION || copy->state > WSGID_PAGE_DRAINING) {
+        memset(copy, 0, sizeof(*copy));
+    }
+}
