@@ -3,8 +3,8 @@
  *
  * Rules: no I/O, no allocation, no state, no httpd and no Python headers. Every byte is read only after its length has
  * been checked; integers are put together byte by byte, so neither alignment nor the machine's byte order matters.
- * Outputs are set only when the answer is WSGID_WIRE_OK. pywsgid/protocol.py makes the same checks in the same order:
- * type, flags, reserved, length, payload.
+ * Outputs are set only when the answer is WSGID_WIRE_OK, but for those of wsgid_wire_get_header: what it saw is wanted
+ * for the message. pywsgid/protocol.py makes the same checks in the same order: type, flags, reserved, length, payload.
  */
 #include "wire.h"
 
@@ -125,22 +125,17 @@ static wsgid_wire_error_e check_length(const frame_rule_t *rule, uint8_t flags, 
 wsgid_wire_error_e wsgid_wire_get_header(wsgid_wire_frame_t *frame, const unsigned char *in, wsgid_wire_side_e from)
 {
     const frame_rule_t *rule = find_rule(in[0]);
-    uint32_t length = wsgid_wire_get_u32(in + 4);
-    wsgid_wire_error_e error;
 
+    frame->type = in[0];
+    frame->flags = in[1];
+    frame->length = wsgid_wire_get_u32(in + 4);
     if (!rule || rule->from != from)
         return WSGID_WIRE_BAD_TYPE;
-    if (in[1] & ~rule->flags)
+    if (frame->flags & ~rule->flags)
         return WSGID_WIRE_BAD_FLAGS;
     if (wsgid_wire_get_u16(in + 2) != 0)
         return WSGID_WIRE_BAD_RESERVED;
-    error = check_length(rule, in[1], length);
-    if (error != WSGID_WIRE_OK)
-        return error;
-    frame->type = in[0];
-    frame->flags = in[1];
-    frame->length = length;
-    return WSGID_WIRE_OK;
+    return check_length(rule, frame->flags, frame->length);
 }
 
 /* ------------------------------------------------------------------ payloads */

@@ -133,6 +133,12 @@ def test_integers_and_headers_are_little_endian(value, type_, flags):
     assert bytes(out) == pack("<BBHI", type_, flags, 0, value % 2**32)
 
 
+def test_a_bad_header_can_be_named_in_a_message():
+    frame = native.ffi.new("wsgid_wire_frame_t *")
+    assert native.lib.wsgid_wire_get_header(frame, b"\x33\x44\x00\x00\x05\x00\x00\x00", 0) == protocol.BAD_TYPE
+    assert (frame.type, frame.flags, frame.length) == (0x33, 0x44, 5)
+
+
 def test_a_null_pointer_is_an_empty_block():
     assert native.lib.wsgid_wire_check_environ(native.ffi.NULL, 0) == protocol.OK
     assert native.lib.wsgid_wire_check_head(native.ffi.NULL, 0) == protocol.BAD_PAYLOAD
