@@ -233,3 +233,8 @@ int wsgid_channel_is_unread(const wsgid_exchange_t *x)
 
     return ioctl(x->fd, SIOCOUTQ, &unread) == 0 && unread > 0;
 }
+
+int wsgid_channel_hang_up(const wsgid_exchange_t *x)
+{
+    return shutdown(x->fd, SHUT_WR) != 0 || wsgid_channel_is_unread(x);
+}

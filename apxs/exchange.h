@@ -50,6 +50,7 @@ typedef struct {
     int body_read;                      /* the client's body is read to its end */
     int body_sent;                      /* END has been sent */
     apr_uint64_t credit;
+    int granted;                        /* any credit at all: it has started */
     unsigned char *pending;             /* a BODY frame on its way */
     apr_size_t pending_start, pending_end;
     apr_bucket_brigade *body_brigade;
@@ -101,6 +102,8 @@ apr_status_t wsgid_channel_receive(wsgid_exchange_t *x, int wait);
 apr_status_t wsgid_channel_receive_body(wsgid_exchange_t *x, int wait);
 /* Whether the daemon has not yet read all that was sent. */
 int wsgid_channel_is_unread(const wsgid_exchange_t *x);
+/* Closes our end for sending. 1: what was sent is unread even so, and no daemon will start it; 0: it has been read meanwhile. */
+int wsgid_channel_hang_up(const wsgid_exchange_t *x);
 
 /* ---- body.c */
 

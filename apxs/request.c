@@ -60,20 +60,29 @@ static int is_over(apr_interval_time_t limit, apr_time_t since)
     return limit > 0 && apr_time_now() - since > limit;
 }
 
+/* Why a request that the daemon has not read should not wait any longer, or APR_SUCCESS. */
+static apr_status_t lost_patience(const wsgid_exchange_t *x)
+{
+    wsgid_slot_state_e state = wsgid_slots_state(x->slot);
+
+    if (state != WSGID_SLOT_READY && state != WSGID_SLOT_BOOTING) {
+        return WSGID_E_NOT_STARTED;
+    }
+    return is_over(WSGID_NUMBER(x->group, QUEUE_TIMEOUT), x->begun) ? WSGID_E_QUEUE_TIMEOUT : APR_SUCCESS;
+}
+
 /*
- * Nothing came for a slice: is it still worth waiting? A request that the daemon has not read may be taken away from it;
- * one that it has read is waited for, whatever the slot looks like.
+ * Nothing came for a slice: is it still worth waiting? A request that the daemon has not read is taken away from it; one that
+ * it has read is waited for, whatever the slot looks like. A daemon drops what it finds hung up (it looks once more at
+ * a request that has waited for nearly a slice), so what is unread after our end is closed is never run.
  */
 static apr_status_t look_around(wsgid_exchange_t *x)
 {
     if (!x->heard && wsgid_channel_is_unread(x)) {
-        wsgid_slot_state_e state = wsgid_slots_state(x->slot);
+        apr_status_t rv = lost_patience(x);
 
-        if (state != WSGID_SLOT_READY && state != WSGID_SLOT_BOOTING) {
-            return WSGID_E_NOT_STARTED;
-        }
-        if (is_over(WSGID_NUMBER(x->group, QUEUE_TIMEOUT), x->begun)) {
-            return WSGID_E_QUEUE_TIMEOUT;
+        if (rv != APR_SUCCESS && wsgid_channel_hang_up(x)) {
+            return rv;
         }
     }
     return is_over(WSGID_NUMBER(x->group, SOCKET_TIMEOUT), x->last_heard) ? WSGID_E_TIMEOUT : APR_SUCCESS;
@@ -163,6 +172,7 @@ static void rewind_exchange(wsgid_exchange_t *x)
     x->in_start = x->in_end = 0;
     x->heard = 0;
     x->credit = 0;
+    x->granted = 0;
     x->body_sent = 0;
     x->last_heard = apr_time_now();
 }

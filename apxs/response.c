@@ -348,6 +348,7 @@ static apr_status_t on_credit(wsgid_exchange_t *x, const wsgid_wire_frame_t *fra
         return violation(x, frame->type, WSGID_WIRE_BAD_PAYLOAD);
     }
     x->credit += more;
+    x->granted = 1;
     step_over(x, frame);
     return APR_SUCCESS;
 }
@@ -371,8 +372,7 @@ static apr_status_t on_log(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
 
 static apr_status_t on_retry(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
 {
-    return x->answered || x->credit > 0 || x->body_sent != x->body_read ? out_of_order(x, frame->type)
-                                                                        : WSGID_E_NOT_STARTED;
+    return x->answered || x->granted ? out_of_order(x, frame->type) : WSGID_E_NOT_STARTED;
 }
 
 static apr_status_t on_abort(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
