@@ -94,7 +94,7 @@ def read_options():
     path = ROOT / "apxs" / "options.def"
     options, foreign = [], []
     for macro, arguments in macro_calls(path):
-        if macro == "OPTION":
+        if macro == "OPTION" and len(arguments) == len(Option._fields):
             options.append(check_option(Option(*arguments)))
         elif macro == "FOREIGN_OPTION" and len(arguments) == 2:
             foreign.append(tuple(arguments))

@@ -1,0 +1,123 @@
+"""What derives from the tables is up to date, and table, C and Python agree."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pywsgid import configuration
+from pywsgid.options import FOREIGN, OPTIONS
+
+ROOT = Path(__file__).resolve().parents[2]
+GENERATOR = ROOT / "docs" / "generate.py"
+NAMES = re.findall(r'^OPTION\(\w+, "([\w-]+)"', (ROOT / "apxs/options.def").read_text(encoding="utf-8"), re.MULTILINE)
+# What the parent tells a daemon beside the options (docs/design.md).
+NOT_OPTIONS = {
+    "group", "slot", "processes-named", "httpd-uid", "httpd-pid", "log-level", "server-version", "module-version",
+    "successor",
+}  # fmt: skip
+
+
+def generate(root, *arguments):
+    command = [sys.executable, str(root / "docs" / "generate.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A tree of its own for the generator, with a table, a source and an error page of a few lines."""
+    for name in ("docs/errors.d", "apxs", "pywsgid"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "docs/generate.py").write_text(GENERATOR.read_text(encoding="utf-8"))
+    (tmp_path / "apxs/directives.def").write_text("")
+    (tmp_path / "apxs/options.def").write_text('OPTION(ONE, "one", INTEGER, "1", 0, 9, BOTH, "", "Help.")\n')
+    (tmp_path / "apxs/a.c").write_text('"WSGID0001: a"')
+    (tmp_path / "docs/errors.d/a.md").write_text("### WSGID0001: a\n\nCause and cure.\n")
+    return tmp_path
+
+
+def test_generated_files_are_up_to_date():
+    done = generate(ROOT, "--check")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_module_has_every_option_of_the_table_in_its_order():
+    assert len(NAMES) > 25
+    assert list(OPTIONS) == NAMES
+
+
+def test_every_option_has_a_type_and_a_help_sentence():
+    for option in OPTIONS.values():
+        assert option.type
+        assert option.help.endswith(".")
+
+
+def test_defaults_are_within_their_bounds():
+    for name, option in OPTIONS.items():
+        if isinstance(option.default, (int, float)):
+            assert option.least <= option.default <= option.most, name
+
+
+def test_no_option_is_known_and_foreign_at_once():
+    assert not OPTIONS.keys() & FOREIGN.keys()
+
+
+def test_daemon_knows_exactly_what_it_is_told():
+    told = {name for name, option in OPTIONS.items() if option.for_daemon}
+    assert configuration.KEYS.keys() - NOT_OPTIONS == told
+
+
+def test_daemon_has_the_defaults_of_the_table():
+    for name, option in OPTIONS.items():
+        if option.for_daemon and option.default is not None:
+            assert configuration.KEYS[name][2] == option.default, name
+
+
+def test_check_passes_after_generation(copy):
+    assert generate(copy).returncode == 0
+    assert generate(copy, "--check").returncode == 0
+
+
+def test_check_says_what_is_out_of_date(copy):
+    generate(copy)
+    (copy / "apxs/options.def").write_text('OPTION(ONE, "one", INTEGER, "2", 0, 9, BOTH, "", "Help.")\n')
+    done = generate(copy, "--check")
+    assert done.returncode == 1
+    assert "pywsgid/options.py is out of date" in done.stderr
+    assert "docs/reference/options.md is out of date" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("page", "problem"),
+    [
+        ("", "WSGID0001 (apxs/a.c) is not documented"),
+        ("### WSGID0001: a\n\nx\n\n### WSGID0002: b\n\nx\n", "WSGID0002 is documented, but no source has it"),
+        ("### WSGID0001: a\n\nx\n\n### WSGID0001: b\n\nx\n", "WSGID0001 is documented twice"),
+        ("### a: WSGID0001\n\nx\n", "each section begins with"),
+    ],
+)
+def test_every_code_is_documented_once(copy, page, problem):
+    (copy / "docs/errors.d/a.md").write_text(page)
+    done = generate(copy)
+    assert done.returncode == 1
+    assert problem in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ('OPTION(ONE, "one", NUMBER, "1", 0, 9, BOTH, "", "Help.")', "type NUMBER"),
+        ('OPTION(ONE, "two", INTEGER, "1", 0, 9, BOTH, "", "Help.")', "does not fit its ID"),
+        ('OPTION(ONE, "one", INTEGER, "1", 0, 9, BOTH, "")', "8"),
+        ('OPTION(ONE, "one", TEXT, NULL, 0, 9, BOTH, "", "Help.")\nFOREIGN_OPTION("one", "x")', "more than once: one"),
+        ('OPTION(ONE, "one', "unfinished"),
+        ("int x;", "no macro call"),
+    ],
+)
+def test_a_table_that_breaks_the_rules_is_refused(copy, table, problem):
+    (copy / "apxs/options.def").write_text(table)
+    done = generate(copy)
+    assert done.returncode == 1
+    assert problem in done.stderr
