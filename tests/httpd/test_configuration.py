@@ -225,9 +225,9 @@ def test_groups_cannot_be_defined_in_a_directory(configtest):
 
 @pytest.mark.skipif(AS_ROOT, reason="root can become another user")
 def test_options_that_need_root_have_a_notice_each(configtest):
-    passed, ours, output = configtest(group("user=nobody chroot=/srv"))
+    passed, ours, output = configtest(group("socket-user=root chroot=/srv"))
     assert passed, output
-    assert sorted(line.split(" ")[1] for line in ours) == ["chroot=", "user="]
+    assert sorted(line.split(" ")[1] for line in ours) == ["chroot=", "socket-user="]
     assert all(line.startswith("WSGID0024: ") for line in ours)
 
 
