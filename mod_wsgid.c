@@ -5,6 +5,7 @@
  * how the parts fit is in docs/design.md.
  */
 #include "apxs/configuration.h"
+#include "apxs/exchange.h"
 #include "http_main.h"
 
 /* Before any directive is read, so that the two modules' directives cannot meet. */
@@ -43,6 +44,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
 {
     wsgid_supervisor_child_init(pchild, s);
     wsgid_slots_claim_row(pchild, s);
+    wsgid_dispatch_child_init(pchild, s);
 }
 
 static void end_generation(server_rec *s, ap_generation_t generation)
