@@ -1,0 +1,2 @@
+"""httpbin, as it comes."""
+from httpbin import app as application  # noqa: F401

@@ -1,0 +1,71 @@
+"""Returns "one two three" as the kind of iterable that the path names."""
+import io
+from wsgiref.validate import validator
+
+BLOCKS = [b"one ", b"two ", b"three"]
+
+
+class WithGetitem:
+    """The old sequence protocol."""
+
+    def __getitem__(self, index):
+        return BLOCKS[index]
+
+
+class WithLength:
+    """Has a length and iterates."""
+
+    def __len__(self):
+        return len(BLOCKS)
+
+    def __iter__(self):
+        return iter(BLOCKS)
+
+
+class FreshIterators:
+    """An iterable whose __iter__ gives another object, which has no close()."""
+
+    def __iter__(self):
+        yield from BLOCKS
+
+
+def generator():
+    yield from BLOCKS
+
+
+def lazy(start_response):
+    """start_response is called when the first block is asked for."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield from BLOCKS
+
+
+KINDS = {
+    "/list": lambda: list(BLOCKS),
+    "/tuple": lambda: tuple(BLOCKS),
+    "/generator": generator,
+    "/iterator": lambda: iter(BLOCKS),
+    "/map": lambda: map(bytes, BLOCKS),
+    "/getitem": WithGetitem,
+    "/length": WithLength,
+    "/fresh": FreshIterators,
+    "/file": lambda: io.BytesIO(b"".join(BLOCKS)),
+    "/one": lambda: [b"".join(BLOCKS)],
+    "/empty-blocks": lambda: [b"", BLOCKS[0], b"", b"", BLOCKS[1], BLOCKS[2], b""],
+    "/empty-list": list,
+    "/only-empty": lambda: [b"", b""],
+    "/empty-generator": lambda: iter(()),
+}
+
+
+def plain(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return KINDS[environ["PATH_INFO"]]()
+
+
+checked = validator(plain)
+
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/lazy":
+        return lazy(start_response)  # the validator wants start_response before the first block: PEP 3333 does not
+    return checked(environ, start_response)

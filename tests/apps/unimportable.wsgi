@@ -1,0 +1,2 @@
+"""Cannot be loaded: the module that it wants does not exist."""
+import a_module_that_does_not_exist  # noqa: F401

@@ -1,0 +1,106 @@
+"""What all tests share: the stage of a session, an httpd for a module, and the watch over its log after every test.
+
+A module of tests in tests/httpd makes its server once:
+
+    @pytest.fixture(scope="module")
+    def httpd(make_httpd):
+        return make_httpd("WSGIScriptAlias / ${APPS}/hello.wsgi")
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from httpdenv import Httpd, Stage, in_place_or_copied, machine
+
+STAGE_MISSING = "{module} is not there: run `make` first"
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[Stage]:
+    """The module, pywsgid and the test applications, where every user reaches them."""
+    module = machine.module_path()
+    if not module.exists():
+        pytest.fail(STAGE_MISSING.format(module=module))
+    place, copy = in_place_or_copied()
+    yield place
+    if copy is not None:
+        shutil.rmtree(copy)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with server.key and server.crt."""
+    directory = tmp_path_factory.mktemp("certificates")
+    machine.make_certificate(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def running(request: pytest.FixtureRequest) -> Iterator[list[Httpd]]:
+    """The httpds of this module of tests; each is stopped, looked over and removed at the end."""
+    servers: list[Httpd] = []
+    yield servers
+    problems: list[str] = []
+    for server in servers:
+        problems += _wind_up(server)
+    if problems:
+        pytest.fail("\n".join(problems), pytrace=False)
+
+
+def _wind_up(server: Httpd) -> list[str]:
+    """Stops a server; what was wrong with it."""
+    problems = []
+    try:
+        last = server.stop if server.is_running else server.assert_nothing_left
+        for step in (server.assert_no_leaked_descriptors, last):
+            try:
+                step()
+            except AssertionError as error:
+                problems.append(str(error))
+        problems += server.unexpected()
+    finally:
+        server.remove()
+    return problems
+
+
+@pytest.fixture(scope="module")
+def make_httpd(running: list[Httpd], stage: Stage, certificates: Path) -> Callable[..., Httpd]:
+    """Makes an httpd from configuration text and starts it.
+
+    `start` is "daemon", "foreground", "debug", or None to leave that to the test. `files` are in ${FILES} by then.
+    """
+
+    def make(text: str, *, start: str | None = "daemon", files: dict[str, str] | None = None, **options: Any) -> Httpd:
+        server = Httpd(text, stage, certificates=certificates, **options)
+        running.append(server)
+        for name, content in (files or {}).items():
+            server.write(name, content)
+        return server.start(start) if start else server
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def watch_the_logs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a test that left a line in an error log that it did not declare."""
+    yield
+    if "running" not in request.fixturenames and "httpd" not in request.fixturenames:
+        return
+    lines = [line for server in request.getfixturevalue("running") for line in server.unexpected()]
+    if lines:
+        pytest.fail("unexpected in the error log:\n" + "\n".join(lines), pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Shows the end of the error log beside a failure."""
+    report = yield
+    servers = getattr(item, "funcargs", {}).get("running", [])
+    if report.failed and servers:
+        report.sections += [(f"error log of {server.root}", server.log_text()) for server in servers]
+    return report

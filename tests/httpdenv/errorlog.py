@@ -1,0 +1,178 @@
+"""Reading httpd's error log by position, so that every line in it is either expected or a failure.
+
+A record is a line that begins with httpd's own prefix, ``[time] [module:level] [pid N:tid M] ...``, with what
+follows it without such a prefix. A line without one at the very beginning is a record of its own, without a level.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from httpdenv.waiting import wait_until
+
+PREFIX = re.compile(
+    r"\[(?P<time>[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d [^\]]+)\] \[(?P<module>[\w.-]*):(?P<level>\w+)\] "
+    r"\[pid (?P<pid>\d+)(?::tid \d+)?\] ?(?P<text>.*)"
+)
+SEVERE = {"emerg", "alert", "crit", "error", "warn"}
+# httpd tells a crash of its child at notice, sanitizers and the interpreter write without a level.
+FORBIDDEN = re.compile(
+    r"exit signal|Sanitizer|runtime error:|Traceback|Exception ignored|Fatal Python error|garbage collected without"
+)
+# What httpd says at warn of the machine and of a server as small as ours, and not of anything that a test did.
+HARMLESS = re.compile(
+    r"^AH01882:"  # mod_ssl was compiled against another patch level of OpenSSL than the one installed
+    r"|^AH01873:"  # no SSLSessionCache: nothing here resumes a session
+)
+# What stands before the application's own words in a line: [client ...], [group ...], [remote ...].
+CONTEXT = re.compile(r"^(\[(client|remote|group) [^\]]*\] ?)+")
+TRACEBACK = "Traceback (most recent call last)"
+# What may stand between two tracebacks of one exception.
+CHAINED = ("During handling of", "The above exception")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One entry of the log and where it begins."""
+
+    position: int
+    level: str
+    module: str
+    pid: int
+    text: str
+
+    def matches(self, pattern: str) -> bool:
+        return re.search(pattern, self.text) is not None
+
+    @property
+    def words(self) -> str:
+        """The text without the context that httpd or the daemon puts before it."""
+        return CONTEXT.sub("", self.text)
+
+    @property
+    def is_bad(self) -> bool:
+        if FORBIDDEN.search(self.text):
+            return True
+        return self.level in SEVERE and not HARMLESS.search(self.text)
+
+    def __str__(self) -> str:
+        return f"[{self.module}:{self.level}] [pid {self.pid}] {self.text}"
+
+
+class ErrorLog:
+    """One ErrorLog file. Positions are byte offsets; a file that does not exist yet is an empty one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._checked = 0
+        self._accepted: set[int] = set()
+
+    def mark(self) -> int:
+        """Where the log ends now."""
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def records(self, since: int = 0) -> list[Record]:
+        """The whole records that begin at `since` or later."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(since)
+                data = file.read()
+        except FileNotFoundError:
+            return []
+        return list(_parse(data[: data.rfind(b"\n") + 1], since))
+
+    def find(self, pattern: str, since: int = 0) -> list[Record]:
+        return [record for record in self.records(since) if record.matches(pattern)]
+
+    def wait_for(self, pattern: str, since: int = 0, timeout: float = 5.0) -> Record:
+        """The first record from `since` that matches; it is accepted if it is a bad one."""
+        record = wait_until(lambda: self.find(pattern, since), f"{pattern!r} in {self.path.name}", timeout)[0]
+        self._accepted.add(record.position)
+        return record
+
+    @contextmanager
+    def expects(self, *patterns: str, timeout: float = 5.0) -> Iterator[list[Record]]:
+        """Every pattern is found in what is logged from here on, and the records that match are accepted.
+
+        With the first line of a traceback, all its lines are. The list that is given out is
+        filled at the end, with the records that matched.
+        """
+        since, found = self.mark(), []
+        yield found
+        for pattern in patterns:
+            self.wait_for(pattern, since, timeout)
+        found.extend(self._accept(patterns, since))
+
+    @contextmanager
+    def allows(self, *patterns: str) -> Iterator[None]:
+        """As expects(), but what matches need not come: for what depends on which of two processes is first."""
+        since = self.mark()
+        yield
+        self._accept(patterns, since)
+
+    def accept_all(self, *patterns: str) -> None:
+        """Accepts what matches in the whole log, earlier lines too: for a server whose subject is one failure."""
+        self._accept(patterns, 0)
+
+    def _accept(self, patterns: tuple[str, ...], since: int) -> list[Record]:
+        records = self.records(since)
+        matched = [record for record in records if any(record.matches(pattern) for pattern in patterns)]
+        self._accepted.update(record.position for record in matched)
+        for record in matched:
+            if TRACEBACK in record.text:
+                self._accepted.update(r.position for r in _rest_of_traceback(record, records))
+        return matched
+
+    def unexpected(self) -> list[Record]:
+        """What is bad, was not accepted, and was not told by an earlier call."""
+        new = self.records(self._checked)
+        if new:
+            self._checked = new[-1].position + 1
+        return [record for record in new if record.is_bad and record.position not in self._accepted]
+
+
+def _rest_of_traceback(first: Record, records: list[Record]) -> Iterator[Record]:
+    """What follows `first` from the same process, up to the line that names the exception and what it is chained to."""
+    open_still = True
+    for record in records:
+        if record.pid != first.pid or record.position <= first.position:
+            continue
+        words = record.words
+        if words.startswith((TRACEBACK, *CHAINED)):
+            open_still = True
+        elif not open_still and words.strip():
+            return
+        elif words.strip() and not words.startswith(" "):
+            open_still = False
+        yield record
+
+
+def _parse(data: bytes, start: int) -> Iterator[Record]:
+    """Records of whole lines; `start` is the offset of the first byte."""
+    current: Record | None = None
+    position = start
+    for raw in data.splitlines(keepends=True):
+        line = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")
+        match = PREFIX.match(line)
+        if match or current is None:
+            if current is not None:
+                yield current
+            current = _record(position, line, match)
+        else:
+            current = Record(current.position, current.level, current.module, current.pid, f"{current.text}\n{line}")
+        position += len(raw)
+    if current is not None:
+        yield current
+
+
+def _record(position: int, line: str, match: re.Match[str] | None) -> Record:
+    if match is None:
+        return Record(position, "", "", 0, line)
+    return Record(position, match["level"], match["module"], int(match["pid"]), match["text"])

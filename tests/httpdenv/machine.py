@@ -1,0 +1,193 @@
+"""What this machine has: httpd, its modules, our build, free ports, a certificate.
+
+Daemons run as another user, who may not be able to reach the checkout (below a home directory of mode 0700): then what
+they need is copied to a place that everybody can reach, once per session.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import pwd
+import random
+import shutil
+import socket
+import stat
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+MPMS = ("event", "worker", "prefork")
+# Below the range that Linux hands out by itself, so that no client socket takes a port between choice and use.
+PORTS = range(20000, 32000)
+# Debian's, Red Hat's, Arch's and BSD's; the last resort is an account that exists everywhere.
+USERS = ("www-data", "apache", "http", "www", "nobody")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where a session's httpds find what is under test; everybody can read it."""
+
+    module: Path
+    apps: Path
+    copied: bool
+
+
+@functools.cache
+def httpd() -> str:
+    """The server's executable."""
+    for name in ("apache2", "httpd"):
+        path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+        if path:
+            return path
+    raise RuntimeError("no apache2 or httpd: on Debian and Ubuntu, apt-get install apache2")
+
+
+@functools.cache
+def modules_directory() -> Path:
+    """Where httpd's own modules are."""
+    debian = Path("/usr/lib/apache2/modules")
+    if debian.is_dir():
+        return debian
+    return Path(subprocess.run(["apxs", "-q", "LIBEXECDIR"], check=True, capture_output=True, text=True).stdout.strip())
+
+
+@functools.cache
+def built_in() -> frozenset[str]:
+    """The modules compiled into httpd: "unixd" for mod_unixd.c."""
+    out = subprocess.run([httpd(), "-l"], check=True, capture_output=True, text=True).stdout
+    names = (line.strip() for line in out.splitlines())
+    return frozenset(name.removeprefix("mod_").removesuffix(".c") for name in names if name.endswith(".c"))
+
+
+def load_lines(names: list[str]) -> list[str]:
+    """LoadModule lines for what is not compiled in; a name that does not exist here is httpd's to complain of."""
+    missing = [name for name in dict.fromkeys(names) if name not in built_in()]
+    return [f"LoadModule {_record_of(name)} {modules_directory()}/mod_{name}.so" for name in missing]
+
+
+def _record_of(name: str) -> str:
+    return "mpm_" + name.removeprefix("mpm_") + "_module" if name.startswith("mpm_") else f"{name}_module"
+
+
+@functools.cache
+def web_user() -> str:
+    """Who httpd's children run as when the tests are root's; else whoever runs the tests."""
+    if os.geteuid() != 0:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    return next(name for name in USERS if _has_user(name))
+
+
+@functools.cache
+def other_users() -> list[pwd.struct_passwd]:
+    """Ordinary accounts that are neither root's nor httpd's, for daemons and servers of other users."""
+    return [entry for entry in pwd.getpwall() if entry.pw_uid not in (0, pwd.getpwnam(web_user()).pw_uid)]
+
+
+def _has_user(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 that nobody listens on; chosen at random, so that parallel runs seldom meet."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def temporary_directory(prefix: str) -> Path:
+    """A short path (sun_path holds 107 bytes) that everybody can reach."""
+    path = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    path.chmod(0o755)
+    return path
+
+
+def sanitized() -> bool:
+    """Whether this run is against a module built with AddressSanitizer and UBSan."""
+    return os.environ.get("WSGID_SANITIZE") == "1"
+
+
+def module_path() -> Path:
+    """The module under test: WSGID_MODULE, or what `make` built."""
+    default = CHECKOUT / "build" / ("sanitize/mod_wsgid.so" if sanitized() else "mod_wsgid.so")
+    return Path(os.environ.get("WSGID_MODULE", default)).resolve()
+
+
+def everybody_reaches(path: Path) -> bool:
+    """Whether any user may go to `path` and read it."""
+    for part in [path, *path.parents]:
+        mode = part.stat().st_mode
+        if not mode & (stat.S_IXOTH if part.is_dir() else stat.S_IROTH):
+            return False
+    return True
+
+
+def in_place_or_copied() -> tuple[Stage, Path | None]:
+    """The stage, and the directory to remove at the end if it is a copy.
+
+    A copy keeps the layout of the checkout, because the module finds pywsgid from where it is itself.
+    """
+    module, apps = module_path(), CHECKOUT / "tests" / "apps"
+    if os.geteuid() != 0 or (everybody_reaches(module) and everybody_reaches(apps)):
+        return Stage(module, apps, copied=False), None
+    top = temporary_directory("wsgid-stage-")
+    (top / "build").mkdir()
+    shutil.copy2(module, top / "build" / "mod_wsgid.so")
+    _copy_tree(CHECKOUT / "pywsgid", top / "pywsgid")
+    _copy_tree(apps, top / "tests" / "apps")
+    return Stage(top / "build" / "mod_wsgid.so", top / "tests" / "apps", copied=True), top
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    """Copies without compiled leftovers and lets everybody read, whatever the umask of the clone was."""
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in [target, *target.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+
+
+def make_certificate(directory: Path) -> None:
+    """server.key (root's alone) and a self-signed server.crt for localhost."""
+    key, certificate = directory / "server.key", directory / "server.crt"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]
+    subprocess.run([*command, *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    key.chmod(0o600)
+
+
+def sanitizer_environment(logs: Path) -> dict[str, str]:
+    """What httpd, and httpd alone, is started with under WSGID_SANITIZE=1: daemons do not inherit it."""
+    if not sanitized():
+        return {}
+    libraries = [_library_of_gcc(name) for name in ("libasan.so", "libubsan.so")]
+    # httpd's pools are never freed at exit by design: leaks are looked for with descriptors and sizes, not here.
+    common = f"log_path={logs}/sanitizer:exitcode=99"
+    return {
+        "LD_PRELOAD": ":".join(libraries),
+        "ASAN_OPTIONS": f"detect_leaks=0:{common}",
+        "UBSAN_OPTIONS": f"print_stacktrace=1:{common}",
+    }
+
+
+def _library_of_gcc(name: str) -> str:
+    out = subprocess.run(["gcc", f"-print-file-name={name}"], check=True, capture_output=True, text=True)
+    return out.stdout.strip()
+
+
+def group_of(user: str) -> int:
+    """The number of a user's primary group."""
+    return pwd.getpwnam(user).pw_gid
+
+
+def user_id(user: str) -> int:
+    return pwd.getpwnam(user).pw_uid

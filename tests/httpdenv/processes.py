@@ -1,0 +1,95 @@
+"""What /proc says of httpd and its daemons. Linux only, as mod_wsgid is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process, told from a later one with the same pid by its start time."""
+
+    pid: int
+    parent: int
+    state: str
+    started: int
+
+    @property
+    def command(self) -> str:
+        """The command line, words separated by spaces; empty for a zombie."""
+        return _read(self.pid, "cmdline").replace("\0", " ").strip()
+
+    @property
+    def is_alive(self) -> bool:
+        now = find(self.pid)
+        return now is not None and now.started == self.started and now.state != "Z"
+
+
+def find(pid: int) -> Process | None:
+    """The process, zombies included; None if there is none."""
+    stat = _read(pid, "stat")
+    if not stat:
+        return None
+    fields = stat[stat.rindex(")") + 2 :].split()
+    return Process(pid, int(fields[1]), fields[0], int(fields[19]))
+
+
+def everything() -> list[Process]:
+    return [process for entry in PROC.iterdir() if entry.name.isdigit() and (process := find(int(entry.name)))]
+
+
+def children(pid: int) -> list[Process]:
+    return [process for process in everything() if process.parent == pid and process.state != "Z"]
+
+
+def descriptors(pid: int) -> dict[int, str]:
+    """What each descriptor of a process points to; empty if it may not be looked at."""
+    found: dict[int, str] = {}
+    try:
+        names = os.listdir(PROC / str(pid) / "fd")
+    except OSError:
+        return found
+    for name in names:
+        try:
+            found[int(name)] = os.readlink(PROC / str(pid) / "fd" / name)
+        except OSError:
+            continue  # closed meanwhile
+    return found
+
+
+def using(directory: Path) -> list[Process]:
+    """The processes with a file below `directory` open: httpd, its children and daemons, by their ErrorLog."""
+    prefix = f"{directory}/"
+    return [p for p in everything() if any(path.startswith(prefix) for path in descriptors(p.pid).values())]
+
+
+def status(pid: int) -> dict[str, str]:
+    """/proc/PID/status."""
+    lines = (line.partition(":") for line in _read(pid, "status").splitlines())
+    return {name: value.strip() for name, _, value in lines}
+
+
+def environment(pid: int) -> dict[str, str]:
+    """What the process was executed with."""
+    pairs = (item.partition("=") for item in _read(pid, "environ").split("\0") if item)
+    return {name: value for name, _, value in pairs}
+
+
+def configuration(pid: int) -> dict[str, str]:
+    """What a daemon got on its descriptor 4 (apxs/handover.h); empty once it has closed it."""
+    try:
+        words = (PROC / str(pid) / "fd" / "4").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return {}
+    return dict(zip(words[::2], words[1::2], strict=False))
+
+
+def _read(pid: int, name: str) -> str:
+    try:
+        return (PROC / str(pid) / name).read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return ""

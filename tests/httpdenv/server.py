@@ -1,0 +1,342 @@
+"""One httpd: its files, its life by signals as apachectl sends them, and the proof that nothing of it is left.
+
+An httpd is started in one of three ways: "daemon" (`-k start`, it detaches), "foreground" (`-DFOREGROUND`, as in a
+container) and "debug" (`-X`, one process, no detaching).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from httpdenv import configuration, machine, processes
+from httpdenv.client import Wire
+from httpdenv.errorlog import ErrorLog
+from httpdenv.machine import Stage
+from httpdenv.processes import Process
+from httpdenv.waiting import wait_until
+
+READY = "resuming normal operations"
+# The daemons get shutdown-timeout (5 s by default) to leave; then the parent's cleanup kills.
+STOP_LIMIT = 15.0
+# Python's socket timeouts and httpd's Timeout are above this only where a test says so.
+REQUEST_LIMIT = 30.0
+
+OPTIONS = {"daemon": ["-k", "start"], "foreground": ["-DFOREGROUND"], "debug": ["-X"]}
+
+
+class StartFailed(AssertionError):
+    """httpd did not come up; the message holds what it said."""
+
+
+class Httpd:
+    """A real httpd with a configuration of its own.
+
+    `text` is added to the base configuration (httpdenv.configuration says which variables it may use); `ours` is False
+    for an httpd without mod_wsgid; `user` runs the whole server as that account instead of as root.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        stage: Stage,
+        *,
+        mpm: str = "event",
+        modules: Iterable[str] = (),
+        certificates: Path | None = None,
+        log_level: str | None = None,
+        ours: bool = True,
+        user: str | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self.stage, self.mpm, self.user = stage, mpm, user
+        self.root = machine.temporary_directory("wsgid-")
+        for name in ("conf", "logs", "run", "files"):
+            (self.root / name).mkdir()
+            (self.root / name).chmod(0o755)
+        self.ports = {name: machine.free_port() for name in configuration.port_names(text)}
+        self._certificates = certificates
+        self._environment = environment or {}
+        self._preamble = configuration.load_ours(stage.module) if ours else ""
+        self._modules = tuple(modules)
+        self._log_level = log_level or ("info wsgid:debug" if ours else "info")
+        self._logs: dict[Path, ErrorLog] = {}
+        self.log = self.log_of("error_log")
+        self._foreground: subprocess.Popen[bytes] | None = None
+        self._descriptors = 0
+        self._how = "daemon"
+        self.configure(text)
+
+    # ---------------------------------------------------------------- files
+
+    @property
+    def files(self) -> Path:
+        """${FILES}: where a test puts scripts and maps of its own."""
+        return self.root / "files"
+
+    def configure(self, text: str) -> None:
+        """Writes httpd.conf anew; a graceful or restart takes it up. Ports keep their numbers."""
+        for name in configuration.port_names(text):
+            self.ports.setdefault(name, machine.free_port())
+        defines = {"ROOT": self.root, "APPS": self.stage.apps, "FILES": self.files, "CERTS": self._certificates or "/"}
+        defines.update(self.ports)
+        known = {name: str(value) for name, value in defines.items()}
+        whole = configuration.compose(text, known, self._preamble, self.mpm, self._modules, self._log_level)
+        (self.root / "conf" / "httpd.conf").write_text(whole)
+        # Debian's table needs mime-support, which nothing here does.
+        (self.root / "conf" / "mime.types").write_text("text/html html\ntext/plain txt\n")
+        self._hand_over()
+
+    def write(self, name: str, text: str) -> Path:
+        """A file in ${FILES}, replaced at once, readable for everybody."""
+        path, fresh = self.files / name, self.files / f".{name}.new"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(text)
+        fresh.chmod(0o644)
+        fresh.rename(path)
+        return path
+
+    def log_of(self, name: str) -> ErrorLog:
+        """The ErrorLog logs/NAME of a virtual host; watched for unexpected lines from now on."""
+        path = self.root / "logs" / name
+        return self._logs.setdefault(path, ErrorLog(path))
+
+    def _hand_over(self) -> None:
+        """Gives the files to the account that runs the server, if that is another one."""
+        if self.user is None or os.geteuid() != 0:
+            return
+        entry = pwd.getpwnam(self.user)
+        for path in [self.root, *self.root.rglob("*")]:
+            os.chown(path, entry.pw_uid, entry.pw_gid)
+
+    # ---------------------------------------------------------------- life
+
+    @property
+    def pid(self) -> int:
+        return int((self.root / "run" / "httpd.pid").read_text())
+
+    @property
+    def is_running(self) -> bool:
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            process = processes.find(self.pid)
+            return process is not None and process.is_alive
+        return False
+
+    def configtest(self) -> tuple[int, str]:
+        """`apachectl configtest`: the exit code and what it said."""
+        done = subprocess.run([*self._command(), "-t"], capture_output=True, text=True, check=False, **self._identity())
+        return done.returncode, done.stdout + done.stderr
+
+    def start(self, how: str = "daemon", timeout: float = 10.0) -> Httpd:
+        """Starts and waits until httpd says that it serves."""
+        since, self._how = self.log.mark(), how
+        command = [*self._command(), *OPTIONS[how]]
+        output = self.root / "logs" / "startup_output"
+        with output.open("ab") as file:
+            # A session of its own: in the foreground prefork sends SIGTERM to its whole process group, us included.
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                env=self._start_environment(),
+                start_new_session=True,
+                **self._identity(),
+            )
+            if how == "daemon":
+                code = process.wait(timeout)
+                if code != 0:
+                    raise StartFailed(f"exit code {code}: {output.read_text()}{self.log_text(since)}")
+            else:
+                self._foreground = process
+        ready = self._accepts if how == "debug" else lambda: bool(self.log.find(READY, since))
+        wait_until(lambda: ready() or self._died(), lambda: f"httpd to serve: {self.log_text(since)}", timeout)
+        self._descriptors = len(processes.descriptors(self.pid))
+        return self
+
+    def stop(self, timeout: float = STOP_LIMIT, sign: int = signal.SIGTERM) -> None:
+        """`apachectl stop` (or another signal that ends it), waits, and asserts that nothing is left."""
+        parent = processes.find(self.pid)
+        assert parent is not None, "httpd is not running"
+        family = [parent, *processes.using(self.root)]
+        os.kill(parent.pid, sign)
+        self._reap(timeout)
+        wait_until(lambda: not parent.is_alive, "httpd's parent to leave", timeout)
+        wait_until(lambda: not [p for p in family if p.is_alive], _names("still there: ", family), 2.0)
+        self.assert_nothing_left()
+
+    def graceful(self, timeout: float = 10.0) -> None:
+        """`apachectl graceful`, until the new generation serves."""
+        self._signal_and_wait(signal.SIGUSR1, timeout)
+
+    def restart(self, timeout: float = 20.0) -> None:
+        """`apachectl restart`, until the new generation serves."""
+        self._signal_and_wait(signal.SIGHUP, timeout)
+
+    def interrupt(self, timeout: float = STOP_LIMIT) -> None:
+        """Ctrl-C in a terminal, for an httpd in the foreground."""
+        self.stop(timeout, signal.SIGINT)
+
+    def remove(self) -> None:
+        """Ends what may still run and deletes the ServerRoot; WSGID_KEEP=1 keeps it for a look."""
+        with contextlib.suppress(OSError, ValueError):
+            os.kill(self.pid, signal.SIGTERM)
+        for process in processes.using(self.root):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(process.pid, signal.SIGKILL)
+        if self._foreground is not None:
+            self._foreground.kill()
+            self._foreground.wait()
+        if os.environ.get("WSGID_KEEP") != "1":
+            shutil.rmtree(self.root, ignore_errors=True)
+
+    def _command(self) -> list[str]:
+        defines = ["-DROOT_RUNS"] if os.geteuid() == 0 and self.user is None else []
+        return [machine.httpd(), "-d", str(self.root), "-f", str(self.root / "conf" / "httpd.conf"), *defines]
+
+    def _identity(self) -> dict[str, Any]:
+        if self.user is None or os.geteuid() != 0:
+            return {}
+        entry = pwd.getpwnam(self.user)
+        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+    def _start_environment(self) -> dict[str, str]:
+        plain = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C"}
+        return {**plain, **machine.sanitizer_environment(self.root / "logs"), **self._environment}
+
+    def _accepts(self) -> bool:
+        """Whether it listens and has written its PidFile: under -X there is no line that says that it serves."""
+        with contextlib.suppress(OSError):
+            self.wire().close()
+            return self.is_running
+        return False
+
+    def _died(self) -> bool:
+        """StartFailed if the process in the foreground has ended."""
+        if self._foreground is not None and self._foreground.poll() is not None:
+            raise StartFailed(f"exit code {self._foreground.returncode}: {self.log_text(0)}")
+        return False
+
+    def _reap(self, timeout: float) -> None:
+        if self._foreground is not None:
+            self._foreground.wait(timeout)
+            self._foreground = None
+
+    def _signal_and_wait(self, sign: int, timeout: float) -> None:
+        since = self.log.mark()
+        os.kill(self.pid, sign)
+        wait_until(lambda: self.log.find(READY, since), f"{READY!r} after signal {sign}", timeout)
+
+    # ---------------------------------------------------------------- proof
+
+    def assert_no_leaked_descriptors(self) -> None:
+        """The parent has no more descriptors open than after its start; daemons may be coming back just now."""
+        if not self.is_running:
+            return
+        wait_until(
+            lambda: len(processes.descriptors(self.pid)) <= self._descriptors,
+            lambda: f"the parent to have {self._descriptors} descriptors again: {processes.descriptors(self.pid)}",
+            5.0,
+        )
+
+    def assert_nothing_left(self) -> None:
+        """No process, no socket, no file but logs, configuration and what the test wrote itself."""
+        left = processes.using(self.root)
+        assert not left, _names("processes left: ", left)
+        # Under -X httpd itself leaves its PidFile behind.
+        own = {self.root / "run" / "httpd.pid"} if self._how == "debug" else set()
+        remains = [str(path) for path in (self.root / "run").rglob("*") if path not in own]
+        remains += [str(path) for path in self.root.rglob("*") if path.is_socket()]
+        remains += [str(path) for path in self.root.iterdir() if path.name not in ("conf", "logs", "run", "files")]
+        assert not remains, f"files left: {remains}"
+
+    def unexpected(self) -> list[str]:
+        """Lines of all its logs that nobody declared, and what the sanitizers wrote."""
+        lines = [f"{log.path.name}: {record}" for log in self._all_logs() for record in log.unexpected()]
+        reports = [path for path in (self.root / "logs").glob("sanitizer.*") if path.stat().st_size]
+        return lines + [f"{path.name}: {path.read_text(errors='replace')}" for path in reports]
+
+    def log_text(self, since: int = 0, limit: int = 8000) -> str:
+        """The end of the error log, for the message of a failure."""
+        with contextlib.suppress(FileNotFoundError):
+            return self.log.path.read_bytes()[since:][-limit:].decode("utf-8", "replace")
+        return ""
+
+    def _all_logs(self) -> list[ErrorLog]:
+        for path in (self.root / "logs").glob("*error_log"):
+            self.log_of(path.name)
+        return list(self._logs.values())
+
+    # ---------------------------------------------------------------- daemons
+
+    def daemons(self, group: str | None = None) -> list[int]:
+        """The pids of the daemons that run now, of one group ("" is the default group) or of all."""
+        found = [child for child in processes.children(self.pid) if _is_daemon(child)]
+        return sorted(child.pid for child in found if group is None or _group_of(child) == group)
+
+    def wait_for_daemons(
+        self, group: str | None, count: int, without: Iterable[int] = (), timeout: float = 10.0
+    ) -> list[int]:
+        """`count` daemons of the group, none of them in `without`."""
+        gone = set(without)
+
+        def enough() -> list[int]:
+            now = self.daemons(group)
+            return now if len(now) == count and not gone & set(now) else []
+
+        return wait_until(enough, lambda: f"{count} daemons of {group!r}; there are {self.daemons(group)}", timeout)
+
+    # ---------------------------------------------------------------- requests
+
+    def url(self, path: str = "/", port: str = "PORT", scheme: str = "http") -> str:
+        return f"{scheme}://127.0.0.1:{self.ports[port]}{path}"
+
+    def session(self) -> requests.Session:
+        """A client with keep-alive that no proxy of the environment comes between."""
+        session = requests.Session()
+        session.trust_env = False
+        session.verify = str(self._certificates / "server.crt") if self._certificates else False
+        return session
+
+    def request(self, method: str, path: str = "/", *, port: str = "PORT", **options: Any) -> requests.Response:
+        """One request on a connection of its own."""
+        options.setdefault("timeout", REQUEST_LIMIT)
+        scheme = options.pop("scheme", "http")
+        with self.session() as session:
+            return session.request(method, self.url(path, port, scheme), **options)
+
+    def get(self, path: str = "/", **options: Any) -> requests.Response:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str = "/", data: Any = None, **options: Any) -> requests.Response:
+        return self.request("POST", path, data=data, **options)
+
+    def wire(self, port: str = "PORT", timeout: float = 10.0) -> Wire:
+        return Wire(self.ports[port], timeout)
+
+
+def _is_daemon(process: Process) -> bool:
+    return "wsgid:" in process.command or "boot.py" in process.command
+
+
+def _group_of(process: Process) -> str:
+    """The name of a daemon's group, from its title or else from its configuration."""
+    match = re.search(r"wsgid:(\S*)", process.command)
+    if match:
+        return "" if match[1] == "%{GLOBAL}" else match[1]
+    return processes.configuration(process.pid).get("group", "")
+
+
+def _names(what: str, family: list[Process]) -> str:
+    return what + ", ".join(f"{process.pid} {process.command!r}" for process in family)
