@@ -4,7 +4,7 @@ The module is compiled in a copy of its sources, because apxs drops objects besi
 headers: whatever is newer than the last result, all of it is compiled again (it takes seconds).
 
 `pip install .` puts mod_wsgid.so into the package, beside boot.py, where the module looks for its daemon. The Makefile
-calls `setup.py build_module` with its own --output and --python. Everything else about the package is in pyproject.toml.
+calls `setup.py build_module` with its own --output and --python. All else about the package is in pyproject.toml.
 """
 
 import os
@@ -56,6 +56,11 @@ def query(apxs, name):
 
 def newest(paths):
     return max(os.stat(path).st_mtime_ns for path in paths)
+
+
+def without_commands(text):
+    """What the compiler said: apxs and libtool print pages of commands around it."""
+    return "".join(line for line in text.splitlines(True) if not re.match(r"libtool: |\S*libtool ", line))
 
 
 class BuildModule(Command):
@@ -140,9 +145,8 @@ class BuildModule(Command):
         link = [*LINK, "-Wl," + SANITIZE] if self.sanitize else LINK
         command = [apxs, "-c", "-I.", "-Iapxs", *self.flags(apxs), *link, *files]
         done = subprocess.run(command, cwd=self.work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        # Said only when there is something to see: apxs prints pages of commands.
         if done.returncode or "warning:" in done.stdout:
-            print(done.stdout, file=sys.stderr)
+            print(without_commands(done.stdout), file=sys.stderr)
         if done.returncode:
             raise SystemExit("setup.py: apxs could not build the module")
 

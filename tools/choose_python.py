@@ -29,7 +29,7 @@ except ImportError:
 include = sysconfig.get_paths(vars={"base": sys.base_prefix, "installed_base": sys.base_prefix})["include"]
 print(json.dumps({
     "version": sys.version_info[:3],
-    "places": [sys.executable, os.path.realpath(sys.executable), sys.prefix, sys.base_prefix, os.path.dirname(os.__file__)],
+    "places": [sys.executable, sys.prefix, sys.base_prefix, os.path.dirname(os.__file__)],
     "venv": makes_venv,
     "headers": os.path.exists(os.path.join(include, "Python.h")),
 }))
@@ -88,7 +88,8 @@ def named(python):
     path = shutil.which(python)
     facts = probe(path) if path else None
     if facts is None or tuple(facts["version"]) < OLDEST:
-        give_up("PYTHON=%s %s; name a Python %d.%d or later" % ((python, objection(facts) if path else "is not there") + OLDEST))
+        complaint = objection(facts) if path else "is not there"
+        give_up("PYTHON=%s %s; name a Python %d.%d or later" % ((python, complaint) + OLDEST))
     tell(path, facts, "named by PYTHON")
 
 

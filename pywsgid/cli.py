@@ -1,0 +1,107 @@
+"""The command line: `pywsgid COMMAND`, or `python -m pywsgid COMMAND`.
+
+Rules: a command is one entry of COMMANDS: its name, a line of help, a function that declares its arguments and one that
+runs it. What a command says on success goes to stdout; a failure is one line on stderr that begins with its code
+(docs/errors.md), and exit status 1. Wrong usage is argparse's, with status 2. A command imports what it needs when it
+runs, so that `pywsgid version` needs nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+class Failure(Exception):
+    """A command could not do what it was asked for: code, what is wrong, what to do about it."""
+
+    def __init__(self, code: int, problem: str, cure: str) -> None:
+        super().__init__(f"WSGID{code:04}: {problem}: {cure}")
+
+
+@dataclass(frozen=True)
+class Command:
+    name: str
+    help: str
+    declare: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def no_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares nothing."""
+
+
+def version(arguments: argparse.Namespace) -> int:
+    from pywsgid import __version__
+
+    print(f"pywsgid {__version__}, Python {sys.version.split()[0]}")
+    return 0
+
+
+def module_config(arguments: argparse.Namespace) -> int:
+    """Prints what to write into httpd's configuration, and nothing else."""
+    from pywsgid.server import quote
+
+    print(f"LoadModule wsgid_module {quote(built_module())}")
+    return 0
+
+
+def built_module() -> str:
+    from pywsgid.module import NoModule, find_module
+
+    try:
+        return find_module()
+    except NoModule as error:
+        raise Failure(401, f"the module has not been built: {error}", "run `make`, or `pip install` pywsgid") from error
+
+
+def declare_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("script", help="the WSGI script: a file that defines `application`")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=port, default=8000,
+                        help="port to listen on, 0 for any that is free (default: %(default)s)")
+
+
+def port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise ValueError(text)
+    return number
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from pywsgid.run import run as run_server
+
+    return run_server(arguments.script, arguments.host, arguments.port, built_module())
+
+
+COMMANDS = (
+    Command("module-config", "print the LoadModule line for httpd's configuration", no_arguments, module_config),
+    Command("run", "serve a WSGI script through an httpd of its own, in the foreground", declare_run, run),
+    Command("version", "print the version", no_arguments, version),
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="pywsgid", description="Serve WSGI applications from Apache httpd (mod_wsgid).")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        sub = commands.add_parser(command.name, help=command.help, description=command.help.capitalize() + ".")
+        command.declare(sub)
+        sub.set_defaults(command=command)
+    return top
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = parser().parse_args(words)
+    try:
+        return arguments.command.run(arguments)
+    except Failure as failure:
+        print(f"pywsgid: {failure}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""Every file in conf/ loads as it is, and its sites answer.
+
+Only what this machine cannot have is exchanged: users that do not exist, the certificate and the map, and, to be served,
+/srv, port 80 and port 443.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from httpdenv import machine
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+EXAMPLES = ["one-site.conf", "several-sites-several-users.conf", "random-daemon.conf", "tls.conf"]
+MODULES = ["rewrite", "ssl", "http2", "headers"]
+APPLICATION = """
+import os
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield " ".join([environ["wsgi.url_scheme"], environ["mod_wsgi.process_group"], str(os.getuid())]).encode()
+"""
+
+
+def read(name: str) -> str:
+    return (CONF / name).read_text()
+
+
+def with_users(text: str) -> str:
+    """Users that exist here, one for each that is named; none of them if the tests run as an ordinary user."""
+    if os.geteuid() != 0:
+        return re.sub(r" (user|group)=\S+", "", text)
+    names = dict.fromkeys(re.findall(r" user=(\S+)", text))
+    for name, entry in zip(names, machine.other_users(), strict=False):
+        text = re.sub(rf" user={name}\b", f" user={entry.pw_name}", text)
+        text = re.sub(rf" group={name}\b", f' "group=#{entry.pw_gid}"', text)
+    return text
+
+
+def with_certificate(text: str) -> str:
+    return re.sub(r"/etc/ssl/(certs|private)/shop\.", "${CERTS}/server.", text)
+
+
+def for_this_machine(text: str) -> str:
+    """Served from the test's own directory and ports."""
+    text = with_certificate(with_users(text)).replace("/srv/", "${FILES}/srv/")
+    text = re.sub(r"^Listen .*$", "", text, flags=re.M)
+    return text.replace("<VirtualHost *:80>", "<VirtualHost 127.0.0.1:${PORT}>").replace(
+        "<VirtualHost *:443>", "<VirtualHost 127.0.0.1:${TLS_PORT}>")
+
+
+def serve(make_httpd, name: str, scripts: list[str], **files: str):
+    """An httpd with one of the examples; its scripts, virtualenvs and other files are where it says."""
+    text = for_this_machine(read(name))
+    files |= {script: APPLICATION for script in scripts}
+    contents = {f"srv/{path}": content for path, content in files.items()}
+    httpd = make_httpd(text, modules=MODULES, files=contents, start=None)
+    for venv in re.findall(r"python-home=\$\{FILES\}/(\S+)", text):
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", httpd.files / venv], check=True)
+    return httpd.start()
+
+
+def words(httpd, host: str, path: str = "/", **options) -> list[str]:
+    """What the application says: scheme, group and uid."""
+    response = httpd.get(path, headers={"Host": host}, **options)
+    assert response.status_code == 200
+    return response.text.split()
+
+
+def uid_of(text: str, group: str) -> str:
+    """The uid that a group of an example runs under here."""
+    if os.geteuid() != 0:
+        return str(os.geteuid())
+    name = re.search(rf"WSGIDaemonProcess {group} .*?user=(\S+)", with_users(text)).group(1)
+    return str(pwd.getpwnam(name).pw_uid)
+
+
+def test_every_file_is_looked_at_here():
+    known = {*EXAMPLES, "wsgid.load", "wsgid.conf", "hello.wsgi", "servers.txt"}
+    assert {path.name for path in CONF.iterdir() if path.is_file()} == known
+
+
+@pytest.mark.parametrize("name", EXAMPLES + ["wsgid.conf"])
+def test_it_passes_configtest_as_an_include_file(make_httpd, name):
+    httpd = make_httpd("", modules=MODULES, start=None)
+    # httpd looks for a map when it reads of it.
+    servers = httpd.write("servers.txt", read("servers.txt"))
+    text = with_certificate(with_users(read(name))).replace("/srv/site/servers.txt", str(servers))
+    httpd.configure(f'Include "{httpd.write(name, text)}"')
+    code, said = httpd.configtest()
+    assert code == 0, said
+    assert "Syntax OK" in said
+    assert "WSGID" not in said
+
+
+def test_the_load_file_loads_the_module(make_httpd, stage):
+    httpd = make_httpd("", ours=False, start=None)
+    line = re.sub(r'"/usr/lib.*"', f'"{stage.module}"', read("wsgid.load"))
+    httpd.configure(line + read("wsgid.conf") + "WSGIScriptAlias / ${APPS}/hello.wsgi")
+    assert httpd.configtest()[0] == 0
+    httpd.start()
+    assert httpd.get("/").status_code == 200
+
+
+def test_the_examples_in_comments_are_directives_that_exist(make_httpd):
+    """What stands behind "#WSGI" in wsgid.conf works once the # is gone."""
+    text = re.sub(r"#(WSGI|AddHandler)", r"\1", read("wsgid.conf")).replace("/run/apache2/wsgid", "run/wsgid")
+    code, said = make_httpd(with_users(text), start=None).configtest()
+    assert code == 0, said
+
+
+def test_hello(make_httpd):
+    httpd = make_httpd("WSGIScriptAlias / ${FILES}/hello.wsgi", files={"hello.wsgi": read("hello.wsgi")})
+    response = httpd.get("/some/path?a=<b>")
+    assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "Hello!" in response.text and "/some/path" in response.text
+    assert "<b>" not in response.text
+
+
+def test_one_site(make_httpd):
+    httpd = serve(make_httpd, "one-site.conf", ["shop/application/site.wsgi"], **{"shop/static/logo.txt": "static"})
+    assert words(httpd, "shop.example.com") == ["http", "shop", uid_of(read("one-site.conf"), "shop")]
+    assert httpd.get("/static/logo.txt", headers={"Host": "shop.example.com"}).text == "static"
+
+
+def test_several_sites_several_users(make_httpd):
+    name = "several-sites-several-users.conf"
+    httpd = serve(make_httpd, name, ["alice/site.wsgi", "alice/guestbook.wsgi", "bob/site.wsgi"])
+    alice, bob = (uid_of(read(name), group) for group in ("alice", "bob"))
+    assert words(httpd, "alice.example.com") == ["http", "alice", alice]
+    assert words(httpd, "bob.example.com") == ["http", "bob", bob]
+    assert words(httpd, "bob.example.com", "/guestbook") == ["http", "alice", alice]
+
+
+def test_random_daemon_draws_each_of_the_five(make_httpd):
+    httpd = serve(make_httpd, "random-daemon.conf", ["site/application/site.wsgi"],
+                  **{"site/servers.txt": read("servers.txt")})
+    drawn = {words(httpd, "site.example.com")[1] for _ in range(100)}
+    # Missing one of five in a hundred draws: once in a billion runs.
+    assert drawn == {f"site-{number}" for number in range(1, 6)}
+
+
+def test_tls(make_httpd):
+    httpd = serve(make_httpd, "tls.conf", ["shop/application/site.wsgi"])
+    answer = httpd.get("/x", headers={"Host": "shop.example.com"}, allow_redirects=False)
+    assert (answer.status_code, answer.headers["Location"]) == (301, "https://shop.example.com/x")
+    uid = uid_of(read("tls.conf"), "shop")
+    assert words(httpd, "shop.example.com", port="TLS_PORT", scheme="https") == ["https", "shop", uid]
