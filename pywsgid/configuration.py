@@ -1,0 +1,116 @@
+"""The configuration block that a daemon finds on descriptor 4 (docs/design.md): `key\\0value\\0` repeated.
+
+Rules: the parent has checked every value, so a value that does not parse means that module and package do not fit together: the
+daemon says so and leaves with EXIT_CONFIGURATION. Nothing here reads a descriptor.
+"""
+
+UNNAMED_SOCKET_TIMEOUT = 60.0  # httpd's own Timeout, when no line names one
+
+
+class ConfigurationError(Exception):
+    """The block cannot be used; the text says why."""
+
+
+class Script:
+    """A script to load before the daemon is ready."""
+
+    __slots__ = ("path", "callable")
+
+    def __init__(self, text):
+        # A callable's name holds no colon (it is a dotted name), a path may.
+        self.callable, colon, self.path = text.partition(":")
+        if not colon or not self.callable or not self.path:
+            raise ValueError("not callable:/path")
+
+
+def _flag(text):
+    return {"1": True, "0": False}[text]
+
+
+def _seconds(text):
+    value = float(text)
+    if not 0 <= value < 1e9:
+        raise ValueError("out of range")
+    return value
+
+
+# key -> attribute, parser, value when there is no line (required if it is REQUIRED)
+REQUIRED = object()
+KEYS = {
+    "group": ("group", str, REQUIRED),
+    "slot": ("slot", int, REQUIRED),
+    "httpd-uid": ("httpd_uid", int, REQUIRED),
+    "httpd-pid": ("httpd_pid", int, 0),
+    "log-level": ("log_level", int, 4),
+    "server-version": ("server_version", str, ""),
+    "module-version": ("module_version", str, ""),
+    "processes": ("processes", int, 1),
+    "processes-named": ("processes_named", _flag, False),
+    "successor": ("successor", _flag, False),
+    "threads": ("threads", int, 15),
+    "home": ("home", str, ""),
+    "display-name": ("display_name", str, "%{GROUP}"),
+    "socket-timeout": ("socket_timeout", _seconds, UNNAMED_SOCKET_TIMEOUT),
+    "queue-timeout": ("queue_timeout", _seconds, 0.0),
+    "startup-timeout": ("startup_timeout", _seconds, 0.0),
+    "shutdown-timeout": ("shutdown_timeout", _seconds, 5.0),
+    "graceful-timeout": ("graceful_timeout", _seconds, 15.0),
+    "stack-size": ("stack_size", int, 0),
+}
+
+
+class Configuration:
+    """The values of KEYS as attributes, and what may be there several times: `scripts` (Script) and `python_path`."""
+
+    __slots__ = tuple(entry[0] for entry in KEYS.values()) + ("scripts", "python_path")
+
+    @property
+    def label(self):
+        """The group's name for messages."""
+        return self.group or "%{GLOBAL}"
+
+    @property
+    def title(self):
+        """What ps shows."""
+        return self.display_name.replace("%{GROUP}", "wsgid:" + self.label)
+
+
+def parse(block):
+    """bytes -> Configuration. Keys that are not known are left alone: a newer module may say more."""
+    try:
+        strings = block.decode("utf-8", "surrogateescape").split("\0")
+        if strings.pop() or len(strings) % 2:
+            raise ValueError("cut short")
+    except ValueError as error:
+        raise ConfigurationError("the block is damaged (%s)" % error) from None
+    result = Configuration()
+    result.scripts = []
+    result.python_path = []
+    values = {}
+    for key, text in zip(strings[0::2], strings[1::2]):
+        if key == "script":
+            result.scripts.append(_value(key, text, Script))
+        elif key == "python-path":
+            result.python_path.append(text)
+        elif key in KEYS:
+            values[key] = _value(key, text, KEYS[key][1])
+    return _complete(result, values)
+
+
+def _value(key, text, parser):
+    try:
+        return parser(text)
+    except (ValueError, KeyError) as error:
+        raise ConfigurationError("%s=%r: %s" % (key, text, error)) from None
+
+
+def _complete(result, values):
+    for key, (attribute, _, default) in KEYS.items():
+        value = values.get(key, default)
+        if value is REQUIRED:
+            raise ConfigurationError("it has no %s" % key)
+        setattr(result, attribute, value)
+    result.threads = max(1, result.threads)
+    # "0 as if not named" (options.def): a peer that is stuck must never hold a thread for ever.
+    result.socket_timeout = result.socket_timeout or UNNAMED_SOCKET_TIMEOUT
+    return result

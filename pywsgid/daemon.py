@@ -1,0 +1,153 @@
+"""The daemon's main: puts configuration, log, loader, transport, workers and life cycle together, and decides nothing else.
+
+Rules: nothing is imported that the path of a request does not need: start-up time and memory are features, and an application that is
+small stays so. What is needed only when something goes wrong is imported there.
+
+Start to ready, hello world, beside `python -c pass` (Debian 12, 3.11, 2 cores): see docs/design.md or measure with
+`python -X importtime`; `threading` is most of it, and stays, as it must be imported first by the main thread.
+"""
+import _signal
+import faulthandler
+import os
+import sys
+import threading
+import time
+
+from . import configuration as configurations
+from . import environ, handover, lifecycle, loader, logs, page, title, transport, worker
+
+CONFIGURATION_MAX = 16 * 1024 * 1024  # far beyond any; a descriptor that never ends is not read for ever
+
+
+class Service:
+    """What the parts of this process share."""
+
+    def __init__(self, log, configuration, statistics):
+        self.log = log
+        self.configuration = configuration
+        self.page = statistics
+        self.loader = loader.Loader(on_load=lambda: logs.adopt_logging(log))
+        self.template = environ.Template(configuration, time.time())
+        self.life = lifecycle.Lifecycle(log, configuration, statistics, handover.FD_LEASH)
+        self.transport = None
+
+    def left(self, gone):
+        """A worker has ended."""
+        self.life.worker_left()
+
+    def leave_to_load_again(self, failure):
+        """Its only script could not be loaded and is due again: a clean process is to try."""
+        self.log.write(logs.NOTICE, "WSGID0336: group %r: leaving, so that a clean process loads the script again (%s)" % (
+            self.log.group, failure))
+        self.life.drain("its script is to be loaded again", self.configuration.graceful_timeout, handover.EXIT_LOAD)
+
+
+def main():
+    """Runs the daemon; gives its exit code."""
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # until it is ready, Ctrl-C in httpd's terminal needs no traceback
+    log = logs.Log()
+    try:
+        configuration = read_configuration()
+        log.level, log.group = configuration.log_level, configuration.label
+        statistics = page.Page(page.map_page(handover.FD_STATISTICS))
+        os.close(handover.FD_CONFIGURATION)
+        keep_private(configuration)
+    except (configurations.ConfigurationError, OSError) as error:
+        log.write(logs.CRIT, "WSGID0301: group %r: what httpd handed over cannot be used: %s; are module and package of one "
+                  "version?" % (log.group, error))
+        return handover.EXIT_CONFIGURATION
+    return serve(Service(log, configuration, statistics))
+
+
+def serve(service):
+    log, configuration = service.log, service.configuration
+    furnish(log, configuration)
+    watch = lifecycle.BootWatch(log, configuration.startup_timeout, handover.FD_LEASH)
+    loaded = preload(service)
+    if not loaded:
+        log.write(logs.ERROR, "WSGID0306: group %r: none of its scripts could be loaded, so it cannot serve: see above" % log.group)
+        return handover.EXIT_LOAD
+    watch.stop()
+    service.transport = transport.Transport(
+        handover.FD_LISTENER, {0, os.geteuid(), configuration.httpd_uid}, configuration.socket_timeout, log)
+    if configuration.stack_size:
+        threading.stack_size(configuration.stack_size)
+    workers = [worker.Worker(number, service) for number in range(1, configuration.threads + 1)]
+    service.life.take_signals()
+    announce(service)
+    return service.life.run(service.transport, workers)
+
+
+def read_configuration():
+    """The block on its descriptor, parsed."""
+    pieces = []
+    offset = 0
+    while offset < CONFIGURATION_MAX:
+        piece = os.pread(handover.FD_CONFIGURATION, 65536, offset)
+        if not piece:
+            break
+        pieces.append(piece)
+        offset += len(piece)
+    return configurations.parse(b"".join(pieces))
+
+
+def keep_private(configuration):
+    """What came through exec must not go on to programs that the application starts."""
+    for descriptor in (handover.FD_LISTENER, handover.FD_LEASH):
+        os.set_inheritable(descriptor, False)
+    if configuration.successor:
+        os.set_inheritable(handover.FD_PREDECESSOR, False)
+
+
+def furnish(log, configuration):
+    """The interpreter as the application is to find it."""
+    faulthandler.enable(file=2)
+    logs.capture_streams(log)
+    title.set_title(configuration.title)
+    sys.argv = ["mod_wsgid"]
+    add_paths(log, configuration)
+
+
+def add_paths(log, configuration):
+    """home and python-path before all others, .pth files included, in the order given."""
+    before = sys.path[:]
+    if configuration.home:
+        sys.path.append(configuration.home)
+    if configuration.python_path:
+        import site
+        for directory in configuration.python_path:
+            if not os.path.isdir(directory):
+                log.write(logs.WARN, "WSGID0308: group %r: python-path names %s, which is no directory that this user can see" % (
+                    log.group, directory))
+            site.addsitedir(directory)
+    added = [entry for entry in sys.path if entry not in before]
+    named = [entry for entry in (configuration.home, *configuration.python_path) if entry in before]
+    sys.path[:] = added + named + [entry for entry in before if entry not in named]
+
+
+def preload(service):
+    """Loads the scripts that are known. False if there are some and none could be loaded."""
+    results = [load_script(service, script) for script in service.configuration.scripts]
+    return not results or any(results)
+
+
+def load_script(service, script):
+    state, found = service.loader.load(script.path, script.callable)
+    if state == loader.LOADED:
+        return True
+    text = "%s [group %r]" % (found, service.log.group)
+    service.log.write(logs.ERROR, found.trace + text if found.trace else text)
+    return False
+
+
+def announce(service):
+    """Tells httpd that this process is ready, and its predecessor to leave."""
+    service.page.set_state(handover.PAGE_READY)
+    service.log.write(logs.INFO, "WSGID0303: group %r: ready: Python %s, %d threads, slot %d" % (
+        service.log.group, sys.version.split()[0], service.configuration.threads, service.configuration.slot))
+    if service.configuration.successor:
+        try:
+            os.write(handover.FD_PREDECESSOR, b"\0")
+        except OSError:
+            pass  # it has gone already
+        os.close(handover.FD_PREDECESSOR)

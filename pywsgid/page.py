@@ -1,0 +1,57 @@
+"""The statistics page (handover.h): what this process tells httpd without being asked.
+
+Rules: only written, never read back. httpd takes it as hostile input, so a torn value does no harm; counts are exact all the same.
+"""
+import mmap
+import os
+import struct
+import sys
+import threading
+
+from . import handover
+
+_STATE = struct.Struct("<I")
+_COUNT = struct.Struct("<Q")
+_STATE_AT = 4
+_STARTED_AT = 8
+_FINISHED_AT = 16
+
+
+def map_page(descriptor):
+    """Maps the page that the parent made. Its descriptor is not needed any more."""
+    if sys.version_info >= (3, 13):
+        memory = mmap.mmap(descriptor, handover.PAGE_SIZE, trackfd=False)
+        os.close(descriptor)
+        return memory
+    # Older ones keep a duplicate: it is to land where the original was, the lowest free number, so that none is added.
+    aside = os.dup(descriptor)
+    os.close(descriptor)
+    try:
+        return mmap.mmap(aside, handover.PAGE_SIZE)
+    finally:
+        os.close(aside)
+
+
+class Page:
+    """`memory` is a writable buffer of PAGE_SIZE bytes."""
+
+    def __init__(self, memory):
+        self._memory = memory
+        self._lock = threading.Lock()
+        self._started = 0
+        self._finished = 0
+        _STATE.pack_into(memory, 0, handover.PAGE_VERSION)
+        self.set_state(handover.PAGE_BOOTING)
+
+    def set_state(self, state):
+        _STATE.pack_into(self._memory, _STATE_AT, state)
+
+    def request_started(self):
+        with self._lock:
+            self._started += 1
+            _COUNT.pack_into(self._memory, _STARTED_AT, self._started)
+
+    def request_finished(self):
+        with self._lock:
+            self._finished += 1
+            _COUNT.pack_into(self._memory, _FINISHED_AT, self._finished)

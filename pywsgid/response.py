@@ -1,0 +1,250 @@
+"""The server's side of PEP 3333: start_response, write() and the iterable, out through an exchange.
+
+Rules: the head leaves with the first block that is not empty, or at the end of the iterable, and never before. Each block is passed on
+as it comes; a list or a tuple is all there already, so it goes out in one send, head and body together, with its
+Content-Length. What breaks a rule of PEP 3333 raises Violation, at the call that broke it where that is possible. What cannot be
+completed ends with ABORT, so that the client sees that it is broken. close() of the iterable is not called here but by
+the worker, which is sure to do it once.
+
+States: HEADLESS (start_response has not been called) -> HELD (called, nothing sent: may be replaced with exc_info) -> SENT ->
+ENDED. No other transitions.
+"""
+from . import protocol
+
+HEADLESS, HELD, SENT, ENDED = range(4)
+
+TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")  # RFC 9110, 5.6.2
+# RFC 2616, 13.5.1, which PEP 3333 refers to, and what is as much about one connection. httpd makes its own.
+HOP_BY_HOP = frozenset((
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "trailers",
+    "transfer-encoding", "upgrade"))
+BODILESS = ("204", "304")  # RFC 9110, 6.4.1; 1xx is no final status
+NAMES_REMEMBERED = 1000  # an application that makes names up must not fill the memory
+START_RESPONSE = "The start_response() Callable"  # sections of PEP 3333
+CONTENT_LENGTH = "Handling the Content-Length Header"
+SPECIFICATION = "Specification Details"
+WRITE = "The write() Callable"
+OTHER_HEADERS = "Other HTTP Features"
+STRINGS = "A Note On String Types"
+
+_good_names = {}  # header name -> its lower case: names that have been checked
+
+
+class Violation(ValueError):
+    """The application broke a rule of PEP 3333; `section` names where the rule stands."""
+
+    def __init__(self, what, section):
+        super().__init__("%s (PEP 3333, \"%s\")" % (what, section))
+
+
+class LengthMismatch(Violation):
+    """The body is not as long as its Content-Length."""
+
+    def __init__(self, what):
+        super().__init__(what, CONTENT_LENGTH)
+
+
+# ---------------------------------------------------------------------------------------------------------------- checks
+
+
+def check_status(status):
+    """A final status line: three digits from 200 on, a space, a reason."""
+    if type(status) is not str:
+        raise Violation("the status must be a str, not " + type(status).__name__, START_RESPONSE)
+    if len(status) < 4 or status[3] != " " or not (status[:3].isascii() and status[:3].isdigit()):
+        raise Violation("the status must be three digits, a space and a reason, not %a" % status[:100], START_RESPONSE)
+    if status < "2":
+        raise Violation("%a is not a final status" % status[:100], START_RESPONSE)
+    check_value("the status", status)
+
+
+def check_value(name, value):
+    """A header's value or the status: latin-1 without control characters, but for tabs."""
+    if value.isascii() and value.isprintable():
+        return
+    for character in value:
+        if character > "\xff":
+            raise Violation("%s holds %a, which is not latin-1" % (name, character), STRINGS)
+        if (character < " " and character != "\t") or character == "\x7f":
+            raise Violation("%s holds the control character %a" % (name, character), START_RESPONSE)
+
+
+def check_name(name):
+    """Checks a header's name and gives its lower case."""
+    if type(name) is not str:
+        raise Violation("a header's name must be a str, not " + type(name).__name__, START_RESPONSE)
+    if not name or not TOKEN.issuperset(name):
+        raise Violation("%a is not a header's name" % name[:100], START_RESPONSE)
+    lower = name.lower()
+    if lower in HOP_BY_HOP:
+        raise Violation("the header %s is about the connection, which is the server's business" % name, OTHER_HEADERS)
+    if len(_good_names) < NAMES_REMEMBERED:
+        _good_names[name] = lower
+    return lower
+
+
+def check_content_length(value, before):
+    if not (value.isascii() and value.isdigit()) or len(value) > 18:
+        raise Violation("Content-Length is %a, not a number of bytes" % value[:100], CONTENT_LENGTH)
+    length = int(value)
+    if before is not None and before != length:
+        raise Violation("Content-Length is both %d and %d" % (before, length), CONTENT_LENGTH)
+    return length
+
+
+def check_headers(headers):
+    """Checks a list of (name, value) and gives the Content-Length, None without one."""
+    if type(headers) is not list:
+        raise Violation("the headers must be a list, not " + type(headers).__name__, START_RESPONSE)
+    length = None
+    for pair in headers:
+        if type(pair) is not tuple or len(pair) != 2:
+            raise Violation("a header must be a tuple of two, not %.100a" % (pair,), START_RESPONSE)
+        name, value = pair
+        lower = (_good_names.get(name) if type(name) is str else None) or check_name(name)
+        if type(value) is not str:
+            raise Violation("the value of %s must be a str, not %s" % (name, type(value).__name__), START_RESPONSE)
+        check_value(name, value)
+        if lower == "content-length":
+            length = check_content_length(value, length)
+    return length
+
+
+def check_block(block, what="a block of the response"):
+    if not isinstance(block, bytes):
+        raise Violation("%s must be bytes, not %s" % (what, type(block).__name__), SPECIFICATION)
+
+
+# -------------------------------------------------------------------------------------------------------------- response
+
+
+class Response:
+    """One response. `exchange` is a transport.Exchange, or what behaves like one."""
+
+    __slots__ = ("state", "_exchange", "_status", "_headers", "_length", "_sent", "_head_only", "_bodiless")
+
+    def __init__(self, exchange, method):
+        self.state = HEADLESS
+        self._exchange = exchange
+        self._status = ""
+        self._headers = ()
+        self._length = None  # as Content-Length says
+        self._sent = 0  # body bytes that the application has produced
+        self._head_only = method == "HEAD"
+        self._bodiless = False  # no body goes out, whatever the application produces
+
+    # ---- what the application calls
+
+    def start_response(self, status, headers, exc_info=None):
+        """PEP 3333's start_response; gives write()."""
+        if exc_info is not None:
+            try:
+                self._replace(exc_info)
+            finally:
+                exc_info = None  # breaks the circle through the traceback's frame
+        elif self.state != HEADLESS:
+            raise Violation("start_response() was called again without exc_info", START_RESPONSE)
+        check_status(status)
+        length = check_headers(headers)
+        self._status = status
+        self._headers = headers[:]
+        self._length = length
+        self._bodiless = self._head_only or status[:3] in BODILESS
+        self.state = HELD
+        return self.write
+
+    def _replace(self, exc_info):
+        if type(exc_info) is not tuple or len(exc_info) != 3:
+            raise Violation("exc_info must be a tuple of three, as of sys.exc_info()", START_RESPONSE)
+        if self.state >= SENT:
+            try:
+                raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None
+
+    def write(self, data):
+        """PEP 3333's write(): sends a block at once."""
+        check_block(data, "what is given to write()")
+        if self.state == ENDED:
+            raise Violation("write() was called after the end of the response", WRITE)
+        self._block(data)
+
+    # ---- what the worker calls
+
+    def run(self, result):
+        """Sends what the application returned, to its end; the last frames are left with the exchange (finish)."""
+        kind = type(result)
+        if (kind is list or kind is tuple) and self.state == HELD:
+            self._send_whole(result)
+            return
+        if isinstance(result, (bytes, str)):
+            raise Violation("the application returned %s: put it in a list" % type(result).__name__, SPECIFICATION)
+        try:
+            blocks = iter(result)
+        except TypeError:
+            raise Violation("the application returned %s, which is not iterable" % type(result).__name__,
+                            SPECIFICATION) from None
+        for block in blocks:
+            check_block(block)
+            self._block(block)
+            if self._bodiless and self.state >= SENT:
+                break  # nobody will see the rest
+        self._end()
+
+    def fail(self, status, reason):
+        """The response cannot be completed."""
+        self.state = ENDED
+        self._exchange.finish((protocol.encode_abort(status, reason),), False)
+
+    # ---- inside
+
+    def _send_whole(self, blocks):
+        """All blocks are there: one send, and a wrong length is found before anything has left."""
+        total = 0
+        for block in blocks:
+            check_block(block)
+            total += len(block)
+        self._sent = total
+        if self._length is None and self._status[:3] not in BODILESS and (total or not self._head_only):
+            self._headers.append(("Content-Length", str(total)))
+        self._check_end()
+        self.state = ENDED
+        body = b"" if self._bodiless else blocks[0] if len(blocks) == 1 else b"".join(blocks)
+        self._exchange.finish(protocol.encode_response(self._head(), body, True), True)
+
+    def _head(self):
+        return protocol.encode_head(self._status, self._headers)
+
+    def _block(self, block):
+        if self.state == HEADLESS:
+            raise Violation("the first block came before start_response() was called", START_RESPONSE)
+        if not block:
+            return
+        self._sent += len(block)
+        if self._length is not None and self._sent > self._length and not self._bodiless:
+            raise LengthMismatch("the body is longer than its Content-Length of %d" % self._length)
+        if self.state == HELD:
+            head = self._head()
+            self.state = SENT
+            self._exchange.send(protocol.encode_response(head, b"" if self._bodiless else block))
+        elif not self._bodiless:
+            self._exchange.send(protocol.encode_data(block))
+
+    def _check_end(self):
+        if self._length is None or self._bodiless or self._sent == self._length:
+            return
+        raise LengthMismatch("the body has %d bytes, its Content-Length is %d" % (self._sent, self._length))
+
+    def _end(self):
+        if self.state == HEADLESS:
+            raise Violation("start_response() was never called", START_RESPONSE)
+        self._check_end()
+        if self.state == SENT:
+            self.state = ENDED
+            self._exchange.finish(protocol.encode_data(b"", True), True)
+            return
+        if self._length is None and not self._bodiless:
+            self._headers.append(("Content-Length", "0"))  # the iterable is over: it is known to be empty
+        head = self._head()
+        self.state = ENDED
+        self._exchange.finish(protocol.encode_response(head, b"", True), True)

@@ -1,0 +1,40 @@
+"""What every thread is doing, as lines for the log. Imported only when somebody asks: traceback costs milliseconds."""
+import sys
+import threading
+import time
+import traceback
+
+from . import logs
+from .environ import request_line
+
+
+def describe_worker(worker):
+    """`GET /path, for 1.234 s`, or None if the worker is idle."""
+    environ = worker.environ
+    if environ is None:
+        return None
+    return "%s, for %.3f s" % (request_line(environ), time.monotonic() - worker.since)
+
+
+def stack_text(identity):
+    frame = sys._current_frames().get(identity)
+    return "".join(traceback.format_stack(frame)) if frame is not None else "  (it has ended)\n"
+
+
+def dump_all(log, workers):
+    """Every thread's stack, with the request that it runs."""
+    running = {worker.thread.ident: describe_worker(worker) for worker in workers}
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    for identity in list(sys._current_frames()):
+        what = running.get(identity)
+        log.write(logs.NOTICE, "WSGID0314: group %r: thread %s: %s\n%s" % (
+            log.group, names.get(identity, identity), what or "no request", stack_text(identity)))
+
+
+def dump_running(log, workers):
+    """The requests that are still running, each with its stack."""
+    for worker in workers:
+        what = describe_worker(worker)
+        if what is not None:
+            log.write(logs.WARN, "WSGID0313: group %r: cut off: %s" % (log.group, what))
+            log.write(logs.WARN, stack_text(worker.thread.ident))

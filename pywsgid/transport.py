@@ -1,0 +1,452 @@
+"""Connections from httpd: whole requests in, whole frames out. Knows sockets, epoll and frames; nothing of WSGI.
+
+The interface, small on purpose, as a C extension is to stand in for this file (one call for each request, without the GIL):
+
+    transport.next(exchange) -> bool
+        Sends what exchange.finish() left, gives its connection back or closes it, waits for the next request and reads it
+        whole into `exchange` (id, environ, body, complete, on_demand; the environ block is a view that the next receive()
+        overwrites). False: the process drains, the worker is to leave.
+    exchange.is_hung_up()       whether httpd has closed its end: it took the request back, or its client has gone
+    exchange.send(parts)        whole frames, now. Any thread may, as long as the exchange lasts.
+    exchange.grant(size)        so many more body bytes may come
+    exchange.receive()          the next bytes of the body, b"" at its end
+    exchange.finish(parts, keep)   the frames that end the exchange; they leave with the next call of next() or flush()
+    exchange.flush()            sends them at once and gives the connection back: for a worker that has more to do first
+    exchange.drop()             closes the connection at once
+    transport.drain()           no more requests: every next() returns False when what its worker has is done
+
+What fails is told by two exceptions: PeerGone (httpd closed the connection, which is how it says that its client has gone, or was
+silent for longer than socket-timeout) and ProtocolError (logged and the connection closed by whoever catches it).
+
+Strategy: leader/follower. All workers wait on one epoll; EPOLLONESHOT gives a connection's event to one of them, which reads
+the request and runs it itself: no queue, no hand-off, no second wake-up. A connection is in `_idle` exactly while it is armed
+in the epoll and nobody's; who pops it owns it. That one rule decides the race between a worker and drain(): what drain() pops is
+closed unread, which gives its sender ECONNRESET, so that it tries elsewhere; what a worker pops is read and run.
+
+Sockets block, with SO_RCVTIMEO and SO_SNDTIMEO, so that a stuck peer cannot hold a thread for ever. They are `_socket.socket`:
+`socket` would cost 3 ms of start-up for enum and selectors, which a small application does not need otherwise.
+"""
+import _socket
+import errno
+import mmap
+import os
+import select
+import struct
+import threading
+import time
+
+from . import logs, protocol
+
+IDLE_EVENTS = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
+LISTENER_EVENTS = select.EPOLLIN | select.EPOLLONESHOT
+HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+
+ACCEPT_AT_ONCE = 64  # connections that one worker accepts before it lets others (and drain()) have the listener
+DESCRIPTORS_PAUSE = 0.05  # seconds before accept() is tried again when the process has run out of descriptors
+BUFFER_SIZE = 128 * 1024  # a REQUEST with all the body bytes it may hold and a usual environ; an mmap, so only what is used is there
+PARTS_MAX = 1000  # buffers in one sendmsg; the kernel takes 1024 (IOV_MAX)
+CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
+TIMEVAL = struct.Struct("ll")
+_violation = protocol.RemoteProtocolError
+DROPS_CONNECTION = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF)
+
+
+class PeerGone(ConnectionError):
+    """httpd closed the connection or stopped moving: this request's client cannot be reached any more."""
+
+    def __init__(self, text="the client has gone", number=errno.EPIPE):
+        super().__init__(number, text)
+
+
+class PeerSilent(PeerGone):
+    """Nothing moved for socket-timeout."""
+
+    def __init__(self, text):
+        super().__init__(text, errno.ETIMEDOUT)
+
+
+def _remaining(parts, sent):
+    """What of `parts` has not been sent."""
+    rest = []
+    for part in parts:
+        size = len(part)
+        if sent >= size:
+            sent -= size
+        else:
+            rest.append(memoryview(part)[sent:] if sent else part)
+            sent = 0
+    return rest
+
+
+def send_all(sock, parts):
+    """Sends buffers whole: partial sends go on, a peer that takes nothing for SO_SNDTIMEO is PeerSilent."""
+    if len(parts) > PARTS_MAX:
+        parts = [b"".join(parts)]
+    left = sum(map(len, parts))
+    while left:
+        try:
+            sent = sock.sendmsg(parts, (), _socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            raise PeerSilent("httpd took nothing of the response for socket-timeout") from None
+        except OSError as error:
+            if error.errno not in DROPS_CONNECTION:
+                raise
+            raise PeerGone() from None
+        left -= sent
+        if left:
+            parts = _remaining(parts, sent)
+
+
+class Exchange:
+    """A worker's end: the request that it has, and the way back. One for each worker, used again for each request."""
+
+    __slots__ = ("id", "environ", "body", "complete", "on_demand", "gone", "_transport", "_socket", "_lock", "_buffer", "_view",
+                 "_start", "_end", "_frame_left", "_frame_last", "_credit", "_last", "_keep", "_open")
+
+    def __init__(self, transport):
+        self._transport = transport
+        self._socket = None
+        self._lock = threading.Lock()  # frames from several threads (wsgi.errors) must not mix
+        self._buffer = mmap.mmap(-1, BUFFER_SIZE)
+        self._view = memoryview(self._buffer)
+        self._reset(None)
+
+    def _reset(self, sock):
+        self._socket = sock
+        self._start = self._end = 0  # what of the buffer has been received and not taken
+        self._frame_left = 0  # payload bytes of the current BODY frame that are still to come
+        self._frame_last = False
+        self._credit = 0
+        self._last = ()
+        self._keep = False
+        self._open = sock is not None
+        self.gone = False  # a send or a receive has failed
+        self.id = 0
+        self.environ = self.body = b""
+        self.complete = self.on_demand = False
+
+    # ---- reading
+
+    def _receive_into(self, view):
+        try:
+            count = self._socket.recv_into(view)
+        except BlockingIOError:
+            raise PeerSilent("httpd sent nothing for socket-timeout") from None
+        except OSError as error:
+            if error.errno not in DROPS_CONNECTION:
+                raise
+            count = 0
+        if not count:
+            raise PeerGone()
+        return count
+
+    def _fill(self):
+        if self._start == self._end:
+            self._start = self._end = 0
+        elif self._end == BUFFER_SIZE:
+            rest = bytes(self._view[self._start:self._end])
+            self._view[:len(rest)] = rest
+            self._start, self._end = 0, len(rest)
+        self._end += self._receive_into(self._view[self._end:])
+
+    def _frame(self):
+        """The next frame's (type, flags, length)."""
+        while self._end - self._start < protocol.HEADER_SIZE:
+            self._fill()
+        frame = protocol.parse_header(self._view, self._start)
+        self._start += protocol.HEADER_SIZE
+        return frame
+
+    def _payload(self, length):
+        """A whole payload: a view that is valid until the next receive."""
+        if self._start + length <= BUFFER_SIZE:
+            while self._end - self._start < length:
+                self._end += self._receive_into(self._view[self._end:])
+            view = self._view[self._start:self._start + length]
+            self._start += length
+            return view
+        large = bytearray(length)  # bounded: the header has been checked
+        view = memoryview(large)
+        have = min(length, self._end - self._start)
+        view[:have] = self._view[self._start:self._start + have]
+        self._start += have
+        while have < length:
+            have += self._receive_into(view[have:])
+        return view
+
+    def read_request(self, sock):
+        """Reads a whole REQUEST from a connection that has something."""
+        self._reset(sock)
+        kind, flags, length = self._frame()
+        if kind != protocol.REQUEST:
+            raise _violation(protocol.OUT_OF_ORDER, "%s before REQUEST" % protocol.type_name(kind))
+        self.id, self.environ, body = protocol.parse_request(self._payload(length))
+        self.body = bytes(body)
+        self.complete = bool(flags & protocol.END)
+        self.on_demand = bool(flags & protocol.ON_DEMAND)
+        if self._start != self._end:
+            raise _violation(protocol.OVER_CREDIT, "%d bytes behind REQUEST" % (self._end - self._start))
+
+    def receive(self):
+        """The next bytes of the body beyond those in `body`, as soon as there are any; b"" at the end."""
+        try:
+            while not self._frame_left:
+                if self.complete:
+                    return b""
+                self._next_body()
+            if self._start == self._end:
+                self._fill()
+        except PeerGone:
+            self.gone = True
+            raise
+        size = min(self._end - self._start, self._frame_left)
+        data = bytes(self._view[self._start:self._start + size])
+        self._start += size
+        self._frame_left -= size
+        if not self._frame_left and self._frame_last:
+            self.complete = True
+        return data
+
+    def _next_body(self):
+        kind, flags, length = self._frame()
+        if kind != protocol.BODY:
+            raise _violation(protocol.OUT_OF_ORDER, "%s inside a request" % protocol.type_name(kind))
+        if length > self._credit:
+            raise _violation(protocol.OVER_CREDIT, "BODY of %d bytes against a credit of %d" % (length, self._credit))
+        self._credit -= length
+        self._frame_left = length
+        self._frame_last = bool(flags & protocol.END)
+        if not length:
+            self.complete = True
+
+    @property
+    def credit(self):
+        """Body bytes that httpd may still send: granted and not arrived."""
+        return self._credit + self._frame_left
+
+    def is_hung_up(self):
+        """Whether httpd has closed its end of the connection."""
+        poll = select.poll()
+        poll.register(self._socket.fileno(), select.POLLRDHUP)
+        return bool(poll.poll(0))
+
+    # ---- sending
+
+    def send(self, parts):
+        """Sends whole frames. PeerGone if the client has gone or the exchange is over."""
+        with self._lock:
+            if not self._open:
+                raise PeerGone("the request is over")
+            self._send(parts)
+
+    def _send(self, parts):
+        if self.gone:
+            raise PeerGone()
+        try:
+            send_all(self._socket, parts)
+        except PeerGone:
+            self.gone = True
+            raise
+
+    def grant(self, size):
+        """Lets httpd send `size` more body bytes."""
+        self._credit += size
+        self.send((protocol.encode_credit(size),))
+
+    def finish(self, parts, keep):
+        """Ends the exchange with these frames; the connection is kept if `keep` and httpd's side has ended too.
+
+        Until they are sent, send() still goes before them.
+        """
+        self._last = parts
+        self._keep = keep
+
+    def flush(self):
+        """Sends what finish() left and gives the connection back, so that its next request need not wait for this worker."""
+        with self._lock:
+            self._open = False
+            sock, self._socket = self._socket, None
+            if sock is None:
+                return
+            keep = self._keep and self.complete and not self.gone and self._start == self._end
+            try:
+                if self._last and not self.gone:
+                    send_all(sock, self._last)
+            except PeerGone:
+                self.gone = True
+                keep = False
+            finally:
+                self._last = ()
+                self._transport.give_back(sock, keep)
+
+    def drop(self):
+        """Closes the connection at once; nothing more is sent."""
+        with self._lock:
+            self._last = ()
+            self._keep = False
+            self.gone = True
+        self.flush()
+
+    def abandon(self):
+        """In a forked child: this copy of the connection is not ours."""
+        sock, self._socket = self._socket, None
+        self._open = False
+        if sock is not None:
+            sock.close()
+
+
+class Transport:
+    """The slot's listener and all connections to it.
+
+    `allowed` are the uids that may connect, `timeout` is socket-timeout in seconds, `log` a logs.Log.
+    """
+
+    def __init__(self, listener, allowed, timeout, log):
+        self.draining = False
+        self._log = log
+        self._allowed = allowed
+        self._timeout = TIMEVAL.pack(int(timeout), int(timeout % 1 * 1000000))
+        self._listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, listener)
+        self._listener.settimeout(0)
+        self._listener_descriptor = listener
+        self._accepting = threading.Lock()
+        self._idle = {}  # descriptor -> socket; see the rule above
+        self._exchanges = []
+        self._bell = os.eventfd(0)
+        self._epoll = select.epoll()
+        self._epoll.register(self._bell, select.EPOLLIN)  # level-triggered and never read: wakes every worker
+        os.register_at_fork(after_in_child=self._abandon)
+
+    def exchange(self):
+        """A new worker's Exchange."""
+        exchange = Exchange(self)
+        self._exchanges.append(exchange)
+        return exchange
+
+    def open(self):
+        """Begins to accept."""
+        self._epoll.register(self._listener_descriptor, LISTENER_EVENTS)
+
+    def next(self, exchange):
+        """See the top of this file."""
+        exchange.flush()
+        while True:
+            for descriptor, events in self._epoll.poll(-1, 1):
+                if descriptor == self._bell:
+                    return False
+                if descriptor == self._listener_descriptor:
+                    self._accept()
+                elif self._take(exchange, descriptor, events):
+                    return True
+
+    def _take(self, exchange, descriptor, events):
+        sock = self._idle.pop(descriptor, None)
+        if sock is None:
+            return False  # drain() was first
+        if events & HANGUP:
+            self._close(sock)  # unread: if it holds a request, its client has gone
+            return False
+        try:
+            exchange.read_request(sock)
+            return True
+        except protocol.ProtocolError as error:
+            self.report_violation(error)
+        except PeerSilent:
+            self._log.write(logs.WARN, "WSGID0323: group %r: httpd began a request and sent nothing for socket-timeout; the "
+                            "connection is closed" % self._log.group)
+        except PeerGone:
+            pass  # an idle connection that httpd closed, or a request cut short: not started
+        exchange.drop()
+        return False
+
+    def report_violation(self, error):
+        self._log.write(logs.ERROR, "WSGID0321: group %r: httpd sent what the protocol does not allow: %s; the connection is "
+                        "closed. Are module and package of one version?" % (self._log.group, error))
+
+    # ---- connections
+
+    def _accept(self):
+        with self._accepting:
+            if self._listener is None:
+                return
+            try:
+                for _ in range(ACCEPT_AT_ONCE):
+                    self._admit(self._listener._accept()[0])
+            except (BlockingIOError, ConnectionAbortedError):
+                pass
+            except OSError as error:
+                self._log.write(logs.ERROR, "WSGID0322: group %r: cannot accept a connection: %s; trying again. If descriptors "
+                                "have run out, the application leaks them or their limit is too low" % (self._log.group, error))
+                time.sleep(DESCRIPTORS_PAUSE)
+            self._epoll.modify(self._listener_descriptor, LISTENER_EVENTS)
+
+    def _admit(self, descriptor):
+        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
+        sock.settimeout(None)  # the application may have called socket.setdefaulttimeout()
+        pid, uid, _ = CREDENTIALS.unpack(sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, CREDENTIALS.size))
+        if uid not in self._allowed:
+            sock.close()
+            self._log.write(logs.ERROR, "WSGID0320: group %r: refused a connection of process %d, uid %d: only httpd may connect; "
+                            "see who can reach the socket (WSGISocketPrefix)" % (self._log.group, pid, uid))
+            return
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, self._timeout)
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, self._timeout)
+        self._idle[descriptor] = sock
+        self._epoll.register(descriptor, IDLE_EVENTS)
+
+    def give_back(self, sock, keep):
+        """An exchange is done with its connection."""
+        if not keep or self.draining:
+            self._close(sock)
+            return
+        descriptor = sock.fileno()
+        self._idle[descriptor] = sock
+        self._epoll.modify(descriptor, IDLE_EVENTS)
+        if self.draining:  # it began in between: whichever of us pops the connection closes it
+            sock = self._idle.pop(descriptor, None)
+            if sock is not None:
+                self._close(sock)
+
+    def _close(self, sock):
+        # Taken out by hand, as the epoll would keep it if a process that the application forked had a copy.
+        try:
+            self._epoll.unregister(sock.fileno())
+        except (OSError, ValueError):
+            pass
+        sock.close()
+
+    def drain(self):
+        """No more requests. The listener itself is the parent's and may have a successor's backlog: only our copy is closed."""
+        with self._accepting:
+            if self.draining:
+                return
+            self.draining = True
+            if self._listener is not None:
+                try:
+                    self._epoll.unregister(self._listener_descriptor)
+                except OSError:
+                    pass  # never opened
+                self._listener.close()
+                self._listener = None
+        for descriptor in list(self._idle):
+            sock = self._idle.pop(descriptor, None)
+            if sock is not None:
+                self._close(sock)
+        os.eventfd_write(self._bell, 1)
+
+    def _abandon(self):
+        """In a child that the application forked: its copies must neither answer nor keep connections open."""
+        self.draining = True
+        for sock in list(self._idle.values()):
+            sock.close()
+        self._idle.clear()
+        for exchange in self._exchanges:
+            exchange.abandon()
+        if self._listener is not None:
+            self._listener.close()
+        self._epoll.close()
+        # The child's own epoll, with nothing in it but the bell: next() ends the thread that forked, should it ever come back.
+        self._epoll = select.epoll()
+        os.close(self._bell)
+        self._bell = os.eventfd(1)
+        self._epoll.register(self._bell, select.EPOLLIN)

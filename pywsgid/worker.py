@@ -1,0 +1,208 @@
+"""A worker: takes a request from the transport, runs it through the application and out again; for ever.
+
+Rules: whatever the application does, the request gets an end (a response, ABORT or a closed connection), close() of its iterable is
+called exactly once, and the worker lives on. SystemExit and KeyboardInterrupt of an application are exceptions like any other: one
+request must not end a process that others share.
+"""
+import threading
+import time
+
+from . import environ as environs
+from . import errors, loader, logs, protocol
+from .input import Input
+from .response import SENT, LengthMismatch, Response, Violation
+from .transport import PeerGone
+
+# httpd looks after a request that nobody reads for the first time after WSGID_CHANNEL_SLICE, and may then take it back by closing its
+# end. So a request that is older when it is read must be looked at again: half a slice is on the safe side.
+TAKEN_BACK_AFTER = 0.05
+
+
+class Worker:
+    """One thread and its exchange. `environ` and `since` (monotonic) tell of the request that it runs; None if it is idle."""
+
+    def __init__(self, number, service):
+        self.number = number
+        self.environ = None
+        self.since = 0.0
+        self.thread = threading.Thread(target=self._run, name="wsgid-%d" % number, daemon=True)
+        self._service = service
+        self._exchange = service.transport.exchange()
+
+    def start(self):
+        self.thread.start()
+
+    def _run(self):
+        transport, exchange = self._service.transport, self._exchange
+        try:
+            while transport.next(exchange):
+                try:
+                    self._serve(exchange)
+                except BaseException as error:  # ours: the request is lost, the worker must not be
+                    self._service.log.write(logs.CRIT, "WSGID0325: group %r: an error inside mod_wsgid, please report it:\n%s" % (
+                        self._service.log.group, logs.traceback_text(error, whole=True)))
+                    exchange.drop()
+                finally:
+                    self.environ = None
+        finally:
+            self._service.left(self)
+
+    def _serve(self, exchange):
+        service = self._service
+        try:
+            environ = service.template.build(exchange.environ)
+        except protocol.ProtocolError as error:
+            service.transport.report_violation(error)
+            exchange.drop()
+            return
+        if self._is_stale(exchange, environ):
+            return
+        service.page.request_started()
+        self.since = time.monotonic()
+        self.environ = environ
+        try:
+            Request(service, exchange, environ).run()
+        finally:
+            service.page.request_finished()
+
+    def _is_stale(self, exchange, environ):
+        """A request that waited: httpd may have taken it back, or its time is up."""
+        sent = environ.get("mod_wsgi.queue_start", 0.0)
+        waited = time.time() - sent if sent else 0.0
+        if -TAKEN_BACK_AFTER < waited < TAKEN_BACK_AFTER:
+            return False
+        if sent and exchange.is_hung_up():
+            exchange.drop()
+            return True
+        limit = self._service.configuration.queue_timeout
+        if not limit or waited <= limit:
+            return False
+        exchange.finish((protocol.encode_abort(503, "WSGID0338: waited %.1f s for a free thread, queue-timeout is %g: more "
+                                               "processes= or threads=, or a larger queue-timeout=" % (waited, limit)),), False)
+        return True
+
+
+class Request:
+    """One request's way through the application."""
+
+    def __init__(self, service, exchange, environ):
+        self._service = service
+        self._log = service.log
+        self._exchange = exchange
+        self._environ = environ
+        self._input = Input(exchange, service.transport.report_violation)
+        self._errors = errors.Errors(exchange, service.log)
+        self._response = Response(exchange, environ.get("REQUEST_METHOD"))
+
+    def run(self):
+        found = self._find()
+        if found is None:
+            return
+        application, loaded_at = found
+        environ = self._environ
+        environ["wsgi.input"] = self._input
+        environ["wsgi.errors"] = self._errors
+        environ["mod_wsgi.application_start"] = loaded_at
+        result = None
+        try:
+            result = application(environ, self._response.start_response)
+            self._response.run(result)
+        except BaseException as error:
+            self._failed(error)
+        finally:
+            self._input.detach()
+            self._errors.detach()
+            # With a close() to call, the response leaves before it, and the connection need not wait for it.
+            close = self._closer(result)
+            if close is not None:
+                self._exchange.flush()
+                self._close(close)
+
+    # ---- before
+
+    def _find(self):
+        """(application, loaded_at); or None, and the request has been answered."""
+        environ = self._environ
+        path = environ.get("SCRIPT_FILENAME")
+        if not path:
+            self._answer(500, "WSGID0337: the request names no script: the handler wsgid-script needs a file")
+            return None
+        name = environ.get("mod_wsgi.callable_object") or "application"
+        environ["mod_wsgi.callable_object"] = name
+        environ.setdefault("mod_wsgi.handler_script", "")
+        found = self._service.loader.find(path, name)
+        if found is not None:
+            return found
+        state, found = self._service.loader.load(path, name)
+        if state == loader.LOADED:
+            return found
+        self._not_loaded(state, found)
+        return None
+
+    def _not_loaded(self, state, failure):
+        if state == loader.LEAVE:
+            self._exchange.finish((protocol.encode_retry(),), False)
+            self._service.leave_to_load_again(failure)
+        elif state == loader.FAILED_NOW:
+            if failure.trace:
+                errors.send_lines(self._exchange, self._log, logs.ERROR, failure.trace)
+            self._answer(500, str(failure))
+        else:
+            self._answer(500, "WSGID0335: the script has just failed to load and is tried again soon (%s)" % (
+                str(failure).partition(": ")[2]))
+
+    def _answer(self, status, reason):
+        self._response.fail(status, reason)
+        self._errors.detach()
+
+    # ---- after a failure
+
+    def _failed(self, error):
+        """Tells the log and, if that is still possible, the client."""
+        if self._exchange.gone and isinstance(error, OSError):
+            self._log.write(logs.DEBUG, "WSGID0324: group %r: the client went away during %s (%s)" % (
+                self._log.group, environs.request_line(self._environ), error))
+            self._exchange.drop()
+            return
+        reason = self._reason(error)
+        self._errors.flush()
+        # Where a rule was broken is worth a traceback only if that was in the application's own call.
+        if not isinstance(error, (Violation, protocol.ProtocolError)) or logs.application_trace(error) is not None:
+            errors.send_lines(self._exchange, self._log, logs.ERROR, logs.traceback_text(error))
+        if self._exchange.gone:
+            self._log.write(logs.ERROR, "%s [%s]" % (reason, environs.request_line(self._environ)))
+            self._exchange.drop()
+            return
+        self._response.fail(500, reason)
+
+    def _reason(self, error):
+        if isinstance(error, LengthMismatch):
+            return "WSGID0343: the application broke WSGI: %s" % error
+        if isinstance(error, Violation):
+            return "WSGID0341: the application broke WSGI: %s" % error
+        if isinstance(error, protocol.LocalProtocolError):
+            return "WSGID0345: the application's response cannot be sent: %s" % error
+        if self._response.state >= SENT:
+            return "WSGID0342: the application raised %s after its headers had been sent: the response is cut off" % (
+                logs.describe(error))
+        return "WSGID0340: the application raised %s" % logs.describe(error)
+
+    # ---- close()
+
+    def _closer(self, result):
+        try:
+            return getattr(result, "close", None)
+        except BaseException as error:
+            self._close_failed(error)
+            return None
+
+    def _close(self, close):
+        try:
+            close()
+        except BaseException as error:
+            self._close_failed(error)
+
+    def _close_failed(self, error):
+        self._log.write(logs.ERROR, "WSGID0344: group %r: close() of the response to %s raised %s; the response itself had been "
+                        "sent\n%s" % (self._log.group, environs.request_line(self._environ), logs.describe(error),
+                                      logs.traceback_text(error)))

@@ -1,0 +1,257 @@
+"""A daemon without httpd: the real process on real descriptors, and a client that speaks httpd's side of the wire.
+
+    with Daemon(tmp_path, scripts=["hello.wsgi"]) as daemon:
+        reply = daemon.connect().get("hello.wsgi")
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pywsgid import handover, protocol
+
+ROOT = Path(__file__).resolve().parents[2]
+APPS = ROOT / "tests" / "apps"
+LIMIT = 15  # seconds that anything here may take
+
+
+def wait_until(predicate: Callable, what: str, limit: float = LIMIT):
+    deadline = time.monotonic() + limit
+    while not (value := predicate()):
+        assert time.monotonic() < deadline, f"waited {limit} s for {what}"
+        time.sleep(0.005)
+    return value
+
+
+@dataclass
+class Reply:
+    """What came back for a request."""
+
+    status: str = ""
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes = b""
+    frames: list[tuple[str, bool]] = field(default_factory=list)  # (name, has END)
+    logs: list[tuple[int, str]] = field(default_factory=list)
+    abort: tuple[int, str] | None = None
+    retry: bool = False
+    complete: bool = False
+    granted: int = 0
+
+    @property
+    def log_text(self) -> str:
+        return "\n".join(text for _, text in self.logs)
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+
+
+class Client:
+    """A connection, as a child of httpd has one."""
+
+    def __init__(self, path: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.settimeout(LIMIT)
+        self.socket.connect(path)
+        self.parser = protocol.Parser(protocol.FROM_DAEMON)
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def send(self, *parts: bytes) -> None:
+        self.socket.sendall(b"".join(parts))
+
+    def request(self, script: str | Path, body: bytes = b"", *, end: bool = True, **environ: str) -> None:
+        """Sends REQUEST; keywords are environ keys, `__` in them stands for a dot."""
+        values = {
+            "REQUEST_METHOD": "POST" if body else "GET",
+            "SCRIPT_FILENAME": str(APPS / script),
+            "SCRIPT_NAME": "",
+            "PATH_INFO": "/",
+            "QUERY_STRING": "",
+            "REQUEST_URI": environ.get("PATH_INFO", "/"),
+            "REQUEST_SCHEME": "http",
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "mod_wsgi.callable_object": "application",
+            "mod_wsgi.request_start": str(int(time.time() * 1e6)),
+            "mod_wsgi.queue_start": str(int(time.time() * 1e6)),
+        }
+        values |= {key.replace("__", "."): value for key, value in environ.items()}
+        block = protocol.encode_environ(values)
+        self.send(*protocol.encode_request(1, block, body, protocol.END if end else 0))
+
+    def frame(self) -> tuple[int, int, bytes] | None:
+        """The next frame; None at the end of the connection."""
+        while (found := self.parser.next_frame()) is None:
+            data = self.socket.recv(65536)
+            if not data:
+                self.parser.eof()
+                return None
+            self.parser.feed(data)
+        return found
+
+    def reply(self, body: Callable[[int], bytes | None] | None = None) -> Reply:
+        """Reads to the end of the exchange. `body` is asked for what to send against each credit; None from it: END."""
+        reply = Reply()
+        while not (reply.complete or reply.abort or reply.retry):
+            frame = self.frame()
+            if frame is None:
+                break
+            self._take(reply, *frame)
+            if frame[0] == protocol.CREDIT and body is not None:
+                self._feed(body, protocol.parse_credit(frame[2]))
+        return reply
+
+    def _feed(self, body: Callable[[int], bytes | None], credit: int) -> None:
+        piece = body(credit)
+        self.send(*protocol.encode_body(piece or b"", end=piece is None))
+
+    def _take(self, reply: Reply, kind: int, flags: int, payload: bytes) -> None:
+        end = bool(flags & protocol.END)
+        reply.frames.append((protocol.type_name(kind), end))
+        reply.complete |= end
+        if kind == protocol.RESPONSE:
+            head, first = protocol.parse_response(payload)
+            reply.status, reply.headers = protocol.parse_head(head)
+            reply.body += first
+        elif kind == protocol.DATA:
+            reply.body += payload
+        elif kind == protocol.LOG:
+            reply.logs.append(protocol.parse_log(payload))
+        elif kind == protocol.ABORT:
+            reply.abort = protocol.parse_abort(payload)
+        elif kind == protocol.CREDIT:
+            reply.granted += protocol.parse_credit(payload)
+        elif kind == protocol.RETRY:
+            reply.retry = True
+
+    def get(self, script: str | Path, **environ: str) -> Reply:
+        self.request(script, **environ)
+        return self.reply()
+
+    def is_closed(self) -> bool:
+        """Whether the daemon has closed the connection: end of file or a reset."""
+        try:
+            return self.socket.recv(1) == b""
+        except ConnectionError:
+            return True
+
+
+class Daemon:
+    """The process. Its log is `log_text()`; what it leaves as exit code is `code`."""
+
+    def __init__(self, directory: Path, *, scripts: list[str | Path] = (), python: str = sys.executable, successor: int | None = None,
+                 listener: socket.socket | None = None, ready: bool = True, boot: Path = ROOT / "pywsgid" / "boot.py",
+                 **options: object) -> None:
+        self.path = str(directory / "s")
+        self.log_path = directory / "error_log"
+        self.listener = listener or self._listen()
+        self.python, self.boot, self.code = python, boot, None
+        values = {"group": "unit", "slot": 0, "httpd-uid": os.getuid(), "httpd-pid": os.getpid(), "log-level": 7,
+                  "module-version": "0.1.0", "threads": 3, "socket-timeout": 5}
+        values |= {name.replace("_", "-"): value for name, value in options.items()}
+        pairs = list(values.items()) + [("script", f"application:{APPS / script}") for script in scripts]
+        pairs += [("successor", 1)] if successor is not None else []
+        flat = [(key, item) for key, value in pairs for item in (value if isinstance(value, list) else [value])]
+        self.configuration = b"".join(f"{key}\0{value}\0".encode() for key, value in flat)
+        leash, self.leash = os.pipe2(os.O_CLOEXEC)
+        self.page = os.memfd_create("page")
+        os.ftruncate(self.page, handover.PAGE_SIZE)
+        self.pid = self._spawn(leash, successor)
+        os.close(leash)
+        if ready:
+            wait_until(lambda: self.state() == handover.PAGE_READY or self.has_ended(), f"ready: {self.log_text()}")
+            assert self.code is None, self.log_text()
+
+    def _listen(self) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(self.path)
+        listener.listen(100)
+        listener.setblocking(False)
+        return listener
+
+    def _spawn(self, leash: int, successor: int | None) -> int:
+        configuration = os.memfd_create("configuration")
+        os.write(configuration, self.configuration)
+        log = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        null = os.open(os.devnull, os.O_RDONLY)
+        wanted = [null, log, log, self.listener.fileno(), configuration, leash, self.page]
+        wanted += [successor] if successor is not None else []
+        aside = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 200) for descriptor in wanted]
+        actions = [(os.POSIX_SPAWN_DUP2, source, number) for number, source in enumerate(aside)]
+        environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+        pid = os.posix_spawn(self.python, [self.python, str(self.boot)], environment, file_actions=actions,
+                             setsigdef=[signal.SIGINT, signal.SIGPIPE])
+        for descriptor in (*aside, null, log, configuration):
+            os.close(descriptor)
+        return pid
+
+    def connect(self) -> Client:
+        return Client(self.path)
+
+    def get(self, script: str | Path, **environ: str) -> Reply:
+        client = self.connect()
+        try:
+            return client.get(script, **environ)
+        finally:
+            client.close()
+
+    def counts(self) -> tuple[int, int]:
+        """Requests started, finished."""
+        return struct.unpack_from("<QQ", os.pread(self.page, 24, 0), 8)
+
+    def state(self) -> int:
+        return struct.unpack_from("<I", os.pread(self.page, 8, 0), 4)[0]
+
+    def log_text(self) -> str:
+        return self.log_path.read_text() if self.log_path.exists() else ""
+
+    def wait_for_log(self, text: str) -> str:
+        wait_until(lambda: text in self.log_text(), f"{text!r} in the log: {self.log_text()}")
+        return next(line for line in self.log_text().splitlines() if text in line)
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def pull_leash(self) -> None:
+        os.write(self.leash, b"\0")
+
+    def has_ended(self) -> bool:
+        if self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.code = os.waitstatus_to_exitcode(status)
+        return self.code is not None
+
+    def wait(self, limit: float = LIMIT) -> int:
+        wait_until(self.has_ended, f"process {self.pid} to leave: {self.log_text()}", limit)
+        return self.code
+
+    def __enter__(self) -> Daemon:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if not self.has_ended():
+            self.signal(signal.SIGTERM)
+            try:
+                self.wait(10)
+            except AssertionError:
+                self.signal(signal.SIGKILL)
+                self.wait()
+                if kind is None:
+                    raise
+        self.listener.close()
+        os.close(self.leash)
+        os.close(self.page)
+        if kind is None:
+            assert "WSGID0325" not in self.log_text(), self.log_text()
