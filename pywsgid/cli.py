@@ -17,8 +17,8 @@ from dataclasses import dataclass
 class Failure(Exception):
     """A command could not do what it was asked for: code, what is wrong, what to do about it."""
 
-    def __init__(self, code: int, problem: str, cure: str) -> None:
-        super().__init__(f"WSGID{code:04}: {problem}: {cure}")
+    def __init__(self, code: str, problem: str, cure: str) -> None:
+        super().__init__(f"{code}: {problem}: {cure}")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ def built_module() -> str:
     try:
         return find_module()
     except NoModule as error:
-        raise Failure(401, f"the module has not been built: {error}", "run `make`, or `pip install` pywsgid") from error
+        raise Failure("WSGID0401", f"the module has not been built: {error}",
+                      "run `make`, or `pip install` pywsgid") from error
 
 
 def declare_run(parser: argparse.ArgumentParser) -> None:

@@ -91,7 +91,8 @@ def usable_server() -> Server:
         server.mpm()
         return server
     except NoServer as error:
-        raise Failure(402, str(error), "install Apache httpd 2.4 (Debian, Ubuntu: apt-get install apache2)") from error
+        raise Failure("WSGID0402", str(error),
+                      "install Apache httpd 2.4 (Debian, Ubuntu: apt-get install apache2)") from error
 
 
 def check_script(script: str) -> None:
@@ -100,14 +101,14 @@ def check_script(script: str) -> None:
         with open(script, "rb") as file:
             source = file.read()
     except OSError as error:
-        raise Failure(403, f"{script} cannot be read ({error.strerror})",
+        raise Failure("WSGID0403", f"{script} cannot be read ({error.strerror})",
                       "name a WSGI script that defines `application`") from error
     try:
         compile(source, script, "exec", dont_inherit=True)
     except SyntaxError as error:
-        raise Failure(404, f"{script}, line {error.lineno}: {error.msg}", "mend the script") from error
+        raise Failure("WSGID0404", f"{script}, line {error.lineno}: {error.msg}", "mend the script") from error
     except ValueError as error:
-        raise Failure(404, f"{script} is not Python: {error}", "mend the script") from error
+        raise Failure("WSGID0404", f"{script} is not Python: {error}", "mend the script") from error
 
 
 def check_port(host: str, port: int) -> int:
@@ -122,7 +123,7 @@ def check_port(host: str, port: int) -> int:
             probe.listen(1)
             return probe.getsockname()[1]
     except OSError as error:
-        raise Failure(405, f"cannot listen on {bracketed(host)}:{port} ({error.strerror})",
+        raise Failure("WSGID0405", f"cannot listen on {bracketed(host)}:{port} ({error.strerror})",
                       "stop what listens there, or choose another port (make run PORT=8001)") from error
 
 
@@ -135,8 +136,9 @@ def usable_python(identity: Identity | None) -> str:
                 note(f"WSGID0409: user {user_of(identity)} cannot run {sys.executable}"
                      f"{because(sys.executable, identity)}; the application runs under {python}")
             return python
-    raise Failure(408, f"user {user_of(identity)} can run neither {sys.executable}{because(sys.executable, identity)} "
-                       f"nor {SYSTEM_PYTHON}", "install Python 3.10 or later where every user can reach it")
+    tried = f"{sys.executable}{because(sys.executable, identity)} nor {SYSTEM_PYTHON}"
+    raise Failure("WSGID0408", f"user {user_of(identity)} can run neither {tried}",
+                  "install Python 3.10 or later where every user can reach it")
 
 
 def runs_as(python: str, identity: Identity | None) -> bool:
@@ -203,7 +205,7 @@ def daemon_of(module: str) -> str:
     for package in (os.path.join(here, "pywsgid"), here):
         if os.path.exists(os.path.join(package, "boot.py")):
             return package
-    raise Failure(401, f"no pywsgid/boot.py beside {module}", "run `make`, or `make install`, again")
+    raise Failure("WSGID0401", f"no pywsgid/boot.py beside {module}", "run `make`, or `make install`, again")
 
 
 def reachable_script(site: Site) -> str:
@@ -214,8 +216,8 @@ def reachable_script(site: Site) -> str:
         return copy_file(site.script, site.root)
     what, cure = ("read", f"chmod o+r {blocked}") if blocked == site.script else (
         "enter", f"chmod o+x {blocked}, or move the application (to /srv, say)")
-    raise Failure(406, f"user {user_of(site.identity)}, who the application runs as, cannot {what} {blocked}, "
-                       f"and so not use {site.script}", cure)
+    raise Failure("WSGID0406", f"user {user_of(site.identity)}, who the application runs as, cannot {what} {blocked}, "
+                  f"and so not use {site.script}", cure)
 
 
 def is_example(script: str) -> bool:
@@ -318,7 +320,7 @@ def serve(site: Site) -> int:
     except Stop:
         end(process)
         return 0
-    raise Failure(407, f"httpd ended by itself ({describe(status)})", "see its log lines above")
+    raise Failure("WSGID0407", f"httpd ended by itself ({describe(status)})", "see its log lines above")
 
 
 def start(site: Site, path: str) -> subprocess.Popen[bytes]:

@@ -1,7 +1,7 @@
 """Every file in conf/ loads as it is, and its sites answer.
 
-Only what this machine cannot have is exchanged: users that do not exist, the certificate and the map, and, to be served,
-/srv, port 80 and port 443.
+Only what this machine cannot have is exchanged: users that do not exist, the certificate and the map, and, to be
+served, /srv, port 80 and port 443.
 """
 
 from __future__ import annotations
@@ -14,12 +14,17 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from httpdenv import machine
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 EXAMPLES = ["one-site.conf", "several-sites-several-users.conf", "random-daemon.conf", "tls.conf"]
 MODULES = ["rewrite", "ssl", "http2", "headers"]
+# What the example itself does not open stays closed, as on a real server.
+CLOSED = """
+<Directory ${FILES}/srv>
+    Require all denied
+</Directory>
+"""
 APPLICATION = """
 import os
 def application(environ, start_response):
@@ -55,15 +60,15 @@ def for_this_machine(text: str) -> str:
         "<VirtualHost *:443>", "<VirtualHost 127.0.0.1:${TLS_PORT}>")
 
 
-def serve(make_httpd, name: str, scripts: list[str], **files: str):
+def serve(make_httpd, name: str, scripts: list[str], *, start: bool = True, **files: str):
     """An httpd with one of the examples; its scripts, virtualenvs and other files are where it says."""
-    text = for_this_machine(read(name))
-    files |= {script: APPLICATION for script in scripts}
+    text = CLOSED + for_this_machine(read(name))
+    files |= dict.fromkeys(scripts, APPLICATION)
     contents = {f"srv/{path}": content for path, content in files.items()}
     httpd = make_httpd(text, modules=MODULES, files=contents, start=None)
     for venv in re.findall(r"python-home=\$\{FILES\}/(\S+)", text):
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", httpd.files / venv], check=True)
-    return httpd.start()
+    return httpd.start() if start else httpd
 
 
 def words(httpd, host: str, path: str = "/", **options) -> list[str]:
@@ -147,7 +152,10 @@ def test_random_daemon_draws_each_of_the_five(make_httpd):
 
 
 def test_tls(make_httpd):
-    httpd = serve(make_httpd, "tls.conf", ["shop/application/site.wsgi"])
+    httpd = serve(make_httpd, "tls.conf", ["shop/application/site.wsgi"], start=False)
+    # The certificate is for localhost.
+    with httpd.log.expects("AH01909"):
+        httpd.start()
     answer = httpd.get("/x", headers={"Host": "shop.example.com"}, allow_redirects=False)
     assert (answer.status_code, answer.headers["Location"]) == (301, "https://shop.example.com/x")
     uid = uid_of(read("tls.conf"), "shop")
