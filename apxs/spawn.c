@@ -383,7 +383,7 @@ static void back_off(const birth_t *birth)
         }
         leave_if_pulled(left < LOOK_INTERVAL ? (int) left : LOOK_INTERVAL);
     }
-    wsgid_slots_set_phase(birth->group->slots[birth->spawn->slot], WSGID_SLOT_BOOTING, 0);
+    wsgid_slots_set_phase(birth->group->slots[birth->spawn->slot], WSGID_SLOT_BOOTING, apr_time_now());
 }
 
 /* ------------------------------------------------------------------ environment */

@@ -23,7 +23,9 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define RETAINED_KEY   "mod_wsgid.supervisor"
@@ -40,6 +42,9 @@
 /* Between two tries to fork when the system has no more processes or memory. */
 #define FORK_RETRY     apr_time_from_sec(1)
 
+#define SECONDS_ROOM   32       /* for seconds() */
+#define NUDGE_DELAY    2000000  /* nanoseconds: the MPM usually reaps within one millisecond */
+#define NUDGES         50       /* a graceful stop does not look for dead daemons: no use in going on */
 #define STOP_LOOK      5000     /* microseconds between two looks while stopping; a daemon at rest leaves within some ms */
 
 /* ------------------------------------------------------------------ what is kept */
@@ -67,6 +72,7 @@ typedef struct {
     pid_t pid;
     int leash;                          /* write end, -1 once pulled */
     apr_time_t born;                    /* when its sleep, if any, was to end */
+    unsigned serial;                    /* which of its slot's processes: the later the greater */
     apr_uint32_t configuration;         /* it was started for */
     apr_proc_t handle;                  /* APR keeps its address */
     apr_pool_t *watch;                  /* this configuration only: goes with it, or before */
@@ -87,6 +93,7 @@ struct slot_t {
     wsgid_group_t *group;               /* this configuration only; NULL: no longer wanted */
     apr_uint32_t wanted;                /* a process started for this configuration or a later one is wanted */
     apr_uint32_t last_used;             /* last configuration that had it */
+    unsigned started;                   /* processes so far */
     unsigned failures;                  /* deaths before ready, in a row */
     unsigned brief;                     /* ready but brief lives, in a row */
     apr_interval_time_t delay;          /* before the next start */
@@ -119,6 +126,8 @@ static retained_t *retained;
 static apr_pool_t *configuration_pool;
 static server_rec *main_server;
 static int stopping;
+static pid_t broom;                     /* only under httpd -X */
+static int broom_handle = -1;
 
 static int is_parent(void)
 {
@@ -134,12 +143,14 @@ static int is_parent(void)
 typedef struct {
     volatile pid_t pid;                 /* 0: free */
     volatile sig_atomic_t known;
+    volatile int nudges;
     volatile int code;                  /* CLD_EXITED, CLD_KILLED, CLD_DUMPED */
     volatile int status;
 } note_t;
 
 static note_t *notes;                   /* in pconf; one for each seat of each slot */
 static volatile int note_count;
+static int nudge_timer = -1;
 
 typedef struct {
     int code;                           /* as in note_t; 0 if nobody knows */
@@ -164,10 +175,45 @@ static void peek(note_t *note)
     }
 }
 
+/*
+ * Between the MPM's look for dead children and its sleep there is a moment in which a signal is lost on it, and the sleep lasts a
+ * second (seen in one of ten deaths right after a fork, on a busy machine). So a timer repeats the signal until the death is
+ * attended to. By system call: older C libraries have the function in a library of its own.
+ */
+static void set_timer(long nanoseconds)
+{
+    const long times[4] = { 0, 0, 0, nanoseconds };     /* interval, then first: none, or off */
+
+    if (nudge_timer >= 0) {
+        (void) syscall(SYS_timer_settime, nudge_timer, 0, times, NULL);
+    }
+}
+
+static void make_timer(void)
+{
+    struct sigevent event;
+
+    memset(&event, 0, sizeof(event));
+    event.sigev_notify = SIGEV_SIGNAL;
+    event.sigev_signo = SIGCHLD;
+    if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &nudge_timer) != 0) {
+        nudge_timer = -1;               /* then a death may be noticed a second late */
+    }
+}
+
+static void delete_timer(void)
+{
+    if (nudge_timer >= 0) {
+        (void) syscall(SYS_timer_delete, nudge_timer);
+    }
+    nudge_timer = -1;
+}
+
 /* Beyond noting, it only has to exist: it ends the sleep of the MPM, which then reaps and calls on_child() at once. */
 static void on_sigchld(int number, siginfo_t *info, void *context)
 {
     int error = errno;
+    int unattended = 0;
     int i;
 
     (void) number;
@@ -183,6 +229,10 @@ static void on_sigchld(int number, siginfo_t *info, void *context)
         else {
             peek(&notes[i]);
         }
+        unattended |= notes[i].known && notes[i].nudges++ < NUDGES;
+    }
+    if (unattended) {
+        set_timer(NUDGE_DELAY);
     }
     errno = error;
 }
@@ -206,6 +256,7 @@ static void open_note(pid_t pid)
 
     if (note) {
         note->known = 0;
+        note->nudges = 0;
         note->pid = pid;
         peek(note);
     }
@@ -392,6 +443,18 @@ static process_t *other_seat(process_t *process)
     return &process->slot->seat[1 - seat_number(process)];
 }
 
+/* The forked process says when its sleep was over, which a changed script may have ended early. */
+static void observe_wait(process_t *process)
+{
+    apr_time_t woke = wsgid_slots_next_try(process->slot->memory);
+    apr_time_t now = apr_time_now();
+
+    if (woke != process->born) {
+        process->born = woke > 0 && woke < now ? woke : now;
+        step(process, LAUNCHED);
+    }
+}
+
 /* Catches up with what a process has done since somebody looked last. */
 static void observe_process(process_t *process)
 {
@@ -400,8 +463,8 @@ static void observe_process(process_t *process)
     if (process->state == VACANT) {
         return;
     }
-    if (process->state == WAITING && !wsgid_slots_next_try(process->slot->memory)) {
-        step(process, LAUNCHED);
+    if (process->state == WAITING) {
+        observe_wait(process);
     }
     wsgid_slots_read_page(process->slot->memory, seat_number(process), &page);
     if (page.state == WSGID_PAGE_BOOTING) {
@@ -420,7 +483,7 @@ static process_t *youngest(slot_t *slot)
     if (a->state == VACANT || b->state == VACANT) {
         return a->state != VACANT ? a : b;
     }
-    return a->born > b->born ? a : b;
+    return a->serial > b->serial ? a : b;
 }
 
 static void observe(slot_t *slot)
@@ -471,14 +534,22 @@ static apr_status_t make_leash(int *read_end, int *write_end)
     return APR_SUCCESS;
 }
 
+/* "2", "0.5" */
+static const char *seconds(char *text, apr_size_t room, apr_interval_time_t interval)
+{
+    apr_snprintf(text, room, interval % APR_USEC_PER_SEC ? "%.1f" : "%.0f", (double) interval / APR_USEC_PER_SEC);
+    return text;
+}
+
 static void log_start(const process_t *process, apr_interval_time_t delay, const process_t *predecessor)
 {
     const slot_t *slot = process->slot;
+    char number[SECONDS_ROOM];
     char in[48] = "";
     char of[48] = "";
 
     if (delay > 0) {
-        apr_snprintf(in, sizeof(in), ", to begin in %.3g s", (double) delay / APR_USEC_PER_SEC);
+        apr_snprintf(in, sizeof(in), ", to begin in %s s", seconds(number, sizeof(number), delay));
     }
     if (predecessor) {
         apr_snprintf(of, sizeof(of), ", successor of process %" APR_PID_T_FMT, predecessor->pid);
@@ -538,6 +609,7 @@ static void launch(process_t *process, process_t *predecessor)
         return;
     }
     process->configuration = retained->configuration;
+    process->serial = ++slot->started;
     process->has_been_ready = 0;
     step(process, slot->delay > 0 ? DELAYED : LAUNCHED);
     log_start(process, slot->delay, predecessor);
@@ -774,11 +846,20 @@ static void count_death(slot_t *slot, const process_t *process, apr_interval_tim
     }
 }
 
-/* What happens next, for the line about a death; the dead one's seat is vacant. */
+static const char *describe_start(apr_pool_t *p, const slot_t *slot)
+{
+    char number[SECONDS_ROOM];
+
+    if (slot->delay <= 0) {
+        return "started again at once";
+    }
+    return apr_psprintf(p, "next try in %s s", seconds(number, sizeof(number), slot->delay));
+}
+
+/* What happens next, for the line about a death. */
 static const char *describe_next(apr_pool_t *p, slot_t *slot, process_t *dead, int was_successor)
 {
     const process_t *other = other_seat(dead);
-    const char *when = slot->delay > 0 ? apr_psprintf(p, "next try in %.3g s", (double) slot->delay / APR_USEC_PER_SEC) : NULL;
 
     if (!slot->group) {
         return "its group is no longer configured";
@@ -791,37 +872,41 @@ static const char *describe_next(apr_pool_t *p, slot_t *slot, process_t *dead, i
         return "httpd is stopping or restarting";
     }
     if (was_successor && other->state == READY) {
-        return apr_psprintf(p, "process %" APR_PID_T_FMT " goes on serving, %s", other->pid, when ? when : "next try at once");
+        return apr_psprintf(p, "process %" APR_PID_T_FMT " goes on serving, %s", other->pid, describe_start(p, slot));
     }
-    return when ? when : "started again at once";
+    return describe_start(p, slot);
 }
 
-static void log_death(slot_t *slot, const process_t *process, death_t death, const char *text)
+/* One line: who, how long it lived, how it ended, what comes next. It is an error unless somebody asked for it. */
+static void log_death(const process_t *process, death_t death, const char *who, const char *how)
 {
+    server_rec *server = server_of(process->slot);
+
     if (was_polite(death) && (process->has_been_ready || process->state == LEAVING || was_signal(death))) {
-        ap_log_error(APLOG_MARK, APLOG_INFO, 0, server_of(slot), "WSGID0051: %s", text);
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, server, "WSGID0051: %s left %s", who, how);
     }
     else if (process->has_been_ready) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, server_of(slot), "WSGID0052: %s", text);
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, server, "WSGID0052: %s died %s", who, how);
     }
     else if (process->state == WAITING) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server_of(slot), "WSGID0057: while it waited for its turn, %s", text);
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server, "WSGID0057: %s died before its wait was over, %s", who, how);
     }
     else {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, server_of(slot), "WSGID0056: before it was ready, %s", text);
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, server, "WSGID0056: %s ended before it was ready, %s", who, how);
     }
 }
 
 static void report(slot_t *slot, process_t *process, death_t death, apr_interval_time_t life, int was_successor)
 {
     apr_pool_t *pool;
-    const char *text;
+    const char *who;
+    const char *how;
 
     apr_pool_create(&pool, configuration_pool);
-    text = apr_psprintf(pool, "group '%s' slot %d: process %" APR_PID_T_FMT " ended after %.3f s: %s; %s", slot->label, slot->index,
-                        process->pid, (double) life / APR_USEC_PER_SEC, describe_death(pool, death),
-                        describe_next(pool, slot, process, was_successor));
-    log_death(slot, process, death, text);
+    who = apr_psprintf(pool, "group '%s' slot %d: process %" APR_PID_T_FMT, slot->label, slot->index, process->pid);
+    how = apr_psprintf(pool, "after %.3f s: %s; %s", (double) life / APR_USEC_PER_SEC, describe_death(pool, death),
+                       describe_next(pool, slot, process, was_successor));
+    log_death(process, death, who, how);
     apr_pool_destroy(pool);
 }
 
@@ -913,20 +998,26 @@ static void reap_all(void)
 
 /* ------------------------------------------------------------------ stop */
 
+static void wait_for(pid_t pid)
+{
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+        /* our handler of SIGCHLD */
+    }
+}
+
 static void kill_late(process_t *process, apr_interval_time_t since)
 {
     const slot_t *slot = process->slot;
-    int status;
+    char number[SECONDS_ROOM];
 
     if (process->state == VACANT || since < slot->shutdown_timeout) {
         return;
     }
     ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server_of(slot), "WSGID0058: group '%s' slot %d: process %" APR_PID_T_FMT " did not leave "
-                 "within shutdown-timeout (%.3g s) and is killed: a request or a thread of the application did not end",
-                 slot->label, slot->index, process->pid, (double) slot->shutdown_timeout / APR_USEC_PER_SEC);
-    (void) kill(process->pid, SIGKILL);
-    while (waitpid(process->pid, &status, 0) < 0 && errno == EINTR) {
-        /* the no-op handler of SIGCHLD */
+                 "within shutdown-timeout (%s s) and is killed: a request or a thread of the application did not end",
+                 slot->label, slot->index, process->pid, seconds(number, sizeof(number), slot->shutdown_timeout));
+    if (kill(process->pid, SIGKILL) == 0) {     /* under -X we are no longer root: then it is left to its own shutdown-timeout */
+        wait_for(process->pid);
     }
     vacate(process);
 }
@@ -957,6 +1048,60 @@ static void wait_until_gone(void)
     }
 }
 
+/*
+ * Under httpd -X the parent itself becomes httpd's User, who must not, and so cannot, remove anything in the directory of the sockets.
+ * So a root process is forked that waits for the other end of its pipe to close, however the parent ends, and removes them then.
+ */
+static void sweep_up(int pipe_end) __attribute__((noreturn));
+
+static void sweep_up(int pipe_end)
+{
+    static const int ignored[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGPIPE };
+    const slot_t *slot;
+    apr_size_t i;
+    char byte;
+
+    for (i = 0; i < sizeof(ignored) / sizeof(*ignored); i++) {
+        (void) signal(ignored[i], SIG_IGN);     /* Ctrl-C is meant for the parent; its end is what counts */
+    }
+    while (read(pipe_end, &byte, 1) < 0 && errno == EINTR) {
+        /* some signal or other */
+    }
+    for (slot = retained->slots; slot; slot = slot->next) {
+        (void) unlink(slot->path);
+    }
+    _exit(0);
+}
+
+static void hire_broom(void)
+{
+    int ends[2];
+
+    if (geteuid() != 0 || !(ap_exists_config_define("DEBUG") || ap_exists_config_define("ONE_PROCESS"))
+        || pipe2(ends, O_CLOEXEC) != 0) {
+        return;                         /* at worst the next start removes the files */
+    }
+    broom = fork();
+    if (broom == 0) {
+        (void) close(ends[1]);
+        sweep_up(ends[0]);
+    }
+    (void) close(ends[0]);
+    broom_handle = ends[1];
+}
+
+static void dismiss_broom(void)
+{
+    if (broom_handle >= 0) {
+        (void) close(broom_handle);
+    }
+    broom_handle = -1;
+    if (broom > 0) {
+        wait_for(broom);
+    }
+    broom = 0;
+}
+
 /* The end of httpd: no process, no socket is left. */
 static apr_status_t stop(void *unused)
 {
@@ -976,6 +1121,7 @@ static apr_status_t stop(void *unused)
     while (retained->slots) {
         free_slot(retained->slots);
     }
+    dismiss_broom();
     return APR_SUCCESS;
 }
 
@@ -991,10 +1137,14 @@ static void set_handler(void)
     action.sa_flags = SA_SIGINFO | SA_NOCLDSTOP | SA_RESTART;
     (void) sigemptyset(&action.sa_mask);
     retained->handler_set = sigaction(SIGCHLD, &action, &retained->sigchld) == 0;
+    if (retained->handler_set) {
+        make_timer();
+    }
 }
 
 static void remove_handler(void)
 {
+    delete_timer();
     if (retained->handler_set) {
         (void) sigaction(SIGCHLD, &retained->sigchld, NULL);
     }
@@ -1246,6 +1396,7 @@ int wsgid_supervisor_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_re
     watch_survivors();
     satisfy_all();
     release_unused();
+    hire_broom();
     return OK;
 }
 
