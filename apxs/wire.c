@@ -225,7 +225,9 @@ const char *wsgid_wire_next_string(const unsigned char **cursor, const unsigned 
     nul = memchr(string, '\0', (size_t)(end - string));
     if (!nul)
         return NULL;                    /* an unchecked block: better no string than one without an end */
-    *length = (size_t)(nul - string);
+    if (length) {
+        *length = (size_t)(nul - string);
+    }
     *cursor = nul + 1;
     return (const char *)string;
 }

@@ -90,7 +90,7 @@ wsgid_wire_error_e wsgid_wire_get_response(const unsigned char *payload, uint32_
  * count of strings is even (environ) or odd (head). An empty environ is fine, an empty head is not; no name is empty. */
 wsgid_wire_error_e wsgid_wire_check_environ(const unsigned char *block, uint32_t length);
 wsgid_wire_error_e wsgid_wire_check_head(const unsigned char *head, uint32_t length);
-/* The next string at *cursor and its length, advancing past its NUL; NULL at the end. Only for a checked block. */
+/* The next string at *cursor and its length (unless NULL), advancing past its NUL; NULL at the end. Only for a checked block. */
 const char *wsgid_wire_next_string(const unsigned char **cursor, const unsigned char *end, size_t *length);
 
 #endif
