@@ -124,7 +124,7 @@ build/install/mod_wsgid.so: $(MODULE_SOURCES) FORCE | all
 	@$(PY) setup.py -q build_module $(WERROR) --output "$(HERE)/$@" --python "$(INSTALL_PYTHON)"
 
 install: build/install/mod_wsgid.so
-	@DESTDIR="$(DESTDIR)" tools/install.sh install
+	@DESTDIR="$(DESTDIR)" INSTALL_PYTHON="$(INSTALL_PYTHON)" tools/install.sh install
 
 uninstall:
 	@DESTDIR="$(DESTDIR)" tools/install.sh uninstall
