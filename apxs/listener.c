@@ -1,9 +1,9 @@
 /*
  * The sockets of the slots: the directory they are in, their files' names, owners and modes.
  *
- * The parent (often root) makes them, so that a daemon can come and go behind a listener that never closes. Only the user that
- * httpd's children run as may connect: mode 0600, owned by that user, in a directory where nobody else can put a socket of the
- * same name. Retries, logging and the choice of the owner are the supervisor's.
+ * The parent (often root) makes them, so that a daemon can come and go behind a listener that never closes. Only the
+ * user that httpd's children run as may connect: mode 0600, owned by that user, in a directory where nobody else can
+ * put a socket of the same name. Retries, logging and the choice of the owner are the supervisor's.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define SUFFIX       ".sock"
-#define SUFFIX_ROOM  24         /* ".4194304.99999.999.sock" and the NUL: the largest pid of Linux, many restarts, many slots */
+#define SUFFIX_ROOM  24         /* ".4194304.99999.999.sock" and the NUL: the largest pid of Linux, many slots */
 
 const char *wsgid_listener_path(apr_pool_t *p, const char *prefix, unsigned number, int slot)
 {
@@ -130,7 +130,8 @@ const char *wsgid_listener_check_directory(apr_pool_t *p, const char *prefix)
     struct stat there;
 
     if (strlen(prefix) + SUFFIX_ROOM > sizeof(((struct sockaddr_un *) NULL)->sun_path)) {
-        return apr_psprintf(p, "%s is too long: a socket's path may have %d characters, %d of which are needed for what follows",
+        return apr_psprintf(p, "%s is too long: a socket's path may have %d characters, %d of which are needed for "
+                            "what follows",
                             prefix, (int) sizeof(((struct sockaddr_un *) NULL)->sun_path) - 1, SUFFIX_ROOM - 1);
     }
     if (stat(directory, &there) != 0) {
@@ -153,7 +154,8 @@ static pid_t pid_in_name(const char *name, const char *base)
     int pid;
     int end = 0;
 
-    if (strncmp(name, base, length) || sscanf(name + length, ".%d.%u.%u" SUFFIX "%n", &pid, &number, &slot, &end) != 3) {
+    if (strncmp(name, base, length)
+        || sscanf(name + length, ".%d.%u.%u" SUFFIX "%n", &pid, &number, &slot, &end) != 3) {
         return 0;
     }
     return end > 0 && !name[length + end] && pid > 0 ? pid : 0;
@@ -165,7 +167,8 @@ static int is_deserted(const char *path)
     int deserted;
     int fd;
 
-    if (set_address(&address, path) != APR_SUCCESS || (fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0) {
+    if (set_address(&address, path) != APR_SUCCESS
+        || (fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0) {
         return 0;
     }
     deserted = connect(fd, (struct sockaddr *) &address, sizeof(address)) != 0 && errno == ECONNREFUSED;
@@ -173,7 +176,8 @@ static int is_deserted(const char *path)
     return deserted;
 }
 
-/* Its parent is no more; or the pid lives, perhaps as somebody else (we ourselves, in a container), and nobody listens. */
+/* Its parent is no more; or the pid lives, perhaps as somebody else (we ourselves, in a container), and nobody
+ * listens. */
 static int is_left_over(const char *path, pid_t pid)
 {
     return (kill(pid, 0) != 0 && errno == ESRCH) || is_deserted(path);
@@ -197,7 +201,8 @@ void wsgid_listener_sweep(apr_pool_t *p, server_rec *s, const char *prefix)
         }
         path = apr_pstrcat(p, directory, "/", entry->d_name, NULL);
         if (is_left_over(path, pid) && unlink(path) == 0) {
-            ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, s, "WSGID0100: removed %s, left by an httpd that did not stop in order", path);
+            ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, s, "WSGID0100: removed %s, left by an httpd that was killed",
+                         path);
         }
     }
     (void) closedir(stream);

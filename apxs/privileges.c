@@ -1,13 +1,15 @@
 /*
  * From root to the group's user: all that happens with root's rights between fork and exec.
  *
- * Rules: the name service is asked in the parent only (wsgid_privileges_look_up); in the forked process each step is one row of
- * a table, in the order that security needs, each is checked, and the first that fails is logged and ends the process. Limits come
- * first because lowering the nice value needs root, chroot before the ids because it needs root, the supplementary groups before
- * setuid, the proof after it, chdir last because it must be the user's own right to enter.
+ * Rules: the name service is asked in the parent only (wsgid_privileges_look_up); in the forked process each step is
+ * one row of a table, in the order that security needs, each is checked, and the first that fails is logged and ends
+ * the process. Limits come first because lowering the nice value needs root, chroot before the ids because it needs
+ * root, the supplementary groups before setuid, the proof after it, chdir last because it must be the user's own right
+ * to enter.
  *
- * PR_SET_NO_NEW_PRIVS is not set on purpose: it would break every application that sends mail through sendmail (setgid postdrop) or
- * calls sudo. PR_SET_PDEATHSIG is not needed: the leash tells a daemon that httpd is gone, and lets it finish its requests.
+ * PR_SET_NO_NEW_PRIVS is not set on purpose: it would break every application that sends mail through sendmail (setgid
+ * postdrop) or calls sudo. PR_SET_PDEATHSIG is not needed: the leash tells a daemon that httpd is gone, and lets it
+ * finish its requests.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -24,7 +26,7 @@
 
 #define MAX_GROUPS     65536    /* NGROUPS_MAX of Linux */
 #define FIRST_GROUPS   64       /* enough for nearly everybody; more are asked for when they are there */
-#define CPU_GRACE      5        /* seconds between SIGXCPU (soft limit), which an application may handle, and SIGKILL (hard limit) */
+#define CPU_GRACE      5        /* seconds between SIGXCPU, which an application may handle, and SIGKILL */
 
 typedef struct {
     const wsgid_group_t *group;
@@ -40,7 +42,8 @@ static const struct passwd *find_user(const wsgid_group_t *group)
     uid_t uid = (uid_t) WSGID_NUMBER(group, USER);
     const struct passwd *entry = name && *name != '#' ? getpwnam(name) : NULL;
 
-    return entry && entry->pw_uid == uid ? entry : getpwuid(uid);   /* two names may share a uid: the configured one counts */
+    /* two names may share a uid: the configured one counts */
+    return entry && entry->pw_uid == uid ? entry : getpwuid(uid);
 }
 
 /* root's group is for those who name it, not for a user that the database happens to list there. */
@@ -132,9 +135,9 @@ const wsgid_identity_t *wsgid_privileges_look_up(apr_pool_t *p, const wsgid_grou
     }
     failed = names ? groups_named(p, identity, names) : groups_of_user(p, identity);
     if (failed) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, group->server, "WSGID0070: group '%s': the supplementary groups of uid %ld cannot "
-                     "be found: look at supplementary-groups= and at the system's group database", group->label,
-                     (long) identity->uid);
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, group->server, "WSGID0070: group '%s': the supplementary groups of uid "
+                     "%ld cannot be found: look at supplementary-groups= and at the system's group database",
+                     group->label, (long) identity->uid);
         return NULL;
     }
     return identity;
@@ -346,11 +349,11 @@ typedef struct {
 static const step_t steps[] = {
     { "refuse root",                  refuse_root,  "an ordinary user is needed" },
     { "set a resource limit",         set_limits,   "the value must not be above httpd's own limit" },
-    { "set the priority",             set_priority, "only root may raise it: start httpd as root, or take a value from 0 to 19" },
+    { "set the priority",             set_priority, "only root may raise it: start httpd as root, or take 0 to 19" },
     { "change the root directory",    change_root,  "chroot= must be a directory" },
     { "set the group",                set_gid,      "httpd needs CAP_SETGID" },
     { "set the supplementary groups", set_groups,   "httpd needs CAP_SETGID" },
-    { "set the user",                 set_uid,      "httpd needs CAP_SETUID, and the user must have room for a process" },
+    { "set the user",                 set_uid,      "httpd needs CAP_SETUID, and the user room for a process" },
     { "give up root for good",        prove,        "httpd must run with the usual securebits and capabilities" },
     { "set the umask",                set_mask,     "" },
     { "enter the home directory",     enter_home,   "home= must be a directory that this user can enter" },
@@ -358,9 +361,12 @@ static const step_t steps[] = {
 
 static void log_failure(const drop_t *drop, const step_t *step, int error)
 {
-    ap_log_error(APLOG_MARK, APLOG_ERR, error, drop->group->server, "WSGID0071: group '%s', user %s (uid %ld): cannot %s%s%s%s; %s",
-                 drop->group->label, drop->identity->name ? drop->identity->name : "without a name", (long) drop->identity->uid,
-                 step->name, drop->detail ? " (" : "", drop->detail ? drop->detail : "", drop->detail ? ")" : "", step->cure);
+    const wsgid_identity_t *identity = drop->identity;
+
+    ap_log_error(APLOG_MARK, APLOG_ERR, error, drop->group->server, "WSGID0071: group '%s', user %s (uid %ld): cannot "
+                 "%s%s%s%s; %s", drop->group->label, identity->name ? identity->name : "without a name",
+                 (long) identity->uid, step->name, drop->detail ? " (" : "", drop->detail ? drop->detail : "",
+                 drop->detail ? ")" : "", step->cure);
 }
 
 int wsgid_privileges_drop(const wsgid_group_t *group, const wsgid_identity_t *identity)

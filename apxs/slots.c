@@ -1,16 +1,18 @@
 /*
- * The shared memory of a slot: what the parent says of it, what its daemons say of themselves, how many requests are in flight.
+ * The shared memory of a slot: what the parent says of it, what its daemons say of themselves, how many requests are
+ * in flight.
  *
  * Three kinds of memory, by who may write:
  *
- *   - wsgid_slot_t is private to each process of httpd; children have the copy that fork gave them. Every pointer, descriptor
- *     and address is here, because the rest is written by processes that the parent (root) must not trust.
- *   - shared_t, anonymous shared memory: written by the parent, by httpd's children and, before exec, by the forked process.
- *     Numbers only. A hijacked child can at most send requests astray.
- *   - the two pages, sealed memfds: written by the daemons, so copied and bounded, and nothing but their state is believed.
+ *   - wsgid_slot_t is private to each process of httpd; children have the copy that fork gave them. Every pointer,
+ *     descriptor and address is here, because the rest is written by processes that the parent (root) must not trust.
+ *   - shared_t, anonymous shared memory: written by the parent, by httpd's children and, before exec, by the forked
+ *     process. Numbers only. A hijacked child can at most send requests astray.
+ *   - the two pages, sealed memfds: written by the daemons, so copied and bounded, and nothing but their state is
+ *     believed.
  *
- * Everything is retained over restarts of httpd, which unload this module: no pool cleanup and nothing kept may point into it.
- * All shared memory is made in post_config, before the children that use it are forked.
+ * Everything is retained over restarts of httpd, which unload this module: no pool cleanup and nothing kept may point
+ * into it. All shared memory is made in post_config, before the children that use it are forked.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -120,7 +122,8 @@ static void raise_high_water(registry_t *registry, uint32_t value)
     uint32_t seen = __atomic_load_n(&registry->high_water, __ATOMIC_RELAXED);
 
     while (seen < value
-           && !__atomic_compare_exchange_n(&registry->high_water, &seen, value, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+           && !__atomic_compare_exchange_n(&registry->high_water, &seen, value, 0, __ATOMIC_RELAXED,
+                                           __ATOMIC_RELAXED)) {
         /* another child claimed meanwhile: seen is fresh */
     }
 }
@@ -131,7 +134,8 @@ static int claim(registry_t *registry, int rows)
 
     for (row = 0; row < rows; row++) {
         pid_t nobody = 0;
-        if (__atomic_compare_exchange_n(&registry->owner[row], &nobody, getpid(), 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+        if (__atomic_compare_exchange_n(&registry->owner[row], &nobody, getpid(), 0, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_RELAXED)) {
             raise_high_water(registry, row + 1);
             return row;
         }
@@ -147,8 +151,8 @@ void wsgid_slots_claim_row(apr_pool_t *pchild, server_rec *s)
     }
     my_row = claim(retained->registry, retained->rows);
     if (my_row == NO_ROW) {
-        ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "WSGID0120: all %d rows for requests in flight are taken; this child shares "
-                     "the spare one", retained->rows);
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "WSGID0120: all %d rows for requests in flight are taken; this "
+                     "child shares the spare one", retained->rows);
     }
 }
 

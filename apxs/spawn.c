@@ -1,11 +1,12 @@
 /*
- * From a fork of httpd's parent to a daemon: what the interpreter is given, and nothing else (docs/design.md, "What a daemon
- * inherits").
+ * From a fork of httpd's parent to a daemon: what the interpreter is given, and nothing else (docs/design.md, "What a
+ * daemon inherits").
  *
- * The forked process runs these steps, as httpd's image: signals as at birth; descriptors in place and all others closed, so that
- * a process which sleeps through its back-off holds nothing of httpd's; the back-off; the environment; privileges; the interpreter; exec.
- * It logs through descriptor 2, which is the group's ErrorLog by then, and leaves by _exit with a code of handover.h after exactly
- * one line. It never returns into httpd and runs no cleanup of httpd's.
+ * The forked process runs these steps, as httpd's image: signals as at birth; descriptors in place and all others
+ * closed, so that a process which sleeps through its back-off holds nothing of httpd's; the back-off; the environment;
+ * privileges; the interpreter; exec. It logs through descriptor 2, which is the group's ErrorLog by then, and leaves
+ * by _exit with a code of handover.h after exactly one line. It never returns into httpd and runs no cleanup of
+ * httpd's.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -148,7 +149,8 @@ static apr_status_t seal(int fd, const char *bytes, apr_size_t length)
     if (status != APR_SUCCESS) {
         return status;
     }
-    if (lseek(fd, 0, SEEK_SET) != 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0) {
+    if (lseek(fd, 0, SEEK_SET) != 0
+        || fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0) {
         return errno;
     }
     return APR_SUCCESS;
@@ -255,7 +257,7 @@ static void close_from(int first)
     close_one_by_one(first);
 }
 
-/* Puts each source in its place. The sources may lie in one another's places, so all are lifted out of the way first. */
+/* Puts each source in its place. They may lie in one another's places, so all are lifted out of the way first. */
 static int arrange(int source[WSGID_FD_END])
 {
     int place;
@@ -283,7 +285,8 @@ static void log_to_stderr(birth_t *birth)
     apr_file_t *file;
     apr_os_file_t fd = STDERR_FILENO;
 
-    if (server->error_log && apr_os_file_put(&file, &fd, APR_FOPEN_WRITE | APR_FOPEN_APPEND, birth->pool) == APR_SUCCESS) {
+    if (server->error_log
+        && apr_os_file_put(&file, &fd, APR_FOPEN_WRITE | APR_FOPEN_APPEND, birth->pool) == APR_SUCCESS) {
         server->error_log = file;
     }
 }
@@ -295,13 +298,15 @@ static void place_descriptors(birth_t *birth)
     int log = log_descriptor(birth->group);
     int source[WSGID_FD_END] = {
         null, log, log,
-        [WSGID_FD_LISTENER] = spawn->listener, [WSGID_FD_CONFIGURATION] = birth->configuration, [WSGID_FD_LEASH] = spawn->leash,
-        [WSGID_FD_STATISTICS] = spawn->page, [WSGID_FD_PREDECESSOR] = spawn->predecessor
+        [WSGID_FD_LISTENER] = spawn->listener, [WSGID_FD_CONFIGURATION] = birth->configuration,
+        [WSGID_FD_LEASH] = spawn->leash, [WSGID_FD_STATISTICS] = spawn->page,
+        [WSGID_FD_PREDECESSOR] = spawn->predecessor
     };
 
     if (null < 0 || arrange(source) != 0) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, errno, birth->group->server, "WSGID0080: group '%s': the descriptors of a daemon cannot "
-                     "be put in place: look at the limit of open files (ulimit -n) of httpd", birth->group->label);
+        ap_log_error(APLOG_MARK, APLOG_ERR, errno, birth->group->server, "WSGID0080: group '%s': the descriptors of a "
+                     "daemon cannot be put in place: look at the limit of open files (ulimit -n) of httpd",
+                     birth->group->label);
         _exit(WSGID_EXIT_CONFIGURATION);
     }
     close_from(WSGID_FD_END);
@@ -464,8 +469,9 @@ static int parse_line(birth_t *birth, char *text)
             return 0;
         }
     }
-    APR_ARRAY_PUSH(birth->from_files, const char *) = apr_pstrcat(birth->pool, apr_pstrmemdup(birth->pool, line, equals + 1 - line),
-                                                                  unquote(birth->pool, equals + 1), NULL);
+    APR_ARRAY_PUSH(birth->from_files, const char *) =
+        apr_pstrcat(birth->pool, apr_pstrmemdup(birth->pool, line, equals + 1 - line),
+                    unquote(birth->pool, equals + 1), NULL);
     return 1;
 }
 
@@ -473,8 +479,8 @@ static void refuse_file(const birth_t *birth, const char *path, int line, int er
 
 static void refuse_file(const birth_t *birth, const char *path, int line, int error)
 {
-    ap_log_error(APLOG_MARK, APLOG_ERR, error, birth->group->server, "WSGID0081: group '%s': env-file=%s cannot be used%s%s: it must "
-                 "be a readable file of NAME=VALUE lines", birth->group->label, path,
+    ap_log_error(APLOG_MARK, APLOG_ERR, error, birth->group->server, "WSGID0081: group '%s': env-file=%s cannot be "
+                 "used%s%s: it must be a readable file of NAME=VALUE lines", birth->group->label, path,
                  line ? apr_psprintf(birth->pool, ", line %d", line) : "", line ? "" : " (cannot be read)");
     _exit(WSGID_EXIT_CONFIGURATION);
 }
@@ -507,14 +513,16 @@ static void read_file(birth_t *birth)
     (void) fclose(stream);
 }
 
-/* From nothing: httpd's own environment (tokens of its service manager, a sanitizer's LD_PRELOAD) is not the application's. */
+/* From nothing: httpd's own environment (tokens of its service manager, a sanitizer's LD_PRELOAD) is not the
+ * application's. */
 static char *const *make_environment(const birth_t *birth)
 {
     apr_pool_t *p = birth->pool;
     apr_array_header_t *environment = apr_array_make(p, 16, sizeof(const char *));
     const char *lang = WSGID_TEXT(birth->group, LANG);
 
-    set_variable(p, environment, "PATH", birth->home ? apr_pstrcat(p, birth->home, "/bin:" SEARCH_PATH, NULL) : SEARCH_PATH);
+    set_variable(p, environment, "PATH",
+                 birth->home ? apr_pstrcat(p, birth->home, "/bin:" SEARCH_PATH, NULL) : SEARCH_PATH);
     set_variable(p, environment, "VIRTUAL_ENV", birth->home);
     set_variable(p, environment, "LANG", lang ? lang : USUAL_LANG);
     set_variable(p, environment, "LC_ALL", WSGID_TEXT(birth->group, LOCALE));
@@ -574,8 +582,8 @@ static const char *advance(walk_t *walk)
     return NULL;
 }
 
-/* NULL if this process may use an absolute path so (X_OK, R_OK); else the first part of it, links followed, that it cannot pass,
- * and why in errno. */
+/* NULL if this process may use an absolute path so (X_OK, R_OK); else the first part of it, links followed, that it
+ * cannot pass, and why in errno. */
 static const char *obstacle(apr_pool_t *p, const char *path, int mode)
 {
     walk_t walk = { p, "/", path + strspn(path, "/"), 0 };
@@ -601,15 +609,18 @@ static const char *obstacle(apr_pool_t *p, const char *path, int mode)
 
 static const char *name_of_user(const birth_t *birth)
 {
-    return birth->identity->name ? birth->identity->name : apr_psprintf(birth->pool, "#%ld", (long) birth->identity->uid);
+    return birth->identity->name ? birth->identity->name
+                                 : apr_psprintf(birth->pool, "#%ld", (long) birth->identity->uid);
 }
 
-static void refuse_python(const birth_t *birth, const char *path, const char *found, int error) __attribute__((noreturn));
+static void refuse_python(const birth_t *birth, const char *path, const char *found, int error)
+    __attribute__((noreturn));
 
 static void refuse_python(const birth_t *birth, const char *path, const char *found, int error)
 {
-    ap_log_error(APLOG_MARK, APLOG_ERR, error, birth->group->server, "WSGID0082: group '%s': user %s cannot execute the interpreter %s: "
-                 "the way ends at %s: let this user pass, or name another interpreter with python= or python-home=",
+    ap_log_error(APLOG_MARK, APLOG_ERR, error, birth->group->server, "WSGID0082: group '%s': user %s cannot execute "
+                 "the interpreter %s: the way ends at %s: let this user pass, or name another interpreter with python= "
+                 "or python-home=",
                  birth->group->label, name_of_user(birth), path, found);
     _exit(WSGID_EXIT_EXEC);
 }
@@ -662,8 +673,9 @@ static void take_default(birth_t *birth)
     for (i = 0; found && i < sizeof(fallbacks) / sizeof(*fallbacks); i++) {
         if (strcmp(fallbacks[i], WSGID_PYTHON) && !obstacle(birth->pool, fallbacks[i], X_OK)) {
             birth->python = fallbacks[i];
-            ap_log_error(APLOG_MARK, APLOG_NOTICE, error, birth->group->server, "WSGID0083: group '%s': user %s cannot execute %s, which "
-                         "the module was built with (the way ends at %s): %s is used instead; python= or python-home= names another",
+            ap_log_error(APLOG_MARK, APLOG_NOTICE, error, birth->group->server, "WSGID0083: group '%s': user %s cannot "
+                         "execute %s, which the module was built with (the way ends at %s): %s is used instead; "
+                         "python= or python-home= names another",
                          birth->group->label, name_of_user(birth), WSGID_PYTHON, found, birth->python);
             return;
         }
@@ -689,7 +701,8 @@ static void choose_python(birth_t *birth)
     birth->home = home_of(birth->pool, birth->python);
 }
 
-/* boot.py stands beside the module: in pywsgid/ (the usual places), or in the same directory (the module inside the package). */
+/* boot.py stands beside the module: in pywsgid/ (the usual places), or in the same directory (the module inside the
+ * package). */
 static const char *find_boot(const birth_t *birth)
 {
     apr_pool_t *p = birth->pool;
@@ -712,21 +725,22 @@ static const char *find_boot(const birth_t *birth)
     if (!obstacle(p, apr_pstrcat(p, directory, "boot.py", NULL), R_OK)) {
         return apr_pstrcat(p, directory, "boot.py", NULL);
     }
-    ap_log_error(APLOG_MARK, APLOG_ERR, error, birth->group->server, "WSGID0084: group '%s': user %s cannot read %s: the way ends at %s: "
-                 "pywsgid must lie beside the module, where every daemon's user may read it", birth->group->label,
-                 name_of_user(birth), boot, found);
+    ap_log_error(APLOG_MARK, APLOG_ERR, error, birth->group->server, "WSGID0084: group '%s': user %s cannot read %s: "
+                 "the way ends at %s: pywsgid must lie beside the module, where every daemon's user may read it",
+                 birth->group->label, name_of_user(birth), boot, found);
     _exit(WSGID_EXIT_EXEC);
 }
 
-/* The path is argv[0] too: by it Python finds its virtualenv. How the process is shown in ps is the daemon's own affair. */
+/* The path is argv[0] too: by it Python finds its virtualenv. How the process is shown in ps is the daemon's own
+ * affair. */
 static void execute(const birth_t *birth)
 {
     const char *boot = find_boot(birth);
     char *argv[] = { apr_pstrdup(birth->pool, birth->python), apr_pstrdup(birth->pool, boot), NULL };
 
     (void) execve(birth->python, argv, make_environment(birth));
-    ap_log_error(APLOG_MARK, APLOG_ERR, errno, birth->group->server, "WSGID0085: group '%s': the interpreter %s cannot be executed: "
-                 "name one that works with python= or python-home=", birth->group->label, birth->python);
+    ap_log_error(APLOG_MARK, APLOG_ERR, errno, birth->group->server, "WSGID0085: group '%s': the interpreter %s cannot "
+                 "be executed: name one that works with python= or python-home=", birth->group->label, birth->python);
     _exit(WSGID_EXIT_EXEC);
 }
 
@@ -749,7 +763,8 @@ static void become(birth_t *birth)
     _exit(WSGID_EXIT_EXEC);
 }
 
-/* No signal may reach httpd's handlers inside the forked process: they are blocked until its own dispositions are in force. */
+/* No signal may reach httpd's handlers inside the forked process: they are blocked until its own dispositions are in
+ * force. */
 static pid_t fork_blocked(birth_t *birth)
 {
     sigset_t all;

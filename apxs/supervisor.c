@@ -3,18 +3,19 @@
  *
  * Rules:
  *
- *   - The parent does the least that it can. It has no timers and sleeps in the MPM's loop; it acts at start, at a restart, at the
- *     death of a child, at stop. A back-off is slept away by the forked process, readiness is seen in its page when there is cause
- *     to look, the predecessor is told to leave by its successor.
- *   - A slot is level-triggered: satisfy() looks at what is there and starts what is missing. Events only change states and call it.
+ *   - The parent does the least that it can. It has no timers and sleeps in the MPM's loop; it acts at start, at a
+ *     restart, at the death of a child, at stop. A back-off is slept away by the forked process, readiness is seen in
+ *     its page when there is cause to look, the predecessor is told to leave by its successor.
+ *   - A slot is level-triggered: satisfy() looks at what is there and starts what is missing. Events only change
+ *     states and call it.
  *   - The state of a process is changed by one function, step(), by one table.
- *   - httpd unloads this module on every restart, graceful or not, while slots and processes live on. So what is retained (slot_t,
- *     process_t) lives in pools below the process pool and holds no pointer into the module or into pconf, except the fields marked
- *     "this configuration only", which let_go() clears before the module is unloaded.
+ *   - httpd unloads this module on every restart, graceful or not, while slots and processes live on. So what is
+ *     retained (slot_t, process_t) lives in pools below the process pool and holds no pointer into the module or into
+ *     pconf, except the fields marked "this configuration only", which let_go() clears before the module is unloaded.
  *   - A child of httpd has a copy of all this. Nothing here may act in one: is_parent().
  *
- * Later: replacement on request (reload, recycling) only has to raise slot->wanted and call satisfy(); the place for the child that
- * wakes the parent for it is watch(), and the event for its death on_child().
+ * Later: replacement on request (reload, recycling) only has to raise slot->wanted and call satisfy(); the place for
+ * the child that wakes the parent for it is watch(), and the event for its death on_child().
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -34,8 +35,9 @@
 /* Before ready: at once, then 1, 2, 4 .. 60 s. */
 #define BACKOFF_FIRST  apr_time_from_sec(1)
 #define BACKOFF_MOST   apr_time_from_sec(60)
-/* Ready, but gone within a second of its start, again and again: the first few are replaced at once as any other (somebody may be
- * killing them to see what happens), then half a second between starts keeps an application that ends itself from eating the machine. */
+/* Ready, but gone within a second of its start, again and again: the first few are replaced at once as any other
+ * (somebody may be killing them to see what happens), then half a second between starts keeps an application that ends
+ * itself from eating the machine. */
 #define BRIEF_LIFE     apr_time_from_sec(1)
 #define BRIEF_ALLOWED  4
 #define BRIEF_DELAY    apr_time_from_msec(500)
@@ -45,7 +47,7 @@
 #define SECONDS_ROOM   32       /* for seconds() */
 #define NUDGE_DELAY    2000000  /* nanoseconds: the MPM usually reaps within one millisecond */
 #define NUDGES         50       /* a graceful stop does not look for dead daemons: no use in going on */
-#define STOP_LOOK      5000     /* microseconds between two looks while stopping; a daemon at rest leaves within some ms */
+#define STOP_LOOK      5000     /* microseconds between two looks while stopping; a daemon at rest leaves soon */
 
 /* ------------------------------------------------------------------ what is kept */
 
@@ -56,7 +58,8 @@ typedef enum {
     LAUNCHED,                           /* forked, on its way; or its sleep is over */
     LOADED,                             /* its page says ready */
     DRAINING,                           /* its page says that it leaves: SIGTERM, or its leash was pulled */
-    REPLACED,                           /* its successor is ready; it pulls the leash itself, unless it died on the way to it */
+    /* its successor is ready; it pulls the leash itself, unless it died on the way to it */
+    REPLACED,
     UNWANTED,                           /* pull its leash */
     DIED,
     EVENTS
@@ -137,8 +140,9 @@ static int is_parent(void)
 /* ------------------------------------------------------------------ how a child died */
 
 /*
- * APR tells a callback the exit code or the signal without saying which of the two. So how a process died is noted before the MPM
- * reaps it, by the handler of SIGCHLD, which looks at all that are watched, since several deaths may make one signal.
+ * APR tells a callback the exit code or the signal without saying which of the two. So how a process died is noted
+ * before the MPM reaps it, by the handler of SIGCHLD, which looks at all that are watched, since several deaths may
+ * make one signal.
  */
 typedef struct {
     volatile pid_t pid;                 /* 0: free */
@@ -170,15 +174,16 @@ static void peek(note_t *note)
     siginfo_t info;
 
     info.si_pid = 0;
-    if (!note->known && waitid(P_PID, (id_t) note->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == note->pid) {
+    if (!note->known && waitid(P_PID, (id_t) note->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0
+        && info.si_pid == note->pid) {
         take_note(note, &info);
     }
 }
 
 /*
- * Between the MPM's look for dead children and its sleep there is a moment in which a signal is lost on it, and the sleep lasts a
- * second (seen in one of ten deaths right after a fork, on a busy machine). So a timer repeats the signal until the death is
- * attended to. By system call: older C libraries have the function in a library of its own.
+ * Between the MPM's look for dead children and its sleep there is a moment in which a signal is lost on it, and the
+ * sleep lasts a second (seen in one of ten deaths right after a fork, on a busy machine). So a timer repeats the
+ * signal until the death is attended to. By system call: older C libraries have the function in a library of its own.
  */
 static void set_timer(long nanoseconds)
 {
@@ -312,7 +317,8 @@ static int was_signal(death_t death)
     return death.code == CLD_KILLED || death.code == CLD_DUMPED;
 }
 
-/* It did what it was asked to: by the leash, or by SIGTERM, SIGHUP or SIGINT, which have their default effect until Python is up. */
+/* It did what it was asked to: by the leash, or by SIGTERM, SIGHUP or SIGINT, which have their default effect until
+ * Python is up. */
 static int was_polite(death_t death)
 {
     return was_exit(death, 0)
@@ -324,7 +330,8 @@ static const char *signal_name(apr_pool_t *p, int number)
     static const char *const names[] = {
         [SIGHUP] = "SIGHUP", [SIGINT] = "SIGINT", [SIGQUIT] = "SIGQUIT", [SIGILL] = "SIGILL", [SIGTRAP] = "SIGTRAP",
         [SIGABRT] = "SIGABRT", [SIGBUS] = "SIGBUS", [SIGFPE] = "SIGFPE", [SIGKILL] = "SIGKILL", [SIGUSR1] = "SIGUSR1",
-        [SIGSEGV] = "SIGSEGV", [SIGUSR2] = "SIGUSR2", [SIGPIPE] = "SIGPIPE", [SIGALRM] = "SIGALRM", [SIGTERM] = "SIGTERM",
+        [SIGSEGV] = "SIGSEGV", [SIGUSR2] = "SIGUSR2", [SIGPIPE] = "SIGPIPE", [SIGALRM] = "SIGALRM",
+        [SIGTERM] = "SIGTERM",
         [SIGXCPU] = "SIGXCPU", [SIGXFSZ] = "SIGXFSZ", [SIGSYS] = "SIGSYS"
     };
 
@@ -352,7 +359,8 @@ static const char *describe_death(apr_pool_t *p, death_t death)
         return apr_psprintf(p, "exit code %d%s", death.status, exit_meaning(death.status));
     }
     if (was_signal(death)) {
-        return apr_psprintf(p, "signal %s%s", signal_name(p, death.status), death.code == CLD_DUMPED ? " (core dumped)" : "");
+        return apr_psprintf(p, "signal %s%s", signal_name(p, death.status),
+                            death.code == CLD_DUMPED ? " (core dumped)" : "");
     }
     return apr_psprintf(p, "exit code or signal %d", death.status);
 }
@@ -371,17 +379,24 @@ typedef struct {
     state_e next;
 } transition_t;
 
+#define TO(state) { MOVE, state }
+#define LET_GO    { PULL, LEAVING }
+#define STAY      { IGNORE, VACANT }
+#define NEVER     { IMPOSSIBLE, VACANT }
+
 static const transition_t transitions[STATES][EVENTS] = {
-    /*             DELAYED              LAUNCHED             LOADED               DRAINING            REPLACED            UNWANTED           DIED */
-    [VACANT]  = { { MOVE, WAITING },   { MOVE, BOOTING },   { IMPOSSIBLE, 0 },   { IMPOSSIBLE, 0 },  { IMPOSSIBLE, 0 },  { IGNORE, 0 },     { IMPOSSIBLE, 0 } },
-    [WAITING] = { { IMPOSSIBLE, 0 },   { MOVE, BOOTING },   { MOVE, READY },     { MOVE, LEAVING },  { PULL, LEAVING },  { PULL, LEAVING }, { MOVE, VACANT } },
-    [BOOTING] = { { IMPOSSIBLE, 0 },   { IGNORE, 0 },       { MOVE, READY },     { MOVE, LEAVING },  { PULL, LEAVING },  { PULL, LEAVING }, { MOVE, VACANT } },
-    [READY]   = { { IMPOSSIBLE, 0 },   { IGNORE, 0 },       { IGNORE, 0 },       { MOVE, LEAVING },  { PULL, LEAVING },  { PULL, LEAVING }, { MOVE, VACANT } },
-    [LEAVING] = { { IMPOSSIBLE, 0 },   { IGNORE, 0 },       { IGNORE, 0 },       { IGNORE, 0 },      { IGNORE, 0 },      { IGNORE, 0 },     { MOVE, VACANT } },
+    /*             DELAYED      LAUNCHED     LOADED     DRAINING     REPLACED  UNWANTED  DIED */
+    [VACANT]  = { TO(WAITING), TO(BOOTING), NEVER,     NEVER,       NEVER,    STAY,     NEVER },
+    [WAITING] = { NEVER,       TO(BOOTING), TO(READY), TO(LEAVING), LET_GO,   LET_GO,   TO(VACANT) },
+    [BOOTING] = { NEVER,       STAY,        TO(READY), TO(LEAVING), LET_GO,   LET_GO,   TO(VACANT) },
+    [READY]   = { NEVER,       STAY,        STAY,      TO(LEAVING), LET_GO,   LET_GO,   TO(VACANT) },
+    [LEAVING] = { NEVER,       STAY,        STAY,      STAY,        STAY,     STAY,     TO(VACANT) },
 };
 
 static const char *const state_names[STATES] = { "vacant", "waiting", "booting", "ready", "leaving" };
-static const char *const event_names[EVENTS] = { "delayed", "launched", "loaded", "draining", "replaced", "unwanted", "died" };
+static const char *const event_names[EVENTS] = {
+    "delayed", "launched", "loaded", "draining", "replaced", "unwanted", "died"
+};
 
 /* The server whose ErrorLog speaks of this slot. */
 static server_rec *server_of(const slot_t *slot)
@@ -389,7 +404,8 @@ static server_rec *server_of(const slot_t *slot)
     return slot->group ? slot->group->server : main_server;
 }
 
-/* A byte, not only end-of-file: a successor may hold the write end too. A reader that has gone must not cost us a SIGPIPE. */
+/* A byte, not only end-of-file: a successor may hold the write end too. A reader that has gone must not cost us a
+ * SIGPIPE. */
 static void pull_leash(process_t *process)
 {
     struct sigaction ignore;
@@ -419,13 +435,13 @@ static void step(process_t *process, event_e event)
         return;
     }
     if (transition->action == IMPOSSIBLE) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, server_of(slot), "WSGID0054: group '%s' slot %d: process %" APR_PID_T_FMT " is %s and "
-                     "cannot be %s: a mistake in mod_wsgid, please report it", slot->label, slot->index, process->pid,
-                     state_names[process->state], event_names[event]);
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, server_of(slot), "WSGID0054: group '%s' slot %d: process %" APR_PID_T_FMT
+                     " is %s and cannot be %s: a mistake in mod_wsgid, please report it", slot->label, slot->index,
+                     process->pid, state_names[process->state], event_names[event]);
         return;
     }
-    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, server_of(slot), "WSGID0053: group '%s' slot %d: process %" APR_PID_T_FMT " was %s, is %s "
-                 "(%s)", slot->label, slot->index, process->pid, state_names[process->state],
+    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, server_of(slot), "WSGID0053: group '%s' slot %d: process %" APR_PID_T_FMT
+                 " was %s, is %s (%s)", slot->label, slot->index, process->pid, state_names[process->state],
                  state_names[transition->next], event_names[event]);
     process->state = transition->next;
     if (transition->action == PULL) {
@@ -554,8 +570,8 @@ static void log_start(const process_t *process, apr_interval_time_t delay, const
     if (predecessor) {
         apr_snprintf(of, sizeof(of), ", successor of process %" APR_PID_T_FMT, predecessor->pid);
     }
-    ap_log_error(APLOG_MARK, APLOG_INFO, 0, server_of(slot), "WSGID0050: group '%s' slot %d: process %" APR_PID_T_FMT " started%s%s",
-                 slot->label, slot->index, process->pid, in, of);
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, server_of(slot), "WSGID0050: group '%s' slot %d: process %" APR_PID_T_FMT
+                 " started%s%s", slot->label, slot->index, process->pid, in, of);
 }
 
 /* The forked process may be quick, so what is said of the slot is said before. */
@@ -582,8 +598,9 @@ static void fail_to_start(slot_t *slot, apr_status_t status)
 {
     slot->fork_failed = apr_time_now();
     wsgid_slots_set_phase(slot->memory, WSGID_SLOT_WAITING, slot->fork_failed + FORK_RETRY);
-    ap_log_error(APLOG_MARK, APLOG_CRIT, status, server_of(slot), "WSGID0055: group '%s' slot %d: no process can be started: look at the "
-                 "limits of processes, memory and open files of httpd; it is tried again when httpd has something to do",
+    ap_log_error(APLOG_MARK, APLOG_CRIT, status, server_of(slot), "WSGID0055: group '%s' slot %d: no process can be "
+                 "started: look at the limits of processes, memory and open files of httpd; it is tried again when "
+                 "httpd has something to do",
                  slot->label, slot->index);
 }
 
@@ -629,8 +646,8 @@ static int is_satisfied(const process_t *process)
     return process->state != VACANT && process->state != LEAVING && process->configuration >= process->slot->wanted;
 }
 
-/* What does not serve has nothing to finish: a signal takes it out of a long import. If it is ready this very moment, the signal
- * asks no more than the leash does. */
+/* What does not serve has nothing to finish: a signal takes it out of a long import. If it is ready this very moment,
+ * the signal asks no more than the leash does. */
 static void ask_to_leave(process_t *process)
 {
     if (process->state == WAITING || process->state == BOOTING) {
@@ -639,8 +656,8 @@ static void ask_to_leave(process_t *process)
     step(process, UNWANTED);
 }
 
-/* Both seats are taken and neither by what is wanted: one that sleeps, or is on its way while the other serves, gives way. Otherwise
- * nobody can be spared, and the wanted one starts when a seat is free. */
+/* Both seats are taken and neither by what is wanted: one that sleeps, or is on its way while the other serves, gives
+ * way. Otherwise nobody can be spared, and the wanted one starts when a seat is free. */
 static void make_room(slot_t *slot)
 {
     int seat;
@@ -865,8 +882,8 @@ static const char *describe_next(apr_pool_t *p, slot_t *slot, process_t *dead, i
         return "its group is no longer configured";
     }
     if (is_satisfied(other)) {
-        return apr_psprintf(p, other->state == READY ? "process %" APR_PID_T_FMT " has taken its place"
-                                                     : "its successor, process %" APR_PID_T_FMT ", is on its way", other->pid);
+        return apr_psprintf(p, "process %" APR_PID_T_FMT " %s", other->pid,
+                            other->state == READY ? "has taken its place" : "is on its way to take its place");
     }
     if (is_stopping()) {
         return "httpd is stopping or restarting";
@@ -1013,10 +1030,12 @@ static void kill_late(process_t *process, apr_interval_time_t since)
     if (process->state == VACANT || since < slot->shutdown_timeout) {
         return;
     }
-    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server_of(slot), "WSGID0058: group '%s' slot %d: process %" APR_PID_T_FMT " did not leave "
-                 "within shutdown-timeout (%s s) and is killed: a request or a thread of the application did not end",
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server_of(slot), "WSGID0058: group '%s' slot %d: process %" APR_PID_T_FMT
+                 " did not leave within shutdown-timeout (%s s) and is killed: a request or a thread "
+                 "of the application did not end",
                  slot->label, slot->index, process->pid, seconds(number, sizeof(number), slot->shutdown_timeout));
-    if (kill(process->pid, SIGKILL) == 0) {     /* under -X we are no longer root: then it is left to its own shutdown-timeout */
+    /* under -X we are no longer root: then it is left to its own shutdown-timeout */
+    if (kill(process->pid, SIGKILL) == 0) {
         wait_for(process->pid);
     }
     vacate(process);
@@ -1049,8 +1068,9 @@ static void wait_until_gone(void)
 }
 
 /*
- * Under httpd -X the parent itself becomes httpd's User, who must not, and so cannot, remove anything in the directory of the sockets.
- * So a root process is forked that waits for the other end of its pipe to close, however the parent ends, and removes them then.
+ * Under httpd -X the parent itself becomes httpd's User, who must not, and so cannot, remove anything in the directory
+ * of the sockets. So a root process is forked that waits for the other end of its pipe to close, however the parent
+ * ends, and removes them then.
  */
 static void sweep_up(int pipe_end) __attribute__((noreturn));
 
@@ -1151,7 +1171,8 @@ static void remove_handler(void)
     retained->handler_set = 0;
 }
 
-/* Cleanup of pconf, before the module is unloaded: afterwards nothing points into it or into pconf. Whatever lives goes on living. */
+/* Cleanup of pconf, before the module is unloaded: afterwards nothing points into it or into pconf. Whatever lives
+ * goes on living. */
 static apr_status_t let_go(void *data)
 {
     server_rec *s = data;
@@ -1192,7 +1213,8 @@ static slot_t *find_slot(const wsgid_group_t *group, const char *prefix, int ind
     slot_t *slot;
 
     for (slot = retained->slots; slot; slot = slot->next) {
-        if (!slot->released && slot->index == index && !strcmp(slot->name, group->name) && !strcmp(slot->prefix, prefix)) {
+        if (!slot->released && slot->index == index && !strcmp(slot->name, group->name)
+            && !strcmp(slot->prefix, prefix)) {
             return slot;
         }
     }
@@ -1264,8 +1286,8 @@ static apr_status_t open_or_adapt(slot_t *slot, const wsgid_group_t *group)
     if (slot->listener < 0) {
         return open_slot(slot, group);
     }
-    return wsgid_listener_adapt(slot->path, (uid_t) WSGID_NUMBER(group, SOCKET_USER), (int) WSGID_NUMBER(group, LISTEN_BACKLOG),
-                                slot->listener);
+    return wsgid_listener_adapt(slot->path, (uid_t) WSGID_NUMBER(group, SOCKET_USER),
+                                (int) WSGID_NUMBER(group, LISTEN_BACKLOG), slot->listener);
 }
 
 /* From now on the slot is this group's, and a process of this configuration is wanted in it. */
@@ -1290,9 +1312,9 @@ static int prepare_slot(wsgid_group_t *group, const char *prefix, int index)
     }
     status = open_or_adapt(slot, group);
     if (status != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, status, main_server, "WSGID0060: group '%s' slot %d: its socket %s cannot be made: look at "
-                     "the directory and at WSGISocketPrefix, and at the limits of memory and open files", slot->label,
-                     index, slot->path);
+        ap_log_error(APLOG_MARK, APLOG_CRIT, status, main_server, "WSGID0060: group '%s' slot %d: its socket %s cannot "
+                     "be made: look at the directory, at WSGISocketPrefix, and at the limits of memory and open files",
+                     slot->label, index, slot->path);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     attach(slot, group);
@@ -1316,7 +1338,8 @@ static const char *socket_prefix(apr_pool_t *p, server_rec *s)
 {
     const wsgid_server_config_t *configuration = ap_get_module_config(s->module_config, &wsgid_module);
 
-    return configuration && configuration->socket_prefix ? configuration->socket_prefix : ap_runtime_dir_relative(p, "wsgid");
+    return configuration && configuration->socket_prefix ? configuration->socket_prefix
+                                                         : ap_runtime_dir_relative(p, "wsgid");
 }
 
 static int prepare_directory(apr_pool_t *p, const char *prefix)
@@ -1324,8 +1347,8 @@ static int prepare_directory(apr_pool_t *p, const char *prefix)
     const char *wrong = prefix ? wsgid_listener_check_directory(p, prefix) : "DefaultRuntimeDir is no directory";
 
     if (wrong) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, main_server, "WSGID0061: sockets cannot be made under this prefix: %s: set "
-                     "WSGISocketPrefix to a path in a directory of root's", wrong);
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, main_server, "WSGID0061: sockets cannot be made under this prefix: %s: "
+                     "set WSGISocketPrefix to a path in a directory of root's", wrong);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (!retained->slots) {
