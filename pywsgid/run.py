@@ -37,6 +37,8 @@ GROUP = "app"
 SYSTEM_PYTHON = "/usr/bin/python3"
 # Daemons have shutdown-timeout (5 s) to finish; httpd itself needs a second for its children.
 STOP_LIMIT = 8
+# What daemons get to finish when httpd was killed.
+ORPHAN_LIMIT = 2
 PROBE_PAUSE = 0.02
 PROBE_NAME = "pywsgid-run"
 PR_SET_PDEATHSIG = 1
@@ -74,6 +76,7 @@ def run(script: str, host: str, port: int, module: str) -> int:
             check_script(script)
             port = check_port(host, port)
             identity = daemon_identity()
+            check_way(script, identity)
             python = usable_python(identity)
             with server_root() as root:
                 site = Site(server, root, module, os.path.abspath(script), python, host, port, identity)
@@ -109,6 +112,24 @@ def check_script(script: str) -> None:
         raise Failure("WSGID0404", f"{script}, line {error.lineno}: {error.msg}", "mend the script") from error
     except ValueError as error:
         raise Failure("WSGID0404", f"{script} is not Python: {error}", "mend the script") from error
+
+
+def check_way(script: str, identity: Identity | None) -> None:
+    """That the daemon's user gets to the script; the example of a checkout may be copied to where it does."""
+    script = os.path.abspath(script)
+    blocked = in_the_way(script, identity)
+    if blocked is None or is_example(script):
+        return
+    what, cure = ("read", f"chmod o+r {blocked}") if blocked == script else (
+        "enter", f"chmod o+x {blocked}, or move the application (to /srv, say)")
+    raise Failure("WSGID0406", f"user {user_of(identity)}, who the application runs as, cannot {what} {blocked}, "
+                  f"and so not use {script}", cure)
+
+
+def is_example(script: str) -> bool:
+    """conf/hello.wsgi of a checkout is ours and needs nothing beside itself."""
+    example = os.path.join(os.path.dirname(os.path.realpath(PACKAGE)), "conf", "hello.wsgi")
+    return os.path.realpath(script) == example
 
 
 def check_port(host: str, port: int) -> int:
@@ -209,21 +230,8 @@ def daemon_of(module: str) -> str:
 
 
 def reachable_script(site: Site) -> str:
-    blocked = in_the_way(site.script, site.identity)
-    if blocked is None:
-        return site.script
-    if is_example(site.script):
-        return copy_file(site.script, site.root)
-    what, cure = ("read", f"chmod o+r {blocked}") if blocked == site.script else (
-        "enter", f"chmod o+x {blocked}, or move the application (to /srv, say)")
-    raise Failure("WSGID0406", f"user {user_of(site.identity)}, who the application runs as, cannot {what} {blocked}, "
-                  f"and so not use {site.script}", cure)
-
-
-def is_example(script: str) -> bool:
-    """conf/hello.wsgi of a checkout is ours and needs nothing beside itself."""
-    example = os.path.join(os.path.dirname(os.path.realpath(PACKAGE)), "conf", "hello.wsgi")
-    return os.path.realpath(script) == example
+    """The script, which has passed check_way(): a copy of it if it could only pass as the example."""
+    return copy_file(site.script, site.root) if in_the_way(site.script, site.identity) else site.script
 
 
 def copy_file(path: str, directory: str) -> str:
@@ -313,7 +321,7 @@ def serve(site: Site) -> int:
     with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(configuration(site))
     process = start(site, path)
-    threading.Thread(target=announce, args=(site, process), daemon=True).start()
+    threading.Thread(target=watch, args=(site, process), daemon=True).start()
     try:
         pass_log_on(process)
         status = process.wait()
@@ -372,6 +380,16 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 def describe(status: int) -> str:
     return f"signal {-status}" if status < 0 else f"exit status {status}"
+
+
+def watch(site: Site, process: subprocess.Popen[bytes]) -> None:
+    """Announces; then ends what outlives httpd: when it is killed, its children heed nothing but SIGKILL."""
+    announce(site, process)
+    process.wait()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        time.sleep(ORPHAN_LIMIT)
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def announce(site: Site, process: subprocess.Popen[bytes]) -> None:

@@ -123,7 +123,7 @@ def test_a_script_below_a_closed_directory_is_told_with_that_directory(tmp_path,
     # Whoever runs this, root too, is told what the check found: that it finds it is the next test's matter.
     monkeypatch.setattr(run, "in_the_way", lambda *_: str(closed))
     with pytest.raises(cli.Failure, match=rf"WSGID0406: .* cannot enter {closed}, .*chmod o\+x {closed}"):
-        run.reachable_script(site(script=str(path)))
+        run.check_way(str(path), None)
 
 
 def test_in_the_way_names_the_first_closed_directory(tmp_path):
