@@ -64,8 +64,9 @@ typedef struct {
     apr_time_t last_heard;
 
     /* the answer: response.c */
-    apr_uint32_t body_left;             /* of the frame being passed on */
-    int frame_ends;                     /* that frame has END */
+    int in_body;                        /* within a frame whose bytes are passed on as they come: */
+    apr_uint32_t body_left;             /* how many are still to come, */
+    int frame_ends;                     /* and whether it has END */
     int answered;                       /* RESPONSE has been passed to the filters */
     int ended;                          /* the response is complete */
     apr_bucket_brigade *out;

@@ -169,9 +169,27 @@ static void take_body(wsgid_exchange_t *x)
         x->in_start += length;
         x->body_left -= (apr_uint32_t)length;
     }
-    if (x->body_left == 0 && x->frame_ends) {
+}
+
+/* APR_EAGAIN until the frame's last body byte has come. */
+static apr_status_t consume_body(wsgid_exchange_t *x)
+{
+    take_body(x);
+    if (x->body_left > 0) {
+        return APR_EAGAIN;
+    }
+    x->in_body = 0;
+    if (x->frame_ends) {
         end_response(x);
     }
+    return APR_SUCCESS;
+}
+
+static void begin_body(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame, apr_uint32_t length)
+{
+    x->in_body = 1;
+    x->body_left = length;
+    x->frame_ends = frame->flags & WSGID_WIRE_END;
 }
 
 apr_status_t wsgid_response_pass(wsgid_exchange_t *x, int flush)
@@ -260,8 +278,7 @@ static apr_status_t on_response(wsgid_exchange_t *x, const wsgid_wire_frame_t *f
     }
     set_head(x->r, payload(x) + WSGID_WIRE_RESPONSE_PREFIX, head);
     x->answered = 1;
-    x->frame_ends = frame->flags & WSGID_WIRE_END;
-    x->body_left = frame->length - WSGID_WIRE_RESPONSE_PREFIX - head;
+    begin_body(x, frame, frame->length - WSGID_WIRE_RESPONSE_PREFIX - head);
     x->in_start += WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_RESPONSE_PREFIX + head;
     return APR_SUCCESS;
 }
@@ -271,8 +288,7 @@ static apr_status_t on_data(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame
     if (!x->answered) {
         return out_of_order(x, frame->type);
     }
-    x->frame_ends = frame->flags & WSGID_WIRE_END;
-    x->body_left = frame->length;
+    begin_body(x, frame, frame->length);
     x->in_start += WSGID_WIRE_HEADER_SIZE;
     return APR_SUCCESS;
 }
@@ -305,8 +321,8 @@ static apr_status_t on_file(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame
         rv = wsgid_file_append(x, wsgid_wire_get_u64(payload(x)), wsgid_wire_get_u64(payload(x) + 8));
     }
     if (rv == APR_SUCCESS) {
-        x->frame_ends = ends;
         step_over(x, frame);
+        begin_body(x, frame, 0);
     }
     return rv;
 }
@@ -427,15 +443,7 @@ apr_status_t wsgid_response_consume(wsgid_exchange_t *x)
     apr_status_t rv = APR_SUCCESS;
 
     while (rv == APR_SUCCESS && !x->ended) {
-        if (x->body_left == 0) {
-            rv = consume_frame(x);
-        }
-        if (rv == APR_SUCCESS && x->answered) {
-            take_body(x);
-            if (x->body_left > 0) {
-                rv = APR_EAGAIN;
-            }
-        }
+        rv = x->in_body ? consume_body(x) : consume_frame(x);
     }
     if (x->ended && buffered(x) > 0) {
         x->detail = "bytes after the end of the response";
