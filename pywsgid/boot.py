@@ -1,9 +1,11 @@
 """What httpd starts the interpreter with: `python .../pywsgid/boot.py`.
 
-Rules: the version check runs under any Python there is (2.7 too), so this file uses no newer syntax before it and imports only
-what every Python has. The package is imported from beside this file and from nowhere else: its directory's neighbours do not
-become importable, and another pywsgid in the application's virtualenv is not mixed in. Nothing else lives here.
+Rules: the version check runs under any Python there is (2.7 too), so this file uses no newer syntax before it and
+imports only what every Python has. The package is imported from beside this file and from nowhere else: its
+directory's neighbours do not become importable, and another pywsgid in the application's virtualenv is not mixed in.
+Nothing else lives here.
 """
+
 import os
 import sys
 import time
@@ -17,20 +19,28 @@ def refuse(reason):
     now = time.time()
     stamp = time.strftime("%a %b %d %H:%M:%S", time.localtime(now))
     line = "[%s.%06d %s] [wsgid:crit] [pid %d] WSGID0300: %s\n" % (
-        stamp, int(now % 1 * 1000000), time.strftime("%Y", time.localtime(now)), os.getpid(), reason)
-    os.write(2, line.encode("utf-8", "replace"))
+        stamp,
+        int(now % 1 * 1000000),
+        time.strftime("%Y", time.localtime(now)),
+        os.getpid(),
+        reason,
+    )
+    os.write(2, line if isinstance(line, bytes) else line.encode("utf-8", "replace"))
     os._exit(EXIT_INTERPRETER)
 
 
 def check_version():
     if sys.version_info[:2] < LEAST_VERSION:
-        refuse("the interpreter %s is Python %d.%d; mod_wsgid needs %d.%d or later: name another with python= or "
-               "python-home= on WSGIDaemonProcess" % ((sys.executable,) + tuple(sys.version_info[:2]) + LEAST_VERSION))
+        refuse(
+            "the interpreter %s is Python %d.%d; mod_wsgid needs %d.%d or later: name another with python= or "
+            "python-home= on WSGIDaemonProcess" % ((sys.executable,) + tuple(sys.version_info[:2]) + LEAST_VERSION)
+        )
 
 
 def import_package(directory):
     """Imports pywsgid from `directory` alone, by a spec made by hand (importlib.util would cost milliseconds more)."""
     from importlib.machinery import ModuleSpec, SourceFileLoader
+
     path = os.path.join(directory, "__init__.py")
     loader = SourceFileLoader("pywsgid", path)
     spec = ModuleSpec("pywsgid", loader, origin=path, is_package=True)
@@ -56,8 +66,10 @@ def main():
         import_package(directory)
         from pywsgid import daemon
     except ImportError:
-        refuse("the interpreter %s cannot import what mod_wsgid needs: %s; it is broken or stripped: name another with "
-               "python= or python-home= on WSGIDaemonProcess" % (sys.executable, sys.exc_info()[1]))
+        refuse(
+            "the interpreter %s cannot import what mod_wsgid needs: %s; it is broken or stripped: name another with "
+            "python= or python-home= on WSGIDaemonProcess" % (sys.executable, sys.exc_info()[1])
+        )
     return daemon.main()
 
 

@@ -1,7 +1,7 @@
 """The configuration block that a daemon finds on descriptor 4 (docs/design.md): `key\\0value\\0` repeated.
 
-Rules: the parent has checked every value, so a value that does not parse means that module and package do not fit together: the
-daemon says so and leaves with EXIT_CONFIGURATION. Nothing here reads a descriptor.
+Rules: the parent has checked every value, so a value that does not parse means that module and package do not fit
+together: the daemon says so and leaves with EXIT_CONFIGURATION. Nothing here reads a descriptor.
 """
 
 UNNAMED_SOCKET_TIMEOUT = 60.0  # httpd's own Timeout, when no line names one
@@ -87,7 +87,7 @@ def parse(block):
     result.scripts = []
     result.python_path = []
     values = {}
-    for key, text in zip(strings[0::2], strings[1::2]):
+    for key, text in zip(strings[0::2], strings[1::2], strict=True):
         if key == "script":
             result.scripts.append(_value(key, text, Script))
         elif key == "python-path":

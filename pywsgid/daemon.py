@@ -1,11 +1,13 @@
-"""The daemon's main: puts configuration, log, loader, transport, workers and life cycle together, and decides nothing else.
+"""The daemon's main: puts configuration, log, loader, transport, workers and life cycle together, and decides nothing
+else.
 
-Rules: nothing is imported that the path of a request does not need: start-up time and memory are features, and an application that is
-small stays so. What is needed only when something goes wrong is imported there.
+Rules: nothing is imported that the path of a request does not need: start-up time and memory are features, and an
+application that is small stays so. What is needed only when something goes wrong is imported there.
 
 Start to ready, hello world, beside `python -c pass` (Debian 12, 3.11, 2 cores): see docs/design.md or measure with
 `python -X importtime`; `threading` is most of it, and stays, as it must be imported first by the main thread.
 """
+
 import _signal
 import faulthandler
 import os
@@ -30,6 +32,7 @@ class Service:
         self.template = environ.Template(configuration, time.time())
         self.life = lifecycle.Lifecycle(log, configuration, statistics, handover.FD_LEASH)
         self.transport = None
+        self.streams = ()
 
     def left(self, gone):
         """A worker has ended."""
@@ -37,8 +40,11 @@ class Service:
 
     def leave_to_load_again(self, failure):
         """Its only script could not be loaded and is due again: a clean process is to try."""
-        self.log.write(logs.NOTICE, "WSGID0336: group %r: leaving, so that a clean process loads the script again (%s)" % (
-            self.log.group, failure))
+        self.log.write(
+            logs.NOTICE,
+            "WSGID0336: group %r: leaving, so that a clean process loads the script again (%s)"
+            % (self.log.group, failure),
+        )
         self.life.drain("its script is to be loaded again", self.configuration.graceful_timeout, handover.EXIT_LOAD)
 
 
@@ -53,23 +59,30 @@ def main():
         os.close(handover.FD_CONFIGURATION)
         keep_private(configuration)
     except (configurations.ConfigurationError, OSError) as error:
-        log.write(logs.CRIT, "WSGID0301: group %r: what httpd handed over cannot be used: %s; are module and package of one "
-                  "version?" % (log.group, error))
+        log.write(
+            logs.CRIT,
+            "WSGID0301: group %r: what httpd handed over cannot be used: %s; are module and package of one "
+            "version?" % (log.group, error),
+        )
         return handover.EXIT_CONFIGURATION
     return serve(Service(log, configuration, statistics))
 
 
 def serve(service):
     log, configuration = service.log, service.configuration
-    furnish(log, configuration)
+    service.streams = furnish(log, configuration)
     watch = lifecycle.BootWatch(log, configuration.startup_timeout, handover.FD_LEASH)
-    loaded = preload(service)
-    if not loaded:
-        log.write(logs.ERROR, "WSGID0306: group %r: none of its scripts could be loaded, so it cannot serve: see above" % log.group)
-        return handover.EXIT_LOAD
+    if not preload(service):
+        log.write(
+            logs.ERROR, "WSGID0306: group %r: none of its scripts could be loaded, so it cannot serve: see above" % log.group
+        )
+        for stream in service.streams:
+            stream.flush()
+        os._exit(handover.EXIT_LOAD)  # not through threads and atexit handlers of a half-imported application
     watch.stop()
     service.transport = transport.Transport(
-        handover.FD_LISTENER, {0, os.geteuid(), configuration.httpd_uid}, configuration.socket_timeout, log)
+        handover.FD_LISTENER, {0, os.geteuid(), configuration.httpd_uid}, configuration.socket_timeout, log
+    )
     if configuration.stack_size:
         threading.stack_size(configuration.stack_size)
     workers = [worker.Worker(number, service) for number in range(1, configuration.threads + 1)]
@@ -100,12 +113,13 @@ def keep_private(configuration):
 
 
 def furnish(log, configuration):
-    """The interpreter as the application is to find it."""
+    """Makes the interpreter as the application is to find it; gives its captured streams."""
     faulthandler.enable(file=2)
-    logs.capture_streams(log)
+    streams = logs.capture_streams(log)
     title.set_title(configuration.title)
     sys.argv = ["mod_wsgid"]
     add_paths(log, configuration)
+    return streams
 
 
 def add_paths(log, configuration):
@@ -115,10 +129,14 @@ def add_paths(log, configuration):
         sys.path.append(configuration.home)
     if configuration.python_path:
         import site
+
         for directory in configuration.python_path:
             if not os.path.isdir(directory):
-                log.write(logs.WARN, "WSGID0308: group %r: python-path names %s, which is no directory that this user can see" % (
-                    log.group, directory))
+                log.write(
+                    logs.WARN,
+                    "WSGID0308: group %r: python-path names %s, which is no directory that this user can see"
+                    % (log.group, directory),
+                )
             site.addsitedir(directory)
     added = [entry for entry in sys.path if entry not in before]
     named = [entry for entry in (configuration.home, *configuration.python_path) if entry in before]
@@ -143,8 +161,11 @@ def load_script(service, script):
 def announce(service):
     """Tells httpd that this process is ready, and its predecessor to leave."""
     service.page.set_state(handover.PAGE_READY)
-    service.log.write(logs.INFO, "WSGID0303: group %r: ready: Python %s, %d threads, slot %d" % (
-        service.log.group, sys.version.split()[0], service.configuration.threads, service.configuration.slot))
+    service.log.write(
+        logs.INFO,
+        "WSGID0303: group %r: ready: Python %s, %d threads, slot %d"
+        % (service.log.group, sys.version.split()[0], service.configuration.threads, service.configuration.slot),
+    )
     if service.configuration.successor:
         try:
             os.write(handover.FD_PREDECESSOR, b"\0")

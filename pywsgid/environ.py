@@ -1,8 +1,9 @@
 """The environ of a request, from the block that httpd sent (docs/design.md).
 
-Rules: httpd has seen to CGI variables and headers; they are taken as they come, latin-1 decoded as PEP 3333 wants it. What is
-Python's business is added: the wsgi. keys, and the times that httpd sends as microseconds become seconds.
+Rules: httpd has seen to CGI variables and headers; they are taken as they come, latin-1 decoded as PEP 3333 wants it.
+What is Python's business is added: the wsgi. keys, and the times that httpd sends as microseconds become seconds.
 """
+
 from . import filewrapper, protocol
 
 TIMES = ("mod_wsgi.request_start", "mod_wsgi.queue_start")  # microseconds since the epoch, from httpd

@@ -1,9 +1,11 @@
-"""wsgi.errors: lines that the application writes about one request become LOG frames, so that httpd logs them in the ErrorLog of
-the request's own virtual host, with the client's address and the rest of the request's context.
+"""wsgi.errors: lines that the application writes about one request become LOG frames, so that httpd logs them in the
+ErrorLog of the request's own virtual host, with the client's address and the rest of the request's context.
 
-Rules: a frame is a whole line; a line in the making is sent by flush() or at the end of the request. After the request has ended
-(a thread that lives on, close() of the response) lines go to the process's own log. Any thread may write.
+Rules: a frame is a whole line; a line in the making is sent by flush() or at the end of the request. After the
+request has ended (a thread that lives on, close() of the response) lines go to the process's own log. Any thread may
+write.
 """
+
 from . import logs, protocol
 from .transport import PeerGone
 
@@ -11,7 +13,7 @@ PARTIAL_MAX = 8192  # httpd's longest log line: an endless one is sent in pieces
 
 
 def send_lines(exchange, log, level, text):
-    """Sends each line of `text` as a LOG frame against the request; to the process's log if that is not possible any more."""
+    """Sends each line of `text` as a LOG frame against the request, or to the process's log if its time is over."""
     if not log.wants(level):
         return
     frames = [protocol.encode_log(level, logs.printable(line).decode("utf-8")) for line in logs.split_lines(text)]

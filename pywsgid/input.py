@@ -1,18 +1,20 @@
 """wsgi.input: the request's body, read from httpd only when the application asks for it.
 
-Rules: httpd sends body bytes only against credit, and credit is granted only while somebody reads, so a body that nobody reads
-blocks nobody. The end is httpd's END, with or without a Content-Length (wsgi.input_terminated): reading at the end gives b"",
-for ever. A body that breaks off raises InputLost, an OSError: never a silent short read.
+Rules: httpd sends body bytes only against credit, and credit is granted only while somebody reads, so a body that
+nobody reads blocks nobody. The end is httpd's END, with or without a Content-Length (wsgi.input_terminated): reading
+at the end gives b"", for ever. A body that breaks off raises InputLost, an OSError: never a silent short read.
 
-A plain class, not an io class: those cost a finalizer for each request. It has what io.BufferedReader and werkzeug ask for.
+A plain class, not an io class: those cost a finalizer for each request. It has what io.BufferedReader and werkzeug
+ask for.
 """
+
 import errno
 
 from .protocol import ProtocolError
 from .transport import PeerGone
 
-# Credit that is out at once. More than a UNIX socket's buffer holds (208 KiB by default) buys nothing: the rest would wait in httpd
-# all the same. It is topped up at half, so that httpd need not stop to wait for the next grant.
+# Credit that is out at once. More than a UNIX socket's buffer holds (208 KiB by default) buys nothing: the rest would
+# wait in httpd all the same. It is topped up at half, so that httpd need not stop to wait for the next grant.
 WINDOW = 256 * 1024
 
 
@@ -59,7 +61,7 @@ class Input:
             self._ended = True
             return False
         self._count += len(data)
-        rest = self._data[self._position:]
+        rest = self._data[self._position :]
         self._data = rest + data if rest else data
         self._position = 0
         return True
@@ -74,7 +76,7 @@ class Input:
         if not start and size >= len(self._data):
             data, self._data = self._data, b""
             return data
-        data = self._data[start:start + size]
+        data = self._data[start : start + size]
         self._position = start + len(data)
         return data
 
@@ -109,7 +111,7 @@ class Input:
     def readinto(self, buffer):
         view = memoryview(buffer).cast("B")
         data = self.read(len(view))
-        view[:len(data)] = data
+        view[: len(data)] = data
         return len(data)
 
     def readline(self, size=-1):

@@ -1,8 +1,8 @@
 """The main thread's life: boot, serve, drain, leave.
 
-Rules: a signal handler only notes; the loop in Lifecycle.run acts. Whatever asks for the end (leash, signal, a failed script) gets
-the same drain; they differ in how long it may take. Each bound is kept: a request, a thread or an atexit handler that does not come
-to an end is told in the log and left behind.
+Rules: a signal handler only notes; the loop in Lifecycle.run acts. Whatever asks for the end (leash, signal, a failed
+script) gets the same drain; they differ in how long it may take. Each bound is kept: a request, a thread or an atexit
+handler that does not come to an end is told in the log and left behind.
 
     what            bound
     leash pulled    graceful-timeout (a successor has taken over)
@@ -12,6 +12,7 @@ to an end is told in the log and left behind.
 
 Until the process is ready, signals have their default effect: there is nothing to finish.
 """
+
 import _signal
 import _thread
 import faulthandler
@@ -69,10 +70,15 @@ class BootWatch:
         if self._stop in events:
             return
         if events:
-            self._log.write(logs.INFO, "WSGID0309: group %r: not wanted any more while it was starting; leaving" % self._log.group)
+            self._log.write(
+                logs.INFO, "WSGID0309: group %r: not wanted any more while it was starting; leaving" % self._log.group
+            )
             os._exit(0)
-        self._log.write(logs.ERROR, "WSGID0304: group %r: not ready within startup-timeout=%g: what its import was doing stands "
-                        "below; make it faster or the limit larger" % (self._log.group, self._timeout))
+        self._log.write(
+            logs.ERROR,
+            "WSGID0304: group %r: not ready within startup-timeout=%g: what its import was doing stands "
+            "below; make it faster or the limit larger" % (self._log.group, self._timeout),
+        )
         faulthandler.dump_traceback(file=2, all_threads=True)
         os._exit(handover.EXIT_LOAD)
 
@@ -111,8 +117,11 @@ class Lifecycle:
         if first:
             self._page.set_state(handover.PAGE_DRAINING)
             self._transport.drain()
-            self._log.write(logs.INFO, "WSGID0310: group %r: leaving because %s: finishes what it has read%s" % (
-                self._log.group, why, ", at most %g s" % bound if bound else ""))
+            self._log.write(
+                logs.INFO,
+                "WSGID0310: group %r: leaving because %s: finishes what it has read%s"
+                % (self._log.group, why, ", at most %g s" % bound if bound else ""),
+            )
         self._wake()
 
     def _wake(self):
@@ -181,6 +190,7 @@ class Lifecycle:
                 self.drain("of " + name, getattr(self._configuration, option))
             elif number == _signal.SIGUSR2:
                 from . import stacks
+
                 stacks.dump_all(self._log, self._workers)
 
     # ---- the end
@@ -189,8 +199,12 @@ class Lifecycle:
         running = [worker for worker in self._workers if worker.environ is not None]
         if self._left != len(self._workers):
             from . import stacks
-            self._log.write(logs.WARN, "WSGID0312: group %r: time is up with %d requests still running; leaving without them: a "
-                            "larger graceful-timeout= or shutdown-timeout= gives them more" % (self._log.group, len(running)))
+
+            self._log.write(
+                logs.WARN,
+                "WSGID0312: group %r: time is up with %d requests still running; leaving without them: a "
+                "larger graceful-timeout= or shutdown-timeout= gives them more" % (self._log.group, len(running)),
+            )
             stacks.dump_running(self._log, running)
             os._exit(self._code)
         self._log.write(logs.INFO, "WSGID0311: group %r: finished, leaving" % self._log.group)
@@ -204,6 +218,9 @@ class Lifecycle:
 
     def _exit_anyway(self, bound):
         time.sleep(bound)
-        self._log.write(logs.WARN, "WSGID0315: group %r: a thread or an atexit handler of the application did not end within %.1f s; "
-                        "leaving without it: make it a daemon thread, or end it in an atexit handler" % (self._log.group, bound))
+        self._log.write(
+            logs.WARN,
+            "WSGID0315: group %r: a thread or an atexit handler of the application did not end within %.1f s; "
+            "leaving without it: make it a daemon thread, or end it in an atexit handler" % (self._log.group, bound),
+        )
         os._exit(self._code)

@@ -1,14 +1,19 @@
 """Script file to application object.
 
-Rules: a script is a module of its own, named after its path, found in sys.modules, compiled from its source; its directory is not put on
-sys.path. It is loaded once, by whoever needs it first, under a lock of its own, so that a slow script does not hold up another.
+Rules: a script is a module of its own, named after its path, found in sys.modules, compiled from its source; its
+directory is not put on sys.path. It is loaded once, by whoever needs it first, under a lock of its own, so that a
+slow script does not hold up another.
 
-What cannot be loaded is a LoadFailure with one line that says why, and the traceback if the script raised. A failure is remembered for
-RETRY_AFTER seconds or until the file changes. Then the script is tried again, and where depends on the process:
-* nothing else is loaded here: the process is left for a clean one (LEAVE). A second import in the same process trips over what
+What cannot be loaded is a LoadFailure with one line that says why, and the traceback if the script raised. A failure
+is remembered for RETRY_AFTER seconds or until the file changes. Then the script is tried again, and where depends on
+the process:
+* nothing else is loaded here: the process is left for a clean one (LEAVE). A second import in the same process trips
+over what
   the first one has half imported, registered or patched, and shows an error that is not the real one.
-* another script of this process is healthy: it is tried again in place, as the healthy one must not pay for its neighbour.
+* another script of this process is healthy: it is tried again in place, as the healthy one must not pay for its
+neighbour.
 """
+
 import _thread
 import binascii
 import builtins
@@ -24,7 +29,7 @@ LOADED, FAILED_NOW, FAILED_BEFORE, LEAVE = range(4)
 
 
 class LoadFailure(Exception):
-    """A script or its callable cannot be had. The text has code, cause and cure; `trace` is the traceback's text or ""."""
+    """A script or its callable cannot be had. The text has code, cause and cure; `trace` is a traceback or ""."""
 
     def __init__(self, text, trace=""):
         super().__init__(text)
@@ -112,7 +117,8 @@ class Loader:
             return any(script.module is not None for script in self._scripts.values())
 
 
-# ---------------------------------------------------------------------------------------------------------------- a script
+# ---------------------------------------------------------------------------------------------------------------- a
+# script
 
 
 def stamp_of(path):
@@ -125,7 +131,7 @@ def stamp_of(path):
 
 
 def module_name(path):
-    """`_wsgid_` and a number that is the same in every process, so that what is pickled in one can be unpickled in another."""
+    """`_wsgid_` and a number, the same in every process: what is pickled in one can be unpickled in another."""
     name = "_wsgid_%08x" % binascii.crc32(os.fsencode(path))
     while name in sys.modules and getattr(sys.modules[name], "__file__", None) != path:
         name += "_"  # two paths with one checksum
@@ -137,12 +143,16 @@ def read_source(path):
         with open(path, "rb") as file:
             return file.read()
     except FileNotFoundError:
-        raise LoadFailure("WSGID0330: script %s does not exist: correct WSGIScriptAlias, or put it there" % path) from None
+        raise LoadFailure(
+            "WSGID0330: script %s does not exist: correct WSGIScriptAlias, or put it there" % path
+        ) from None
     except IsADirectoryError:
         raise LoadFailure("WSGID0330: script %s is a directory: name the script itself" % path) from None
     except OSError as error:
-        raise LoadFailure("WSGID0331: script %s cannot be read by uid %d (%s): %s" % (
-            path, os.geteuid(), error.strerror, blocked_by(path))) from None
+        raise LoadFailure(
+            "WSGID0331: script %s cannot be read by uid %d (%s): %s"
+            % (path, os.geteuid(), error.strerror, blocked_by(path))
+        ) from None
 
 
 def blocked_by(path):
@@ -156,7 +166,7 @@ def blocked_by(path):
 
 
 def import_script(path):
-    """Runs a script as a module. LoadFailure; whatever it raises, SystemExit too, is its failure and not the process's end."""
+    """Runs a script as a module. Whatever it raises, SystemExit too, is a LoadFailure and not the process's end."""
     source = read_source(path)
     name = module_name(path)
     module = type(sys)(name)
@@ -167,8 +177,11 @@ def import_script(path):
         exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
     except BaseException as error:
         del sys.modules[name]
-        raise LoadFailure("WSGID0332: script %s cannot be loaded: %s; mend it: it is tried again by itself" % (
-            path, logs.describe(error)), logs.traceback_text(error)) from None
+        raise LoadFailure(
+            "WSGID0332: script %s cannot be loaded: %s; mend it: it is tried again by itself"
+            % (path, logs.describe(error)),
+            logs.traceback_text(error),
+        ) from None
     return module
 
 
@@ -179,19 +192,27 @@ def look_up(script, name):
         try:
             target = getattr(target, part)
         except AttributeError:
-            raise LoadFailure("WSGID0333: script %s has no %r%s: name the callable with WSGICallableObject, or define it" % (
-                script.path, name, near_misses(script.module, name))) from None
+            raise LoadFailure(
+                "WSGID0333: script %s has no %r%s: name the callable with WSGICallableObject, or define it"
+                % (script.path, name, near_misses(script.module, name))
+            ) from None
     if not callable(target):
-        raise LoadFailure("WSGID0334: %r of script %s is not callable but %s: it must be the WSGI application itself" % (
-            name, script.path, type(target).__name__))
+        raise LoadFailure(
+            "WSGID0334: %r of script %s is not callable but %s: it must be the WSGI application itself"
+            % (name, script.path, type(target).__name__)
+        )
     return target
 
 
 def near_misses(module, name):
-    """` (it has: app, wsgi)`: public callables that are defined there and not classes; names that resemble come first."""
+    """` (it has: app, wsgi)`: public callables that are not classes; names that resemble come first."""
     import difflib  # milliseconds, but only when something is wrong
-    found = [key for key, value in vars(module).items()
-             if not key.startswith("_") and callable(value) and not isinstance(value, type)]
+
+    found = [
+        key
+        for key, value in vars(module).items()
+        if not key.startswith("_") and callable(value) and not isinstance(value, type)
+    ]
     near = difflib.get_close_matches(name, found, n=3, cutoff=0.4)
     near += [key for key in found if key not in near]
     return " (it has: %s)" % ", ".join(near[:5]) if near else ""

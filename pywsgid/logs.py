@@ -1,17 +1,18 @@
 """Lines for the group's ErrorLog, in its own form; print(), sys.stderr and `logging` become such lines.
 
-Rules: one line, one os.write to descriptor 2, so that lines of several processes never mix. Messages of ours begin with their
-WSGIDnnnn code; lines of the application carry the group's name instead. What belongs to a request's own virtual host
-(wsgi.errors) is not written here but sent to httpd: errors.py.
+Rules: one line, one os.write to descriptor 2, so that lines of several processes never mix. Messages of ours begin
+with their WSGIDnnnn code; lines of the application carry the group's name instead. What belongs to a request's own
+virtual host (wsgi.errors) is not written here but sent to httpd: errors.py.
 
-Levels of the application's lines: sys.stdout is `notice`, which httpd always logs; sys.stderr is `warn`: it is shown at httpd's
-default LogLevel, yet what writes there is mostly warnings and progress, and an administrator who watches for `error` must not be
-woken by them.
+Levels of the application's lines: sys.stdout is `notice`, which httpd always logs; sys.stderr is `warn`: it is shown
+at httpd's default LogLevel, yet what writes there is mostly warnings and progress, and an administrator who watches
+for `error` must not be woken by them.
 
-`logging` is not imported for its own sake. Once the application has imported it, records that no handler of the application takes
-(logging.lastResort) get their own level. A handler on the root logger would do the same but turn the application's later
-logging.basicConfig() into a no-op.
+`logging` is not imported for its own sake. Once the application has imported it, records that no handler of the
+application takes (logging.lastResort) get their own level. A handler on the root logger would do the same but turn
+the application's later logging.basicConfig() into a no-op.
 """
+
 import io
 import os
 import sys
@@ -20,7 +21,8 @@ from _thread import _local, get_native_id
 
 EMERG, ALERT, CRIT, ERROR, WARN, NOTICE, INFO, DEBUG = range(8)
 LEVEL_NAMES = ("emerg", "alert", "crit", "error", "warn", "notice", "info", "debug") + tuple(
-    "trace%d" % number for number in range(1, 9))
+    "trace%d" % number for number in range(1, 9)
+)
 DEFAULT_LEVEL = WARN  # httpd's own, until the configuration has been read
 
 # strftime would speak the application's locale.
@@ -36,8 +38,15 @@ def timestamp(now=None):
     seconds = int(now)
     at = time.localtime(seconds)
     return "%s %s %02d %02d:%02d:%02d.%06d %d" % (
-        DAYS[at.tm_wday], MONTHS[at.tm_mon - 1], at.tm_mday, at.tm_hour, at.tm_min, at.tm_sec,
-        int((now - seconds) * 1000000), at.tm_year)
+        DAYS[at.tm_wday],
+        MONTHS[at.tm_mon - 1],
+        at.tm_mday,
+        at.tm_hour,
+        at.tm_min,
+        at.tm_sec,
+        int((now - seconds) * 1000000),
+        at.tm_year,
+    )
 
 
 def printable(text):
@@ -84,13 +93,13 @@ class Log:
         head = head.encode("ascii")
         for start in range(0, len(text) or 1, LINE_MAX):
             try:
-                os.write(self._descriptor, head + text[start:start + LINE_MAX] + b"\n")
+                os.write(self._descriptor, head + text[start : start + LINE_MAX] + b"\n")
             except OSError:
                 return  # the log's disk is full or its pipe is gone: nobody can be told
 
 
 class Stream(io.TextIOBase):
-    """sys.stdout or sys.stderr: a text file whose lines become log lines. Each thread has a line of its own in the making."""
+    """sys.stdout or sys.stderr: text whose lines become log lines. Each thread has a line of its own in the making."""
 
     encoding = "utf-8"
     errors = "backslashreplace"
@@ -197,9 +206,10 @@ def adopt_logging(log):
 
 
 def capture_streams(log):
-    """print() and sys.stderr become lines of the log."""
+    """print() and sys.stderr become lines of the log. Gives the two streams."""
     sys.stdout = Stream(log, NOTICE, "<stdout>", 1)
     sys.stderr = Stream(log, WARN, "<stderr>", 2)
+    return sys.stdout, sys.stderr
 
 
 def application_trace(error):
@@ -213,6 +223,7 @@ def application_trace(error):
 def traceback_text(error, whole=False):
     """An exception with its traceback as text, without our own first frames unless `whole`."""
     import traceback  # milliseconds, and only needed when something has gone wrong
+
     trace = error.__traceback__ if whole else application_trace(error)
     try:
         return "".join(traceback.format_exception(type(error), error, trace))

@@ -1,7 +1,9 @@
 """The statistics page (handover.h): what this process tells httpd without being asked.
 
-Rules: only written, never read back. httpd takes it as hostile input, so a torn value does no harm; counts are exact all the same.
+Rules: only written, never read back. httpd takes it as hostile input, so a torn value does no harm; counts are exact
+all the same.
 """
+
 import mmap
 import os
 import struct

@@ -1,23 +1,35 @@
 """The server's side of PEP 3333: start_response, write() and the iterable, out through an exchange.
 
-Rules: the head leaves with the first block that is not empty, or at the end of the iterable, and never before. Each block is passed on
-as it comes; a list or a tuple is all there already, so it goes out in one send, head and body together, with its
-Content-Length. What breaks a rule of PEP 3333 raises Violation, at the call that broke it where that is possible. What cannot be
-completed ends with ABORT, so that the client sees that it is broken. close() of the iterable is not called here but by
-the worker, which is sure to do it once.
+Rules: the head leaves with the first block that is not empty, or at the end of the iterable, and never before. Each
+block is passed on as it comes; a list or a tuple is all there already, so it goes out in one send, head and body
+together, with its Content-Length. What breaks a rule of PEP 3333 raises Violation, at the call that broke it where
+that is possible. What cannot be completed ends with ABORT, so that the client sees that it is broken. close() of the
+iterable is not called here but by the worker, which is sure to do it once.
 
-States: HEADLESS (start_response has not been called) -> HELD (called, nothing sent: may be replaced with exc_info) -> SENT ->
-ENDED. No other transitions.
+States: HEADLESS (start_response has not been called) -> HELD (called, nothing sent: may be replaced with exc_info) ->
+SENT -> ENDED. No other transitions.
 """
+
 from . import protocol
 
 HEADLESS, HELD, SENT, ENDED = range(4)
 
 TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")  # RFC 9110, 5.6.2
 # RFC 2616, 13.5.1, which PEP 3333 refers to, and what is as much about one connection. httpd makes its own.
-HOP_BY_HOP = frozenset((
-    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "trailers",
-    "transfer-encoding", "upgrade"))
+HOP_BY_HOP = frozenset(
+    (
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
 BODILESS = ("204", "304")  # RFC 9110, 6.4.1; 1xx is no final status
 NAMES_REMEMBERED = 1000  # an application that makes names up must not fill the memory
 START_RESPONSE = "The start_response() Callable"  # sections of PEP 3333
@@ -34,7 +46,7 @@ class Violation(ValueError):
     """The application broke a rule of PEP 3333; `section` names where the rule stands."""
 
     def __init__(self, what, section):
-        super().__init__("%s (PEP 3333, \"%s\")" % (what, section))
+        super().__init__('%s (PEP 3333, "%s")' % (what, section))
 
 
 class LengthMismatch(Violation):
@@ -44,7 +56,8 @@ class LengthMismatch(Violation):
         super().__init__(what, CONTENT_LENGTH)
 
 
-# ---------------------------------------------------------------------------------------------------------------- checks
+# ----------------------------------------------------------------------------------------------------------------
+# checks
 
 
 def check_status(status):
@@ -115,7 +128,8 @@ def check_block(block, what="a block of the response"):
         raise Violation("%s must be bytes, not %s" % (what, type(block).__name__), SPECIFICATION)
 
 
-# -------------------------------------------------------------------------------------------------------------- response
+# --------------------------------------------------------------------------------------------------------------
+# response
 
 
 class Response:
@@ -182,8 +196,9 @@ class Response:
         try:
             blocks = iter(result)
         except TypeError:
-            raise Violation("the application returned %s, which is not iterable" % type(result).__name__,
-                            SPECIFICATION) from None
+            raise Violation(
+                "the application returned %s, which is not iterable" % type(result).__name__, SPECIFICATION
+            ) from None
         for block in blocks:
             check_block(block)
             self._block(block)

@@ -1,4 +1,5 @@
 """What every thread is doing, as lines for the log. Imported only when somebody asks: traceback costs milliseconds."""
+
 import sys
 import threading
 import time
@@ -27,8 +28,11 @@ def dump_all(log, workers):
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     for identity in list(sys._current_frames()):
         what = running.get(identity)
-        log.write(logs.NOTICE, "WSGID0314: group %r: thread %s: %s\n%s" % (
-            log.group, names.get(identity, identity), what or "no request", stack_text(identity)))
+        log.write(
+            logs.NOTICE,
+            "WSGID0314: group %r: thread %s: %s\n%s"
+            % (log.group, names.get(identity, identity), what or "no request", stack_text(identity)),
+        )
 
 
 def dump_running(log, workers):

@@ -1,11 +1,12 @@
 """Connections from httpd: whole requests in, whole frames out. Knows sockets, epoll and frames; nothing of WSGI.
 
-The interface, small on purpose, as a C extension is to stand in for this file (one call for each request, without the GIL):
+The interface, small on purpose, as a C extension is to stand in for this file (one call for each request, without the
+GIL):
 
     transport.next(exchange) -> bool
-        Sends what exchange.finish() left, gives its connection back or closes it, waits for the next request and reads it
-        whole into `exchange` (id, environ, body, complete, on_demand; the environ block is a view that the next receive()
-        overwrites). False: the process drains, the worker is to leave.
+        Sends what exchange.finish() left, gives its connection back or closes it, waits for the next request and
+        reads it whole into `exchange` (id, environ, body, complete, on_demand; the environ block is a view that the
+        next receive() overwrites). False: the process drains, the worker is to leave.
     exchange.is_hung_up()       whether httpd has closed its end: it took the request back, or its client has gone
     exchange.send(parts)        whole frames, now. Any thread may, as long as the exchange lasts.
     exchange.grant(size)        so many more body bytes may come
@@ -15,17 +16,21 @@ The interface, small on purpose, as a C extension is to stand in for this file (
     exchange.drop()             closes the connection at once
     transport.drain()           no more requests: every next() returns False when what its worker has is done
 
-What fails is told by two exceptions: PeerGone (httpd closed the connection, which is how it says that its client has gone, or was
-silent for longer than socket-timeout) and ProtocolError (logged and the connection closed by whoever catches it).
+What fails is told by two exceptions: PeerGone (httpd closed the connection, which is how it says that its client has
+gone, or was silent for longer than socket-timeout) and ProtocolError (logged and the connection closed by whoever
+catches it).
 
-Strategy: leader/follower. All workers wait on one epoll; EPOLLONESHOT gives a connection's event to one of them, which reads
-the request and runs it itself: no queue, no hand-off, no second wake-up. A connection is in `_idle` exactly while it is armed
-in the epoll and nobody's; who pops it owns it. That one rule decides the race between a worker and drain(): what drain() pops is
-closed unread, which gives its sender ECONNRESET, so that it tries elsewhere; what a worker pops is read and run.
+Strategy: leader/follower. All workers wait on one epoll; EPOLLONESHOT gives a connection's event to one of them,
+which reads the request and runs it itself: no queue, no hand-off, no second wake-up. A connection is in `_idle`
+exactly while it is armed in the epoll and nobody's; who pops it owns it. That one rule decides the race between a
+worker and drain(): what drain() pops is closed unread, which gives its sender ECONNRESET, so that it tries elsewhere;
+what a worker pops is read and run.
 
-Sockets block, with SO_RCVTIMEO and SO_SNDTIMEO, so that a stuck peer cannot hold a thread for ever. They are `_socket.socket`:
-`socket` would cost 3 ms of start-up for enum and selectors, which a small application does not need otherwise.
+Sockets block, with SO_RCVTIMEO and SO_SNDTIMEO, so that a stuck peer cannot hold a thread for ever. They are
+`_socket.socket`: `socket` would cost 3 ms of start-up for enum and selectors, which a small application does not need
+otherwise.
 """
+
 import _socket
 import errno
 import mmap
@@ -43,7 +48,8 @@ HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
 ACCEPT_AT_ONCE = 64  # connections that one worker accepts before it lets others (and drain()) have the listener
 DESCRIPTORS_PAUSE = 0.05  # seconds before accept() is tried again when the process has run out of descriptors
-BUFFER_SIZE = 128 * 1024  # a REQUEST with all the body bytes it may hold and a usual environ; an mmap, so only what is used is there
+# A REQUEST with all the body bytes it may hold and a usual environ. An mmap: only what is used takes memory.
+BUFFER_SIZE = 128 * 1024
 PARTS_MAX = 1000  # buffers in one sendmsg; the kernel takes 1024 (IOV_MAX)
 CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
 TIMEVAL = struct.Struct("ll")
@@ -100,8 +106,11 @@ def send_all(sock, parts):
 class Exchange:
     """A worker's end: the request that it has, and the way back. One for each worker, used again for each request."""
 
-    __slots__ = ("id", "environ", "body", "complete", "on_demand", "gone", "_transport", "_socket", "_lock", "_buffer", "_view",
-                 "_start", "_end", "_frame_left", "_frame_last", "_credit", "_last", "_keep", "_open")
+    __slots__ = (
+        *("id", "environ", "body", "complete", "on_demand", "gone"),
+        *("_transport", "_socket", "_lock", "_buffer", "_view", "_start", "_end"),
+        *("_frame_left", "_frame_last", "_credit", "_last", "_keep", "_open"),
+    )
 
     def __init__(self, transport):
         self._transport = transport
@@ -144,10 +153,10 @@ class Exchange:
         if self._start == self._end:
             self._start = self._end = 0
         elif self._end == BUFFER_SIZE:
-            rest = bytes(self._view[self._start:self._end])
-            self._view[:len(rest)] = rest
+            rest = bytes(self._view[self._start : self._end])
+            self._view[: len(rest)] = rest
             self._start, self._end = 0, len(rest)
-        self._end += self._receive_into(self._view[self._end:])
+        self._end += self._receive_into(self._view[self._end :])
 
     def _frame(self):
         """The next frame's (type, flags, length)."""
@@ -161,14 +170,14 @@ class Exchange:
         """A whole payload: a view that is valid until the next receive."""
         if self._start + length <= BUFFER_SIZE:
             while self._end - self._start < length:
-                self._end += self._receive_into(self._view[self._end:])
-            view = self._view[self._start:self._start + length]
+                self._end += self._receive_into(self._view[self._end :])
+            view = self._view[self._start : self._start + length]
             self._start += length
             return view
         large = bytearray(length)  # bounded: the header has been checked
         view = memoryview(large)
         have = min(length, self._end - self._start)
-        view[:have] = self._view[self._start:self._start + have]
+        view[:have] = self._view[self._start : self._start + have]
         self._start += have
         while have < length:
             have += self._receive_into(view[have:])
@@ -200,7 +209,7 @@ class Exchange:
             self.gone = True
             raise
         size = min(self._end - self._start, self._frame_left)
-        data = bytes(self._view[self._start:self._start + size])
+        data = bytes(self._view[self._start : self._start + size])
         self._start += size
         self._frame_left -= size
         if not self._frame_left and self._frame_last:
@@ -262,7 +271,7 @@ class Exchange:
         self._keep = keep
 
     def flush(self):
-        """Sends what finish() left and gives the connection back, so that its next request need not wait for this worker."""
+        """Sends what finish() left and gives the connection back: its next request need not wait for this worker."""
         with self._lock:
             self._open = False
             sock, self._socket = self._socket, None
@@ -352,16 +361,22 @@ class Transport:
         except protocol.ProtocolError as error:
             self.report_violation(error)
         except PeerSilent:
-            self._log.write(logs.WARN, "WSGID0323: group %r: httpd began a request and sent nothing for socket-timeout; the "
-                            "connection is closed" % self._log.group)
+            self._log.write(
+                logs.WARN,
+                "WSGID0323: group %r: httpd began a request and sent nothing for socket-timeout; the "
+                "connection is closed" % self._log.group,
+            )
         except PeerGone:
             pass  # an idle connection that httpd closed, or a request cut short: not started
         exchange.drop()
         return False
 
     def report_violation(self, error):
-        self._log.write(logs.ERROR, "WSGID0321: group %r: httpd sent what the protocol does not allow: %s; the connection is "
-                        "closed. Are module and package of one version?" % (self._log.group, error))
+        self._log.write(
+            logs.ERROR,
+            "WSGID0321: group %r: httpd sent what the protocol does not allow: %s; the connection is "
+            "closed. Are module and package of one version?" % (self._log.group, error),
+        )
 
     # ---- connections
 
@@ -375,8 +390,11 @@ class Transport:
             except (BlockingIOError, ConnectionAbortedError):
                 pass
             except OSError as error:
-                self._log.write(logs.ERROR, "WSGID0322: group %r: cannot accept a connection: %s; trying again. If descriptors "
-                                "have run out, the application leaks them or their limit is too low" % (self._log.group, error))
+                self._log.write(
+                    logs.ERROR,
+                    "WSGID0322: group %r: cannot accept a connection: %s; trying again. If descriptors "
+                    "have run out, the application leaks them or their limit is too low" % (self._log.group, error),
+                )
                 time.sleep(DESCRIPTORS_PAUSE)
             self._epoll.modify(self._listener_descriptor, LISTENER_EVENTS)
 
@@ -386,8 +404,11 @@ class Transport:
         pid, uid, _ = CREDENTIALS.unpack(sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, CREDENTIALS.size))
         if uid not in self._allowed:
             sock.close()
-            self._log.write(logs.ERROR, "WSGID0320: group %r: refused a connection of process %d, uid %d: only httpd may connect; "
-                            "see who can reach the socket (WSGISocketPrefix)" % (self._log.group, pid, uid))
+            self._log.write(
+                logs.ERROR,
+                "WSGID0320: group %r: refused a connection of process %d, uid %d: only httpd may connect; "
+                "see who can reach the socket (WSGISocketPrefix)" % (self._log.group, pid, uid),
+            )
             return
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, self._timeout)
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, self._timeout)
@@ -416,7 +437,7 @@ class Transport:
         sock.close()
 
     def drain(self):
-        """No more requests. The listener itself is the parent's and may have a successor's backlog: only our copy is closed."""
+        """No more requests. Of the listener, which is the parent's and a successor's too, only our copy is closed."""
         with self._accepting:
             if self.draining:
                 return
@@ -445,7 +466,8 @@ class Transport:
         if self._listener is not None:
             self._listener.close()
         self._epoll.close()
-        # The child's own epoll, with nothing in it but the bell: next() ends the thread that forked, should it ever come back.
+        # The child's own epoll, with nothing in it but the bell: next() ends the thread that forked, should it ever
+        # come back.
         self._epoll = select.epoll()
         os.close(self._bell)
         self._bell = os.eventfd(1)

@@ -1,9 +1,10 @@
 """A worker: takes a request from the transport, runs it through the application and out again; for ever.
 
-Rules: whatever the application does, the request gets an end (a response, ABORT or a closed connection), close() of its iterable is
-called exactly once, and the worker lives on. SystemExit and KeyboardInterrupt of an application are exceptions like any other: one
-request must not end a process that others share.
+Rules: whatever the application does, the request gets an end (a response, ABORT or a closed connection), close() of
+its iterable is called exactly once, and the worker lives on. SystemExit and KeyboardInterrupt of an application are
+exceptions like any other: one request must not end a process that others share.
 """
+
 import threading
 import time
 
@@ -11,15 +12,15 @@ from . import environ as environs
 from . import errors, loader, logs, protocol
 from .input import Input
 from .response import SENT, LengthMismatch, Response, Violation
-from .transport import PeerGone
 
-# httpd looks after a request that nobody reads for the first time after WSGID_CHANNEL_SLICE, and may then take it back by closing its
-# end. So a request that is older when it is read must be looked at again: half a slice is on the safe side.
+# httpd looks after a request that nobody reads for the first time after WSGID_CHANNEL_SLICE, and may then take it
+# back by closing its end. So a request that is older when it is read must be looked at again: half a slice is on the
+# safe side.
 TAKEN_BACK_AFTER = 0.05
 
 
 class Worker:
-    """One thread and its exchange. `environ` and `since` (monotonic) tell of the request that it runs; None if it is idle."""
+    """One thread and its exchange. `environ` and `since` (monotonic) are of the request that it runs; None: idle."""
 
     def __init__(self, number, service):
         self.number = number
@@ -39,8 +40,11 @@ class Worker:
                 try:
                     self._serve(exchange)
                 except BaseException as error:  # ours: the request is lost, the worker must not be
-                    self._service.log.write(logs.CRIT, "WSGID0325: group %r: an error inside mod_wsgid, please report it:\n%s" % (
-                        self._service.log.group, logs.traceback_text(error, whole=True)))
+                    self._service.log.write(
+                        logs.CRIT,
+                        "WSGID0325: group %r: an error inside mod_wsgid, please report it:\n%s"
+                        % (self._service.log.group, logs.traceback_text(error, whole=True)),
+                    )
                     exchange.drop()
                 finally:
                     self.environ = None
@@ -77,8 +81,16 @@ class Worker:
         limit = self._service.configuration.queue_timeout
         if not limit or waited <= limit:
             return False
-        exchange.finish((protocol.encode_abort(503, "WSGID0338: waited %.1f s for a free thread, queue-timeout is %g: more "
-                                               "processes= or threads=, or a larger queue-timeout=" % (waited, limit)),), False)
+        exchange.finish(
+            (
+                protocol.encode_abort(
+                    503,
+                    "WSGID0338: waited %.1f s for a free thread, queue-timeout is %g: more "
+                    "processes= or threads=, or a larger queue-timeout=" % (waited, limit),
+                ),
+            ),
+            False,
+        )
         return True
 
 
@@ -112,6 +124,8 @@ class Request:
         finally:
             self._input.detach()
             self._errors.detach()
+            for stream in self._service.streams:
+                stream.flush()
             # With a close() to call, the response leaves before it, and the connection need not wait for it.
             close = self._closer(result)
             if close is not None:
@@ -148,8 +162,11 @@ class Request:
                 errors.send_lines(self._exchange, self._log, logs.ERROR, failure.trace)
             self._answer(500, str(failure))
         else:
-            self._answer(500, "WSGID0335: the script has just failed to load and is tried again soon (%s)" % (
-                str(failure).partition(": ")[2]))
+            self._answer(
+                500,
+                "WSGID0335: the script has just failed to load and is tried again soon (%s)"
+                % (str(failure).partition(": ")[2]),
+            )
 
     def _answer(self, status, reason):
         self._response.fail(status, reason)
@@ -160,8 +177,11 @@ class Request:
     def _failed(self, error):
         """Tells the log and, if that is still possible, the client."""
         if self._exchange.gone and isinstance(error, OSError):
-            self._log.write(logs.DEBUG, "WSGID0324: group %r: the client went away during %s (%s)" % (
-                self._log.group, environs.request_line(self._environ), error))
+            self._log.write(
+                logs.DEBUG,
+                "WSGID0324: group %r: the client went away during %s (%s)"
+                % (self._log.group, environs.request_line(self._environ), error),
+            )
             self._exchange.drop()
             return
         reason = self._reason(error)
@@ -184,7 +204,8 @@ class Request:
             return "WSGID0345: the application's response cannot be sent: %s" % error
         if self._response.state >= SENT:
             return "WSGID0342: the application raised %s after its headers had been sent: the response is cut off" % (
-                logs.describe(error))
+                logs.describe(error)
+            )
         return "WSGID0340: the application raised %s" % logs.describe(error)
 
     # ---- close()
@@ -203,6 +224,9 @@ class Request:
             self._close_failed(error)
 
     def _close_failed(self, error):
-        self._log.write(logs.ERROR, "WSGID0344: group %r: close() of the response to %s raised %s; the response itself had been "
-                        "sent\n%s" % (self._log.group, environs.request_line(self._environ), logs.describe(error),
-                                      logs.traceback_text(error)))
+        self._log.write(
+            logs.ERROR,
+            "WSGID0344: group %r: close() of the response to %s raised %s; the response itself had been "
+            "sent\n%s"
+            % (self._log.group, environs.request_line(self._environ), logs.describe(error), logs.traceback_text(error)),
+        )

@@ -1,7 +1,7 @@
 """A daemon without httpd: the real process on real descriptors, and a client that speaks httpd's side of the wire.
 
-    with Daemon(tmp_path, scripts=["hello.wsgi"]) as daemon:
-        reply = daemon.connect().get("hello.wsgi")
+with Daemon(tmp_path, scripts=["hello.wsgi"]) as daemon:
+    reply = daemon.connect().get("hello.wsgi")
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pywsgid import handover, protocol
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 APPS = ROOT / "tests" / "apps"
 LIMIT = 15  # seconds that anything here may take
 
@@ -150,15 +150,32 @@ class Client:
 class Daemon:
     """The process. Its log is `log_text()`; what it leaves as exit code is `code`."""
 
-    def __init__(self, directory: Path, *, scripts: list[str | Path] = (), python: str = sys.executable, successor: int | None = None,
-                 listener: socket.socket | None = None, ready: bool = True, boot: Path = ROOT / "pywsgid" / "boot.py",
-                 **options: object) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        scripts: list[str | Path] = (),
+        python: str = sys.executable,
+        successor: int | None = None,
+        listener: socket.socket | None = None,
+        ready: bool = True,
+        boot: Path = ROOT / "pywsgid" / "boot.py",
+        **options: object,
+    ) -> None:
         self.path = str(directory / "s")
         self.log_path = directory / "error_log"
         self.listener = listener or self._listen()
         self.python, self.boot, self.code = python, boot, None
-        values = {"group": "unit", "slot": 0, "httpd-uid": os.getuid(), "httpd-pid": os.getpid(), "log-level": 7,
-                  "module-version": "0.1.0", "threads": 3, "socket-timeout": 5}
+        values = {
+            "group": "unit",
+            "slot": 0,
+            "httpd-uid": os.getuid(),
+            "httpd-pid": os.getpid(),
+            "log-level": 7,
+            "module-version": "0.1.0",
+            "threads": 3,
+            "socket-timeout": 5,
+        }
         values |= {name.replace("_", "-"): value for name, value in options.items()}
         pairs = list(values.items()) + [("script", f"application:{APPS / script}") for script in scripts]
         pairs += [("successor", 1)] if successor is not None else []
@@ -190,8 +207,13 @@ class Daemon:
         aside = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 200) for descriptor in wanted]
         actions = [(os.POSIX_SPAWN_DUP2, source, number) for number, source in enumerate(aside)]
         environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
-        pid = os.posix_spawn(self.python, [self.python, str(self.boot)], environment, file_actions=actions,
-                             setsigdef=[signal.SIGINT, signal.SIGPIPE])
+        pid = os.posix_spawn(
+            self.python,
+            [self.python, str(self.boot)],
+            environment,
+            file_actions=actions,
+            setsigdef=[signal.SIGINT, signal.SIGPIPE],
+        )
         for descriptor in (*aside, null, log, configuration):
             os.close(descriptor)
         return pid

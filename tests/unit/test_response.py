@@ -1,0 +1,460 @@
+"""pywsgid.response: the rules of PEP 3333, against an exchange that only notes what it is given."""
+
+from __future__ import annotations
+
+import sys
+from wsgiref.validate import validator
+
+import pytest
+
+from pywsgid import protocol
+from pywsgid.response import ENDED, LengthMismatch, Response, Violation
+
+TEXT = [("Content-Type", "text/plain")]
+
+
+class Exchange:
+    """Notes frames as (name, has END, payload); those of finish() are in `last`."""
+
+    def __init__(self):
+        self.frames, self.sends, self.last, self.keep = [], 0, None, None
+
+    def send(self, parts):
+        self.sends += 1
+        self.frames += self.read(parts)
+
+    def finish(self, parts, keep):
+        assert self.last is None, "finished twice"
+        self.last, self.keep = self.read(parts), keep
+
+    def read(self, parts):
+        parser = protocol.Parser(protocol.FROM_DAEMON)
+        return [(protocol.type_name(k), bool(f & protocol.END), p) for k, f, p in parser.feed(b"".join(parts))]
+
+    @property
+    def all(self):
+        return self.frames + (self.last or [])
+
+    @property
+    def names(self):
+        return [name + ("+" if end else "") for name, end, _ in self.all]
+
+    @property
+    def head(self):
+        payload = next(p for name, _, p in self.all if name == "RESPONSE")
+        return protocol.parse_head(protocol.parse_response(payload)[0])
+
+    @property
+    def body(self):
+        pieces = [protocol.parse_response(p)[1] if name == "RESPONSE" else p for name, _, p in self.all]
+        return b"".join(pieces)
+
+
+def run(result, status="200 OK", headers=None, method="GET"):
+    exchange = Exchange()
+    response = Response(exchange, method)
+    response.start_response(status, list(TEXT if headers is None else headers))
+    response.run(result)
+    assert response.state == ENDED
+    return exchange
+
+
+def start(status="200 OK", headers=None):
+    Response(Exchange(), "GET").start_response(status, list(TEXT) if headers is None else headers)
+
+
+def test_a_list_is_one_send_with_its_length():
+    exchange = run([b"one ", b"two"])
+    assert (exchange.sends, exchange.names, exchange.body) == (0, ["RESPONSE+"], b"one two")
+    assert ("Content-Length", "7") in exchange.head[1]
+    assert exchange.keep
+
+
+def test_the_applications_own_list_of_headers_is_left_alone():
+    headers = list(TEXT)
+    run([b"x"], headers=headers)
+    assert headers == TEXT
+
+
+def test_a_large_list_is_split():
+    exchange = run([b"x" * (protocol.MAX_DATA * 2 + 1)])
+    assert exchange.names == ["RESPONSE", "DATA", "DATA+"]
+    assert len(exchange.body) == protocol.MAX_DATA * 2 + 1
+
+
+def test_each_block_of_a_generator_leaves_at_once():
+    exchange = Exchange()
+    response = Response(exchange, "GET")
+    seen = []
+
+    def blocks():
+        for number in range(3):
+            yield b"%d" % number
+            seen.append(len(exchange.frames))
+
+    response.start_response("200 OK", list(TEXT))
+    response.run(blocks())
+    assert seen == [1, 2, 3]
+    assert exchange.names == ["RESPONSE", "DATA", "DATA", "DATA+"]
+
+
+def test_empty_blocks_send_nothing_and_not_the_head():
+    exchange = Exchange()
+    response = Response(exchange, "GET")
+
+    def blocks():
+        yield b""
+        assert exchange.frames == []
+        response.start_response(
+            "404 Not Found", list(TEXT), sys.exc_info() if sys.exc_info()[0] else (None, None, None)
+        )
+        yield b"x"
+
+    response.start_response("200 OK", list(TEXT))
+    response.run(blocks())
+    assert exchange.head[0] == "404 Not Found"
+
+
+def test_an_empty_iterable_has_a_length_of_nothing():
+    exchange = run(iter(()))
+    assert (exchange.names, exchange.body) == (["RESPONSE+"], b"")
+    assert ("Content-Length", "0") in exchange.head[1]
+
+
+def test_start_response_may_come_with_the_first_block():
+    exchange = Exchange()
+    response = Response(exchange, "GET")
+
+    def application():
+        response.start_response("200 OK", list(TEXT))
+        yield b"late"
+
+    response.run(application())
+    assert exchange.body == b"late"
+
+
+def test_write_sends_at_once_and_the_iterable_follows():
+    exchange = Exchange()
+    response = Response(exchange, "GET")
+    write = response.start_response("200 OK", list(TEXT))
+    write(b"")
+    assert exchange.frames == []
+    write(b"one ")
+    write(b"two ")
+    response.run([b"three"])
+    assert (exchange.names, exchange.body) == (["RESPONSE", "DATA", "DATA", "DATA+"], b"one two three")
+
+
+def test_write_after_the_end_is_refused():
+    exchange = Exchange()
+    response = Response(exchange, "GET")
+    write = response.start_response("200 OK", list(TEXT))
+    response.run([b"x"])
+    with pytest.raises(Violation, match="after the end"):
+        write(b"y")
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+def test_a_status_without_a_body_sends_none(status):
+    for result in ([b"abc"], iter([b"a", b"b"])):
+        exchange = run(result, status)
+        assert exchange.body == b""
+        assert exchange.names[-1].endswith("+")
+        assert "Content-Length" not in dict(exchange.head[1])
+
+
+def test_head_sends_no_body_but_its_length():
+    exchange = run([b"abc"], method="HEAD")
+    assert exchange.body == b""
+    assert dict(exchange.head[1])["Content-Length"] == "3"
+
+
+def test_head_makes_no_length_up():
+    """An application that leaves the body out for HEAD must not be made to say that it is empty."""
+    assert "Content-Length" not in dict(run([], method="HEAD").head[1])
+    assert "Content-Length" not in dict(run(iter(()), method="HEAD").head[1])
+
+
+def test_head_does_not_run_an_endless_iterable():
+    def endless():
+        while True:
+            yield b"x"
+
+    exchange = run(endless(), method="HEAD")
+    assert exchange.body == b""
+
+
+def test_head_keeps_the_applications_length():
+    exchange = run([], headers=[("Content-Length", "1000")], method="HEAD")
+    assert exchange.head[1] == [("Content-Length", "1000")]
+
+
+# ---- Content-Length
+
+
+@pytest.mark.parametrize("blocks", [[b"ab"], [b"abcd"], [b"ab", b"cd"], []])
+def test_a_list_of_another_length_is_found_before_anything_is_sent(blocks):
+    exchange = Exchange()
+    response = Response(exchange, "GET")
+    response.start_response("200 OK", [("Content-Length", "3")])
+    with pytest.raises(LengthMismatch):
+        response.run(blocks)
+    assert exchange.all == []
+
+
+@pytest.mark.parametrize("blocks", [[b"ab"], [b"abc", b"d"], [b"abcd"]])
+def test_a_generator_of_another_length_is_not_ended(blocks):
+    exchange = Exchange()
+    response = Response(exchange, "GET")
+    response.start_response("200 OK", [("Content-Length", "3")])
+    with pytest.raises(LengthMismatch):
+        response.run(iter(blocks))
+    assert not any(end for _, end, _ in exchange.all)
+    assert len(exchange.body if exchange.all else b"") <= 3
+
+
+def test_the_right_length_is_fine():
+    for result in ([b"abc"], iter([b"a", b"bc"])):
+        exchange = run(result, headers=[("content-length", "3")])
+        assert exchange.body == b"abc"
+        assert len(exchange.head[1]) == 1
+
+
+# ---- start_response
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        b"200 OK",
+        200,
+        None,
+        "",
+        "20",
+        "OK",
+        "200",
+        "200OK",
+        "2000 OK",
+        "20 OK",
+        "-20 OK",
+        " 200 OK",
+        "\u0662\u0660\u0660 OK",
+        "100 Continue",
+        "101 Switching Protocols",
+        "199 X",
+        "000 X",
+        "200 OK\r\nX: y",
+        "200 OK\n",
+        "200 O\0K",
+        "200 \u2603",
+        "200 \x7f",
+    ],
+)
+def test_a_bad_status_is_refused(status):
+    with pytest.raises(Violation):
+        start(status)
+
+
+@pytest.mark.parametrize(
+    "status", ["200 OK", "299 ", "404 Not Found", "999 Anything", "200 d\xe9j\xe0 vu", "200 with\ttab"]
+)
+def test_a_good_status_is_taken(status):
+    start(status)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        None,
+        (),
+        {"a": "b"},
+        [["A", "b"]],
+        [("A",)],
+        [("A", "b", "c")],
+        ["Ab"],
+        [(b"A", "b")],
+        [("A", b"b")],
+        [("A", 1)],
+        [("A", None)],
+        [(1, "b")],
+        [([], "b")],
+        [("", "b")],
+        [("A B", "b")],
+        [("A:", "b")],
+        [("A\r\nB", "b")],
+        [("\xe9", "b")],
+        [("A\0", "b")],
+        [("A", "b\r\nC: d")],
+        [("A", "b\n")],
+        [("A", "b\0c")],
+        [("A", "b\x1b")],
+        [("A", "b\x7f")],
+        [("A", "\u2603")],
+        [("Content-Length", "x")],
+        [("Content-Length", "-1")],
+        [("Content-Length", "+1")],
+        [("Content-Length", " 1")],
+        [("Content-Length", "")],
+        [("Content-Length", "1,1")],
+        [("Content-Length", "\u0661")],
+        [("Content-Length", "9" * 19)],
+        [("Content-Length", "1"), ("content-length", "2")],
+    ],
+    ids=repr,
+)
+def test_bad_headers_are_refused(headers):
+    exchange = Exchange()
+    with pytest.raises(Violation, match="PEP 3333"):
+        Response(exchange, "GET").start_response("200 OK", headers)
+    assert exchange.all == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Connection",
+        "keep-alive",
+        "Proxy-Authenticate",
+        "Proxy-Authorization",
+        "TE",
+        "Trailer",
+        "Trailers",
+        "Transfer-Encoding",
+        "UPGRADE",
+    ],
+)
+def test_hop_by_hop_headers_are_refused_every_time(name):
+    for _ in range(2):  # a name that was refused must not be remembered as a good one
+        with pytest.raises(Violation, match="connection"):
+            start(headers=[(name, "x")])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("A", "")],
+        [("A", "b"), ("A", "c")],
+        [("X-Odd!#$%&'*+.^_`|~", "b")],
+        [("A", "d\xe9j\xe0 \xa0\xff")],
+        [("A", "b\tc")],
+        [("Content-Length", "0")],
+        [("Content-Length", "1"), ("Content-Length", "1")],
+    ],
+    ids=repr,
+)
+def test_good_headers_are_taken(headers):
+    start(headers=headers)
+
+
+def test_names_that_are_made_up_do_not_fill_the_memory():
+    from pywsgid import response
+
+    start(headers=[(f"X-{number}", "") for number in range(response.NAMES_REMEMBERED * 2)])
+    assert len(response._good_names) <= response.NAMES_REMEMBERED
+
+
+def test_a_second_start_response_needs_exc_info():
+    response = Response(Exchange(), "GET")
+    response.start_response("200 OK", list(TEXT))
+    with pytest.raises(Violation, match="without exc_info"):
+        response.start_response("200 OK", list(TEXT))
+
+
+def failed():
+    try:
+        raise KeyError("the reason")
+    except KeyError:
+        return sys.exc_info()
+
+
+def test_exc_info_replaces_what_was_not_sent():
+    exchange = Exchange()
+    response = Response(exchange, "GET")
+    response.start_response("200 OK", [("X-First", "1"), ("Content-Length", "5")])
+    response.start_response("500 Sorry", [("X-Second", "2")], failed())
+    response.run([b"no"])
+    assert exchange.head == ("500 Sorry", [("X-Second", "2"), ("Content-Length", "2")])
+
+
+def test_exc_info_after_the_head_raises_it_again():
+    response = Response(Exchange(), "GET")
+    response.start_response("200 OK", list(TEXT))(b"out")
+    with pytest.raises(KeyError, match="the reason"):
+        response.start_response("500 Sorry", list(TEXT), failed())
+
+
+@pytest.mark.parametrize("exc_info", [True, (), [1, 2, 3], "abc"])
+def test_exc_info_must_be_a_tuple_of_three(exc_info):
+    with pytest.raises(Violation, match="tuple of three"):
+        Response(Exchange(), "GET").start_response("200 OK", list(TEXT), exc_info)
+
+
+# ---- what is returned
+
+
+@pytest.mark.parametrize(
+    "result",
+    [None, 42, b"bytes", "str", ["str"], [None], [bytearray(b"x")], [b"x", "y"], iter(["s"]), object()],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_bad_result_is_refused(result):
+    response = Response(Exchange(), "GET")
+    response.start_response("200 OK", list(TEXT))
+    with pytest.raises(Violation):
+        response.run(result)
+
+
+@pytest.mark.parametrize("result", [[b"x"], [], iter([b"x"]), iter(())])
+def test_start_response_must_be_called(result):
+    with pytest.raises(Violation, match="start_response"):
+        Response(Exchange(), "GET").run(result)
+
+
+@pytest.mark.parametrize("data", ["text", None, bytearray(b"x"), 1])
+def test_write_takes_bytes_only(data):
+    write = Response(Exchange(), "GET").start_response("200 OK", list(TEXT))
+    with pytest.raises(Violation, match="must be bytes"):
+        write(data)
+
+
+def test_a_failure_is_an_abort_and_the_connection_is_not_kept():
+    exchange = Exchange()
+    Response(exchange, "GET").fail(500, "WSGID0340: it raised")
+    assert exchange.names == ["ABORT"]
+    assert not exchange.keep
+
+
+def test_the_validator_is_content():
+    exchange = Exchange()
+    response = Response(exchange, "GET")
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "SERVER_NAME": "x",
+        "SERVER_PORT": "80",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": "/",
+        "QUERY_STRING": "",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    from pywsgid.errors import Errors
+    from pywsgid.input import Input
+
+    class Empty:
+        body, complete = b"", True
+
+    environ["wsgi.input"], environ["wsgi.errors"] = Input(Empty()), Errors(exchange, None)
+
+    @validator
+    def application(environ, start_response):
+        start_response("200 OK", list(TEXT))
+        return [b"fine"]
+
+    result = application(environ, response.start_response)
+    response.run(result)
+    result.close()
+    assert exchange.body == b"fine"
