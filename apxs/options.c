@@ -1,12 +1,13 @@
 /*
- * The options of WSGIDaemonProcess: text to typed values, by the one table in options.def.
+ * The options of WSGIDaemonProcess: the words of its line to values, by the one table in options.def. What a value of
+ * one type looks like is in option_types.c.
  *
  * Rules: a function that refuses returns one line: code, option, value, what is allowed (httpd adds file and line).
  * Whatever can be known while the configuration is read is checked then; only what depends on User, Group and Timeout
  * waits for wsgid_options_complete. No knowledge of single options above the section "defaults that are known at start
  * only".
  */
-#include "configuration.h"
+#include "options.h"
 
 #include <limits.h>
 #include <sys/stat.h>
@@ -17,27 +18,12 @@
 #include "unixd.h"
 
 #define MAX_NAME 40             /* no option's name is longer; bounds the edit distance */
-#define NO_ID    4294967295u    /* (uid_t)-1: what httpd has before User is read */
-
-typedef enum {
-    TYPE_INTEGER, TYPE_SECONDS, TYPE_SIZE, TYPE_OCTAL, TYPE_FLAG, TYPE_USER, TYPE_GROUPID, TYPE_TEXT, TYPE_PATH,
-    TYPE_PATHS, TYPE_GROUPS, TYPE_ASSIGNMENTS           /* the lists */
-} type_e;
 
 enum { FOR_HTTPD = 1, FOR_DAEMON = 2, FOR_BOTH = 3 };
 
-typedef struct {
-    const char *name;
-    type_e type;
-    const char *fallback;
-    apr_int64_t least;
-    apr_int64_t most;
-    int consumer;
-} option_t;
-
-static const option_t options[] = {
+static const wsgid_option_t options[] = {
 #define OPTION(id, name, type, fallback, least, most, consumer, unit, help) \
-    [WSGID_OPT_##id] = { name, TYPE_##type, fallback, least, most, FOR_##consumer },
+    [WSGID_OPT_##id] = { name, WSGID_TYPE_##type, fallback, least, most, FOR_##consumer },
 #include "options.def"
 #undef OPTION
 };
@@ -53,326 +39,6 @@ static const foreign_t foreign[] = {
 #undef OPTION
     { NULL, NULL }
 };
-
-/* ------------------------------------------------------------------ refusals */
-
-static const char *refuse(apr_pool_t *p, const option_t *option, const char *text, const char *why)
-{
-    return apr_psprintf(p, "WSGID0003: %s=%s: %s", option->name, text, why);
-}
-
-static const char *refuse_number(apr_pool_t *p, const option_t *option, const char *text, const char *what)
-{
-    return refuse(p, option, text, apr_psprintf(p, "not %s from %" APR_INT64_T_FMT " to %" APR_INT64_T_FMT, what,
-                                                option->least, option->most));
-}
-
-static int has_control(const char *text)
-{
-    for (; *text; text++) {
-        if (apr_iscntrl(*text)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-static int in_bounds(const option_t *option, apr_int64_t number)
-{
-    return number >= option->least && number <= option->most;
-}
-
-/* ------------------------------------------------------------------ one type after the other */
-
-typedef const char *parser_t(apr_pool_t *p, const option_t *option, wsgid_value_t *value, const char *text);
-
-/* A whole number at *text, which is moved behind it. 0 if there is none or if it does not fit. */
-static int take_number(const char **text, int base, apr_int64_t *number)
-{
-    char *end;
-
-    if (!apr_isdigit(**text) && !(**text == '-' && apr_isdigit((*text)[1]))) {
-        return 0;                       /* strtoll would take blanks, "+" and "0x" */
-    }
-    errno = 0;
-    *number = apr_strtoi64(*text, &end, base);
-    if (errno || end == *text) {
-        return 0;
-    }
-    *text = end;
-    return 1;
-}
-
-static const char *parse_integer(apr_pool_t *p, const option_t *option, wsgid_value_t *value, const char *text)
-{
-    const char *rest = text;
-
-    if (!take_number(&rest, 10, &value->number) || *rest || !in_bounds(option, value->number)) {
-        return refuse_number(p, option, text, "a whole number");
-    }
-    value->text = apr_psprintf(p, "%" APR_INT64_T_FMT, value->number);
-    return NULL;
-}
-
-/* ".5" -> 500000; more digits than microseconds have are refused. */
-static int take_fraction(const char **text, apr_int64_t *micros)
-{
-    apr_int64_t weight = APR_USEC_PER_SEC;
-
-    *micros = 0;
-    if (**text != '.') {
-        return 1;
-    }
-    if (!apr_isdigit(*++*text)) {
-        return 0;
-    }
-    for (; apr_isdigit(**text) && weight > 1; ++*text) {
-        weight /= 10;
-        *micros += (**text - '0') * weight;
-    }
-    return 1;
-}
-
-/* 1500000 -> "1.5" */
-static const char *seconds_text(apr_pool_t *p, apr_int64_t micros)
-{
-    char *text = apr_psprintf(p, "%" APR_INT64_T_FMT ".%06d", micros / APR_USEC_PER_SEC,
-                              (int) (micros % APR_USEC_PER_SEC));
-    apr_size_t length = strlen(text);
-
-    while (text[length - 1] == '0') {
-        length--;
-    }
-    text[text[length - 1] == '.' ? length - 1 : length] = '\0';
-    return text;
-}
-
-static const char *parse_seconds(apr_pool_t *p, const option_t *option, wsgid_value_t *value, const char *text)
-{
-    const char *rest = text;
-    apr_int64_t whole;
-    apr_int64_t fraction;
-
-    if (*text == '-' || !take_number(&rest, 10, &whole) || !take_fraction(&rest, &fraction) || *rest
-        || !in_bounds(option, whole) || (whole == option->most && fraction)) {
-        return refuse_number(p, option, text, "a number of seconds");
-    }
-    value->number = whole * APR_USEC_PER_SEC + fraction;
-    value->text = seconds_text(p, value->number);
-    return NULL;
-}
-
-/* The number of bits that a suffix stands for; -1 for what is none. */
-static int size_shift(const char *suffix)
-{
-    static const char letters[] = "KMG";
-    const char *letter;
-
-    if (!*suffix) {
-        return 0;
-    }
-    letter = suffix[1] ? NULL : strchr(letters, apr_toupper(*suffix));
-    return letter ? 10 * (int) (letter - letters + 1) : -1;
-}
-
-static const char *parse_size(apr_pool_t *p, const option_t *option, wsgid_value_t *value, const char *text)
-{
-    const char *rest = text;
-    int shift;
-
-    if (!take_number(&rest, 10, &value->number) || (shift = size_shift(rest)) < 0 || value->number < 0
-        || value->number > (option->most >> shift) || !in_bounds(option, value->number << shift)) {
-        return refuse_number(p, option, text, "a number of bytes (K, M or G may follow)");
-    }
-    value->number <<= shift;
-    value->text = apr_psprintf(p, "%" APR_INT64_T_FMT, value->number);
-    return NULL;
-}
-
-static const char *parse_octal(apr_pool_t *p, const option_t *option, wsgid_value_t *value, const char *text)
-{
-    const char *rest = text;
-
-    if (!take_number(&rest, 8, &value->number) || *rest || !in_bounds(option, value->number)) {
-        return refuse(p, option, text, apr_psprintf(p, "not an octal number from %" APR_UINT64_T_HEX_FMT " to %o",
-                                                    (apr_uint64_t) option->least, (unsigned) option->most));
-    }
-    value->text = apr_psprintf(p, "%04o", (unsigned) value->number);
-    return NULL;
-}
-
-static const char *parse_flag(apr_pool_t *p, const option_t *option, wsgid_value_t *value, const char *text)
-{
-    value->number = !ap_cstr_casecmp(text, "on");
-    if (!value->number && ap_cstr_casecmp(text, "off")) {
-        return refuse(p, option, text, "neither on nor off");
-    }
-    value->text = value->number ? "on" : "off";
-    return NULL;
-}
-
-/* "#1000" -> 1000; 0 for what is no such thing. */
-static int take_id(const char *text, apr_int64_t *id)
-{
-    return *text++ == '#' && *text != '-' && take_number(&text, 10, id) && !*text && *id < NO_ID;
-}
-
-static const char *parse_user(apr_pool_t *p, const option_t *option, wsgid_value_t *value, const char *text)
-{
-    apr_uid_t uid;
-    apr_gid_t gid;
-
-    if (!take_id(text, &value->number)) {
-        if (!*text || apr_uid_get(&uid, &gid, text, p) != APR_SUCCESS) {
-            return apr_psprintf(p, "WSGID0005: %s=%s: there is no such user; name one that exists, or #UID",
-                                option->name, text);
-        }
-        value->number = uid;
-    }
-    if (!in_bounds(option, value->number)) {
-        return apr_psprintf(p, "WSGID0007: %s=%s: that is root, and an application never runs as root; name another "
-                            "user", option->name, text);
-    }
-    value->text = apr_pstrdup(p, text);
-    return NULL;
-}
-
-static int find_group(apr_pool_t *p, const char *text, apr_int64_t *id)
-{
-    apr_gid_t gid;
-
-    if (take_id(text, id)) {
-        return 1;
-    }
-    if (!*text || apr_gid_get(&gid, text, p) != APR_SUCCESS) {
-        return 0;
-    }
-    *id = gid;
-    return 1;
-}
-
-static const char *refuse_group(apr_pool_t *p, const option_t *option, const char *text)
-{
-    return apr_psprintf(p, "WSGID0006: %s=%s: there is no such group; name one that exists, or #GID", option->name,
-                        text);
-}
-
-static const char *parse_groupid(apr_pool_t *p, const option_t *option, wsgid_value_t *value, const char *text)
-{
-    if (!find_group(p, text, &value->number)) {
-        return refuse_group(p, option, text);
-    }
-    value->text = apr_pstrdup(p, text);
-    return NULL;
-}
-
-static const char *parse_text(apr_pool_t *p, const option_t *option, wsgid_value_t *value, const char *text)
-{
-    if (has_control(text) || !in_bounds(option, (apr_int64_t) strlen(text))) {
-        return refuse_number(p, option, text, "a text without control characters, of a length");
-    }
-    value->text = apr_pstrdup(p, text);
-    return NULL;
-}
-
-static const char *parse_path(apr_pool_t *p, const option_t *option, wsgid_value_t *value, const char *text)
-{
-    const char *path = *text && !has_control(text) ? ap_server_root_relative(p, text) : NULL;
-
-    if (!path || strlen(path) >= PATH_MAX) {
-        return refuse(p, option, text, "not a path (absolute, or relative to ServerRoot)");
-    }
-    value->text = path;
-    return NULL;
-}
-
-/* ------------------------------------------------------------------ lists: each adds to what is there */
-
-static void add_item(apr_pool_t *p, wsgid_value_t *value, const char *item, const char *separator)
-{
-    if (!value->list) {
-        value->list = apr_array_make(p, 4, sizeof(const char *));
-    }
-    APR_ARRAY_PUSH(value->list, const char *) = item;
-    value->text = apr_array_pstrcat(p, value->list, *separator);
-}
-
-static const char *parse_paths(apr_pool_t *p, const option_t *option, wsgid_value_t *value, const char *text)
-{
-    char *state;
-    char *item = apr_strtok(apr_pstrdup(p, text), ":", &state);
-    wsgid_value_t one = { 0 };
-
-    if (!item) {
-        return refuse(p, option, text, "not a list of directories, separated by colons");
-    }
-    for (; item; item = apr_strtok(NULL, ":", &state)) {
-        const char *error = parse_path(p, option, &one, item);
-        if (error) {
-            return error;
-        }
-        add_item(p, value, one.text, ":");
-    }
-    return NULL;
-}
-
-static const char *parse_groups(apr_pool_t *p, const option_t *option, wsgid_value_t *value, const char *text)
-{
-    char *state;
-    char *item = apr_strtok(apr_pstrdup(p, text), ",", &state);
-    apr_int64_t unused;
-
-    if (!item) {
-        return refuse(p, option, text, "not a list of groups, separated by commas");
-    }
-    for (; item; item = apr_strtok(NULL, ",", &state)) {
-        if (!find_group(p, item, &unused)) {
-            return refuse_group(p, option, item);
-        }
-        add_item(p, value, item, ",");
-    }
-    return NULL;
-}
-
-/* The length of a variable's name at the start of "NAME=VALUE"; 0 if there is none. */
-static apr_size_t variable_length(const char *text)
-{
-    apr_size_t length = 0;
-
-    while (apr_isalnum(text[length]) || text[length] == '_') {
-        length++;
-    }
-    return text[length] == '=' && !apr_isdigit(*text) ? length : 0;
-}
-
-static const char *parse_assignments(apr_pool_t *p, const option_t *option, wsgid_value_t *value, const char *text)
-{
-    apr_size_t length = variable_length(text);
-    int i;
-
-    if (!length || has_control(text)) {
-        return refuse(p, option, text, "not NAME=VALUE");
-    }
-    for (i = 0; value->list && i < value->list->nelts; i++) {
-        if (!strncmp(APR_ARRAY_IDX(value->list, i, const char *), text, length + 1)) {
-            return refuse(p, option, text, "that variable is given twice; keep one");
-        }
-    }
-    add_item(p, value, apr_pstrdup(p, text), " ");
-    return NULL;
-}
-
-static parser_t *const parsers[] = {
-    [TYPE_INTEGER] = parse_integer, [TYPE_SECONDS] = parse_seconds, [TYPE_SIZE] = parse_size,
-    [TYPE_OCTAL] = parse_octal, [TYPE_FLAG] = parse_flag, [TYPE_USER] = parse_user, [TYPE_GROUPID] = parse_groupid,
-    [TYPE_TEXT] = parse_text, [TYPE_PATH] = parse_path, [TYPE_PATHS] = parse_paths, [TYPE_GROUPS] = parse_groups,
-    [TYPE_ASSIGNMENTS] = parse_assignments,
-};
-
-static const char *parse_value(apr_pool_t *p, wsgid_option_e id, wsgid_value_t *value, const char *text)
-{
-    return parsers[options[id].type](p, &options[id], value, text);
-}
 
 /* ------------------------------------------------------------------ names */
 
@@ -500,9 +166,14 @@ int wsgid_options_next_word(apr_pool_t *p, const char **words, const char **name
     return 1;
 }
 
+static const char *parse_value(apr_pool_t *p, wsgid_option_e id, wsgid_value_t *value, const char *text)
+{
+    return wsgid_option_types_parse(p, &options[id], value, text);
+}
+
 const char *wsgid_options_set(apr_pool_t *p, wsgid_value_t *values, wsgid_option_e id, const char *text)
 {
-    if (values[id].given && options[id].type < TYPE_PATHS) {
+    if (values[id].given && options[id].type < WSGID_TYPE_PATHS) {
         return apr_psprintf(p, "WSGID0004: %s= is given twice (%s and %s); keep one", options[id].name,
                             values[id].text, text);
     }
@@ -610,7 +281,7 @@ static const char *complete_identity(apr_pool_t *p, wsgid_value_t *values)
     if (values[WSGID_OPT_USER].given) {
         return NULL;
     }
-    if (ap_unixd_config.user_id == 0 || ap_unixd_config.user_id == NO_ID) {
+    if (ap_unixd_config.user_id == 0 || ap_unixd_config.user_id == WSGID_NO_ID) {
         return "WSGID0007: httpd's User is root or not set, and an application never runs as root; name another user "
                "with User or with user=";
     }
@@ -642,7 +313,7 @@ static void complete_python(apr_pool_t *p, wsgid_value_t *values)
 static void complete_socket_timeout(apr_pool_t *p, server_rec *s, wsgid_value_t *value)
 {
     if (!value->number) {
-        set_computed(value, s->timeout, seconds_text(p, s->timeout));
+        set_computed(value, s->timeout, wsgid_option_types_seconds(p, s->timeout));
     }
 }
 
