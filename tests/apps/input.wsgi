@@ -16,7 +16,7 @@ WAYS = {
     "/line": lambda source: until_empty(source.readline),
     "/limited-line": lambda source: until_empty(lambda: source.readline(10)),
     "/lines": lambda source: source.readlines(),
-    "/hint": lambda source: source.readlines(100),
+    "/hint": lambda source: sum(iter(lambda: source.readlines(100), []), []),
     "/iteration": list,
     "/line-then-rest": lambda source: [source.readline(), source.read(-1)],
     "/past-the-end": lambda source: [source.read(-1), source.read(-1), source.read(10), source.readline()],

@@ -44,6 +44,7 @@ StartServers 1
     MaxSpareThreads 128
 </IfModule>
 TypesConfig conf/mime.types
+DocumentRoot "${{FILES}}"
 Timeout 20
 KeepAliveTimeout 5
 <Directory />

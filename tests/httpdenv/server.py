@@ -291,11 +291,11 @@ class Httpd:
         """`count` daemons of the group, none of them in `without`."""
         gone = set(without)
 
-        def enough() -> list[int]:
+        def enough() -> tuple[list[int], ...]:
             now = self.daemons(group)
-            return now if len(now) == count and not gone & set(now) else []
+            return (now,) if len(now) == count and not gone & set(now) else ()
 
-        return wait_until(enough, lambda: f"{count} daemons of {group!r}; there are {self.daemons(group)}", timeout)
+        return wait_until(enough, lambda: f"{count} daemons of {group!r}; there are {self.daemons(group)}", timeout)[0]
 
     # ---------------------------------------------------------------- requests
 

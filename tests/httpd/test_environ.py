@@ -1,0 +1,183 @@
+"""The environ that an application sees: where it is mounted, what was asked for, by whom, of which server."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from httpdenv.client import request
+
+CONFIGURATION = """
+ServerAdmin admin@localhost
+MergeSlashes Off
+WSGIScriptAlias /at/a/mount ${APPS}/environ.wsgi
+WSGIScriptAlias /directory ${APPS}
+WSGIScriptAliasMatch "^/match/([^/]+)" ${APPS}/$1.wsgi
+SetEnv OWN_VARIABLE "a value"
+SetEnv wsgi.url_scheme forged
+SetEnvIf Request_URI "^/at" FROM_SETENVIF=yes
+<VirtualHost 127.0.0.1:${PORT}>
+    ServerName localhost
+    # Not inherited from the main server.
+    AllowEncodedSlashes NoDecode
+</VirtualHost>
+<VirtualHost 127.0.0.1:${ROOT_PORT}>
+    ServerName root.example
+    WSGIScriptAlias / ${APPS}/environ.wsgi
+</VirtualHost>
+<VirtualHost 127.0.0.1:${DECODED_PORT}>
+    AllowEncodedSlashes On
+    WSGIScriptAlias / ${APPS}/environ.wsgi
+</VirtualHost>
+<VirtualHost 127.0.0.1:${TLS_PORT}>
+    SSLEngine on
+    SSLCertificateFile ${CERTS}/server.crt
+    SSLCertificateKeyFile ${CERTS}/server.key
+    WSGIScriptAlias / ${APPS}/environ.wsgi
+</VirtualHost>
+"""
+
+
+@pytest.fixture(scope="module")
+def httpd(make_httpd):
+    return make_httpd(CONFIGURATION, modules=["ssl"])
+
+
+def environ(httpd, target: str, port: str = "PORT", method: str = "GET", *headers: str, host: str = "localhost"):
+    """The environ of a request whose target is sent as it stands."""
+    with httpd.wire(port) as wire:
+        wire.send(request(method, target, *headers, host=host))
+        return json.loads(wire.read_response().body)
+
+
+def paths(seen) -> tuple[str, str]:
+    return seen["SCRIPT_NAME"], seen["PATH_INFO"]
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/at/a/mount", ("/at/a/mount", "")),
+        ("/at/a/mount/", ("/at/a/mount", "/")),
+        ("/at/a/mount/x/y", ("/at/a/mount", "/x/y")),
+        ("/at/a/mount/x/", ("/at/a/mount", "/x/")),
+        ("/directory/environ.wsgi", ("/directory/environ.wsgi", "")),
+        ("/directory/environ.wsgi/x", ("/directory/environ.wsgi", "/x")),
+        ("/match/environ", ("/match/environ", "")),
+        ("/match/environ/x", ("/match/environ", "/x")),
+    ],
+)
+def test_script_name_and_path_info_split_at_the_mount_point(httpd, target, expected):
+    assert paths(environ(httpd, target)) == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "info"), [("/", "/"), ("/x", "/x"), ("/x/", "/x/"), ("/at/a/mountain", "/at/a/mountain")]
+)
+def test_an_application_at_the_root_has_no_script_name(httpd, target, info):
+    assert paths(environ(httpd, target, "ROOT_PORT")) == ("", info)
+
+
+def test_a_mount_point_matches_whole_segments(httpd):
+    assert httpd.get("/at/a/mountain").status_code == 404
+
+
+def test_path_info_is_unquoted_bytes_in_latin_1(httpd):
+    info = paths(environ(httpd, "/at/a/mount/caf%C3%A9%20%E2%98%83"))[1]
+    assert info == "/café ☃".encode().decode("latin-1")
+
+
+def test_path_info_that_is_not_utf_8_arrives(httpd):
+    assert paths(environ(httpd, "/at/a/mount/%ff%fe"))[1] == "/\xff\xfe"
+
+
+def test_encoded_slashes_stay_encoded_with_nodecode(httpd):
+    assert paths(environ(httpd, "/at/a/mount/a%2Fb"))[1].lower() == "/a%2fb"
+
+
+def test_encoded_slashes_are_decoded_if_allowed(httpd):
+    assert paths(environ(httpd, "/a%2Fb", "DECODED_PORT"))[1] == "/a/b"
+
+
+def test_double_slashes_of_path_info_collapse(httpd):
+    """As with mod_wsgi."""
+    assert paths(environ(httpd, "/at/a/mount//x///y"))[1] == "/x/y"
+
+
+def test_request_uri_is_what_the_client_sent(httpd):
+    target = "/at/a/mount/a%2Fb//c?x=%20&y"
+    assert environ(httpd, target)["REQUEST_URI"] == target
+
+
+@pytest.mark.parametrize("query", ["", "a=1&b=2", "x=%C3%A9%20+", "?", "a//b"])
+def test_query_string_is_raw(httpd, query):
+    assert environ(httpd, f"/at/a/mount?{query}")["QUERY_STRING"] == query
+
+
+def test_query_string_is_there_without_one(httpd):
+    assert environ(httpd, "/at/a/mount")["QUERY_STRING"] == ""
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "BREW"])
+def test_any_method_reaches_the_application(httpd, method):
+    with httpd.log.allows("WSGIWarning: Unknown REQUEST_METHOD", r"warnings\.warn"):  # the validator's
+        assert environ(httpd, "/at/a/mount", "PORT", method, "Content-Length: 0")["REQUEST_METHOD"] == method
+
+
+def test_server_and_client_are_told(httpd):
+    port = str(httpd.ports["PORT"])
+    seen = environ(httpd, "/at/a/mount", host=f"localhost:{port}")
+    assert (seen["SERVER_NAME"], seen["SERVER_PORT"]) == ("localhost", port)
+    assert seen["SERVER_PROTOCOL"] == "HTTP/1.1"
+    assert seen["SERVER_SOFTWARE"].startswith("Apache")
+    assert seen["SERVER_ADMIN"] == "admin@localhost"
+    assert seen["SERVER_ADDR"] == "127.0.0.1"
+    assert seen["REMOTE_ADDR"] == "127.0.0.1"
+    assert seen["REMOTE_PORT"].isdigit()
+    assert seen["SCRIPT_FILENAME"].endswith("/environ.wsgi")
+
+
+def test_the_virtual_hosts_name_is_told(httpd):
+    assert environ(httpd, "/", "ROOT_PORT", host="root.example")["SERVER_NAME"] == "root.example"
+
+
+def test_plain_http_is_told(httpd):
+    seen = environ(httpd, "/at/a/mount")
+    assert seen["wsgi.url_scheme"] == "http"
+    assert seen.get("HTTPS", "off").lower() != "on"
+
+
+def test_tls_is_told(httpd):
+    seen = httpd.get("/", port="TLS_PORT", scheme="https").json()
+    assert seen["wsgi.url_scheme"] == "https"
+
+
+def test_set_env_is_passed_on(httpd):
+    seen = environ(httpd, "/at/a/mount")
+    assert seen["OWN_VARIABLE"] == "a value"
+    assert seen["FROM_SETENVIF"] == "yes"
+
+
+def test_set_env_does_not_forge_the_servers_own_keys(httpd):
+    assert environ(httpd, "/at/a/mount")["wsgi.url_scheme"] == "http"
+
+
+def test_the_wsgi_keys_are_there(httpd):
+    seen = environ(httpd, "/at/a/mount")
+    assert seen["wsgi.version"] == "tuple: (1, 0)"
+    assert seen["wsgi.multithread"] is True
+    assert seen["wsgi.multiprocess"] is False
+    assert seen["wsgi.run_once"] is False
+    assert {"wsgi.input", "wsgi.errors", "wsgi.file_wrapper"} <= seen.keys()
+
+
+def test_mod_wsgis_keys_are_there(httpd):
+    seen = environ(httpd, "/at/a/mount/x")
+    assert seen["mod_wsgi.script_name"] == "/at/a/mount"
+    assert seen["mod_wsgi.path_info"] == "/x"
+    assert seen["mod_wsgi.process_group"] == ""
+    assert seen["mod_wsgi.callable_object"] == "application"
+
+
+def test_the_daemons_own_environment_is_not_in_environ(httpd):
+    assert "LANG" not in environ(httpd, "/at/a/mount")

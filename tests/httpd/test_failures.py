@@ -1,0 +1,188 @@
+"""What cannot work is told in one line within a second, answered quickly, and works again once it is mended."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+
+import pytest
+from httpdenv import machine, wait_until
+
+QUICK = 2.0  # seconds for an answer about something that cannot work
+WITHIN = 1.0  # seconds from the start to the line that says so
+
+
+def quickly(httpd, path: str, *statuses: int):
+    """The answer, which is one of these statuses and comes at once."""
+    response = httpd.get(path, timeout=10)
+    assert response.status_code in statuses
+    assert response.elapsed.total_seconds() < QUICK
+    return response
+
+
+BROKEN = "import a_module_that_does_not_exist\n"
+
+
+def mended(stage) -> str:
+    return (stage.apps / "hello.wsgi").read_text()
+
+
+def test_a_script_that_cannot_be_imported_is_told_with_its_traceback_and_recovers_when_mended(make_httpd, stage):
+    """Loaded at start, because the alias names its group and no variable."""
+    httpd = make_httpd(
+        "WSGIDaemonProcess app\nWSGIScriptAlias / ${FILES}/app.wsgi process-name=app\n", files={"app.wsgi": BROKEN}
+    )
+    httpd.log.wait_for(r"WSGID03\d\d", timeout=5)
+    with httpd.log.expects(r"WSGID\d{4}", "Traceback", "ModuleNotFoundError.*a_module_that_does_not_exist"):
+        quickly(httpd, "/", 500, 503)
+        httpd.write("app.wsgi", mended(stage))
+        recovers(httpd, "/")
+    accept_all_of_ours(httpd)
+
+
+def test_a_script_loaded_on_first_use_is_a_500_and_recovers_when_mended(make_httpd, stage):
+    httpd = make_httpd("WSGIScriptAliasMatch ^/(.*) ${FILES}/$1.wsgi\n", files={"app.wsgi": BROKEN})
+    with httpd.log.expects(r"WSGID03\d\d", "Traceback", "ModuleNotFoundError"):
+        quickly(httpd, "/app", 500)
+    httpd.write("app.wsgi", mended(stage))
+    assert httpd.get("/app").status_code == 200
+    # The process that held nothing but a half-imported script has left for a clean one.
+    httpd.log.accept_all("WSGID0052.*exit code 84")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("def application(:\n", "SyntaxError"),
+        ("raise SystemExit(3)\n", "SystemExit"),
+        ("import os\nos._exit(7)\n", "7"),
+        ("x = 1\n", "application"),
+        ("raise RuntimeError('at import')\n", "at import"),
+    ],
+    ids=["syntax-error", "sys-exit", "os-exit", "no-application", "exception"],
+)
+def test_other_ways_not_to_load(make_httpd, content, words):
+    httpd = make_httpd(
+        "WSGIDaemonProcess app\nWSGIScriptAlias / ${FILES}/app.wsgi process-name=app\n", files={"app.wsgi": content}
+    )
+    httpd.log.wait_for(words, timeout=5)
+    quickly(httpd, "/", 500, 502, 503)
+    accept_all_of_ours(httpd)
+
+
+def test_a_script_that_does_not_exist_is_a_404_or_500_with_a_line(make_httpd):
+    httpd = make_httpd("WSGIScriptAlias / ${FILES}/missing.wsgi process-name=%{ENV:G}\nSetEnv G %{GLOBAL}\n")
+    with httpd.log.expects("WSGID0151.*missing.wsgi"):
+        assert httpd.get("/").status_code == 404
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root's files need root")
+def test_a_script_that_its_user_cannot_read_is_told(make_httpd, stage):
+    httpd = make_httpd("WSGIScriptAlias / ${FILES}/secret.wsgi\n", start=None, files={"secret.wsgi": mended(stage)})
+    (httpd.files / "secret.wsgi").chmod(0o600)
+    since = httpd.log.mark()
+    httpd.start()
+    httpd.log.wait_for(r"WSGID\d{4}.*secret\.wsgi", since, 5)
+    quickly(httpd, "/", 403, 500, 503)
+    accept_all_of_ours(httpd)
+
+
+UNUSABLE = {
+    "interpreter-missing": ("python=/nowhere/bin/python", "/nowhere/bin/python"),
+    "interpreter-not-executable": ("python=/etc/hostname", "/etc/hostname"),
+    "home-of-virtualenv-missing": ("python-home=/nowhere/venv", "/nowhere/venv"),
+    "home-missing": ("home=/nowhere/home", "/nowhere/home"),
+    "chroot-missing": ("chroot=/nowhere/root", "/nowhere/root"),
+    "env-file-missing": ("env-file=/nowhere/env", "/nowhere/env"),
+    "interpreter-is-no-python": ("python=/bin/true", "/bin/true|WSGID00"),
+}
+
+
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_what_a_daemon_cannot_use_is_told_within_a_second_and_answered_with_503(make_httpd, what):
+    option, words = UNUSABLE[what]
+    if option.startswith("chroot") and os.geteuid() != 0:
+        pytest.skip("chroot is root's")
+    httpd = make_httpd(f"WSGIDaemonProcess app {option}\nWSGIScriptAlias / ${{APPS}}/hello.wsgi process-name=app\n")
+    began = time.monotonic()
+    httpd.log.wait_for(f"WSGID00[5-9]\\d.*{words}", timeout=WITHIN)
+    assert time.monotonic() - began < WITHIN
+    response = quickly(httpd, "/", 500, 503)
+    if response.status_code == 503:
+        assert int(response.headers["Retry-After"]) >= 1
+    accept_all_of_ours(httpd)
+
+
+def test_a_user_that_does_not_exist_is_refused_by_configtest(make_httpd):
+    httpd = make_httpd("WSGIDaemonProcess app user=nobody-of-this-name\n", start=None)
+    code, said = httpd.configtest()
+    assert code != 0
+    assert "WSGID0005" in said
+    assert "nobody-of-this-name" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user's daemons need root")
+def test_a_home_that_the_user_may_not_enter_is_told(make_httpd, tmp_path):
+    (tmp_path / "home").mkdir(mode=0o700)
+    user = machine.other_users()[0].pw_name
+    httpd = make_httpd(
+        f"WSGIDaemonProcess app user={user} home={tmp_path}/home\n"
+        "WSGIScriptAlias / ${APPS}/hello.wsgi process-name=app\n"
+    )
+    httpd.log.wait_for(f"WSGID00[5-9]\\d.*{tmp_path}/home", timeout=WITHIN)
+    quickly(httpd, "/", 500, 503)
+    accept_all_of_ours(httpd)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user's daemons need root")
+def test_an_interpreter_that_the_user_cannot_reach_is_told(make_httpd, tmp_path):
+    """Below a directory of mode 0700, as a build under root's home is."""
+    (tmp_path / "private").mkdir(mode=0o700)
+    (tmp_path / "private" / "python").symlink_to("/usr/bin/env")
+    httpd = make_httpd(
+        f"WSGIDaemonProcess app python={tmp_path}/private/python\n"
+        "WSGIScriptAlias / ${APPS}/hello.wsgi process-name=app\n"
+    )
+    httpd.log.wait_for(
+        f"WSGID00[5-9]\\d.*{pwd.getpwnam(machine.web_user()).pw_name}.*{tmp_path}/private", timeout=WITHIN
+    )
+    quickly(httpd, "/", 500, 503)
+    accept_all_of_ours(httpd)
+
+
+def test_other_groups_are_not_touched_by_one_that_cannot_start(make_httpd):
+    httpd = make_httpd(
+        "WSGIDaemonProcess broken python=/nowhere/python\nWSGIDaemonProcess sound\n"
+        "WSGIScriptAlias /broken ${APPS}/hello.wsgi process-name=broken\n"
+        "WSGIScriptAlias /sound ${APPS}/whoami.wsgi process-name=sound\n"
+    )
+    pids = {httpd.get("/sound").json()["pid"] for _ in range(20)}
+    quickly(httpd, "/broken", 500, 503)
+    assert len(pids) == 1
+    accept_all_of_ours(httpd)
+
+
+def test_a_process_that_cannot_boot_is_not_started_again_and_again(make_httpd):
+    """Back-off: at once, then after 1, 2, 4 .. seconds. Within three seconds that is at most three or four starts."""
+    httpd = make_httpd(
+        "WSGIDaemonProcess app\nWSGIScriptAlias / ${FILES}/app.wsgi process-name=app\n", files={"app.wsgi": BROKEN}
+    )
+    httpd.log.wait_for(r"WSGID0056", timeout=5)
+    starts = len(httpd.log.find(r"WSGID0050"))
+    for _ in range(20):
+        quickly(httpd, "/", 500, 503)
+    assert len(httpd.log.find(r"WSGID0050")) <= starts + 3
+    accept_all_of_ours(httpd)
+
+
+def recovers(httpd, path: str) -> None:
+    """Within the back-off's next try, which a changed script brings forward."""
+    wait_until(lambda: httpd.get(path).status_code == 200, "an answer of the mended application", 5)
+
+
+def accept_all_of_ours(httpd) -> None:
+    """A group that cannot start goes on saying so, until its httpd stops: that is what these tests are about."""
+    httpd.stop()
+    # The report of a SyntaxError has no first line of its own: it names the place and the error.
+    httpd.log.accept_all(r"WSGID\d{4}", "Traceback", "SyntaxError", r"^ ")

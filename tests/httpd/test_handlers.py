@@ -1,0 +1,59 @@
+"""Scripts that a handler and not an alias leads to: AddHandler, SetHandler, ExecCGI, .htaccess."""
+
+from __future__ import annotations
+
+import pytest
+
+CONFIGURATION = """
+DocumentRoot ${FILES}
+<Directory ${FILES}/allowed>
+    Options +ExecCGI
+    AllowOverride FileInfo
+    AddHandler wsgid-script .wsgi
+</Directory>
+<Directory ${FILES}/other-name>
+    Options +ExecCGI
+    AddHandler wsgi-script .wsgi
+</Directory>
+<Directory ${FILES}/forbidden>
+    Options -ExecCGI
+    AddHandler wsgid-script .wsgi
+</Directory>
+<Directory ${FILES}/set>
+    Options +ExecCGI
+    SetHandler wsgid-script
+</Directory>
+"""
+
+
+@pytest.fixture(scope="module")
+def httpd(make_httpd, stage):
+    source = (stage.apps / "environ.wsgi").read_text()
+    callables = (stage.apps / "callables.wsgi").read_text()
+    files = {f"{name}/app.wsgi": source for name in ("allowed", "other-name", "forbidden", "plain")}
+    files["set/app"] = source
+    files["allowed/named/app.wsgi"] = callables
+    files["allowed/named/.htaccess"] = "WSGICallableObject other\n"
+    return make_httpd(CONFIGURATION, files=files)
+
+
+@pytest.mark.parametrize("path", ["/allowed/app.wsgi", "/other-name/app.wsgi", "/set/app"])
+def test_a_handler_runs_a_script_where_exec_cgi_is_on(httpd, path):
+    seen = httpd.get(f"{path}/more?query").json()
+    assert (seen["SCRIPT_NAME"], seen["PATH_INFO"], seen["QUERY_STRING"]) == (path, "/more", "query")
+
+
+def test_without_exec_cgi_it_is_a_403_with_a_line(httpd):
+    with httpd.log.expects("WSGID0153.*forbidden/app.wsgi"):
+        response = httpd.get("/forbidden/app.wsgi")
+    assert response.status_code == 403
+    assert "wsgiref" not in response.text
+
+
+def test_a_script_that_does_not_exist_is_a_404(httpd):
+    with httpd.log.allows("WSGID0151"):
+        assert httpd.get("/allowed/missing.wsgi").status_code == 404
+
+
+def test_htaccess_can_name_the_callable(httpd):
+    assert httpd.get("/allowed/named/app.wsgi").text == "other"

@@ -1,0 +1,87 @@
+"""The harness is what all other tests lean on: that it sees what it must, and accepts what was declared and no more."""
+
+from __future__ import annotations
+
+import pytest
+
+from httpdenv import ErrorLog
+
+PREFIX = "[Mon Nov 23 09:00:00.000001 2026] [%s] [pid 7:tid 7] "
+
+
+@pytest.fixture
+def log(tmp_path):
+    return ErrorLog(tmp_path / "error_log")
+
+
+def write(log, level: str, text: str) -> None:
+    with log.path.open("a") as file:
+        file.write(PREFIX % f"wsgid:{level}" + text + "\n")
+
+
+@pytest.mark.parametrize("level", ["warn", "error", "crit", "alert", "emerg"])
+def test_a_severe_line_is_unexpected_once(log, level):
+    write(log, level, "WSGID0001: something")
+    assert [record.text for record in log.unexpected()] == ["WSGID0001: something"]
+    assert log.unexpected() == []
+
+
+@pytest.mark.parametrize("level", ["notice", "info", "debug", "trace1"])
+def test_a_mild_line_is_not(log, level):
+    write(log, level, "something")
+    assert log.unexpected() == []
+
+
+@pytest.mark.parametrize("text", ["exit signal Segmentation fault (11)", "AddressSanitizer: x", "x runtime error: y"])
+def test_a_crash_is_unexpected_at_any_level(log, text):
+    write(log, "notice", text)
+    assert len(log.unexpected()) == 1
+
+
+def test_text_without_a_prefix_is_seen(log):
+    write(log, "info", "fine")
+    with log.path.open("a") as file:
+        file.write("Traceback (most recent call last):\n  File x\nError: y\n")
+    assert len(log.unexpected()) == 1
+
+
+def test_what_is_expected_is_accepted_and_nothing_beside_it(log):
+    with log.expects("WSGID0001"):
+        write(log, "error", "WSGID0001: declared")
+        write(log, "error", "WSGID0002: not declared")
+    assert [record.text for record in log.unexpected()] == ["WSGID0002: not declared"]
+
+
+def test_what_was_there_before_does_not_count_as_expected(log):
+    write(log, "error", "WSGID0001: earlier")
+    with pytest.raises(AssertionError), log.expects("WSGID0001", timeout=0.05):
+        pass
+    assert len(log.unexpected()) == 1
+
+
+def test_what_does_not_come_fails(log):
+    with pytest.raises(AssertionError, match="WSGID0001"), log.expects("WSGID0001", timeout=0.05):
+        write(log, "error", "WSGID0002: another")
+
+
+def test_a_failure_within_is_not_hidden_by_what_did_not_come(log):
+    with pytest.raises(ZeroDivisionError), log.expects("WSGID0001", timeout=0.05):
+        raise ZeroDivisionError
+
+
+def test_an_expected_traceback_is_accepted_to_its_end_and_no_further(log):
+    with log.expects("Traceback"):
+        for line in (
+            "Traceback (most recent call last):",
+            '  File "x", line 1, in y',
+            "ValueError: one",
+            "",
+            "During handling of the above exception, another exception occurred:",
+            "",
+            "Traceback (most recent call last):",
+            "    raise",
+            "KeyError: two",
+            "another line",
+        ):
+            write(log, "error", f"[client 127.0.0.1:1] {line}")
+    assert [record.words for record in log.unexpected()] == ["another line"]

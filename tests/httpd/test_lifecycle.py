@@ -1,0 +1,187 @@
+"""The life of daemons: deaths and successors, graceful, restart, stop, foreground and -X."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+from httpdenv import MPMS, AtTheGate, Crowd, processes, wait_until
+
+CONFIGURATION = """
+WSGIDaemonProcess app
+WSGIProcessName app
+WSGIScriptAlias /gate ${APPS}/gate.wsgi
+WSGIScriptAlias / ${APPS}/whoami.wsgi
+"""
+
+
+@pytest.fixture(scope="module")
+def httpd(make_httpd):
+    return make_httpd(CONFIGURATION)
+
+
+def held(httpd, name: str) -> AtTheGate:
+    """One request in flight."""
+    return AtTheGate(httpd, "/gate", name)
+
+
+def pid_of(httpd) -> int:
+    return httpd.get("/").json()["pid"]
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_daemon_that_is_asked_to_leave_finishes_its_request_and_a_successor_takes_the_next(httpd, sign):
+    old = pid_of(httpd)
+    request = held(httpd, f"leaving-{int(sign)}")
+    os.kill(old, sign)
+    (answer,) = request.open()
+    assert (answer.status_code, answer.text) == (200, str(old))
+    wait_until(lambda: not processes.find(old), f"process {old} to leave")
+    assert pid_of(httpd) != old
+    assert len(httpd.wait_for_daemons("app", 1)) == 1
+
+
+def test_requests_while_a_daemon_drains_are_answered(httpd):
+    """They wait in the listener for the successor, and are not refused."""
+    old = pid_of(httpd)
+    request = held(httpd, "draining")
+    os.kill(old, signal.SIGTERM)
+    waiting = Crowd(httpd, "/", 3)
+    assert [answer.status_code for answer in request.open()] == [200]
+    assert [answer.status_code for answer in waiting.join()] == [200] * 3
+
+
+def test_a_daemon_that_is_killed_is_replaced_at_once(httpd):
+    old = pid_of(httpd)
+    with httpd.log.expects(f"WSGID0052.*{old}"):
+        os.kill(old, signal.SIGKILL)
+        answer = httpd.get("/", timeout=5)
+    assert answer.status_code == 200
+    assert answer.json()["pid"] != old
+    assert answer.elapsed.total_seconds() < 2
+
+
+def test_the_request_that_a_killed_daemon_was_running_is_a_502_and_no_other_fails(httpd):
+    old = pid_of(httpd)
+    request = held(httpd, "killed")
+    with httpd.log.expects("WSGID0166", f"WSGID0052.*{old}"):
+        os.kill(old, signal.SIGKILL)
+        assert httpd.get("/", timeout=10).status_code == 200
+        assert [answer.status_code for answer in request.open()] == [502]
+
+
+def test_idle_connections_to_a_killed_daemon_cost_no_request(httpd):
+    """Each child of httpd keeps connections: those to the dead process must not be taken for good."""
+    with httpd.session() as session:
+        for _ in range(5):
+            old = session.get(httpd.url("/"), timeout=10).json()["pid"]
+            with httpd.log.expects(f"WSGID0052.*{old}"):
+                os.kill(old, signal.SIGKILL)
+                assert session.get(httpd.url("/"), timeout=10).json()["pid"] != old
+
+
+def test_graceful_under_light_load_loses_nothing(httpd):
+    stop, statuses, failures = threading.Event(), [], []
+
+    def load() -> None:
+        while not stop.is_set():
+            try:
+                statuses.append(httpd.get("/", timeout=20).status_code)
+            except Exception as error:  # whatever it is, it is a lost request
+                failures.append(error)
+
+    threads = [threading.Thread(target=load) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        seen = len(statuses)
+        httpd.graceful()
+        wait_until(lambda before=seen: len(statuses) > before + 10, "ten more answers")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert set(statuses) == {200}
+
+
+def test_graceful_finishes_what_was_in_flight(httpd):
+    request = held(httpd, "graceful")
+    httpd.graceful()
+    assert httpd.get("/", timeout=20).status_code == 200
+    assert [answer.status_code for answer in request.open()] == [200]
+
+
+def test_graceful_leaves_one_daemon_per_slot_and_no_descriptor(httpd):
+    for _ in range(5):
+        httpd.graceful()
+        assert httpd.get("/").status_code == 200
+    httpd.wait_for_daemons("app", 1)
+    httpd.assert_no_leaked_descriptors()
+
+
+def test_restart_serves_again(httpd):
+    httpd.restart()
+    assert httpd.get("/").status_code == 200
+    httpd.wait_for_daemons("app", 1)
+
+
+def test_a_group_can_come_and_go_with_graceful(httpd):
+    httpd.configure(CONFIGURATION + "WSGIDaemonProcess another processes=2\n")
+    httpd.graceful()
+    httpd.wait_for_daemons("another", 2)
+    httpd.configure(CONFIGURATION)
+    httpd.graceful()
+    httpd.wait_for_daemons("another", 0)
+    assert httpd.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("mpm", MPMS)
+def test_stop_leaves_nothing(make_httpd, mpm):
+    httpd = make_httpd(CONFIGURATION, mpm=mpm)
+    assert httpd.get("/").status_code == 200
+    httpd.stop()
+
+
+def test_stop_with_a_request_in_flight_leaves_nothing(make_httpd):
+    """shutdown-timeout bounds how long it may take; nobody expects an answer."""
+    httpd = make_httpd(CONFIGURATION.replace("Process app\n", "Process app shutdown-timeout=1\n", 1))
+    held(httpd, "stop")
+    with httpd.log.allows(r"WSGID\d{4}", "AH000(45|46)"):
+        httpd.stop()
+
+
+def test_a_start_over_what_a_dead_httpd_left(make_httpd):
+    """kill -9 of the parent: its daemons leave by themselves, and the next httpd serves from the same directory."""
+    httpd = make_httpd(CONFIGURATION)
+    assert httpd.get("/").status_code == 200
+    daemons, parent = httpd.daemons(), httpd.pid
+    family = [process.pid for process in processes.using(httpd.root) if process.pid not in daemons]
+    with httpd.log.allows(r"WSGID\d{4}", "AH\\d+"):
+        for pid in sorted(family, key=lambda pid: pid != parent):
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not [pid for pid in daemons if processes.find(pid)], "the daemons to leave")
+        httpd.start()
+        assert httpd.get("/").status_code == 200
+        httpd.stop()
+
+
+@pytest.mark.parametrize("mpm", MPMS)
+@pytest.mark.parametrize("how", ["foreground", "debug"])
+def test_in_the_foreground_and_with_x_it_serves_and_ctrl_c_leaves_nothing(make_httpd, how, mpm):
+    httpd = make_httpd(CONFIGURATION, mpm=mpm, start=how)
+    assert httpd.get("/").status_code == 200
+    httpd.interrupt()
+
+
+def test_x_restarts_a_daemon_or_says_why_not(make_httpd):
+    """Under -X httpd has no parent that looks after children: what is promised is a quick answer, whichever."""
+    httpd = make_httpd(CONFIGURATION, start="debug")
+    old = pid_of(httpd)
+    with httpd.log.allows(r"WSGID\d{4}"):
+        os.kill(old, signal.SIGKILL)
+        wait_until(lambda: not httpd.daemons("app") or httpd.daemons("app") != [old], "the daemon to be gone")
+        answer = httpd.get("/", timeout=20)
+    assert answer.status_code in (200, 502, 503)
+    assert answer.elapsed.total_seconds() < 5

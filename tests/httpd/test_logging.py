@@ -1,0 +1,97 @@
+"""Where the application's words go: wsgi.errors to the virtual host's ErrorLog, the rest to the group's."""
+
+from __future__ import annotations
+
+import pytest
+
+CONFIGURATION = """
+WSGIDaemonProcess talker
+WSGIProcessName talker
+WSGIScriptAlias /errors ${APPS}/errors.wsgi
+WSGIScriptAlias /output ${APPS}/output.wsgi
+WSGIScriptAlias /rules ${APPS}/rules.wsgi
+<VirtualHost 127.0.0.1:${PORT}>
+</VirtualHost>
+<VirtualHost 127.0.0.1:${OWN_PORT}>
+    ErrorLog logs/own_error_log
+</VirtualHost>
+"""
+
+
+@pytest.fixture(scope="module")
+def httpd(make_httpd):
+    return make_httpd(CONFIGURATION)
+
+
+@pytest.fixture
+def own_log(httpd):
+    return httpd.log_of("own_error_log")
+
+
+def test_wsgi_errors_are_lines_at_error_with_the_clients_address(httpd):
+    with httpd.log.expects("^.client 127.0.0.1:.* marked one", "marked two") as lines:
+        httpd.get("/errors/lines?marked")
+    assert [line.level for line in lines] == ["error", "error"]
+    assert {line.module for line in lines} == {"wsgid"}
+
+
+def test_wsgi_errors_go_to_the_virtual_hosts_log(httpd, own_log):
+    before = httpd.log.mark()
+    with own_log.expects("elsewhere one", "elsewhere two"):
+        httpd.get("/errors/lines?elsewhere", port="OWN_PORT")
+    assert httpd.log.find("elsewhere", before) == []
+
+
+def test_a_line_written_in_pieces_is_one_line(httpd):
+    with httpd.log.expects("piecemeal") as lines:
+        httpd.get("/errors/pieces?piecemeal")
+    assert [line.words for line in lines] == ["piecemeal in pieces"]
+
+
+def test_writelines_is_a_line_each(httpd):
+    with httpd.log.expects("several a", "several b") as lines:
+        httpd.get("/errors/writelines?several")
+    assert [line.words for line in lines] == ["several a", "several b"]
+
+
+def test_an_unfinished_line_comes_out_at_the_end_of_the_request(httpd):
+    with httpd.log.expects("dangling unfinished"):
+        httpd.get("/errors/unfinished?dangling")
+
+
+def test_control_characters_cannot_forge_a_line(httpd):
+    with httpd.log.expects("^.client .* one$", "^.client .* two$") as lines:
+        httpd.get("/errors/lines?forger%0d%1b[31m")
+        httpd.get("/errors/lines?forger")
+    assert all("\x1b" not in line.text for line in lines)
+
+
+def test_wsgi_errors_in_other_alphabets_arrive(httpd):
+    with httpd.log.expects("h.*llo.* one", "h.*llo.* two"):
+        httpd.get("/errors/lines?h%C3%A9llo%E2%98%83")
+
+
+@pytest.mark.parametrize(
+    ("path", "level"),
+    [
+        ("print", "notice"),
+        ("unfinished", "notice"),
+        ("stderr", "warn"),
+        ("warning", "warn"),
+        ("error", "error"),
+        ("critical", "crit"),
+    ],
+)
+def test_output_goes_to_the_groups_log_with_its_level_and_group(httpd, own_log, path, level):
+    """Also from a request of another virtual host: print() knows of no request."""
+    before = own_log.mark()
+    with httpd.log.expects(f"said-{path}") as lines:
+        httpd.get(f"/output/{path}?said-{path}", port="OWN_PORT")
+    assert [line.level for line in lines] == [level]
+    assert lines[0].text.startswith("[group talker] ")
+    assert own_log.find(f"said-{path}", before) == []
+
+
+def test_a_traceback_goes_to_the_virtual_hosts_log_whole(httpd, own_log):
+    with own_log.expects(r"WSGID03\d\d", "Traceback", "in raised", "RuntimeError: raised by the application"):
+        assert httpd.get("/rules/raise", port="OWN_PORT").status_code == 500
