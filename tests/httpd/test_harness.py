@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from httpdenv import ErrorLog
 
 PREFIX = "[Mon Nov 23 09:00:00.000001 2026] [%s] [pid 7:tid 7] "
