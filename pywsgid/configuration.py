@@ -49,6 +49,7 @@ KEYS = {
     "successor": ("successor", _flag, False),
     "threads": ("threads", int, 15),
     "home": ("home", str, ""),
+    "python-path": ("python_path", str, ()),
     "display-name": ("display_name", str, "%{GROUP}"),
     "socket-timeout": ("socket_timeout", _seconds, UNNAMED_SOCKET_TIMEOUT),
     "queue-timeout": ("queue_timeout", _seconds, 0.0),
@@ -59,10 +60,13 @@ KEYS = {
 }
 
 
-class Configuration:
-    """The values of KEYS as attributes, and what may be there several times: `scripts` (Script) and `python_path`."""
+REPEATED = ("python-path",)  # a line for each value
 
-    __slots__ = tuple(entry[0] for entry in KEYS.values()) + ("scripts", "python_path")
+
+class Configuration:
+    """The values of KEYS as attributes, and `scripts`: a list of Script. `python_path` is a list, too."""
+
+    __slots__ = tuple(entry[0] for entry in KEYS.values()) + ("scripts",)
 
     @property
     def label(self):
@@ -85,13 +89,12 @@ def parse(block):
         raise ConfigurationError("the block is damaged (%s)" % error) from None
     result = Configuration()
     result.scripts = []
-    result.python_path = []
     values = {}
     for key, text in zip(strings[0::2], strings[1::2], strict=True):
         if key == "script":
             result.scripts.append(_value(key, text, Script))
-        elif key == "python-path":
-            result.python_path.append(text)
+        elif key in REPEATED:
+            values.setdefault(key, []).append(_value(key, text, KEYS[key][1]))
         elif key in KEYS:
             values[key] = _value(key, text, KEYS[key][1])
     return _complete(result, values)

@@ -4,8 +4,10 @@ else.
 Rules: nothing is imported that the path of a request does not need: start-up time and memory are features, and an
 application that is small stays so. What is needed only when something goes wrong is imported there.
 
-Start to ready, hello world, beside `python -c pass` (Debian 12, 3.11, 2 cores): see docs/design.md or measure with
-`python -X importtime`; `threading` is most of it, and stays, as it must be imported first by the main thread.
+From exec to ready, hello world, 15 threads, Debian 12 with its Python 3.11, bytecode cached: 31 ms, of which `python
+-c pass` is 17 (medians of 25); 11 MB resident. `threading` is 4.6 ms of the rest: it stays, as it must be imported by
+the main thread first, or it takes the application's first thread for that. `socket`, `signal` and `logging` would add
+3 to 8 ms each.
 """
 
 import _signal
@@ -73,9 +75,7 @@ def serve(service):
     service.streams = furnish(log, configuration)
     watch = lifecycle.BootWatch(log, configuration.startup_timeout, handover.FD_LEASH)
     if not preload(service):
-        log.write(
-            logs.ERROR, "WSGID0306: group %r: none of its scripts could be loaded, so it cannot serve: see above" % log.group
-        )
+        log.write(logs.ERROR, "WSGID0306: group %r: none of its scripts could be loaded: see above" % log.group)
         for stream in service.streams:
             stream.flush()
         os._exit(handover.EXIT_LOAD)  # not through threads and atexit handlers of a half-imported application

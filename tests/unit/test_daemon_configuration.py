@@ -17,7 +17,7 @@ def block(**more):
 def test_every_option_for_the_daemon_is_read():
     for name, option in options.OPTIONS.items():
         if option.for_daemon:
-            assert name in configuration.KEYS or name == "python-path", name
+            assert name in configuration.KEYS, name
 
 
 def test_defaults_are_those_of_the_option_table():

@@ -14,7 +14,8 @@ from pywsgid.errors import Errors
 from pywsgid.transport import PeerGone
 
 FORM = re.compile(
-    r"\[(Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d\.\d{6} \d{4}\] \[wsgid:(\w+)\] \[pid (\d+):tid \d+\] (.*)"
+    r"\[(Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d\.\d{6} \d{4}\] "
+    r"\[wsgid:(\w+)\] \[pid (\d+):tid \d+\] (.*)"
 )
 
 
