@@ -20,7 +20,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include "wsgid.h"
+#include "spawn.h"
 
 #include <fcntl.h>
 #include <signal.h>

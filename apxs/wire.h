@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define WSGID_WIRE_VERSION     1        /* told to the daemon, which refuses another */
 #define WSGID_WIRE_HEADER_SIZE 8
 
 /* Frame types. 0x40 to 0x7f are reserved for upgraded streams. */

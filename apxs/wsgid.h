@@ -213,7 +213,7 @@ const char *wsgid_listener_check_directory(apr_pool_t *p, const char *prefix);
 /* Unlinks what parents that are dead left under this prefix. */
 void wsgid_listener_sweep(apr_pool_t *p, server_rec *s, const char *prefix);
 
-/* ------------------------------------------------------------------ supervisor.c, spawn.c, privileges.c */
+/* ------------------------------------------------------------------ supervisor.c, privileges.c */
 
 /* post_config, after the groups are complete: slots, listeners, processes. OK or an HTTP error, logged. */
 int wsgid_supervisor_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
@@ -223,20 +223,6 @@ void wsgid_supervisor_child_init(apr_pool_t *pchild, server_rec *s);
 int wsgid_supervisor_end_generation(server_rec *s, ap_generation_t generation);
 /* Part of the child_status hook (wsgid_slots_child_status calls it): which configurations still have children. */
 void wsgid_supervisor_child_status(server_rec *s, ap_generation_t generation, mpm_child_status status);
-
-/* What the forked process is to become. All descriptors belong to the caller. */
-typedef struct {
-    const wsgid_group_t *group;
-    int slot;
-    int listener;
-    int leash;                          /* read end */
-    int page;                           /* memfd */
-    int predecessor;                    /* write end of its leash, or -1 */
-    apr_interval_time_t delay;          /* back-off to wait first, ended early by the leash or by a changed script */
-} wsgid_spawn_t;
-
-/* Forks; in the child drops privileges and executes the interpreter, or exits with a named code after one line in the log. */
-apr_status_t wsgid_spawn(pid_t *pid, const wsgid_spawn_t *spawn, apr_pool_t *ptemp);
 
 /* Who a daemon is to be, looked up in the parent so that the forked process needs no name service. */
 typedef struct {
