@@ -166,7 +166,8 @@ int wsgid_alias_is_below(const char *path, const char *prefix)
     return after_prefix(path, prefix) != NULL;
 }
 
-/* The file of an expression's match, NULL if there is none or if it cannot be put together (*failed). */
+/* The file of an expression's match, with what follows the match in the URL; NULL if there is none or if it cannot be put together
+ * (*failed). */
 static const char *file_of_expression(request_rec *r, const wsgid_alias_t *alias, int *failed)
 {
     ap_regmatch_t matches[AP_MAX_REG_MATCH];
@@ -176,7 +177,7 @@ static const char *file_of_expression(request_rec *r, const wsgid_alias_t *alias
         return NULL;
     }
     path = ap_pregsub(r->pool, alias->target, r->uri, AP_MAX_REG_MATCH, matches);
-    path = path ? ap_server_root_relative(r->pool, path) : NULL;
+    path = path ? ap_server_root_relative(r->pool, apr_pstrcat(r->pool, path, r->uri + matches[0].rm_eo, NULL)) : NULL;
     *failed = !path;
     return path;
 }

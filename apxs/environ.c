@@ -205,6 +205,7 @@ static void put_ours(wsgid_block_t *block, request_rec *r, const wsgid_target_t 
     const wsgid_alias_t *alias = wsgid_alias_of(r);
     conn_rec *c = r->connection;
 
+    put(block, "mod_wsgi.application_group", target->application_group);
     put(block, "mod_wsgi.callable_object", target->callable);
     put(block, "mod_wsgi.request_handler", r->handler);
     put(block, "mod_wsgi.mount_point", alias && !alias->expression ? alias->url : NULL);

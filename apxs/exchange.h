@@ -121,6 +121,8 @@ int wsgid_body_is_wanted(const wsgid_exchange_t *x);
 apr_status_t wsgid_response_consume(wsgid_exchange_t *x);
 /* Passes x->out to the filters; flush: and on to the client. */
 apr_status_t wsgid_response_pass(wsgid_exchange_t *x, int flush);
+/* Takes a response back of which nothing has been passed. */
+void wsgid_response_forget(wsgid_exchange_t *x);
 /* Makes the client see that the response is not complete. */
 void wsgid_response_truncate(wsgid_exchange_t *x);
 

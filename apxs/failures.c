@@ -121,9 +121,12 @@ int wsgid_failures_answer(wsgid_exchange_t *x, apr_status_t why)
         x->r->connection->aborted = 1;
         return OK;
     }
-    if (x->answered) {
+    if (x->passed) {
         wsgid_response_truncate(x);
         return OK;
+    }
+    if (x->answered) {
+        wsgid_response_forget(x);       /* nobody has seen it yet: a plain status says more */
     }
     if (row->retry_after) {
         apr_table_setn(x->r->err_headers_out, "Retry-After", apr_itoa(x->r->pool, retry_after(x->group)));

@@ -213,6 +213,18 @@ apr_status_t wsgid_response_pass(wsgid_exchange_t *x, int flush)
     return rv != APR_SUCCESS || c->aborted ? WSGID_E_CLIENT_GONE : APR_SUCCESS;
 }
 
+void wsgid_response_forget(wsgid_exchange_t *x)
+{
+    request_rec *r = x->r;
+
+    apr_brigade_cleanup(x->out);
+    apr_table_clear(r->headers_out);
+    r->content_type = NULL;
+    r->clength = 0;
+    r->status = HTTP_OK;
+    r->status_line = NULL;
+}
+
 void wsgid_response_truncate(wsgid_exchange_t *x)
 {
     conn_rec *c = x->r->connection;

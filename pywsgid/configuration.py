@@ -4,6 +4,8 @@ Rules: the parent has checked every value, so a value that does not parse means 
 together: the daemon says so and leaves with EXIT_CONFIGURATION. Nothing here reads a descriptor.
 """
 
+from . import protocol
+
 UNNAMED_SOCKET_TIMEOUT = 60.0  # httpd's own Timeout, when no line names one
 
 
@@ -44,6 +46,7 @@ KEYS = {
     "log-level": ("log_level", int, 4),
     "server-version": ("server_version", str, ""),
     "module-version": ("module_version", str, ""),
+    "wire-version": ("wire_version", int, REQUIRED),
     "processes": ("processes", int, 1),
     "processes-named": ("processes_named", _flag, False),
     "successor": ("successor", _flag, False),
@@ -113,6 +116,9 @@ def _complete(result, values):
         if value is REQUIRED:
             raise ConfigurationError("it has no %s" % key)
         setattr(result, attribute, value)
+    if result.wire_version != protocol.VERSION:
+        raise ConfigurationError("the module speaks version %d of the wire protocol and this pywsgid version %d: restart httpd"
+                                 % (result.wire_version, protocol.VERSION))
     result.threads = max(1, result.threads)
     # "0 as if not named" (options.def): a peer that is stuck must never hold a thread for ever.
     result.socket_timeout = result.socket_timeout or UNNAMED_SOCKET_TIMEOUT

@@ -51,7 +51,7 @@ class Service:
 
 
 def main():
-    """Runs the daemon; gives its exit code."""
+    """Runs the daemon to the end of the process; gives an exit code if it cannot begin."""
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # until it is ready, Ctrl-C in httpd's terminal needs no traceback
     log = logs.Log()
     try:
@@ -67,7 +67,7 @@ def main():
             "version?" % (log.group, error),
         )
         return handover.EXIT_CONFIGURATION
-    return serve(Service(log, configuration, statistics))
+    serve(Service(log, configuration, statistics))
 
 
 def serve(service):
@@ -88,7 +88,7 @@ def serve(service):
     workers = [worker.Worker(number, service) for number in range(1, configuration.threads + 1)]
     service.life.take_signals()
     announce(service)
-    return service.life.run(service.transport, workers)
+    service.life.run(service.transport, workers)
 
 
 def read_configuration():

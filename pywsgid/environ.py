@@ -24,7 +24,6 @@ class Template:
             "wsgi.file_wrapper": filewrapper.FileWrapper,
             "mod_wsgi.version": version_tuple(configuration.module_version),
             "mod_wsgi.process_group": configuration.group,
-            "mod_wsgi.application_group": "",
             "mod_wsgi.daemon_start": daemon_start,
         }
 

@@ -18,6 +18,7 @@ import _thread
 import faulthandler
 import os
 import select
+import sys
 import threading
 import time
 
@@ -84,7 +85,7 @@ class BootWatch:
 
 
 class Lifecycle:
-    """From ready to the exit code. `transport` and `workers` are what it drains."""
+    """From ready to the end of the process. `transport` and `workers` are what it drains."""
 
     def __init__(self, log, configuration, page, leash):
         self._log = log
@@ -140,7 +141,7 @@ class Lifecycle:
         _signal.signal(_signal.SIGUSR2, _note)
 
     def run(self, transport, workers):
-        """Serves until it is to leave and has left; gives the exit code."""
+        """Serves until it is to leave, and ends the process."""
         self._transport = transport
         self._workers = workers
         poll = select.poll()
@@ -156,7 +157,7 @@ class Lifecycle:
                     self._leash_moved()
                 else:
                     self._read_notes()
-        return self._leave()
+        self._leave()
 
     def _patience(self):
         """How long to wait for events, in milliseconds; None: for ever."""
@@ -208,13 +209,27 @@ class Lifecycle:
             stacks.dump_running(self._log, running)
             os._exit(self._code)
         self._log.write(logs.INFO, "WSGID0311: group %r: finished, leaving" % self._log.group)
-        self._bound_exit()
-        return self._code
+        self._end()
 
-    def _bound_exit(self):
-        """The interpreter now joins the application's threads and runs its atexit handlers: not for ever."""
+    def _end(self):
+        """Joins the application's threads and runs its atexit handlers, not for ever, and then ends the process.
+
+        The interpreter is not finalized: nothing is left that it could do for anybody, while extension modules and
+        threads that are still in C crash in it often enough.
+        """
+        import atexit
+
         bound = max(EXIT_GRACE_LEAST, min(self._deadline, time.monotonic() + 3600) - time.monotonic())
         _thread.start_new_thread(self._exit_anyway, (bound,))
+        threading._shutdown()
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except Exception as error:  # the application has put one of its own in its place
+                self._log.write(logs.WARN, "WSGID0316: group %r: sys.stdout or sys.stderr cannot be flushed: %s"
+                                % (self._log.group, logs.describe(error)))
+        os._exit(self._code)
 
     def _exit_anyway(self, bound):
         time.sleep(bound)

@@ -173,6 +173,7 @@ class Daemon:
             "httpd-pid": os.getpid(),
             "log-level": 7,
             "module-version": "0.1.0",
+            "wire-version": str(protocol.VERSION),
             "threads": 3,
             "socket-timeout": 5,
         }
