@@ -84,7 +84,7 @@ def test_an_empty_iterable_is_an_empty_body(httpd, kind):
 @pytest.mark.parametrize("kind", ["one", "empty-list"])
 def test_a_list_of_at_most_one_block_gets_a_content_length(httpd, kind):
     """PEP 3333, "Handling the Content-Length Header": the server knows it when len(iterable) is 1."""
-    response = httpd.get(f"/iterables/{kind}")
+    response = httpd.get(f"/iterables/plain/{kind}")
     assert response.headers["Content-Length"] == str(len(response.content))
 
 

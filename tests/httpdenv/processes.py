@@ -80,8 +80,10 @@ def environment(pid: int) -> dict[str, str]:
 
 
 def configuration(pid: int) -> dict[str, str]:
-    """What a daemon got on its descriptor 4 (apxs/handover.h); empty once it has closed it."""
+    """What a daemon got on its descriptor 4 (apxs/handover.h); empty once it has closed it (and uses the number for another)."""
     try:
+        if not os.readlink(PROC / str(pid) / "fd" / "4").startswith("/memfd:"):
+            return {}
         words = (PROC / str(pid) / "fd" / "4").read_bytes().decode("utf-8", "replace").split("\0")
     except OSError:
         return {}
