@@ -6,7 +6,7 @@ import pytest
 
 from pywsgid import configuration, environ, options, protocol
 
-LEAST = {"group": "site", "slot": "0", "httpd-uid": "33"}
+LEAST = {"group": "site", "slot": "0", "httpd-uid": "33", "wire-version": str(protocol.VERSION)}
 
 
 def block(**more):
@@ -138,3 +138,8 @@ def test_the_request_line_for_messages(pairs, line):
 
 def test_a_long_request_line_is_cut():
     assert len(environ.request_line({"REQUEST_METHOD": "GET", "REQUEST_URI": "/" + "x" * 9000})) < 600
+
+
+def test_another_version_of_the_wire_protocol_is_refused():
+    with pytest.raises(configuration.ConfigurationError, match="restart httpd"):
+        configuration.parse(block(wire_version=str(protocol.VERSION + 1)))
