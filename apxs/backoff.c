@@ -1,16 +1,76 @@
 /*
- * The back-off, slept away by the forked process because the parent has no timers. A mended script ends it early.
+ * The back-off: how long a slot waits before its next process, and the wait itself.
+ *
+ * The parent counts deaths and sets the delay. It has no timers, so the forked process sleeps it away; a mended script
+ * ends that early.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
 #include "spawn.h"
+#include "supervisor.h"
 
 #include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LOOK_INTERVAL 250       /* milliseconds between two looks at the scripts */
+/* Before ready: at once, then 1, 2, 4 .. 60 s. */
+#define BACKOFF_FIRST  apr_time_from_sec(1)
+#define BACKOFF_MOST   apr_time_from_sec(60)
+/* Ready, but gone within a second of its start, again and again: the first few are replaced at once as any other
+ * (somebody may be killing them to see what happens), then half a second between starts keeps an application that ends
+ * itself from eating the machine. */
+#define BRIEF_LIFE     apr_time_from_sec(1)
+#define BRIEF_ALLOWED  4
+#define BRIEF_DELAY    apr_time_from_msec(500)
+
+#define LOOK_INTERVAL  250      /* milliseconds between two looks at the scripts */
+
+/* ------------------------------------------------------------------ how long, in the parent */
+
+static apr_interval_time_t back_off(unsigned failures)
+{
+    apr_interval_time_t delay = BACKOFF_FIRST;
+
+    if (failures <= 1) {
+        return 0;
+    }
+    while (--failures > 1 && delay < BACKOFF_MOST) {
+        delay *= 2;
+    }
+    return delay < BACKOFF_MOST ? delay : BACKOFF_MOST;
+}
+
+/* What this death means for the next start. Being asked to leave, or killed in its sleep, is no failure. */
+void wsgid_backoff_count(wsgid_kept_slot_t *slot, const wsgid_process_t *process, apr_interval_time_t life)
+{
+    if (process->has_been_ready) {
+        slot->failures = 0;
+        slot->brief = life < BRIEF_LIFE ? slot->brief + 1 : 0;
+        slot->delay = slot->brief > BRIEF_ALLOWED ? BRIEF_DELAY : 0;
+    }
+    else if (process->state == WSGID_BOOTING) {
+        slot->delay = back_off(++slot->failures);
+    }
+}
+
+const char *wsgid_backoff_seconds(char *text, apr_size_t room, apr_interval_time_t interval)
+{
+    apr_snprintf(text, room, interval % APR_USEC_PER_SEC ? "%.1f" : "%.0f", (double) interval / APR_USEC_PER_SEC);
+    return text;
+}
+
+const char *wsgid_backoff_describe(apr_pool_t *p, const wsgid_kept_slot_t *slot)
+{
+    char number[WSGID_SECONDS_ROOM];
+
+    if (slot->delay <= 0) {
+        return "started again at once";
+    }
+    return apr_psprintf(p, "next try in %s s", wsgid_backoff_seconds(number, sizeof(number), slot->delay));
+}
+
+/* ------------------------------------------------------------------ the wait, in the forked process */
 
 /* What tells one state of a script from another: it is replaced (inode) or written to (mtime), and may be missing. */
 typedef struct {
@@ -64,7 +124,6 @@ static void leave_if_pulled(int timeout)
     }
 }
 
-/* Sleeps the delay away, here because the parent has no timers. A mended script need not wait for the end of it. */
 void wsgid_backoff_sleep(const wsgid_birth_t *birth)
 {
     apr_time_t end = apr_time_now() + birth->spawn->delay;

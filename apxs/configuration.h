@@ -44,6 +44,13 @@ int wsgid_alias_is_below(const char *path, const char *prefix);
 /* WSGIPythonHome and WSGIPythonPath: a default for the groups that do not name the option themselves. */
 const char *wsgid_groups_set_default(apr_pool_t *p, wsgid_option_e option, const char *value);
 
+/* Parses the words after the group's name into values[WSGID_OPT_COUNT]. NULL, or the one line that says what is
+ * wrong. */
+const char *wsgid_options_parse(apr_pool_t *p, wsgid_value_t *values, const char *words);
+/* Fills in the defaults; run in post_config, when User, Group and Timeout are known. NULL, or the error line. */
+const char *wsgid_options_complete(apr_pool_t *p, server_rec *s, wsgid_value_t *values);
+/* 1 if both were given the same. */
+int wsgid_options_equal(const wsgid_value_t *a, const wsgid_value_t *b);
 /* The next NAME=VALUE of a line, with quotes around the value or the whole word. 0 at the end; *value NULL: no '='. */
 int wsgid_options_next_word(apr_pool_t *p, const char **words, const char **name, const char **value);
 /* Gives an option its value, unless it has one. NULL, or the error line. */

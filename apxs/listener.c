@@ -8,7 +8,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include "wsgid.h"
+#include "supervisor.h"
 
 #include <dirent.h>
 #include <signal.h>

@@ -14,7 +14,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include "wsgid.h"
+#include "spawn.h"
 
 #include <grp.h>
 #include <linux/capability.h>

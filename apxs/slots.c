@@ -17,7 +17,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include "wsgid.h"
+#include "supervisor.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>

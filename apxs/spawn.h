@@ -1,15 +1,35 @@
 /*
  * What crosses only the files that make a daemon: spawn.c (the fork), handover.c (its configuration), envvars.c (its
- * environment variables), interpreter.c (what is executed), backoff.c (the sleep before), and supervisor.c, which asks
- * for it.
+ * environment variables), privileges.c (its user), interpreter.c (what is executed), backoff.c (the sleep before); and
+ * launch.c, which asks for it.
  *
- * All but wsgid_spawn and wsgid_handover_make runs in the forked process, whose memory goes with it: there the rule is
+ * All but wsgid_spawn, wsgid_handover_make and wsgid_privileges_look_up runs in the forked process, whose memory goes with it: there the rule is
  * one line in the log and _exit with a code of handover.h.
  */
 #ifndef WSGID_SPAWN_H
 #define WSGID_SPAWN_H
 
 #include "wsgid.h"
+
+/* ------------------------------------------------------------------ privileges.c */
+
+/* Who a daemon is to be, looked up in the parent so that the forked process needs no name service. */
+typedef struct {
+    int changes;                        /* 0: httpd is not root and all stays as it is */
+    uid_t uid;
+    gid_t gid;
+    const gid_t *groups;
+    int group_count;
+    const char *name;                   /* NULL: the uid has no name */
+    const char *home;                   /* the user's, "/" if unknown */
+} wsgid_identity_t;
+
+/* NULL after one line in the log. */
+const wsgid_identity_t *wsgid_privileges_look_up(apr_pool_t *p, const wsgid_group_t *group);
+/* In the forked process: becomes the group's user for good. 0, or -1 after one line in the log. */
+int wsgid_privileges_drop(const wsgid_group_t *group, const wsgid_identity_t *identity);
+
+/* ------------------------------------------------------------------ spawn.c and the steps after the fork */
 
 /* What the forked process is to become. All descriptors belong to the caller. */
 typedef struct {

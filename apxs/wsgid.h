@@ -2,7 +2,9 @@
  * Private header of mod_wsgid: the types and functions that cross its C files.
  *
  * Rules: a symbol that crosses files is wsgid_<file>_...; what returns apr_status_t does not log, what returns an HTTP
- * status or void has logged. Inside the module failures are apr_status_t; only failures.c turns them into HTTP statuses.
+ * status or void has logged. Inside the module failures are apr_status_t; only failures.c turns them into HTTP
+ * statuses. What crosses only the files of one concern is in the header of that concern: configuration.h, options.h,
+ * supervisor.h, spawn.h, exchange.h.
  */
 #ifndef WSGID_H
 #define WSGID_H
@@ -47,20 +49,14 @@ typedef enum {
 /* One value. text is NULL for an option that was not given and has no default. */
 typedef struct {
     int given;                          /* named in the configuration */
-    apr_int64_t number;                 /* INTEGER, SIZE (bytes), SECONDS (microseconds), OCTAL, FLAG, id of USER and GROUP */
+    apr_int64_t number;                 /* SIZE in bytes, SECONDS in microseconds, id of USER and GROUP */
     const char *text;                   /* canonical text, as the daemon gets it */
     apr_array_header_t *list;           /* LIST: const char * each */
 } wsgid_value_t;
 
-/* Parses the words after the group's name into values[WSGID_OPT_COUNT]. NULL, or the one line that says what is wrong. */
-const char *wsgid_options_parse(apr_pool_t *p, wsgid_value_t *values, const char *words);
-/* Fills in the defaults; run in post_config, when User, Group and Timeout are known. NULL, or the error line. */
-const char *wsgid_options_complete(apr_pool_t *p, server_rec *s, wsgid_value_t *values);
 const char *wsgid_options_name(wsgid_option_e option);
 /* Whether the daemon is told of it (DAEMON in options.def). */
 int wsgid_options_is_for_daemon(wsgid_option_e option);
-/* 1 if both were given the same. */
-int wsgid_options_equal(const wsgid_value_t *a, const wsgid_value_t *b);
 
 /* ------------------------------------------------------------------ groups.c: the known daemon groups */
 
@@ -161,7 +157,7 @@ const char *wsgid_names_check(apr_pool_t *p, const char *value);
 /* Whether a value holds a variable that only a request can resolve. */
 int wsgid_names_is_variable(const char *value);
 
-/* ------------------------------------------------------------------ slots.c: shared memory of a slot */
+/* ------------------------------------------------------------------ slots.c: the memory of a slot, for children of httpd */
 
 typedef enum {
     WSGID_SLOT_DOWN = 0,                /* no process, none coming */
@@ -170,15 +166,9 @@ typedef enum {
     WSGID_SLOT_READY
 } wsgid_slot_state_e;
 
-/* Creates a slot's shared memory, mapped by the parent and every child forked later. pool: a retained one, so nothing is registered
- * with it (httpd unloads the module before such a pool goes); wsgid_slots_destroy must come first. */
-apr_status_t wsgid_slots_create(wsgid_slot_t **slot, apr_pool_t *pool);
-void wsgid_slots_destroy(wsgid_slot_t *slot);
-/* In a child of httpd: the descriptors that only the parent needs. */
-void wsgid_slots_close_descriptors(wsgid_slot_t *slot);
 const struct sockaddr_un *wsgid_slots_address(const wsgid_slot_t *slot);
-/* What a request may expect of it now: the parent's word and the daemons' statistics pages put together. */
-/* Ready if any process of the slot is. */
+/* What a request may expect of it now: the parent's word and the daemons' statistics pages put together. Ready if any
+ * process of the slot is. */
 wsgid_slot_state_e wsgid_slots_state(const wsgid_slot_t *slot);
 /* When a WAITING slot's process is tried next. */
 apr_time_t wsgid_slots_next_try(const wsgid_slot_t *slot);
@@ -191,29 +181,7 @@ void wsgid_slots_claim_row(apr_pool_t *pchild, server_rec *s);
 /* child_status hook, in the parent: the row of a child that is gone is cleared. */
 void wsgid_slots_child_status(server_rec *s, pid_t pid, ap_generation_t generation, int slot, mpm_child_status status);
 
-/* For the parent (supervisor.c): what it says of a slot. */
-void wsgid_slots_set_address(wsgid_slot_t *slot, const struct sockaddr_un *address);
-void wsgid_slots_set_phase(wsgid_slot_t *slot, wsgid_slot_state_e phase, apr_time_t next_try);
-/* The memfd and the cleared page for the next process of this slot; two alternate, so that a successor has its own. */
-int wsgid_slots_fresh_page(wsgid_slot_t *slot, int *which);
-void wsgid_slots_retire_page(wsgid_slot_t *slot, int which);
-/* A bounded copy of what the daemon wrote. */
-void wsgid_slots_read_page(const wsgid_slot_t *slot, int which, wsgid_page_t *copy);
-
-/* ------------------------------------------------------------------ listener.c */
-
-/* "PREFIX.PID.N.SLOT.sock": the file of a slot's socket. */
-const char *wsgid_listener_path(apr_pool_t *p, const char *prefix, unsigned number, int slot);
-apr_status_t wsgid_listener_open(apr_pool_t *p, const char *path, uid_t owner, int backlog, int *fd,
-                                 struct sockaddr_un *address);
-/* A listener that is kept over a restart gets another owner and backlog. */
-apr_status_t wsgid_listener_adapt(const char *path, uid_t owner, int backlog, int fd);
-/* NULL, or why sockets must not be made in this prefix's directory. */
-const char *wsgid_listener_check_directory(apr_pool_t *p, const char *prefix);
-/* Unlinks what parents that are dead left under this prefix. */
-void wsgid_listener_sweep(apr_pool_t *p, server_rec *s, const char *prefix);
-
-/* ------------------------------------------------------------------ supervisor.c, privileges.c */
+/* ------------------------------------------------------------------ supervisor.c: the daemons, in the parent */
 
 /* post_config, after the groups are complete: slots, listeners, processes. OK or an HTTP error, logged. */
 int wsgid_supervisor_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
@@ -223,22 +191,6 @@ void wsgid_supervisor_child_init(apr_pool_t *pchild, server_rec *s);
 int wsgid_supervisor_end_generation(server_rec *s, ap_generation_t generation);
 /* Part of the child_status hook (wsgid_slots_child_status calls it): which configurations still have children. */
 void wsgid_supervisor_child_status(server_rec *s, ap_generation_t generation, mpm_child_status status);
-
-/* Who a daemon is to be, looked up in the parent so that the forked process needs no name service. */
-typedef struct {
-    int changes;                        /* 0: httpd is not root and all stays as it is */
-    uid_t uid;
-    gid_t gid;
-    const gid_t *groups;
-    int group_count;
-    const char *name;                   /* NULL: the uid has no name */
-    const char *home;                   /* the user's, "/" if unknown */
-} wsgid_identity_t;
-
-/* NULL after one line in the log. */
-const wsgid_identity_t *wsgid_privileges_look_up(apr_pool_t *p, const wsgid_group_t *group);
-/* In the forked process: becomes the group's user for good. 0, or -1 after one line in the log. */
-int wsgid_privileges_drop(const wsgid_group_t *group, const wsgid_identity_t *identity);
 
 /* ------------------------------------------------------------------ request path, in a child of httpd */
 

@@ -3,10 +3,10 @@
 import pytest
 
 CONFIGURATION = """
-WSGIDaemonProcess one home=/ python-path=/own display-name="named %{GROUP}"
+WSGIDaemonProcess one home=/ python-path=/usr/share display-name="named %{GROUP}"
 WSGIDaemonProcess two
 WSGIDaemonProcess site.test:${PORT}
-WSGIPythonPath /shared
+WSGIPythonPath /usr/lib
 ServerName site.test:${PORT}
 DocumentRoot ${FILES}
 
