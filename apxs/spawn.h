@@ -3,8 +3,8 @@
  * environment variables), privileges.c (its user), interpreter.c (what is executed), backoff.c (the sleep before); and
  * launch.c, which asks for it.
  *
- * All but wsgid_spawn, wsgid_handover_make and wsgid_privileges_look_up runs in the forked process, whose memory goes with it: there the rule is
- * one line in the log and _exit with a code of handover.h.
+ * All but wsgid_spawn, wsgid_handover_make and wsgid_privileges_look_up runs in the forked process, whose memory goes
+ * with it: there the rule is one line in the log and _exit with a code of handover.h.
  */
 #ifndef WSGID_SPAWN_H
 #define WSGID_SPAWN_H

@@ -157,7 +157,7 @@ const char *wsgid_names_check(apr_pool_t *p, const char *value);
 /* Whether a value holds a variable that only a request can resolve. */
 int wsgid_names_is_variable(const char *value);
 
-/* ------------------------------------------------------------------ slots.c: the memory of a slot, for children of httpd */
+/* ------------------------------------------------------------------ slots.c: the memory of a slot, for requests */
 
 typedef enum {
     WSGID_SLOT_DOWN = 0,                /* no process, none coming */

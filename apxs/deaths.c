@@ -1,0 +1,114 @@
+/*
+ * What a death is called: exit codes and signals in words, and the line in the log.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "supervisor.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+wsgid_death_t wsgid_deaths_of_status(int status)
+{
+    wsgid_death_t death = { 0, 0 };
+
+    if (WIFEXITED(status)) {
+        death.code = CLD_EXITED;
+        death.status = WEXITSTATUS(status);
+    }
+    else if (WIFSIGNALED(status)) {
+        death.code = WCOREDUMP(status) ? CLD_DUMPED : CLD_KILLED;
+        death.status = WTERMSIG(status);
+    }
+    return death;
+}
+
+static int was_exit(wsgid_death_t death, int status)
+{
+    return death.code == CLD_EXITED && death.status == status;
+}
+
+static int was_signal(wsgid_death_t death)
+{
+    return death.code == CLD_KILLED || death.code == CLD_DUMPED;
+}
+
+/* It did what it was asked to: by the leash, or by SIGTERM, SIGHUP or SIGINT, which have their default effect until
+ * Python is up. */
+static int was_polite(wsgid_death_t death)
+{
+    return was_exit(death, 0)
+        || (was_signal(death) && (death.status == SIGTERM || death.status == SIGHUP || death.status == SIGINT));
+}
+
+static const char *signal_name(apr_pool_t *p, int number)
+{
+    static const char *const names[] = {
+        [SIGHUP] = "SIGHUP", [SIGINT] = "SIGINT", [SIGQUIT] = "SIGQUIT", [SIGILL] = "SIGILL", [SIGTRAP] = "SIGTRAP",
+        [SIGABRT] = "SIGABRT", [SIGBUS] = "SIGBUS", [SIGFPE] = "SIGFPE", [SIGKILL] = "SIGKILL", [SIGUSR1] = "SIGUSR1",
+        [SIGSEGV] = "SIGSEGV", [SIGUSR2] = "SIGUSR2", [SIGPIPE] = "SIGPIPE", [SIGALRM] = "SIGALRM",
+        [SIGTERM] = "SIGTERM",
+        [SIGXCPU] = "SIGXCPU", [SIGXFSZ] = "SIGXFSZ", [SIGSYS] = "SIGSYS"
+    };
+
+    if (number > 0 && number < (int) (sizeof(names) / sizeof(*names)) && names[number]) {
+        return names[number];
+    }
+    return apr_psprintf(p, "%d", number);
+}
+
+static const char *exit_meaning(int code)
+{
+    switch (code) {
+    case WSGID_EXIT_PRIVILEGES:    return " (privileges could not be dropped)";
+    case WSGID_EXIT_EXEC:          return " (the interpreter could not be executed)";
+    case WSGID_EXIT_CONFIGURATION: return " (its configuration is unusable)";
+    case WSGID_EXIT_LOAD:          return " (the application could not be loaded)";
+    case WSGID_EXIT_INTERPRETER:   return " (the interpreter is unsuitable)";
+    default:                       return "";
+    }
+}
+
+static const char *describe_death(apr_pool_t *p, wsgid_death_t death)
+{
+    if (death.code == CLD_EXITED) {
+        return apr_psprintf(p, "exit code %d%s", death.status, exit_meaning(death.status));
+    }
+    if (was_signal(death)) {
+        return apr_psprintf(p, "signal %s%s", signal_name(p, death.status),
+                            death.code == CLD_DUMPED ? " (core dumped)" : "");
+    }
+    return apr_psprintf(p, "exit code or signal %d", death.status);
+}
+
+/* One line: who, how long it lived, how it ended, what comes next. It is an error unless somebody asked for it. */
+static void log_death(const wsgid_process_t *process, wsgid_death_t death, const char *who, const char *how)
+{
+    server_rec *server = process->slot->server;
+
+    if (was_polite(death) && (process->has_been_ready || process->state == WSGID_LEAVING || was_signal(death))) {
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, server, "WSGID0051: %s left %s", who, how);
+    }
+    else if (process->has_been_ready) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, server, "WSGID0052: %s died %s", who, how);
+    }
+    else if (process->state == WSGID_WAITING) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server, "WSGID0057: %s died before its wait was over, %s", who, how);
+    }
+    else {
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, server, "WSGID0056: %s ended before it was ready, %s", who, how);
+    }
+}
+
+void wsgid_deaths_report(apr_pool_t *p, const wsgid_process_t *process, wsgid_death_t death, apr_interval_time_t life,
+                         const char *next)
+{
+    const wsgid_kept_slot_t *slot = process->slot;
+    const char *who = apr_psprintf(p, "group '%s' slot %d: process %" APR_PID_T_FMT, slot->label, slot->index,
+                                   process->pid);
+    const char *how = apr_psprintf(p, "after %.3f s: %s; %s", (double) life / APR_USEC_PER_SEC,
+                                   describe_death(p, death), next);
+
+    log_death(process, death, who, how);
+}

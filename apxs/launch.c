@@ -1,0 +1,104 @@
+/*
+ * Starting a process in a vacant seat: its leash, its page, the fork, the line in the log.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "supervisor.h"
+#include "spawn.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+/* Between two tries to fork when the system has no more processes or memory. */
+#define FORK_RETRY apr_time_from_sec(1)
+
+static apr_status_t make_leash(int *read_end, int *write_end)
+{
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        return errno;
+    }
+    *read_end = ends[0];
+    *write_end = ends[1];
+    return APR_SUCCESS;
+}
+
+static void log_start(const wsgid_process_t *process, apr_interval_time_t delay, const wsgid_process_t *predecessor)
+{
+    const wsgid_kept_slot_t *slot = process->slot;
+    char number[WSGID_SECONDS_ROOM];
+    char in[48] = "";
+    char of[48] = "";
+
+    if (delay > 0) {
+        apr_snprintf(in, sizeof(in), ", to begin in %s s", wsgid_backoff_seconds(number, sizeof(number), delay));
+    }
+    if (predecessor) {
+        apr_snprintf(of, sizeof(of), ", successor of process %" APR_PID_T_FMT, predecessor->pid);
+    }
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, slot->server, "WSGID0050: group '%s' slot %d: process %" APR_PID_T_FMT
+                 " started%s%s", slot->label, slot->index, process->pid, in, of);
+}
+
+/* The forked process may be quick, so what is said of the slot is said before. */
+static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *predecessor, int page, int leash)
+{
+    wsgid_kept_slot_t *slot = process->slot;
+    wsgid_spawn_t spawn = {
+        .group = slot->group, .slot = slot->index, .listener = slot->listener, .leash = leash, .page = page,
+        .predecessor = predecessor ? predecessor->leash : -1, .delay = slot->delay
+    };
+    apr_pool_t *pool;
+    apr_status_t status;
+
+    apr_pool_create(&pool, slot->pool);
+    process->born = apr_time_now() + slot->delay;
+    wsgid_slots_set_phase(slot->memory, slot->delay > 0 ? WSGID_SLOT_WAITING : WSGID_SLOT_BOOTING,
+                          slot->delay > 0 ? process->born : 0);
+    status = wsgid_spawn(&process->pid, &spawn, pool);
+    apr_pool_destroy(pool);
+    return status;
+}
+
+static void fail_to_start(wsgid_kept_slot_t *slot, apr_status_t status)
+{
+    slot->fork_failed = apr_time_now();
+    wsgid_slots_set_phase(slot->memory, WSGID_SLOT_WAITING, slot->fork_failed + FORK_RETRY);
+    ap_log_error(APLOG_MARK, APLOG_CRIT, status, slot->server, "WSGID0055: group '%s' slot %d: no process can be "
+                 "started: look at the limits of processes, memory and open files of httpd; it is tried again when "
+                 "httpd has something to do",
+                 slot->label, slot->index);
+}
+
+apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *predecessor, apr_uint32_t configuration)
+{
+    wsgid_kept_slot_t *slot = process->slot;
+    int seat = -1;
+    int leash = -1;
+    int page = wsgid_slots_fresh_page(slot->memory, &seat);
+    apr_status_t status = page < 0 ? APR_EGENERAL : make_leash(&leash, &process->leash);
+
+    if (status == APR_SUCCESS) {
+        status = fork_process(process, predecessor, page, leash);
+        (void) close(leash);
+    }
+    if (status != APR_SUCCESS) {
+        wsgid_process_close_leash(process);
+        wsgid_slots_retire_page(slot->memory, wsgid_process_seat(process));
+        fail_to_start(slot, status);
+        return status;
+    }
+    process->configuration = configuration;
+    process->serial = ++slot->started;
+    process->has_been_ready = 0;
+    wsgid_process_step(process, slot->delay > 0 ? WSGID_DELAYED : WSGID_LAUNCHED);
+    log_start(process, slot->delay, predecessor);
+    return APR_SUCCESS;
+}
+
+int wsgid_launch_is_pointless(const wsgid_kept_slot_t *slot)
+{
+    return apr_time_now() < slot->fork_failed + FORK_RETRY;
+}

@@ -1,0 +1,73 @@
+/*
+ * The end of httpd: every process is asked to leave, and killed if it does not.
+ */
+#include "supervisor.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+#define STOP_LOOK 5000          /* microseconds between two looks; a daemon at rest leaves soon */
+
+void wsgid_stop_wait_for(pid_t pid)
+{
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+        /* our handler of SIGCHLD */
+    }
+}
+
+static void kill_late(wsgid_process_t *process, apr_interval_time_t since)
+{
+    const wsgid_kept_slot_t *slot = process->slot;
+    char number[WSGID_SECONDS_ROOM];
+
+    if (process->state == WSGID_VACANT || since < slot->shutdown_timeout) {
+        return;
+    }
+    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, slot->server, "WSGID0058: group '%s' slot %d: process %" APR_PID_T_FMT
+                 " did not leave within shutdown-timeout (%s s) and is killed: a request or a thread "
+                 "of the application did not end",
+                 slot->label, slot->index, process->pid,
+                 wsgid_backoff_seconds(number, sizeof(number), slot->shutdown_timeout));
+    if (kill(process->pid, SIGKILL) == 0) {
+        wsgid_stop_wait_for(process->pid);
+    }
+    wsgid_process_vacate(process);
+}
+
+static int is_all_gone(void)
+{
+    wsgid_kept_slot_t *slot;
+
+    for (slot = wsgid_roster_first(); slot; slot = slot->next) {
+        if (!wsgid_process_none_in(slot)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static void wait_until_gone(void)
+{
+    apr_time_t begun = apr_time_now();
+    wsgid_kept_slot_t *slot;
+
+    for (wsgid_supervisor_reap(); !is_all_gone(); wsgid_supervisor_reap()) {
+        for (slot = wsgid_roster_first(); slot; slot = slot->next) {
+            kill_late(&slot->seat[0], apr_time_now() - begun);
+            kill_late(&slot->seat[1], apr_time_now() - begun);
+        }
+        apr_sleep(STOP_LOOK);
+    }
+}
+
+void wsgid_stop_processes(void)
+{
+    wsgid_kept_slot_t *slot;
+
+    for (slot = wsgid_roster_first(); slot; slot = slot->next) {
+        wsgid_process_observe(slot);
+        wsgid_process_ask_to_leave(&slot->seat[0]);
+        wsgid_process_ask_to_leave(&slot->seat[1]);
+    }
+    wait_until_gone();
+}
