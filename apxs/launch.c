@@ -11,7 +11,9 @@
 #include <unistd.h>
 
 /* Between two tries to fork when the system has no more processes or memory. */
-#define FORK_RETRY apr_time_from_sec(1)
+#define FORK_RETRY  apr_time_from_sec(1)
+/* So little that a request waits in the backlog, instead of being turned away. */
+#define SHORT_DELAY apr_time_from_msec(500)
 
 static apr_status_t make_leash(int *read_end, int *write_end)
 {
@@ -55,7 +57,7 @@ static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *pred
 
     apr_pool_create(&pool, slot->pool);
     process->born = apr_time_now() + slot->delay;
-    wsgid_slots_set_phase(slot->memory, slot->delay > 0 ? WSGID_SLOT_WAITING : WSGID_SLOT_BOOTING,
+    wsgid_slots_set_phase(slot->memory, slot->delay > SHORT_DELAY ? WSGID_SLOT_WAITING : WSGID_SLOT_BOOTING,
                           slot->delay > 0 ? process->born : 0);
     status = wsgid_spawn(&process->pid, &spawn, pool);
     apr_pool_destroy(pool);
