@@ -7,6 +7,7 @@
  */
 #include "exchange.h"
 
+#define LONG_BODY (256 * 1024)      /* read and thrown away in no time; more, and the connection ends with the response */
 #define PENDING_ROOM (64 * 1024)    /* one BODY frame: well below the socket's buffer, so a send rarely comes back half done */
 
 /* The declared length, or -1 for a chunked body (or none). httpd has checked the header's form. */
@@ -52,6 +53,7 @@ static apr_status_t drain_brigade(wsgid_exchange_t *x, unsigned char *to, apr_si
         if (rv != APR_SUCCESS) {
             return rv;
         }
+        x->body_taken += (apr_off_t)length;
         memcpy(to + *taken, bytes, length);
         *taken += length;
     }
@@ -84,13 +86,14 @@ static apr_status_t read_client(wsgid_exchange_t *x, unsigned char *to, apr_size
 
 apr_status_t wsgid_body_read_start(wsgid_exchange_t *x)
 {
-    apr_off_t length = declared_length(x->r);
-    int whole = length >= 0 && length <= WSGID_WIRE_MAX_START;
-    apr_size_t room = whole ? (apr_size_t)length + 1 : WSGID_WIRE_MAX_START;    /* one more: to meet the end of the body */
+    int whole;
+    apr_size_t room;
     apr_status_t rv;
 
-    x->has_body = ap_request_has_body(x->r);
-    if (!x->has_body) {
+    x->body_length = declared_length(x->r);
+    whole = x->body_length >= 0 && x->body_length <= WSGID_WIRE_MAX_START;
+    room = whole ? (apr_size_t)x->body_length + 1 : WSGID_WIRE_MAX_START;       /* one more: to meet the end of the body */
+    if (!ap_request_has_body(x->r)) {
         x->body_read = 1;
         return APR_SUCCESS;
     }
@@ -151,4 +154,24 @@ apr_status_t wsgid_body_feed(wsgid_exchange_t *x)
         x->body_sent = 1;
     }
     return rv == APR_EAGAIN ? APR_SUCCESS : rv;
+}
+
+int wsgid_body_is_long(const wsgid_exchange_t *x)
+{
+    return !x->body_read && (x->r->expecting_100 || x->body_length < 0 || x->body_length - x->body_taken > LONG_BODY);
+}
+
+apr_status_t wsgid_body_discard(wsgid_exchange_t *x)
+{
+    unsigned char scratch[8192];
+    apr_size_t taken = sizeof(scratch);
+    apr_status_t rv = APR_SUCCESS;
+
+    while (rv == APR_SUCCESS && taken == sizeof(scratch) && !x->body_read) {
+        rv = read_client(x, scratch, sizeof(scratch), APR_NONBLOCK_READ, &taken);
+    }
+    if (rv == WSGID_E_REQUEST_BODY) {
+        x->body_read = 1;           /* too late to refuse what is not wanted anyway */
+    }
+    return rv == APR_EAGAIN || rv == WSGID_E_REQUEST_BODY ? APR_SUCCESS : rv;
 }

@@ -152,7 +152,7 @@ static apr_status_t receive(wsgid_exchange_t *x, struct iovec *parts, int count,
     if (came > 0) {
         take_descriptor(x, &message);
         *got = (size_t)came;
-        x->last_heard = apr_time_now();
+        x->last_moved = apr_time_now();
         return APR_SUCCESS;
     }
     if (came == 0) {
@@ -222,6 +222,7 @@ apr_status_t wsgid_channel_receive_body(wsgid_exchange_t *x, int wait)
     body = got < room ? got : room;
     APR_BRIGADE_INSERT_TAIL(x->out, apr_bucket_heap_create(bytes, body, apr_bucket_free, allocator));
     x->body_left -= (apr_uint32_t)body;
+    x->queued += body;
     x->in_start = 0;
     x->in_end = got - body;
     return APR_SUCCESS;

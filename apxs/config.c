@@ -7,6 +7,9 @@
  */
 #include "configuration.h"
 
+#include <limits.h>
+#include <stdlib.h>
+
 #include "apr_fnmatch.h"
 #include "apr_hash.h"
 #include "http_main.h"
@@ -89,6 +92,9 @@ void *wsgid_config_create_dir(apr_pool_t *p, char *dir)
 
     (void) dir;
     config->shown.pass_authorization = WSGID_UNSET;
+    config->shown.error_override = WSGID_UNSET;
+    config->shown.chunked_request = WSGID_UNSET;
+    config->shown.map_head_to_get = WSGID_UNSET;
     return config;
 }
 
@@ -102,6 +108,10 @@ void *wsgid_config_merge_dir(apr_pool_t *p, void *base, void *add)
     TAKE(shown.application_group, NULL)
     TAKE(shown.callable, NULL)
     TAKE(shown.pass_authorization, WSGID_UNSET)
+    TAKE(shown.error_override, WSGID_UNSET)
+    TAKE(shown.chunked_request, WSGID_UNSET)
+    TAKE(shown.map_head_to_get, WSGID_UNSET)
+    TAKE(shown.sendfile, NULL)
     TAKE(allowed, NULL)
 #undef TAKE
     return merged;
@@ -295,6 +305,45 @@ static const char *set_application_group(cmd_parms *cmd, void *dir, const char *
     return error;
 }
 
+static const char *set_map_head(cmd_parms *cmd, void *dir, const char *value)
+{
+    dir_config_t *config = dir;
+
+    if (!ap_cstr_casecmp(value, "auto")) {
+        config->shown.map_head_to_get = WSGID_MAP_HEAD_AUTO;
+    }
+    else if (!ap_cstr_casecmp(value, "on")) {
+        config->shown.map_head_to_get = WSGID_MAP_HEAD_ON;
+    }
+    else if (!ap_cstr_casecmp(value, "off")) {
+        config->shown.map_head_to_get = WSGID_MAP_HEAD_OFF;
+    }
+    else {
+        return apr_psprintf(cmd->pool, "WSGID0028: WSGIMapHEADToGET %s: neither Auto, On nor Off", value);
+    }
+    return NULL;
+}
+
+/* Resolved now, so that a link that is changed later cannot open another directory. */
+static const char *add_sendfile_path(cmd_parms *cmd, void *dir, const char *path)
+{
+    dir_config_t *config = dir;
+    char resolved[PATH_MAX];
+    const char *directory = ap_server_root_relative(cmd->pool, path);
+    apr_array_header_t *list = config->shown.sendfile ? (apr_array_header_t *) config->shown.sendfile
+                                                      : apr_array_make(cmd->pool, 1, sizeof(wsgid_sendfile_t));
+    wsgid_sendfile_t *entry;
+
+    if (!directory || !realpath(directory, resolved) || !ap_is_directory(cmd->temp_pool, resolved) || !strcmp(resolved, "/")) {
+        return apr_psprintf(cmd->pool, "WSGID0029: WSGISendfilePath %s: not a directory below /", path);
+    }
+    entry = apr_array_push(list);
+    entry->directory = directory;
+    entry->resolved = apr_pstrdup(cmd->pool, resolved);
+    config->shown.sendfile = list;
+    return NULL;
+}
+
 static const char *restrict_group(cmd_parms *cmd, void *dir, const char *name)
 {
     dir_config_t *config = dir;
@@ -360,6 +409,8 @@ static const char *refuse(cmd_parms *cmd, void *dir, const char *words)
 }
 
 #define PASS_AUTHORIZATION APR_OFFSETOF(wsgid_dir_config_t, pass_authorization)
+#define ERROR_OVERRIDE     APR_OFFSETOF(wsgid_dir_config_t, error_override)
+#define CHUNKED_REQUEST    APR_OFFSETOF(wsgid_dir_config_t, chunked_request)
 
 #define IN_SERVER    RSRC_CONF
 #define IN_DIRECTORY (RSRC_CONF | ACCESS_CONF)
@@ -407,6 +458,10 @@ const wsgid_target_t *wsgid_config_target(request_rec *r)
     target->application_group = resolve(r, CHOOSE(application_group), "");
     target->callable = resolve(r, CHOOSE(callable), DEFAULT_CALLABLE);
 #undef CHOOSE
+    target->error_override = config->shown.error_override == 1;
+    target->chunked_request = config->shown.chunked_request != 0;
+    target->map_head_to_get = config->shown.map_head_to_get == WSGID_UNSET ? WSGID_MAP_HEAD_AUTO : config->shown.map_head_to_get;
+    target->sendfile = config->shown.sendfile;
     target->pass_authorization = alias->pass_authorization != WSGID_UNSET ? alias->pass_authorization
                                                                           : config->shown.pass_authorization == 1;
     return target;

@@ -182,7 +182,16 @@ static const char *script_name(request_rec *r, const char *path_info)
     return apr_pstrmemdup(r->pool, r->uri, (apr_size_t)ap_find_path_info(r->uri, path_info));
 }
 
-static void put_request_line(wsgid_block_t *block, request_rec *r)
+/* WSGIMapHEADToGET. A filter of type AP_FTYPE_CONTENT_SET and before makes headers from the body. */
+static const char *method(const request_rec *r, const wsgid_target_t *target)
+{
+    int maps = target->map_head_to_get == WSGID_MAP_HEAD_ON
+            || (target->map_head_to_get == WSGID_MAP_HEAD_AUTO && r->output_filters->frec->ftype < AP_FTYPE_PROTOCOL);
+
+    return maps && r->header_only && r->method_number == M_GET ? "GET" : r->method;
+}
+
+static void put_request_line(wsgid_block_t *block, request_rec *r, const wsgid_target_t *target)
 {
     const char *path_info = r->path_info ? r->path_info : "";
     const char *name = without_double_slashes(r->pool, script_name(r, path_info));
@@ -190,7 +199,7 @@ static void put_request_line(wsgid_block_t *block, request_rec *r)
 
     put(block, "GATEWAY_INTERFACE", "CGI/1.1");
     put(block, "SERVER_PROTOCOL", r->protocol);
-    put(block, "REQUEST_METHOD", r->method);
+    put(block, "REQUEST_METHOD", method(r, target));
     put(block, "QUERY_STRING", r->args ? r->args : "");
     put(block, "REQUEST_URI", r->unparsed_uri);
     put(block, "SCRIPT_FILENAME", r->filename);
@@ -224,7 +233,7 @@ apr_status_t wsgid_environ_build(request_rec *r, const wsgid_target_t *target, w
     put_variables(block, r);
     put_headers(block, r, target->pass_authorization == 1);
     put_connection(block, r);
-    put_request_line(block, r);
+    put_request_line(block, r, target);
     put_ours(block, r, target);
     return block->length <= WSGID_WIRE_MAX_ENVIRON ? APR_SUCCESS : WSGID_E_ENVIRON_TOO_LARGE;
 }

@@ -28,6 +28,8 @@ enum {
     WSGID_E_ABORTED,                    /* the daemon said ABORT */
     WSGID_E_ENVIRON_TOO_LARGE,
     WSGID_E_REQUEST_BODY,               /* httpd's input filters refused the body: x->http_status */
+    WSGID_E_OVERRIDDEN,                 /* WSGIErrorOverride: the status goes to httpd's ErrorDocument: x->http_status */
+    WSGID_E_SENDFILE,                   /* X-Sendfile names what it may not: x->http_status */
     WSGID_E_CLIENT_GONE
 };
 
@@ -40,13 +42,15 @@ typedef struct {
     /* the connection: dispatch.c */
     wsgid_slot_t *slot;                 /* entered; NULL outside */
     int fd;                             /* -1: none */
+    int client;                         /* the client's socket, -1 where it has none of its own */
     int was_idle;                       /* it may be stale: its daemon may have gone since the last request */
 
     /* the request: body.c and channel.c */
     wsgid_block_t environ;
     unsigned char *start;               /* body bytes that travel in REQUEST, kept for a retry */
     apr_size_t start_length;
-    int has_body;
+    apr_off_t body_length;              /* as declared, -1: not */
+    apr_off_t body_taken;               /* read of it so far */
     int body_read;                      /* the client's body is read to its end */
     int body_sent;                      /* END has been sent */
     apr_uint64_t credit;
@@ -61,7 +65,6 @@ typedef struct {
     apr_size_t in_needed;               /* unread bytes without which the current frame cannot go on */
     int file;                           /* a descriptor that came along, for the next FILE frame; -1: none */
     int heard;                          /* any frame at all: it had started */
-    apr_time_t last_heard;
 
     /* the answer: response.c */
     int in_body;                        /* within a frame whose bytes are passed on as they come: */
@@ -70,11 +73,15 @@ typedef struct {
     int answered;                       /* RESPONSE has been passed to the filters */
     int ended;                          /* the response is complete */
     apr_bucket_brigade *out;
-    int passed;                         /* bytes of it went into the filters: the head cannot be changed any more */
+    apr_bucket_brigade *rest;           /* client.c: what follows a slice */
+    apr_size_t queued;                  /* bytes in x->out */
+    apr_uint64_t passed_bytes;          /* that went into the filters */
+    int passed;                         /* anything did: the head cannot be changed any more */
     int unflushed;                      /* bytes went into the filters after the last flush */
+    apr_time_t last_moved;              /* the daemon said or the client took something */
 
     /* for failures.c */
-    int http_status;                    /* of WSGID_E_ABORTED and WSGID_E_REQUEST_BODY */
+    int http_status;                    /* of WSGID_E_ABORTED, _REQUEST_BODY, _OVERRIDDEN, _SENDFILE */
     const char *detail;                 /* NULL, or what exactly */
 } wsgid_exchange_t;
 
@@ -114,13 +121,27 @@ apr_status_t wsgid_body_read_start(wsgid_exchange_t *x);
 apr_status_t wsgid_body_feed(wsgid_exchange_t *x);
 /* Whether bytes from the client are wanted now. */
 int wsgid_body_is_wanted(const wsgid_exchange_t *x);
+/* Throws away what the client has sent of a body that nobody wants any more; does not wait. */
+apr_status_t wsgid_body_discard(wsgid_exchange_t *x);
+/* Whether so much of the body is left that reading it for the connection's sake would cost more than another connection. */
+int wsgid_body_is_long(const wsgid_exchange_t *x);
+
+/* ---- client.c */
+
+void wsgid_client_open(wsgid_exchange_t *x);
+/* Whether it closed its end. */
+int wsgid_client_is_gone(const wsgid_exchange_t *x);
+/* Passes as much of x->out to the filters as the client takes without being waited for. */
+apr_status_t wsgid_client_deliver(wsgid_exchange_t *x);
+/* What has been passed goes out now. */
+apr_status_t wsgid_client_flush(wsgid_exchange_t *x);
+/* Delivers all that is left, waiting as long as the client takes some. */
+apr_status_t wsgid_client_finish(wsgid_exchange_t *x);
 
 /* ---- response.c */
 
 /* Handles every whole frame in x->in and the body bytes that are there; sets x->ended. APR_EAGAIN: more is needed. */
 apr_status_t wsgid_response_consume(wsgid_exchange_t *x);
-/* Passes x->out to the filters; flush: and on to the client. */
-apr_status_t wsgid_response_pass(wsgid_exchange_t *x, int flush);
 /* Takes a response back of which nothing has been passed. */
 void wsgid_response_forget(wsgid_exchange_t *x);
 /* Makes the client see that the response is not complete. */
@@ -130,6 +151,18 @@ void wsgid_response_truncate(wsgid_exchange_t *x);
 
 /* Appends a part of the file in x->file to x->out; takes the descriptor. */
 apr_status_t wsgid_file_append(wsgid_exchange_t *x, apr_uint64_t offset, apr_uint64_t length);
+/*
+ * If-Modified-Since and its kin are httpd's to answer where the whole body is a file: 1 if the client has it already (or its
+ * precondition failed), and the response has become that. By the validators in the headers; for the application's own files none are
+ * made up, as only the application knows what else its answer depends on.
+ */
+int wsgid_file_is_unchanged(wsgid_exchange_t *x);
+
+/* ---- sendfile.c */
+
+int wsgid_sendfile_is_wanted(const wsgid_exchange_t *x);
+/* Appends the file that X-Sendfile names to x->out. */
+apr_status_t wsgid_sendfile_append(wsgid_exchange_t *x);
 
 /* ---- failures.c */
 

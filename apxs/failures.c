@@ -42,6 +42,8 @@ static const failure_t failures[] = {
     { WSGID_E_ENVIRON_TOO_LARGE, 500, APLOG_ERR, 0, "WSGID0170",
       "headers and variables of the request exceed 1 MiB: lower LimitRequestFields or LimitRequestFieldSize" },
     { WSGID_E_REQUEST_BODY, 0, APLOG_INFO, 0, "WSGID0171", "the request's body could not be read" },
+    { WSGID_E_OVERRIDDEN, 0, APLOG_DEBUG, 0, "WSGID0174", "ErrorDocument stands in for the application's page (WSGIErrorOverride)" },
+    { WSGID_E_SENDFILE, 0, APLOG_ERR, 0, "WSGID0175", "X-Sendfile names a file that must not be sent" },
     { WSGID_E_CLIENT_GONE, 0, APLOG_DEBUG, 0, "WSGID0172", "the client has gone" },
     { APR_SUCCESS, 502, APLOG_ERR, 0, "WSGID0173", "talking to the daemon failed" }     /* the operating system's own errors */
 };
@@ -67,7 +69,9 @@ static int http_status(const wsgid_exchange_t *x, const failure_t *row)
 {
     switch (row->why) {
     case WSGID_E_ABORTED:      return aborted_status(x->http_status);
-    case WSGID_E_REQUEST_BODY: return x->http_status;
+    case WSGID_E_REQUEST_BODY:
+    case WSGID_E_OVERRIDDEN:
+    case WSGID_E_SENDFILE:     return x->http_status;
     case WSGID_E_CLIENT_GONE:  return OK;               /* nobody is left to be told; as mod_proxy does */
     default:                   return row->http;
     }

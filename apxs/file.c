@@ -54,6 +54,18 @@ static apr_status_t adopt(apr_file_t **file, int fd, apr_pool_t *pool)
     return rv;
 }
 
+int wsgid_file_is_unchanged(wsgid_exchange_t *x)
+{
+    int status = x->passed || x->r->status != HTTP_OK ? OK : ap_meets_conditions(x->r);
+
+    if (status == OK) {
+        return 0;
+    }
+    x->r->status = status;
+    x->r->status_line = NULL;
+    return 1;
+}
+
 apr_status_t wsgid_file_append(wsgid_exchange_t *x, apr_uint64_t offset, apr_uint64_t length)
 {
     request_rec *r = x->r;

@@ -35,6 +35,15 @@ static int check_script(request_rec *r)
     return OK;
 }
 
+static int check_chunked(const wsgid_exchange_t *x)
+{
+    if (x->target->chunked_request || !apr_table_get(x->r->headers_in, "Transfer-Encoding")) {
+        return OK;
+    }
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, x->r, "WSGID0155: a chunked request is refused, as WSGIChunkedRequest is Off");
+    return HTTP_LENGTH_REQUIRED;
+}
+
 static int is_ours(const request_rec *r)
 {
     return r->handler && (!strcmp(r->handler, WSGID_HANDLER) || !strcmp(r->handler, WSGID_HANDLER_OTHER));
@@ -50,6 +59,8 @@ static wsgid_exchange_t *new_exchange(request_rec *r)
     x->group = wsgid_groups_find(x->target->group);
     x->begun = apr_time_now();
     x->out = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    x->rest = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    wsgid_client_open(x);
     return x;
 }
 
@@ -58,6 +69,12 @@ static wsgid_exchange_t *new_exchange(request_rec *r)
 static int is_over(apr_interval_time_t limit, apr_time_t since)
 {
     return limit > 0 && apr_time_now() - since > limit;
+}
+
+/* Enough is waiting for the client: the daemon must wait, too. */
+static int is_queue_full(const wsgid_exchange_t *x)
+{
+    return x->queued >= (apr_size_t)WSGID_NUMBER(x->group, RESPONSE_BUFFER_SIZE);
 }
 
 /* Why a request that the daemon has not read should not wait any longer, or APR_SUCCESS. */
@@ -85,33 +102,35 @@ static apr_status_t look_around(wsgid_exchange_t *x)
             return rv;
         }
     }
-    return is_over(WSGID_NUMBER(x->group, SOCKET_TIMEOUT), x->last_heard) ? WSGID_E_TIMEOUT : APR_SUCCESS;
+    if (wsgid_client_is_gone(x)) {
+        return WSGID_E_CLIENT_GONE;
+    }
+    if (is_queue_full(x)) {             /* it is the client who lets us wait */
+        return is_over(x->r->server->timeout, x->last_moved) ? WSGID_E_CLIENT_GONE : APR_SUCCESS;
+    }
+    return is_over(WSGID_NUMBER(x->group, SOCKET_TIMEOUT), x->last_moved) ? WSGID_E_TIMEOUT : APR_SUCCESS;
 }
 
-/* The client's socket, or -1 where the connection has none of its own. */
-static int client_socket(const request_rec *r)
+/* Whether anybody but the daemon is waited for. */
+static int is_two_ways(const wsgid_exchange_t *x)
 {
-    apr_socket_t *socket = r->connection->master ? NULL : ap_get_conn_socket(r->connection);
-    int fd;
-
-    return socket && apr_os_sock_get(&fd, socket) == APR_SUCCESS ? fd : -1;
+    return x->queued > 0 || x->pending_start < x->pending_end || wsgid_body_is_wanted(x);
 }
 
-/* Waits a slice for the daemon, and for the client where it owes us body bytes. APR_EAGAIN: nothing happened. */
+/* Waits a slice for the daemon, and for the client where it takes bytes or owes us some. APR_EAGAIN: nothing happened. */
 static apr_status_t wait_for_either(wsgid_exchange_t *x)
 {
-    struct pollfd fds[2] = { { .fd = x->fd, .events = POLLIN }, { .fd = -1, .events = POLLIN } };
-    apr_interval_time_t slice = WSGID_CHANNEL_SLICE;
+    struct pollfd fds[2] = { { .fd = x->fd }, { .fd = x->client } };
+    apr_interval_time_t slice = x->client < 0 && wsgid_body_is_wanted(x) ? BLIND_WAIT : WSGID_CHANNEL_SLICE;
     int happened;
 
-    if (x->pending_start < x->pending_end) {
-        fds[0].events |= POLLOUT;
+    fds[0].events = (is_queue_full(x) ? 0 : POLLIN) | (x->pending_start < x->pending_end ? POLLOUT : 0);
+    fds[1].events = (wsgid_body_is_wanted(x) ? POLLIN : 0) | (x->queued > 0 ? POLLOUT : 0);
+    if (!fds[0].events) {
+        fds[0].fd = -1;                 /* or its hanging up would end every wait at once */
     }
-    if (wsgid_body_is_wanted(x)) {
-        fds[1].fd = client_socket(x->r);
-        if (fds[1].fd < 0) {
-            slice = BLIND_WAIT;
-        }
+    if (!fds[1].events) {
+        fds[1].fd = -1;
     }
     happened = poll(fds, 2, (int)apr_time_as_msec(slice));
     if (happened < 0 && errno != EINTR) {
@@ -124,24 +143,25 @@ static apr_status_t wait_for_either(wsgid_exchange_t *x)
 
 static apr_status_t receive(wsgid_exchange_t *x, int wait)
 {
+    if (is_queue_full(x)) {
+        return APR_EAGAIN;
+    }
     return x->body_left > 0 ? wsgid_channel_receive_body(x, wait) : wsgid_channel_receive(x, wait);
 }
 
 /* More bytes from the daemon, flushing before any wait. APR_SUCCESS also when only the client or a slice came. */
 static apr_status_t receive_more(wsgid_exchange_t *x)
 {
-    int two_ways = wsgid_body_is_wanted(x) || x->pending_start < x->pending_end;
-    apr_status_t rv = wsgid_response_pass(x, 0);
+    apr_status_t rv = wsgid_client_deliver(x);
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = receive(x, !x->unflushed && !two_ways);
+    rv = receive(x, !x->unflushed && !is_two_ways(x));
     if (rv == APR_EAGAIN && x->unflushed) {
-        rv = wsgid_response_pass(x, 1);
-        return rv;
+        return wsgid_client_flush(x);
     }
-    if (rv == APR_EAGAIN && two_ways) {
+    if (rv == APR_EAGAIN && is_two_ways(x)) {
         rv = wait_for_either(x);
     }
     return rv == APR_EAGAIN ? look_around(x) : rv;
@@ -163,7 +183,7 @@ static apr_status_t pump(wsgid_exchange_t *x)
             }
         }
     }
-    return rv == APR_SUCCESS ? wsgid_response_pass(x, 0) : rv;
+    return rv;
 }
 
 /* A fresh start at another daemon: only what this one has said is forgotten. */
@@ -174,7 +194,7 @@ static void rewind_exchange(wsgid_exchange_t *x)
     x->credit = 0;
     x->granted = 0;
     x->body_sent = 0;
-    x->last_heard = apr_time_now();
+    x->last_moved = apr_time_now();
 }
 
 static apr_status_t run_once(wsgid_exchange_t *x, const wsgid_slot_t *avoid)
@@ -232,6 +252,11 @@ int wsgid_request_handler(request_rec *r)
         return wsgid_failures_answer(x, WSGID_E_UNKNOWN_GROUP);
     }
 
+    status = check_chunked(x);
+    if (status != OK) {
+        return status;
+    }
+
     /* 3. What travels in the REQUEST frame. */
     rv = wsgid_body_read_start(x);
     if (rv == APR_SUCCESS) {
@@ -243,6 +268,11 @@ int wsgid_request_handler(request_rec *r)
         rv = run(x);
     }
 
-    /* 5. Well, or not. */
+    /* 5. The daemon is done; the client may need longer. */
+    if (rv == APR_SUCCESS) {
+        rv = wsgid_client_finish(x);
+    }
+
+    /* 6. Well, or not. */
     return rv == APR_SUCCESS ? OK : wsgid_failures_answer(x, rv);
 }

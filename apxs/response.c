@@ -111,6 +111,13 @@ static void set_header(request_rec *r, const char *name, const char *value)
     }
 }
 
+/* For apr_table_do. */
+static int add_header(void *table, const char *name, const char *value)
+{
+    apr_table_add(table, name, value);
+    return 1;
+}
+
 /* For the checked head of a final response. */
 static void set_head(request_rec *r, const unsigned char *head, uint32_t length)
 {
@@ -168,6 +175,7 @@ static void take_body(wsgid_exchange_t *x)
                                                                     x->r->connection->bucket_alloc));
         x->in_start += length;
         x->body_left -= (apr_uint32_t)length;
+        x->queued += length;
     }
 }
 
@@ -192,32 +200,12 @@ static void begin_body(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame, apr
     x->frame_ends = frame->flags & WSGID_WIRE_END;
 }
 
-apr_status_t wsgid_response_pass(wsgid_exchange_t *x, int flush)
-{
-    conn_rec *c = x->r->connection;
-    apr_status_t rv;
-
-    if (!APR_BRIGADE_EMPTY(x->out)) {
-        x->unflushed = 1;
-    }
-    if (flush && x->unflushed) {
-        APR_BRIGADE_INSERT_TAIL(x->out, apr_bucket_flush_create(c->bucket_alloc));
-        x->unflushed = 0;
-    }
-    if (APR_BRIGADE_EMPTY(x->out)) {
-        return APR_SUCCESS;
-    }
-    x->passed = 1;
-    rv = ap_pass_brigade(x->r->output_filters, x->out);
-    apr_brigade_cleanup(x->out);
-    return rv != APR_SUCCESS || c->aborted ? WSGID_E_CLIENT_GONE : APR_SUCCESS;
-}
-
 void wsgid_response_forget(wsgid_exchange_t *x)
 {
     request_rec *r = x->r;
 
     apr_brigade_cleanup(x->out);
+    x->queued = 0;
     apr_table_clear(r->headers_out);
     r->content_type = NULL;
     r->clength = 0;
@@ -236,7 +224,7 @@ void wsgid_response_truncate(wsgid_exchange_t *x)
     c->keepalive = AP_CONN_CLOSE;
     APR_BRIGADE_INSERT_TAIL(x->out, ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, x->r->pool, c->bucket_alloc));
     APR_BRIGADE_INSERT_TAIL(x->out, apr_bucket_eos_create(c->bucket_alloc));
-    (void)wsgid_response_pass(x, 0);        /* the response has failed already; a client that has gone as well changes nothing */
+    (void)wsgid_client_finish(x);       /* the response has failed already; a client that has gone as well changes nothing */
 }
 
 /* ---- frames. Each handler gets its whole payload, RESPONSE and DATA what the buffer has of it. */
@@ -258,6 +246,41 @@ static apr_status_t need(wsgid_exchange_t *x, apr_size_t length)
 {
     x->in_needed = WSGID_WIRE_HEADER_SIZE + length;
     return buffered(x) >= x->in_needed ? APR_SUCCESS : APR_EAGAIN;
+}
+
+/* httpd's ErrorDocument stands in for the body. What the client must hear of the application all the same is kept. */
+static apr_status_t override(wsgid_exchange_t *x)
+{
+    static const char *const kept[] = { "Set-Cookie", "WWW-Authenticate", "Retry-After", "Allow", NULL };
+    request_rec *r = x->r;
+    int i;
+
+    for (i = 0; kept[i]; i++) {
+        apr_table_do(add_header, r->err_headers_out, r->headers_out, kept[i], NULL);
+    }
+    x->http_status = r->status;
+    return WSGID_E_OVERRIDDEN;
+}
+
+/* The file takes the place of the body: what the daemon has still to say of that is not waited for. */
+static apr_status_t send_named_file(wsgid_exchange_t *x)
+{
+    apr_status_t rv = wsgid_sendfile_append(x);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (x->frame_ends && buffered(x) >= x->body_left) {
+        x->in_start += x->body_left;
+    }
+    else {
+        x->body_sent = 0;           /* the connection cannot be used again */
+        x->in_start = x->in_end;
+    }
+    x->body_left = 0;
+    x->in_body = 0;
+    end_response(x);
+    return APR_SUCCESS;
 }
 
 static apr_status_t on_response(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
@@ -290,9 +313,15 @@ static apr_status_t on_response(wsgid_exchange_t *x, const wsgid_wire_frame_t *f
     }
     set_head(x->r, payload(x) + WSGID_WIRE_RESPONSE_PREFIX, head);
     x->answered = 1;
+    if (x->target->error_override && ap_is_HTTP_ERROR(x->r->status)) {
+        return override(x);
+    }
+    if (!x->granted && wsgid_body_is_long(x)) {
+        x->r->connection->keepalive = AP_CONN_CLOSE;    /* the application answers without it: so does the connection end */
+    }
     begin_body(x, frame, frame->length - WSGID_WIRE_RESPONSE_PREFIX - head);
     x->in_start += WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_RESPONSE_PREFIX + head;
-    return APR_SUCCESS;
+    return wsgid_sendfile_is_wanted(x) ? send_named_file(x) : APR_SUCCESS;
 }
 
 static apr_status_t on_data(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
@@ -305,22 +334,6 @@ static apr_status_t on_data(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame
     return APR_SUCCESS;
 }
 
-/*
- * If-Modified-Since and its kin are httpd's to answer where the whole body is a file: by the validators that the application
- * sent. None are made up: only the application knows what else its answer depends on.
- */
-static int is_unchanged(wsgid_exchange_t *x)
-{
-    int status = x->passed || x->r->status != HTTP_OK ? OK : ap_meets_conditions(x->r);
-
-    if (status == OK) {
-        return 0;
-    }
-    x->r->status = status;
-    x->r->status_line = NULL;
-    return 1;
-}
-
 static apr_status_t on_file(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
 {
     int ends = frame->flags & WSGID_WIRE_END;
@@ -329,7 +342,7 @@ static apr_status_t on_file(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame
     if (!x->answered) {
         return out_of_order(x, frame->type);
     }
-    if (rv == APR_SUCCESS && !(ends && is_unchanged(x))) {
+    if (rv == APR_SUCCESS && !(ends && wsgid_file_is_unchanged(x))) {
         rv = wsgid_file_append(x, wsgid_wire_get_u64(payload(x)), wsgid_wire_get_u64(payload(x) + 8));
     }
     if (rv == APR_SUCCESS) {

@@ -122,7 +122,18 @@ typedef struct {
     const char *application_group;
     const char *callable;
     int pass_authorization;
+    int error_override;
+    int chunked_request;
+    int map_head_to_get;                /* wsgid_map_head_e */
+    const apr_array_header_t *sendfile; /* wsgid_sendfile_t: directories that X-Sendfile may name files in */
 } wsgid_dir_config_t;
+
+typedef enum { WSGID_MAP_HEAD_AUTO, WSGID_MAP_HEAD_ON, WSGID_MAP_HEAD_OFF } wsgid_map_head_e;
+
+typedef struct {
+    const char *directory;              /* as written */
+    const char *resolved;               /* without symbolic links */
+} wsgid_sendfile_t;
 
 extern const command_rec wsgid_config_directives[];
 void *wsgid_config_create_server(apr_pool_t *p, server_rec *s);
@@ -146,6 +157,10 @@ typedef struct {
     const char *application_group;
     const char *callable;
     int pass_authorization;
+    int error_override;                 /* the last four as the directory says, or their defaults */
+    int chunked_request;
+    int map_head_to_get;
+    const apr_array_header_t *sendfile; /* NULL: X-Sendfile is a header like any other */
 } wsgid_target_t;
 
 const wsgid_target_t *wsgid_config_target(request_rec *r);

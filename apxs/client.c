@@ -1,0 +1,170 @@
+/*
+ * The client's end of an exchange: what it takes, whether it is still there.
+ *
+ * httpd's output filters block when the client is slow, and a client may be slow because it waits for us to take its upload. So
+ * beyond what a socket surely takes, bytes go out in slices, and only while the client's socket has room; what is left waits in
+ * x->out, up to response-buffer-size, and keeps neither the daemon's thread nor the upload waiting. A connection without a socket of
+ * its own (a stream of HTTP/2) cannot be looked at like that: there httpd's own flow control does the waiting.
+ */
+#include "exchange.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <linux/sockios.h>
+
+#define AT_ONCE (64 * 1024)     /* what an idle connection takes without waiting: below the smallest send and receive buffers' sum */
+#define SLICE   (16 * 1024)     /* less than the third of the send buffer that is free when poll() says so */
+
+void wsgid_client_open(wsgid_exchange_t *x)
+{
+    apr_socket_t *socket = x->r->connection->master ? NULL : ap_get_conn_socket(x->r->connection);
+
+    if (!socket || apr_os_sock_get(&x->client, socket) != APR_SUCCESS) {
+        x->client = -1;
+    }
+}
+
+int wsgid_client_is_gone(const wsgid_exchange_t *x)
+{
+    struct pollfd look = { .fd = x->client, .events = POLLRDHUP };
+    char byte;
+
+    if (x->r->connection->aborted) {
+        return 1;
+    }
+    if (x->client < 0 || poll(&look, 1, 0) <= 0) {
+        return 0;
+    }
+    /* It closed its end. Bytes before that (the rest of an upload, a pipelined request) are still to be read. */
+    return (look.revents & (POLLHUP | POLLERR)) || recv(x->client, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+/* How many bytes it surely takes now; all, if it cannot be told. */
+static apr_size_t room(const wsgid_exchange_t *x)
+{
+    struct pollfd look = { .fd = x->client, .events = POLLOUT };
+    int unsent;
+
+    if (x->client < 0 || (x->passed_bytes + x->queued <= AT_ONCE && x->body_read)) {
+        return (apr_size_t)-1;
+    }
+    if (ioctl(x->client, SIOCOUTQ, &unsent) == 0 && unsent == 0) {
+        return AT_ONCE;
+    }
+    return poll(&look, 1, 0) > 0 ? SLICE : 0;
+}
+
+/* Passes x->out to the filters. */
+static apr_status_t pass(wsgid_exchange_t *x, int flush)
+{
+    conn_rec *c = x->r->connection;
+    apr_status_t rv;
+
+    if (!APR_BRIGADE_EMPTY(x->out)) {
+        x->unflushed = 1;
+    }
+    if (flush && x->unflushed) {
+        APR_BRIGADE_INSERT_TAIL(x->out, apr_bucket_flush_create(c->bucket_alloc));
+        x->unflushed = 0;
+    }
+    if (APR_BRIGADE_EMPTY(x->out)) {
+        return APR_SUCCESS;
+    }
+    x->passed = 1;
+    x->passed_bytes += x->queued;
+    x->last_moved = apr_time_now();
+    x->queued = 0;
+    rv = ap_pass_brigade(x->r->output_filters, x->out);
+    apr_brigade_cleanup(x->out);
+    return rv != APR_SUCCESS || c->aborted ? WSGID_E_CLIENT_GONE : APR_SUCCESS;
+}
+
+/* Passes the first 'size' bytes and keeps the rest. */
+static apr_status_t pass_slice(wsgid_exchange_t *x, apr_size_t size)
+{
+    apr_bucket *after;
+    apr_size_t left = x->queued - size;
+    apr_status_t rv = apr_brigade_partition(x->out, (apr_off_t)size, &after);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    x->rest = apr_brigade_split_ex(x->out, after, x->rest);
+    x->queued = size;
+    rv = pass(x, 1);
+    APR_BRIGADE_CONCAT(x->out, x->rest);
+    x->queued = left;
+    return rv;
+}
+
+/* What stays in x->out must not stand in x->in any more, which the next receive overwrites. */
+static apr_status_t keep(wsgid_exchange_t *x)
+{
+    apr_bucket *bucket;
+    apr_status_t rv = APR_SUCCESS;
+
+    for (bucket = APR_BRIGADE_FIRST(x->out); rv == APR_SUCCESS && bucket != APR_BRIGADE_SENTINEL(x->out);
+         bucket = APR_BUCKET_NEXT(bucket)) {
+        rv = apr_bucket_setaside(bucket, x->r->pool);
+        if (rv == APR_ENOTIMPL) {
+            rv = APR_SUCCESS;       /* a bucket that holds nothing of ours */
+        }
+    }
+    return rv;
+}
+
+apr_status_t wsgid_client_deliver(wsgid_exchange_t *x)
+{
+    apr_size_t size = room(x);
+    apr_status_t rv = APR_SUCCESS;
+
+    while (rv == APR_SUCCESS && x->queued > size && size > 0) {
+        rv = pass_slice(x, size);
+        size = room(x);
+    }
+    if (rv == APR_SUCCESS && x->queued <= size) {
+        rv = pass(x, 0);
+    }
+    return rv == APR_SUCCESS ? keep(x) : rv;
+}
+
+apr_status_t wsgid_client_flush(wsgid_exchange_t *x)
+{
+    return x->queued == 0 ? pass(x, 1) : APR_SUCCESS;
+}
+
+/* Waits until the client takes bytes or, where it still uploads, sends some. */
+static apr_status_t wait_for_client(wsgid_exchange_t *x)
+{
+    struct pollfd look = { .fd = x->client, .events = POLLOUT };
+    apr_interval_time_t limit = x->r->server->timeout;
+
+    if (!x->body_read) {
+        look.events |= POLLIN;
+    }
+    switch (poll(&look, 1, (int)apr_time_as_msec(limit))) {
+    case 0:  return WSGID_E_CLIENT_GONE;
+    case -1: return errno == EINTR ? APR_SUCCESS : errno;
+    default: return APR_SUCCESS;
+    }
+}
+
+apr_status_t wsgid_client_finish(wsgid_exchange_t *x)
+{
+    apr_status_t rv = wsgid_client_deliver(x);
+
+    while (rv == APR_SUCCESS && x->queued > 0) {
+        rv = wait_for_client(x);
+        if (rv == APR_SUCCESS) {
+            rv = wsgid_body_discard(x);
+        }
+        if (rv == APR_SUCCESS) {
+            rv = wsgid_client_deliver(x);
+        }
+    }
+    if (rv == APR_SUCCESS) {
+        rv = pass(x, !x->body_read);    /* httpd reads the rest of an upload before it would flush */
+    }
+    return rv;
+}
