@@ -102,6 +102,17 @@ OPTIONS = {
         "seconds", None, 0, 86400, True, "seconds",
         "How long either end waits for the other's next byte; 0 as if not named. Default: httpd's Timeout.",
     ),
+    "send-timeout": Option(
+        "seconds", None, 0, 86400, True, "seconds",
+        "How long a thread of a process waits for httpd to take more of its response, when the client is slow and "
+        "response-buffer-size is used up, before it gives the client up; 0 as if not named. Default: socket-"
+        "timeout.",
+    ),
+    "response-buffer-size": Option(
+        "size", 8388608, 65536, 1073741824, False, "bytes",
+        "How much of a response httpd takes from a process before its client has taken it, so that a slow client "
+        "holds a thread of httpd but none of the process.",
+    ),
     "queue-limit": Option(
         "integer", 0, 0, 1000000, False, "requests",
         "How many requests may wait for a thread of the group before the next is refused with 503; 0: no limit. The"
@@ -157,11 +168,10 @@ FOREIGN = {
     "deadlock-timeout": (
         "deadlocks are not detected in this version; socket-timeout= is what bounds a silent application"
     ),
-    "response-socket-timeout": "socket-timeout= holds in both directions",
+    "response-socket-timeout": "send-timeout= is what bounds the sending of a response",
     "send-buffer-size": "the kernel's socket buffers are used; drop it",
     "receive-buffer-size": "the kernel's socket buffers are used; drop it",
     "header-buffer-size": "response headers may take 256K; drop it",
-    "response-buffer-size": "nothing is buffered beyond the frame in hand; drop it",
     "response-flush-delay": "data is passed on as it comes; drop it",
     "python-eggs": "set PYTHON_EGG_CACHE with env= instead",
     "switch-interval": "call sys.setswitchinterval() in the application instead",
