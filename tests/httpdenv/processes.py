@@ -46,6 +46,14 @@ def children(pid: int) -> list[Process]:
     return [process for process in everything() if process.parent == pid and process.state != "Z"]
 
 
+def descendants(pid: int) -> list[Process]:
+    """Children and their children."""
+    found = children(pid)
+    for child in list(found):
+        found += descendants(child.pid)
+    return found
+
+
 def descriptors(pid: int) -> dict[int, str]:
     """What each descriptor of a process points to; empty if it may not be looked at."""
     found: dict[int, str] = {}
