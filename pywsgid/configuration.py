@@ -117,8 +117,10 @@ def _complete(result, values):
             raise ConfigurationError("it has no %s" % key)
         setattr(result, attribute, value)
     if result.wire_version != protocol.VERSION:
-        raise ConfigurationError("the module speaks version %d of the wire protocol and this pywsgid version %d: restart httpd"
-                                 % (result.wire_version, protocol.VERSION))
+        raise ConfigurationError(
+            "the module speaks version %d of the wire protocol and this pywsgid version %d: restart httpd"
+            % (result.wire_version, protocol.VERSION)
+        )
     result.threads = max(1, result.threads)
     # "0 as if not named" (options.def): a peer that is stuck must never hold a thread for ever.
     result.socket_timeout = result.socket_timeout or UNNAMED_SOCKET_TIMEOUT

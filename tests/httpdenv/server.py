@@ -285,7 +285,8 @@ class Httpd:
 
     def daemons(self, group: str | None = None) -> list[int]:
         """The pids of the daemons that run now, of one group ("" is the default group) or of all."""
-        found = [child for child in processes.descendants(self.pid) if _is_daemon(child)]  # under -X, a keeper is between
+        # Under -X a keeper is between httpd and its daemons.
+        found = [child for child in processes.descendants(self.pid) if _is_daemon(child)]
         return sorted(child.pid for child in found if group is None or _group_of(child) == group)
 
     def wait_for_daemons(
