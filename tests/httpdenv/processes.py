@@ -88,7 +88,7 @@ def environment(pid: int) -> dict[str, str]:
 
 
 def configuration(pid: int) -> dict[str, str]:
-    """What a daemon got on its descriptor 4 (apxs/handover.h); empty once it has closed it (the number is used again)."""
+    """What a daemon got on its descriptor 4 (apxs/handover.h); empty once that is closed (and used again)."""
     try:
         if not os.readlink(PROC / str(pid) / "fd" / "4").startswith("/memfd:"):
             return {}
