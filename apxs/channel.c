@@ -173,7 +173,9 @@ static void make_room(wsgid_exchange_t *x)
     if (x->in_room < room) {
         unsigned char *larger = apr_palloc(x->r->pool, room);
 
-        memcpy(larger, x->in + x->in_start, unread);
+        if (unread > 0) {
+            memcpy(larger, x->in + x->in_start, unread);
+        }
         x->in = larger;
         x->in_room = room;
     }
