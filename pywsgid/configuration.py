@@ -55,6 +55,7 @@ KEYS = {
     "python-path": ("python_path", str, ()),
     "display-name": ("display_name", str, "%{GROUP}"),
     "socket-timeout": ("socket_timeout", _seconds, UNNAMED_SOCKET_TIMEOUT),
+    "send-timeout": ("send_timeout", _seconds, 0.0),
     "queue-timeout": ("queue_timeout", _seconds, 0.0),
     "startup-timeout": ("startup_timeout", _seconds, 0.0),
     "shutdown-timeout": ("shutdown_timeout", _seconds, 5.0),
@@ -124,4 +125,5 @@ def _complete(result, values):
     result.threads = max(1, result.threads)
     # "0 as if not named" (options.def): a peer that is stuck must never hold a thread for ever.
     result.socket_timeout = result.socket_timeout or UNNAMED_SOCKET_TIMEOUT
+    result.send_timeout = result.send_timeout or result.socket_timeout
     return result

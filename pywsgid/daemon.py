@@ -81,7 +81,11 @@ def serve(service):
         os._exit(handover.EXIT_LOAD)  # not through threads and atexit handlers of a half-imported application
     watch.stop()
     service.transport = transport.Transport(
-        handover.FD_LISTENER, {0, os.geteuid(), configuration.httpd_uid}, configuration.socket_timeout, log
+        handover.FD_LISTENER,
+        {0, os.geteuid(), configuration.httpd_uid},
+        configuration.socket_timeout,
+        configuration.send_timeout,
+        log,
     )
     if configuration.stack_size:
         threading.stack_size(configuration.stack_size)

@@ -9,6 +9,7 @@ ask for.
 """
 
 import errno
+from io import BytesIO
 
 from .protocol import ProtocolError
 from .transport import PeerGone
@@ -16,6 +17,7 @@ from .transport import PeerGone
 # Credit that is out at once. More than a UNIX socket's buffer holds (208 KiB by default) buys nothing: the rest would
 # wait in httpd all the same. It is topped up at half, so that httpd need not stop to wait for the next grant.
 WINDOW = 256 * 1024
+LARGE = 1024 * 1024  # a read of more is put together in place: twice its memory would be too much
 
 
 class InputLost(OSError):
@@ -40,7 +42,7 @@ class Input:
     # ---- what there is
 
     def _more(self):
-        """Receives once, behind what is there; False at the end of the body."""
+        """Receives once, when all that was there has been read; False at the end of the body."""
         if self._ended:
             return False
         exchange = self._exchange
@@ -61,8 +63,7 @@ class Input:
             self._ended = True
             return False
         self._count += len(data)
-        rest = self._data[self._position :]
-        self._data = rest + data if rest else data
+        self._data = data
         self._position = 0
         return True
 
@@ -89,16 +90,22 @@ class Input:
         """Exactly `size` bytes, fewer only at the end of the body; all that is left for None or a negative size."""
         if size is None or size < 0:
             size = 1 << 62
-        if size <= self._available():
+        if size <= self._available() or self._ended:
             return self._take(size)
-        pieces = []
-        while size:
-            if not self._available() and not self._more():
-                break
+        if size > LARGE:
+            whole = BytesIO()
+            for piece in self._pieces(size):
+                whole.write(piece)
+            return whole.getvalue()  # not copied, as nobody else has it
+        pieces = list(self._pieces(size))
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _pieces(self, size):
+        """As they come, `size` bytes or up to the end of the body."""
+        while size and (self._available() or self._more()):
             piece = self._take(size)
             size -= len(piece)
-            pieces.append(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            yield piece
 
     def read1(self, size=-1):
         """What is there, at most `size`; waits only if there is nothing."""
@@ -110,9 +117,11 @@ class Input:
 
     def readinto(self, buffer):
         view = memoryview(buffer).cast("B")
-        data = self.read(len(view))
-        view[: len(data)] = data
-        return len(data)
+        filled = 0
+        for piece in self._pieces(len(view)):
+            view[filled : filled + len(piece)] = piece
+            filled += len(piece)
+        return filled
 
     def readline(self, size=-1):
         """A line with its end, at most `size` bytes of it; b"" at the end of the body."""

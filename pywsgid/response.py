@@ -6,11 +6,16 @@ together, with its Content-Length. What breaks a rule of PEP 3333 raises Violati
 that is possible. What cannot be completed ends with ABORT, so that the client sees that it is broken. close() of the
 iterable is not called here but by the worker, which is sure to do it once.
 
+A block that completes its Content-Length is not the end: END follows when the iterable is over. It could save a send,
+but what comes too much would then meet a response that the client believes complete; and to hold the block back until
+the iterable is over would make the client wait for what the application does after it.
+
 States: HEADLESS (start_response has not been called) -> HELD (called, nothing sent: may be replaced with exc_info) ->
 SENT -> ENDED. No other transitions.
 """
 
-from . import protocol
+from . import filewrapper, protocol
+from .transport import PeerGone
 
 HEADLESS, HELD, SENT, ENDED = range(4)
 
@@ -37,6 +42,8 @@ CONTENT_LENGTH = "Handling the Content-Length Header"
 SPECIFICATION = "Specification Details"
 WRITE = "The write() Callable"
 OTHER_HEADERS = "Other HTTP Features"
+JOINED_MAX = protocol.MAX_DATA  # a list of more is not joined, if its blocks
+SEPARATE_MIN = 16 * 1024  # are as large as that: copying them would cost more than their frames
 STRINGS = "A Note On String Types"
 
 _good_names = {}  # header name -> its lower case: names that have been checked
@@ -183,6 +190,24 @@ class Response:
             raise Violation("write() was called after the end of the response", WRITE)
         self._block(data)
 
+    def early_hints(self, headers):
+        """environ["wsgi.early_hints"]: sends 103 with a list of headers at once. For the request's own thread.
+
+        Does nothing once the response has begun or the client has gone.
+        """
+        if self.state >= SENT:
+            return
+        check_headers(headers)
+        try:
+            self._exchange.send((protocol.encode_interim(protocol.encode_head("103 Early Hints", headers)),))
+        except PeerGone:
+            pass  # the next block will tell
+
+    def client_gone(self):
+        """environ["wsgid.client_gone"]: whether nobody waits for this response. For any thread; does not wait."""
+        exchange = self._exchange
+        return exchange is None or exchange.is_hung_up()
+
     # ---- what the worker calls
 
     def run(self, result):
@@ -190,6 +215,8 @@ class Response:
         kind = type(result)
         if (kind is list or kind is tuple) and self.state == HELD:
             self._send_whole(result)
+            return
+        if kind is filewrapper.FileWrapper and self._send_file(result):
             return
         if isinstance(result, (bytes, str)):
             raise Violation("the application returned %s: put it in a list" % type(result).__name__, SPECIFICATION)
@@ -211,6 +238,11 @@ class Response:
         self.state = ENDED
         self._exchange.finish((protocol.encode_abort(status, reason),), False)
 
+    def detach(self):
+        """The request ends: whoever still has write() or one of the callables in environ does no harm with it."""
+        self.state = ENDED
+        self._exchange = None
+
     # ---- inside
 
     def _send_whole(self, blocks):
@@ -224,8 +256,49 @@ class Response:
             self._headers.append(("Content-Length", str(total)))
         self._check_end()
         self.state = ENDED
-        body = b"" if self._bodiless else blocks[0] if len(blocks) == 1 else b"".join(blocks)
-        self._exchange.finish(protocol.encode_response(self._head(), body, True), True)
+        head = self._head()
+        if self._bodiless:
+            parts = protocol.encode_response(head, b"", True)
+        elif len(blocks) == 1:
+            parts = protocol.encode_response(head, blocks[0], True)
+        elif total <= JOINED_MAX or total < SEPARATE_MIN * len(blocks):
+            parts = protocol.encode_response(head, b"".join(blocks), True)
+        else:
+            parts = protocol.encode_response(head)
+            for block in blocks:
+                parts += protocol.encode_data(block)
+            parts += protocol.encode_data(b"", True)
+        self._exchange.finish(parts, True)
+
+    def _send_file(self, wrapper):
+        """Leaves the file with the exchange, from its position up to Content-Length or its end. False: iterate."""
+        if self.state == HEADLESS:
+            return False
+        found = filewrapper.region(wrapper)
+        if found is None:
+            wrapper.limit = None if self._length is None else self._length - self._sent
+            return False
+        descriptor, position, rest = found
+        wanted = self._wanted_of(rest)
+        self._sent += wanted
+        if self._bodiless or not wanted:
+            self._end()
+            return True
+        parts = protocol.encode_response(self._head()) if self.state == HELD else ()
+        self.state = ENDED
+        self._exchange.finish(parts, True, (descriptor, position, wanted))
+        return True
+
+    def _wanted_of(self, rest):
+        """How many bytes of a file that has `rest` are to go out. All of them is a Content-Length, if there is none."""
+        if self._length is None:
+            if self._status[:3] not in BODILESS:
+                self._headers.append(("Content-Length", str(rest)))  # in vain after write(): the head has left
+            self._length = self._sent + rest
+        wanted = self._length - self._sent
+        if wanted > rest and not self._bodiless:
+            raise LengthMismatch("the file has %d bytes to send, Content-Length asks for %d" % (rest, wanted))
+        return wanted
 
     def _head(self):
         return protocol.encode_head(self._status, self._headers)
@@ -234,6 +307,7 @@ class Response:
         if self.state == HEADLESS:
             raise Violation("the first block came before start_response() was called", START_RESPONSE)
         if not block:
+            self._look_for_client()
             return
         self._sent += len(block)
         if self._length is not None and self._sent > self._length and not self._bodiless:
@@ -244,6 +318,12 @@ class Response:
             self._exchange.send(protocol.encode_response(head, b"" if self._bodiless else block))
         elif not self._bodiless:
             self._exchange.send(protocol.encode_data(block))
+
+    def _look_for_client(self):
+        """An application that has nothing to send yet would never meet a client that has gone."""
+        if self._exchange.is_hung_up():
+            self._exchange.gone = True
+            raise PeerGone()
 
     def _check_end(self):
         if self._length is None or self._bodiless or self._sent == self._length:

@@ -12,11 +12,13 @@ from . import environ as environs
 from . import errors, loader, logs, protocol
 from .input import Input
 from .response import SENT, LengthMismatch, Response, Violation
+from .transport import PeerSilent, Unsent
 
 # httpd looks after a request that nobody reads for the first time after WSGID_CHANNEL_SLICE, and may then take it
 # back by closing its end. So a request that is older when it is read must be looked at again: half a slice is on the
 # safe side.
 TAKEN_BACK_AFTER = 0.05
+TARGET = ("REQUEST_METHOD", "REQUEST_URI")
 
 
 class Worker:
@@ -26,6 +28,7 @@ class Worker:
         self.number = number
         self.environ = None
         self.since = 0.0
+        self._target = ()  # method and URI of the last request: its environ must not be kept
         self.thread = threading.Thread(target=self._run, name="wsgid-%d" % number, daemon=True)
         self._service = service
         self._exchange = service.transport.exchange()
@@ -34,9 +37,9 @@ class Worker:
         self.thread.start()
 
     def _run(self):
-        transport, exchange = self._service.transport, self._exchange
+        exchange = self._exchange
         try:
-            while transport.next(exchange):
+            while self._next():
                 try:
                     self._serve(exchange)
                 except BaseException as error:  # ours: the request is lost, the worker must not be
@@ -51,6 +54,30 @@ class Worker:
         finally:
             self._service.left(self)
 
+    def _next(self):
+        transport, exchange = self._service.transport, self._exchange
+        try:
+            return transport.next(exchange)
+        except Unsent as error:
+            self._tell_unsent(error.reason)
+            return transport.next(exchange)
+
+    def _tell_unsent(self, reason):
+        service = self._service
+        group, line = service.log.group, environs.request_line(dict(zip(TARGET, self._target)))
+        if isinstance(reason, PeerSilent):
+            limit, lasted = service.configuration.send_timeout, time.monotonic() - self.since
+            service.log.write(
+                logs.WARN,
+                "WSGID0326: group %r: gave up the client of %s, %.1f s after its request began: httpd could take no "
+                "more of the response for send-timeout (%g s), as the client is too slow; see send-timeout= and "
+                "response-buffer-size=" % (group, line, lasted, limit),
+            )
+        else:
+            service.log.write(
+                logs.ERROR, "WSGID0327: group %r: the response to %s could not be sent: %s" % (group, line, reason)
+            )
+
     def _serve(self, exchange):
         service = self._service
         try:
@@ -64,6 +91,7 @@ class Worker:
         service.page.request_started()
         self.since = time.monotonic()
         self.environ = environ
+        self._target = environ.get(TARGET[0], "?"), environ.get(TARGET[1])
         try:
             Request(service, exchange, environ).run()
         finally:
@@ -114,6 +142,8 @@ class Request:
         environ = self._environ
         environ["wsgi.input"] = self._input
         environ["wsgi.errors"] = self._errors
+        environ["wsgi.early_hints"] = self._response.early_hints
+        environ["wsgid.client_gone"] = self._response.client_gone
         environ["mod_wsgi.application_start"] = loaded_at
         result = None
         try:
@@ -130,6 +160,8 @@ class Request:
             close = self._closer(result)
             if close is not None:
                 self._exchange.flush()
+            self._response.detach()
+            if close is not None:
                 self._close(close)
 
     # ---- before
@@ -177,11 +209,12 @@ class Request:
     def _failed(self, error):
         """Tells the log and, if that is still possible, the client."""
         if self._exchange.gone and isinstance(error, OSError):
-            self._log.write(
-                logs.DEBUG,
-                "WSGID0324: group %r: the client went away during %s (%s)"
-                % (self._log.group, environs.request_line(self._environ), error),
-            )
+            if self._exchange.unsent is None:  # else the worker has more to say
+                self._log.write(
+                    logs.DEBUG,
+                    "WSGID0324: group %r: the client went away during %s (%s)"
+                    % (self._log.group, environs.request_line(self._environ), error),
+                )
             self._exchange.drop()
             return
         reason = self._reason(error)

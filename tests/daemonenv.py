@@ -43,6 +43,8 @@ class Reply:
     logs: list[tuple[int, str]] = field(default_factory=list)
     abort: tuple[int, str] | None = None
     retry: bool = False
+    interim: list[tuple[str, list[tuple[str, str]]]] = field(default_factory=list)
+    file: tuple[int, int] | None = None  # offset and length of FILE; what it names is in `body`
     complete: bool = False
     granted: int = 0
 
@@ -62,14 +64,19 @@ class Client:
         self.socket.settimeout(LIMIT)
         self.socket.connect(path)
         self.parser = protocol.Parser(protocol.FROM_DAEMON)
+        self.descriptors: list[int] = []  # that came along
 
     def close(self) -> None:
         self.socket.close()
+        while self.descriptors:
+            os.close(self.descriptors.pop())
 
     def send(self, *parts: bytes) -> None:
         self.socket.sendall(b"".join(parts))
 
-    def request(self, script: str | Path, body: bytes = b"", *, end: bool = True, **environ: str) -> None:
+    def request(
+        self, script: str | Path, body: bytes = b"", *, end: bool = True, on_demand: bool = False, **environ: str
+    ) -> None:
         """Sends REQUEST; keywords are environ keys, `__` in them stands for a dot."""
         values = {
             "REQUEST_METHOD": "POST" if body else "GET",
@@ -88,12 +95,14 @@ class Client:
         }
         values |= {key.replace("__", "."): value for key, value in environ.items()}
         block = protocol.encode_environ(values)
-        self.send(*protocol.encode_request(1, block, body, protocol.END if end else 0))
+        flags = (protocol.END if end else 0) | (protocol.ON_DEMAND if on_demand else 0)
+        self.send(*protocol.encode_request(1, block, body, flags))
 
     def frame(self) -> tuple[int, int, bytes] | None:
         """The next frame; None at the end of the connection."""
         while (found := self.parser.next_frame()) is None:
-            data = self.socket.recv(65536)
+            data, descriptors, _, _ = socket.recv_fds(self.socket, 65536, 1)
+            self.descriptors += descriptors
             if not data:
                 self.parser.eof()
                 return None
@@ -126,6 +135,11 @@ class Client:
             reply.body += first
         elif kind == protocol.DATA:
             reply.body += payload
+        elif kind == protocol.FILE:
+            reply.file = protocol.parse_file(payload)
+            reply.body += self._read_file(*reply.file)
+        elif kind == protocol.INTERIM:
+            reply.interim.append(protocol.parse_head(payload))
         elif kind == protocol.LOG:
             reply.logs.append(protocol.parse_log(payload))
         elif kind == protocol.ABORT:
@@ -134,6 +148,13 @@ class Client:
             reply.granted += protocol.parse_credit(payload)
         elif kind == protocol.RETRY:
             reply.retry = True
+
+    def _read_file(self, offset: int, length: int) -> bytes:
+        descriptor = self.descriptors.pop(0)
+        try:
+            return os.pread(descriptor, length, offset)
+        finally:
+            os.close(descriptor)
 
     def get(self, script: str | Path, **environ: str) -> Reply:
         self.request(script, **environ)

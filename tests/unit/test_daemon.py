@@ -460,13 +460,14 @@ def test_body_without_credit_is_a_violation(daemon, client):
     client.request("input.wsgi", end=False, PATH_INFO="/all")
     assert client.frame()[0] == protocol.CREDIT
     with contextlib.suppress(ConnectionError):  # it does not wait for all of that
-        client.send(*protocol.encode_body(b"x" * (WINDOW * 2), end=True))
+        client.send(*protocol.encode_body(b"x" * 1000), *protocol.encode_body(b"x" * WINDOW, end=True))
         client.reply()
     wait_until(lambda: daemon.log_text().count("WSGID0321") == before + 1, "one line")
 
 
 @pytest.mark.parametrize("data", [b"", b"\x01", b"\x01\x01\0\0\xff\0\0\0abc"])
 def test_a_connection_that_closes_without_a_request_is_nothing(daemon, data):
+    wait_until(lambda: len(set(daemon.counts())) == 1, "the end of what ran before")
     before = daemon.log_text()
     client = daemon.connect()
     client.send(data)

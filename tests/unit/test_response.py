@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from wsgiref.validate import validator
 
 import pytest
 
 from pywsgid import protocol
+from pywsgid.filewrapper import FileWrapper
 from pywsgid.response import ENDED, LengthMismatch, Response, Violation
+from pywsgid.transport import PeerGone
 
 TEXT = [("Content-Type", "text/plain")]
 
@@ -17,15 +20,19 @@ class Exchange:
     """Notes frames as (name, has END, payload); those of finish() are in `last`."""
 
     def __init__(self):
-        self.frames, self.sends, self.last, self.keep = [], 0, None, None
+        self.frames, self.sends, self.last, self.keep, self.file = [], 0, None, None, None
+        self.gone = False
 
     def send(self, parts):
         self.sends += 1
         self.frames += self.read(parts)
 
-    def finish(self, parts, keep):
+    def finish(self, parts, keep, file=None):
         assert self.last is None, "finished twice"
-        self.last, self.keep = self.read(parts), keep
+        self.last, self.keep, self.file = self.read(parts), keep, file
+
+    def is_hung_up(self):
+        return self.gone
 
     def read(self, parts):
         parser = protocol.Parser(protocol.FROM_DAEMON)
@@ -458,3 +465,188 @@ def test_the_validator_is_content():
     response.run(result)
     result.close()
     assert exchange.body == b"fine"
+
+
+# ---- files
+
+
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "file").write_bytes(b"0123456789")
+    with open(tmp_path / "file", "rb") as file:
+        yield file
+
+
+def test_a_file_goes_out_as_its_descriptor_with_its_length(file):
+    exchange = run(FileWrapper(file))
+    assert (exchange.names, exchange.body, exchange.file) == (["RESPONSE"], b"", (file.fileno(), 0, 10))
+    assert exchange.head[1] == [*TEXT, ("Content-Length", "10")]
+    assert exchange.keep
+
+
+def test_position_and_content_length_say_which_part(file):
+    file.read(2)
+    exchange = run(FileWrapper(file), headers=[("Content-Length", "5")])
+    assert exchange.file == (file.fileno(), 2, 5)
+    assert exchange.head[1] == [("Content-Length", "5")]
+
+
+def test_a_file_that_is_too_short_is_found_before_anything_is_sent(file):
+    file.read(2)
+    exchange = Exchange()
+    response = Response(exchange, "GET")
+    response.start_response("200 OK", [("Content-Length", "9")])
+    with pytest.raises(LengthMismatch):
+        response.run(FileWrapper(file))
+    assert exchange.all == []
+
+
+def test_a_file_without_a_rest_is_an_empty_body(file):
+    file.read()
+    exchange = run(FileWrapper(file))
+    assert (exchange.names, exchange.file) == (["RESPONSE+"], None)
+    assert exchange.head[1] == [*TEXT, ("Content-Length", "0")]
+    assert run(FileWrapper(file), headers=[("Content-Length", "0")]).file is None
+
+
+@pytest.mark.parametrize("length", [None, "10", "9999"])
+def test_head_names_the_length_of_a_file_and_sends_none(file, length):
+    exchange = run(FileWrapper(file), headers=[("Content-Length", length)] if length else None, method="HEAD")
+    assert (exchange.names, exchange.file) == (["RESPONSE+"], None)
+    assert dict(exchange.head[1])["Content-Length"] == (length or "10")
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+def test_no_file_for_a_status_without_a_body(file, status):
+    exchange = run(FileWrapper(file), status)
+    assert (exchange.names, exchange.file, exchange.head[1]) == (["RESPONSE+"], None, TEXT)
+
+
+def test_a_file_may_follow_write(file):
+    for headers, rest in (([("Content-Length", "6")], 4), (list(TEXT), 10)):
+        exchange = Exchange()
+        response = Response(exchange, "GET")
+        response.start_response("200 OK", headers)(b"ab")
+        response.run(FileWrapper(file))
+        assert (exchange.names, exchange.file) == (["RESPONSE"], (file.fileno(), 0, rest))
+
+
+def test_middleware_makes_a_file_an_ordinary_iterable(file):
+    exchange = run(block for block in FileWrapper(file, 4))
+    assert exchange.names == ["RESPONSE", "DATA", "DATA", "DATA+"]
+    assert (exchange.body, exchange.file) == (b"0123456789", None)
+
+
+def test_a_subclass_of_the_wrapper_is_iterated(file):
+    class Upper(FileWrapper):
+        def __next__(self):
+            return super().__next__().replace(b"0", b"X")
+
+    exchange = run(Upper(file))
+    assert (exchange.body, exchange.file) == (b"X123456789", None)
+
+
+def test_what_is_no_file_is_read_up_to_its_content_length():
+    exchange = run(FileWrapper(io.BytesIO(b"0123456789"), 4), headers=[("Content-Length", "6")])
+    assert (exchange.body, exchange.file) == (b"012345", None)
+    with pytest.raises(LengthMismatch):
+        run(FileWrapper(io.BytesIO(b"0123"), 4), headers=[("Content-Length", "6")])
+
+
+# ---- early hints, clients that go
+
+
+HINTS = [("Link", "</a.css>; rel=preload")]
+
+
+def test_early_hints_leave_at_once():
+    exchange = Exchange()
+    response = Response(exchange, "GET")
+    response.early_hints(HINTS)
+    response.start_response("200 OK", list(TEXT))
+    response.early_hints(HINTS)  # nothing has been sent yet
+    assert exchange.names == ["INTERIM", "INTERIM"]
+    assert protocol.parse_head(exchange.frames[0][2]) == ("103 Early Hints", HINTS)
+    response.run([b"x"])
+    assert exchange.names == ["INTERIM", "INTERIM", "RESPONSE+"]
+
+
+def test_early_hints_are_too_late_once_the_response_has_begun():
+    exchange = Exchange()
+    response = Response(exchange, "GET")
+    response.start_response("200 OK", list(TEXT))(b"x")
+    response.early_hints(HINTS)
+    response.run([])
+    response.early_hints(HINTS)
+    response.detach()
+    response.early_hints(HINTS)
+    assert exchange.names == ["RESPONSE", "DATA+"]
+
+
+@pytest.mark.parametrize("headers", [(), [("A", "b\r\n")], [("Connection", "close")], [("\u2603", "x")]])
+def test_early_hints_are_checked_like_headers(headers):
+    exchange = Exchange()
+    with pytest.raises(Violation):
+        Response(exchange, "GET").early_hints(headers)
+    assert exchange.all == []
+
+
+def test_early_hints_to_a_client_that_has_gone_are_nothing():
+    exchange = Exchange()
+
+    def send(parts):
+        raise PeerGone()
+
+    exchange.send = send
+    Response(exchange, "GET").early_hints(HINTS)
+
+
+def test_client_gone_asks_the_connection_and_is_true_after_the_request():
+    exchange = Exchange()
+    response = Response(exchange, "GET")
+    assert not response.client_gone()
+    exchange.gone = True
+    assert response.client_gone()
+    exchange.gone = False
+    response.detach()
+    assert response.client_gone()
+
+
+def test_write_after_the_request_reaches_nobody():
+    exchange = Exchange()
+    response = Response(exchange, "GET")
+    write = response.start_response("200 OK", list(TEXT))
+    response.detach()
+    with pytest.raises(Violation, match="after the end"):
+        write(b"x")
+    assert exchange.all == []
+
+
+def test_an_empty_block_looks_for_the_client():
+    exchange = Exchange()
+    response = Response(exchange, "GET")
+
+    def waiting():
+        yield b""
+        exchange.gone = True
+        yield b""
+        raise AssertionError("went on for nobody")
+
+    response.start_response("200 OK", list(TEXT))
+    with pytest.raises(PeerGone):
+        response.run(waiting())
+
+
+def test_large_blocks_of_a_list_are_not_copied():
+    blocks = [b"x" * protocol.MAX_DATA, b"", b"y" * 500000]
+    exchange = Exchange()
+    kept = []
+    exchange.read = kept.append
+    response = Response(exchange, "GET")
+    response.start_response("200 OK", list(TEXT))
+    response.run(blocks)
+    assert any(part is blocks[0] for part in kept[0])
+    assert any(part is blocks[2] for part in kept[0])
+    exchange = run(blocks)
+    assert exchange.body == b"".join(blocks)
+    assert exchange.names == ["RESPONSE", "DATA", "DATA", "DATA+"]
