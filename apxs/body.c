@@ -23,7 +23,7 @@ static apr_off_t declared_length(request_rec *r)
 static apr_status_t refused(wsgid_exchange_t *x, apr_status_t rv)
 {
     if (x->r->connection->aborted || APR_STATUS_IS_ECONNRESET(rv) || APR_STATUS_IS_ECONNABORTED(rv)
-        || APR_STATUS_IS_EOF(rv)) {
+        || APR_STATUS_IS_EOF(rv) || APR_STATUS_IS_INCOMPLETE(rv)) {
         return WSGID_E_CLIENT_GONE;
     }
     x->http_status = ap_map_http_request_error(rv, HTTP_BAD_REQUEST);
@@ -120,6 +120,23 @@ static void frame_pending(wsgid_exchange_t *x, apr_size_t length)
     x->credit -= length;
 }
 
+/*
+ * 100 Continue, now that the application wants the body (httpd's own filter would say it only to a read that waits). Not once the
+ * response has begun: there it would be taken for a part of it, and the client sends its body without it sooner or later.
+ */
+static void invite(request_rec *r, int response_has_begun)
+{
+    if (!r->expecting_100) {
+        return;
+    }
+    if (!response_has_begun) {
+        r->status = HTTP_CONTINUE;
+        ap_send_interim_response(r, 0);
+        r->status = HTTP_OK;
+    }
+    r->expecting_100 = 0;
+}
+
 static apr_status_t fill_pending(wsgid_exchange_t *x)
 {
     apr_size_t room = x->credit < PENDING_ROOM ? (apr_size_t)x->credit : PENDING_ROOM;
@@ -129,6 +146,7 @@ static apr_status_t fill_pending(wsgid_exchange_t *x)
     if (!x->pending) {
         x->pending = apr_palloc(x->r->pool, WSGID_WIRE_HEADER_SIZE + PENDING_ROOM);
     }
+    invite(x->r, x->passed);
     rv = read_client(x, x->pending + WSGID_WIRE_HEADER_SIZE, room, APR_NONBLOCK_READ, &length);
     if (rv != APR_SUCCESS && rv != APR_EAGAIN) {
         return rv;

@@ -166,5 +166,8 @@ apr_status_t wsgid_client_finish(wsgid_exchange_t *x)
     if (rv == APR_SUCCESS) {
         rv = pass(x, !x->body_read);    /* httpd reads the rest of an upload before it would flush */
     }
+    if (x->client >= 0 && wsgid_body_is_long(x)) {
+        x->r->connection->keepalive = AP_CONN_CLOSE;    /* nor does it read a long one: the connection ends with the response */
+    }
     return rv;
 }

@@ -66,6 +66,13 @@ int wsgid_file_is_unchanged(wsgid_exchange_t *x)
     return 1;
 }
 
+void wsgid_file_account(wsgid_exchange_t *x, apr_uint64_t length)
+{
+    if (!x->body_read) {
+        x->queued += length;
+    }
+}
+
 apr_status_t wsgid_file_append(wsgid_exchange_t *x, apr_uint64_t offset, apr_uint64_t length)
 {
     request_rec *r = x->r;
@@ -83,6 +90,7 @@ apr_status_t wsgid_file_append(wsgid_exchange_t *x, apr_uint64_t offset, apr_uin
     if (rv == APR_SUCCESS && length > 0) {
         bucket = apr_brigade_insert_file(x->out, file, (apr_off_t)offset, (apr_off_t)length, r->pool);
         rv = bucket ? apr_bucket_file_enable_mmap(bucket, 0) : APR_ENOMEM;
+        wsgid_file_account(x, length);
     }
     return rv;
 }

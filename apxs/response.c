@@ -316,9 +316,6 @@ static apr_status_t on_response(wsgid_exchange_t *x, const wsgid_wire_frame_t *f
     if (x->target->error_override && ap_is_HTTP_ERROR(x->r->status)) {
         return override(x);
     }
-    if (!x->granted && wsgid_body_is_long(x)) {
-        x->r->connection->keepalive = AP_CONN_CLOSE;    /* the application answers without it: so does the connection end */
-    }
     begin_body(x, frame, frame->length - WSGID_WIRE_RESPONSE_PREFIX - head);
     x->in_start += WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_RESPONSE_PREFIX + head;
     return wsgid_sendfile_is_wanted(x) ? send_named_file(x) : APR_SUCCESS;

@@ -119,6 +119,7 @@ apr_status_t wsgid_sendfile_append(wsgid_exchange_t *x)
     if (!wsgid_file_is_unchanged(x) && info.size > 0) {
         bucket = apr_brigade_insert_file(x->out, file, 0, info.size, r->pool);
         rv = bucket ? apr_bucket_file_enable_mmap(bucket, 0) : APR_ENOMEM;
+        wsgid_file_account(x, (apr_uint64_t)info.size);
     }
     return rv;
 }
