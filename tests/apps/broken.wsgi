@@ -1,0 +1,34 @@
+"""Responses that break off, in the way that the path names; breaks WSGI on purpose. The query "length" declares one.
+
+/raise, /kill and /short stop after the first of two blocks, /long has a block too many, /whole is complete.
+"""
+import os
+import signal
+import time
+
+BLOCK = b"x" * 100_000
+
+
+def after_the_first(kind):
+    if kind == "raise":
+        raise RuntimeError("raised after the headers")
+    if kind == "kill":
+        time.sleep(0.1)  # so that httpd has surely passed the first block on
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def blocks(kind):
+    yield BLOCK
+    after_the_first(kind)
+    if kind != "short":
+        yield BLOCK
+    if kind == "long":
+        yield b"one too many"
+
+
+def application(environ, start_response):
+    headers = [("Content-Type", "application/octet-stream")]
+    if environ["QUERY_STRING"] == "length":
+        headers.append(("Content-Length", str(2 * len(BLOCK))))
+    start_response("200 OK", headers)
+    return blocks(environ["PATH_INFO"].strip("/"))

@@ -1,0 +1,64 @@
+"""For clients that leave. Says on its output what becomes of a request; the query is the request's name.
+
+/stream sends a block every 20 ms for 30 s; "closed NAME" is its close(). /work sends nothing and asks wsgid.client_gone
+every 10 ms: "noticed NAME", or after 5 s "finished NAME". /upload reads its input: "lost NAME: ERROR" or "read NAME N".
+/torrent does so in large blocks. /started says "started NAME" and answers.
+"""
+import time
+from wsgiref.validate import validator
+
+
+def say(environ, what, more=""):
+    print(f"{what} {environ['QUERY_STRING']}{more}", flush=True)
+
+
+class Stream:
+    def __init__(self, environ, size):
+        self.environ, self.block, self.until = environ, b"x" * size, time.monotonic() + 30
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if time.monotonic() > self.until:
+            raise StopIteration
+        time.sleep(0.02)
+        return self.block
+
+    def close(self):
+        say(self.environ, "closed")
+
+
+def work(environ):
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        if environ["wsgid.client_gone"]():
+            say(environ, "noticed")
+            return [b"for nobody"]
+        time.sleep(0.01)
+    say(environ, "finished")
+    return [b"finished"]
+
+
+def upload(environ):
+    total = 0
+    try:
+        while block := environ["wsgi.input"].read(50_000):
+            total += len(block)
+    except OSError as error:
+        say(environ, "lost", f": {type(error).__mro__[-4].__name__} {error}")
+        raise
+    say(environ, "read", f" {total}")
+    return [b"read"]
+
+
+@validator
+def application(environ, start_response):
+    kind = environ["PATH_INFO"].strip("/")
+    say(environ, "started")
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    if kind == "stream":
+        return Stream(environ, 1000)
+    if kind == "torrent":
+        return Stream(environ, 4_000_000)
+    return {"work": work, "upload": upload}.get(kind, lambda environ: [b"answered"])(environ)

@@ -1,0 +1,120 @@
+"""A response that breaks must look broken, over every version of HTTP, and the log says why."""
+
+from __future__ import annotations
+
+import pytest
+from httpdenv import wait_until
+from httpdenv.client import request
+from httpdenv.versions import BROKEN, EVERY_WAY, HOSTS, MODULES, run_curl
+
+CONFIGURATION = (
+    """
+WSGIDaemonProcess app
+WSGIProcessName app
+WSGIScriptAlias /broken ${APPS}/broken.wsgi
+WSGIScriptAlias /hello ${APPS}/hello.wsgi
+"""
+    + HOSTS
+)
+BLOCK = 100_000
+RAISED = ("WSGID0342.*RuntimeError", "Traceback", "RuntimeError: raised after the headers")
+KILLED = (r"WSGID0166.*app.*GET /broken/kill", r"WSGID005\d.*SIGKILL|WSGID005\d.*signal")
+MISMATCHED = ("WSGID0343.*Content-Length",)
+
+
+@pytest.fixture(scope="module")
+def httpd(make_httpd):
+    return make_httpd(CONFIGURATION, modules=MODULES)
+
+
+@pytest.mark.parametrize("query", ["", "?length"], ids=["chunked", "length"])
+@pytest.mark.parametrize("over", EVERY_WAY)
+def test_curl_gets_a_whole_response_without_complaint(httpd, over, query):
+    """The proof that what follows is not curl's mood."""
+    done = run_curl(httpd, over, f"/broken/whole{query}")
+    assert (done.code, done.status, len(done.body)) == (0, 200, 2 * BLOCK)
+
+
+@pytest.mark.parametrize("query", ["", "?length"], ids=["chunked", "length"])
+@pytest.mark.parametrize("over", EVERY_WAY)
+def test_an_exception_after_the_headers_shows(httpd, over, query):
+    with httpd.log.expects(*RAISED):
+        done = run_curl(httpd, over, f"/broken/raise{query}")
+    assert (done.code in BROKEN, done.status) == (True, 200), done
+    assert len(done.body) <= BLOCK
+
+
+@pytest.mark.parametrize("query", ["", "?length"], ids=["chunked", "length"])
+@pytest.mark.parametrize("over", EVERY_WAY)
+def test_a_process_that_is_killed_after_the_headers_shows(httpd, over, query):
+    pid = httpd.wait_for_daemons("app", 1)
+    with httpd.log.expects(*KILLED):
+        done = run_curl(httpd, over, f"/broken/kill{query}")
+    assert (done.code in BROKEN, done.status) == (True, 200), done
+    assert len(done.body) == BLOCK
+    httpd.wait_for_daemons("app", 1, without=pid)
+
+
+@pytest.mark.parametrize("over", EVERY_WAY)
+def test_fewer_bytes_than_content_length_show(httpd, over):
+    with httpd.log.expects(*MISMATCHED):
+        done = run_curl(httpd, over, "/broken/short?length")
+    assert (done.code in BROKEN, done.status) == (True, 200), done
+    assert len(done.body) <= BLOCK
+
+
+@pytest.mark.parametrize("over", EVERY_WAY)
+def test_more_bytes_than_content_length_show(httpd, over):
+    """The client has all that was declared and cannot see more; but the line is there, and the connection ends."""
+    with httpd.log.expects(*MISMATCHED):
+        done = run_curl(httpd, over, "/broken/long?length")
+    assert done.status == 200
+    assert len(done.body) <= 2 * BLOCK
+    if over == "http/1.1":
+        with httpd.log.expects(*MISMATCHED), httpd.wire() as wire:
+            wire.send(request("GET", "/broken/long?length"))
+            assert len(wire.read_response().body) <= 2 * BLOCK
+            assert wire.rest() == b""
+
+
+def test_a_broken_chunked_response_lacks_the_last_chunk_and_the_connection_ends(httpd):
+    with httpd.log.expects(*RAISED), httpd.wire() as wire:
+        wire.send(request("GET", "/broken/raise") + request("GET", "/hello"))
+        response = wire.read_response()
+        assert response.all("Transfer-Encoding") == ["chunked"]
+        assert not response.complete
+        assert wire.rest() == b""
+
+
+def test_a_broken_answer_to_an_upload_that_was_not_read_shows(httpd):
+    """The connection would end with this response in any case: that must not hide that it is not complete."""
+    with httpd.log.expects(*RAISED):
+        done = run_curl(
+            httpd, "http/1.1", "/broken/raise", "--data-binary", "@-", "-H", "Expect:", data=b"x" * 1_000_000
+        )
+    assert (done.code in BROKEN, done.status) == (True, 200), done
+
+
+def test_a_broken_answer_to_a_chunked_upload_shows(httpd):
+    with httpd.log.expects(*RAISED):
+        done = run_curl(httpd, "http/1.1", "/broken/raise", "-T", "-", "-X", "POST", "-H", "Expect:", data=b"x" * 10)
+    assert (done.code in BROKEN, done.status) == (True, 200), done
+
+
+def test_http_1_0_has_no_way_to_show_it_but_a_length(httpd):
+    with httpd.log.expects(*RAISED), httpd.wire() as wire:
+        wire.send(b"GET /broken/raise?length HTTP/1.0\r\n\r\n")
+        response = wire.read_response()
+        assert not response.complete
+
+
+def test_other_streams_of_the_connection_are_not_touched(httpd):
+    """Over HTTP/2 only the stream is reset: the next request goes over the same connection."""
+    url = httpd.url("/hello", "TLS_PORT", "https")
+    with httpd.log.expects(*RAISED):
+        done = run_curl(httpd, "h2", "/broken/raise", "--write-out", "%{stderr}--curl-- 0 0 0\n%{num_connects}\n", url)
+    assert b"Hello World!" in done.body
+
+
+def test_the_daemon_goes_on_after_all_that(httpd):
+    wait_until(lambda: httpd.get("/hello").status_code == 200, "an answer")

@@ -1,0 +1,95 @@
+"""One request over HTTP/2, told frame by frame: for what curl does not show.
+
+A server that answers without reading the body ends its stream and then asks the client to stop sending, with
+RST_STREAM(NO_ERROR) (RFC 9113, 8.1). Older curls (7.88) take that for a failure, whatever handler of httpd does it.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+
+import h2.config
+import h2.connection
+import h2.events
+
+WINDOW = 1 << 26  # more than any answer here: the server never waits for us
+
+
+@dataclass
+class Answer:
+    """`interim` are the 1xx statuses, `ended` says that the stream came to its end, `reset` is the code of a reset."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    ended: bool = False
+    reset: int | None = None
+    sent: int = 0
+    interim: list[int] = field(default_factory=list)
+
+    @property
+    def is_over(self) -> bool:
+        return self.ended or self.reset is not None
+
+
+class _Exchange:
+    """The one stream of a connection in clear text."""
+
+    def __init__(self, port: int, timeout: float) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+        self.connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+        self.connection.initiate_connection()
+        self.connection.increment_flow_control_window(WINDOW)
+        self.answer = Answer()
+
+    def flush(self) -> None:
+        self.socket.sendall(self.connection.data_to_send())
+
+    def take(self) -> None:
+        data = self.socket.recv(65536)
+        if not data:
+            raise ConnectionError("closed by the server")
+        for event in self.connection.receive_data(data):
+            self._note(event)
+        self.flush()
+
+    def _note(self, event: h2.events.Event) -> None:
+        answer = self.answer
+        if isinstance(event, h2.events.InformationalResponseReceived):
+            answer.interim.append(int(dict(event.headers)[b":status"]))
+        elif isinstance(event, h2.events.ResponseReceived):
+            answer.headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
+            answer.status = int(answer.headers[":status"])
+        elif isinstance(event, h2.events.DataReceived):
+            answer.body += event.data
+        elif isinstance(event, h2.events.StreamEnded):
+            answer.ended = True
+        elif isinstance(event, h2.events.StreamReset):
+            answer.reset = event.error_code
+
+    def send_some(self, left: int) -> int:
+        """What flow control allows now."""
+        size = min(left, self.connection.local_flow_control_window(1), self.connection.max_outbound_frame_size)
+        if size > 0:
+            self.connection.send_data(1, b"u" * size, end_stream=size == left)
+            self.answer.sent += size
+            self.flush()
+        return max(size, 0)
+
+
+def post(port: int, path: str, size: int, *headers: tuple[str, str], wait: bool = False, timeout: float = 10) -> Answer:
+    """Posts `size` bytes, as flow control allows, until the answer is over; `wait` sends none before a 100 has come."""
+    exchange = _Exchange(port, timeout)
+    with exchange.socket:
+        head = [(":method", "POST"), (":path", path), (":scheme", "http"), (":authority", "localhost")]
+        exchange.connection.send_headers(1, [*head, ("content-length", str(size)), *headers])
+        exchange.connection.increment_flow_control_window(WINDOW, 1)
+        exchange.flush()
+        answer, left = exchange.answer, size
+        while not answer.is_over:
+            went = exchange.send_some(left) if left and not (wait and not answer.interim) else 0
+            left -= went
+            if not went:
+                exchange.take()
+        return answer
