@@ -101,6 +101,15 @@ def test_a_broken_answer_to_a_chunked_upload_shows(httpd):
     assert (done.code in BROKEN, done.status) == (True, 200), done
 
 
+def test_a_broken_answer_to_a_client_that_waits_for_100_shows(httpd):
+    """Nobody asked it for its body, so the connection ends with the response: without chunks that would end it well."""
+    with httpd.log.expects(*RAISED), httpd.wire() as wire:
+        wire.send(request("POST", "/broken/raise", "Content-Length: 1000000", "Expect: 100-continue"))
+        response = wire.read_response()
+    assert response.all("Transfer-Encoding") == ["chunked"]
+    assert not response.complete
+
+
 def test_http_1_0_has_no_way_to_show_it_but_a_length(httpd):
     with httpd.log.expects(*RAISED), httpd.wire() as wire:
         wire.send(b"GET /broken/raise?length HTTP/1.0\r\n\r\n")

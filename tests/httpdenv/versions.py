@@ -89,7 +89,7 @@ def run_curl(httpd: Httpd, over: str, path: str, *options: str, data: bytes | No
 class CurlThatLeaves:
     """A curl that is ended while it waits: `with CurlThatLeaves(...) as client: ...; client.leave()`.
 
-    SIGTERM ends it without a word: no close_notify, no RST_STREAM. max_time makes it leave by itself, as a browser does.
+    SIGTERM ends it without a word: no close_notify, no RST_STREAM.
     """
 
     def __init__(self, httpd: Httpd, over: str, path: str, *options: str) -> None:
