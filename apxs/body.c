@@ -146,7 +146,7 @@ static apr_status_t fill_pending(wsgid_exchange_t *x)
     if (!x->pending) {
         x->pending = apr_palloc(x->r->pool, WSGID_WIRE_HEADER_SIZE + PENDING_ROOM);
     }
-    invite(x->r, x->passed);
+    invite(x->r, x->answered);
     rv = read_client(x, x->pending + WSGID_WIRE_HEADER_SIZE, room, APR_NONBLOCK_READ, &length);
     if (rv != APR_SUCCESS && rv != APR_EAGAIN) {
         return rv;

@@ -13,6 +13,8 @@
 #include <sys/ioctl.h>
 #include <linux/sockios.h>
 
+#include "http_ssl.h"
+
 #define AT_ONCE (64 * 1024)     /* what an idle connection takes without waiting: below the smallest send and receive buffers' sum */
 #define SLICE   (16 * 1024)     /* less than the third of the send buffer that is free when poll() says so */
 
@@ -36,8 +38,11 @@ int wsgid_client_is_gone(const wsgid_exchange_t *x)
     if (x->client < 0 || poll(&look, 1, 0) <= 0) {
         return 0;
     }
+    if ((look.revents & (POLLHUP | POLLERR)) || (x->body_read && ap_ssl_conn_is_ssl(x->r->connection))) {
+        return 1;                   /* with TLS, what is unread is the close_notify; nobody goes on with half a connection */
+    }
     /* It closed its end. Bytes before that (the rest of an upload, a pipelined request) are still to be read. */
-    return (look.revents & (POLLHUP | POLLERR)) || recv(x->client, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+    return recv(x->client, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 /* How many bytes it surely takes now; all, if it cannot be told. */
@@ -77,6 +82,9 @@ static apr_status_t pass(wsgid_exchange_t *x, int flush)
     x->queued = 0;
     rv = ap_pass_brigade(x->r->output_filters, x->out);
     apr_brigade_cleanup(x->out);
+    if (rv == AP_FILTER_ERROR && !c->aborted) {
+        return WSGID_E_FILTER;
+    }
     return rv != APR_SUCCESS || c->aborted ? WSGID_E_CLIENT_GONE : APR_SUCCESS;
 }
 
