@@ -3,8 +3,9 @@
 # make test       every check and test                            (TESTS=tests/unit/test_cli.py)
 # make install    the module and its daemon into Apache's directories, as root  (DESTDIR=, INSTALL_PYTHON=)
 # make generate   what derives from the tables in the sources: pywsgid/options.py, docs/reference, docs/errors.md
+# make bench      mod_wsgid beside its peers, side by side  (BENCH="--only hello --rounds 3"); docs/performance.md
 # make sanitize   build/sanitize/mod_wsgid.so with ASan and UBSan; then WSGID_SANITIZE=1 make test
-# make uninstall, make analyze, make lint, make generated, make clean, make distclean
+# make uninstall, make bench-short, make bench-publish, make analyze, make lint, make generated, make clean, make distclean
 #
 # PYTHON=/path/to/python3 says what .venv is made from, WERROR= lets a compiler that warns where ours does not go on.
 # Stamps (files that begin with a dot in .venv and build) stand for steps, so that nothing is done twice.
@@ -15,7 +16,11 @@ HOST ?= 127.0.0.1
 TESTS ?= tests
 WERROR ?= --strict
 
+# Options of python -m bench.
+BENCH ?=
+
 VENV := .venv
+BENCH_VENV := .bench-venv
 PY := $(VENV)/bin/python
 HERE := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -24,7 +29,8 @@ export PIP_ROOT_USER_ACTION := ignore
 MODULE_SOURCES := $(wildcard mod_wsgid.c apxs/*.c apxs/*.h apxs/*.def) setup.py
 NATIVE_SOURCES := $(wildcard pywsgid/_native_build.py) $(wildcard apxs/wire.c apxs/*.h) setup.py
 
-.PHONY: all run test lint generate generated analyze sanitize install uninstall clean distclean FORCE
+.PHONY: all run test lint generate generated analyze sanitize bench bench-short bench-publish bench-venv install \
+	uninstall clean distclean FORCE
 .DELETE_ON_ERROR:
 
 all: build/mod_wsgid.so build/pywsgid build/.native $(VENV)/.run
@@ -115,6 +121,30 @@ build/sanitize/pywsgid:
 	@mkdir -p build/sanitize
 	@ln -sfn ../../pywsgid $@
 
+# ---------------------------------------------------------------------------------------------- bench
+
+bench: all bench-venv
+	@$(BENCH_VENV)/bin/python -m bench $(BENCH)
+
+# Shows that the bench works; asserts no time.
+bench-short: all bench-venv
+	@$(BENCH_VENV)/bin/python -m bench --short $(BENCH)
+
+# All of it, on a machine with nothing else to do, into docs/performance.{md,json,svg}.
+bench-publish: all bench-venv
+	@$(BENCH_VENV)/bin/python -m bench --publish $(BENCH)
+
+bench-venv: $(BENCH_VENV)/.ready
+
+# The peers run on the Python that .venv was made from, too.
+$(BENCH_VENV)/.ready: $(VENV)/.python pyproject.toml tools/requirements.py
+	@echo "pip: the peers, into $(BENCH_VENV)"
+	@cmp -s $(VENV)/.python $(BENCH_VENV)/.python || "$$(cat $(VENV)/.python)" -m venv --clear $(BENCH_VENV)
+	@cp $(VENV)/.python $(BENCH_VENV)/.python
+	@$(PY) tools/requirements.py bench > $@.txt
+	@$(BENCH_VENV)/bin/python -m pip install -q -r $@.txt
+	@touch $@
+
 # ---------------------------------------------------------------------------------------------- install
 
 # The installed module must outlive this checkout, so its default interpreter is the one that .venv was made from.
@@ -133,4 +163,4 @@ clean:
 	rm -rf build dist *.egg-info pywsgid/_native*.so pywsgid/_native.c pywsgid/mod_wsgid.so
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(BENCH_VENV)

@@ -1,4 +1,4 @@
-"""Prints what a group of pyproject.toml's dependencies needs, one a line: `requirements.py build|run|test`.
+"""Prints what a group of pyproject.toml's dependencies needs, one a line: `requirements.py build|run|test|bench`.
 
 So that .venv gets the very lists that pip would use, without installing the project itself into it.
 """

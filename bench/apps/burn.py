@@ -1,0 +1,21 @@
+"""Uses 1 ms of CPU, the GIL held, then says hello."""
+
+import time
+
+MILLISECOND = 0.001
+# Between two looks at the clock, which is a system call here: some 10 us.
+STEPS = 300
+
+
+def burn(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        for _ in range(STEPS):
+            pass
+
+
+def application(environ, start_response):
+    burn(MILLISECOND)
+    body = b"Hello, world!\n"
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]

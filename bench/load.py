@@ -1,0 +1,71 @@
+"""wrk: one run, and what it said. Figures come from wrk.lua (wrk's `done` hook), not from its prose."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+from pathlib import Path
+
+# One thread makes 100,000 requests a second: more would only take the CPU that the servers need.
+THREADS = 1
+# Beyond the time asked for: wrk connects before it counts, and waits for nothing after it.
+GRACE = 20
+MARK = "BENCH "
+ERRORS = ("connect", "read", "write", "status", "timeout")
+SCRIPT = Path(__file__).with_name("wrk.lua")
+
+
+class NoWrk(RuntimeError):
+    """wrk is not installed."""
+
+
+def executable() -> str:
+    path = shutil.which("wrk")
+    if path is None:
+        raise NoWrk("no wrk on PATH: on Debian and Ubuntu, apt-get install wrk")
+    return path
+
+
+def wrk(url: str, connections: int, seconds: float) -> dict[str, float]:
+    """One run; wrk takes whole seconds only. rps, p50_us, p99_us, max_us, requests, errors."""
+    process = start(url, connections, seconds)
+    try:
+        output, _ = process.communicate(timeout=seconds + GRACE)
+    finally:
+        end(process)
+    return parse(output)
+
+
+def start(url: str, connections: int, seconds: float) -> subprocess.Popen[str]:
+    """A run in the background, for parse(process.communicate()[0]); it ends by itself, or with end()."""
+    duration = max(1, math.ceil(seconds))
+    size = [f"-t{THREADS}", f"-c{connections}", f"-d{duration}s", "--timeout", "10s"]
+    command = [executable(), *size, "-s", str(SCRIPT), url]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Kills it if it still runs; harmless after communicate()."""
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+    if process.stdout:
+        process.stdout.close()
+
+
+def parse(output: str) -> dict[str, float]:
+    """What the script has written; ValueError with wrk's words if it has written nothing."""
+    lines = [line for line in output.splitlines() if line.startswith(MARK)]
+    if not lines:
+        raise ValueError(f"wrk: {output.strip() or 'said nothing'}")
+    said = json.loads(lines[-1].removeprefix(MARK))
+    return {
+        "rps": said["requests"] * 1e6 / max(said["us"], 1),
+        "requests": said["requests"],
+        "p50_us": said["p50"],
+        "p99_us": said["p99"],
+        "max_us": said["max"],
+        "errors": sum(said[name] for name in ERRORS),
+    }

@@ -1,0 +1,310 @@
+"""What is measured: servers of one WSGI application behind one httpd, and how to find the processes of each.
+
+A peer is data: its lines of httpd.conf, and the command of a process of its own if it needs one. Each runs behind an
+httpd of its own with the same lines of COMMON; logging is off in all of them. Processes beside httpd run as httpd's
+user, talk over a UNIX socket, and get as many processes and threads as ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from httpdenv import Httpd, Stage, in_place_or_copied, machine, processes, wait_until
+
+from bench import CHECKOUT, clients, cost
+
+VENV = Path(os.environ.get("WSGID_BENCH_VENV", CHECKOUT / ".bench-venv"))
+APPS = Path(__file__).with_name("apps")
+STATIC_SIZES = (0, 1024, 16384, 65536, 262144, 1 << 20)
+START_LIMIT = 60.0
+STOP_LIMIT = 5.0
+# An httpd child has its pool of threads; what else httpd forks has one thread or a few.
+CHILD_THREADS = 32
+GROUP = "bench"
+# Of what runs beside httpd.
+ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C", "HOME": "/"}
+
+# Two children of fixed size: none is started or ended while a load runs. The harness's own lines come before these.
+COMMON = """
+StartServers 2
+ServerLimit 2
+ThreadLimit 128
+ThreadsPerChild 128
+MaxRequestWorkers 256
+MinSpareThreads 1
+MaxSpareThreads 256
+KeepAlive On
+MaxKeepAliveRequests 0
+KeepAliveTimeout 60
+Timeout 60
+DocumentRoot "${{APPS}}/static"
+EnableSendfile {sendfile}
+"""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the servers of a scenario have in common. `script` is a module of bench/apps."""
+
+    script: str = "hello"
+    processes: int = 1
+    threads: int = 15
+    groups: int = 1
+    sendfile: bool = True
+
+
+@dataclass(frozen=True)
+class Peer:
+    """`text` gives the lines of httpd.conf, `command` the process to start with the path of its socket, if any.
+
+    `daemon` says whether a child of httpd is the application's process; `missing` is a reason why it cannot run here.
+    """
+
+    name: str
+    title: str
+    text: Callable[[Setup], str]
+    modules: tuple[str, ...] = ()
+    command: Callable[[Setup, str], list[str]] | None = None
+    daemon: Callable[[str], bool] = lambda command: False
+    needs: Callable[[], Path | None] = lambda: Path("/")
+    ours: bool = False
+
+    @property
+    def missing(self) -> bool:
+        path = self.needs()
+        return path is None or not path.exists()
+
+
+# ---------------------------------------------------------------- the lines of each
+
+def _daemons(setup: Setup, more: str, select: str) -> str:
+    """Daemon groups, each at a path of its own if there are several."""
+    options = f"processes={setup.processes} threads={setup.threads} {more}"
+    if setup.groups == 1:
+        return f'WSGIDaemonProcess {GROUP} {options}\n{select} {GROUP}\nWSGIScriptAlias / "{_script(setup)}"\n'
+    lines = []
+    for number in range(setup.groups):
+        name = f"{GROUP}{number}"
+        lines.append(f'WSGIDaemonProcess {name} {options}\nWSGIScriptAlias /{number} "{_script(setup)}"')
+        lines.append(f"<Location /{number}>\n{select} {name}\n</Location>")
+    return "\n".join(lines) + "\n"
+
+
+def _script(setup: Setup) -> str:
+    return f"${{APPS}}/{setup.script}.py"
+
+
+def _wsgid(setup: Setup) -> str:
+    return _daemons(setup, "", "WSGIProcessName")
+
+
+def _mod_wsgi(setup: Setup) -> str:
+    common = 'WSGISocketPrefix "${ROOT}/run/wsgi"\nWSGIRestrictEmbedded On\nWSGIApplicationGroup %{GLOBAL}\n'
+    return _load_mod_wsgi(setup) + common + _daemons(setup, "display-name=(wsgi)", "WSGIProcessGroup")
+
+
+def _mod_wsgi_embedded(setup: Setup) -> str:
+    return _load_mod_wsgi(setup) + f'WSGIApplicationGroup %{{GLOBAL}}\nWSGIScriptAlias / "{_script(setup)}"\n'
+
+
+def _load_mod_wsgi(setup: Setup) -> str:
+    enable = "WSGIEnableSendfile On\n" if setup.sendfile else ""
+    return f'LoadModule wsgi_module "{_mod_wsgi_module()}"\nWSGIPythonHome "{VENV}"\n{enable}'
+
+
+def _mod_wsgi_module() -> Path | None:
+    return next(VENV.glob("lib/python3*/site-packages/mod_wsgi/server/mod_wsgi-*.so"), None)
+
+
+def _proxy(scheme: str) -> Callable[[Setup], str]:
+    # Without enablereuse mod_proxy connects anew for each request to a UNIX socket.
+    return lambda setup: f'ProxyPass "/" "unix:${{ROOT}}/peer/socket|{scheme}://localhost/" enablereuse=on\n'
+
+
+def _uwsgi_command(setup: Setup, socket: str) -> list[str]:
+    size = [f"--processes={setup.processes}", f"--threads={setup.threads}"]
+    behave = ["--master", "--die-on-term", "--need-app", "--disable-logging", "--listen=100", "--chmod-socket=600"]
+    return [_tool("uwsgi"), "--socket", socket, "--wsgi-file", f"{setup.script}.py", *size, *behave]
+
+
+def _granian_command(setup: Setup, socket: str) -> list[str]:
+    size = ["--workers", str(setup.processes), "--blocking-threads", str(setup.threads)]
+    quiet = ["--no-access-log", "--log-level", "error"]
+    return [_tool("granian"), "--interface", "wsgi", "--uds", socket, *size, *quiet, f"{setup.script}:application"]
+
+
+def _gunicorn_command(setup: Setup, socket: str) -> list[str]:
+    size = ["--workers", str(setup.processes), "--threads", str(setup.threads)]
+    quiet = ["--log-level", "error", "--no-control-socket", "--keep-alive", "60"]
+    kind = ["--worker-class", "gthread", "--bind", f"unix:{socket}"]
+    return [_tool("gunicorn"), *kind, *size, *quiet, f"{setup.script}:application"]
+
+
+def _tool(name: str) -> str:
+    return str(VENV / "bin" / name)
+
+
+def _in_venv(name: str) -> Callable[[], Path]:
+    return lambda: VENV / "bin" / name
+
+
+PROXY = ("proxy", "proxy_http")
+PEERS = {peer.name: peer for peer in (
+    Peer("wsgid", "mod_wsgid", _wsgid, daemon=lambda command: "wsgid:" in command or "boot.py" in command,
+         needs=machine.module_path, ours=True),
+    Peer("mod_wsgi", "mod_wsgi, daemon mode", _mod_wsgi, daemon=lambda command: command.startswith("(wsgi)"),
+         needs=_mod_wsgi_module),
+    Peer("embedded", "mod_wsgi, embedded", _mod_wsgi_embedded, needs=_mod_wsgi_module),
+    Peer("uwsgi", "uWSGI, mod_proxy_uwsgi", _proxy("uwsgi"), ("proxy", "proxy_uwsgi"), _uwsgi_command,
+         needs=_in_venv("uwsgi")),
+    Peer("granian", "granian, mod_proxy_http", _proxy("http"), PROXY, _granian_command, needs=_in_venv("granian")),
+    Peer("gunicorn", "gunicorn, mod_proxy_http", _proxy("http"), PROXY, _gunicorn_command, needs=_in_venv("gunicorn")),
+    Peer("static", "httpd, static file", lambda setup: ""),
+)}
+
+
+# ---------------------------------------------------------------- life
+
+@contextlib.contextmanager
+def stage(file_bytes: int) -> Iterator[Stage]:
+    """The bench's applications and files where httpd's user can read them, and our module as the tests stage it."""
+    ours, copied = in_place_or_copied()
+    top = machine.temporary_directory("wsgid-bench-")
+    try:
+        apps = top / "apps"
+        shutil.copytree(APPS, apps, ignore=shutil.ignore_patterns("__pycache__"))
+        (apps / "static").mkdir()
+        (apps / "static" / "hello").write_bytes(b"Hello, world!\n")
+        (apps / "static" / "file").write_bytes(os.urandom(1 << 20) * (file_bytes >> 20))
+        for size in STATIC_SIZES:
+            (apps / "static" / str(size)).write_bytes(b"x" * size)
+        yield Stage(ours.module, apps, ours.copied)
+    finally:
+        for path in filter(None, (top, copied)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+class Running:
+    """A peer that serves. start_ms is the time from its start, httpd's included, to the first answer."""
+
+    def __init__(self, peer: Peer, setup: Setup, where: Stage, probe: str) -> None:
+        self.peer, self.setup, self._probe = peer, setup, probe
+        text = COMMON.format(sendfile="On" if setup.sendfile else "Off") + peer.text(setup)
+        # Ready is told at notice; nothing is told of a request at that level.
+        self._httpd = Httpd(text, where, modules=peer.modules, ours=peer.ours, log_level="notice")
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start_ms = 0.0
+
+    @property
+    def port(self) -> int:
+        return self._httpd.ports["PORT"]
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def start(self) -> Running:
+        begun = time.perf_counter()
+        self._start_beside()
+        self._httpd.start()
+        wait_until(lambda: clients.is_up(self.port, self._probe), self._why, START_LIMIT)
+        self.start_ms = (time.perf_counter() - begun) * 1000
+        return self
+
+    def stop(self) -> None:
+        """Ends all of it, whatever state it is in."""
+        try:
+            if self._httpd.is_running:
+                self._httpd.stop()
+        except (AssertionError, OSError):
+            pass                            # remove() kills what is left
+        finally:
+            self._httpd.remove()
+            self._stop_beside()
+
+    @property
+    def parent(self) -> int:
+        return self._httpd.pid
+
+    def httpd_children(self) -> list[int]:
+        """The processes of httpd that serve connections."""
+        return [pid for pid in self._children(False) if cost.threads(pid) >= CHILD_THREADS]
+
+    def httpd(self) -> list[int]:
+        """Every process of httpd but the application's: what a request costs there."""
+        return [self.parent, *self._children(False)]
+
+    def application(self) -> list[int]:
+        """The application's processes, with what supervises them if that is not httpd."""
+        if self._process is not None:
+            return [self._process.pid, *_descendants(self._process.pid)]
+        return self._children(True)
+
+    def _children(self, daemons: bool) -> list[int]:
+        return [child.pid for child in processes.children(self.parent) if self.peer.daemon(child.command) == daemons]
+
+    def _start_beside(self) -> None:
+        if self.peer.command is None:
+            return
+        directory = self._httpd.root / "peer"
+        directory.mkdir()
+        identity = {}
+        if os.geteuid() == 0:
+            user = pwd.getpwnam(machine.web_user())
+            os.chown(directory, user.pw_uid, user.pw_gid)
+            identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        with (directory / "output").open("wb") as output:
+            command = self.peer.command(self.setup, str(directory / "socket"))
+            self._process = subprocess.Popen(
+                command, cwd=self._httpd.stage.apps, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=output, start_new_session=True, **identity)
+
+    def _stop_beside(self) -> None:
+        if self._process is None:
+            return
+        family = [self._process.pid, *_descendants(self._process.pid)]
+        with contextlib.suppress(subprocess.TimeoutExpired, ProcessLookupError):
+            self._process.terminate()
+            self._process.wait(STOP_LIMIT)
+        for pid in family[1:]:
+            with contextlib.suppress(ProcessLookupError):
+                # The session is ours alone: a number used again since then belongs to another one.
+                if os.getsid(pid) == self._process.pid:
+                    os.kill(pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
+
+    def _why(self) -> str:
+        output = self._httpd.root / "peer" / "output"
+        said = output.read_text(errors="replace")[-2000:] if output.exists() else ""
+        return f"{self.peer.name} to answer {self._probe}: {said}{self._httpd.log_text(limit=2000)}"
+
+
+@contextlib.contextmanager
+def serving(names: list[str], setup: Setup, where: Stage, probe: str) -> Iterator[dict[str, Running]]:
+    """The peers, started one after the other, all stopped at the end; one that does not start is left out."""
+    with contextlib.ExitStack() as stack:
+        found = {}
+        for name in names:
+            running = Running(PEERS[name], setup, where, probe)
+            stack.callback(running.stop)
+            try:
+                found[name] = running.start()
+            except (AssertionError, OSError, subprocess.SubprocessError) as error:
+                print(f"bench: without {name}, which did not start: {error}", file=sys.stderr, flush=True)
+                running.stop()
+        yield found
+
+
+def _descendants(pid: int) -> list[int]:
+    direct = [child.pid for child in processes.children(pid)]
+    return direct + [pid for child in direct for pid in _descendants(child)]

@@ -1,0 +1,182 @@
+"""What a run has found: lines on the terminal while it runs, its JSON, the table of marks, the page in docs.
+
+The JSON is the only source: `python -m bench --from FILE` writes everything again without measuring.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench import CHECKOUT, rounds
+from bench.marks import MARKS, OURS, Held, hold
+from bench.peers import PEERS
+from bench.scenarios import SCENARIOS, title
+
+PAGE = CHECKOUT / "docs" / "performance.md"
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+# What is worth a column, in this order; the JSON has all.
+COLUMNS = {
+    "rps": "requests/s",
+    "p50_us": "median µs",
+    "p99_us": "p99 µs",
+    "cpu_us": "CPU µs",
+    "cpu_httpd_us": "in httpd",
+    "cpu_application_us": "in application",
+    "burst_ms": "ms in all",
+    "p99_alone_us": "p99 alone µs",
+    "p99_growth": "growth",
+    "blocked_p99_ms": "p99 of blocked ms",
+    "child_rss_mb": "child MiB",
+    "child_pss_mb": "child PSS MiB",
+    "child_private_mb": "child private MiB",
+    "parent_rss_mb": "parent MiB",
+    "parent_private_mb": "parent private MiB",
+    "application_rss_mb": "application MiB",
+    "application_private_mb": "application private MiB",
+    "child_descriptors": "child fds",
+    "parent_descriptors": "parent fds",
+    "start_ms": "start ms",
+    "restart_ms": "ms",
+    "mb_per_second": "MB/s",
+    "ms": "ms each",
+    "cpu_ms": "CPU ms each",
+    "cpu_httpd_ms": "in httpd",
+    "httpd_peak_mb": "httpd grew MiB",
+    "application_peak_mb": "application grew MiB",
+}
+# A ratio to ours is told of the first of these.
+HEADLINE = ("rps", "mb_per_second", "burst_ms", "p99_growth", "child_private_mb", "restart_ms", "start_ms")
+PEER_ORDER = [*PEERS, "python"]
+
+
+class Report:
+    """A run as data: conditions, options, results; what load() reads and save() writes."""
+
+    def __init__(self, conditions: dict, options: dict, results: dict) -> None:
+        self.conditions, self.options, self.results = conditions, options, results
+
+    @classmethod
+    def load(cls, path: Path) -> Report:
+        data = json.loads(path.read_text())
+        return cls(data["conditions"], data["options"], data["results"])
+
+    def save(self, path: Path) -> None:
+        data = {"conditions": self.conditions, "options": self.options, "results": self.results}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(data, indent=1) + "\n")
+
+    def find(self, scenario: str, point: str, peer: str) -> list[dict]:
+        return self.results.get(scenario, {}).get(point, {}).get(peer, [])
+
+    def held(self) -> list[Held]:
+        return [hold(mark, self.find) for mark in MARKS]
+
+
+def number(value: float | None) -> str:
+    """Three digits that count; thousands apart."""
+    if value is None:
+        return "-"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def name_of(peer: str) -> str:
+    return PEERS[peer].title if peer in PEERS else f"{peer} -c pass"
+
+
+# ---------------------------------------------------------------- on the terminal
+
+def tell(scenario: str, point: str, samples: rounds.Samples) -> None:
+    """One point, as soon as it is measured."""
+    rows = table(samples)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    print(f"\n{scenario}: {point}")
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))]
+        print("  " + "  ".join(cells).rstrip(), flush=True)
+    for peer, taken in samples.items():
+        for error in rounds.errors(taken):
+            print(f"  ! {peer}: {error}", flush=True)
+
+
+def tell_marks(held: list[Held]) -> None:
+    print("\nmarks")
+    for row in mark_rows(held):
+        print(f"  {row[0]:<72} {row[1]:>10} {row[2]:>12}  {row[3]}")
+
+
+def mark_rows(held: list[Held]) -> list[list[str]]:
+    """Mark, figure, value, verdict."""
+    return [_mark_row(one) for one in held]
+
+
+def _mark_row(one: Held) -> list[str]:
+    mark, unit = one.mark, f" {one.mark.unit}" if one.mark.unit else ""
+    against = f" ({one.best})" if len(mark.against) > 1 and one.best else ""
+    relation = {">=": "≥", "<=": "≤"}[mark.relation]
+    figure = number(one.figure) + (unit if one.figure is not None else "")
+    return [mark.text + against, figure, f"{relation} {mark.value:g}{unit}", one.verdict]
+
+
+def table(samples: rounds.Samples) -> list[list[str]]:
+    """A row for each peer: medians, the spread of the headline, its ratio to ours. The first row has the names."""
+    present = dict.fromkeys(key for taken in samples.values() for key in rounds.keys(taken))
+    columns = [key for key in COLUMNS if key in present]
+    headline = next((key for key in HEADLINE if key in present), None)
+    rows = [["", *(COLUMNS[key] for key in columns), *(["spread", "ours/its"] if headline else [])]]
+    for peer in sorted(samples, key=PEER_ORDER.index):
+        row = [name_of(peer), *(number(rounds.median(samples[peer], key)) for key in columns)]
+        if headline:
+            row += _comparison(samples, peer, headline)
+        rows.append(row)
+    return rows
+
+
+def _comparison(samples: rounds.Samples, peer: str, key: str) -> list[str]:
+    spread = rounds.spread(samples[peer], key)
+    ratio = None if peer == OURS else rounds.ratio(samples.get(OURS, []), samples[peer], key)
+    return ["-" if spread is None else f"{spread:.0%}", number(ratio)]
+
+
+# ---------------------------------------------------------------- docs/performance.md
+
+def write_page(report: Report, page: Path = PAGE) -> None:
+    """Replaces what stands between the two marks; the method around it is written by hand."""
+    text = page.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        raise ValueError(f"{page}: no {BEGIN} and {END}")
+    before, rest = text.split(BEGIN, 1)
+    fresh = "\n".join([BEGIN, "", *figures(report)])
+    page.write_text(f"{before}{fresh}\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
+
+
+def figures(report: Report) -> Iterator[str]:
+    """Markdown: conditions, marks, a table for each point."""
+    options = report.options
+    yield f"{options['rounds']} rounds of {options['seconds']:g} s, medians."
+    yield ""
+    yield from markdown([["condition", "value"], *([key, value] for key, value in report.conditions.items())])
+    yield "### Marks\n"
+    yield from markdown([["mark", "figure", "value", ""], *mark_rows(report.held())])
+    for scenario in (name for name in SCENARIOS if name in report.results):
+        yield f"### {_headline(title(scenario))}\n"
+        for point, samples in report.results[scenario].items():
+            yield f"**{point}**\n"
+            yield from markdown(table(samples))
+
+
+def _headline(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
+
+
+def markdown(rows: list[list[str]]) -> Iterator[str]:
+    """A table, its first column to the left, the others to the right, and an empty line."""
+    yield "| " + " | ".join(rows[0]) + " |"
+    yield "|---" + "|--:" * (len(rows[0]) - 1) + "|"
+    for row in rows[1:]:
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+    yield ""

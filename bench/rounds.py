@@ -1,0 +1,65 @@
+"""Interleaved rounds: A B C, then B C A, then C A B; so that what the machine does meanwhile hits all alike.
+
+A sample is a dict of figures. What a contender raises is its sample of that round, {"error": text}: the others go on.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+
+Sample = dict[str, float]
+Samples = dict[str, list[dict]]
+# What may go wrong with a contender without ending the bench: sockets, broken answers, wrk without a word.
+FAILURES = (OSError, ValueError, RuntimeError, AssertionError)
+
+
+def interleave(contenders: Mapping[str, Callable[[], Sample]], rounds: int) -> Samples:
+    """Every contender once a round, each round beginning with another one."""
+    names = list(contenders)
+    samples: Samples = {name: [] for name in names}
+    for number in range(rounds):
+        first = number % len(names) if names else 0
+        for name in names[first:] + names[:first]:
+            samples[name].append(_sample(contenders[name]))
+    return samples
+
+
+def _sample(contender: Callable[[], Sample]) -> dict:
+    try:
+        return contender()
+    except FAILURES as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def values(samples: list[dict], key: str) -> list[float]:
+    return [sample[key] for sample in samples if key in sample]
+
+
+def median(samples: list[dict], key: str) -> float | None:
+    found = values(samples, key)
+    return statistics.median(found) if found else None
+
+
+def spread(samples: list[dict], key: str) -> float | None:
+    """(highest - lowest) / median."""
+    found, middle = values(samples, key), median(samples, key)
+    return (max(found) - min(found)) / middle if found and middle else None
+
+
+def ratio(ours: list[dict], theirs: list[dict], key: str) -> float | None:
+    """The median of the ratios of each round: what slowed a whole round down cancels out."""
+    pairs = [(a[key], b[key]) for a, b in zip(ours, theirs) if key in a and b.get(key)]
+    return statistics.median(a / b for a, b in pairs) if pairs else None
+
+
+def keys(samples: list[dict]) -> list[str]:
+    """The figures of a contender, in the order of their first sight."""
+    return [key for key in dict.fromkeys(key for sample in samples for key in sample) if key != "error"]
+
+
+def errors(samples: list[dict]) -> list[str]:
+    """What went wrong: exceptions, and answers that were not 200."""
+    raised = [sample["error"] for sample in samples if "error" in sample]
+    wrong = sum(sample.get("errors", 0) for sample in samples)
+    return raised + ([f"{wrong:g} requests failed"] if wrong else [])

@@ -1,0 +1,92 @@
+"""What the bench computes from what it measured; that it measures at all is shown by `make bench-short`."""
+
+import json
+
+import pytest
+
+import bench.load
+import bench.marks
+import bench.rounds
+from bench.marks import Mark
+
+WRK = """Running 1s test @ http://127.0.0.1:20000/hello
+  1000 requests in 1.00s, 1.25MB read
+BENCH {"requests": 1000, "us": 500000, "bytes": 9, "p50": 40, "p90": 50, "p99": 60, "max": 70, \
+"connect": 0, "read": 1, "write": 0, "status": 2, "timeout": 0}
+"""
+
+
+def test_wrk_is_read_from_its_script_s_line():
+    figures = bench.load.parse(WRK)
+    assert figures == {"rps": 2000, "requests": 1000, "p50_us": 40, "p99_us": 60, "max_us": 70, "errors": 3}
+
+
+def test_wrk_without_that_line_raises_its_words():
+    with pytest.raises(ValueError, match="unable to connect"):
+        bench.load.parse("unable to connect to 127.0.0.1:1")
+
+
+def test_each_round_begins_with_another_contender():
+    turns = []
+    contenders = {name: lambda name=name: turns.append(name) or {} for name in "abc"}
+    bench.rounds.interleave(contenders, 3)
+    assert "".join(turns) == "abcbcacab"
+
+
+def test_a_contender_that_fails_leaves_the_others_their_samples():
+    def fails():
+        raise OSError("refused")
+
+    samples = bench.rounds.interleave({"a": fails, "b": lambda: {"rps": 1}}, 2)
+    assert bench.rounds.errors(samples["a"]) == ["OSError: refused"] * 2
+    assert bench.rounds.median(samples["a"], "rps") is None
+    assert bench.rounds.median(samples["b"], "rps") == 1
+
+
+def test_a_ratio_is_of_the_rounds_and_not_of_the_medians():
+    ours = [{"rps": 30}, {"rps": 3}, {"rps": 300}]
+    theirs = [{"rps": 10}, {"rps": 1}, {"rps": 100}]
+    assert bench.rounds.ratio(ours, theirs, "rps") == 3
+    assert bench.rounds.ratio(ours, [{"error": "no"}, {"rps": 1}, {"rps": 100}], "rps") == 3
+    assert bench.rounds.ratio(ours, [], "rps") is None
+
+
+def test_spread_is_relative_to_the_median():
+    assert bench.rounds.spread([{"ms": 8}, {"ms": 10}, {"ms": 12}], "ms") == pytest.approx(0.4)
+
+
+RESULTS = {
+    ("hello", "1", "wsgid"): [{"rps": 30, "us": 4}],
+    ("hello", "2", "wsgid"): [{"rps": 57}],
+    ("hello", "1", "slow"): [{"rps": 10, "us": 9}],
+    ("hello", "1", "fast"): [{"rps": 20, "us": 5}],
+}
+
+
+@pytest.mark.parametrize("how, point, key, relation, value, figure, best, verdict", [
+    ("ratio", "1", "rps", ">=", 1.5, 1.5, "fast", "reached"),
+    ("ratio", "1", "us", "<=", 0.7, 0.8, "fast", "missed"),
+    ("difference", "1", "us", "<=", 0, -1, "fast", "reached"),
+    ("growth", "2", "rps", ">=", 1.9, 1.9, "", "reached"),
+    ("absolute", "1", "us", "<=", 3, 4, "fast", "missed"),
+    ("ratio", "3", "rps", ">=", 1, None, "", "not measured"),
+])
+def test_a_figure_is_held_against_its_mark(how, point, key, relation, value, figure, best, verdict):
+    mark = Mark("text", "hello", point, key, how, relation, value, ("slow", "fast"), base="1")
+    held = bench.marks.hold(mark, lambda *key: RESULTS.get(key, []))
+    assert (held.figure, held.best, held.verdict) == (figure, best, verdict)
+
+
+def test_the_page_is_written_between_its_marks_and_from_the_record_alone(tmp_path):
+    report = pytest.importorskip("bench.report")
+    record, page = tmp_path / "r.json", tmp_path / "p.md"
+    record.write_text(json.dumps({
+        "conditions": {"date": "today"}, "options": {"rounds": 1, "seconds": 1},
+        "results": {"hello": {"16 connections": {"wsgid": [{"rps": 1234.5}], "static": [{"rps": 2469}]}}},
+    }))
+    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    for _ in range(2):
+        report.write_page(report.Report.load(record), page)
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert "| httpd, static file | 2,469 | 0% | 0.50 |" in text
