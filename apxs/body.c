@@ -121,20 +121,16 @@ static void frame_pending(wsgid_exchange_t *x, apr_size_t length)
 }
 
 /*
- * 100 Continue, now that the application wants the body (httpd's own filter would say it only to a read that waits). Not once the
- * response has begun: there it would be taken for a part of it, and the client sends its body without it sooner or later.
+ * 100 Continue, now that the application wants the body (httpd's own filter would say it only to a read that waits). Once the
+ * response has begun nobody is waiting to hear it any more (response.c).
  */
-static void invite(request_rec *r, int response_has_begun)
+static void invite(request_rec *r)
 {
-    if (!r->expecting_100) {
-        return;
-    }
-    if (!response_has_begun) {
+    if (r->expecting_100) {
         r->status = HTTP_CONTINUE;
         ap_send_interim_response(r, 0);
         r->status = HTTP_OK;
     }
-    r->expecting_100 = 0;
 }
 
 static apr_status_t fill_pending(wsgid_exchange_t *x)
@@ -146,7 +142,7 @@ static apr_status_t fill_pending(wsgid_exchange_t *x)
     if (!x->pending) {
         x->pending = apr_palloc(x->r->pool, WSGID_WIRE_HEADER_SIZE + PENDING_ROOM);
     }
-    invite(x->r, x->answered);
+    invite(x->r);
     rv = read_client(x, x->pending + WSGID_WIRE_HEADER_SIZE, room, APR_NONBLOCK_READ, &length);
     if (rv != APR_SUCCESS && rv != APR_EAGAIN) {
         return rv;
@@ -176,7 +172,7 @@ apr_status_t wsgid_body_feed(wsgid_exchange_t *x)
 
 int wsgid_body_is_long(const wsgid_exchange_t *x)
 {
-    return !x->body_read && (x->r->expecting_100 || x->body_length < 0 || x->body_length - x->body_taken > LONG_BODY);
+    return !x->body_read && (x->uninvited || x->body_length < 0 || x->body_length - x->body_taken > LONG_BODY);
 }
 
 apr_status_t wsgid_body_discard(wsgid_exchange_t *x)

@@ -52,6 +52,7 @@ typedef struct {
     apr_size_t start_length;
     apr_off_t body_length;              /* as declared, -1: not */
     apr_off_t body_taken;               /* read of it so far */
+    int uninvited;                      /* the response began before 100 Continue was said: it never will be */
     int body_read;                      /* the client's body is read to its end */
     int body_sent;                      /* END has been sent */
     apr_uint64_t credit;

@@ -313,6 +313,10 @@ static apr_status_t on_response(wsgid_exchange_t *x, const wsgid_wire_frame_t *f
     }
     set_head(x->r, payload(x) + WSGID_WIRE_RESPONSE_PREFIX, head);
     x->answered = 1;
+    if (x->r->expecting_100) {          /* httpd would answer without chunks, which alone show where a response breaks off */
+        x->r->expecting_100 = 0;
+        x->uninvited = 1;
+    }
     if (!x->granted && x->client >= 0 && wsgid_body_is_long(x) && apr_table_get(x->r->headers_out, "Content-Length")) {
         /* The upload will not be read: said now, where it costs no chunks, which show the end of a response without length. */
         x->r->connection->keepalive = AP_CONN_CLOSE;
