@@ -74,6 +74,7 @@ def test_a_slow_reader_does_not_hold_the_daemons_thread(httpd, kind):
 def test_a_slow_curl_does_not_hold_the_daemons_thread(httpd, over):
     with CurlThatLeaves(httpd, over, "/slow/generator?6", "--limit-rate", "50k") as client:
         assert client.read(1000)
+        client.freeze()
         assert httpd.get("/slow-hello", timeout=WITHIN).status_code == 200
 
 
@@ -83,6 +84,7 @@ def test_a_client_that_takes_nothing_holds_the_thread_no_longer_than_send_timeou
     with httpd.log.allows(r"WSGID\d{4}.*send-timeout", r"WSGID\d{4}", "Traceback"):
         with CurlThatLeaves(httpd, over, "/small/generator?64", "--limit-rate", "10k") as client:
             assert client.read(1000)
+            client.freeze()
             began = time.monotonic()
             assert httpd.get("/small-hello", timeout=10).status_code == 200
             assert time.monotonic() - began < WITHIN + 1

@@ -7,6 +7,7 @@ run over each: `@pytest.mark.parametrize("over", EVERY_WAY)` and `run_curl(httpd
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ def run_curl(httpd: Httpd, over: str, path: str, *options: str, data: bytes | No
 class CurlThatLeaves:
     """A curl that is ended while it waits: `with CurlThatLeaves(...) as client: ...; client.leave()`.
 
-    SIGTERM ends it without a word: no close_notify, no RST_STREAM.
+    SIGKILL ends it without a word: no close_notify, no RST_STREAM.
     """
 
     def __init__(self, httpd: Httpd, over: str, path: str, *options: str) -> None:
@@ -111,8 +112,12 @@ class CurlThatLeaves:
     def read(self, size: int) -> bytes:
         return self._process.stdout.read(size)
 
+    def freeze(self) -> None:
+        """It takes no byte any more, and stays."""
+        self._process.send_signal(signal.SIGSTOP)
+
     def leave(self) -> None:
-        self._process.terminate()
+        self._process.kill()
         self._process.wait(10)
 
 
