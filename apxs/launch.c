@@ -92,6 +92,7 @@ apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *pre
         fail_to_start(slot, status);
         return status;
     }
+    wsgid_slots_set_pid(slot->memory, seat, process->pid);
     process->configuration = configuration;
     process->serial = ++slot->started;
     process->has_been_ready = 0;

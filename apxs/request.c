@@ -88,6 +88,18 @@ static apr_status_t lost_patience(const wsgid_exchange_t *x)
     return is_over(WSGID_NUMBER(x->group, QUEUE_TIMEOUT), x->begun) ? WSGID_E_QUEUE_TIMEOUT : APR_SUCCESS;
 }
 
+/* Nothing moved for socket-timeout: the fault of whoever it is that should have. */
+static apr_status_t timed_out(wsgid_exchange_t *x)
+{
+    if (wsgid_body_is_wanted(x)) {
+        x->http_status = HTTP_REQUEST_TIME_OUT;
+        x->detail = "the client sent nothing more of it for socket-timeout";
+        return WSGID_E_REQUEST_BODY;
+    }
+    x->detail = wsgid_slots_processes(x->r->pool, x->slot);
+    return WSGID_E_TIMEOUT;
+}
+
 /*
  * Nothing came for a slice: is it still worth waiting? A request that the daemon has not read is taken away from it; one that
  * it has read is waited for, whatever the slot looks like. A daemon drops what it finds hung up (it looks once more at
@@ -108,7 +120,7 @@ static apr_status_t look_around(wsgid_exchange_t *x)
     if (is_queue_full(x)) {             /* it is the client who lets us wait */
         return is_over(x->r->server->timeout, x->last_moved) ? WSGID_E_CLIENT_GONE : APR_SUCCESS;
     }
-    return is_over(WSGID_NUMBER(x->group, SOCKET_TIMEOUT), x->last_moved) ? WSGID_E_TIMEOUT : APR_SUCCESS;
+    return is_over(WSGID_NUMBER(x->group, SOCKET_TIMEOUT), x->last_moved) ? timed_out(x) : APR_SUCCESS;
 }
 
 /* Whether anybody but the daemon is waited for. */

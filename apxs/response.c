@@ -317,8 +317,9 @@ static apr_status_t on_response(wsgid_exchange_t *x, const wsgid_wire_frame_t *f
         x->r->expecting_100 = 0;
         x->uninvited = 1;
     }
-    if (!x->granted && x->client >= 0 && wsgid_body_is_long(x) && apr_table_get(x->r->headers_out, "Content-Length")) {
-        /* The upload will not be read: said now, where it costs no chunks, which show the end of a response without length. */
+    if (!x->granted && x->client >= 0 && wsgid_body_is_long(x)
+        && (ap_is_HTTP_ERROR(x->r->status) || apr_table_get(x->r->headers_out, "Content-Length"))) {
+        /* The upload will not be read: said now, except where it costs the chunks that show whether a response is whole. */
         x->r->connection->keepalive = AP_CONN_CLOSE;
     }
     if (x->target->error_override && ap_is_HTTP_ERROR(x->r->status)) {

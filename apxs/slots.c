@@ -38,6 +38,7 @@ typedef struct {
     uint32_t phase;                     /* wsgid_slot_state_e, never READY: that is for the pages to say */
     uint32_t page_used[PAGES];          /* belongs to a process that has not been reaped */
     int64_t next_try;
+    pid_t pid[PAGES];                   /* for messages; 0: none */
     row_t rows[];                       /* one for each row of the registry, then the spare one */
 } shared_t;
 
@@ -381,8 +382,29 @@ int wsgid_slots_fresh_page(wsgid_slot_t *slot, int *which)
     return -1;
 }
 
+void wsgid_slots_set_pid(wsgid_slot_t *slot, int which, pid_t pid)
+{
+    __atomic_store_n(&slot->shared->pid[which], pid, __ATOMIC_RELAXED);
+}
+
+const char *wsgid_slots_processes(apr_pool_t *p, const wsgid_slot_t *slot)
+{
+    const char *text = NULL;
+    int i;
+
+    for (i = 0; i < PAGES; i++) {
+        pid_t pid = __atomic_load_n(&slot->shared->pid[i], __ATOMIC_RELAXED);
+
+        if (pid) {
+            text = text ? apr_psprintf(p, "%s or %" APR_PID_T_FMT, text, pid) : apr_psprintf(p, "process %" APR_PID_T_FMT, pid);
+        }
+    }
+    return text ? text : "no process";
+}
+
 void wsgid_slots_retire_page(wsgid_slot_t *slot, int which)
 {
+    wsgid_slots_set_pid(slot, which, 0);
     set_used(slot, which, 0);
 }
 

@@ -325,8 +325,13 @@ static void take_charge(void)
 /* httpd -X: another process takes charge. */
 static int delegate(server_rec *s)
 {
-    pid_t keeper = wsgid_oneprocess_hire();
+    wsgid_kept_slot_t *slot;
+    pid_t keeper;
 
+    for (slot = wsgid_roster_first(); slot; slot = slot->next) {
+        wsgid_slots_set_phase(slot->memory, WSGID_SLOT_BOOTING, 0);     /* the keeper may need a moment for it */
+    }
+    keeper = wsgid_oneprocess_hire();
     if (keeper < 0) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, errno, s, "WSGID0059: under httpd -X a second process looks after the "
                      "daemons, and it cannot be forked: look at the limits of processes, memory and open files");

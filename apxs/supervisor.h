@@ -185,6 +185,8 @@ void wsgid_slots_set_phase(wsgid_slot_t *slot, wsgid_slot_state_e phase, apr_tim
 /* The memfd and the cleared page for the next process of this slot; two alternate, so that a successor has its own. */
 int wsgid_slots_fresh_page(wsgid_slot_t *slot, int *which);
 void wsgid_slots_retire_page(wsgid_slot_t *slot, int which);
+/* Whose page it is, for messages. */
+void wsgid_slots_set_pid(wsgid_slot_t *slot, int which, pid_t pid);
 /* A bounded copy of what the daemon wrote. */
 void wsgid_slots_read_page(const wsgid_slot_t *slot, int which, wsgid_page_t *copy);
 

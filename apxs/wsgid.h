@@ -185,6 +185,8 @@ const struct sockaddr_un *wsgid_slots_address(const wsgid_slot_t *slot);
 /* What a request may expect of it now: the parent's word and the daemons' statistics pages put together. Ready if any
  * process of the slot is. */
 wsgid_slot_state_e wsgid_slots_state(const wsgid_slot_t *slot);
+/* "process 4711", for messages; two while one takes over from the other. */
+const char *wsgid_slots_processes(apr_pool_t *p, const wsgid_slot_t *slot);
 /* When a WAITING slot's process is tried next. */
 apr_time_t wsgid_slots_next_try(const wsgid_slot_t *slot);
 /* Counters of requests in flight: one row per httpd child, so that a killed child leaks nothing. */

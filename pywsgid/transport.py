@@ -373,7 +373,8 @@ class Transport:
         self.draining = False
         self._log = log
         self._allowed = allowed
-        self._timeout, self._send_timeout = _timeval(timeout), _timeval(send_timeout)
+        # httpd knows who it is that does not move (its client, mostly): it is to speak first.
+        self._timeout, self._send_timeout = _timeval(timeout + 1), _timeval(send_timeout)
         self._listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, listener)
         self._listener.settimeout(0)
         self._listener_descriptor = listener
