@@ -274,7 +274,8 @@ def test_each_block_goes_through_mod_deflate_at_once(httpd):
 def test_a_broken_response_shows_through_mod_deflate(httpd):
     with httpd.log.expects("WSGID0342", "Traceback"):
         done = run_curl(httpd, "http/1.1", "/broken/raise", "-H", "Accept-Encoding: gzip")
-    assert done.code != 0
+    # What mod_deflate still holds has not been seen by anybody: then the client gets a plain error instead.
+    assert done.code != 0 or done.status >= 500
 
 
 def test_mod_cache_answers_from_its_copy(httpd):
