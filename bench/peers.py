@@ -34,15 +34,16 @@ GROUP = "bench"
 # Of what runs beside httpd.
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C", "HOME": "/"}
 
-# Two children of fixed size: none is started or ended while a load runs. The harness's own lines come before these.
+# Two children of fixed size: none is started or ended while a load runs, and either alone has threads for all the
+# connections of any load, however the two share them. The harness's own lines come before these.
 COMMON = """
 StartServers 2
 ServerLimit 2
-ThreadLimit 128
-ThreadsPerChild 128
-MaxRequestWorkers 256
+ThreadLimit 256
+ThreadsPerChild 256
+MaxRequestWorkers 512
 MinSpareThreads 1
-MaxSpareThreads 256
+MaxSpareThreads 512
 KeepAlive On
 MaxKeepAliveRequests 0
 KeepAliveTimeout 60
