@@ -14,8 +14,14 @@
 #define WSGID_FD_CONFIGURATION 4
 #define WSGID_FD_LEASH         5
 #define WSGID_FD_STATISTICS    6
-#define WSGID_FD_PREDECESSOR   7   /* only for a successor */
-#define WSGID_FD_END           8
+#define WSGID_FD_BELL          7   /* a byte asks httpd's parent to look at the statistics pages */
+#define WSGID_FD_CONTROL       8   /* listener: questions and wishes of administrators (pywsgid status ...) */
+#define WSGID_FD_PREDECESSOR   9   /* only for a successor */
+#define WSGID_FD_END           10
+
+/* What a byte in the leash means. End-of-file: httpd has gone, leave. */
+#define WSGID_LEASH_LEAVE      0   /* finish what has been read, and leave */
+#define WSGID_LEASH_FAILED     1   /* the successor that was wished for could not take over: go on */
 
 /* Exit codes. Above 63 and below 126, where neither Python nor a shell has codes of its own. */
 #define WSGID_EXIT_PRIVILEGES    81
@@ -26,17 +32,29 @@
 
 /* The statistics page: written by a daemon, so hostile input for httpd. */
 #define WSGID_PAGE_SIZE    4096
-#define WSGID_PAGE_VERSION 1
+#define WSGID_PAGE_VERSION 2
 
 #define WSGID_PAGE_BOOTING  0
 #define WSGID_PAGE_READY    1
 #define WSGID_PAGE_DRAINING 2
+
+/* Why a process wishes for a successor. */
+#define WSGID_WISH_NONE       0
+#define WSGID_WISH_ASKED      1    /* an administrator: pywsgid reload */
+#define WSGID_WISH_CHANGED    2    /* a script has changed */
+#define WSGID_WISH_REQUESTS   3    /* maximum-requests */
+#define WSGID_WISH_INTERVAL   4    /* restart-interval */
+#define WSGID_WISH_INACTIVITY 5    /* inactivity-timeout */
+#define WSGID_WISH_MEMORY     6    /* maximum-rss */
+#define WSGID_WISH_STUCK      7    /* a request over request-timeout that cannot be interrupted */
 
 typedef struct {
     uint32_t version;
     uint32_t state;              /* WSGID_PAGE_... */
     uint64_t requests_started;
     uint64_t requests_finished;
+    uint32_t wishes;             /* counts up: each time the process wishes for a successor, which the bell then tells */
+    uint32_t wish;               /* why it wished last: WSGID_WISH_... */
 } wsgid_page_t;
 
 #endif

@@ -18,7 +18,7 @@ import threading
 import time
 
 from . import configuration as configurations
-from . import environ, handover, lifecycle, loader, logs, page, title, transport, worker
+from . import bell, environ, handover, lifecycle, loader, logs, page, title, transport, worker
 
 CONFIGURATION_MAX = 16 * 1024 * 1024  # far beyond any; a descriptor that never ends is not read for ever
 
@@ -110,7 +110,7 @@ def read_configuration():
 
 def keep_private(configuration):
     """What came through exec must not go on to programs that the application starts."""
-    for descriptor in (handover.FD_LISTENER, handover.FD_LEASH):
+    for descriptor in (handover.FD_LISTENER, handover.FD_LEASH, handover.FD_BELL, handover.FD_CONTROL):
         os.set_inheritable(descriptor, False)
     if configuration.successor:
         os.set_inheritable(handover.FD_PREDECESSOR, False)
@@ -172,7 +172,8 @@ def announce(service):
     )
     if service.configuration.successor:
         try:
-            os.write(handover.FD_PREDECESSOR, b"\0")
+            os.write(handover.FD_PREDECESSOR, bytes((handover.LEASH_LEAVE,)))
         except OSError:
             pass  # it has gone already
         os.close(handover.FD_PREDECESSOR)
+    bell.ring()

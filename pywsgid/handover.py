@@ -8,8 +8,14 @@ FD_LISTENER = 3
 FD_CONFIGURATION = 4
 FD_LEASH = 5
 FD_STATISTICS = 6
-FD_PREDECESSOR = 7  # only for a successor
-FD_END = 8
+FD_BELL = 7  # a byte asks httpd's parent to look at the statistics pages
+FD_CONTROL = 8  # listener: questions and wishes of administrators
+FD_PREDECESSOR = 9  # only for a successor
+FD_END = 10
+
+# What a byte in the leash means.
+LEASH_LEAVE = 0
+LEASH_FAILED = 1
 
 # Exit codes.
 EXIT_PRIVILEGES = 81
@@ -18,11 +24,21 @@ EXIT_CONFIGURATION = 83
 EXIT_LOAD = 84
 EXIT_INTERPRETER = 85
 
-# The statistics page: version, state, requests started, requests finished.
+# The statistics page: version, state, requests started, requests finished, wishes, wish.
 PAGE_SIZE = 4096
-PAGE_VERSION = 1
-PAGE_FORMAT = "<IIQQ"  # for struct; wsgid_page_t
+PAGE_VERSION = 2
+PAGE_FORMAT = "<IIQQII"  # for struct; wsgid_page_t
 
 PAGE_BOOTING = 0
 PAGE_READY = 1
 PAGE_DRAINING = 2
+
+# Why a process wishes for a successor.
+WISH_NONE = 0
+WISH_ASKED = 1  # an administrator: pywsgid reload
+WISH_CHANGED = 2  # a script has changed
+WISH_REQUESTS = 3  # maximum-requests
+WISH_INTERVAL = 4  # restart-interval
+WISH_INACTIVITY = 5  # inactivity-timeout
+WISH_MEMORY = 6  # maximum-rss
+WISH_STUCK = 7  # a request over request-timeout that cannot be interrupted

@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 
-from . import handover, logs
+from . import bell, handover, logs
 
 LOOK = 0  # what a thread writes to the signal pipe to have the loop look around: no signal has this number
 UNBOUNDED = float("inf")
@@ -117,6 +117,7 @@ class Lifecycle:
             self._code = code if first else self._code
         if first:
             self._page.set_state(handover.PAGE_DRAINING)
+            bell.ring()
             self._transport.drain()
             self._log.write(
                 logs.INFO,

@@ -17,6 +17,8 @@ _COUNT = struct.Struct("<Q")
 _STATE_AT = 4
 _STARTED_AT = 8
 _FINISHED_AT = 16
+_WISHES_AT = 24
+_WISH_AT = 28
 
 
 def map_page(descriptor):
@@ -42,6 +44,7 @@ class Page:
         self._lock = threading.Lock()
         self._started = 0
         self._finished = 0
+        self._wishes = 0
         _STATE.pack_into(memory, 0, handover.PAGE_VERSION)
         self.set_state(handover.PAGE_BOOTING)
 
@@ -57,3 +60,10 @@ class Page:
         with self._lock:
             self._finished += 1
             _COUNT.pack_into(self._memory, _FINISHED_AT, self._finished)
+
+    def wish(self, reason):
+        """Notes that a successor is wished for, `reason` a handover.WISH_; the bell then has httpd look here."""
+        with self._lock:
+            self._wishes += 1
+            _STATE.pack_into(self._memory, _WISH_AT, reason)
+            _STATE.pack_into(self._memory, _WISHES_AT, self._wishes)

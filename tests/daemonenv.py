@@ -6,6 +6,7 @@ with Daemon(tmp_path, scripts=["hello.wsgi"]) as daemon:
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -185,7 +186,7 @@ class Daemon:
     ) -> None:
         self.path = str(directory / "s")
         self.log_path = directory / "error_log"
-        self.listener = listener or self._listen()
+        self.listener = listener or self._listen(self.path)
         self.python, self.boot, self.code = python, boot, None
         values = {
             "group": "unit",
@@ -206,15 +207,20 @@ class Daemon:
         leash, self.leash = os.pipe2(os.O_CLOEXEC)
         self.page = os.memfd_create("page")
         os.ftruncate(self.page, handover.PAGE_SIZE)
+        self.bell, self._bell_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.control_path = str(directory / "c")
+        self.control = self._listen(self.control_path)
         self.pid = self._spawn(leash, successor)
         os.close(leash)
         if ready:
             wait_until(lambda: self.state() == handover.PAGE_READY or self.has_ended(), f"ready: {self.log_text()}")
             assert self.code is None, self.log_text()
 
-    def _listen(self) -> socket.socket:
+    def _listen(self, path: str) -> socket.socket:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(self.path)
+        listener.bind(path)
         listener.listen(100)
         listener.setblocking(False)
         return listener
@@ -225,6 +231,7 @@ class Daemon:
         log = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         null = os.open(os.devnull, os.O_RDONLY)
         wanted = [null, log, log, self.listener.fileno(), configuration, leash, self.page]
+        wanted += [self._bell_end, self.control.fileno()]
         wanted += [successor] if successor is not None else []
         aside = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 200) for descriptor in wanted]
         actions = [(os.POSIX_SPAWN_DUP2, source, number) for number, source in enumerate(aside)]
@@ -259,6 +266,17 @@ class Daemon:
 
     def log_text(self) -> str:
         return self.log_path.read_text() if self.log_path.exists() else ""
+
+    def wishes(self) -> tuple[int, int]:
+        """How often it has wished for a successor, and why it did last."""
+        return struct.unpack_from("<II", os.pread(self.page, 32, 0), 24)
+
+    def has_rung(self) -> bool:
+        """Whether it has rung the bell since somebody looked last."""
+        try:
+            return bool(os.read(self.bell, 4096))
+        except BlockingIOError:
+            return False
 
     def wait_for_log(self, text: str) -> str:
         wait_until(lambda: text in self.log_text(), f"{text!r} in the log: {self.log_text()}")
@@ -295,7 +313,8 @@ class Daemon:
                 if kind is None:
                     raise
         self.listener.close()
-        os.close(self.leash)
-        os.close(self.page)
+        self.control.close()
+        for descriptor in (self.leash, self.page, self.bell, self._bell_end):
+            os.close(descriptor)
         if kind is None:
             assert "WSGID0325" not in self.log_text(), self.log_text()
