@@ -7,6 +7,7 @@
 #include "apxs/configuration.h"
 #include "apxs/exchange.h"
 #include "http_main.h"
+#include "mpm_common.h"
 
 /* Before any directive is read, so that the two modules' directives cannot meet. */
 static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
@@ -47,6 +48,15 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
     wsgid_dispatch_child_init(pchild, s);
 }
 
+/* In the parent, every ten seconds or so: what could not be started for want of processes or memory is tried again. */
+static int monitor(apr_pool_t *p, server_rec *s)
+{
+    (void) p;
+    (void) s;
+    wsgid_supervisor_look();
+    return OK;
+}
+
 static void end_generation(server_rec *s, ap_generation_t generation)
 {
     wsgid_supervisor_end_generation(s, generation);
@@ -64,6 +74,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_status(wsgid_slots_child_status, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_monitor(monitor, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_end_generation(end_generation, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_translate_name(wsgid_alias_translate, before_us, after_us, APR_HOOK_MIDDLE);
     ap_hook_handler(wsgid_request_handler, NULL, NULL, APR_HOOK_MIDDLE);

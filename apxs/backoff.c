@@ -42,11 +42,12 @@ static apr_interval_time_t back_off(unsigned failures)
 }
 
 /* What this death means for the next start. Being asked to leave, or killed in its sleep, is no failure. */
-void wsgid_backoff_count(wsgid_kept_slot_t *slot, const wsgid_process_t *process, apr_interval_time_t life)
+void wsgid_backoff_count(wsgid_kept_slot_t *slot, const wsgid_process_t *process, wsgid_death_t death,
+                         apr_interval_time_t life)
 {
     if (process->has_been_ready) {
         slot->failures = 0;
-        slot->brief = life < BRIEF_LIFE ? slot->brief + 1 : 0;
+        slot->brief = life < BRIEF_LIFE && !wsgid_deaths_was_polite(death) ? slot->brief + 1 : 0;
         slot->delay = slot->brief > BRIEF_ALLOWED ? BRIEF_DELAY : 0;
     }
     else if (process->state == WSGID_BOOTING) {

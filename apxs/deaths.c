@@ -36,7 +36,7 @@ static int was_signal(wsgid_death_t death)
 
 /* It did what it was asked to: by the leash, or by SIGTERM, SIGHUP or SIGINT, which have their default effect until
  * Python is up. */
-static int was_polite(wsgid_death_t death)
+int wsgid_deaths_was_polite(wsgid_death_t death)
 {
     return was_exit(death, 0)
         || (was_signal(death) && (death.status == SIGTERM || death.status == SIGHUP || death.status == SIGINT));
@@ -87,7 +87,7 @@ static void log_death(const wsgid_process_t *process, wsgid_death_t death, const
 {
     server_rec *server = process->slot->server;
 
-    if (was_polite(death) && (process->has_been_ready || process->state == WSGID_LEAVING || was_signal(death))) {
+    if (wsgid_deaths_was_polite(death) && (process->has_been_ready || process->state == WSGID_LEAVING || was_signal(death))) {
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, server, "WSGID0051: %s left %s", who, how);
     }
     else if (process->has_been_ready) {

@@ -50,6 +50,7 @@ static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *pred
     wsgid_kept_slot_t *slot = process->slot;
     wsgid_spawn_t spawn = {
         .group = slot->group, .slot = slot->index, .listener = slot->listener, .leash = leash, .page = page,
+        .bell = wsgid_bell_rope(), .control = slot->control,
         .predecessor = predecessor ? predecessor->leash : -1, .delay = slot->delay
     };
     apr_pool_t *pool;
@@ -77,9 +78,9 @@ static void fail_to_start(wsgid_kept_slot_t *slot, apr_status_t status)
 apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *predecessor, apr_uint32_t configuration)
 {
     wsgid_kept_slot_t *slot = process->slot;
-    int seat = -1;
+    int seat = wsgid_process_seat(process);
     int leash = -1;
-    int page = wsgid_slots_fresh_page(slot->memory, &seat);
+    int page = wsgid_slots_fresh_page(slot->memory, seat);
     apr_status_t status = page < 0 ? APR_EGENERAL : make_leash(&leash, &process->leash);
 
     if (status == APR_SUCCESS) {
@@ -88,7 +89,7 @@ apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *pre
     }
     if (status != APR_SUCCESS) {
         wsgid_process_close_leash(process);
-        wsgid_slots_retire_page(slot->memory, wsgid_process_seat(process));
+        wsgid_slots_retire_page(slot->memory, seat);
         fail_to_start(slot, status);
         return status;
     }
@@ -96,6 +97,7 @@ apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *pre
     process->configuration = configuration;
     process->serial = ++slot->started;
     process->has_been_ready = 0;
+    process->wishes = process->granted = 0;
     wsgid_process_step(process, slot->delay > 0 ? WSGID_DELAYED : WSGID_LAUNCHED);
     log_start(process, slot->delay, predecessor);
     return APR_SUCCESS;

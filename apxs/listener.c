@@ -16,12 +16,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SUFFIX       ".sock"
 #define SUFFIX_ROOM  24         /* ".4194304.99999.999.sock" and the NUL: the largest pid of Linux, many slots */
 
-const char *wsgid_listener_path(apr_pool_t *p, const char *prefix, unsigned number, int slot)
+const char *wsgid_listener_path(apr_pool_t *p, const char *prefix, unsigned number, int slot, const char *suffix)
 {
-    return apr_psprintf(p, "%s.%" APR_PID_T_FMT ".%u.%d" SUFFIX, prefix, getpid(), number, slot);
+    return apr_psprintf(p, "%s.%" APR_PID_T_FMT ".%u.%d%s", prefix, getpid(), number, slot, suffix);
 }
 
 /* ------------------------------------------------------------------ open */
@@ -145,6 +144,11 @@ const char *wsgid_listener_check_directory(apr_pool_t *p, const char *prefix)
 
 /* ------------------------------------------------------------------ what dead parents left */
 
+static int is_suffix(const char *text)
+{
+    return !strcmp(text, WSGID_LISTENER_REQUESTS) || !strcmp(text, WSGID_LISTENER_CONTROL);
+}
+
 /* "wsgid.123.1.0.sock" -> 123; 0 for what is no file of ours. */
 static pid_t pid_in_name(const char *name, const char *base)
 {
@@ -155,10 +159,10 @@ static pid_t pid_in_name(const char *name, const char *base)
     int end = 0;
 
     if (strncmp(name, base, length)
-        || sscanf(name + length, ".%d.%u.%u" SUFFIX "%n", &pid, &number, &slot, &end) != 3) {
+        || sscanf(name + length, ".%d.%u.%u%n", &pid, &number, &slot, &end) != 3) {
         return 0;
     }
-    return end > 0 && !name[length + end] && pid > 0 ? pid : 0;
+    return pid > 0 && is_suffix(name + length + end) ? pid : 0;
 }
 
 static int is_deserted(const char *path)

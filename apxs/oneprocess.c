@@ -70,9 +70,11 @@ pid_t wsgid_oneprocess_hire(void)
 /* The parent's pid tells too, in case another process has a copy of httpd's end. */
 static int is_dismissed(void)
 {
-    struct pollfd end = { line, POLLIN, 0 };
+    struct pollfd ends[2] = { { line, POLLIN, 0 }, { wsgid_bell_ear(), POLLIN, 0 } };
 
-    return poll(&end, 1, SLEEP) > 0 || getppid() != httpd;
+    (void) poll(ends, 2, SLEEP);
+    wsgid_bell_hush(wsgid_bell_ear());
+    return ends[0].revents != 0 || getppid() != httpd;
 }
 
 void wsgid_oneprocess_keep(void)

@@ -55,9 +55,8 @@ void wsgid_process_close_leash(wsgid_process_t *process)
     process->leash = -1;
 }
 
-/* A byte, not only end-of-file: a successor may hold the write end too. A reader that has gone must not cost us a
- * SIGPIPE. */
-static void pull_leash(wsgid_process_t *process)
+/* A reader that has gone must not cost us a SIGPIPE. */
+static void tug_leash(const wsgid_process_t *process, char word)
 {
     struct sigaction ignore;
     struct sigaction before;
@@ -69,10 +68,21 @@ static void pull_leash(wsgid_process_t *process)
     memset(&ignore, 0, sizeof(ignore));
     ignore.sa_handler = SIG_IGN;
     (void) sigaction(SIGPIPE, &ignore, &before);
-    unused = write(process->leash, "", 1);
-    (void) unused;                      /* the pipe is empty, so it fails only if the reader has gone */
+    unused = write(process->leash, &word, 1);
+    (void) unused;                      /* the pipe is as good as empty, so it fails only if the reader has gone */
     (void) sigaction(SIGPIPE, &before, NULL);
+}
+
+/* A byte, not only end-of-file: a successor may hold the write end too. */
+static void pull_leash(wsgid_process_t *process)
+{
+    tug_leash(process, WSGID_LEASH_LEAVE);
     wsgid_process_close_leash(process);
+}
+
+void wsgid_process_tell_failure(wsgid_process_t *process)
+{
+    tug_leash(process, WSGID_LEASH_FAILED);
 }
 
 void wsgid_process_step(wsgid_process_t *process, wsgid_event_e event)
@@ -103,25 +113,46 @@ int wsgid_process_seat(const wsgid_process_t *process)
     return (int) (process - process->slot->seat);
 }
 
-wsgid_process_t *wsgid_process_other(wsgid_process_t *process)
+/* Whether 'process' is in one of the states, and beats 'best' so far. */
+static int is_better(const wsgid_process_t *process, const wsgid_process_t *best, unsigned states, int youngest)
 {
-    return &process->slot->seat[1 - wsgid_process_seat(process)];
+    return (states & (1U << process->state))
+        && (!best || (youngest ? process->serial > best->serial : process->serial < best->serial));
 }
 
-wsgid_process_t *wsgid_process_youngest(wsgid_kept_slot_t *slot)
+static wsgid_process_t *find_process(wsgid_kept_slot_t *slot, unsigned states, int youngest)
 {
-    wsgid_process_t *a = &slot->seat[0];
-    wsgid_process_t *b = &slot->seat[1];
+    wsgid_process_t *best = NULL;
+    int seat;
 
-    if (a->state == WSGID_VACANT || b->state == WSGID_VACANT) {
-        return a->state != WSGID_VACANT ? a : b;
+    for (seat = 0; seat < WSGID_SEATS; seat++) {
+        if (is_better(&slot->seat[seat], best, states, youngest)) {
+            best = &slot->seat[seat];
+        }
     }
-    return a->serial > b->serial ? a : b;
+    return best;
+}
+
+wsgid_process_t *wsgid_process_youngest(wsgid_kept_slot_t *slot, unsigned states)
+{
+    return find_process(slot, states, 1);
+}
+
+wsgid_process_t *wsgid_process_eldest(wsgid_kept_slot_t *slot, unsigned states)
+{
+    return find_process(slot, states, 0);
 }
 
 int wsgid_process_none_in(const wsgid_kept_slot_t *slot)
 {
-    return slot->seat[0].state == WSGID_VACANT && slot->seat[1].state == WSGID_VACANT;
+    int seat;
+
+    for (seat = 0; seat < WSGID_SEATS; seat++) {
+        if (slot->seat[seat].state != WSGID_VACANT) {
+            return 0;
+        }
+    }
+    return 1;
 }
 
 /* What does not serve has nothing to finish: a signal takes it out of a long import. If it is ready this very moment,
@@ -163,17 +194,23 @@ static void observe_process(wsgid_process_t *process)
         return;
     }
     process->has_been_ready = 1;
+    process->wishes = page.wishes;
     wsgid_process_step(process, page.state == WSGID_PAGE_READY ? WSGID_LOADED : WSGID_DRAINING);
 }
 
 void wsgid_process_observe(wsgid_kept_slot_t *slot)
 {
-    wsgid_process_t *young = wsgid_process_youngest(slot);
+    wsgid_process_t *serving;
+    int seat;
 
-    observe_process(&slot->seat[0]);
-    observe_process(&slot->seat[1]);
-    if (young->state == WSGID_READY && wsgid_process_other(young)->state != WSGID_VACANT) {
-        wsgid_process_step(wsgid_process_other(young), WSGID_REPLACED);
+    for (seat = 0; seat < WSGID_SEATS; seat++) {
+        observe_process(&slot->seat[seat]);
+    }
+    serving = wsgid_process_youngest(slot, WSGID_IN(READY));
+    for (seat = 0; serving && seat < WSGID_SEATS; seat++) {
+        if (slot->seat[seat].state != WSGID_VACANT && slot->seat[seat].serial < serving->serial) {
+            wsgid_process_step(&slot->seat[seat], WSGID_REPLACED);
+        }
     }
 }
 

@@ -68,6 +68,7 @@ static wsgid_kept_slot_t *new_slot(const wsgid_group_t *group, const char *prefi
 {
     apr_pool_t *pool;
     wsgid_kept_slot_t *slot;
+    int seat;
 
     apr_pool_create(&pool, main_server->process->pool);
     slot = apr_pcalloc(pool, sizeof(*slot));
@@ -77,14 +78,19 @@ static wsgid_kept_slot_t *new_slot(const wsgid_group_t *group, const char *prefi
     slot->prefix = apr_pstrdup(pool, prefix);
     slot->number = number_of(group);
     slot->index = index;
-    slot->path = wsgid_listener_path(pool, prefix, slot->number, index);
-    slot->listener = -1;
+    slot->path = wsgid_listener_path(pool, prefix, slot->number, index, WSGID_LISTENER_REQUESTS);
+    slot->control_path = wsgid_listener_path(pool, prefix, slot->number, index, WSGID_LISTENER_CONTROL);
+    slot->listener = slot->control = -1;
     slot->server = main_server;
-    slot->seat[0].slot = slot->seat[1].slot = slot;
-    slot->seat[0].leash = slot->seat[1].leash = -1;
+    for (seat = 0; seat < WSGID_SEATS; seat++) {
+        slot->seat[seat].slot = slot;
+        slot->seat[seat].leash = -1;
+    }
     append_slot(slot);
     return slot;
 }
+
+#define CONTROL_BACKLOG 16              /* administrators do not queue */
 
 static apr_status_t open_slot(wsgid_kept_slot_t *slot, const wsgid_group_t *group)
 {
@@ -96,19 +102,26 @@ static apr_status_t open_slot(wsgid_kept_slot_t *slot, const wsgid_group_t *grou
     }
     status = wsgid_listener_open(slot->pool, slot->path, (uid_t) WSGID_NUMBER(group, SOCKET_USER),
                                  (int) WSGID_NUMBER(group, LISTEN_BACKLOG), &slot->listener, &address);
-    if (status == APR_SUCCESS) {
-        wsgid_slots_set_address(slot->memory, &address);
+    if (status != APR_SUCCESS) {
+        return status;
     }
-    return status;
+    wsgid_slots_set_address(slot->memory, &address);
+    return wsgid_listener_open(slot->pool, slot->control_path, (uid_t) WSGID_NUMBER(group, SOCKET_USER), CONTROL_BACKLOG,
+                               &slot->control, &address);
 }
 
 static apr_status_t open_or_adapt(wsgid_kept_slot_t *slot, const wsgid_group_t *group)
 {
-    if (slot->listener < 0) {
+    apr_status_t status;
+
+    if (slot->control < 0) {
         return open_slot(slot, group);
     }
-    return wsgid_listener_adapt(slot->path, (uid_t) WSGID_NUMBER(group, SOCKET_USER),
-                                (int) WSGID_NUMBER(group, LISTEN_BACKLOG), slot->listener);
+    status = wsgid_listener_adapt(slot->path, (uid_t) WSGID_NUMBER(group, SOCKET_USER),
+                                  (int) WSGID_NUMBER(group, LISTEN_BACKLOG), slot->listener);
+    return status != APR_SUCCESS ? status
+           : wsgid_listener_adapt(slot->control_path, (uid_t) WSGID_NUMBER(group, SOCKET_USER), CONTROL_BACKLOG,
+                                  slot->control);
 }
 
 /* From now on the slot is this group's, and a process of this configuration is wanted in it. */
@@ -120,6 +133,7 @@ static void attach(wsgid_kept_slot_t *slot, wsgid_group_t *group)
     slot->failures = slot->brief = 0;
     slot->delay = 0;
     slot->fork_failed = 0;
+    slot->crowded = 0;
     slot->shutdown_timeout = WSGID_NUMBER(group, SHUTDOWN_TIMEOUT);
     group->slots[slot->index] = slot->memory;
 }
@@ -220,13 +234,19 @@ int wsgid_roster_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s, ap
 
 /* ------------------------------------------------------------------ letting go */
 
-static void close_listener(wsgid_kept_slot_t *slot)
+static void close_listener(int *listener, const char *path)
 {
-    if (slot->listener >= 0) {
-        (void) close(slot->listener);
-        (void) unlink(slot->path);      /* whoever removed it before us did our work */
+    if (*listener >= 0) {
+        (void) close(*listener);
+        (void) unlink(path);            /* whoever removed it before us did our work */
     }
-    slot->listener = -1;
+    *listener = -1;
+}
+
+static void close_listeners(wsgid_kept_slot_t *slot)
+{
+    close_listener(&slot->listener, slot->path);
+    close_listener(&slot->control, slot->control_path);
 }
 
 void wsgid_roster_free(wsgid_kept_slot_t *slot)
@@ -239,7 +259,7 @@ void wsgid_roster_free(wsgid_kept_slot_t *slot)
             break;
         }
     }
-    close_listener(slot);
+    close_listeners(slot);
     if (slot->memory) {
         wsgid_slots_destroy(slot->memory);
     }
@@ -249,10 +269,13 @@ void wsgid_roster_free(wsgid_kept_slot_t *slot)
 /* Its processes finish what they have read; what is left in the backlog has nobody who waits for it. */
 static void release(wsgid_kept_slot_t *slot)
 {
+    int seat;
+
     slot->released = 1;
-    close_listener(slot);
-    wsgid_process_step(&slot->seat[0], WSGID_UNWANTED);
-    wsgid_process_step(&slot->seat[1], WSGID_UNWANTED);
+    close_listeners(slot);
+    for (seat = 0; seat < WSGID_SEATS; seat++) {
+        wsgid_process_step(&slot->seat[seat], WSGID_UNWANTED);
+    }
     if (wsgid_process_none_in(slot)) {
         wsgid_roster_free(slot);
     }
@@ -274,26 +297,36 @@ void wsgid_roster_release_unused(void)
 void wsgid_roster_let_go(void)
 {
     wsgid_kept_slot_t *slot;
+    int seat;
 
     for (slot = roster->first; slot; slot = slot->next) {
         slot->group = NULL;
         slot->server = NULL;
-        wsgid_process_unwatch(&slot->seat[0]);
-        wsgid_process_unwatch(&slot->seat[1]);
+        for (seat = 0; seat < WSGID_SEATS; seat++) {
+            wsgid_process_unwatch(&slot->seat[seat]);
+        }
     }
+}
+
+static void close_descriptor(int *fd)
+{
+    if (*fd >= 0) {
+        (void) close(*fd);
+    }
+    *fd = -1;
 }
 
 void wsgid_roster_close_descriptors(void)
 {
     wsgid_kept_slot_t *slot;
+    int seat;
 
     for (slot = roster->first; slot; slot = slot->next) {
-        wsgid_process_close_leash(&slot->seat[0]);      /* or a daemon would not notice that the parent has died */
-        wsgid_process_close_leash(&slot->seat[1]);
-        if (slot->listener >= 0) {
-            (void) close(slot->listener);
+        for (seat = 0; seat < WSGID_SEATS; seat++) {
+            wsgid_process_close_leash(&slot->seat[seat]);       /* or a daemon would not notice that the parent has died */
         }
-        slot->listener = -1;
+        close_descriptor(&slot->listener);
+        close_descriptor(&slot->control);
         wsgid_slots_close_descriptors(slot->memory);
     }
 }

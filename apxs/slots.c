@@ -8,7 +8,7 @@
  *     descriptor and address is here, because the rest is written by processes that the parent (root) must not trust.
  *   - shared_t, anonymous shared memory: written by the parent, by httpd's children and, before exec, by the forked
  *     process. Numbers only. A hijacked child can at most send requests astray.
- *   - the two pages, sealed memfds: written by the daemons, so copied and bounded, and nothing but their state is
+ *   - the pages, sealed memfds, one for each seat: written by the daemons, so copied and bounded, and nothing but their state is
  *     believed.
  *
  * Everything is retained over restarts of httpd, which unload this module: no pool cleanup and nothing kept may point
@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #define RETAINED_KEY  "mod_wsgid.slots"
-#define PAGES         2         /* a process and its successor */
+#define PAGES         WSGID_SEATS
 #define CACHE_LINE    64        /* a child's counter has a line of its own: it is written twice a request */
 #define ROW_MARGIN(n) ((n) / 4 + 8)     /* children of old generations whose scoreboard slot was given away */
 #define NO_ROW        (-1)
@@ -242,12 +242,15 @@ apr_status_t wsgid_slots_create(wsgid_slot_t **created, apr_pool_t *pool)
 {
     apr_status_t status = ensure_registry();
     wsgid_slot_t *slot;
+    int which;
 
     if (status != APR_SUCCESS) {
         return status;
     }
     slot = apr_pcalloc(pool, sizeof(*slot));
-    slot->memfd[0] = slot->memfd[1] = -1;
+    for (which = 0; which < PAGES; which++) {
+        slot->memfd[which] = -1;
+    }
     status = make_memory(slot);
     if (status != APR_SUCCESS) {
         wsgid_slots_destroy(slot);
@@ -331,9 +334,12 @@ static int is_ready(const wsgid_slot_t *slot, int which)
 wsgid_slot_state_e wsgid_slots_state(const wsgid_slot_t *slot)
 {
     uint32_t phase;
+    int which;
 
-    if (is_ready(slot, 0) || is_ready(slot, 1)) {
-        return WSGID_SLOT_READY;
+    for (which = 0; which < PAGES; which++) {
+        if (is_ready(slot, which)) {
+            return WSGID_SLOT_READY;
+        }
     }
     phase = __atomic_load_n(&slot->shared->phase, __ATOMIC_ACQUIRE);
     return phase <= WSGID_SLOT_BOOTING ? (wsgid_slot_state_e) phase : WSGID_SLOT_DOWN;
@@ -370,16 +376,14 @@ unsigned wsgid_slots_in_flight(const wsgid_slot_t *slot)
 
 /* ------------------------------------------------------------------ the daemons' pages */
 
-int wsgid_slots_fresh_page(wsgid_slot_t *slot, int *which)
+int wsgid_slots_fresh_page(wsgid_slot_t *slot, int which)
 {
-    for (*which = 0; *which < PAGES; ++*which) {
-        if (!slot->busy[*which]) {
-            memset(slot->page[*which], 0, WSGID_PAGE_SIZE);
-            set_used(slot, *which, 1);
-            return slot->memfd[*which];
-        }
+    if (slot->busy[which]) {
+        return -1;
     }
-    return -1;
+    memset(slot->page[which], 0, WSGID_PAGE_SIZE);
+    set_used(slot, which, 1);
+    return slot->memfd[which];
 }
 
 void wsgid_slots_set_pid(wsgid_slot_t *slot, int which, pid_t pid)

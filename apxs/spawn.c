@@ -75,7 +75,7 @@ static void close_one_by_one(int first)
     (void) closedir(stream);
 }
 
-static void close_from(int first)
+void wsgid_spawn_close_from(int first)
 {
 #ifdef SYS_close_range
     if (syscall(SYS_close_range, first, ~0U, 0) == 0) {
@@ -128,6 +128,7 @@ static void place_descriptors(wsgid_birth_t *birth)
         null, log, log,
         [WSGID_FD_LISTENER] = spawn->listener, [WSGID_FD_CONFIGURATION] = birth->configuration,
         [WSGID_FD_LEASH] = spawn->leash, [WSGID_FD_STATISTICS] = spawn->page,
+        [WSGID_FD_BELL] = spawn->bell, [WSGID_FD_CONTROL] = spawn->control,
         [WSGID_FD_PREDECESSOR] = spawn->predecessor
     };
 
@@ -137,7 +138,7 @@ static void place_descriptors(wsgid_birth_t *birth)
                      birth->group->label);
         _exit(WSGID_EXIT_CONFIGURATION);
     }
-    close_from(WSGID_FD_END);
+    wsgid_spawn_close_from(WSGID_FD_END);
     log_to_stderr(birth);
 }
 

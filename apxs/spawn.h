@@ -38,6 +38,8 @@ typedef struct {
     int listener;
     int leash;                          /* read end */
     int page;                           /* memfd */
+    int bell;                           /* write end */
+    int control;
     int predecessor;                    /* write end of its leash, or -1 */
     apr_interval_time_t delay;          /* back-off to wait first, ended early by the leash or by a changed script */
 } wsgid_spawn_t;
@@ -57,6 +59,9 @@ typedef struct {
 /* Forks; in the child drops privileges and executes the interpreter, or exits with a named code after one line in the
  * log. */
 apr_status_t wsgid_spawn(pid_t *pid, const wsgid_spawn_t *spawn, apr_pool_t *ptemp);
+
+/* In a forked process: closes all descriptors from 'first' on. */
+void wsgid_spawn_close_from(int first);
 
 /* The configuration block in a sealed memfd, to be closed by the caller. */
 apr_status_t wsgid_handover_make(const wsgid_spawn_t *spawn, apr_pool_t *p, int *fd);

@@ -50,11 +50,13 @@ static void wait_until_gone(void)
 {
     apr_time_t begun = apr_time_now();
     wsgid_kept_slot_t *slot;
+    int seat;
 
     for (wsgid_supervisor_reap(); !is_all_gone(); wsgid_supervisor_reap()) {
         for (slot = wsgid_roster_first(); slot; slot = slot->next) {
-            kill_late(&slot->seat[0], apr_time_now() - begun);
-            kill_late(&slot->seat[1], apr_time_now() - begun);
+            for (seat = 0; seat < WSGID_SEATS; seat++) {
+                kill_late(&slot->seat[seat], apr_time_now() - begun);
+            }
         }
         apr_sleep(STOP_LOOK);
     }
@@ -63,11 +65,13 @@ static void wait_until_gone(void)
 void wsgid_stop_processes(void)
 {
     wsgid_kept_slot_t *slot;
+    int seat;
 
     for (slot = wsgid_roster_first(); slot; slot = slot->next) {
         wsgid_process_observe(slot);
-        wsgid_process_ask_to_leave(&slot->seat[0]);
-        wsgid_process_ask_to_leave(&slot->seat[1]);
+        for (seat = 0; seat < WSGID_SEATS; seat++) {
+            wsgid_process_ask_to_leave(&slot->seat[seat]);
+        }
     }
     wait_until_gone();
 }

@@ -4,15 +4,12 @@
  * Rules:
  *
  *   - The parent does the least that it can. It has no timers and sleeps in the MPM's loop; it acts at start, at a
- *     restart, at the death of a child, at stop. A back-off is slept away by the forked process, readiness is seen in
- *     its page when there is cause to look, the predecessor is told to leave by its successor.
+ *     restart, at the death of a child (the bell's, too, which a daemon has rung), at stop. A back-off is slept away by the
+ *     forked process, the predecessor is told to leave by its successor.
  *   - A slot is level-triggered: satisfy() looks at what is there and starts what is missing. Events only change
  *     states and call it.
  *   - Only the policy is here. supervisor.h names the files that do the work, and says what may be retained.
  *   - A child of httpd has a copy of all this. Nothing here may act in one: is_parent().
- *
- * Later: replacement on request (reload, recycling) only has to raise slot->wanted and call satisfy(); the place for
- * the child that wakes the parent for it is take_charge(), and the event for its death on_child().
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -65,44 +62,109 @@ static int is_satisfied(const wsgid_process_t *process)
         && process->configuration >= process->slot->wanted;
 }
 
-/* Both seats are taken and neither by what is wanted: one that sleeps, or is on its way while the other serves, gives
- * way. Otherwise nobody can be spared, and the wanted one starts when a seat is free. */
-static void make_room(wsgid_kept_slot_t *slot)
+static int has_what_is_wanted(const wsgid_kept_slot_t *slot)
+{
+    int seat;
+
+    for (seat = 0; seat < WSGID_SEATS; seat++) {
+        if (is_satisfied(&slot->seat[seat])) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Those that sleep or boot for a configuration of the past give way, but for the one that 'stays'. */
+static void make_way(wsgid_kept_slot_t *slot, const wsgid_process_t *stays)
 {
     int seat;
 
     for (seat = 0; seat < WSGID_SEATS; seat++) {
         wsgid_process_t *process = &slot->seat[seat];
-        if (process->state == WSGID_WAITING
-            || (process->state == WSGID_BOOTING && wsgid_process_other(process)->state == WSGID_READY)) {
+        if (process != stays && (process->state == WSGID_WAITING || process->state == WSGID_BOOTING)) {
             wsgid_process_ask_to_leave(process);
         }
     }
 }
 
-/* Starts what the slot lacks: a process for the current configuration, as the successor of one that serves. */
+static void tell_crowded(wsgid_kept_slot_t *slot)
+{
+    if (!slot->crowded) {
+        slot->crowded = 1;
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, slot->server, "WSGID0067: group '%s' slot %d: all %d places for its "
+                     "processes are taken by those that finish what they run; its next process starts when one of them has "
+                     "left: graceful-timeout= or request-timeout= bound how long that takes", slot->label, slot->index,
+                     WSGID_SEATS);
+    }
+}
+
+/* Into a vacant seat. predecessor: who serves until then, or NULL. 0: there is none. */
+static int start_in_slot(wsgid_kept_slot_t *slot, wsgid_process_t *predecessor, int wished)
+{
+    wsgid_process_t *vacant = wsgid_process_youngest(slot, WSGID_IN(VACANT));
+
+    if (!vacant) {
+        tell_crowded(slot);
+        return 0;
+    }
+    slot->crowded = 0;
+    vacant->wished = wished;
+    start(vacant, predecessor);
+    return 1;
+}
+
+/* While a process of the group is replaced, the others' wishes wait: one at a time, so that the group goes on serving. */
+static int is_being_replaced(wsgid_kept_slot_t *slot)
+{
+    return wsgid_process_youngest(slot, WSGID_IN(READY)) && wsgid_process_youngest(slot, WSGID_IN(WAITING) | WSGID_IN(BOOTING));
+}
+
+static int is_group_busy(const wsgid_group_t *group)
+{
+    wsgid_kept_slot_t *slot;
+
+    for (slot = wsgid_roster_first(); slot; slot = slot->next) {
+        if (slot->group == group && is_being_replaced(slot)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* A process that serves may wish for a successor. It says itself why (its log), and when it does so again. */
+static void grant_wish(wsgid_kept_slot_t *slot)
+{
+    wsgid_process_t *serving = wsgid_process_youngest(slot, WSGID_IN(READY));
+
+    if (!serving || serving->granted == serving->wishes || is_group_busy(slot->group)) {
+        return;
+    }
+    slot->delay = 0;
+    if (start_in_slot(slot, serving, 1)) {
+        serving->granted = serving->wishes;
+    }
+}
+
+/* Starts what the slot lacks: a process for the current configuration, or one that the present process wishes for, as the
+ * successor of the one that serves or, where none does yet, of the one that will first. */
 static void satisfy(wsgid_kept_slot_t *slot)
 {
-    wsgid_process_t *vacant;
-    wsgid_process_t *other;
+    wsgid_process_t *predecessor;
 
     if (!slot->group || is_stopping() || wsgid_launch_is_pointless(slot)) {
         return;
     }
     wsgid_process_observe(slot);
-    if (is_satisfied(&slot->seat[0]) || is_satisfied(&slot->seat[1])) {
+    if (has_what_is_wanted(slot)) {
+        grant_wish(slot);
         return;
     }
-    vacant = slot->seat[0].state == WSGID_VACANT ? &slot->seat[0] : &slot->seat[1];
-    if (vacant->state != WSGID_VACANT) {
-        make_room(slot);
-        return;
+    predecessor = wsgid_process_youngest(slot, WSGID_IN(READY));
+    if (!predecessor) {
+        predecessor = wsgid_process_eldest(slot, WSGID_IN(BOOTING));
     }
-    other = wsgid_process_other(vacant);
-    if (other->state == WSGID_WAITING) {
-        wsgid_process_step(other, WSGID_UNWANTED);      /* it sleeps for a configuration of the past */
-    }
-    start(vacant, other->state == WSGID_BOOTING || other->state == WSGID_READY ? other : NULL);
+    make_way(slot, predecessor);
+    (void) start_in_slot(slot, predecessor, 0);
 }
 
 void wsgid_supervisor_satisfy(void)
@@ -116,50 +178,68 @@ void wsgid_supervisor_satisfy(void)
 
 /* ------------------------------------------------------------------ a death */
 
-/* What happens next, for the line about a death. */
-static const char *describe_next(apr_pool_t *p, wsgid_kept_slot_t *slot, wsgid_process_t *dead, int was_successor)
+/* What happens next, for the line about a death; was_last: the dead one, whose seat is vacant, was the youngest. */
+static const char *describe_next(apr_pool_t *p, const wsgid_process_t *dead, int was_last)
 {
-    const wsgid_process_t *other = wsgid_process_other(dead);
+    wsgid_kept_slot_t *slot = dead->slot;
+    const wsgid_process_t *serving = wsgid_process_youngest(slot, WSGID_IN(READY));
+    const wsgid_process_t *coming = wsgid_process_youngest(slot, WSGID_IN(BOOTING) | WSGID_IN(WAITING));
 
     if (!slot->group) {
         return "its group is no longer configured";
     }
-    if (is_satisfied(other)) {
-        return apr_psprintf(p, "process %" APR_PID_T_FMT " %s", other->pid,
-                            other->state == WSGID_READY ? "has taken its place" : "is on its way to take its place");
+    if (serving && (!was_last || dead->wished)) {
+        return apr_psprintf(p, "process %" APR_PID_T_FMT " %s", serving->pid,
+                            was_last ? "goes on serving" : "has taken its place");
+    }
+    if (coming && is_satisfied(coming)) {
+        return apr_psprintf(p, "process %" APR_PID_T_FMT " is on its way to take its place", coming->pid);
     }
     if (is_stopping()) {
         return "httpd is stopping or restarting";
     }
-    if (was_successor && other->state == WSGID_READY) {
-        return apr_psprintf(p, "process %" APR_PID_T_FMT " goes on serving, %s", other->pid,
+    if (serving) {
+        return apr_psprintf(p, "process %" APR_PID_T_FMT " goes on serving, %s", serving->pid,
                             wsgid_backoff_describe(p, slot));
     }
     return wsgid_backoff_describe(p, slot);
 }
 
-static void report_death(wsgid_process_t *process, wsgid_death_t death, apr_interval_time_t life, int was_successor)
+static void report_death(const wsgid_process_t *dead, wsgid_death_t death, apr_interval_time_t life, int was_last)
 {
     apr_pool_t *pool;
 
     apr_pool_create(&pool, configuration_pool);
-    wsgid_deaths_report(pool, process, death, life, describe_next(pool, process->slot, process, was_successor));
+    wsgid_deaths_report(pool, dead, death, life, describe_next(pool, dead, was_last));
     apr_pool_destroy(pool);
+}
+
+/* The successor of one that wished for it and goes on serving, who decides when there is to be another try. */
+static int is_wished_in_vain(const wsgid_process_t *dead)
+{
+    return dead->wished && !dead->has_been_ready && wsgid_process_youngest(dead->slot, WSGID_IN(READY));
 }
 
 /* All that follows from a death: the process is reaped, and this is known to nobody else. */
 static void bury(wsgid_process_t *process, wsgid_death_t death)
 {
     wsgid_kept_slot_t *slot = process->slot;
+    wsgid_process_t dead;
     apr_interval_time_t life = apr_time_now() - process->born;
-    int was_successor;
+    int was_last;
 
     wsgid_process_observe(slot);
-    was_successor = wsgid_process_youngest(slot) == process;
-    life = life > 0 ? life : 0;
-    wsgid_backoff_count(slot, process, life);
-    report_death(process, death, life, was_successor);
+    was_last = wsgid_process_youngest(slot, WSGID_NOT_VACANT) == process;
+    dead = *process;
     wsgid_process_vacate(process);
+    life = life > 0 ? life : 0;
+    if (is_wished_in_vain(&dead)) {
+        wsgid_process_tell_failure(wsgid_process_youngest(slot, WSGID_IN(READY)));
+    }
+    else {
+        wsgid_backoff_count(slot, &dead, death, life);
+    }
+    report_death(&dead, death, life, was_last);
     if (slot->released && wsgid_process_none_in(slot)) {
         wsgid_roster_free(slot);
         return;
@@ -178,6 +258,17 @@ static void on_child(int reason, void *data, int status)
     else if ((reason == APR_OC_REASON_DEATH || reason == APR_OC_REASON_LOST) && is_parent()) {
         bury(process, wsgid_sigchld_death(process->pid, status));
         wsgid_supervisor_satisfy();     /* a fork that failed before may succeed now */
+    }
+}
+
+void wsgid_supervisor_look(void)
+{
+    if (!is_parent() || is_stopping()) {
+        return;
+    }
+    wsgid_supervisor_satisfy();
+    if (!wsgid_oneprocess_is_on()) {
+        wsgid_bell_ensure();
     }
 }
 
@@ -200,19 +291,31 @@ static void reap(wsgid_process_t *process)
     }
 }
 
-/* bury() may free a slot that was released. */
+/* bury() frees a slot that was released, with the last of its processes. */
+static void reap_all_of(wsgid_kept_slot_t *slot)
+{
+    int left = 0;
+    int seat;
+
+    for (seat = 0; seat < WSGID_SEATS; seat++) {
+        left += slot->seat[seat].state != WSGID_VACANT;
+    }
+    for (seat = 0; left > 0 && seat < WSGID_SEATS; seat++) {
+        if (slot->seat[seat].state != WSGID_VACANT) {
+            left--;
+            reap(&slot->seat[seat]);
+        }
+    }
+}
+
 void wsgid_supervisor_reap(void)
 {
     wsgid_kept_slot_t *slot;
     wsgid_kept_slot_t *next;
 
     for (slot = wsgid_roster_first(); slot; slot = next) {
-        int is_last_seat_taken = slot->seat[1].state != WSGID_VACANT;
         next = slot->next;
-        reap(&slot->seat[0]);
-        if (is_last_seat_taken) {
-            reap(&slot->seat[1]);
-        }
+        reap_all_of(slot);
     }
 }
 
@@ -252,6 +355,7 @@ apr_status_t wsgid_supervisor_stop(void *unused)
         return APR_SUCCESS;
     }
     stopping = 1;
+    wsgid_bell_end();
     wsgid_stop_processes();
     while (wsgid_roster_first()) {
         wsgid_roster_free(wsgid_roster_first());
@@ -315,11 +419,14 @@ static int count_seats(void)
 /* Everything is prepared: from now on this process is the parent of daemons. */
 static void take_charge(void)
 {
-    wsgid_sigchld_begin(configuration_pool, count_seats());
+    wsgid_sigchld_begin(configuration_pool, count_seats() + 1);         /* and the bell */
     wsgid_supervisor_reap();
     watch_survivors();
     wsgid_supervisor_satisfy();
     wsgid_roster_release_unused();
+    if (!wsgid_oneprocess_is_on()) {
+        wsgid_bell_begin(configuration_pool);
+    }
 }
 
 /* httpd -X: another process takes charge. */
@@ -348,12 +455,19 @@ static int delegate(server_rec *s)
 
 int wsgid_supervisor_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s)
 {
+    apr_status_t status;
     int result;
 
     begin_configuration(pconf, s);
     result = wsgid_roster_prepare(pconf, ptemp, s, retained->configuration);
     if (result != OK) {
         return result;
+    }
+    status = wsgid_bell_open();
+    if (status != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, status, s, "WSGID0068: the pipe by which daemons tell httpd's parent of their "
+                     "wishes cannot be made: look at the limit of open files (ulimit -n) of httpd");
+        return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (wsgid_oneprocess_is_on()) {
         return delegate(s);
@@ -370,6 +484,7 @@ void wsgid_supervisor_child_init(apr_pool_t *pchild, server_rec *s)
     }
     (void) signal(SIGCHLD, SIG_DFL);
     wsgid_roster_close_descriptors();
+    wsgid_bell_close_descriptors();
     if (wsgid_oneprocess_is_on()) {     /* it ends without the cleanups of its outer pools */
         apr_pool_cleanup_register(pchild, retained, wsgid_oneprocess_dismiss, apr_pool_cleanup_null);
     }

@@ -15,7 +15,9 @@
 
 /* ------------------------------------------------------------------ records */
 
-#define WSGID_SEATS 2                   /* a process and its successor; as many as a slot has pages */
+/* The process that serves, its successor, and predecessors that finish what they run, which may take as long as a request
+ * does. If all are taken, the next successor waits for one to leave. */
+#define WSGID_SEATS 4
 
 typedef enum { WSGID_VACANT, WSGID_WAITING, WSGID_BOOTING, WSGID_READY, WSGID_LEAVING, WSGID_STATES } wsgid_state_e;
 
@@ -33,7 +35,7 @@ typedef enum {
 
 typedef struct wsgid_kept_slot_t wsgid_kept_slot_t;
 
-/* A process, in one of the two seats of its slot; the seat's number is that of its page. */
+/* A process, in a seat of its slot; the seat's number is that of its page. */
 typedef struct {
     wsgid_kept_slot_t *slot;
     wsgid_state_e state;
@@ -43,6 +45,9 @@ typedef struct {
     apr_time_t born;                    /* when its sleep, if any, was to end */
     unsigned serial;                    /* which of its slot's processes: the later the greater */
     apr_uint32_t configuration;         /* it was started for */
+    apr_uint32_t wishes;                /* its page says: how often it has wished for a successor, */
+    apr_uint32_t granted;               /* and how many of these wishes have been attended to */
+    int wished;                         /* it is a successor that its predecessor wished for */
     apr_proc_t handle;                  /* APR keeps its address */
     apr_pool_t *watch;                  /* this configuration only: goes with it, or before */
 } wsgid_process_t;
@@ -55,9 +60,11 @@ struct wsgid_kept_slot_t {
     const char *label;
     const char *prefix;                 /* of its socket */
     const char *path;
+    const char *control_path;
     unsigned number;                    /* N in the socket's name: the same for all slots of a group */
     int index;                          /* which of the group's slots */
     int listener;
+    int control;                        /* listener for pywsgid status and the like */
     wsgid_slot_t *memory;
     wsgid_process_t seat[WSGID_SEATS];
     wsgid_group_t *group;               /* this configuration only; NULL: no longer wanted */
@@ -70,6 +77,7 @@ struct wsgid_kept_slot_t {
     apr_interval_time_t delay;          /* before the next start */
     apr_time_t fork_failed;
     apr_interval_time_t shutdown_timeout;
+    int crowded;                        /* a successor waits for a seat, and the log has been told */
     int released;                       /* nobody can send to it any more: freed when its last process has died */
 };
 
@@ -93,14 +101,18 @@ apr_status_t wsgid_supervisor_stop(void *unused);
 /* The one place where a state changes. */
 void wsgid_process_step(wsgid_process_t *process, wsgid_event_e event);
 int wsgid_process_seat(const wsgid_process_t *process);
-wsgid_process_t *wsgid_process_other(wsgid_process_t *process);
-/* Who of the two came later. */
-wsgid_process_t *wsgid_process_youngest(wsgid_kept_slot_t *slot);
-/* Whether both seats are vacant. */
+/* Of those in one of these states (a set of bits, 1 << state), who came last; NULL: nobody. */
+wsgid_process_t *wsgid_process_youngest(wsgid_kept_slot_t *slot, unsigned states);
+wsgid_process_t *wsgid_process_eldest(wsgid_kept_slot_t *slot, unsigned states);
+#define WSGID_IN(state)       (1U << WSGID_##state)
+#define WSGID_NOT_VACANT      (~WSGID_IN(VACANT))
+/* Whether all seats are vacant. */
 int wsgid_process_none_in(const wsgid_kept_slot_t *slot);
 /* Catches up with what the slot's processes have done since somebody looked last. */
 void wsgid_process_observe(wsgid_kept_slot_t *slot);
 void wsgid_process_ask_to_leave(wsgid_process_t *process);
+/* Tells it that the successor it wished for could not take over. */
+void wsgid_process_tell_failure(wsgid_process_t *process);
 /* Lets APR tell of its death, as long as this configuration lives. */
 void wsgid_process_watch(wsgid_process_t *process, apr_pool_t *pconf, void (*on_child)(int, void *, int));
 void wsgid_process_unwatch(wsgid_process_t *process);
@@ -120,7 +132,8 @@ int wsgid_launch_is_pointless(const wsgid_kept_slot_t *slot);
 #define WSGID_SECONDS_ROOM 32           /* for wsgid_backoff_seconds() */
 
 /* What a death means for the next start of its slot. */
-void wsgid_backoff_count(wsgid_kept_slot_t *slot, const wsgid_process_t *process, apr_interval_time_t life);
+void wsgid_backoff_count(wsgid_kept_slot_t *slot, const wsgid_process_t *process, wsgid_death_t death,
+                         apr_interval_time_t life);
 /* "started again at once", "next try in 2 s" */
 const char *wsgid_backoff_describe(apr_pool_t *p, const wsgid_kept_slot_t *slot);
 /* "2", "0.5" */
@@ -138,6 +151,8 @@ wsgid_death_t wsgid_sigchld_death(pid_t pid, int status);
 
 /* ------------------------------------------------------------------ deaths.c: what a death is called */
 
+/* Whether somebody asked for it: it left, or a signal that asks it to leave came before it could. */
+int wsgid_deaths_was_polite(wsgid_death_t death);
 /* status as waitpid() has it. */
 wsgid_death_t wsgid_deaths_of_status(int status);
 /* One line: who, how long it lived, how it ended, and what comes next. */
@@ -161,8 +176,10 @@ void wsgid_roster_close_descriptors(void);
 
 /* ------------------------------------------------------------------ listener.c */
 
-/* "PREFIX.PID.N.SLOT.sock": the file of a slot's socket. */
-const char *wsgid_listener_path(apr_pool_t *p, const char *prefix, unsigned number, int slot);
+/* "PREFIX.PID.N.SLOT.sock": the file of a slot's socket; what for is one of the suffixes. */
+const char *wsgid_listener_path(apr_pool_t *p, const char *prefix, unsigned number, int slot, const char *suffix);
+#define WSGID_LISTENER_REQUESTS ".sock"
+#define WSGID_LISTENER_CONTROL  ".ctl"
 apr_status_t wsgid_listener_open(apr_pool_t *p, const char *path, uid_t owner, int backlog, int *fd,
                                  struct sockaddr_un *address);
 /* A listener that is kept over a restart gets another owner and backlog. */
@@ -182,13 +199,31 @@ void wsgid_slots_destroy(wsgid_slot_t *slot);
 void wsgid_slots_close_descriptors(wsgid_slot_t *slot);
 void wsgid_slots_set_address(wsgid_slot_t *slot, const struct sockaddr_un *address);
 void wsgid_slots_set_phase(wsgid_slot_t *slot, wsgid_slot_state_e phase, apr_time_t next_try);
-/* The memfd and the cleared page for the next process of this slot; two alternate, so that a successor has its own. */
-int wsgid_slots_fresh_page(wsgid_slot_t *slot, int *which);
+/* The memfd of a seat's page, which is cleared for the next process there; -1: it belongs to one that lives. */
+int wsgid_slots_fresh_page(wsgid_slot_t *slot, int which);
 void wsgid_slots_retire_page(wsgid_slot_t *slot, int which);
 /* Whose page it is, for messages. */
 void wsgid_slots_set_pid(wsgid_slot_t *slot, int which, pid_t pid);
 /* A bounded copy of what the daemon wrote. */
 void wsgid_slots_read_page(const wsgid_slot_t *slot, int which, wsgid_page_t *copy);
+
+/* ------------------------------------------------------------------ bell.c: hearing of a daemon's wish at once */
+
+/* The pipe. Retained; before anything is started. */
+apr_status_t wsgid_bell_open(void);
+/* Its write end, for a daemon. -1: there is none. */
+int wsgid_bell_rope(void);
+/* Its read end, and how to empty one: for the loop of oneprocess.c, which needs no bell. */
+int wsgid_bell_ear(void);
+void wsgid_bell_hush(int ear);
+/* A fresh bell for this configuration. */
+void wsgid_bell_begin(apr_pool_t *pconf);
+/* A bell, if there is none. */
+void wsgid_bell_ensure(void);
+/* The end of httpd. */
+void wsgid_bell_end(void);
+/* In a child of httpd. */
+void wsgid_bell_close_descriptors(void);
 
 /* ------------------------------------------------------------------ generations.c: who uses old configurations */
 

@@ -202,6 +202,9 @@ void wsgid_slots_child_status(server_rec *s, pid_t pid, ap_generation_t generati
 
 /* post_config, after the groups are complete: slots, listeners, processes. OK or an HTTP error, logged. */
 int wsgid_supervisor_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
+/* In the parent: looks at all that daemons say of themselves, and acts on it. For when the bell has been rung, and now and
+ * then. */
+void wsgid_supervisor_look(void);
 /* child_init: undoes in a child of httpd what only its parent needs. */
 void wsgid_supervisor_child_init(apr_pool_t *pchild, server_rec *s);
 /* end_generation hook: removed groups may go when nobody can send to them any more. */

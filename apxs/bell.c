@@ -1,0 +1,272 @@
+/*
+ * The bell: how httpd's parent hears at once that a daemon has something to say.
+ *
+ * httpd gives a module no event in the parent but the death of a child. So the parent keeps one tiny child, asleep on a
+ * pipe whose write end every daemon has: a byte makes it end, and its death has the parent look at the statistics pages
+ * (supervisor.c) and fork it anew. What there is to see stands in the pages: a byte says only "look".
+ *
+ * It is the caretaker, too: when the parent dies without its cleanups (kill -9; a restart whose configuration is broken),
+ * the bell removes the sockets that it has left.
+ *
+ * The bell never logs and never returns into httpd. The pipe and the pid are retained over restarts, which it outlives:
+ * the next configuration ends it and forks its own.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "supervisor.h"
+#include "spawn.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "http_main.h"
+
+#define RETAINED_KEY "mod_wsgid.bell"
+#define PIPE_PLACE   3                  /* where the read end is put, so that all above can be closed */
+#define LEAST_LIFE   10000000           /* nanoseconds between two rings: whoever rings without end costs the parent little */
+#define DEATH_SIGNAL SIGUSR1            /* of the parent; any whose handler is ours to set */
+
+typedef struct {
+    int ends[2];                        /* of the pipe: read, write */
+    pid_t pid;                          /* 0: none */
+    apr_proc_t handle;                  /* APR keeps its address */
+} retained_t;
+
+/* This configuration only, as all static data is: the module is loaded anew on each restart. */
+static retained_t *retained;
+static apr_pool_t *configuration_pool;
+static apr_pool_t *watch;               /* goes with the bell, or before */
+
+/* ------------------------------------------------------------------ the pipe */
+
+apr_status_t wsgid_bell_open(void)
+{
+    retained = ap_retained_data_get(RETAINED_KEY);
+    if (retained) {
+        return APR_SUCCESS;
+    }
+    retained = ap_retained_data_create(RETAINED_KEY, sizeof(*retained));
+    if (pipe2(retained->ends, O_CLOEXEC | O_NONBLOCK) != 0) {
+        retained->ends[0] = retained->ends[1] = -1;
+        return errno;
+    }
+    return APR_SUCCESS;
+}
+
+int wsgid_bell_rope(void)
+{
+    return retained ? retained->ends[1] : -1;
+}
+
+int wsgid_bell_ear(void)
+{
+    return retained ? retained->ends[0] : -1;
+}
+
+void wsgid_bell_hush(int ear)
+{
+    char bytes[512];
+
+    while (read(ear, bytes, sizeof(bytes)) == (ssize_t) sizeof(bytes)) {
+        /* as many as there are */
+    }
+}
+
+void wsgid_bell_close_descriptors(void)
+{
+    if (retained && retained->ends[0] >= 0) {
+        (void) close(retained->ends[0]);
+        (void) close(retained->ends[1]);
+        retained->ends[0] = retained->ends[1] = -1;
+    }
+}
+
+/* ------------------------------------------------------------------ the child */
+
+/* Its handler only has to exist: it ends the sleep. */
+static void on_death_of_parent(int number)
+{
+    (void) number;
+}
+
+/* Signals to httpd's process group are not meant for it. */
+static void set_signals(void)
+{
+    static const int ignored[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR2, SIGPIPE, SIGCHLD };
+    struct sigaction action;
+    sigset_t none;
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(ignored) / sizeof(*ignored); i++) {
+        (void) signal(ignored[i], SIG_IGN);
+    }
+    memset(&action, 0, sizeof(action));
+    action.sa_handler = on_death_of_parent;     /* without SA_RESTART: poll() is to end */
+    (void) sigaction(DEATH_SIGNAL, &action, NULL);
+    (void) sigemptyset(&none);
+    (void) sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Nothing of httpd's stays open: not its logs, its ports or its clients. */
+static void set_descriptors(void)
+{
+    int null = open("/dev/null", O_RDWR);
+    int place;
+
+    if (null < 0 || dup2(retained->ends[0], PIPE_PLACE) < 0) {
+        _exit(1);
+    }
+    for (place = 0; place < PIPE_PLACE; place++) {
+        (void) dup2(null, place);
+    }
+    wsgid_spawn_close_from(PIPE_PLACE + 1);
+}
+
+static void remove_sockets(void)
+{
+    const wsgid_kept_slot_t *slot;
+
+    for (slot = wsgid_roster_first(); slot; slot = slot->next) {
+        if (!slot->released) {
+            (void) unlink(slot->path);
+            (void) unlink(slot->control_path);
+        }
+    }
+}
+
+static void rest(const struct timespec *born)
+{
+    struct timespec now;
+    struct timespec left = { 0, 0 };
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &now);
+    left.tv_nsec = LEAST_LIFE - (now.tv_sec - born->tv_sec) * 1000000000L - (now.tv_nsec - born->tv_nsec);
+    if (now.tv_sec - born->tv_sec <= 1 && left.tv_nsec > 0) {
+        (void) nanosleep(&left, NULL);
+    }
+}
+
+static void sleep_until_rung(pid_t parent) __attribute__((noreturn));
+
+static void sleep_until_rung(pid_t parent)
+{
+    struct pollfd ear = { PIPE_PLACE, POLLIN, 0 };
+    struct timespec born;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &born);
+    (void) prctl(PR_SET_NAME, "wsgid-bell");
+    (void) prctl(PR_SET_PDEATHSIG, DEATH_SIGNAL);
+    while (getppid() == parent && poll(&ear, 1, -1) <= 0) {
+        /* a signal: look whether the parent lives */
+    }
+    if (getppid() != parent) {
+        remove_sockets();
+        _exit(0);
+    }
+    rest(&born);
+    wsgid_bell_hush(PIPE_PLACE);
+    _exit(0);
+}
+
+/* ------------------------------------------------------------------ the parent */
+
+static void on_death(int reason, void *data, int status)
+{
+    (void) data;
+    (void) status;
+    if (reason == APR_OC_REASON_UNREGISTER) {
+        watch = NULL;
+    }
+    else if (reason == APR_OC_REASON_DEATH || reason == APR_OC_REASON_LOST) {
+        wsgid_sigchld_forget(retained->pid);
+        retained->pid = 0;
+        if (watch) {
+            apr_pool_destroy(watch);
+        }
+        watch = NULL;
+        wsgid_supervisor_look();
+    }
+}
+
+static void register_bell(void)
+{
+    apr_pool_create(&watch, configuration_pool);
+    memset(&retained->handle, 0, sizeof(retained->handle));
+    retained->handle.pid = retained->pid;
+    wsgid_sigchld_watch(retained->pid);
+    apr_proc_other_child_register(&retained->handle, on_death, NULL, NULL, watch);
+}
+
+/* No signal may reach httpd's handlers inside the forked process: they are blocked until its own are in force. */
+static pid_t fork_blocked(void)
+{
+    pid_t parent = getpid();
+    sigset_t all;
+    sigset_t before;
+    pid_t pid;
+    int error;
+
+    (void) sigfillset(&all);
+    (void) sigprocmask(SIG_SETMASK, &all, &before);
+    pid = fork();
+    if (pid == 0) {
+        set_descriptors();
+        set_signals();
+        sleep_until_rung(parent);
+    }
+    error = errno;
+    (void) sigprocmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return pid;
+}
+
+static void dismiss(void)
+{
+    if (!retained || !retained->pid) {
+        return;
+    }
+    wsgid_sigchld_forget(retained->pid);
+    if (watch) {
+        apr_pool_destroy(watch);
+    }
+    watch = NULL;
+    (void) kill(retained->pid, SIGKILL);
+    wsgid_stop_wait_for(retained->pid);
+    retained->pid = 0;
+}
+
+void wsgid_bell_begin(apr_pool_t *pconf)
+{
+    configuration_pool = pconf;
+    dismiss();                          /* it knows the slots of the past */
+    wsgid_bell_ensure();
+}
+
+void wsgid_bell_ensure(void)
+{
+    pid_t pid;
+
+    if (!retained || retained->pid || retained->ends[0] < 0) {
+        return;
+    }
+    pid = fork_blocked();
+    if (pid < 0) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf, "WSGID0066: the child that tells httpd's parent of its "
+                     "daemons' wishes cannot be forked: look at the limits of processes and memory; it is tried again "
+                     "within seconds");
+        return;
+    }
+    retained->pid = pid;
+    register_bell();
+}
+
+void wsgid_bell_end(void)
+{
+    dismiss();
+    wsgid_bell_close_descriptors();
+}
