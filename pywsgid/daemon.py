@@ -17,8 +17,8 @@ import sys
 import threading
 import time
 
-from . import configuration as configurations
 from . import bell, environ, handover, lifecycle, loader, logs, page, title, transport, worker
+from . import configuration as configurations
 
 CONFIGURATION_MAX = 16 * 1024 * 1024  # far beyond any; a descriptor that never ends is not read for ever
 
