@@ -136,6 +136,33 @@ static void take_descriptor(wsgid_exchange_t *x, struct msghdr *message)
     x->file = fd;
 }
 
+/*
+ * A daemon waits for us, at most, from the end of a receive that brought something to the begin of the next. It gives up as
+ * send-timeout says, in all (pywsgid/transport.py, Patience); where that is not named, when nothing moved for socket-timeout.
+ */
+static void account(wsgid_exchange_t *x)
+{
+    if (x->left_off) {
+        x->held += apr_time_now() - x->left_off;
+        x->left_off = 0;
+    }
+}
+
+static void came_in(wsgid_exchange_t *x)
+{
+    x->last_moved = x->left_off = apr_time_now();
+    if (!WSGID_NUMBER(x->group, SEND_TIMEOUT)) {
+        x->held = 0;
+    }
+}
+
+int wsgid_channel_was_too_slow(const wsgid_exchange_t *x)
+{
+    apr_interval_time_t limit = WSGID_NUMBER(x->group, SEND_TIMEOUT);
+
+    return x->answered && x->held >= (limit ? limit : WSGID_NUMBER(x->group, SOCKET_TIMEOUT));
+}
+
 /* One receive into the parts, with the caller's errno turned into what it means. There is room for one descriptor: the kernel
  * closes what a daemon sends beyond that. */
 static apr_status_t receive(wsgid_exchange_t *x, struct iovec *parts, int count, int wait, size_t *got)
@@ -144,6 +171,7 @@ static apr_status_t receive(wsgid_exchange_t *x, struct iovec *parts, int count,
     struct msghdr message = { .msg_iov = parts, .msg_iovlen = (size_t)count };
     ssize_t came;
 
+    account(x);
     do {
         message.msg_control = control.bytes;
         message.msg_controllen = CMSG_LEN(sizeof(int));
@@ -152,7 +180,7 @@ static apr_status_t receive(wsgid_exchange_t *x, struct iovec *parts, int count,
     if (came > 0) {
         take_descriptor(x, &message);
         *got = (size_t)came;
-        x->last_moved = apr_time_now();
+        came_in(x);
         return APR_SUCCESS;
     }
     if (came == 0) {

@@ -22,6 +22,7 @@ enum {
     WSGID_E_NOT_STARTED,                /* the daemon went away with the request unread, or said RETRY: try again */
     WSGID_E_GAVE_UP,                    /* not started, again and again */
     WSGID_E_DIED,                       /* end of file after the request was read */
+    WSGID_E_TOO_SLOW,                   /* the same, and we had let the daemon wait for as long as it waits for a client */
     WSGID_E_TIMEOUT,                    /* nothing from the daemon for socket-timeout */
     WSGID_E_PROTOCOL,                   /* a frame violates the protocol */
     WSGID_E_BAD_RESPONSE,               /* status line or headers that must not reach a client */
@@ -67,6 +68,8 @@ typedef struct {
     apr_size_t in_needed;               /* unread bytes without which the current frame cannot go on */
     int file;                           /* a descriptor that came along, for the next FILE frame; -1: none */
     int heard;                          /* any frame at all: it had started */
+    apr_time_t left_off;                /* when the last receive ended, 0 if it found nothing */
+    apr_interval_time_t held;           /* how long the daemon may have waited for us so far */
 
     /* the answer: response.c */
     int in_body;                        /* within a frame whose bytes are passed on as they come: */
@@ -110,6 +113,8 @@ apr_status_t wsgid_channel_send_pending(wsgid_exchange_t *x);
 apr_status_t wsgid_channel_receive(wsgid_exchange_t *x, int wait);
 /* Receives body bytes of the current frame (x->body_left) into a bucket of their own, uncopied, and what follows them into x->in. */
 apr_status_t wsgid_channel_receive_body(wsgid_exchange_t *x, int wait);
+/* Whether the daemon, that has closed the connection, must have done so because its client is too slow. */
+int wsgid_channel_was_too_slow(const wsgid_exchange_t *x);
 /* Whether the daemon has not yet read all that was sent. */
 int wsgid_channel_is_unread(const wsgid_exchange_t *x);
 /* Closes our end for sending. 1: what was sent is unread even so, and no daemon will start it; 0: it has been read meanwhile. */

@@ -32,6 +32,8 @@ static const failure_t failures[] = {
       "one daemon after another went away without reading the request: the lines above about this group say why" },
     { WSGID_E_DIED, 502, APLOG_ERR, 0, "WSGID0166",
       "the daemon died while it ran this request: its exit and its stack stand beside this line" },
+    { WSGID_E_TOO_SLOW, 502, APLOG_INFO, 0, "WSGID0177",
+      "the daemon has given the client up, as it takes the response too slowly: see send-timeout= and response-buffer-size=" },
     { WSGID_E_TIMEOUT, 504, APLOG_ERR, 0, "WSGID0167",
       "nothing came from the daemon for socket-timeout: the application is stuck or slow" },
     { WSGID_E_PROTOCOL, 502, APLOG_ERR, 0, "WSGID0168",

@@ -310,16 +310,12 @@ static void complete_python(apr_pool_t *p, wsgid_value_t *values)
     }
 }
 
-static void complete_timeouts(apr_pool_t *p, server_rec *s, wsgid_value_t *values)
+static void complete_socket_timeout(apr_pool_t *p, server_rec *s, wsgid_value_t *values)
 {
     wsgid_value_t *socket = &values[WSGID_OPT_SOCKET_TIMEOUT];
-    wsgid_value_t *send = &values[WSGID_OPT_SEND_TIMEOUT];
 
     if (!socket->number) {
         set_computed(socket, s->timeout, wsgid_option_types_seconds(p, s->timeout));
-    }
-    if (!send->number) {
-        set_computed(send, socket->number, socket->text);
     }
 }
 
@@ -335,7 +331,7 @@ const char *wsgid_options_complete(apr_pool_t *p, server_rec *s, wsgid_value_t *
     }
     complete_umask(p, &values[WSGID_OPT_UMASK]);
     complete_python(p, values);
-    complete_timeouts(p, s, values);
+    complete_socket_timeout(p, s, values);
     return complete_identity(p, values);
 }
 

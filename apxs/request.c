@@ -195,7 +195,7 @@ static apr_status_t pump(wsgid_exchange_t *x)
             }
         }
     }
-    return rv;
+    return rv == WSGID_E_DIED && wsgid_channel_was_too_slow(x) ? WSGID_E_TOO_SLOW : rv;
 }
 
 /* A fresh start at another daemon: only what this one has said is forgotten. */

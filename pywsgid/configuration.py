@@ -125,5 +125,4 @@ def _complete(result, values):
     result.threads = max(1, result.threads)
     # "0 as if not named" (options.def): a peer that is stuck must never hold a thread for ever.
     result.socket_timeout = result.socket_timeout or UNNAMED_SOCKET_TIMEOUT
-    result.send_timeout = result.send_timeout or result.socket_timeout
     return result

@@ -104,9 +104,10 @@ OPTIONS = {
     ),
     "send-timeout": Option(
         "seconds", None, 0, 86400, True, "seconds",
-        "How long a thread of a process waits for httpd to take more of its response, when the client is slow and "
-        "response-buffer-size is used up, before it gives the client up; 0 as if not named. Default: socket-"
-        "timeout.",
+        "How long in all, over a whole response, the thread of a process waits for httpd to take it, when the "
+        "client is slow and response-buffer-size is used up, before it gives the client up; 0 as if not named. "
+        "Default: no limit in all, so that large downloads over slow lines end well, but a client that takes "
+        "nothing for socket-timeout is given up.",
     ),
     "response-buffer-size": Option(
         "size", 8388608, 65536, 1073741824, False, "bytes",

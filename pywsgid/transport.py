@@ -20,8 +20,11 @@ GIL):
     transport.drain()           no more requests: every next() returns False when what its worker has is done
 
 What fails is told by two exceptions: PeerGone (httpd closed the connection, which is how it says that its client has
-gone; or it was silent for longer than socket-timeout, or took nothing for send-timeout: PeerSilent) and ProtocolError
+gone; or it was silent for longer than socket-timeout, or too slow in taking the response: PeerSilent) and ProtocolError
 (logged and the connection closed by whoever catches it).
+
+How long a response may wait for httpd: with a send-timeout, so long in all, over all sends of one exchange (Patience);
+without one there is no bound in all, but each wait must bring something within socket-timeout.
 
 Bodies are not copied here: what is sent goes out of the application's own buffers, and what comes goes into the bytes
 that it gets (measured, 64 KiB frames: 0.4 instead of 0.5 ms CPU a MB with a copy through the buffer, though a frame
@@ -33,9 +36,9 @@ exactly while it is armed in the epoll and nobody's; who pops it owns it. That o
 worker and drain(): what drain() pops is closed unread, which gives its sender ECONNRESET, so that it tries elsewhere;
 what a worker pops is read and run.
 
-Sockets block, with SO_RCVTIMEO and SO_SNDTIMEO, so that a stuck peer cannot hold a thread for ever. They are
-`_socket.socket`: `socket` would cost 3 ms of start-up for enum and selectors, which a small application does not need
-otherwise.
+A receive blocks, with SO_RCVTIMEO; a send does not, but waits in poll() for room, as the kernel would begin SO_SNDTIMEO
+anew with each bit that httpd takes. So a stuck peer cannot hold a thread for ever. Sockets are `_socket.socket`: `socket`
+would cost 3 ms of start-up for enum and selectors, which a small application does not need otherwise.
 """
 
 import _socket
@@ -74,7 +77,7 @@ class PeerGone(ConnectionError):
 
 
 class PeerSilent(PeerGone):
-    """Nothing moved for socket-timeout or send-timeout."""
+    """Nothing moved for socket-timeout, or the response had to wait for send-timeout."""
 
     def __init__(self, text):
         super().__init__(text, errno.ETIMEDOUT)
@@ -105,38 +108,72 @@ def _remaining(parts, sent):
     return rest
 
 
-def _send_some(sock, parts, ancillary=()):
-    """One sendmsg: how many bytes httpd has room for. Waits for SO_SNDTIMEO at most."""
-    try:
-        return sock.sendmsg(parts, ancillary, _socket.MSG_NOSIGNAL)
-    except BlockingIOError:
-        raise PeerSilent("httpd took nothing of the response for send-timeout") from None
-    except OSError as error:
-        if error.errno not in DROPS_CONNECTION:
-            raise
-        raise PeerGone() from None
+class Patience:
+    """How long the response of one exchange may wait for httpd to take it; see the top of this file."""
+
+    __slots__ = ("_limit", "_silence", "_left")
+
+    def __init__(self, limit, silence):
+        self._limit, self._silence = limit, silence  # send-timeout (0: none) and socket-timeout, in seconds
+        self.renew()
+
+    def renew(self):
+        """For the next exchange."""
+        self._left = self._limit or self._silence
+
+    def wait(self, sock):
+        """Waits until httpd has room for more; False: it is time to give up."""
+        poll = select.poll()
+        poll.register(sock.fileno(), select.POLLOUT)
+        began = time.monotonic()
+        has_room = poll.poll(max(0, self._left) * 1000)
+        if self._limit:
+            self._left -= time.monotonic() - began
+        return bool(has_room)
+
+    def text(self):
+        """What it was that took too long."""
+        if self._limit:
+            return "its response has waited for httpd for send-timeout (%g s) in all" % self._limit
+        return "httpd took nothing of its response for socket-timeout (%g s)" % self._silence
 
 
-def send_all(sock, parts):
+def _send_some(sock, patience, parts, ancillary=()):
+    """One sendmsg: how many bytes httpd has room for, at least one."""
+    is_over = False
+    while True:
+        try:
+            return sock.sendmsg(parts, ancillary, _socket.MSG_NOSIGNAL | _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            if is_over:
+                raise PeerSilent(patience.text()) from None
+        except OSError as error:
+            if error.errno not in DROPS_CONNECTION:
+                raise
+            raise PeerGone() from None
+        is_over = not patience.wait(sock)  # then a last try: poll() calls less than a quarter of the buffer no room
+
+
+def send_all(sock, patience, parts):
     """Sends buffers whole, as long as httpd takes something."""
     if len(parts) > PARTS_MAX:
         for start in range(0, len(parts), PARTS_MAX):
-            send_all(sock, parts[start : start + PARTS_MAX])
+            send_all(sock, patience, parts[start : start + PARTS_MAX])
         return
     left = sum(map(len, parts))
     while left:
-        sent = _send_some(sock, parts)
+        sent = _send_some(sock, patience, parts)
         left -= sent
         if left:
             parts = _remaining(parts, sent)
 
 
-def send_file(sock, descriptor, offset, length):
+def send_file(sock, patience, descriptor, offset, length):
     """A FILE frame with END; the descriptor is httpd's own copy from here on."""
     frame = protocol.encode_file(offset, length, True)
     rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, DESCRIPTOR.pack(descriptor))
-    sent = _send_some(sock, (frame,), (rights,))
-    send_all(sock, _remaining((frame,), sent))
+    sent = _send_some(sock, patience, (frame,), (rights,))
+    send_all(sock, patience, _remaining((frame,), sent))
 
 
 class Exchange:
@@ -145,11 +182,12 @@ class Exchange:
     __slots__ = (
         *("id", "environ", "body", "complete", "on_demand", "gone", "unsent"),
         *("_transport", "_socket", "_lock", "_buffer", "_view", "_start", "_end"),
-        *("_frame_left", "_frame_last", "_credit", "_last", "_file", "_keep", "_open"),
+        *("_frame_left", "_frame_last", "_credit", "_last", "_file", "_keep", "_open", "_patience"),
     )
 
-    def __init__(self, transport):
+    def __init__(self, transport, patience):
         self._transport = transport
+        self._patience = patience
         self._socket = None
         self._lock = threading.Lock()  # frames from several threads (wsgi.errors) must not mix
         self._buffer = mmap.mmap(-1, BUFFER_SIZE)
@@ -166,6 +204,7 @@ class Exchange:
         self._file = None
         self._keep = False
         self._open = sock is not None
+        self._patience.renew()
         self.gone = False  # a send or a receive has failed
         self.unsent = None  # why the response was given up, if that is for the log
         self.id = 0
@@ -295,7 +334,7 @@ class Exchange:
         if self.gone:
             raise PeerGone()
         try:
-            send_all(self._socket, parts)
+            send_all(self._socket, self._patience, parts)
         except PeerGone as error:
             self._lost(error)
             raise
@@ -341,9 +380,9 @@ class Exchange:
 
     def _send_last(self, sock):
         if self._last:
-            send_all(sock, self._last)
+            send_all(sock, self._patience, self._last)
         if self._file is not None:
-            send_file(sock, *self._file)
+            send_file(sock, self._patience, *self._file)
 
     def drop(self):
         """Closes the connection at once; nothing more is sent."""
@@ -366,7 +405,7 @@ class Transport:
     """The slot's listener and all connections to it.
 
     `allowed` are the uids that may connect, `timeout` and `send_timeout` are socket-timeout and send-timeout in
-    seconds, `log` a logs.Log.
+    seconds (send_timeout 0: none), `log` a logs.Log.
     """
 
     def __init__(self, listener, allowed, timeout, send_timeout, log):
@@ -374,7 +413,8 @@ class Transport:
         self._log = log
         self._allowed = allowed
         # httpd knows who it is that does not move (its client, mostly): it is to speak first.
-        self._timeout, self._send_timeout = _timeval(timeout + 1), _timeval(send_timeout)
+        self._timeout = _timeval(timeout + 1)
+        self._send_limits = send_timeout, timeout
         self._listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, listener)
         self._listener.settimeout(0)
         self._listener_descriptor = listener
@@ -388,7 +428,7 @@ class Transport:
 
     def exchange(self):
         """A new worker's Exchange."""
-        exchange = Exchange(self)
+        exchange = Exchange(self, Patience(*self._send_limits))
         self._exchanges.append(exchange)
         return exchange
 
@@ -474,7 +514,6 @@ class Transport:
             )
             return
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, self._timeout)
-        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, self._send_timeout)
         self._idle[descriptor] = sock
         self._epoll.register(descriptor, IDLE_EVENTS)
 

@@ -66,12 +66,11 @@ class Worker:
         service = self._service
         group, line = service.log.group, environs.request_line(dict(zip(TARGET, self._target)))
         if isinstance(reason, PeerSilent):
-            limit, lasted = service.configuration.send_timeout, time.monotonic() - self.since
             service.log.write(
                 logs.WARN,
-                "WSGID0326: group %r: gave up the client of %s, %.1f s after its request began: httpd could take no "
-                "more of the response for send-timeout (%g s), as the client is too slow; see send-timeout= and "
-                "response-buffer-size=" % (group, line, lasted, limit),
+                "WSGID0326: group %r: gave up the client of %s, %.1f s after its request began: %s, as the client is "
+                "too slow; see send-timeout= and response-buffer-size="
+                % (group, line, time.monotonic() - self.since, reason.strerror),
             )
         else:
             service.log.write(

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -17,10 +18,12 @@ CONFIGURATION = (
     """
 WSGIDaemonProcess slow threads=1
 WSGIDaemonProcess small threads=1 send-timeout=1 response-buffer-size=65536
+WSGIDaemonProcess steady threads=1 socket-timeout=1 response-buffer-size=65536
 WSGIDaemonProcess silent threads=1 socket-timeout=1
 WSGIScriptAlias /slow ${APPS}/volume.wsgi process-name=slow
 WSGIScriptAlias /small ${APPS}/volume.wsgi process-name=small
 WSGIScriptAlias /small-hello ${APPS}/hello.wsgi process-name=small
+WSGIScriptAlias /steady ${APPS}/volume.wsgi process-name=steady
 WSGIScriptAlias /slow-hello ${APPS}/hello.wsgi process-name=slow
 WSGIScriptAlias /silent ${APPS}/gate.wsgi process-name=silent
 WSGIScriptAlias /silent-streaming ${APPS}/streaming.wsgi process-name=silent
@@ -100,16 +103,65 @@ def test_what_was_cut_off_by_send_timeout_looks_cut_off(httpd):
     assert not rest.endswith(b"\r\n0\r\n\r\n")
 
 
-def test_a_client_that_reads_slowly_but_steadily_is_not_given_up(httpd):
-    """Less than send-timeout from one read to the next, much more over all."""
+@pytest.mark.parametrize("over", EVERY_WAY)
+def test_a_trickling_reader_holds_the_thread_no_longer_than_send_timeout_in_all(httpd, over):
+    """It goes on and on, but takes minutes: the limit does not begin anew with each bit that it takes. httpd says at the cut
+    that the client was given up, not that the daemon died."""
+    since = httpd.log.mark()
+    with httpd.log.allows("WSGID0326", "AH0"), CurlThatLeaves(httpd, over, "/small/generator?64") as client:
+        assert client.read(1000)
+        with Trickle(client):
+            began = time.monotonic()
+            assert httpd.get("/small-hello", timeout=10).status_code == 200
+            assert time.monotonic() - began < WITHIN + 1
+        httpd.log.wait_for("WSGID0326.*generator.*send-timeout", since)
+        while client.read(MB):
+            pass
+        said = httpd.log.wait_for("WSGID0177", since)
+    assert said.level == "info"
+    assert "group 'small'" in said.text
+    assert not httpd.log.find("WSGID0166", since)
+
+
+def test_a_daemon_that_dies_while_a_slow_client_holds_it_up_is_said_to_have_died(httpd):
+    pid = httpd.wait_for_daemons("slow", 1)
+    with httpd.log.expects("WSGID0166.*slow", f"WSGID005\\d.*{pid[0]}"), narrow(httpd) as client:
+        client.sendall(request("GET", "/slow/generator?64", "Connection: close"))
+        assert client.recv(12) == b"HTTP/1.1 200"
+        os.kill(pid[0], signal.SIGKILL)
+        assert not read_all(client).endswith(b"\r\n0\r\n\r\n")
+    httpd.wait_for_daemons("slow", 1, without=pid)
+
+
+def test_without_send_timeout_a_client_that_reads_slowly_but_steadily_is_not_given_up(httpd):
+    """Less than socket-timeout from one read to the next, much more over all."""
     with narrow(httpd) as client:
-        client.sendall(request("GET", "/small/generator?1", "Connection: close"))
+        client.sendall(request("GET", "/steady/generator?1", "Connection: close"))
         began, total = time.monotonic(), 0
         while piece := client.recv(64 * 1024):
             total += len(piece)
             if time.monotonic() - began < 2.5:
                 httpd_waits(0.05)
         assert total > MB
+
+
+class Trickle:
+    """Reads a little of a curl's output every now and then, over the `with` block: some 800 kB a second."""
+
+    def __init__(self, client: CurlThatLeaves) -> None:
+        self._client, self._end = client, threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        while not self._end.wait(0.02):
+            self._client.read(16384)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
 
 
 def httpd_waits(seconds: float) -> None:

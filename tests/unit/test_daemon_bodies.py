@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -377,7 +378,7 @@ def application(environ, start_response):
         assert "[wsgid:warn]" in line
         assert "group 'unit'" in line
         assert "GET /slow?q" in line
-        assert "send-timeout (0.3 s)" in line
+        assert "for send-timeout (0.3 s) in all" in line
         assert daemon.get(script, PATH_INFO="/closed").body == (b"0" if "[b" == body[:2] else b"1")
         assert "WSGID0324" not in daemon.log_text()
         assert daemon.log_text().count("WSGID0326") == 1
@@ -386,11 +387,51 @@ def application(environ, start_response):
         slow.close()
 
 
-def test_a_client_that_takes_a_little_at_a_time_is_not_given_up(tmp_path, write):
-    script = write(
-        "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'x' * 2000000]\n"
-    )
+OBJECT = "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'x' * 2000000]\n"
+
+
+def test_send_timeout_bounds_all_waits_together(tmp_path, write):
+    """Each bit that is taken ends a wait, and none of them takes as long as the limit."""
+    script = write(OBJECT)
     with Daemon(tmp_path, send_timeout=0.5) as daemon:
+        slow = daemon.connect()
+        slow.request(script)
+        total = 0
+        while "WSGID0326" not in daemon.log_text():
+            piece = slow.socket.recv(32768)
+            assert piece, "closed, and nothing said"
+            total += len(piece)
+            time.sleep(0.1)
+        assert total < 1_000_000
+        slow.close()
+
+
+def test_the_next_response_of_a_connection_has_its_own_send_timeout(tmp_path, write):
+    """Four responses, each held up for less than the limit, together for more."""
+    script = write(OBJECT)
+    with Daemon(tmp_path, threads=1, send_timeout=1.5) as daemon:
+        slow = daemon.connect()
+        for _ in range(4):
+            slow.request(script)
+            slow.socket.recv(1, socket.MSG_PEEK)
+            time.sleep(0.5)
+            assert len(slow.reply().body) == 2_000_000
+        assert "WSGID0326" not in daemon.log_text()
+        slow.close()
+
+
+def test_without_send_timeout_a_client_that_takes_nothing_for_socket_timeout_is_given_up(tmp_path, write):
+    script = write(OBJECT)
+    with Daemon(tmp_path, threads=1, socket_timeout=0.3, send_timeout=0) as daemon:
+        slow = daemon.connect()
+        slow.request(script)
+        assert "socket-timeout (0.3 s)" in daemon.wait_for_log("WSGID0326")
+        slow.close()
+
+
+def test_without_send_timeout_a_client_that_takes_a_little_at_a_time_is_not_given_up(tmp_path, write):
+    script = write(OBJECT)
+    with Daemon(tmp_path, socket_timeout=0.5) as daemon:
         slow = daemon.connect()
         slow.request(script)
         total = 0
