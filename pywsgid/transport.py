@@ -36,9 +36,10 @@ exactly while it is armed in the epoll and nobody's; who pops it owns it. That o
 worker and drain(): what drain() pops is closed unread, which gives its sender ECONNRESET, so that it tries elsewhere;
 what a worker pops is read and run.
 
-A receive blocks, with SO_RCVTIMEO; a send does not, but waits in poll() for room, as the kernel would begin SO_SNDTIMEO
-anew with each bit that httpd takes. So a stuck peer cannot hold a thread for ever. Sockets are `_socket.socket`: `socket`
-would cost 3 ms of start-up for enum and selectors, which a small application does not need otherwise.
+A receive blocks, with SO_RCVTIMEO; a send does not, but waits in poll() for room, as the kernel would begin
+SO_SNDTIMEO anew with each bit that httpd takes. So a stuck peer cannot hold a thread for ever. Sockets are
+`_socket.socket`: `socket` would cost 3 ms of start-up for enum and selectors, which a small application does not need
+otherwise.
 """
 
 import _socket

@@ -105,8 +105,8 @@ def test_what_was_cut_off_by_send_timeout_looks_cut_off(httpd):
 
 @pytest.mark.parametrize("over", EVERY_WAY)
 def test_a_trickling_reader_holds_the_thread_no_longer_than_send_timeout_in_all(httpd, over):
-    """It goes on and on, but takes minutes: the limit does not begin anew with each bit that it takes. httpd says at the cut
-    that the client was given up, not that the daemon died."""
+    """It goes on and on, but takes minutes: the limit does not begin anew with each bit that it takes. httpd says at
+    the cut that the client was given up, not that the daemon died."""
     since = httpd.log.mark()
     with httpd.log.allows("WSGID0326", "AH0"), CurlThatLeaves(httpd, over, "/small/generator?64") as client:
         assert client.read(1000)
