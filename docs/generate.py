@@ -3,9 +3,10 @@
     apxs/options.def      ->  docs/reference/options.md, pywsgid/options.py
     apxs/directives.def   ->  docs/reference/directives.md
     docs/errors.d/*.md    ->  docs/errors.md, each WSGIDnnnn of the sources exactly once
+    pywsgid/serve_options.py, options.py  ->  docs/reference/serve.md
 
-The tables are read as text, strictly: what this file does not understand is an error, never skipped. Standard library
-only.
+The tables are read as text, strictly: what this file does not understand is an error, never skipped. Only the one
+that is Python itself is imported, after options.py, which it is made from, has been written. Standard library only.
 """
 
 import collections
@@ -299,6 +300,28 @@ def errors_page(sections):
     return lines
 
 
+# ---------------------------------------------------------------- the command line
+
+SERVE_OPTIONS = ROOT / "pywsgid" / "serve_options.py"
+
+
+def serve_page():
+    """--help of pywsgid serve and setup, as a page."""
+    sys.path.insert(0, str(ROOT))
+    from pywsgid import serve_options
+
+    lines = ["# Options of pywsgid serve and pywsgid setup", ""]
+    lines += [DO_NOT_EDIT.format(source="`pywsgid/serve_options.py` and `apxs/options.def`"), ""]
+    lines += ["    pywsgid serve [option ...] TARGET", "    pywsgid setup [option ...] TARGET DIR", ""]
+    lines += wrap(serve_options.TARGETS + "")
+    for title, section in serve_options.SECTIONS:
+        lines += ["", f"## {title}"]
+        for option in section:
+            only = f" Only for {option.commands[0]}." if len(option.commands) == 1 else ""
+            lines += ["", f"`{option.syntax}`", "", *wrap(option.help + option.note + only)]
+    return lines
+
+
 # ---------------------------------------------------------------- output
 
 def wrap(text):
@@ -315,12 +338,29 @@ def generated():
         "docs/errors.md": errors_page(sections),
         "pywsgid/options.py": options_module(options, foreign),
     }
-    texts = {ROOT / name: "\n".join(lines) + "\n" for name, lines in pages.items()}
-    return texts, error_problems(sections, used_codes())
+    return texts_of(pages), error_problems(sections, used_codes())
+
+
+def texts_of(pages):
+    return {ROOT / name: "\n".join(lines) + "\n" for name, lines in pages.items()}
 
 
 def is_current(path, text):
     return path.exists() and path.read_text(encoding="utf-8") == text
+
+
+def bring_up_to_date(texts, check):
+    """Writes what differs, or gives it as problems."""
+    problems = []
+    for path, text in texts.items():
+        if is_current(path, text):
+            continue
+        if check:
+            problems.append(f"{path.relative_to(ROOT)} is out of date: run `make generate`")
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    return problems
 
 
 def main(arguments):
@@ -333,14 +373,9 @@ def main(arguments):
     except TableError as error:
         print(f"generate.py: {error}", file=sys.stderr)
         return 1
-    for path, text in texts.items():
-        if is_current(path, text):
-            continue
-        if check:
-            problems.append(f"{path.relative_to(ROOT)} is out of date: run `make generate`")
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+    problems += bring_up_to_date(texts, check)
+    if SERVE_OPTIONS.exists():
+        problems += bring_up_to_date(texts_of({"docs/reference/serve.md": serve_page()}), check)
     for problem in problems:
         print(f"generate.py: {problem}", file=sys.stderr)
     return 1 if problems else 0

@@ -27,6 +27,7 @@ class Command:
     help: str
     declare: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
+    aliases: tuple[str, ...] = ()
 
 
 def no_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,29 +59,36 @@ def built_module() -> str:
                       "run `make`, or `pip install` pywsgid") from error
 
 
-def declare_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("script", help="the WSGI script: a file that defines `application`")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=port, default=8000,
-                        help="port to listen on, 0 for any that is free (default: %(default)s)")
+def declare_serve(parser: argparse.ArgumentParser) -> None:
+    from pywsgid import serve_options
+
+    serve_options.declare(parser, "serve")
 
 
-def port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 65535:
-        raise ValueError(text)
-    return number
+def serve(arguments: argparse.Namespace) -> int:
+    from pywsgid.serve import serve
+
+    return serve(arguments, built_module())
 
 
-def run(arguments: argparse.Namespace) -> int:
-    from pywsgid.run import run as run_server
+def declare_setup(parser: argparse.ArgumentParser) -> None:
+    from pywsgid import serve_options
 
-    return run_server(arguments.script, arguments.host, arguments.port, built_module())
+    serve_options.declare(parser, "setup")
+    parser.add_argument("directory", metavar="DIR", help="the directory to write; made if it is not there")
+
+
+def setup(arguments: argparse.Namespace) -> int:
+    from pywsgid.serve import setup
+
+    return setup(arguments, built_module())
 
 
 COMMANDS = (
     Command("module-config", "print the LoadModule line for httpd's configuration", no_arguments, module_config),
-    Command("run", "serve a WSGI script through an httpd of its own, in the foreground", declare_run, run),
+    Command("serve", "serve an application through an httpd of its own, in the foreground", declare_serve, serve,
+            aliases=("run",)),
+    Command("setup", "write the same as a directory to keep, with an apachectl of its own", declare_setup, setup),
     Command("version", "print the version", no_arguments, version),
 )
 
@@ -89,7 +97,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="pywsgid", description="Serve WSGI applications from Apache httpd (mod_wsgid).")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:
-        sub = commands.add_parser(command.name, help=command.help, description=command.help.capitalize() + ".")
+        sub = commands.add_parser(command.name, help=command.help, description=command.help.capitalize() + ".",
+                                  aliases=command.aliases, allow_abbrev=False)
         command.declare(sub)
         sub.set_defaults(command=command)
     return top

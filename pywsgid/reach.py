@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 from dataclasses import dataclass
+from typing import Any
 
 # Who serves pages on Debian, Fedora and RHEL, Arch; an account that exists everywhere comes last.
 WEB_USERS = ("www-data", "apache", "http", "nobody")
@@ -24,8 +25,8 @@ class Identity:
 
 
 def identity_of(name: str) -> Identity:
-    """KeyError if there is no such user."""
-    entry = pwd.getpwnam(name)
+    """Of a name or #UID. KeyError if there is no such user."""
+    entry = pwd.getpwuid(int(name[1:])) if name.startswith("#") and name[1:].isdecimal() else pwd.getpwnam(name)
     return Identity(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
@@ -39,6 +40,14 @@ def daemon_identity() -> Identity | None:
         except KeyError:
             continue
     raise LookupError("none of the users " + ", ".join(WEB_USERS))
+
+
+def becoming(identity: Identity | None) -> dict[str, Any]:
+    """What subprocess needs to run something as that user."""
+    if identity is None:
+        return {}
+    groups = os.getgrouplist(identity.name, identity.gid)
+    return {"user": identity.uid, "group": identity.gid, "extra_groups": groups}
 
 
 def in_the_way(path: str, identity: Identity | None, needs: int = os.R_OK) -> str | None:

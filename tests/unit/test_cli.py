@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import socket
@@ -12,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from pywsgid import __version__, cli, module, reach, run, server
+from pywsgid import __version__, cli, module, reach, serve, serve_options, server, site, target
+from pywsgid.options import OPTIONS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-SOMEWHERE = server.Server("/usr/sbin/httpd", "/modules", frozenset({"core", "unixd"}))
+SOMEWHERE = server.Server("/usr/sbin/httpd", "/modules", frozenset({"core", "unixd", "event"}))
 
 
 def pywsgid(*words: str) -> subprocess.CompletedProcess[str]:
@@ -33,10 +35,20 @@ def failure(*words: str) -> str:
     return lines[0]
 
 
-def site(**changes) -> run.Site:
-    values = {"server": SOMEWHERE, "root": "/tmp/wsgid-x", "module": "/m/mod_wsgid.so", "script": "/srv/a b/site.wsgi",
-              "python": "/usr/bin/python3", "host": "127.0.0.1", "port": 8000, "identity": None}
-    return run.Site(**{**values, **changes})
+def options(*words: str) -> dict:
+    """The options of a command line."""
+    parser = argparse.ArgumentParser()
+    serve_options.declare(parser, "serve")
+    return vars(parser.parse_args([*words, "hello:app"]))
+
+
+def planned(*words: str, **changes) -> site.Site:
+    """A site that needs nothing of this machine."""
+    goal = target.Target("site.wsgi", "/srv/a b", script="/srv/a b/site.wsgi")
+    values = {"server": SOMEWHERE, "root": "/tmp/wsgid-x", "module": "/m/mod_wsgid.so", "identity": None,
+              "application": None, "target": goal, "script": goal.script, "interpreter": "python=/usr/bin/python3",
+              "options": options(*words)}
+    return site.Site(**{**values, **changes})
 
 
 @pytest.fixture
@@ -87,32 +99,170 @@ def test_every_command_has_help():
         assert command.help.capitalize() in " ".join(pywsgid(command.name, "--help").stdout.split())
 
 
-def test_run_of_a_missing_script_names_it():
-    assert "WSGID0403: /nowhere/site.wsgi" in failure("run", "/nowhere/site.wsgi")
+def test_serve_of_a_missing_script_names_it():
+    assert "WSGID0403: /nowhere/site.wsgi" in failure("serve", "/nowhere/site.wsgi")
 
 
-def test_run_of_a_directory_says_so(tmp_path):
-    assert "Is a directory" in failure("run", str(tmp_path))
+def test_serve_of_a_directory_that_is_no_project_says_so(tmp_path):
+    assert "is a directory without manage.py" in failure("serve", str(tmp_path))
 
 
-def test_run_of_a_script_with_a_syntax_error_names_the_line(tmp_path):
+def test_serve_of_a_script_with_a_syntax_error_names_the_line(tmp_path):
     path = tmp_path / "site.wsgi"
     path.write_text("import os\ndef application(:\n")
-    assert f"WSGID0404: {path}, line 2: " in failure("run", str(path))
+    assert f"WSGID0404: {path}, line 2: " in failure("serve", str(path))
 
 
-def test_run_on_a_port_that_is_taken_names_it(script):
+def test_serve_of_a_module_that_is_nowhere_says_where_it_looked():
+    line = failure("serve", "--port", "0", "no_such_module:app")
+    assert f"WSGID0403: there is no module no_such_module in {CHECKOUT}" in line and "--python-home" in line
+
+
+def test_serve_on_a_port_that_is_taken_names_it(script):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        line = failure("run", "--port", str(port), str(script))
+        line = failure("serve", "--port", str(port), str(script))
     assert f"WSGID0405: cannot listen on 127.0.0.1:{port}" in line and "PORT=" in line
 
 
-@pytest.mark.parametrize("text", ["-1", "65536", "http"])
-def test_run_refuses_what_is_no_port(text, script):
-    assert pywsgid("run", f"--port={text}", str(script)).returncode == 2
+@pytest.mark.parametrize("words", [
+    "--port=-1", "--port=65536", "--port=http", "--threads=0", "--env=1A=b", "--mount-point=shop", "--log-level=loud",
+    "--umask=8", "--queue-timeout=soon", "--memory-limit=1T"])
+def test_serve_refuses_what_is_no_value_with_a_short_usage(words, script):
+    done = pywsgid("serve", words, str(script))
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 3
+
+
+@pytest.mark.parametrize(("words", "problem"), [
+    (["--python", "/a", "--python-home", "/b"], "--python and --python-home both"),
+    (["--https-only"], "--https-only has no effect without HTTPS"),
+    (["--ssl-certificate-file", "/etc/passwd"], "no effect without HTTPS: add --https-port"),
+    (["--https-port", "0"], "--https-port needs --ssl-certificate-file"),
+    (["--document-root", "/nowhere"], "--document-root: there is no /nowhere"),
+    (["--url-alias", "/x", "/nowhere"], "--url-alias: there is no /nowhere"),
+    (["--include-file", "/nowhere"], "--include-file: there is no /nowhere"),
+    (["--user", "no_such_user"], "there is no user no_such_user"),
+    (["--user", "root"], "never runs as root"),
+])
+def test_options_that_cannot_be_had_are_refused_in_one_line(words, problem, script):
+    if words[1:] == ["root"] and os.geteuid() != 0:
+        problem = "only root can serve as another user"
+    line = failure("serve", "--port", "0", *words, str(script))
+    assert "WSGID0410: " in line and problem in line
+
+
+# ---------------------------------------------------------------- what TARGET is
+
+
+@pytest.fixture
+def application(tmp_path, monkeypatch):
+    """A package, a module and a Django project, in the current directory."""
+    for name, text in {"hello.py": "app = 1", "shop/__init__.py": "from shop.web import app", "shop/web.py": "app = 1",
+                       "factory.py": "def create_app(): pass", "star.py": "from os import *",
+                       "broken.py": "def (", "project/manage.py": MANAGE, "project/config/wsgi.py": "application = 1",
+                       "project/other/wsgi.py": "application = 1"}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+MANAGE = """
+import os
+os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'config.settings.local')
+"""
+
+
+def find(text: str, callable_name: str = "application", **words) -> target.Target:
+    return target.find(text, callable_name, None, **words)
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ("hello:app", "from hello import app as application"),
+    ("shop:app", "from shop import app as application"),
+    ("shop:web.app", "from shop import web\n\napplication = web.app"),
+    ("factory:create_app()", "from factory import create_app\n\napplication = create_app()"),
+    ("star:anything", "from star import anything as application"),
+    ("somewhere.else_:app", "from somewhere.else_ import app as application"),
+])
+def test_a_callable_of_a_module_becomes_a_script_that_imports_it(application, text, line):
+    found = find(text)
+    assert (found.script, found.directory, found.module) == ("", str(application), re.split("[.:]", text)[0])
+    assert line in found.source
+    compile(found.source, "x", "exec")
+
+
+@pytest.mark.parametrize(("text", "code", "problem"), [
+    ("hello:application", "WSGID0404", "does not define `application`: it has app: hello:app"),
+    ("factory:app", "WSGID0404", "it has create_app: factory:create_app()"),
+    ("broken:app", "WSGID0404", "broken.py, line 1: "),
+    ("hello.py", "WSGID0404", "it has app: --callable-object app"),
+    ("factory.py", "WSGID0404", "add `application = create_app()`"),
+    ("shop/web.wsgi", "WSGID0403", "cannot be read (No such file"),
+    ("hello", "WSGID0403", "name a WSGI script, MODULE:CALLABLE"),
+    ("shop", "WSGID0403", "without manage.py"),
+])
+def test_what_is_no_application_is_refused_with_what_might_be_meant(application, text, code, problem):
+    with pytest.raises(cli.Failure) as failed:
+        find(text)
+    assert str(failed.value).startswith(code) and problem in str(failed.value)
+
+
+def test_a_script_is_taken_as_it_is(application):
+    assert find("hello.py", "app") == target.Target("hello.py", str(application), str(application / "hello.py"),
+                                                    callable="app")
+
+
+def test_syntax_is_no_matter_if_another_interpreter_will_read_it(application):
+    assert find("broken.py", other_python=True).script == str(application / "broken.py")
+
+
+@pytest.mark.parametrize("text", ["project", "project/", "project/manage.py"])
+def test_a_django_project_has_its_settings_neighbour_for_a_script(application, text):
+    found, project = find(text), application / "project"
+    assert (found.script, found.directory) == (str(project / "config/wsgi.py"), str(project))
+
+
+def test_a_django_project_without_a_script_gets_one(application):
+    for name in ("config", "other"):
+        (application / "project" / name / "wsgi.py").unlink()
+    assert '"DJANGO_SETTINGS_MODULE", "config.settings.local"' in find("project").source
+
+
+# ---------------------------------------------------------------- the table of options
+
+
+def test_every_option_of_wsgidaemonprocess_is_an_option_of_serve():
+    names = {option.name for option in serve_options.options()}
+    assert OPTIONS.keys() - names == {"home"}
+
+
+def test_every_option_has_its_default_in_the_help():
+    text = " ".join(pywsgid("serve", "--help").stdout.split())
+    for option in serve_options.options():
+        assert f"--{option.name}" in text
+        assert option.help.endswith(".")
+        if option.default not in (None, False, True):
+            assert f"Default: {option.default}." in text
+
+
+def test_setup_has_no_options_of_a_temporary_server():
+    assert "--server-root" in pywsgid("serve", "--help").stdout
+    assert "--server-root" not in pywsgid("setup", "--help").stdout
+
+
+def test_what_is_given_goes_to_the_daemon_and_nothing_else():
+    text = site.configuration(planned("--threads", "3", "--env", "A=b c", "--env", "B=", "--python-path", "/x",
+                                      "--chroot", "/srv", "--memory-limit", "1G"))
+    words = re.search("WSGIDaemonProcess app(.*)WSGIProcessName", text, re.S).group(1)
+    assert re.findall('"(.*)"', words) == ["python=/usr/bin/python3", "home=/srv/a b", "python-path=/x", "threads=3",
+                                           "chroot=/srv", "env=A=b c", "env=B=", "memory-limit=1G"]
+
+
+# ---------------------------------------------------------------- ways and words
 
 
 def test_a_script_below_a_closed_directory_is_told_with_that_directory(tmp_path, monkeypatch):
@@ -121,9 +271,10 @@ def test_a_script_below_a_closed_directory_is_told_with_that_directory(tmp_path,
     path = closed / "deep" / "site.wsgi"
     path.touch()
     # Whoever runs this, root too, is told what the check found: that it finds it is the next test's matter.
-    monkeypatch.setattr(run, "in_the_way", lambda *_: str(closed))
+    monkeypatch.setattr(serve, "in_the_way", lambda *_: str(closed))
+    goal = target.Target(str(path), str(path.parent), script=str(path))
     with pytest.raises(cli.Failure, match=rf"WSGID0406: .* cannot enter {closed}, .*chmod o\+x {closed}"):
-        run.check_way(str(path), None)
+        serve.check_way(planned(target=goal))
 
 
 def test_in_the_way_names_the_first_closed_directory(tmp_path):
@@ -149,8 +300,8 @@ def test_the_file_itself_is_named_if_the_way_is_open():
 
 
 def test_the_configuration_quotes_paths_and_loads_what_is_not_compiled_in():
-    text = run.configuration(site(server=server.Server("httpd", "/modules", frozenset({"core", "unixd", "event"}))))
-    assert 'WSGIScriptAlias / "/srv/a b/site.wsgi"' in text
+    text = site.configuration(planned())
+    assert 'WSGIScriptAlias "/" "/srv/a b/site.wsgi"' in text
     assert '"home=/srv/a b"' in text
     assert 'LoadModule authz_core_module "/modules/mod_authz_core.so"' in text
     assert "unixd_module" not in text and "mpm_" not in text
@@ -158,14 +309,14 @@ def test_the_configuration_quotes_paths_and_loads_what_is_not_compiled_in():
 
 
 def test_the_configuration_names_a_user_when_root_starts_it():
-    lines = run.identity_lines(reach.Identity("www-data", 33, 34))
-    assert lines == ["User www-data", "Group #34"]
+    text = site.configuration(planned(identity=reach.Identity("www-data", 33, 34)))
+    assert "\nUser www-data\nGroup #34\n" in text
 
 
 @pytest.mark.parametrize("host, url", [("127.0.0.1", "http://localhost:8000/"), ("0.0.0.0", "http://localhost:8000/"),
                                        ("::1", "http://[::1]:8000/"), ("192.0.2.1", "http://192.0.2.1:8000/")])
 def test_the_address_that_is_printed_can_be_opened(host, url):
-    assert site(host=host).url == url
+    assert planned("--host", host).address.url == url
 
 
 def test_quote_survives_quotes_and_backslashes_and_refuses_line_breaks():
@@ -175,4 +326,4 @@ def test_quote_survives_quotes_and_backslashes_and_refuses_line_breaks():
 
 
 def test_port_0_is_replaced_by_a_free_one():
-    assert run.check_port("127.0.0.1", 0) > 0
+    assert serve.check_port("127.0.0.1", 0) > 0

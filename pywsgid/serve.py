@@ -1,0 +1,387 @@
+"""`pywsgid serve TARGET` and `pywsgid setup TARGET DIR`: from an application to an httpd of its own.
+
+What happens, in order: look at the target, the options, the port and the machine; make the server root; put copies
+there of what the application's user could not reach; write the configuration; then start httpd in the foreground
+until a signal comes (serve), or leave it all with an apachectl (setup). Each of the first steps ends in a Failure
+that is one line, or in a value that the next one takes.
+
+Rules: a temporary server root lies in /tmp under a short name (a UNIX socket's path holds about 107 bytes), and nothing
+else is written. What the configuration says is site.py's, how httpd is run foreground.py's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from pywsgid import apachectl, foreground, reach, target
+from pywsgid.cli import Failure
+from pywsgid.foreground import Stop, bracketed, note
+from pywsgid.module import PACKAGE
+from pywsgid.reach import Identity, first_in_the_way, in_the_way
+from pywsgid.server import NoServer, Server, find_server
+from pywsgid.site import Site, configuration
+
+# Everybody has it, and it is what a distribution's own packages are made for.
+SYSTEM_PYTHON = "/usr/bin/python3"
+CONFIGURATION = "httpd.conf"
+SCRIPT = "application.wsgi"
+SELF_SIGNED = ("name it; for a try, `openssl req -x509 -nodes -newkey rsa:2048 -subj /CN=localhost -addext "
+               "basicConstraints=critical,CA:FALSE -keyout key.pem -out cert.pem` makes both")
+# run/wsgid.4194304.99999.999.sock has to fit into 107 characters.
+LONGEST_ROOT = 107 - len("/run/wsgid.4194304.99999.999.sock")
+
+
+def serve(arguments: argparse.Namespace, module: str) -> int:
+    """Serves until a signal comes; 0 then. Failure if it cannot start or httpd ends by itself."""
+    with foreground.stop_signals():
+        try:
+            site = planned(vars(arguments), module)
+            with server_root(site.options["server-root"]) as root:
+                site = written(replace(site, root=root))
+                command = [site.server.program, "-d", root, "-f", os.path.join(root, CONFIGURATION), "-DFOREGROUND"]
+                return foreground.serve(command, site.target.name, site.address, site.shutdown_timeout)
+        except Stop:
+            return 0
+
+
+def setup(arguments: argparse.Namespace, module: str) -> int:
+    """Writes a directory to keep, and says how to start it."""
+    options = vars(arguments) | {"server-root": os.path.abspath(arguments.directory)}
+    if os.path.lexists(os.path.join(options["server-root"], CONFIGURATION)):
+        raise Failure("WSGID0411", f"{arguments.directory} holds an {CONFIGURATION} already",
+                      "name another directory, or remove that file first")
+    site = planned(options, module)
+    with server_root(site.options["server-root"]) as root:
+        site = replace(site, root=root)
+        if site.options["log-directory"] is None:
+            site = replace(site, options={**site.options, "log-directory": os.path.join(root, "logs")})
+        site = written(site)
+        control = os.path.join(root, "apachectl")
+        write(control, apachectl.script(site, CONFIGURATION), 0o755)
+    configtest(control)
+    print(f"{arguments.directory} is ready: `{control} start` serves {site.target.name} at {site.address.url}")
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------ before the start
+
+
+def planned(options: dict[str, Any], module: str) -> Site:
+    """The site as the options want it, its server root not yet made."""
+    server = usable_server()
+    check_options(options)
+    goal = target.find(options["target"], options["callable-object"], options["working-directory"],
+                       bool(options["python"] or options["python-home"]))
+    options = {**options, "port": check_port(options["host"], options["port"])}
+    if options["https-port"] is not None:
+        options["https-port"] = check_port(options["host"], options["https-port"])
+    httpd, application = reach.daemon_identity(), application_identity(options)
+    site = Site(server, "", module, httpd, application, goal, goal.script, "", options)
+    check_way(site)
+    site = replace(site, interpreter=interpreter(site))
+    check_module(site)
+    return site
+
+
+def usable_server() -> Server:
+    try:
+        server = find_server()
+        server.mpm()
+        return server
+    except NoServer as error:
+        raise Failure("WSGID0402", str(error),
+                      "install Apache httpd 2.4 (Debian, Ubuntu: apt-get install apache2)") from error
+
+
+def check_options(options: dict[str, Any]) -> None:
+    """What one option needs of another."""
+    if options["python"] and options["python-home"]:
+        raise Failure("WSGID0410", "--python and --python-home both choose the interpreter", "keep one")
+    tls = ("ssl-certificate-file", "ssl-certificate-key-file")
+    if options["https-port"] is None:
+        for name in ("https-only", *tls):
+            if options[name]:
+                raise Failure("WSGID0410", f"--{name} has no effect without HTTPS", "add --https-port")
+    else:
+        for name in tls:
+            if not options[name]:
+                raise Failure("WSGID0410", f"--https-port needs --{name}", SELF_SIGNED)
+    files = [(name, options[name]) for name in (*tls, "document-root", "working-directory")]
+    files += [("include-file", path) for path in options["include-file"] or []]
+    files += [("url-alias", path) for _, path in options["url-alias"] or []]
+    for name, path in files:
+        if path and not os.path.exists(path):
+            raise Failure("WSGID0410", f"--{name}: there is no {path}", "correct the path")
+
+
+def check_port(host: str, port: int) -> int:
+    """The port, chosen by the system if it is 0; nobody listens on it now."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            None if host == "*" else host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # As httpd does it: connections of a server that has just stopped do not count.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+            return probe.getsockname()[1]
+    except OSError as error:
+        raise Failure("WSGID0405", f"cannot listen on {bracketed(host)}:{port} ({error.strerror})",
+                      "stop what listens there, or choose another port (--port 8001; make run PORT=8001)") from error
+
+
+# ------------------------------------------------------------------------------------------------ who, and by what way
+
+
+def application_identity(options: dict[str, Any]) -> Identity | None:
+    """Whom the application runs as; None for whoever runs this."""
+    name = options["user"]
+    if name is None:
+        return reach.daemon_identity()
+    try:
+        identity = reach.identity_of(name)
+    except KeyError:
+        raise Failure("WSGID0410", f"--user: there is no user {name}", "name one that exists") from None
+    if identity.uid == 0:
+        raise Failure("WSGID0410", "--user: an application never runs as root", "name another user")
+    if os.geteuid() == identity.uid:
+        return None
+    if os.geteuid() != 0:
+        raise Failure("WSGID0410", f"--user: only root can serve as another user than itself, and so not as {name}",
+                      "start this as root, or leave the option out")
+    return identity
+
+
+def check_way(site: Site) -> None:
+    """That the application's user gets to the application, and httpd to the script."""
+    goal = site.target
+    place = goal.script or goal.directory
+    if is_example(place):
+        return      # it may be copied to where everybody gets
+    needs = os.R_OK if goal.script else os.R_OK | os.X_OK
+    for identity, asked in ((site.application, needs), (site.identity, os.F_OK if goal.script else None)):
+        blocked = in_the_way(place, identity, asked) if asked is not None else None
+        if blocked:
+            what, cure = ("read", f"chmod o+r {blocked}") if blocked == place else (
+                "enter", f"chmod o+x {blocked}, or move the application (to /srv, say)")
+            raise Failure("WSGID0406", f"user {user_of(identity)}, who {roles(site, identity)}, cannot {what} "
+                          f"{blocked}, and so not use {place}", cure)
+
+
+def roles(site: Site, identity: Identity | None) -> str:
+    return "the application runs as" if identity == site.application else "httpd runs as"
+
+
+def is_example(script: str) -> bool:
+    """conf/hello.wsgi of a checkout is ours and needs nothing beside itself."""
+    example = os.path.join(os.path.dirname(os.path.realpath(PACKAGE)), "conf", "hello.wsgi")
+    return os.path.realpath(script) == example
+
+
+def user_of(identity: Identity | None) -> str:
+    return identity.name if identity else str(os.geteuid())
+
+
+# ------------------------------------------------------------------------------------------------ the interpreter
+
+
+def interpreter(site: Site) -> str:
+    """The option of WSGIDaemonProcess that names it."""
+    options = site.options
+    for name in ("python", "python-home"):
+        if options[name]:
+            check_python(name, executable(site), site.application)
+            return f"{name}={options[name]}"
+    return "python=" + usable_python(site.application)
+
+
+def executable(site: Site) -> str:
+    """The interpreter that `interpreter` leads to."""
+    home = site.options["python-home"]
+    if home:
+        places = [os.path.join(home, "bin", name) for name in ("python", "python3")]
+        return next((place for place in places if os.path.exists(place)), places[0])
+    return site.options["python"] or site.interpreter.partition("=")[2]
+
+
+def check_python(option: str, python: str, identity: Identity | None) -> None:
+    if not os.path.exists(python):
+        raise Failure("WSGID0408", f"--{option}: there is no {python}", "correct the path")
+    if not runs_as(python, identity):
+        raise Failure("WSGID0408", f"--{option}: user {user_of(identity)} cannot run {python}"
+                      f"{because(python, identity)}, or it is older than Python 3.10", "name one that it can")
+
+
+def usable_python(identity: Identity | None) -> str:
+    """What runs this, if the application's user can run it; else the interpreter that it was made from, or the
+    system's."""
+    base = getattr(sys, "_base_executable", None) or sys.executable
+    for python in dict.fromkeys((sys.executable, base, SYSTEM_PYTHON)):
+        if runs_as(python, identity):
+            if python != sys.executable:
+                note(f"WSGID0409: user {user_of(identity)} cannot run {sys.executable}"
+                     f"{because(sys.executable, identity)}; the application runs under {python}")
+            return python
+    tried = f"{sys.executable}{because(sys.executable, identity)} nor {SYSTEM_PYTHON}"
+    raise Failure("WSGID0408", f"user {user_of(identity)} can run neither {tried}",
+                  "install Python 3.10 or later where every user can reach it")
+
+
+def runs_as(python: str, identity: Identity | None) -> bool:
+    """Tried, not guessed: an interpreter also needs its library, its virtualenv and its shared objects."""
+    return run_python(python, identity, "import sys; sys.exit(sys.version_info < (3, 10))")
+
+
+def run_python(python: str, identity: Identity | None, code: str, *words: str) -> bool:
+    try:
+        done = subprocess.run([python, "-I", "-c", code, *words], cwd="/", stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **reach.becoming(identity))
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+def because(path: str, identity: Identity | None) -> str:
+    blocked = in_the_way(path, identity, os.X_OK)
+    return f" ({blocked} is closed to it)" if blocked else ""
+
+
+FIND = "import sys; sys.path[:0] = sys.argv[2:]; import importlib.util as u; sys.exit(u.find_spec(sys.argv[1]) is None)"
+
+
+def check_module(site: Site) -> None:
+    """That MODULE of MODULE:CALLABLE is where the application's interpreter looks for it."""
+    name = site.target.module
+    places = [*(site.options["python-path"] or []), site.directory]
+    if not name or run_python(executable(site), site.application, FIND, name, *places):
+        return
+    raise Failure("WSGID0403", f"there is no module {name} in {' or '.join(places)}, nor is it installed for "
+                  f"{executable(site)}", "correct the name; --working-directory or --python-path says where it is, "
+                  "--python-home in which virtualenv")
+
+
+# ------------------------------------------------------------------------------------------------ the server root
+
+
+@contextmanager
+def server_root(named: str | None) -> Iterator[str]:
+    """The directory with its subdirectories; removed at the end unless it was named."""
+    root = named or tempfile.mkdtemp(prefix="wsgid-", dir="/tmp")
+    try:
+        if len(os.fsencode(root)) > LONGEST_ROOT:
+            raise Failure("WSGID0411", f"{root} is too long for the sockets below it (at most {LONGEST_ROOT} "
+                          "characters)", "name a shorter directory")
+        if named is None:
+            os.chmod(root, 0o755)
+        for directory in (root, *(os.path.join(root, name) for name in ("application", "htdocs", "logs", "run"))):
+            make_directory(directory)
+        yield root
+    finally:
+        if named is None:
+            shutil.rmtree(root, ignore_errors=True)
+
+
+def make_directory(path: str) -> None:
+    """Open to all whatever the umask is; one that is there stays as it is."""
+    try:
+        if not os.path.isdir(path):
+            os.makedirs(path)
+            os.chmod(path, 0o755)
+    except OSError as error:
+        raise Failure("WSGID0411", f"{error.filename} cannot be made ({error.strerror})",
+                      "name a directory of your own") from error
+
+
+def written(site: Site) -> Site:
+    """The site with all its files in place."""
+    blocked = in_the_way(os.path.join(site.root, "application"), site.identity)
+    if blocked:
+        raise Failure("WSGID0411", f"user {user_of(site.identity)}, who httpd runs as, cannot enter {blocked}",
+                      "name a directory that it can enter (below /srv, say)")
+    site = with_reachable_script(replace(site, module=reachable_module(site)))
+    if site.options["log-directory"]:
+        make_directory(site.options["log-directory"])
+    try:
+        text = configuration(site)
+    except ValueError as error:
+        raise Failure("WSGID0410", str(error), "httpd cannot have it in its configuration: rename that") from error
+    write(os.path.join(site.root, CONFIGURATION), text)
+    return site
+
+
+def reachable_module(site: Site) -> str:
+    package = daemon_of(site.module)
+    files = [os.path.join(package, name) for name in os.listdir(package) if name.endswith(".py")]
+    blocked = first_in_the_way(files, site.application)
+    if blocked is None:
+        return site.module
+    note(f"WSGID0409: user {user_of(site.application)} cannot enter {blocked}; serving a copy of mod_wsgid.so and "
+         f"pywsgid in {site.root}")
+    copy = os.path.join(site.root, "pywsgid")
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__", "mod_wsgid.so"), dirs_exist_ok=True)
+    open_to_all(copy)
+    return copy_file(site.module, site.root)
+
+
+def daemon_of(module: str) -> str:
+    """The package that a module starts: pywsgid beside it, or the directory that it lies in itself (apxs/spawn.c)."""
+    here = os.path.dirname(module)
+    for package in (os.path.join(here, "pywsgid"), here):
+        if os.path.exists(os.path.join(package, "boot.py")):
+            return package
+    raise Failure("WSGID0401", f"no pywsgid/boot.py beside {module}", "run `make`, or `make install`, again")
+
+
+def with_reachable_script(site: Site) -> Site:
+    """With the script that is to be written, or a copy of the example if that is out of reach."""
+    place = os.path.join(site.root, "application")
+    if site.target.source:
+        return replace(site, script=write(os.path.join(place, SCRIPT), site.target.source))
+    if in_the_way(site.script, site.application) or in_the_way(site.script, site.identity):
+        return replace(site, script=copy_file(site.script, place), target=replace(site.target, directory=place))
+    return site
+
+
+def copy_file(path: str, directory: str) -> str:
+    copy = os.path.join(directory, os.path.basename(path))
+    shutil.copyfile(path, copy)
+    os.chmod(copy, 0o644)
+    return copy
+
+
+def write(path: str, text: str, mode: int = 0o644) -> str:
+    try:
+        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+        os.chmod(path, mode)
+    except OSError as error:
+        raise Failure("WSGID0411", f"{path} cannot be written ({error.strerror})",
+                      "name a directory of your own") from error
+    return path
+
+
+def open_to_all(top: str) -> None:
+    """Whatever the umask of the clone was."""
+    for directory, _, names in os.walk(top):
+        os.chmod(directory, 0o755)
+        for name in names:
+            os.chmod(os.path.join(directory, name), 0o644)
+
+
+def configtest(control: str) -> None:
+    """That httpd takes what was written, with the user's own files in it."""
+    done = subprocess.run([control, "configtest"], capture_output=True, text=True)
+    if done.returncode:
+        lines = (done.stdout + done.stderr).split("\n")
+        raise Failure("WSGID0412", f"httpd refuses the configuration: {' '.join(line for line in lines if line)}",
+                      "correct what it names")

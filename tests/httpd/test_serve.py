@@ -1,0 +1,335 @@
+"""`pywsgid serve`, what `make run` calls, and `pywsgid setup`: from an application to an httpd of its own, and
+nothing left behind however it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from httpdenv import client, machine, processes, wait_until
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+# For what is started elsewhere.
+PYTHONPATH = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+HELLO = CHECKOUT / "conf" / "hello.wsgi"
+BROKEN = "raise RuntimeError('not today')\n"
+pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+OWN = """
+import neighbour
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [neighbour.WORD]
+"""
+
+
+class Run:
+    """One `python -m pywsgid serve`, as a process group of its own like a shell's job."""
+
+    def __init__(self, directory: Path, *words: str | Path, checkout: Path = CHECKOUT, command: str = "serve") -> None:
+        self._out, self._err = directory / "out", directory / "err"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "pywsgid", command, "--port", "0", *words], cwd=checkout,
+                stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True, env=PYTHONPATH)
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def log(self) -> str:
+        return self._err.read_text()
+
+    @property
+    def root(self) -> Path:
+        """The temporary server root; httpd's own lines tell it."""
+        return Path(re.search(r"-d (/tmp/wsgid-\w+)", self.log).group(1))
+
+    def wait_for_address(self) -> str:
+        wait_until(lambda: "served at" in self.out or self.process.poll() is not None, lambda: f"it: {self.log}", 20)
+        return re.search(r"served at (https?://\S+/)", self.out).group(1)
+
+    def end(self, number: int) -> int:
+        """Sends a signal as a terminal does, and waits."""
+        os.killpg(self.process.pid, number)
+        return self.process.wait(15)
+
+    def assert_nothing_left(self) -> None:
+        assert not self.root.exists()
+        wait_until(lambda: not processes.using(self.root), "the processes to leave", 5)
+
+
+@pytest.fixture
+def start(tmp_path) -> Iterator[Callable[..., Run]]:
+    running: list[Run] = []
+
+    def start(*words: str | Path, **options) -> Run:
+        running.append(Run(tmp_path, *words, **options))
+        return running[-1]
+
+    yield start
+    for run in running:
+        if run.process.poll() is None:
+            run.end(signal.SIGTERM)
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """Where every user gets to, unlike pytest's own directories."""
+    directory = machine.temporary_directory("wsgid-apps-")
+    yield directory
+    shutil.rmtree(directory)
+
+
+def get(url: str, **options) -> requests.Response:
+    session = requests.Session()
+    session.trust_env = False
+    return session.get(url, timeout=10, verify=False, **options)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_it_serves_until_a_signal_and_leaves_nothing(start, number):
+    run = start(HELLO)
+    assert "Hello!" in get(run.wait_for_address()).text
+    wait_until(lambda: '"GET / HTTP/1.1" 200' in run.log, "the access log", 5)
+    assert run.end(number) == 0
+    run.assert_nothing_left()
+    assert "Traceback" not in run.log
+
+
+def test_run_is_another_name_for_it(start):
+    assert "Hello!" in get(start(HELLO, command="run").wait_for_address()).text
+
+
+def test_its_own_look_is_not_in_the_access_log(start):
+    run = start(HELLO)
+    get(run.wait_for_address() + "mine")
+    wait_until(lambda: "GET /mine" in run.log, "the access log", 5)
+    assert '"GET / HTTP' not in run.log
+
+
+def test_modules_beside_the_script_can_be_imported(start, open_directory):
+    (open_directory / "neighbour.py").write_text("WORD = b'found'\n")
+    (open_directory / "own site.wsgi").write_text(OWN)
+    assert get(start(open_directory / "own site.wsgi").wait_for_address()).text == "found"
+
+
+def test_an_application_that_cannot_be_loaded_is_told(start, open_directory):
+    (open_directory / "broken.wsgi").write_text(BROKEN)
+    run = start(open_directory / "broken.wsgi")
+    run.wait_for_address()
+    assert re.search(r"answers, but with status 50[03]: see the log", run.out)
+    assert "RuntimeError: not today" in run.log
+
+
+def test_httpd_that_ends_by_itself_is_told_and_cleaned_up_after(start):
+    run = start(HELLO)
+    run.wait_for_address()
+    root = run.root
+    os.kill(int((root / "run" / "httpd.pid").read_text()), signal.SIGKILL)
+    assert run.process.wait(15) == 1
+    assert run.log.splitlines()[-1].startswith("pywsgid: WSGID0407: httpd ended by itself (signal 9)")
+    run.assert_nothing_left()
+
+
+def test_httpd_goes_when_its_starter_is_killed(start):
+    run = start(HELLO)
+    run.wait_for_address()
+    root = run.root
+    run.process.kill()
+    try:
+        wait_until(lambda: not processes.using(root), "httpd and its daemons to leave", 10)
+    finally:
+        shutil.rmtree(root)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's daemons run as another user")
+def test_a_closed_checkout_is_served_from_copies(start, tmp_path):
+    """pytest's directories have mode 0700: the same as a clone in /root."""
+    for name in ("pywsgid", "conf"):
+        shutil.copytree(CHECKOUT / name, tmp_path / name)
+    (tmp_path / "build").mkdir()
+    shutil.copy(machine.module_path(), tmp_path / "build")
+    os.symlink("../pywsgid", tmp_path / "build" / "pywsgid")
+    run = start(tmp_path / "conf" / "hello.wsgi", checkout=tmp_path)
+    assert "Hello!" in get(run.wait_for_address()).text
+    assert "WSGID0409" in run.log
+    run.end(signal.SIGINT)
+    run.assert_nothing_left()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's daemons run as another user")
+def test_an_application_out_of_reach_is_refused_in_one_line(start, tmp_path):
+    (tmp_path / "own.wsgi").write_text(OWN)
+    run = start(tmp_path / "own.wsgi")
+    assert run.process.wait(15) == 1
+    assert run.log.count("\n") == 1
+    assert run.log.startswith("pywsgid: WSGID0406: user ") and "chmod o+x" in run.log
+
+
+# ---------------------------------------------------------------- modules, projects, options
+
+SHOP = """
+import json, os, neighbour
+def app(environ, start_response):
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Set-Cookie", "a=b; Path=/")])
+    keys = "SCRIPT_NAME", "wsgi.url_scheme", "wsgi.multiprocess", "REMOTE_ADDR", "SERVER_PROTOCOL"
+    shown = {key: environ[key] for key in keys}
+    yield json.dumps({**shown, "cwd": os.getcwd(), "env": os.environ.get("NAME"), "uid": os.getuid(),
+                      "length": len(body)}).encode()
+def make(): return app
+"""
+
+
+@pytest.fixture
+def shop(open_directory) -> Path:
+    """A package `shop` whose module needs a neighbour of the package, and static files."""
+    for name, text in {"shop/__init__.py": "", "shop/web.py": SHOP, "neighbour.py": "", "files/a.css": "a {}",
+                       "root/shop/b.txt": "from the root"}.items():
+        (open_directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (open_directory / name).write_text(text)
+    return open_directory
+
+
+def test_a_callable_of_a_module_is_served_from_the_current_directory(start, shop):
+    run = start("shop.web:app", "--env", "NAME=a b", checkout=shop)
+    seen = get(run.wait_for_address()).json()
+    assert (seen["cwd"], seen["env"], seen["SCRIPT_NAME"]) == (str(shop), "a b", "")
+
+
+def test_a_factory_of_a_module_is_called(start, shop):
+    run = start("shop.web:make()", "--working-directory", shop)
+    assert get(run.wait_for_address()).json()["cwd"] == str(shop)
+
+
+def test_the_options_of_urls_tls_and_processes(start, shop, certificates):
+    """All at once in one server, as they must not be in each other's way."""
+    run = start(
+        "shop.web:app", "--python-path", shop, "--working-directory", "/", "--mount-point", "/shop",
+        "--url-alias", "/static", shop / "files", "--url-alias", "/one.css", shop / "files" / "a.css",
+        "--document-root", shop / "root", "--processes", "2", "--threads", "3", "--limit-request-body", "1K",
+        "--https-port", "0", "--https-only", "--http2", "--ssl-certificate-file", certificates / "server.crt",
+        "--ssl-certificate-key-file", certificates / "server.key", "--compress-responses",
+        "--trust-proxy", "127.0.0.1", "--server-name", "localhost", "--log-level", "warn wsgid:info")
+    wait_until(lambda: "served at" in run.out or run.process.poll() is not None, lambda: f"it: {run.log}", 20)
+    url = re.search(r"served at (https://localhost:\d+)/shop ", run.out).group(1)
+    seen = get(f"{url}/shop/x", headers={"X-Forwarded-For": "192.0.2.7"}).json()
+    assert seen["SCRIPT_NAME"] == "/shop" and seen["cwd"] == "/" and seen["wsgi.multiprocess"] is True
+    assert (seen["wsgi.url_scheme"], seen["REMOTE_ADDR"]) == ("https", "192.0.2.7")
+    assert get(f"{url}/static/a.css").headers["Content-Type"].startswith("text/css")
+    assert get(f"{url}/one.css").text == "a {}"
+    assert get(f"{url}/shop/b.txt").text == "from the root"
+    assert get(f"{url}/shop/x").headers["Content-Encoding"] == "gzip"
+    assert get(f"{url}/shop/", data=b"x" * 2000).status_code == 413
+    assert client.curl(f"{url}/shop/", "--http2")[1] == "2"
+    # Over plain HTTP: redirected, a file in the document root, too.
+    plain = url.replace("https", "http").rpartition(":")[0] + ":" + listening(run)[0]
+    for path in ("/shop/b.txt", "/shop/x?y=%2F"):
+        answer = get(plain + path, allow_redirects=False)
+        assert (answer.status_code, answer.headers["Location"]) == (301, url + path)
+
+
+def listening(run: Run) -> list[str]:
+    """The ports of the configuration that was written, HTTP first."""
+    return re.findall(r'^Listen "127\.0\.0\.1:(\d+)"', (run.root / "httpd.conf").read_text(), re.M)
+
+
+def test_a_proxy_is_believed_that_the_client_came_over_tls_and_nobody_else_is(start, shop):
+    believed = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.7"}
+    for trusted, scheme, client_address in (("127.0.0.0/8", "https", "192.0.2.7"), ("10.0.0.1", "http", "127.0.0.1")):
+        run = start("shop.web:app", "--trust-proxy", trusted, checkout=shop)
+        seen = get(run.wait_for_address(), headers=believed).json()
+        assert (seen["wsgi.url_scheme"], seen["REMOTE_ADDR"]) == (scheme, client_address)
+        run.end(signal.SIGINT)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's daemons run as another user")
+def test_another_user_runs_the_application(start, shop):
+    other = machine.other_users()[0]
+    run = start("shop.web:app", "--user", other.pw_name, checkout=shop)
+    assert get(run.wait_for_address()).json()["uid"] == other.pw_uid
+
+
+def test_a_django_project_is_served_by_its_directory(start, open_directory):
+    project = open_directory / "project"
+    project.mkdir()
+    make = [sys.executable, "-m", "django", "startproject", "site_of_mine", project]
+    subprocess.run(make, check=True, env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"})
+    subprocess.run(["chmod", "-R", "a+rX", project], check=True)
+    run = start(project)
+    assert "install worked successfully" in " ".join(get(run.wait_for_address()).text.split())
+    run.end(signal.SIGINT)
+    # A project from before startproject wrote a wsgi.py.
+    (project / "site_of_mine" / "wsgi.py").unlink()
+    run = start(".", checkout=project)
+    assert get(run.wait_for_address()).status_code == 200
+
+
+def test_a_server_root_that_is_named_is_kept_and_can_be_used_again(start, open_directory, shop):
+    root = open_directory / "server"
+    for _ in range(2):
+        run = start("shop.web:app", "--server-root", root, "--no-access-log", checkout=shop)
+        assert get(run.wait_for_address()).status_code == 200
+        assert run.end(signal.SIGINT) == 0
+        assert "CustomLog" not in (root / "httpd.conf").read_text()
+
+
+# ---------------------------------------------------------------- setup
+
+
+def setup(directory: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pywsgid", "setup", *words]
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, env=PYTHONPATH)
+
+
+def control(directory: Path, word: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([directory / "apachectl", word], capture_output=True, text=True, timeout=30)
+
+
+def test_setup_writes_a_directory_with_an_apachectl_of_its_own(shop):
+    directory = shop / "kept"
+    done = setup(shop, "--port", "0", "shop.web:app", directory)
+    assert done.returncode == 0, done.stderr
+    url = re.search(r"is ready: `(.+) start` serves shop.web:app at (http://\S+/)", done.stdout).group(2)
+    assert control(directory, "configtest").returncode == 0
+    assert control(directory, "status").returncode == 3
+    try:
+        assert control(directory, "start").returncode == 0
+        assert get(url).json()["cwd"] == str(shop)
+        assert re.search(rf"^running: pid \d+, {url}$", control(directory, "status").stdout)
+        assert "running already" in control(directory, "start").stdout
+        for word in ("graceful", "restart"):
+            assert control(directory, word).returncode == 0
+        wait_until(lambda: "SIGHUP received" in (directory / "logs" / "error_log").read_text(), "the restart", 10)
+        assert get(url).status_code == 200
+        assert '"GET / HTTP/1.1" 200' in (directory / "logs" / "access_log").read_text()
+    finally:
+        assert control(directory, "stop").returncode == 0
+    assert not processes.using(directory)
+    assert not list((directory / "run").glob("*.sock"))
+    assert "not running" in control(directory, "stop").stdout
+    assert "apachectl start" in control(directory, "help").stdout
+
+
+def test_setup_leaves_a_configuration_that_is_there_alone(shop):
+    (shop / "httpd.conf").write_text("mine")
+    done = setup(shop, "shop.web:app", shop)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("pywsgid: WSGID0411: ")
+    assert (shop / "httpd.conf").read_text() == "mine"
+
+
+def test_setup_says_what_httpd_refuses(shop):
+    (shop / "more.conf").write_text("Nonsense on\n")
+    done = setup(shop, "--port", "0", "--include-file", "more.conf", "shop.web:app", shop / "kept")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "WSGID0412" in done.stderr and "Invalid command 'Nonsense'" in done.stderr and "more.conf" in done.stderr
