@@ -94,22 +94,19 @@ static void on_death_of_parent(int number)
     (void) number;
 }
 
-/* Signals to httpd's process group are not meant for it. */
+/* Signals to httpd's process group are not meant for it. All stay blocked but while it sleeps, so that none is lost. */
 static void set_signals(void)
 {
     static const int ignored[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR2, SIGPIPE, SIGCHLD };
     struct sigaction action;
-    sigset_t none;
     apr_size_t i;
 
     for (i = 0; i < sizeof(ignored) / sizeof(*ignored); i++) {
         (void) signal(ignored[i], SIG_IGN);
     }
     memset(&action, 0, sizeof(action));
-    action.sa_handler = on_death_of_parent;     /* without SA_RESTART: poll() is to end */
+    action.sa_handler = on_death_of_parent;
     (void) sigaction(DEATH_SIGNAL, &action, NULL);
-    (void) sigemptyset(&none);
-    (void) sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 /* Nothing of httpd's stays open: not its logs, its ports or its clients. */
@@ -157,19 +154,22 @@ static void sleep_until_rung(pid_t parent)
 {
     struct pollfd ear = { PIPE_PLACE, POLLIN, 0 };
     struct timespec born;
+    sigset_t none;
 
+    (void) sigemptyset(&none);
     (void) clock_gettime(CLOCK_MONOTONIC, &born);
     (void) prctl(PR_SET_NAME, "wsgid-bell");
     (void) prctl(PR_SET_PDEATHSIG, DEATH_SIGNAL);
-    while (getppid() == parent && poll(&ear, 1, -1) <= 0) {
+    while (getppid() == parent && ppoll(&ear, 1, NULL, &none) <= 0) {
         /* a signal: look whether the parent lives */
+    }
+    if (getppid() == parent) {
+        rest(&born);
+        wsgid_bell_hush(PIPE_PLACE);
     }
     if (getppid() != parent) {
         remove_sockets();
-        _exit(0);
     }
-    rest(&born);
-    wsgid_bell_hush(PIPE_PLACE);
     _exit(0);
 }
 

@@ -213,6 +213,7 @@ apr_status_t wsgid_dispatch_acquire(wsgid_exchange_t *x, const wsgid_slot_t *avo
         return WSGID_E_QUEUE_FULL;
     }
     wsgid_slots_enter(x->slot);
+    x->pids = wsgid_slots_pids(x->slot);
     x->fd = take_idle(x->group, x->slot);
     x->was_idle = x->fd >= 0;
     if (!x->was_idle) {

@@ -45,6 +45,7 @@ typedef struct {
     wsgid_slot_t *slot;                 /* entered; NULL outside */
     int fd;                             /* -1: none */
     int client;                         /* the client's socket, -1 where it has none of its own */
+    wsgid_pids_t pids;                  /* who may be behind it */
     int was_idle;                       /* it may be stale: its daemon may have gone since the last request */
 
     /* the request: body.c and channel.c */

@@ -96,7 +96,7 @@ static apr_status_t timed_out(wsgid_exchange_t *x)
         x->detail = "the client sent nothing more of it for socket-timeout";
         return WSGID_E_REQUEST_BODY;
     }
-    x->detail = wsgid_slots_processes(x->r->pool, x->slot);
+    x->detail = wsgid_slots_processes(x->r->pool, &x->pids);
     return WSGID_E_TIMEOUT;
 }
 
@@ -218,7 +218,13 @@ static apr_status_t run_once(wsgid_exchange_t *x, const wsgid_slot_t *avoid)
     }
     rewind_exchange(x);
     rv = wsgid_channel_send_request(x);
-    return rv == APR_SUCCESS ? pump(x) : rv;
+    if (rv == APR_SUCCESS) {
+        rv = pump(x);
+    }
+    if (rv == WSGID_E_DIED) {
+        x->detail = wsgid_slots_processes(x->r->pool, &x->pids);
+    }
+    return rv;
 }
 
 /* Tries daemons until one has started the request. A stale idle connection costs a try that does not count. */

@@ -391,16 +391,26 @@ void wsgid_slots_set_pid(wsgid_slot_t *slot, int which, pid_t pid)
     __atomic_store_n(&slot->shared->pid[which], pid, __ATOMIC_RELAXED);
 }
 
-const char *wsgid_slots_processes(apr_pool_t *p, const wsgid_slot_t *slot)
+wsgid_pids_t wsgid_slots_pids(const wsgid_slot_t *slot)
+{
+    wsgid_pids_t pids;
+    int i;
+
+    for (i = 0; i < PAGES; i++) {
+        pids.pid[i] = __atomic_load_n(&slot->shared->pid[i], __ATOMIC_RELAXED);
+    }
+    return pids;
+}
+
+const char *wsgid_slots_processes(apr_pool_t *p, const wsgid_pids_t *pids)
 {
     const char *text = NULL;
     int i;
 
     for (i = 0; i < PAGES; i++) {
-        pid_t pid = __atomic_load_n(&slot->shared->pid[i], __ATOMIC_RELAXED);
-
-        if (pid) {
-            text = text ? apr_psprintf(p, "%s or %" APR_PID_T_FMT, text, pid) : apr_psprintf(p, "process %" APR_PID_T_FMT, pid);
+        if (pids->pid[i]) {
+            text = text ? apr_psprintf(p, "%s or %" APR_PID_T_FMT, text, pids->pid[i])
+                        : apr_psprintf(p, "process %" APR_PID_T_FMT, pids->pid[i]);
         }
     }
     return text ? text : "no process";

@@ -2,6 +2,7 @@
  * The end of httpd: every process is asked to leave, and killed if it does not.
  */
 #include "supervisor.h"
+#include "unixd.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -59,6 +60,28 @@ static void wait_until_gone(void)
             }
         }
         apr_sleep(STOP_LOOK);
+    }
+}
+
+int wsgid_stop_is_coming(void)
+{
+    const ap_unixd_mpm_retained_data *mpm = ap_unixd_mpm_get_retained_data();
+
+    return mpm && mpm->shutdown_pending;
+}
+
+/* By SIGTERM, which a daemon answers within its shutdown-timeout, whatever its requests do. */
+void wsgid_stop_announce(void)
+{
+    wsgid_kept_slot_t *slot;
+    int seat;
+
+    for (slot = wsgid_roster_first(); slot; slot = slot->next) {
+        for (seat = 0; seat < WSGID_SEATS; seat++) {
+            if (slot->seat[seat].state != WSGID_VACANT) {
+                (void) kill(slot->seat[seat].pid, SIGTERM);
+            }
+        }
     }
 }
 

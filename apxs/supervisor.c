@@ -247,6 +247,15 @@ static void bury(wsgid_process_t *process, wsgid_death_t death)
     satisfy(slot);
 }
 
+/* httpd is about to end its children (APR_OC_REASON_RESTART): for a restart, or for good? */
+static void begin_to_stop(void)
+{
+    if (!stopping && wsgid_stop_is_coming()) {
+        stopping = 1;
+        wsgid_stop_announce();
+    }
+}
+
 /* APR's callback. Unregistering, which happens before the module is unloaded, changes nothing for the process. */
 static void on_child(int reason, void *data, int status)
 {
@@ -254,6 +263,9 @@ static void on_child(int reason, void *data, int status)
 
     if (reason == APR_OC_REASON_UNREGISTER) {
         process->watch = NULL;
+    }
+    else if (reason == APR_OC_REASON_RESTART && is_parent()) {
+        begin_to_stop();
     }
     else if ((reason == APR_OC_REASON_DEATH || reason == APR_OC_REASON_LOST) && is_parent()) {
         bury(process, wsgid_sigchld_death(process->pid, status));
@@ -263,7 +275,7 @@ static void on_child(int reason, void *data, int status)
 
 void wsgid_supervisor_look(void)
 {
-    if (!is_parent() || is_stopping()) {
+    if (!is_parent() || stopping) {
         return;
     }
     wsgid_supervisor_satisfy();

@@ -15,9 +15,6 @@
 
 /* ------------------------------------------------------------------ records */
 
-/* The process that serves, its successor, and predecessors that finish what they run, which may take as long as a request
- * does. If all are taken, the next successor waits for one to leave. */
-#define WSGID_SEATS 4
 
 typedef enum { WSGID_VACANT, WSGID_WAITING, WSGID_BOOTING, WSGID_READY, WSGID_LEAVING, WSGID_STATES } wsgid_state_e;
 
@@ -235,6 +232,10 @@ int wsgid_generations_live_up_to(apr_uint32_t configuration);
 
 /* ------------------------------------------------------------------ stop.c */
 
+/* Whether httpd is about to end, and not to restart. */
+int wsgid_stop_is_coming(void);
+/* Tells every process so, before httpd waits for its own children, which may wait for a daemon. */
+void wsgid_stop_announce(void);
 /* Asks every process to leave, waits, kills what does not within its shutdown-timeout. */
 void wsgid_stop_processes(void);
 /* waitpid, whatever signals come. */

@@ -174,6 +174,10 @@ int wsgid_names_is_variable(const char *value);
 
 /* ------------------------------------------------------------------ slots.c: the memory of a slot, for requests */
 
+/* The process that serves, its successor, and predecessors that finish what they run, which may take as long as a request
+ * does. If all are taken, the next successor waits for one to leave. */
+#define WSGID_SEATS 4
+
 typedef enum {
     WSGID_SLOT_DOWN = 0,                /* no process, none coming */
     WSGID_SLOT_WAITING,                 /* back-off: none before next_try */
@@ -185,8 +189,13 @@ const struct sockaddr_un *wsgid_slots_address(const wsgid_slot_t *slot);
 /* What a request may expect of it now: the parent's word and the daemons' statistics pages put together. Ready if any
  * process of the slot is. */
 wsgid_slot_state_e wsgid_slots_state(const wsgid_slot_t *slot);
-/* "process 4711", for messages; two while one takes over from the other. */
-const char *wsgid_slots_processes(apr_pool_t *p, const wsgid_slot_t *slot);
+/* The slot's processes at this moment, for messages: several while one takes over from the other; 0 for each that is none. */
+typedef struct {
+    pid_t pid[WSGID_SEATS];
+} wsgid_pids_t;
+wsgid_pids_t wsgid_slots_pids(const wsgid_slot_t *slot);
+/* "process 4711", "process 4711 or 4712" */
+const char *wsgid_slots_processes(apr_pool_t *p, const wsgid_pids_t *pids);
 /* When a WAITING slot's process is tried next. */
 apr_time_t wsgid_slots_next_try(const wsgid_slot_t *slot);
 /* Counters of requests in flight: one row per httpd child, so that a killed child leaks nothing. */

@@ -13,6 +13,7 @@ This package knows httpd, processes and logs. What a WSGI application does is th
 from httpdenv.errorlog import ErrorLog, Record
 from httpdenv.machine import MPMS, Stage, in_place_or_copied
 from httpdenv.server import Httpd, StartFailed
+from httpdenv.load import Load
 from httpdenv.traffic import AtTheGate, Crowd
 from httpdenv.waiting import wait_until
 
@@ -22,6 +23,7 @@ __all__ = [
     "Crowd",
     "ErrorLog",
     "Httpd",
+    "Load",
     "Record",
     "Stage",
     "StartFailed",

@@ -1,0 +1,307 @@
+"""No request is lost: graceful, deaths, reconfigurations and stops under constant load.
+
+Each answer is read whole and compared by the client (httpdenv.load), and the application notes each execution, so that a
+request that ran twice, or ran and had no answer, is found, too.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import signal
+import time
+
+import pytest
+from httpdenv import AtTheGate, Crowd, Load, machine, processes, wait_until
+
+CONFIGURATION = """
+WSGIDaemonProcess app OPTIONS
+WSGIProcessName app
+WSGIScriptAlias / ${APPS}/executions.wsgi
+SetEnv EXECUTIONS ${FILES}/executions
+KeepAliveTimeout 30
+MaxKeepAliveRequests 0
+"""
+GRACEFULS = 10
+
+
+def serve(make_httpd, options: str = "processes=2 threads=5", **more):
+    httpd = make_httpd(CONFIGURATION.replace("OPTIONS", options), start=None, **more)
+    httpd.write("executions", "").chmod(0o666)
+    httpd.start()
+    httpd.wait_for_daemons("app", 2 if "processes=2" in options else 1)
+    return httpd
+
+
+@pytest.fixture(scope="module")
+def httpd(make_httpd):
+    return serve(make_httpd)
+
+
+def executed(httpd) -> collections.Counter[str]:
+    return collections.Counter((httpd.files / "executions").read_text().split())
+
+
+@pytest.fixture
+def once(httpd):
+    """Every request that was answered had run exactly once."""
+    (httpd.files / "executions").write_text("")
+    yield
+    twice = [name for name, count in executed(httpd).items() if count != 1]
+    assert twice == []
+
+
+@pytest.mark.parametrize("connections", [16, 64])
+def test_graceful_ten_times_in_a_row_under_load_loses_nothing(httpd, once, connections):
+    with Load(httpd, "/", connections) as load:
+        for _ in range(GRACEFULS):
+            httpd.graceful()
+            load.wait_for_more()
+    load.assert_nothing_lost()
+    httpd.wait_for_daemons("app", 2)
+
+
+def gate_configuration(options: str = "") -> str:
+    return CONFIGURATION.replace("OPTIONS", options).replace(
+        "WSGIScriptAlias /", "WSGIScriptAlias /gate ${APPS}/gate.wsgi\nWSGIScriptAlias /", 1
+    ).replace("SetEnv EXECUTIONS ${FILES}/executions\n", "")
+
+
+def test_what_was_in_flight_finishes_over_several_gracefuls(make_httpd):
+    """One request of each generation, all of them answered by their own process."""
+    httpd = make_httpd(gate_configuration())
+    held, seen = [], set()
+    for number in range(3):
+        seen.add(httpd.get("/gate/dev/null?now").text)
+        held.append(AtTheGate(httpd, "/gate", f"generation-{number}"))
+        httpd.graceful()
+        wait_until(lambda: httpd.get("/gate/dev/null?now").text not in seen, "the next generation")
+    answers = [answer for request in held for answer in request.open()]
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert len({answer.text for answer in answers}) == 3
+    httpd.wait_for_daemons("app", 1)
+
+
+def test_a_slow_import_costs_clients_nothing(make_httpd, stage):
+    """The old processes serve until the new ones are ready: nobody waits for the two seconds."""
+    slow = "import time\ntime.sleep(2)\n" + (stage.apps / "executions.wsgi").read_text()
+    httpd = make_httpd(
+        CONFIGURATION.replace("OPTIONS", "").replace("${APPS}/executions", "${FILES}/slow"), start=None,
+        files={"slow.wsgi": slow},
+    )
+    httpd.write("executions", "").chmod(0o666)
+    httpd.start()
+    assert httpd.get("/?first").status_code == 200
+    (old,) = httpd.daemons("app")
+    with Load(httpd, "/", 4) as load:
+        httpd.graceful()
+        httpd.wait_for_daemons("app", 1, without=[old])
+        load.wait_for_more()
+    load.assert_nothing_lost()
+    assert load.longest_pause() < 1.5
+
+
+def test_groups_that_come_go_and_change_in_one_graceful_lose_nothing(make_httpd):
+    """Another number of processes and threads, another user, a group more and one less, a new name: all under load."""
+    other = machine.other_users()[0].pw_name if os.geteuid() == 0 else None
+    variants = [
+        "WSGIDaemonProcess app processes=2\nWSGIDaemonProcess second\n",
+        "WSGIDaemonProcess app processes=3 threads=2\nWSGIDaemonProcess third processes=2\n",
+        f"WSGIDaemonProcess app {f'user={other}' if other else 'threads=3'}\n",
+        "WSGIDaemonProcess renamed processes=2\n",
+        "WSGIDaemonProcess app\nWSGIDaemonProcess second\n",
+    ]
+
+    def text(variant: str) -> str:
+        name = "renamed" if "renamed" in variant else "app"
+        return CONFIGURATION.replace("WSGIDaemonProcess app OPTIONS\n", variant).replace("Name app", f"Name {name}")
+
+    httpd = make_httpd(text(variants[0]), start=None)
+    httpd.write("executions", "").chmod(0o666)
+    httpd.start()
+    with Load(httpd, "/", 16) as load:
+        for variant in variants[1:]:
+            httpd.configure(text(variant))
+            httpd.graceful()
+            load.wait_for_more(200)
+    load.assert_nothing_lost()
+    assert {count for count in executed(httpd).values()} == {1}
+    httpd.wait_for_daemons("app", 1)
+    httpd.wait_for_daemons("second", 1)
+    for name in ("third", "renamed"):
+        httpd.wait_for_daemons(name, 0)
+
+
+def resident(pid: int) -> int:
+    """Bytes of a process that are its own."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        return 1024 * sum(int(line.split()[1]) for line in file if line.startswith("Private_"))
+
+
+def test_a_hundred_gracefuls_leave_nothing_behind(httpd):
+    """No process, no descriptor, no socket, no line at warn or above (the harness looks), no memory of the parent."""
+    for _ in range(10):
+        httpd.graceful()
+    httpd.wait_for_daemons("app", 2)
+    sockets = {path for path in httpd.root.rglob("*") if path.is_socket()}
+    before = resident(httpd.pid)
+    for _ in range(90):
+        httpd.graceful()
+    httpd.wait_for_daemons("app", 2)
+    httpd.assert_no_leaked_descriptors()
+    assert {path for path in httpd.root.rglob("*") if path.is_socket()} == sockets
+    assert resident(httpd.pid) - before < 2_000_000
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_to_a_daemon_loses_nothing_under_load(httpd, once, sign):
+    with Load(httpd, "/", 16) as load:
+        for _ in range(6):
+            old = httpd.wait_for_daemons("app", 2)
+            os.kill(old[0], sign)
+            httpd.wait_for_daemons("app", 2, without=old[:1])
+            load.wait_for_more()
+    load.assert_nothing_lost()
+
+
+def test_a_draining_process_has_its_successor_while_it_still_runs_a_request(make_httpd):
+    """It says by the bell that it leaves: nobody waits for what it has still to finish."""
+    httpd = make_httpd(gate_configuration("threads=2"))
+    (old,) = httpd.wait_for_daemons("app", 1)
+    held = AtTheGate(httpd, "/gate", "drains")
+    os.kill(old, signal.SIGTERM)
+    answer = httpd.get("/gate/dev/null?next", timeout=10)
+    assert answer.status_code == 200
+    assert int(answer.text) != old
+    assert [answer.status_code for answer in held.open()] == [200]
+
+
+def test_kill_9_fails_only_what_was_running_and_runs_nothing_twice(httpd, once):
+    """At most one request for each of its threads; everything queued or unread goes on elsewhere."""
+    kills = 5
+    with httpd.log.expects("WSGID0052.*SIGKILL"), httpd.log.allows("WSGID0166"):
+        with Load(httpd, "/", 16) as load:
+            for _ in range(kills):
+                old = httpd.wait_for_daemons("app", 2)
+                os.kill(old[0], signal.SIGKILL)
+                httpd.wait_for_daemons("app", 2, without=old[:1])
+                load.wait_for_more()
+    assert all("HTTP/1.1 502 " in text for text in load.lost), load.lost
+    assert len(load.lost) <= 5 * kills
+
+
+def test_a_death_is_told_with_the_requests_that_it_cost(make_httpd):
+    httpd = make_httpd(gate_configuration())
+    (old,) = httpd.wait_for_daemons("app", 1)
+    held = AtTheGate(httpd, "/gate", "killed")
+    with httpd.log.expects(f"WSGID0052: group 'app' slot 0: process {old} died after [0-9.]+ s: signal SIGKILL"):
+        with httpd.log.expects(f"WSGID0166: group 'app'.*process {old}.*GET /gate/.*killed"):
+            os.kill(old, signal.SIGKILL)
+            assert [answer.status_code for answer in held.open()] == [502]
+
+
+ENDS = {
+    "segfault": ("import ctypes\n    ctypes.string_at(0)", "signal SIGSEGV"),
+    "os-exit": ("import os\n    os._exit(3)", "exit code 3"),
+    "abort": ("import os\n    os.abort()", "signal SIGABRT"),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_a_process_that_ends_itself_is_told_and_replaced(make_httpd, how):
+    code, words = ENDS[how]
+    script = (
+        "def application(environ, start_response):\n"
+        "    if environ['PATH_INFO'] != '/end':\n"
+        "        start_response('200 OK', [])\n        return [b'alive']\n"
+        f"    {code}\n"
+    )
+    httpd = make_httpd(
+        "WSGIDaemonProcess app\nWSGIScriptAlias / ${FILES}/ends.wsgi process-name=app\n", files={"ends.wsgi": script}
+    )
+    assert httpd.get("/").text == "alive"
+    with httpd.log.expects(f"WSGID0052.*{words}", "WSGID0166.*GET /end"):
+        assert httpd.get("/end").status_code == 502
+        answer = httpd.get("/")
+    assert (answer.status_code, answer.text) == (200, "alive")
+    assert answer.elapsed.total_seconds() < 2
+    if how != "os-exit":
+        log = (httpd.root / "logs" / "error_log").read_text()
+        assert "Fatal Python error" in log
+        assert "ends.wsgi\", line 6 in application" in log
+        httpd.log.accept_all("Fatal Python error", "exit signal")
+
+
+def test_overload_is_answered_at_once_and_the_accepted_keep_their_latency(make_httpd):
+    """One process, two threads, two that may wait: the excess has its 503 while the others are still running."""
+    httpd = make_httpd(gate_configuration("threads=2 queue-limit=2"))
+    held = AtTheGate(httpd, "/gate", "busy", 2)
+    with httpd.log.expects("WSGID0161"):
+        crowd = Crowd(httpd, "/?name", 12)
+        wait_until(lambda: len(crowd.with_status(503)) == 10, "ten of twelve to be refused")
+    excess = crowd.with_status(503)
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in excess)
+    assert max(answer.elapsed.total_seconds() for answer in excess) < 2
+    assert [answer.status_code for answer in held.open()] == [200, 200]
+    assert len([answer for answer in crowd.join() if answer.status_code == 200]) == 2
+
+
+def test_queue_timeout_answers_what_waits_too_long(make_httpd):
+    httpd = make_httpd(gate_configuration("threads=1 queue-timeout=0.5"))
+    held = AtTheGate(httpd, "/gate", "busy")
+    with httpd.log.expects("WSGID0162|WSGID0338"):
+        answer = httpd.get("/?late")
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert answer.elapsed.total_seconds() < 5
+    assert [answer.status_code for answer in held.open()] == [200]
+
+
+def test_stop_is_over_within_shutdown_timeout_whatever_runs(make_httpd):
+    httpd = make_httpd(gate_configuration("shutdown-timeout=1"))
+    held = AtTheGate(httpd, "/gate", "stops")
+    began = time.monotonic()
+    with httpd.log.allows(".*"):  # the stack of what was cut off, line by line
+        httpd.stop()
+    assert time.monotonic() - began < 5  # 1 s, and a busy machine
+    assert held
+
+
+def test_graceful_stop_finishes_what_runs(make_httpd):
+    httpd = make_httpd(gate_configuration())
+    held = AtTheGate(httpd, "/gate", "winch")
+    os.kill(httpd.pid, signal.SIGWINCH)
+    httpd.log.wait_for("graceful-stop|shutting down gracefully", timeout=5)
+    assert [answer.status_code for answer in held.open()] == [200]
+    wait_until(lambda: not processes.using(httpd.root), "everything to leave")
+    httpd.assert_nothing_left()
+
+
+def test_a_restart_with_a_broken_configuration_leaves_nothing(make_httpd):
+    """httpd ends without our cleanups: the daemons see it by their leash, and the bell removes the sockets."""
+    httpd = make_httpd(gate_configuration())
+    assert httpd.get("/?before").status_code == 200
+    httpd.configure("ThisIsNoDirective at all\n")
+    with httpd.log.allows(".*"):
+        os.kill(httpd.pid, signal.SIGUSR1)
+        wait_until(lambda: not processes.using(httpd.root), "everything to leave")
+        wait_until(lambda: not [path for path in httpd.root.rglob("*") if path.is_socket()], "the sockets to go")
+    (httpd.root / "run" / "httpd.pid").unlink(missing_ok=True)
+
+
+def test_kill_9_of_the_parent_drains_the_daemons_and_removes_the_sockets(make_httpd):
+    httpd = make_httpd(gate_configuration())
+    held = AtTheGate(httpd, "/gate", "orphans")
+    parent = httpd.pid
+    with httpd.log.allows(".*"):
+        os.kill(parent, signal.SIGKILL)
+        wait_until(lambda: not [path for path in httpd.root.rglob("*") if path.is_socket()], "the sockets to go")
+        answers = held.open()
+        for process in processes.using(httpd.root):
+            if "wsgid:" not in process.command:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)        # httpd's own orphans, which heed nothing else
+        wait_until(lambda: not processes.using(httpd.root), "the daemons to leave")
+    assert [answer.status_code for answer in answers] == [200]
+    (httpd.root / "run" / "httpd.pid").unlink()
