@@ -1,7 +1,7 @@
 """No request is lost: graceful, deaths, reconfigurations and stops under constant load.
 
-Each answer is read whole and compared by the client (httpdenv.load), and the application notes each execution, so that a
-request that ran twice, or ran and had no answer, is found, too.
+Each answer is read whole and compared by the client (httpdenv.load), and the application notes each execution, so that
+a request that ran twice, or ran and had no answer, is found, too.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def test_groups_that_come_go_and_change_in_one_graceful_lose_nothing(make_httpd)
             httpd.graceful()
             load.wait_for_more(200)
     load.assert_nothing_lost()
-    assert {count for count in executed(httpd).values()} == {1}
+    assert set(executed(httpd).values()) == {1}
     httpd.wait_for_daemons("app", 1)
     httpd.wait_for_daemons("second", 1)
     for name in ("third", "renamed"):
@@ -171,6 +171,7 @@ def test_a_draining_process_has_its_successor_while_it_still_runs_a_request(make
     (old,) = httpd.wait_for_daemons("app", 1)
     held = AtTheGate(httpd, "/gate", "drains")
     os.kill(old, signal.SIGTERM)
+    httpd.log.wait_for("WSGID0310.*SIGTERM", timeout=5)
     answer = httpd.get("/gate/dev/null?next", timeout=10)
     assert answer.status_code == 200
     assert int(answer.text) != old

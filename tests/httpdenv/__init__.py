@@ -11,9 +11,9 @@ This package knows httpd, processes and logs. What a WSGI application does is th
 """
 
 from httpdenv.errorlog import ErrorLog, Record
+from httpdenv.load import Load
 from httpdenv.machine import MPMS, Stage, in_place_or_copied
 from httpdenv.server import Httpd, StartFailed
-from httpdenv.load import Load
 from httpdenv.traffic import AtTheGate, Crowd
 from httpdenv.waiting import wait_until
 

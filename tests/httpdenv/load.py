@@ -4,11 +4,11 @@
         httpd.graceful()
     load.assert_nothing_lost()
 
-A request counts as lost if its connection is reset, if it ends before the whole answer is there, if the status is not 200,
-or if the answer is not that of this request. The one thing that is no loss is HTTP's own (RFC 9112, 9.5): an idle
-connection that the server has closed in good order, found when the next request is to be sent, before a byte of it was read
-by the server or answered. Such a request goes out again on a new connection, as every client does it, and is counted in
-`reconnects`.
+A request counts as lost if its connection is reset, if it ends before the whole answer is there, if the status is not
+200, or if the answer is not that of this request. The one thing that is no loss is HTTP's own (RFC 9112, 9.5): an idle
+connection that the server has closed in good order, found when the next request is to be sent, before a byte of it was
+read by the server or answered. Such a request goes out again on a new connection, as every client does it, and is
+counted in `reconnects`.
 """
 
 from __future__ import annotations
