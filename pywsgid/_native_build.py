@@ -1,4 +1,4 @@
-"""Builds pywsgid._native with cffi: apxs/wire.c, and what C of the daemon's hot path there is.
+"""Builds pywsgid._native with cffi: apxs/wire.c, and the daemon's hot path (native/).
 
 setup.py names it as cffi_modules=["pywsgid/_native_build.py:ffi"] and runs it from the root of the tree;
 `python pywsgid/_native_build.py` from there builds in place. One cdef. The C code touches no Python object, so the
@@ -67,6 +67,24 @@ wsgid_wire_error_e wsgid_wire_get_response(const unsigned char *payload, uint32_
 wsgid_wire_error_e wsgid_wire_check_environ(const unsigned char *block, uint32_t length);
 wsgid_wire_error_e wsgid_wire_check_head(const unsigned char *head, uint32_t length);
 const char *wsgid_wire_next_string(const unsigned char **cursor, const unsigned char *end, size_t *length);
+
+/* pywsgid/native.py has the same in its FUNCTIONS. */
+typedef struct wsgid_hub wsgid_hub_t;
+typedef struct wsgid_exchange wsgid_exchange_t;
+
+wsgid_hub_t *wsgid_hub_create(int listener, const char *allowed, int allowed_count, double timeout, double send_limit,
+                              double send_silence, int gated, char *page);
+int wsgid_hub_open(wsgid_hub_t *hub);
+void wsgid_hub_drain(wsgid_hub_t *hub);
+void wsgid_hub_abandon(wsgid_hub_t *hub);
+wsgid_exchange_t *wsgid_exchange_create(wsgid_hub_t *hub, char *memory);
+int wsgid_exchange_next(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int keep);
+void wsgid_exchange_flush(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int keep);
+int wsgid_exchange_send(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int descriptor);
+int wsgid_exchange_receive(wsgid_exchange_t *x);
+int wsgid_exchange_is_hung_up(wsgid_exchange_t *x);
+int wsgid_exchange_cut(wsgid_exchange_t *x, int64_t id, const char *a, size_t a_size);
+void wsgid_exchange_uncount(wsgid_exchange_t *x);
 """
 
 ffi = cffi.FFI()
@@ -74,11 +92,11 @@ ffi.cdef(CDEF)
 # Paths as seen from the root of the tree: setuptools wants them relative.
 ffi.set_source(
     "pywsgid._native",
-    '#include "wire.h"',
-    sources=["apxs/wire.c"],
-    depends=["apxs/wire.h"],
-    include_dirs=["apxs"],
-    extra_compile_args=["-std=gnu11", "-Wall", "-Wextra", "-fvisibility=hidden"],
+    '#include "hotpath.h"',
+    sources=["apxs/wire.c", "native/hub.c", "native/gate.c", "native/exchange.c"],
+    depends=["apxs/wire.h", "native/hotpath.h"],
+    include_dirs=["native", "apxs"],
+    extra_compile_args=["-pthread", "-std=gnu11", "-Wall", "-Wextra", "-fvisibility=hidden"],
     py_limited_api=True,
 )
 

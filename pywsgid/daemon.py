@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 
-from . import bell, environ, handover, lifecycle, loader, logs, page, title, transport, worker
+from . import bell, environ, handover, lifecycle, loader, logs, native, page, title, transport, worker
 from . import configuration as configurations
 
 CONFIGURATION_MAX = 16 * 1024 * 1024  # far beyond any; a descriptor that never ends is not read for ever
@@ -80,13 +80,7 @@ def serve(service):
             stream.flush()
         os._exit(handover.EXIT_LOAD)  # not through threads and atexit handlers of a half-imported application
     watch.stop()
-    service.transport = transport.Transport(
-        handover.FD_LISTENER,
-        {0, os.geteuid(), configuration.httpd_uid},
-        configuration.socket_timeout,
-        configuration.send_timeout,
-        log,
-    )
+    service.transport = make_transport(log, configuration, service.page)
     if configuration.stack_size:
         threading.stack_size(configuration.stack_size)
     workers = [worker.Worker(number, service) for number in range(1, configuration.threads + 1)]
@@ -160,6 +154,29 @@ def load_script(service, script):
     text = "%s [group %r]" % (found, service.log.group)
     service.log.write(logs.ERROR, found.trace + text if found.trace else text)
     return False
+
+
+def make_transport(log, configuration, statistics):
+    """In C where that can be loaded. After the application, whose own cffi comes first."""
+    arguments = (
+        handover.FD_LISTENER,
+        {0, os.geteuid(), configuration.httpd_uid},
+        configuration.socket_timeout,
+        configuration.send_timeout,
+        log,
+        statistics,
+    )
+    binding, why_not = native.load()
+    if binding is not None:
+        from . import hotpath
+
+        return hotpath.Transport(binding, *arguments)
+    log.write(
+        logs.INFO,
+        "WSGID0329: group %r: serves without the C half of pywsgid, which is slower: %s; build it beside the module: "
+        "`make`, or pip install pywsgid" % (log.group, why_not),
+    )
+    return transport.Transport(*arguments)
 
 
 def announce(service):

@@ -37,10 +37,11 @@ def map_page(descriptor):
 
 
 class Page:
-    """`memory` is a writable buffer of PAGE_SIZE bytes."""
+    """`memory` is a writable buffer of PAGE_SIZE bytes. The transport counts the requests: in C, where it can be, without
+    these locks."""
 
     def __init__(self, memory):
-        self._memory = memory
+        self.memory = memory
         self._lock = threading.Lock()
         self._started = 0
         self._finished = 0
@@ -49,21 +50,31 @@ class Page:
         self.set_state(handover.PAGE_BOOTING)
 
     def set_state(self, state):
-        _STATE.pack_into(self._memory, _STATE_AT, state)
+        _STATE.pack_into(self.memory, _STATE_AT, state)
 
     def request_started(self):
         with self._lock:
             self._started += 1
-            _COUNT.pack_into(self._memory, _STARTED_AT, self._started)
+            _COUNT.pack_into(self.memory, _STARTED_AT, self._started)
+
+    def request_not_started(self):
+        """One that was counted too early."""
+        with self._lock:
+            self._started -= 1
+            _COUNT.pack_into(self.memory, _STARTED_AT, self._started)
+
+    def finished(self):
+        """How many requests are done."""
+        return _COUNT.unpack_from(self.memory, _FINISHED_AT)[0]
 
     def request_finished(self):
         with self._lock:
             self._finished += 1
-            _COUNT.pack_into(self._memory, _FINISHED_AT, self._finished)
+            _COUNT.pack_into(self.memory, _FINISHED_AT, self._finished)
 
     def wish(self, reason):
         """Notes that a successor is wished for, `reason` a handover.WISH_; the bell then has httpd look here."""
         with self._lock:
             self._wishes += 1
-            _STATE.pack_into(self._memory, _WISH_AT, reason)
-            _STATE.pack_into(self._memory, _WISHES_AT, self._wishes)
+            _STATE.pack_into(self.memory, _WISH_AT, reason)
+            _STATE.pack_into(self.memory, _WISHES_AT, self._wishes)

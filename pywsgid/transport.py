@@ -1,7 +1,7 @@
 """Connections from httpd: whole requests in, whole frames out. Knows sockets, epoll and frames; nothing of WSGI.
 
-The interface, small on purpose, as a C extension is to stand in for this file (one call for each request, without the
-GIL):
+The interface, small on purpose, as C stands in for this file where it can be loaded (hotpath.py; one call for each
+request, without the GIL). This one is for the rest, and says exactly what the other does, too: tests run over both.
 
     transport.next(exchange) -> bool
         Sends what exchange.finish() left, gives its connection back or closes it, waits for the next request and
@@ -17,6 +17,9 @@ GIL):
                                 flush(). file: None, or (descriptor, offset, length) for a FILE frame behind them
     exchange.flush()            sends them at once and gives the connection back: for a worker that has more to do first
     exchange.drop()             closes the connection at once
+    exchange.uncount()          the request that next() gave was not started after all (the statistics page)
+    exchange.cut(id, parts)     from another thread: ends the request of that id with these frames, if it still runs.
+                                Its worker finds that the client has gone
     transport.drain()           no more requests: every next() returns False when what its worker has is done
 
 What fails is told by two exceptions: PeerGone (httpd closed the connection, which is how it says that its client has
@@ -134,9 +137,50 @@ class Patience:
 
     def text(self):
         """What it was that took too long."""
-        if self._limit:
-            return "its response has waited for httpd for send-timeout (%g s) in all" % self._limit
-        return "httpd took nothing of its response for socket-timeout (%g s)" % self._silence
+        return silence_text(self._limit, self._silence)
+
+
+def silence_text(limit, silence):
+    """Why a response was given up: `limit` is send-timeout (0: none), `silence` socket-timeout."""
+    if limit:
+        return "its response has waited for httpd for send-timeout (%g s) in all" % limit
+    return "httpd took nothing of its response for socket-timeout (%g s)" % silence
+
+
+def tell_violation(log, error):
+    """An error, for the log."""
+    log.write(
+        logs.ERROR,
+        "WSGID0321: group %r: httpd sent what the protocol does not allow: %s; the connection is "
+        "closed. Are module and package of one version?" % (log.group, error),
+    )
+
+
+def tell_silent(log):
+    """A request that was cut short by silence, for the log."""
+    log.write(
+        logs.WARN,
+        "WSGID0323: group %r: httpd began a request and sent nothing for socket-timeout; the "
+        "connection is closed" % log.group,
+    )
+
+
+def tell_no_accept(log, error):
+    """accept() has failed, for the log."""
+    log.write(
+        logs.ERROR,
+        "WSGID0322: group %r: cannot accept a connection: %s; trying again. If descriptors "
+        "have run out, the application leaks them or their limit is too low" % (log.group, error),
+    )
+
+
+def tell_refused(log, pid, uid):
+    """A connection of somebody who may not, for the log."""
+    log.write(
+        logs.ERROR,
+        "WSGID0320: group %r: refused a connection of process %d, uid %d: only httpd may connect; "
+        "see who can reach the socket (WSGISocketPrefix)" % (log.group, pid, uid),
+    )
 
 
 def _send_some(sock, patience, parts, ancillary=()):
@@ -183,13 +227,14 @@ class Exchange:
     __slots__ = (
         *("id", "environ", "body", "complete", "on_demand", "gone", "unsent"),
         *("_transport", "_socket", "_lock", "_buffer", "_view", "_start", "_end"),
-        *("_frame_left", "_frame_last", "_credit", "_last", "_file", "_keep", "_open", "_patience"),
+        *("_frame_left", "_frame_last", "_credit", "_last", "_file", "_keep", "_open", "_patience", "counted"),
     )
 
     def __init__(self, transport, patience):
         self._transport = transport
         self._patience = patience
         self._socket = None
+        self.counted = False  # it has been counted as started
         self._lock = threading.Lock()  # frames from several threads (wsgi.errors) must not mix
         self._buffer = mmap.mmap(-1, BUFFER_SIZE)
         self._view = memoryview(self._buffer)
@@ -394,6 +439,32 @@ class Exchange:
             self.gone = True
         self.flush()
 
+    def cut(self, request_id, parts):
+        """From another thread: ends the request `request_id`, if it still runs, with these frames. Whether it did."""
+        with self._lock:
+            if not self._open or self.gone or self.id != request_id:
+                return False
+            try:
+                send_all(self._socket, self._patience, parts)
+            except OSError:
+                return False
+            finally:
+                self.gone = True
+                self._shut_down()
+            return True
+
+    def _shut_down(self):
+        try:
+            self._socket.shutdown(_socket.SHUT_RDWR)  # a receive that waits ends
+        except OSError:
+            pass  # httpd was first
+
+    def uncount(self):
+        """The request has not been started."""
+        if self.counted:
+            self.counted = False
+            self._transport.page.request_not_started()
+
     def abandon(self):
         """In a forked child: this copy of the connection is not ours."""
         sock, self._socket = self._socket, None
@@ -406,11 +477,12 @@ class Transport:
     """The slot's listener and all connections to it.
 
     `allowed` are the uids that may connect, `timeout` and `send_timeout` are socket-timeout and send-timeout in
-    seconds (send_timeout 0: none), `log` a logs.Log.
+    seconds (send_timeout 0: none), `log` a logs.Log, `page` a page.Page, which counts the requests.
     """
 
-    def __init__(self, listener, allowed, timeout, send_timeout, log):
+    def __init__(self, listener, allowed, timeout, send_timeout, log, page):
         self.draining = False
+        self.page = page
         self._log = log
         self._allowed = allowed
         # httpd knows who it is that does not move (its client, mostly): it is to speak first.
@@ -440,6 +512,9 @@ class Transport:
     def next(self, exchange):
         """See the top of this file."""
         exchange.flush()
+        if exchange.counted:
+            exchange.counted = False
+            self.page.request_finished()
         if exchange.unsent is not None:
             reason, exchange.unsent = exchange.unsent, None
             raise Unsent(reason)
@@ -461,26 +536,20 @@ class Transport:
             return False
         try:
             exchange.read_request(sock)
+            exchange.counted = True
+            self.page.request_started()
             return True
         except protocol.ProtocolError as error:
             self.report_violation(error)
         except PeerSilent:
-            self._log.write(
-                logs.WARN,
-                "WSGID0323: group %r: httpd began a request and sent nothing for socket-timeout; the "
-                "connection is closed" % self._log.group,
-            )
+            tell_silent(self._log)
         except PeerGone:
             pass  # an idle connection that httpd closed, or a request cut short: not started
         exchange.drop()
         return False
 
     def report_violation(self, error):
-        self._log.write(
-            logs.ERROR,
-            "WSGID0321: group %r: httpd sent what the protocol does not allow: %s; the connection is "
-            "closed. Are module and package of one version?" % (self._log.group, error),
-        )
+        tell_violation(self._log, error)
 
     # ---- connections
 
@@ -494,11 +563,7 @@ class Transport:
             except (BlockingIOError, ConnectionAbortedError):
                 pass
             except OSError as error:
-                self._log.write(
-                    logs.ERROR,
-                    "WSGID0322: group %r: cannot accept a connection: %s; trying again. If descriptors "
-                    "have run out, the application leaks them or their limit is too low" % (self._log.group, error),
-                )
+                tell_no_accept(self._log, error)
                 time.sleep(DESCRIPTORS_PAUSE)
             self._epoll.modify(self._listener_descriptor, LISTENER_EVENTS)
 
@@ -508,11 +573,7 @@ class Transport:
         pid, uid, _ = CREDENTIALS.unpack(sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, CREDENTIALS.size))
         if uid not in self._allowed:
             sock.close()
-            self._log.write(
-                logs.ERROR,
-                "WSGID0320: group %r: refused a connection of process %d, uid %d: only httpd may connect; "
-                "see who can reach the socket (WSGISocketPrefix)" % (self._log.group, pid, uid),
-            )
+            tell_refused(self._log, pid, uid)
             return
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, self._timeout)
         self._idle[descriptor] = sock

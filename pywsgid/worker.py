@@ -54,6 +54,13 @@ class Worker:
         finally:
             self._service.left(self)
 
+    def abort(self, environ, status, reason):
+        """From another thread: answers the request with this environ, if it still runs, with an error. Whether it did."""
+        request_id = self._exchange.id
+        if self.environ is not environ:  # the id is of the next one already, or it has come to its end
+            return False
+        return self._exchange.cut(request_id, (protocol.encode_abort(status, reason),))
+
     def _next(self):
         transport, exchange = self._service.transport, self._exchange
         try:
@@ -84,17 +91,15 @@ class Worker:
         except protocol.ProtocolError as error:
             service.transport.report_violation(error)
             exchange.drop()
+            exchange.uncount()
             return
         if self._is_stale(exchange, environ):
+            exchange.uncount()
             return
-        service.page.request_started()
         self.since = time.monotonic()
         self.environ = environ
         self._target = environ.get(TARGET[0], "?"), environ.get(TARGET[1])
-        try:
-            Request(service, exchange, environ).run()
-        finally:
-            service.page.request_finished()
+        Request(service, exchange, environ).run()
 
     def _is_stale(self, exchange, environ):
         """A request that waited: httpd may have taken it back, or its time is up."""

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pywsgid import handover, protocol
+from pywsgid import handover, native, protocol
 
 ROOT = Path(__file__).resolve().parents[1]
 APPS = ROOT / "tests" / "apps"
@@ -170,7 +170,12 @@ class Client:
 
 
 class Daemon:
-    """The process. Its log is `log_text()`; what it leaves as exit code is `code`."""
+    """The process. Its log is `log_text()`; what it leaves as exit code is `code`.
+
+    `transport` is for all that are started from then on: "" for what is found, or a value of pywsgid.native.SWITCH.
+    """
+
+    transport = ""
 
     def __init__(
         self,
@@ -236,6 +241,8 @@ class Daemon:
         aside = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 200) for descriptor in wanted]
         actions = [(os.POSIX_SPAWN_DUP2, source, number) for number, source in enumerate(aside)]
         environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+        if self.transport:
+            environment[native.SWITCH] = self.transport
         pid = os.posix_spawn(
             self.python,
             [self.python, str(self.boot)],

@@ -21,6 +21,8 @@ from daemonenv import ROOT, Client, Daemon, wait_until
 from pywsgid import handover, protocol
 from pywsgid.input import WINDOW
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="another uid needs root")
 
 COUNTING = """

@@ -12,6 +12,8 @@ from daemonenv import Daemon, Reply, wait_until
 
 from pywsgid import protocol
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 
 @pytest.fixture
 def write(tmp_path):

@@ -4,7 +4,9 @@ A reader takes (side, data) and returns (type, flags, value, bytes used), None i
 RemoteProtocolError. Pairs of an environ come as a list from C and as a dict from Python: as_dict() evens that out.
 """
 
-from pywsgid import native, protocol
+from wire import extension as native
+
+from pywsgid import protocol
 
 # What a frame whose payload wire.h leaves to its reader says.
 PLAIN = {

@@ -5,8 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from pywsgid import native
+from wire import extension as native
 
 ROOT = Path(__file__).resolve().parents[2]
 WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror"]

@@ -5,10 +5,11 @@ from struct import pack, unpack
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from wire import extension as native
 from wire.codecs import as_dict, c_reads, python_reads, verdict
 from wire.vectors import GOOD
 
-from pywsgid import native, protocol
+from pywsgid import protocol
 from pywsgid._native_build import CDEF
 
 SMALL = [vector for vector in GOOD if len(vector.data) < 4096]

@@ -1,0 +1,516 @@
+/*
+ * A worker's end of a connection: a whole REQUEST in, body bytes in, frames out.
+ *
+ * Sockets block, with SO_RCVTIMEO; what may have to wait is tried without waiting first, so that the gate is opened before. How long a response
+ * may wait for httpd: with a send-timeout, so long in all; without one there is no bound in all, but each wait must bring something within
+ * socket-timeout. Every header is checked by wire.c before the bytes that it announces are awaited.
+ */
+#define _GNU_SOURCE
+#include "hotpath.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#define STARTED_AT  8                   /* in the statistics page: handover.h */
+#define FINISHED_AT 16
+#define COPIED_MAX  4096                /* a body up to this is sent from one buffer with its head */
+
+wsgid_exchange_t *wsgid_exchange_create(wsgid_hub_t *hub, char *memory)
+{
+    wsgid_exchange_t *x = calloc(1, sizeof(*x));
+    pthread_condattr_t monotonic;
+
+    if (!x) {
+        return NULL;
+    }
+    x->hub = hub;
+    x->facts = (int64_t *)(void *)memory;
+    x->buffer = (unsigned char *)memory + WSGID_FACTS_SIZE;
+    (void)pthread_mutex_init(&x->lock, NULL);
+    (void)pthread_condattr_init(&monotonic);        /* none of these fails on Linux */
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&x->wake, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+    (void)pthread_mutex_lock(&hub->lock);
+    x->next = hub->exchanges;
+    hub->exchanges = x;
+    (void)pthread_mutex_unlock(&hub->lock);
+    return x;
+}
+
+static void count(wsgid_hub_t *hub, int at, int64_t by)
+{
+    if (hub->page) {
+        (void)__atomic_add_fetch((int64_t *)(void *)(hub->page + at), by, __ATOMIC_RELAXED);
+    }
+}
+
+/* ---- sending */
+
+static int is_gone(int error)
+{
+    return error == EPIPE || error == ECONNRESET || error == ENOTCONN || error == EBADF;
+}
+
+/* Waits until httpd has room for more; 0: it is time to give up. */
+static int wait_for_room(wsgid_exchange_t *x)
+{
+    struct pollfd writable = { .fd = x->connection->fd, .events = POLLOUT };
+    int64_t began = wsgid_gate_now();
+    int64_t left = x->hub->send_limit ? x->patience : x->hub->send_silence;
+    struct timespec limit = { left / 1000000000, left % 1000000000 };
+    int found;
+
+    wsgid_gate_blocks(x->hub, x);
+    found = left > 0 ? ppoll(&writable, 1, &limit, NULL) : 0;
+    x->patience -= wsgid_gate_now() - began;
+    return found > 0 || (found < 0 && errno == EINTR);
+}
+
+static void step_over(struct msghdr *message, size_t sent)
+{
+    while (message->msg_iovlen > 0 && sent >= message->msg_iov->iov_len) {
+        sent -= message->msg_iov->iov_len;
+        message->msg_iov++;
+        message->msg_iovlen--;
+    }
+    if (message->msg_iovlen > 0) {
+        message->msg_iov->iov_base = (char *)message->msg_iov->iov_base + sent;
+        message->msg_iov->iov_len -= sent;
+    }
+}
+
+/* Sends it whole, as long as httpd takes something. 0 or an errno: EPIPE for all that means that httpd has gone, ETIMEDOUT. */
+static int send_message(wsgid_exchange_t *x, struct msghdr *message)
+{
+    int is_last_try = 0;
+
+    while (message->msg_iovlen > 0) {
+        ssize_t sent = sendmsg(x->connection->fd, message, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (sent >= 0) {
+            step_over(message, (size_t)sent);
+            message->msg_controllen = 0;            /* a descriptor went with the first byte */
+            is_last_try = 0;
+        }
+        else if (errno == EAGAIN) {
+            if (is_last_try) {
+                return ETIMEDOUT;
+            }
+            /* Then a last try: poll() calls less than a quarter of the buffer no room. */
+            is_last_try = !wait_for_room(x);
+        }
+        else if (errno != EINTR) {
+            return is_gone(errno) ? EPIPE : errno;
+        }
+    }
+    return 0;
+}
+
+static int send_pieces(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int descriptor)
+{
+    union { struct cmsghdr aligned; char bytes[CMSG_SPACE(sizeof(int))]; } control = { 0 };
+    struct iovec parts[2] = { { (void *)a, a_size }, { (void *)b, b_size } };
+    struct msghdr message = { .msg_iov = parts, .msg_iovlen = b_size > 0 ? 2 : 1 };
+
+    if (a_size == 0) {
+        return 0;
+    }
+    if (descriptor >= 0) {
+        message.msg_control = control.bytes;
+        message.msg_controllen = CMSG_LEN(sizeof(int));
+        control.aligned = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+        memcpy(CMSG_DATA(&control.aligned), &descriptor, sizeof(descriptor));
+    }
+    return send_message(x, &message);
+}
+
+/* A send or a receive has failed. */
+static int lost(wsgid_exchange_t *x, int error)
+{
+    x->facts[FACT_GONE] = 1;
+    if (error == EPIPE) {
+        return WSGID_GONE;
+    }
+    x->facts[FACT_UNSENT] = error;
+    x->facts[FACT_ERRNO] = error;
+    return error == ETIMEDOUT ? WSGID_SILENT : WSGID_FAILED;
+}
+
+int wsgid_exchange_send(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int descriptor)
+{
+    int outcome = WSGID_GONE;
+
+    (void)pthread_mutex_lock(&x->lock);
+    if (x->open && !x->facts[FACT_GONE]) {
+        int error = send_pieces(x, a, a_size, b, b_size, descriptor);
+
+        outcome = error ? lost(x, error) : 0;
+    }
+    (void)pthread_mutex_unlock(&x->lock);
+    return outcome;
+}
+
+int wsgid_exchange_cut(wsgid_exchange_t *x, int64_t id, const char *a, size_t a_size)
+{
+    int cut = 0;
+
+    (void)pthread_mutex_lock(&x->lock);
+    if (x->open && !x->facts[FACT_GONE] && x->facts[FACT_ID] == id) {
+        cut = send_pieces(x, a, a_size, a, 0, -1) == 0;
+        x->facts[FACT_GONE] = 1;
+        (void)shutdown(x->connection->fd, SHUT_RDWR);   /* a receive that waits ends */
+    }
+    (void)pthread_mutex_unlock(&x->lock);
+    return cut;
+}
+
+int wsgid_exchange_is_hung_up(wsgid_exchange_t *x)
+{
+    struct pollfd hangup = { .fd = -1, .events = POLLRDHUP };
+    int is_hung_up = 1;
+
+    /* Not the lock: whoever sends holds it for as long as that takes. */
+    wsgid_connection_t *connection = __atomic_load_n(&x->connection, __ATOMIC_ACQUIRE);
+
+    if (connection && !x->facts[FACT_GONE]) {
+        hangup.fd = connection->fd;
+        is_hung_up = poll(&hangup, 1, 0) > 0;
+    }
+    return is_hung_up;
+}
+
+/* ---- the end of a response */
+
+void wsgid_exchange_flush(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int keep)
+{
+    wsgid_connection_t *connection;
+
+    (void)pthread_mutex_lock(&x->lock);
+    connection = x->connection;
+    x->open = 0;
+    if (connection) {
+        keep = keep && x->facts[FACT_COMPLETE] && !x->facts[FACT_GONE] && x->start == x->end;
+        if (!x->facts[FACT_GONE]) {
+            int error = send_pieces(x, a, a_size, b, b_size, -1);
+
+            if (error) {
+                (void)lost(x, error);
+                keep = 0;
+            }
+        }
+        (void)pthread_mutex_lock(&x->hub->lock);
+        __atomic_store_n(&x->connection, NULL, __ATOMIC_RELEASE);
+        wsgid_hub_give_back(x->hub, connection, keep);
+        (void)pthread_mutex_unlock(&x->hub->lock);
+    }
+    (void)pthread_mutex_unlock(&x->lock);
+}
+
+/* ---- receiving */
+
+/* One receive, at most `room` bytes to x->end. 0, EAGAIN if nothing is there (without wait), EPIPE, ETIMEDOUT or another errno. */
+static int receive_some(wsgid_exchange_t *x, size_t room, int wait)
+{
+    for (;;) {
+        ssize_t came = recv(x->connection->fd, x->buffer + x->end, room, MSG_DONTWAIT);
+
+        if (came < 0 && errno == EAGAIN && wait) {
+            wsgid_gate_blocks(x->hub, x);
+            came = recv(x->connection->fd, x->buffer + x->end, room, 0);
+            if (came < 0 && errno == EAGAIN) {
+                return ETIMEDOUT;
+            }
+        }
+        if (came > 0) {
+            x->end += (size_t)came;
+            x->high = x->end > x->high ? x->end : x->high;
+            return 0;
+        }
+        if (came == 0) {
+            return EPIPE;
+        }
+        if (errno != EINTR) {
+            return is_gone(errno) ? EPIPE : errno;
+        }
+    }
+}
+
+/* A REQUEST that was very large leaves pages behind that most never need. */
+static void trim(wsgid_exchange_t *x)
+{
+    if (x->high > WSGID_BUFFER_KEPT) {
+        (void)madvise(x->buffer + WSGID_BUFFER_KEPT, WSGID_BUFFER_SIZE - WSGID_BUFFER_KEPT, MADV_DONTNEED);
+        x->high = 0;
+    }
+}
+
+static void reset(wsgid_exchange_t *x, wsgid_connection_t *connection)
+{
+    trim(x);
+    x->start = x->end = 0;
+    x->frame_left = 0;
+    x->frame_last = 0;
+    x->patience = x->hub->send_limit;
+    memset(x->facts, 0, FACT_COUNT * sizeof(*x->facts));
+    __atomic_store_n(&x->connection, connection, __ATOMIC_RELEASE);
+}
+
+static int violation(wsgid_exchange_t *x, int fault, size_t at, size_t amount)
+{
+    x->facts[FACT_FAULT] = fault;
+    x->facts[FACT_AT] = (int64_t)at;
+    x->facts[FACT_AMOUNT] = (int64_t)amount;
+    return WSGID_VIOLATION;
+}
+
+static int outcome_of(wsgid_exchange_t *x, int error)
+{
+    if (error == EPIPE) {
+        return WSGID_GONE;
+    }
+    x->facts[FACT_ERRNO] = error;
+    return error == ETIMEDOUT ? WSGID_SILENT : WSGID_FAILED;
+}
+
+/* Receives until there are `size` bytes. */
+static int fill(wsgid_exchange_t *x, size_t size)
+{
+    int error = 0;
+
+    while (!error && x->end < size) {
+        error = receive_some(x, WSGID_BUFFER_SIZE - x->end, 1);
+    }
+    return error;
+}
+
+static int parse_request(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
+{
+    const unsigned char *environ, *body;
+    uint32_t environ_length, body_length;
+    uint64_t id;
+    wsgid_wire_error_e error = wsgid_wire_get_request(x->buffer + WSGID_WIRE_HEADER_SIZE, frame->length, &id, &environ,
+                                                      &environ_length, &body, &body_length);
+
+    if (error != WSGID_WIRE_OK) {
+        return violation(x, error, 0, 0);
+    }
+    x->start = WSGID_WIRE_HEADER_SIZE + frame->length;
+    if (x->start != x->end) {
+        return violation(x, WSGID_OVER_CREDIT, 0, x->end - x->start);
+    }
+    x->facts[FACT_ENVIRON] = environ_length;
+    x->facts[FACT_BODY] = body_length;
+    x->facts[FACT_FLAGS] = frame->flags;
+    x->facts[FACT_ID] = (int64_t)id;
+    x->facts[FACT_COMPLETE] = !!(frame->flags & WSGID_WIRE_END);
+    return WSGID_REQUEST;
+}
+
+/* Reads a whole REQUEST. WSGID_LEAVE: there was nothing to read. */
+static int read_request(wsgid_exchange_t *x, wsgid_connection_t *connection)
+{
+    wsgid_wire_frame_t frame;
+    wsgid_wire_error_e bad;
+    int error;
+
+    reset(x, connection);
+    error = receive_some(x, WSGID_BUFFER_SIZE, 0);
+    if (error == EAGAIN) {
+        return WSGID_LEAVE;
+    }
+    if (!error) {
+        error = fill(x, WSGID_WIRE_HEADER_SIZE);
+    }
+    if (error) {
+        return outcome_of(x, error);
+    }
+    bad = wsgid_wire_get_header(&frame, x->buffer, WSGID_WIRE_FROM_HTTPD);
+    if (bad != WSGID_WIRE_OK) {
+        return violation(x, bad, 0, 0);
+    }
+    if (frame.type != WSGID_WIRE_REQUEST) {
+        return violation(x, WSGID_OUT_OF_ORDER, 0, 0);
+    }
+    error = fill(x, WSGID_WIRE_HEADER_SIZE + frame.length);
+    return error ? outcome_of(x, error) : parse_request(x, &frame);
+}
+
+/* The header of the next BODY frame, which may be cut anywhere. 0 or minus an outcome. */
+static int read_body_header(wsgid_exchange_t *x)
+{
+    wsgid_wire_frame_t frame;
+    wsgid_wire_error_e bad;
+    size_t have = x->end - x->start;
+    int error = 0;
+
+    if (have < WSGID_WIRE_HEADER_SIZE) {
+        memmove(x->buffer, x->buffer + x->start, have);
+        x->start = 0;
+        x->end = have;
+    }
+    while (!error && x->end - x->start < WSGID_WIRE_HEADER_SIZE) {
+        error = receive_some(x, WSGID_WIRE_HEADER_SIZE + WSGID_RECEIVE_MAX - x->end, 1);
+    }
+    if (error) {
+        return -outcome_of(x, error);
+    }
+    bad = wsgid_wire_get_header(&frame, x->buffer + x->start, WSGID_WIRE_FROM_HTTPD);
+    if (bad != WSGID_WIRE_OK) {
+        return -violation(x, bad, x->start, 0);
+    }
+    if (frame.type != WSGID_WIRE_BODY) {
+        return -violation(x, WSGID_OUT_OF_ORDER, x->start, 0);
+    }
+    if ((int64_t)frame.length > x->facts[FACT_CREDIT]) {
+        return -violation(x, WSGID_OVER_CREDIT, x->start, frame.length);
+    }
+    x->start += WSGID_WIRE_HEADER_SIZE;
+    x->frame_left = frame.length;
+    x->frame_last = !!(frame.flags & WSGID_WIRE_END);
+    if (frame.length == 0) {
+        x->facts[FACT_COMPLETE] = 1;
+    }
+    return 0;
+}
+
+/* What of the current frame is there, or comes next. */
+static int take_body(wsgid_exchange_t *x)
+{
+    size_t size;
+    int error = 0;
+
+    if (x->start == x->end) {
+        x->start = x->end = 0;
+        error = receive_some(x, WSGID_RECEIVE_MAX, 1);
+    }
+    if (error) {
+        return -outcome_of(x, error);
+    }
+    size = x->end - x->start < x->frame_left ? x->end - x->start : x->frame_left;
+    x->facts[FACT_AT] = (int64_t)x->start;
+    x->facts[FACT_CREDIT] -= (int64_t)size;
+    x->start += size;
+    x->frame_left -= (uint32_t)size;
+    if (x->frame_left == 0 && x->frame_last) {
+        x->facts[FACT_COMPLETE] = 1;
+    }
+    return (int)size;
+}
+
+int wsgid_exchange_receive(wsgid_exchange_t *x)
+{
+    int outcome = 0;
+
+    if (!x->connection) {
+        return -WSGID_GONE;
+    }
+    while (outcome == 0 && x->frame_left == 0) {
+        if (x->facts[FACT_COMPLETE]) {
+            return 0;
+        }
+        outcome = read_body_header(x);
+    }
+    if (outcome == 0) {
+        outcome = take_body(x);
+    }
+    if (outcome == -WSGID_GONE || outcome == -WSGID_SILENT) {
+        x->facts[FACT_GONE] = 1;
+    }
+    return outcome;
+}
+
+/* ---- request after request */
+
+/* What it reads from a connection that has something. WSGID_LEAVE: nothing that matters; the hub's lock is held again. */
+static int take(wsgid_hub_t *hub, wsgid_exchange_t *x, wsgid_connection_t *connection)
+{
+    int outcome;
+
+    wsgid_gate_enter(hub, x);
+    (void)pthread_mutex_unlock(&hub->lock);
+    outcome = read_request(x, connection);
+    if (outcome == WSGID_REQUEST) {
+        x->open = 1;
+        x->counted = 1;
+        count(hub, STARTED_AT, 1);
+        return outcome;
+    }
+    (void)pthread_mutex_lock(&hub->lock);
+    __atomic_store_n(&x->connection, NULL, __ATOMIC_RELEASE);
+    wsgid_hub_give_back(hub, connection, outcome == WSGID_LEAVE);
+    wsgid_gate_leave(hub, x);
+    /* An idle connection that httpd closed, or a request cut short: not started. */
+    return outcome == WSGID_GONE ? WSGID_LEAVE : outcome;
+}
+
+static int wait_for_request(wsgid_hub_t *hub, wsgid_exchange_t *x)
+{
+    int outcome = WSGID_LEAVE;
+
+    while (outcome == WSGID_LEAVE && !hub->draining) {
+        wsgid_connection_t *connection = wsgid_gate_is_closed(hub) ? NULL : wsgid_hub_pop(hub);
+
+        if (connection) {
+            outcome = take(hub, x, connection);
+            if (outcome == WSGID_REQUEST) {
+                return outcome;                     /* without the lock */
+            }
+        }
+        else if (wsgid_gate_is_closed(hub) || hub->poller) {
+            wsgid_gate_park(hub, x);
+        }
+        else {
+            outcome = wsgid_hub_poll(hub, x);
+            if (outcome == WSGID_REQUEST) {
+                outcome = WSGID_LEAVE;
+            }
+        }
+    }
+    wsgid_gate_let_in(hub);                         /* x has something else to do first */
+    (void)pthread_mutex_unlock(&hub->lock);
+    return outcome;
+}
+
+static void finish_count(wsgid_exchange_t *x)
+{
+    if (x->counted) {
+        x->counted = 0;
+        count(x->hub, FINISHED_AT, 1);
+    }
+}
+
+void wsgid_exchange_uncount(wsgid_exchange_t *x)
+{
+    if (x->counted) {
+        x->counted = 0;
+        count(x->hub, STARTED_AT, -1);
+    }
+}
+
+int wsgid_exchange_next(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int keep)
+{
+    wsgid_hub_t *hub = x->hub;
+
+    wsgid_exchange_flush(x, a, a_size, b, b_size, keep);
+    finish_count(x);
+    if (!x->clock_known) {
+        x->clock_known = pthread_getcpuclockid(pthread_self(), &x->clock) == 0;
+    }
+    (void)pthread_mutex_lock(&hub->lock);
+    wsgid_gate_leave(hub, x);
+    wsgid_hub_resume_listening(hub, x);
+    if (x->facts[FACT_UNSENT]) {
+        wsgid_gate_let_in(hub);
+        (void)pthread_mutex_unlock(&hub->lock);
+        x->facts[FACT_ERRNO] = x->facts[FACT_UNSENT];
+        x->facts[FACT_UNSENT] = 0;
+        return WSGID_UNSENT;
+    }
+    return wait_for_request(hub, x);
+}

@@ -1,0 +1,254 @@
+/*
+ * How many workers run requests at once.
+ *
+ * With a GIL a second thread that runs Python only takes turns with the first, and each turn costs both. So a worker that begins a request
+ * closes the gate behind it (it is the holder), and serves the next request itself when it is done: no other thread is woken. But a holder
+ * that blocks must not hold up the others:
+ *
+ *  - One of the workers without a request, the watchman, looks every LOOK while there is activity; who has used hardly any CPU since the
+ *    last look, on the same request, is blocked, and the watchman takes over: the gate is open for it. While that happens at times, looks
+ *    are close together (LOOK_FINE).
+ *  - A holder that does use the CPU keeps the gate for BURN: others would only fight with it for the GIL.
+ *  - When most requests block (the score), the gate is not closed at all, but for every PROBE_EVERYth, to see whether that has changed.
+ *  - A worker that has to wait for httpd inside its request opens the gate first (wsgid_gate_blocks).
+ *
+ * Without a GIL the gate is always open. Without activity the watchman sleeps, too: who begins a request then wakes it.
+ */
+#define _GNU_SOURCE
+#include "hotpath.h"
+
+#include <time.h>
+
+#define US 1000
+#define MS (1000 * US)
+#define LOOK           (500 * US)
+#define LOOK_FINE      (100 * US)
+#define FINE_FOR       (100 * MS)
+#define BURN           (5 * MS)         /* the interpreter's own switch interval */
+#define BLOCKED_LEAST  (500 * US)       /* a request that was overtaken and took less does not count as one that blocks */
+#define QUIET_LOOKS    40               /* looks without a request until the watchman sleeps */
+#define SCORE_MAX      256
+#define SCORE_SLOW     (SCORE_MAX / 2)
+#define SCORE_WEIGHT   8                /* about so many requests back */
+#define PROBE_EVERY    8
+
+int64_t wsgid_gate_now(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);     /* cannot fail for this clock */
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static int64_t cpu_time(const wsgid_exchange_t *x)
+{
+    struct timespec used;
+
+    if (!x->clock_known || clock_gettime(x->clock, &used) != 0) {
+        return -1;
+    }
+    return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
+}
+
+int wsgid_gate_is_closed(const wsgid_hub_t *hub)
+{
+    return hub->gate.holder != NULL;
+}
+
+/* ---- waking */
+
+static void wake(wsgid_gate_t *gate, wsgid_exchange_t *x)
+{
+    x->woken = 1;
+    gate->called = 1;
+    (void)pthread_cond_signal(&x->wake);            /* never fails on Linux */
+}
+
+static void wake_anybody(wsgid_gate_t *gate)
+{
+    wsgid_exchange_t *x = gate->parked;
+
+    if (gate->called) {
+        return;                                     /* who is on the way calls the next, if there is cause to */
+    }
+    if (x) {
+        gate->parked = x->next_parked;
+        wake(gate, x);
+    }
+    else if (gate->watchman) {
+        wake(gate, gate->watchman);
+    }
+}
+
+void wsgid_gate_let_in(wsgid_hub_t *hub)
+{
+    if (!hub->gate.holder && (hub->ready || !hub->poller)) {
+        wake_anybody(&hub->gate);
+    }
+}
+
+static void ensure_watch(wsgid_gate_t *gate)
+{
+    if (!gate->watchman) {
+        if (gate->parked) {
+            wake_anybody(gate);
+        }
+    }
+    else if (gate->asleep) {
+        gate->asleep = 0;
+        (void)pthread_cond_signal(&gate->watchman->wake);
+    }
+}
+
+/* ---- requests */
+
+static int is_let_through(const wsgid_gate_t *gate)
+{
+    return !gate->gated || (gate->score > SCORE_SLOW && gate->turns % PROBE_EVERY != 0);
+}
+
+void wsgid_gate_enter(wsgid_hub_t *hub, wsgid_exchange_t *x)
+{
+    wsgid_gate_t *gate = &hub->gate;
+
+    x->turn = ++gate->turns;
+    x->overtaken = 0;
+    x->held = !is_let_through(gate);
+    if (x->held) {
+        x->since = wsgid_gate_now();
+        gate->holder = x;
+        ensure_watch(gate);
+    }
+    else {
+        wsgid_gate_let_in(hub);
+    }
+}
+
+static void learn(wsgid_gate_t *gate, const wsgid_exchange_t *x)
+{
+    int blocked = x->overtaken && wsgid_gate_now() - x->since >= BLOCKED_LEAST;
+
+    gate->score += ((blocked ? SCORE_MAX : 0) - gate->score) / SCORE_WEIGHT;
+}
+
+void wsgid_gate_leave(wsgid_hub_t *hub, wsgid_exchange_t *x)
+{
+    if (x->held) {
+        learn(&hub->gate, x);
+        x->held = 0;
+    }
+    if (hub->gate.holder == x) {
+        hub->gate.holder = NULL;
+    }
+}
+
+static void overtake(wsgid_hub_t *hub, wsgid_exchange_t *x, int blocked)
+{
+    x->overtaken = blocked;
+    hub->gate.holder = NULL;
+}
+
+void wsgid_gate_blocks(wsgid_hub_t *hub, wsgid_exchange_t *x)
+{
+    (void)pthread_mutex_lock(&hub->lock);           /* fails only for a lock that is broken */
+    if (hub->gate.holder == x) {
+        overtake(hub, x, 1);
+        wsgid_gate_let_in(hub);
+    }
+    (void)pthread_mutex_unlock(&hub->lock);
+}
+
+/* ---- waiting */
+
+/* What the watchman saw at its last look. */
+typedef struct {
+    uint64_t turn;                                  /* 0: nobody */
+    int64_t at, cpu;
+} sight_t;
+
+/* Whether the holder is to be overtaken now. */
+static int is_stuck(wsgid_hub_t *hub, sight_t *last)
+{
+    wsgid_exchange_t *holder = hub->gate.holder;
+    sight_t now = { holder->turn, wsgid_gate_now(), cpu_time(holder) };
+    int is_same = now.turn == last->turn;
+    int blocked = is_same && (now.cpu - last->cpu) * 2 < now.at - last->at;
+
+    *last = now;
+    if (!is_same || (!blocked && now.at - holder->since < BURN)) {
+        return 0;
+    }
+    if (blocked) {
+        hub->gate.fine_until = now.at + FINE_FOR;
+    }
+    overtake(hub, holder, blocked);
+    return 1;
+}
+
+static void sleep_until(wsgid_hub_t *hub, wsgid_exchange_t *x, int64_t until)
+{
+    struct timespec limit = { until / 1000000000, until % 1000000000 };
+
+    (void)pthread_cond_timedwait(&x->wake, &hub->lock, &limit);
+}
+
+/* One look's time, or without a limit when it has been quiet for long. Whether it was woken for more than to look. */
+static int rest(wsgid_hub_t *hub, wsgid_exchange_t *x, int quiet)
+{
+    wsgid_gate_t *gate = &hub->gate;
+    int64_t now;
+
+    if (quiet < QUIET_LOOKS) {
+        now = wsgid_gate_now();
+        sleep_until(hub, x, now + (now < gate->fine_until ? LOOK_FINE : LOOK));
+        return x->woken || hub->draining;
+    }
+    gate->asleep = 1;
+    while (gate->asleep && !x->woken && !hub->draining) {
+        (void)pthread_cond_wait(&x->wake, &hub->lock);
+    }
+    gate->asleep = 0;
+    return x->woken || hub->draining;
+}
+
+static void watch(wsgid_hub_t *hub, wsgid_exchange_t *x)
+{
+    wsgid_gate_t *gate = &hub->gate;
+    sight_t last = { 0, 0, 0 };
+    uint64_t turns = gate->turns;
+    int quiet = 0;
+
+    gate->watchman = x;
+    while (!rest(hub, x, quiet)) {
+        if (gate->holder) {
+            if (is_stuck(hub, &last)) {
+                break;
+            }
+        }
+        else if (hub->ready || !hub->poller) {
+            break;
+        }
+        quiet = gate->holder || gate->turns != turns ? 0 : quiet + 1;
+        turns = gate->turns;
+    }
+    gate->watchman = NULL;
+}
+
+void wsgid_gate_park(wsgid_hub_t *hub, wsgid_exchange_t *x)
+{
+    wsgid_gate_t *gate = &hub->gate;
+
+    if (gate->gated && !gate->watchman) {
+        watch(hub, x);
+    }
+    else {
+        x->next_parked = gate->parked;
+        gate->parked = x;
+        while (!x->woken && !hub->draining) {
+            (void)pthread_cond_wait(&x->wake, &hub->lock);
+        }
+    }
+    if (x->woken) {
+        x->woken = gate->called = 0;
+    }
+}

@@ -1,0 +1,380 @@
+/*
+ * The slot's listener and all connections to it.
+ *
+ * A connection is put into the epoll once, edge-triggered, and stays there: a request costs no epoll_ctl. One worker at a time waits in the
+ * epoll (the poller); what it learns is noted in the connections under the lock, and those that have something form a list, from which any
+ * worker takes the next. Who pops a connection owns it (BUSY) until it is given back; an event that comes meanwhile is remembered. No edge is
+ * lost, as each is noted under the lock; one too many costs a receive that finds nothing.
+ *
+ * That a connection is IDLE or READY exactly while it is nobody's decides the race between a worker and drain(): what drain() finds so is
+ * closed unread, which gives its sender ECONNRESET, so that it tries elsewhere; what a worker has popped is read and run.
+ */
+#define _GNU_SOURCE
+#include "hotpath.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#define EVENTS_AT_ONCE 64
+#define ACCEPT_AT_ONCE 64               /* before others have a look at what is ready */
+#define HANGUP (EPOLLRDHUP | EPOLLHUP | EPOLLERR)
+
+/* Events of what is no connection have generation 0. */
+static uint64_t tag(uint32_t generation, int fd)
+{
+    return (uint64_t)generation << 32 | (uint32_t)fd;
+}
+
+static int watch_descriptor(wsgid_hub_t *hub, int fd, uint32_t events, uint32_t generation)
+{
+    struct epoll_event event = { .events = events, .data.u64 = tag(generation, fd) };
+
+    return epoll_ctl(hub->epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+static wsgid_connection_t *find(wsgid_hub_t *hub, int fd)
+{
+    wsgid_connection_t *chunk = (unsigned)fd / CHUNK_SIZE < CHUNKS ? hub->chunks[fd / CHUNK_SIZE] : NULL;
+
+    return chunk ? &chunk[fd % CHUNK_SIZE] : NULL;
+}
+
+/* The place of a descriptor, made if need be. NULL: errno. */
+static wsgid_connection_t *place(wsgid_hub_t *hub, int fd)
+{
+    if ((unsigned)fd / CHUNK_SIZE >= CHUNKS) {
+        errno = EMFILE;
+        return NULL;
+    }
+    if (!hub->chunks[fd / CHUNK_SIZE]) {
+        hub->chunks[fd / CHUNK_SIZE] = calloc(CHUNK_SIZE, sizeof(wsgid_connection_t));
+    }
+    return find(hub, fd);
+}
+
+/* ---- connections */
+
+static void push(wsgid_hub_t *hub, wsgid_connection_t *connection)
+{
+    connection->state = CONNECTION_READY;
+    connection->next = NULL;
+    *hub->ready_end = connection;
+    hub->ready_end = &connection->next;
+}
+
+static wsgid_connection_t *take_first(wsgid_hub_t *hub)
+{
+    wsgid_connection_t *connection = hub->ready;
+
+    if (connection) {
+        hub->ready = connection->next;
+        if (!hub->ready) {
+            hub->ready_end = &hub->ready;
+        }
+    }
+    return connection;
+}
+
+/* Taken out of the epoll by hand, which would keep it if a process that the application forked had a copy. */
+static void close_connection(wsgid_hub_t *hub, wsgid_connection_t *connection)
+{
+    struct epoll_event unused = { 0 };
+
+    (void)epoll_ctl(hub->epoll, EPOLL_CTL_DEL, connection->fd, &unused);
+    close(connection->fd);
+    connection->state = CONNECTION_FREE;
+}
+
+wsgid_connection_t *wsgid_hub_pop(wsgid_hub_t *hub)
+{
+    wsgid_connection_t *connection;
+
+    while ((connection = take_first(hub)) != NULL) {
+        if (!connection->hung_up) {
+            connection->state = CONNECTION_BUSY;
+            connection->again = 0;
+            return connection;
+        }
+        close_connection(hub, connection);          /* unread: if it holds a request, its client has gone */
+    }
+    return NULL;
+}
+
+void wsgid_hub_give_back(wsgid_hub_t *hub, wsgid_connection_t *connection, int keep)
+{
+    if (!keep || hub->draining || connection->hung_up) {
+        close_connection(hub, connection);
+    }
+    else if (connection->again) {
+        push(hub, connection);
+    }
+    else {
+        connection->state = CONNECTION_IDLE;
+    }
+}
+
+static void note(wsgid_hub_t *hub, const struct epoll_event *event)
+{
+    wsgid_connection_t *connection = find(hub, (int)(uint32_t)event->data.u64);
+
+    if (!connection || connection->state == CONNECTION_FREE || connection->generation != event->data.u64 >> 32) {
+        return;                                     /* closed meanwhile */
+    }
+    if (event->events & HANGUP) {
+        connection->hung_up = 1;
+    }
+    switch (connection->state) {
+    case CONNECTION_IDLE:
+        if (connection->hung_up) {
+            close_connection(hub, connection);
+        }
+        else {
+            push(hub, connection);
+        }
+        break;
+    case CONNECTION_BUSY:
+        connection->again = 1;
+        break;
+    case CONNECTION_READY:
+    case CONNECTION_FREE:
+        break;
+    }
+}
+
+/* ---- accepting */
+
+static int is_allowed(const wsgid_hub_t *hub, uid_t uid)
+{
+    for (int i = 0; i < hub->allowed_count; i++) {
+        if (hub->allowed[i] == uid) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int failed(wsgid_exchange_t *x, int fd)
+{
+    x->facts[FACT_ERRNO] = errno;
+    close(fd);
+    return WSGID_NO_ACCEPT;
+}
+
+static int admit(wsgid_hub_t *hub, wsgid_exchange_t *x, int fd)
+{
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+    struct timeval limit = { hub->timeout / 1000000000, hub->timeout % 1000000000 / 1000 };
+    wsgid_connection_t *connection;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+        return failed(x, fd);
+    }
+    if (!is_allowed(hub, peer.uid)) {
+        x->facts[FACT_PID] = peer.pid;
+        x->facts[FACT_UID] = peer.uid;
+        close(fd);
+        return WSGID_REFUSED;
+    }
+    connection = place(hub, fd);
+    if (!connection || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) != 0
+        || watch_descriptor(hub, fd, EPOLLIN | EPOLLRDHUP | EPOLLET, connection->generation + 1) != 0) {
+        return failed(x, fd);
+    }
+    connection->fd = fd;
+    connection->generation++;
+    connection->state = CONNECTION_IDLE;
+    connection->again = connection->hung_up = 0;
+    return WSGID_REQUEST;
+}
+
+/* Out of the epoll until x comes back: it would be reported for ever. */
+static int pause_listening(wsgid_hub_t *hub, wsgid_exchange_t *x)
+{
+    struct epoll_event unused = { 0 };
+
+    x->facts[FACT_ERRNO] = errno;
+    (void)epoll_ctl(hub->epoll, EPOLL_CTL_DEL, hub->listener, &unused);
+    hub->listening = 0;
+    hub->paused = x;
+    return WSGID_NO_ACCEPT;
+}
+
+void wsgid_hub_resume_listening(wsgid_hub_t *hub, wsgid_exchange_t *x)
+{
+    if (hub->paused == x) {
+        hub->paused = NULL;
+        if (hub->listener >= 0) {
+            hub->listening = watch_descriptor(hub, hub->listener, EPOLLIN, 0) == 0;
+        }
+    }
+}
+
+static int accept_some(wsgid_hub_t *hub, wsgid_exchange_t *x)
+{
+    int outcome = WSGID_REQUEST;
+
+    for (int i = 0; i < ACCEPT_AT_ONCE && outcome == WSGID_REQUEST; i++) {
+        int fd = accept4(hub->listener, NULL, NULL, SOCK_CLOEXEC);
+
+        if (fd >= 0) {
+            outcome = admit(hub, x, fd);
+        }
+        else if (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR) {
+            break;
+        }
+        else {
+            return pause_listening(hub, x);
+        }
+    }
+    return outcome;
+}
+
+int wsgid_hub_poll(wsgid_hub_t *hub, wsgid_exchange_t *x)
+{
+    struct epoll_event events[EVENTS_AT_ONCE];
+    int outcome = WSGID_REQUEST;
+    int count;
+
+    hub->poller = x;
+    (void)pthread_mutex_unlock(&hub->lock);
+    count = epoll_wait(hub->epoll, events, EVENTS_AT_ONCE, -1);
+    (void)pthread_mutex_lock(&hub->lock);
+    hub->poller = NULL;
+    for (int i = 0; i < count && !hub->draining; i++) {
+        if (events[i].data.u64 >> 32) {
+            note(hub, &events[i]);
+        }
+        else if ((int)events[i].data.u64 == hub->listener) {
+            outcome = accept_some(hub, x);
+        }
+    }
+    return outcome;
+}
+
+/* ---- life */
+
+static int64_t nanoseconds(double seconds)
+{
+    return (int64_t)(seconds * 1e9);
+}
+
+wsgid_hub_t *wsgid_hub_create(int listener, const char *allowed, int allowed_count, double timeout, double send_limit,
+                              double send_silence, int gated, char *page)
+{
+    wsgid_hub_t *hub = calloc(1, sizeof(*hub));
+
+    if (!hub) {
+        return NULL;
+    }
+    (void)pthread_mutex_init(&hub->lock, NULL);     /* cannot fail without attributes */
+    hub->listener = listener;
+    hub->allowed = (const uint32_t *)(const void *)allowed;
+    hub->allowed_count = allowed_count;
+    hub->timeout = nanoseconds(timeout);
+    hub->send_limit = nanoseconds(send_limit);
+    hub->send_silence = nanoseconds(send_silence);
+    hub->gate.gated = gated;
+    hub->page = (unsigned char *)page;
+    hub->ready_end = &hub->ready;
+    hub->epoll = epoll_create1(EPOLL_CLOEXEC);
+    hub->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    /* Level-triggered and never read: once it rings, nobody waits any more. */
+    if (hub->epoll < 0 || hub->bell < 0 || watch_descriptor(hub, hub->bell, EPOLLIN, 0) != 0) {
+        return NULL;                                /* the process leaves */
+    }
+    return hub;
+}
+
+int wsgid_hub_open(wsgid_hub_t *hub)
+{
+    int done;
+
+    (void)pthread_mutex_lock(&hub->lock);
+    done = hub->draining ? 0 : watch_descriptor(hub, hub->listener, EPOLLIN, 0);
+    hub->listening = done == 0;
+    (void)pthread_mutex_unlock(&hub->lock);
+    return done == 0 ? 0 : errno;
+}
+
+static void for_each_connection(wsgid_hub_t *hub, void (*act)(wsgid_hub_t *, wsgid_connection_t *))
+{
+    for (int i = 0; i < CHUNKS; i++) {
+        for (int j = 0; hub->chunks[i] && j < CHUNK_SIZE; j++) {
+            act(hub, &hub->chunks[i][j]);
+        }
+    }
+}
+
+static void close_if_nobodys(wsgid_hub_t *hub, wsgid_connection_t *connection)
+{
+    if (connection->state == CONNECTION_IDLE || connection->state == CONNECTION_READY) {
+        close_connection(hub, connection);
+    }
+}
+
+/* Of the listener, which is the parent's and a successor's too, only our copy is closed. */
+static void close_listener(wsgid_hub_t *hub)
+{
+    struct epoll_event unused = { 0 };
+
+    if (hub->listening) {
+        (void)epoll_ctl(hub->epoll, EPOLL_CTL_DEL, hub->listener, &unused);
+    }
+    close(hub->listener);
+    hub->listener = -1;
+    hub->listening = 0;
+}
+
+void wsgid_hub_drain(wsgid_hub_t *hub)
+{
+    (void)pthread_mutex_lock(&hub->lock);
+    if (!hub->draining) {
+        hub->draining = 1;
+        close_listener(hub);
+        for_each_connection(hub, close_if_nobodys);
+        hub->ready = NULL;
+        hub->ready_end = &hub->ready;
+        (void)eventfd_write(hub->bell, 1);          /* fails only where 2^64 - 2 have been written before */
+        for (wsgid_exchange_t *x = hub->exchanges; x; x = x->next) {
+            (void)pthread_cond_signal(&x->wake);
+        }
+    }
+    (void)pthread_mutex_unlock(&hub->lock);
+}
+
+/* ---- forks of the application */
+
+static void close_copy(wsgid_hub_t *hub, wsgid_connection_t *connection)
+{
+    (void)hub;
+    if (connection->state != CONNECTION_FREE) {
+        close(connection->fd);
+        connection->state = CONNECTION_FREE;
+    }
+}
+
+void wsgid_hub_abandon(wsgid_hub_t *hub)
+{
+    (void)pthread_mutex_init(&hub->lock, NULL);     /* another thread of the parent may have held it */
+    for_each_connection(hub, close_copy);
+    for (wsgid_exchange_t *x = hub->exchanges; x; x = x->next) {
+        (void)pthread_mutex_init(&x->lock, NULL);
+        x->open = 0;
+        x->connection = NULL;
+    }
+    if (hub->listener >= 0) {
+        close(hub->listener);
+        hub->listener = -1;
+    }
+    close(hub->epoll);
+    close(hub->bell);
+    hub->page = NULL;
+    hub->draining = 1;
+}

@@ -1,0 +1,70 @@
+"""The codec in C, called through cffi: the functions here give what those of the same name in pywsgid.protocol give, and
+raise its errors. `lib` is None where the extension cannot be imported; `why_not` then says why.
+"""
+
+from pywsgid import protocol
+
+try:
+    from pywsgid._native import ffi, lib
+
+    why_not = None
+except ImportError as error:
+    ffi = lib = None
+    why_not = str(error)
+
+
+def _bytes(data):
+    return ffi.from_buffer("unsigned char[]", data)
+
+
+def _check(error):
+    if error:
+        raise protocol.RemoteProtocolError(error)
+
+
+def parse_header(data, offset=0, side=protocol.FROM_HTTPD):
+    frame = ffi.new("wsgid_wire_frame_t *")
+    header = _bytes(memoryview(data)[offset : offset + protocol.HEADER_SIZE])
+    _check(lib.wsgid_wire_get_header(frame, header, side))
+    return frame.type, frame.flags, frame.length
+
+
+def parse_request(payload):
+    """As in pywsgid.protocol, with the environ block checked."""
+    source = _bytes(payload)
+    request_id = ffi.new("uint64_t *")
+    parts = ffi.new("const unsigned char *[2]")
+    sizes = ffi.new("uint32_t[2]")
+    _check(lib.wsgid_wire_get_request(source, len(source), request_id, parts, sizes, parts + 1, sizes + 1))
+    return request_id[0], ffi.buffer(parts[0], sizes[0])[:], ffi.buffer(parts[1], sizes[1])[:]
+
+
+def parse_response(payload):
+    """As in pywsgid.protocol, with the head checked."""
+    source = _bytes(payload)
+    size = ffi.new("uint32_t *")
+    _check(lib.wsgid_wire_get_response(source, len(source), len(source), size))
+    end = protocol.RESPONSE_PREFIX + size[0]
+    check_head(payload[protocol.RESPONSE_PREFIX : end])
+    return payload[protocol.RESPONSE_PREFIX : end], payload[end:]
+
+
+def check_environ(block):
+    _check(lib.wsgid_wire_check_environ(_bytes(block), len(block)))
+
+
+def check_head(head):
+    _check(lib.wsgid_wire_check_head(_bytes(head), len(head)))
+
+
+def strings(block):
+    """The strings of a checked environ block or head, as bytes."""
+    source = _bytes(block)
+    cursor = ffi.new("const unsigned char **", source)
+    size = ffi.new("size_t *")
+    found = []
+    string = lib.wsgid_wire_next_string(cursor, source + len(block), size)
+    while string:
+        found.append(ffi.buffer(string, size[0])[:])
+        string = lib.wsgid_wire_next_string(cursor, source + len(block), size)
+    return found
