@@ -80,7 +80,8 @@ void wsgid_hub_abandon(wsgid_hub_t *hub);
 wsgid_exchange_t *wsgid_exchange_create(wsgid_hub_t *hub, char *memory);
 int wsgid_exchange_next(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int keep);
 void wsgid_exchange_flush(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int keep);
-int wsgid_exchange_send(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int descriptor);
+int wsgid_exchange_send(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size,
+                        int descriptor);
 int wsgid_exchange_receive(wsgid_exchange_t *x);
 int wsgid_exchange_is_hung_up(wsgid_exchange_t *x);
 int wsgid_exchange_cut(wsgid_exchange_t *x, int64_t id, const char *a, size_t a_size);
@@ -96,7 +97,7 @@ ffi.set_source(
     sources=["apxs/wire.c", "native/hub.c", "native/gate.c", "native/exchange.c"],
     depends=["apxs/wire.h", "native/hotpath.h"],
     include_dirs=["native", "apxs"],
-    extra_compile_args=["-pthread", "-std=gnu11", "-Wall", "-Wextra", "-fvisibility=hidden"],
+    extra_compile_args=["-std=gnu11", "-O2", "-pthread", "-Wall", "-Wextra", "-fvisibility=hidden"],
     py_limited_api=True,
 )
 

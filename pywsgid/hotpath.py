@@ -1,5 +1,5 @@
-"""The transport that is used where the C half of the daemon can be loaded: the interface of transport.py, whose rules stand
-there, over native/ (hotpath.h).
+"""The transport that is used where the C half of the daemon can be loaded: the interface of transport.py, whose rules
+stand there, over native/ (hotpath.h).
 
 One call of C for each request: it sends the last response, waits for the next request and reads it, without the GIL.
 What C tells is in `_facts`, numbers in memory that both see; what it reads is in `_view`.

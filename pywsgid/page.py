@@ -37,8 +37,7 @@ def map_page(descriptor):
 
 
 class Page:
-    """`memory` is a writable buffer of PAGE_SIZE bytes. The transport counts the requests: in C, where it can be, without
-    these locks."""
+    """`memory` is a writable buffer of PAGE_SIZE bytes. The transport counts requests; that in C does so by itself."""
 
     def __init__(self, memory):
         self.memory = memory

@@ -55,7 +55,7 @@ class Worker:
             self._service.left(self)
 
     def abort(self, environ, status, reason):
-        """From another thread: answers the request with this environ, if it still runs, with an error. Whether it did."""
+        """From another thread: answers the request of this environ with an error, if it still runs. Whether it did."""
         request_id = self._exchange.id
         if self.environ is not environ:  # the id is of the next one already, or it has come to its end
             return False

@@ -172,10 +172,12 @@ class Client:
 class Daemon:
     """The process. Its log is `log_text()`; what it leaves as exit code is `code`.
 
-    `transport` is for all that are started from then on: "" for what is found, or a value of pywsgid.native.SWITCH.
+    `transport` and `environment` are for all that are started from then on; `transport` is "" for what is found, or a
+    value of pywsgid.native.SWITCH.
     """
 
     transport = ""
+    environment: dict[str, str] = {}
 
     def __init__(
         self,
@@ -240,7 +242,7 @@ class Daemon:
         wanted += [successor] if successor is not None else []
         aside = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 200) for descriptor in wanted]
         actions = [(os.POSIX_SPAWN_DUP2, source, number) for number, source in enumerate(aside)]
-        environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", **self.environment}
         if self.transport:
             environment[native.SWITCH] = self.transport
         pid = os.posix_spawn(

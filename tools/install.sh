@@ -33,12 +33,6 @@ install_module() {
     say installed "$DESTDIR$modules/mod_wsgid.so, $DESTDIR$modules/pywsgid/"
 }
 
-# pywsgid._native needs the cffi of the interpreter that a daemon runs under; without it the pure Python twin serves.
-mention_cffi() {
-    [ -z "${INSTALL_PYTHON:-}" ] || "$INSTALL_PYTHON" -c 'import _cffi_backend' 2>/dev/null ||
-        say note "groups that run under $INSTALL_PYTHON are faster with cffi (Debian, Ubuntu: python3-cffi-backend)"
-}
-
 # $1: where to. With a DESTDIR the layout of the machine that builds is taken for that of the package.
 install_settings_debian() {
     mkdir -p "$DESTDIR$1"
@@ -78,7 +72,6 @@ uninstall_settings() {
 case ${1:-} in
     install)
         install_module
-        mention_cffi
         install_settings
         ;;
     uninstall)

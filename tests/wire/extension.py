@@ -1,5 +1,5 @@
-"""The codec in C, called through cffi: the functions here give what those of the same name in pywsgid.protocol give, and
-raise its errors. `lib` is None where the extension cannot be imported; `why_not` then says why.
+"""The codec in C, called through cffi: the functions here give what those of the same name in pywsgid.protocol give,
+and raise its errors. `lib` is None where the extension cannot be imported; `why_not` then says why.
 """
 
 from pywsgid import protocol

@@ -1,0 +1,306 @@
+"""The C half of the daemon: how it is loaded, who may run at once, and that it touches only its own memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from daemonenv import ROOT, Client, Daemon, wait_until
+
+from pywsgid import hotpath, native, protocol
+from pywsgid._native_build import CDEF
+
+SOURCES = [*sorted((ROOT / "native").glob("*.c")), ROOT / "apxs" / "wire.c"]
+WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror"]
+SLEEPER = """
+import time
+def application(environ, start_response):
+    time.sleep(float(environ["QUERY_STRING"] or 0))
+    start_response("200 OK", [])
+    return [b"slept"]
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="app.wsgi"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def uses_extension(daemon):
+    return "_native" in Path(f"/proc/{daemon.pid}/maps").read_text()
+
+
+# ---- loading
+
+
+def test_the_table_of_functions_is_what_cffi_is_told():
+    declared = dict(re.findall(r"\b(wsgid_(?:hub|exchange)_\w+)\((.*?)\);", CDEF, re.S))
+    assert declared.keys() == native.FUNCTIONS.keys()
+    for name, parameters in declared.items():
+        assert len(parameters.split(",")) == len(native.FUNCTIONS[name][1]), name
+
+
+def test_python_and_c_number_things_alike():
+    header = (ROOT / "native" / "hotpath.h").read_text()
+    facts = re.findall(r"^    FACT_(\w+)", header, re.M)
+    assert facts.pop() == "COUNT"
+    other_names = {"GONE": "IS_GONE", "UNSENT": "IS_UNSENT"}
+    assert [getattr(hotpath, other_names.get(name, name)) for name in facts] == list(range(len(facts)))
+    outcomes = dict(re.findall(r"^    WSGID_(\w+) = (\d)", header, re.M))
+    assert {name: str(getattr(hotpath, name)) for name in outcomes} == outcomes
+    assert f"#define WSGID_OUT_OF_ORDER {protocol.OUT_OF_ORDER}" in header
+    assert f"#define WSGID_OVER_CREDIT  {protocol.OVER_CREDIT}" in header
+
+
+def test_without_the_extension_it_serves_and_says_so(tmp_path):
+    shutil.copytree(ROOT / "pywsgid", tmp_path / "pywsgid", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    with Daemon(tmp_path, boot=tmp_path / "pywsgid" / "boot.py") as daemon:
+        line = daemon.wait_for_log("WSGID0329")
+        assert "[wsgid:info]" in line
+        assert "has not been built" in line
+        assert daemon.get("hello.wsgi").body == b"Hello World!\n"
+
+
+def test_an_extension_that_cannot_be_loaded_is_done_without(tmp_path, monkeypatch):
+    (tmp_path / "broken.so").write_bytes(b"not a library")
+    monkeypatch.setattr(Daemon, "transport", str(tmp_path / "broken.so"))
+    with Daemon(tmp_path) as daemon:
+        assert "broken.so" in daemon.wait_for_log("WSGID0329")
+        assert daemon.get("hello.wsgi").body == b"Hello World!\n"
+
+
+def test_a_virtualenv_with_nothing_in_it_has_the_fast_path(tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    with Daemon(tmp_path, python=str(tmp_path / "venv" / "bin" / "python")) as daemon:
+        assert daemon.get("hello.wsgi").body == b"Hello World!\n"
+        assert uses_extension(daemon)
+        assert "WSGID0329" not in daemon.log_text()
+
+
+def test_the_applications_own_cffi_is_not_mistaken(tmp_path, write):
+    """One of another version than ours would refuse to work with the backend that we loaded."""
+    script = write(
+        "import sys\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
+        "    return [b'%d' % ('_cffi_backend' in sys.modules)]\n"
+    )
+    with Daemon(tmp_path) as daemon:
+        assert daemon.get(script).body == b"0"
+        assert uses_extension(daemon)
+
+
+# ---- the gate
+
+
+def ask_all(clients, script, query):
+    """Sends a request on each, all at once; gives the seconds until the last answer."""
+    for client in clients:
+        assert client.get(script).complete  # connected and known
+    began = time.monotonic()
+    for client in clients:
+        client.request(script, QUERY_STRING=query)
+    assert all(client.reply().complete for client in clients)
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("threads", [15, 64])
+def test_requests_that_block_do_so_together(tmp_path, write, threads):
+    script = write(SLEEPER)
+    with Daemon(tmp_path, threads=threads, scripts=[script]) as daemon:
+        clients = [daemon.connect() for _ in range(15)]
+        assert min(ask_all(clients, script, "0.3") for _ in range(2)) < 0.3 + 0.3
+        for client in clients:
+            client.close()
+
+
+def test_a_single_thread_serves_one_after_the_other(tmp_path, write):
+    script = write(SLEEPER)
+    with Daemon(tmp_path, threads=1, scripts=[script]) as daemon:
+        clients = [daemon.connect() for _ in range(3)]
+        assert ask_all(clients, script, "0.1") >= 0.3
+        for client in clients:
+            client.close()
+
+
+def test_a_request_that_computes_for_long_does_not_keep_others_out(tmp_path, write):
+    script = write(
+        "import time\ndef application(environ, start_response):\n"
+        "    end = time.monotonic() + float(environ['QUERY_STRING'] or 0)\n    while time.monotonic() < end:\n"
+        "        pass\n    start_response('200 OK', [])\n    return [b'x']\n"
+    )
+    with Daemon(tmp_path, scripts=[script]) as daemon:
+        long, short = daemon.connect(), daemon.connect()
+        long.request(script, QUERY_STRING="3")
+        began = time.monotonic()
+        while daemon.counts()[0] < 1:
+            time.sleep(0.001)
+        assert short.get(script).complete
+        assert time.monotonic() - began < 2.5
+        assert long.reply().complete
+
+
+def test_an_upload_that_is_waited_for_keeps_nobody_out(tmp_path):
+    with Daemon(tmp_path, threads=2) as daemon:
+        slow = daemon.connect()
+        slow.request("echo.wsgi", b"start ", end=False)
+        assert slow.frame()[0] == protocol.CREDIT
+        assert daemon.get("hello.wsgi").complete
+        slow.send(*protocol.encode_body(b"end", end=True))
+        assert slow.reply().body == b"start end"
+        slow.close()
+
+
+def switches(daemon):
+    """How often its threads have gone to sleep."""
+    tasks = Path(f"/proc/{daemon.pid}/task").glob("*/status")
+    return sum(int(re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", task.read_text())[1]) for task in tasks)
+
+
+def test_without_requests_nothing_wakes_up(tmp_path):
+    with Daemon(tmp_path) as daemon:
+        for _ in range(20):
+            assert daemon.get("hello.wsgi").complete
+
+        def is_quiet():
+            before = switches(daemon)
+            time.sleep(0.3)
+            return switches(daemon) == before
+
+        wait_until(is_quiet, "all threads asleep")
+        assert daemon.get("hello.wsgi").complete  # and they wake up
+
+
+# ---- memory
+
+
+def grow(daemon, client, requests):
+    """How many KiB the process grows by over so many requests."""
+
+    def resident():
+        return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{daemon.pid}/status").read_text())[1])
+
+    for _ in range(1000):
+        client.get("hello.wsgi")
+    before = resident()
+    for _ in range(requests):
+        assert client.get("hello.wsgi").complete
+    return resident() - before
+
+
+def test_ten_thousand_requests_leak_nothing(tmp_path):
+    with Daemon(tmp_path) as daemon:
+        client = daemon.connect()
+        descriptors = len(os.listdir(f"/proc/{daemon.pid}/fd"))
+        assert grow(daemon, client, 10_000) < 600  # threads touch their stacks for the first time
+        assert len(os.listdir(f"/proc/{daemon.pid}/fd")) == descriptors
+        client.close()
+
+
+def test_a_request_of_a_megabyte_leaves_no_memory_behind(tmp_path):
+    with Daemon(tmp_path, threads=1) as daemon:
+        client = daemon.connect()
+        assert client.get("hello.wsgi").complete
+        for _ in range(3):
+            assert client.get("hello.wsgi", HTTP_X_LARGE="v" * 1_000_000).complete
+            assert client.get("hello.wsgi").complete
+        assert buffer_kib(daemon) <= 256
+        client.close()
+
+
+def buffer_kib(daemon):
+    """Resident KiB of the largest mapping that an exchange may have: shared anonymous memory of more than 1 MB."""
+    sizes = [0]
+    for entry in re.split(r"\n(?=[0-9a-f]+-)", Path(f"/proc/{daemon.pid}/smaps").read_text()):
+        fields = dict(re.findall(r"^(\w+):\s+(\d+) kB", entry, re.M))
+        if "/dev/zero" in entry.partition("\n")[0] and int(fields["Size"]) > 1024:
+            sizes.append(int(fields["Rss"]))
+    return max(sizes)
+
+
+# ---- sanitizers and the analyzer
+
+
+@pytest.fixture(scope="module")
+def gcc():
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        pytest.fail("no gcc: install build-essential (Debian, Ubuntu) or gcc", pytrace=False)
+
+    def run(*arguments):
+        command = [compiler, *WARNINGS, *map(str, arguments)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 0 and not result.stderr, result.stderr
+
+    return run
+
+
+@pytest.mark.parametrize("level", ["-O0", "-O2"])
+def test_the_analyzer_has_nothing_to_say(gcc, tmp_path, level):
+    for source in SOURCES:
+        gcc(level, "-fanalyzer", "-Wconversion", "-Wshadow", "-c", source, "-o", tmp_path / "object.o")
+
+
+VIOLATIONS = [
+    b"\x77\0\0\0\0\0\0\0",
+    b"\x01\x01\0\0\xff\xff\xff\x7f",
+    b"\x01\x01\0\0\x0c\0\0\0" + b"\0" * 8 + b"\xff\0\0\0",
+    b"".join(protocol.encode_body(b"x", True)),
+    b"\x01",
+]
+
+
+def test_the_sanitizers_have_nothing_to_say(gcc, tmp_path, write, monkeypatch):
+    """Every way through the C, with many threads, under ASan and UBSan."""
+    library = tmp_path / "sanitized.so"
+    flags = ["-g", "-O1", "-fPIC", "-shared", "-pthread", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    gcc(*flags, *SOURCES, "-o", library)
+    preload = [gcc_file(name) for name in ("libasan.so", "libubsan.so")]
+    monkeypatch.setattr(Daemon, "transport", str(library))
+    monkeypatch.setattr(
+        Daemon,
+        "environment",
+        {"LD_PRELOAD": " ".join(preload), "ASAN_OPTIONS": f"detect_leaks=0:log_path={tmp_path}/asan"},
+    )
+    script = write(SLEEPER)
+    with Daemon(tmp_path, threads=8, scripts=[script, "hello.wsgi"]) as daemon:
+        assert "sanitized.so" in Path(f"/proc/{daemon.pid}/maps").read_text()
+        exercise(daemon, script)
+    assert not list(tmp_path.glob("asan*")), [path.read_text() for path in tmp_path.glob("asan*")]
+    assert "runtime error" not in daemon.log_text()
+
+
+def gcc_file(name):
+    command = ["gcc", f"-print-file-name={name}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def exercise(daemon: Daemon, script: Path) -> None:
+    clients = [daemon.connect() for _ in range(12)]
+    for query in ("0.01", "0", "0.002"):
+        for client in clients:
+            client.request(script, QUERY_STRING=query)
+        assert all(client.reply().complete for client in clients)
+    assert clients[0].get("environ.wsgi", HTTP_X_LARGE="v" * 1_000_000).complete
+    clients[1].request("echo.wsgi", b"start ", end=False)
+    assert clients[1].frame()[0] == protocol.CREDIT
+    clients[1].send(*protocol.encode_body(b"x" * 100_000), *protocol.encode_body(b"y", end=True))
+    assert len(clients[1].reply().body) == 100_007
+    clients[2].request("closing.wsgi", PATH_INFO="/endless")
+    assert clients[2].frame()[0] == protocol.RESPONSE
+    for violation in VIOLATIONS:
+        bad = Client(daemon.path)
+        bad.send(violation)
+        bad.close()
+    for client in clients:
+        client.close()
+    assert daemon.get("hello.wsgi").complete
