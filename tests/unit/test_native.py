@@ -200,6 +200,7 @@ def grow(daemon, client, requests):
 def test_ten_thousand_requests_leak_nothing(tmp_path):
     with Daemon(tmp_path) as daemon:
         client = daemon.connect()
+        assert client.get("hello.wsgi").complete
         descriptors = len(os.listdir(f"/proc/{daemon.pid}/fd"))
         assert grow(daemon, client, 10_000) < 600  # threads touch their stacks for the first time
         assert len(os.listdir(f"/proc/{daemon.pid}/fd")) == descriptors
