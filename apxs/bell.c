@@ -21,6 +21,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,6 +30,7 @@
 #define RETAINED_KEY "mod_wsgid.bell"
 #define PIPE_PLACE   3                  /* where the read end is put, so that all above can be closed */
 #define LEAST_LIFE   10000000           /* nanoseconds between two rings: whoever rings without end costs the parent little */
+#define LEAST_REST   2000000            /* nanoseconds between a ring and its effect */
 #define DEATH_SIGNAL SIGUSR1            /* of the parent; any whose handler is ours to set */
 
 typedef struct {
@@ -136,16 +138,20 @@ static void remove_sockets(void)
     }
 }
 
+/* Never less than a parent that is being killed needs from the end of its descriptors, which daemons notice (and ring because
+ * they leave), to the end of its pid, which is what we look at. */
 static void rest(const struct timespec *born)
 {
     struct timespec now;
-    struct timespec left = { 0, 0 };
+    struct timespec left = { 0, LEAST_REST };
+    long rest;
 
     (void) clock_gettime(CLOCK_MONOTONIC, &now);
-    left.tv_nsec = LEAST_LIFE - (now.tv_sec - born->tv_sec) * 1000000000L - (now.tv_nsec - born->tv_nsec);
-    if (now.tv_sec - born->tv_sec <= 1 && left.tv_nsec > 0) {
-        (void) nanosleep(&left, NULL);
+    if (now.tv_sec - born->tv_sec <= 1) {
+        rest = LEAST_LIFE - (now.tv_sec - born->tv_sec) * 1000000000L - (now.tv_nsec - born->tv_nsec);
+        left.tv_nsec = rest > LEAST_REST ? rest : LEAST_REST;
     }
+    (void) nanosleep(&left, NULL);
 }
 
 static void sleep_until_rung(pid_t parent) __attribute__((noreturn));
@@ -263,6 +269,18 @@ void wsgid_bell_ensure(void)
     }
     retained->pid = pid;
     register_bell();
+}
+
+/* If it has just been rung, there would be nobody to sweep up should the next configuration be broken. */
+void wsgid_bell_let_go(void)
+{
+    pid_t pid;
+
+    if (!retained || retained->ends[0] < 0 || !retained->pid || waitpid(retained->pid, NULL, WNOHANG) == 0) {
+        return;
+    }
+    pid = fork_blocked();
+    retained->pid = pid > 0 ? pid : 0;
 }
 
 void wsgid_bell_end(void)

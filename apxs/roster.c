@@ -134,6 +134,7 @@ static void attach(wsgid_kept_slot_t *slot, wsgid_group_t *group)
     slot->delay = 0;
     slot->fork_failed = 0;
     slot->crowded = 0;
+    slot->crowded_told = 0;
     slot->shutdown_timeout = WSGID_NUMBER(group, SHUTDOWN_TIMEOUT);
     group->slots[slot->index] = slot->memory;
 }

@@ -87,10 +87,18 @@ static void make_way(wsgid_kept_slot_t *slot, const wsgid_process_t *stays)
     }
 }
 
-static void tell_crowded(wsgid_kept_slot_t *slot)
+/* Several restarts within a moment are nothing to tell of. */
+#define CROWDED_PATIENCE apr_time_from_sec(5)
+
+static void note_crowded(wsgid_kept_slot_t *slot)
 {
+    apr_time_t now = apr_time_now();
+
     if (!slot->crowded) {
-        slot->crowded = 1;
+        slot->crowded = now;
+    }
+    if (!slot->crowded_told && now - slot->crowded > CROWDED_PATIENCE) {
+        slot->crowded_told = 1;
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, slot->server, "WSGID0067: group '%s' slot %d: all %d places for its "
                      "processes are taken by those that finish what they run; its next process starts when one of them has "
                      "left: graceful-timeout= or request-timeout= bound how long that takes", slot->label, slot->index,
@@ -104,10 +112,11 @@ static int start_in_slot(wsgid_kept_slot_t *slot, wsgid_process_t *predecessor, 
     wsgid_process_t *vacant = wsgid_process_youngest(slot, WSGID_IN(VACANT));
 
     if (!vacant) {
-        tell_crowded(slot);
+        note_crowded(slot);
         return 0;
     }
     slot->crowded = 0;
+    slot->crowded_told = 0;
     vacant->wished = wished;
     start(vacant, predecessor);
     return 1;
@@ -383,6 +392,7 @@ static apr_status_t let_go(void *data)
 
     if (is_parent()) {
         wsgid_sigchld_end();
+        wsgid_bell_let_go();
         apr_pool_cleanup_kill(s->process->pool, retained, wsgid_supervisor_stop);
         wsgid_roster_let_go();
     }

@@ -74,7 +74,8 @@ struct wsgid_kept_slot_t {
     apr_interval_time_t delay;          /* before the next start */
     apr_time_t fork_failed;
     apr_interval_time_t shutdown_timeout;
-    int crowded;                        /* a successor waits for a seat, and the log has been told */
+    apr_time_t crowded;                 /* since when a successor has waited for a seat; 0: none does */
+    int crowded_told;                   /* and the log has been told */
     int released;                       /* nobody can send to it any more: freed when its last process has died */
 };
 
@@ -217,6 +218,8 @@ void wsgid_bell_hush(int ear);
 void wsgid_bell_begin(apr_pool_t *pconf);
 /* A bell, if there is none. */
 void wsgid_bell_ensure(void);
+/* Before the module is unloaded: a bell stays, for the case that this was the last configuration. */
+void wsgid_bell_let_go(void);
 /* The end of httpd. */
 void wsgid_bell_end(void);
 /* In a child of httpd. */
