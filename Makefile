@@ -3,6 +3,7 @@
 # make test       every check and test                            (TESTS=tests/unit/test_cli.py)
 # make install    the module and its daemon into Apache's directories, as root  (DESTDIR=, INSTALL_PYTHON=)
 # make generate   what derives from the tables in the sources: pywsgid/options.py, docs/reference, docs/errors.md
+# make torture    all that may befall daemons, at random, under load  (SECONDS=300 SEED=2)
 # make bench      mod_wsgid beside its peers, side by side  (BENCH="--only hello --rounds 3"); docs/performance.md
 # make sanitize   build/sanitize/mod_wsgid.so with ASan and UBSan; then WSGID_SANITIZE=1 make test
 # make uninstall, make bench-short, make bench-publish, make analyze, make lint, make generated, make clean, make distclean
@@ -29,7 +30,7 @@ export PIP_ROOT_USER_ACTION := ignore
 MODULE_SOURCES := $(wildcard mod_wsgid.c apxs/*.c apxs/*.h apxs/*.def) setup.py
 NATIVE_SOURCES := $(wildcard pywsgid/_native_build.py) $(wildcard apxs/wire.c apxs/*.h native/*) setup.py
 
-.PHONY: all run test lint generate generated analyze sanitize bench bench-short bench-publish bench-venv install \
+.PHONY: all run test torture lint generate generated analyze sanitize bench bench-short bench-publish bench-venv install \
 	uninstall clean distclean FORCE
 .DELETE_ON_ERROR:
 
@@ -92,6 +93,12 @@ run: all
 
 test: all lint generated analyze
 	@$(PY) -m pytest -q $(TESTS)
+
+SECONDS ?= 300
+SEED ?= 1
+
+torture: all $(VENV)/.test
+	@WSGID_TORTURE_SECONDS=$(SECONDS) WSGID_TORTURE_SEED=$(SEED) $(PY) -m pytest -q tests/httpd/test_torture.py
 
 lint: $(VENV)/.test
 	@$(PY) -m ruff check -q .

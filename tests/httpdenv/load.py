@@ -46,9 +46,9 @@ class Connection:
             count += 1
             began = time.monotonic()
             try:
-                self._request(f"{self._number}.{count}")
+                self._request(f"{self._load.name}{self._number}.{count}")
             except (OSError, Lost) as error:
-                self._load.lost.append(f"request {self._number}.{count}: {error!r}")
+                self._load.lost.append(f"request {self._load.name}{self._number}.{count}: {error!r}")
                 self._close()
             self._load.took.append((began, time.monotonic() - began))
         self._close()
@@ -118,11 +118,11 @@ class Load:
     """`connections` connections that ask for `path` without a pause, until the with statement ends.
 
     The application's answer has to begin with the query and a line feed (tests/apps/counted.wsgi). `took` has a pair
-    (begin, duration) for each request, both in seconds; `bodies` the answers.
+    (begin, duration) for each request, both in seconds; `bodies` the answers. `name` begins the names of its requests.
     """
 
-    def __init__(self, httpd: Httpd, path: str, connections: int = 16) -> None:
-        self.port, self.path = httpd.ports["PORT"], path
+    def __init__(self, httpd: Httpd, path: str, connections: int = 16, name: str = "") -> None:
+        self.port, self.path, self.name = httpd.ports["PORT"], path, name
         self.over = threading.Event()
         self.lost: list[str] = []
         self.reconnects: list[str] = []
@@ -144,7 +144,7 @@ class Load:
     def wait_for_more(self, count: int = 50) -> None:
         """Until so many further requests have been answered."""
         target = len(self.bodies) + count
-        wait_until(lambda: len(self.bodies) >= target or self.lost, f"{count} more answers", 30.0)
+        wait_until(lambda: len(self.bodies) >= target, lambda: f"{count} more answers; lost: {self.lost[:5]}", 30.0)
 
     def longest_pause(self) -> float:
         """The longest time in which no request at all was answered."""
