@@ -71,19 +71,19 @@ class Torturer:
         self.is_broken = not self.is_broken
         self.httpd.write("app.wsgi", "raise RuntimeError('broken')\n" if self.is_broken else self.script)
 
-    def one_of_several(self) -> int | None:
-        """A daemon that is not the last one with code that works: while the script is broken, none would come after it."""
+    def one_that_can_be_spared(self) -> int | None:
+        """A daemon, while there is code that works: with a broken script none would come after it."""
         daemons = self.httpd.daemons("app")
         return self.random.choice(daemons) if daemons and not self.is_broken else None
 
     def kill(self) -> None:
-        pid = self.one_of_several()
+        pid = self.one_that_can_be_spared()
         if pid is not None:
             self.kills += 1
             self._signal(pid, signal.SIGKILL)
 
     def ask_to_leave(self) -> None:
-        pid = self.one_of_several()
+        pid = self.one_that_can_be_spared()
         if pid is not None:
             self._signal(pid, self.random.choice([signal.SIGTERM, signal.SIGHUP, signal.SIGINT]))
 
