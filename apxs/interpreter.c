@@ -22,6 +22,9 @@
 #define WSGID_PYTHON_FALLBACKS "/usr/bin/python3", "/usr/local/bin/python3"
 #endif
 
+/* `pywsgid check` has to know it without running httpd: it looks for this text in the file of the module. */
+static const char built_with[] __attribute__((used)) = "WSGID_PYTHON=" WSGID_PYTHON;
+
 #define MAX_LINKS 40            /* as the kernel: more symbolic links are a loop */
 
 /* ------------------------------------------------------------------ can this user reach it? */

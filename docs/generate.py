@@ -1,7 +1,7 @@
 """Writes what derives from the tables in the sources, or with --check says what is out of date (exit code 1).
 
     apxs/options.def      ->  docs/reference/options.md, pywsgid/options.py
-    apxs/directives.def   ->  docs/reference/directives.md
+    apxs/directives.def   ->  docs/reference/directives.md, pywsgid/directives.py
     docs/errors.d/*.md    ->  docs/errors.md, each WSGIDnnnn of the sources exactly once
     pywsgid/serve_options.py, options.py  ->  docs/reference/serve.md
 
@@ -195,10 +195,13 @@ def options_module(options, foreign):
         lines += [f"    {quoted(option.name)}: Option(", "        " + ", ".join(map(quoted, values)) + ","]
         lines += [*string_lines(option.help, 8), "    ),"]
     lines += ["}", "", "# mod_wsgi's options that are accepted without effect -> what to do instead.", "FOREIGN = {"]
-    for name, cure in foreign:
-        line = f"    {quoted(name)}: {quoted(cure)},"
-        lines += [line] if len(line) <= WIDTH else [f"    {quoted(name)}: (", *string_lines(cure, 8, ""), "    ),"]
-    return [*lines, "}"]
+    return [*lines, *(line for name, cure in foreign for line in entry_lines(name, cure)), "}"]
+
+
+def entry_lines(name, text):
+    """One entry of a dictionary."""
+    line = f"    {quoted(name)}: {quoted(text)},"
+    return [line] if len(line) <= WIDTH else [f"    {quoted(name)}: (", *string_lines(text, 8, ""), "    ),"]
 
 
 def quoted(value):
@@ -248,6 +251,30 @@ def directives_page(tables):
     lines += wrap("To ignore them would open what they protect (WSGID0015).")
     lines += ["", "| directive | instead |", "|---|---|"]
     return [*lines, *(f"| `{name}` | {cure} |" for name, cure in tables["REFUSED_DIRECTIVE"])]
+
+
+def directives_module(tables):
+    lines = [
+        '"""The directives: those that there are, and those of mod_wsgi that there are not, with the cure.',
+        "",
+        DO_NOT_EDIT.format(source="apxs/directives.def"),
+        '"""',
+        "",
+        "DIRECTIVES = (",
+        *(f"    {quoted(entry[1])}," for entry in tables["DIRECTIVE"]),
+        ")",
+        "",
+        "# Accepted without effect.",
+        "FOREIGN = {",
+        *(line for name, _, cure in tables["FOREIGN_DIRECTIVE"] for line in entry_lines(name, cure)),
+        "}",
+        "",
+        "# Refused, as to ignore them would open what they protect.",
+        "REFUSED = {",
+        *(line for name, cure in tables["REFUSED_DIRECTIVE"] for line in entry_lines(name, cure)),
+        "}",
+    ]
+    return lines
 
 
 # ---------------------------------------------------------------- errors
@@ -331,10 +358,12 @@ def wrap(text):
 def generated():
     """({path: text}, [problem])"""
     options, foreign = read_options()
+    directives = read_directives()
     sections = read_errors()
     pages = {
         "docs/reference/options.md": options_page(options, foreign),
-        "docs/reference/directives.md": directives_page(read_directives()),
+        "docs/reference/directives.md": directives_page(directives),
+        "pywsgid/directives.py": directives_module(directives),
         "docs/errors.md": errors_page(sections),
         "pywsgid/options.py": options_module(options, foreign),
     }

@@ -84,7 +84,25 @@ def setup(arguments: argparse.Namespace) -> int:
     return setup(arguments, built_module())
 
 
+def declare_check(parser: argparse.ArgumentParser) -> None:
+    from pywsgid import check
+
+    check.declare(parser)
+
+
+def check(arguments: argparse.Namespace) -> int:
+    from pywsgid.check import check
+    from pywsgid.module import NoModule, find_module
+
+    try:
+        return check(arguments, find_module())
+    except NoModule:
+        return check(arguments, None)
+
+
 COMMANDS = (
+    Command("check", "find what would fail before httpd starts, and what to change coming from mod_wsgi", declare_check,
+            check),
     Command("module-config", "print the LoadModule line for httpd's configuration", no_arguments, module_config),
     Command("serve", "serve an application through an httpd of its own, in the foreground", declare_serve, serve,
             aliases=("run",)),

@@ -6,6 +6,7 @@ has to mend. For the command line only: it forks, so it must not be used where t
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 from dataclasses import dataclass
@@ -40,6 +41,26 @@ def daemon_identity() -> Identity | None:
         except KeyError:
             continue
     raise LookupError("none of the users " + ", ".join(WEB_USERS))
+
+
+def group_id(name: str) -> int | None:
+    """The number of a group, by name or #GID; None if there is none."""
+    if name.startswith("#") and name[1:].isdecimal():
+        return int(name[1:])
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
+
+
+def account(identity: Identity | None) -> dict[str, str]:
+    """HOME, USER and LOGNAME of that user."""
+    try:
+        entry = pwd.getpwuid(identity.uid if identity else os.geteuid())
+    except KeyError:
+        return {"HOME": "/"}
+    home = entry.pw_dir if entry.pw_dir.startswith("/") else "/"
+    return {"HOME": home, "USER": entry.pw_name, "LOGNAME": entry.pw_name}
 
 
 def becoming(identity: Identity | None) -> dict[str, Any]:

@@ -1,0 +1,136 @@
+"""Tries interpreters and imports the way that a daemon will: as its user, in its interpreter, with its environment.
+
+For `pywsgid check`. Rules: everything runs in a process of its own with a time limit, in a session of its own that is
+ended with it; an application's own output is not shown. The same question is asked once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from contextlib import suppress
+from typing import Any
+
+from pywsgid import reach
+from pywsgid.reach import Identity
+from pywsgid.wsgi_conf import Group
+
+# apxs/envvars.c and apxs/interpreter.c.
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+USUAL_LANG = "C.UTF-8"
+FALLBACKS = ("/usr/bin/python3", "/usr/local/bin/python3")
+BUILT_WITH = re.compile(rb"WSGID_PYTHON=(/[^\0]+)\0")
+VERSION = "import sys; sys.stdout.write('%d.%d' % sys.version_info[:2])"
+LEAST = (3, 10)
+
+
+class Importer:
+    """`module` is a mod_wsgid.so, or None; `timeout` in seconds; without `imports` no application is imported."""
+
+    def __init__(self, module: str | None, timeout: float, imports: bool = True) -> None:
+        self._built_with = built_with(module)
+        self._timeout = timeout
+        self._imports = imports
+        self._problems: dict[tuple[str, Identity | None], str | None] = {}
+        with open(os.path.join(os.path.dirname(__file__), "import_probe.py"), encoding="utf-8") as file:
+            self._probe = file.read()
+
+    def default_python(self, identity: Identity | None) -> str:
+        """What a group gets that names none: what the module was built with, or what its user can run."""
+        candidates = dict.fromkeys((self._built_with, *FALLBACKS))
+        return next((path for path in candidates if not reach.in_the_way(path, identity, os.X_OK)), self._built_with)
+
+    def interpreter_problem(self, path: str, identity: Identity | None) -> str | None:
+        """Why that user cannot run it, or None."""
+        key = path, identity
+        if key not in self._problems:
+            self._problems[key] = self._try(path, identity)
+        return self._problems[key]
+
+    def _try(self, path: str, identity: Identity | None) -> str | None:
+        if not os.path.lexists(path):
+            return "it is not there"
+        blocked = reach.in_the_way(path, identity, os.X_OK)
+        if blocked:
+            return f"{blocked} is closed to it" if blocked != path else "it is not executable for it"
+        code, out = self._run([path, "-I", "-c", VERSION], identity, {"PATH": SEARCH_PATH})
+        if code != 0 or not re.fullmatch(r"\d+\.\d+", out):
+            return "it does not work" if code is not None else f"it did not end within {self._timeout:g} s"
+        version = tuple(int(part) for part in out.split("."))
+        return None if version >= LEAST else f"it is Python {out}"
+
+    def import_problem(self, python: str, identity: Identity | None, *, group: Group, root: str,
+                       **order: Any) -> str | None:
+        """What is wrong with the script that `order` names (import_probe.py), or None."""
+        if not self._imports:
+            return None
+        reader, writer = os.pipe()
+        words = json.dumps({**order, "descriptor": writer})
+        try:
+            code, _ = self._run([python, "-c", self._probe, words], identity,
+                                environment(python, identity, group, root), pass_fds=(writer,))
+        finally:
+            os.close(writer)
+        with open(reader, "rb") as file:
+            answer = file.read()
+        if answer:
+            return json.loads(answer)["error"] or None
+        if code is None:
+            return f"its import did not end within {self._timeout:g} s (--timeout)"
+        return f"its import ended the process ({f'signal {-code}' if code < 0 else f'exit status {code}'})"
+
+    def _run(self, command: list[str], identity: Identity | None, environment: dict[str, str],
+             **options: Any) -> tuple[int | None, str]:
+        """(exit code, output); no code if it took too long. It is gone with all that it started."""
+        process = subprocess.Popen(
+            command, cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, text=True, errors="replace", start_new_session=True, **reach.becoming(identity),
+            **options)
+        try:
+            out, _ = process.communicate(timeout=self._timeout)
+            return process.returncode, out
+        except subprocess.TimeoutExpired:
+            return None, ""
+        finally:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def built_with(module: str | None) -> str:
+    """The interpreter that was compiled into a module (apxs/interpreter.c)."""
+    with suppress(OSError):
+        with open(module or "", "rb") as file:
+            match = BUILT_WITH.search(file.read())
+        if match:
+            return os.fsdecode(match[1])
+    return FALLBACKS[0]
+
+
+def environment(python: str, identity: Identity | None, group: Group, root: str) -> dict[str, str]:
+    """As apxs/envvars.c makes it: from nothing, then env-file=, then env=."""
+    account = reach.account(identity)
+    home = os.path.dirname(os.path.dirname(python))
+    made = {"PATH": SEARCH_PATH, "LANG": group.get("lang") or USUAL_LANG, **account}
+    if os.path.exists(os.path.join(home, "pyvenv.cfg")):
+        made |= {"PATH": f"{home}/bin:{SEARCH_PATH}", "VIRTUAL_ENV": home}
+    if group.get("locale"):
+        made["LC_ALL"] = group.get("locale") or ""
+    for path in group.all("env-file"):
+        made |= from_file(os.path.join(root, path))
+    return made | dict(assignment.split("=", 1) for assignment in group.all("env") if "=" in assignment)
+
+
+def from_file(path: str) -> dict[str, str]:
+    """NAME=VALUE lines; whatever else stands there is the daemon's to refuse."""
+    found = {}
+    with suppress(OSError), open(path, encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            name, equals, value = line.strip().partition("=")
+            if equals and name.isidentifier():
+                quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+                found[name] = value[1:-1] if quoted else value
+    return found

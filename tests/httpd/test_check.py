@@ -1,0 +1,561 @@
+"""`pywsgid check`: every fault that it promises to find, told in one line with its place and its cure; real layouts and
+configurations of mod_wsgi are read as httpd reads them. No httpd is started, `httpd -t` is asked."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from httpdenv import configuration, machine
+
+from pywsgid import check as command
+from pywsgid import cli, conf_reader, server
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+GOOD = "def application(environ, start_response): pass\n"
+BASE = """\
+ServerRoot "@ROOT@"
+ServerName localhost
+DefaultRuntimeDir run
+Listen 127.0.0.1:@PORT@
+ErrorLog /dev/null
+@MODULES@
+@IDENTITY@
+<Directory />
+    Require all denied
+</Directory>
+<Directory "@ROOT@/app">
+    Require all granted
+</Directory>
+"""
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as another user")
+
+
+@dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        """The findings, without the summary."""
+        return self.out.splitlines()[:-1]
+
+    def find(self, code: str) -> str:
+        """The one line with a code."""
+        found = [line for line in self.lines if f"{code}: " in line]
+        assert len(found) == 1, self.out + self.err
+        return found[0]
+
+
+@dataclass
+class Place:
+    """A ServerRoot with app/, run/ and conf/, that everybody can enter."""
+
+    root: Path
+    module: Path
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def base(self, *, load: str | None = None) -> str:
+        identity = f'User {machine.web_user()}\nGroup "#{machine.group_of(machine.web_user())}"'
+        line = configuration.load_ours(self.module) if load is None else load
+        modules = "\n".join([*machine.load_lines(["mpm_event", "unixd", "authz_core", "alias"]), line])
+        return (BASE.replace("@ROOT@", str(self.root)).replace("@PORT@", str(machine.free_port()))
+                .replace("@MODULES@", modules).replace("@IDENTITY@", identity if os.geteuid() == 0 else ""))
+
+    def check(self, text: str, *words: str, load: str | None = None, **options) -> Result:
+        """Checks the base configuration with `text`, in which @APP@ stands for app/."""
+        path = self.write("conf/httpd.conf", self.base(load=load) + text.replace("@APP@", str(self.root / "app")))
+        return run_check(path, *words, **options)
+
+    def line_of(self, text: str, part: str) -> str:
+        """file:line of the line of the configuration that holds `part`."""
+        lines = (self.root / "conf" / "httpd.conf").read_text().splitlines()
+        return f"{self.root}/conf/httpd.conf:{next(n for n, line in enumerate(lines, 1) if part in line)}"
+
+
+def run_check(*words: str | Path, user: int | None = None) -> Result:
+    """In this process, unless it is another user's."""
+    if user is None:
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            code = cli.main(["check", *map(str, words)])
+        return Result(code, out.getvalue(), err.getvalue())
+    done = subprocess.run([sys.executable, "-m", "pywsgid", "check", *words], cwd=CHECKOUT, capture_output=True,
+                          text=True, user=user, timeout=60)
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def httpd_is_found_once():
+    """apxs is slow to say where modules are."""
+    found = server.find_server()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "find_server", lambda: found)
+        yield
+
+
+@pytest.fixture
+def place(stage) -> Iterator[Place]:
+    root = machine.temporary_directory("wsgid-check-")
+    for name in ("app", "run", "conf"):
+        (root / name).mkdir()
+        (root / name).chmod(0o755)
+    made = Place(root, stage.module)
+    made.write("app/site.wsgi", GOOD)
+    yield made
+    shutil.rmtree(root)
+
+
+ALIAS = "WSGIScriptAlias / @APP@/site.wsgi"
+PYTHON = "/usr/bin/python3"
+
+
+def test_a_good_configuration_has_nothing_wrong(place):
+    result = place.check(f"WSGIDaemonProcess shop python={PYTHON} home=@APP@\nWSGIProcessName shop\n{ALIAS}")
+    assert (result.code, result.lines, result.err) == (0, [], "")
+    assert result.out == f"{place.root}/conf/httpd.conf, 1 daemon group, 1 script: nothing is wrong\n"
+
+
+def test_the_default_group_is_looked_at_too(place):
+    assert place.check(ALIAS).code == 0
+    place.write("app/site.wsgi", "import no_such_module")
+    assert "no_such_module" in place.check(ALIAS).find("WSGID0332")
+
+
+# ---------------------------------------------------------------- one fault, one line
+
+FAULTS = {
+    # name: (configuration, code, the line that holds this, what the finding says)
+    "unknown option": ("WSGIDaemonProcess shop thread=3", "WSGID0002", "thread=3", "did you mean threads?"),
+    "value": ("WSGIDaemonProcess shop threads=0", "WSGID0003", "threads=0", "not a whole number from 1 to 4096"),
+    "twice": ("WSGIDaemonProcess shop threads=2 threads=3", "WSGID0004", "threads=2", "keep one"),
+    "user": ("WSGIDaemonProcess shop user=no_such_user", "WSGID0005", "user=no", "no such user: name one"),
+    "group": ("WSGIDaemonProcess shop group=no_such_group", "WSGID0006", "group=no", "no group no_such_group"),
+    "root": ("WSGIDaemonProcess shop user=root", "WSGID0007", "user=root", "never runs as root"),
+    "no option": ("WSGIDaemonProcess shop threads", "WSGID0008", "shop threads", "write option=value"),
+    "defined twice": ("WSGIDaemonProcess a threads=2\nWSGIDaemonProcess a threads=3", "WSGID0010", "threads=3",
+                      "with other options at "),
+    "two interpreters": ("WSGIDaemonProcess a python=/usr/bin/python3 python-home=/usr", "WSGID0011", "Process a",
+                         "keep one"),
+    "refused": ("WSGIAuthUserScript /x", "WSGID0015", "AuthUser", "use an AuthBasicProvider"),
+    "unknown group": ("WSGIDaemonProcess shop\nWSGIProcessName shpo", "WSGID0018", "shpo", "did you mean shop?"),
+    "unknown group of an alias": (f"{ALIAS} process-group=nobody", "WSGID0018", "Alias", "WSGIDaemonProcess nobody"),
+    "unknown directive": ("WSGIProcesName shop", "WSGID0422", "Proces", "did you mean WSGIProcessName?"),
+    "home": ("WSGIDaemonProcess shop home=/nowhere", "WSGID0424", "home=", "no such directory"),
+    "python-path": ("WSGIDaemonProcess shop python-path=/tmp:/nowhere", "WSGID0424", "path=", "python-path=/nowhere"),
+    "env-file": ("WSGIDaemonProcess shop env-file=/nowhere", "WSGID0424", "env-file", "is not there"),
+    "interpreter": ("WSGIDaemonProcess shop python=/nowhere/python", "WSGID0082", "python=", "is not there"),
+    "virtualenv": ("WSGIDaemonProcess shop python-home=/nowhere", "WSGID0082", "home=", "/nowhere/bin/python"),
+    "no interpreter": ("WSGIDaemonProcess shop python=/bin/true", "WSGID0082", "python=", "does not work"),
+    "script": ("WSGIScriptAlias / @APP@/far/away.wsgi", "WSGID0330", "Alias", "app/far is missing"),
+    "access": (f"{ALIAS}\n<Directory @APP@>\nRequire all denied\n</Directory>", "WSGID0426", "Alias",
+               "add: <Directory"),
+    "socket directory": ("WSGISocketPrefix /nowhere/wsgid\nWSGIDaemonProcess x", "WSGID0061", "Prefix",
+                         "/nowhere: No such"),
+    "socket path": (f"WSGISocketPrefix run/{'x' * 90}\nWSGIDaemonProcess x", "WSGID0061", "Prefix", "84 characters"),
+    "runtime directory": ("DefaultRuntimeDir /tmp\nWSGIDaemonProcess x", "WSGID0061", "Dir /tmp", "everybody"),
+    "open socket directory": ("WSGISocketPrefix /tmp/wsgid\nWSGIDaemonProcess x", "WSGID0061", "Prefix", "everybody"),
+    "httpd's own": ("Nonsense on", "WSGID0428", "Nonsense", "Invalid command 'Nonsense'"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_told_in_one_line_with_its_place(place, name):
+    text, code, part, words = FAULTS[name]
+    result = place.check(text)
+    assert result.code == 1, result.out + result.err
+    line = result.find(code)
+    assert line.startswith(place.line_of(text, part) + f": {code}: ")
+    assert words in line
+    assert len(result.lines) == 1, result.out
+
+
+def test_all_faults_are_told_at_once(place):
+    """httpd would stop at the first."""
+    texts = [FAULTS[name][0] for name in ("unknown directive", "refused", "httpd's own")]
+    place.write("app/broken.wsgi", "def application(:\n")
+    result = place.check("\n".join(["WSGIDaemonProcess a user=no_such_user thread=3", *texts, ALIAS,
+                                    "WSGIScriptAlias /x @APP@/broken.wsgi"]))
+    for code in ("WSGID0005", "WSGID0002", "WSGID0422", "WSGID0015", "WSGID0332"):
+        assert result.find(code)
+    assert result.code == 1
+    places = [int(line.split(":")[1]) for line in result.lines]
+    assert places == sorted(places)
+
+
+# ---------------------------------------------------------------- imports
+
+IMPORTS = {
+    "import": ("import os\nimport no_such_module\n", "ModuleNotFoundError: No module named 'no_such_module'"),
+    "syntax": ("import os\ndef application(:\n", "line 2"),
+    "name": ("app = 1\n", "does not define 'application'"),
+    "callable": ("application = 1\n", "is not callable"),
+    "exit": ("import os\nos._exit(3)\n", "exit status 3"),
+    "system exit": ("raise SystemExit('no')\n", "SystemExit: no"),
+    "time": ("import time\ntime.sleep(60)\n", "did not end within 1 s"),
+}
+
+
+@pytest.mark.parametrize("name", IMPORTS)
+def test_what_cannot_be_imported_is_told(place, name):
+    source, words = IMPORTS[name]
+    place.write("app/site.wsgi", source)
+    result = place.check(ALIAS, *(["--timeout", "1"] if name == "time" else []))
+    assert (result.code, len(result.lines)) == (1, 1)
+    assert words in result.find("WSGID0332")
+    assert result.lines[0].startswith(place.line_of("", "WSGIScriptAlias"))
+
+
+def test_nothing_is_imported_if_that_is_not_wanted(place):
+    place.write("app/site.wsgi", "1 / 0")
+    assert place.check(ALIAS, "--no-import").code == 0
+
+
+def test_a_script_is_imported_as_its_daemon_would(place):
+    """With its working directory, its paths, its environment and its callable; its output is not shown."""
+    place.write("app/site.wsgi", """
+import os, sys, beside, further
+assert sys.argv == ["mod_wsgid"], sys.argv
+assert os.environ == {**os.environ, "A": "b c", "FROM": "file", "LANG": "C.UTF-8"} and "PYTHONPATH" not in os.environ
+print("loud")
+class site: wsgi = print
+""")
+    place.write("app/beside.py", "")
+    place.write("lib/further.py", "")
+    place.write("app/env", "FROM='file'\n# comment\n")
+    result = place.check(f"""
+WSGIDaemonProcess shop python={PYTHON} home=@APP@ python-path=lib "env=A=b c" env-file=@APP@/env
+<VirtualHost *>
+    WSGIProcessGroup shop
+    WSGICallableObject site.wsgi
+    {ALIAS}
+</VirtualHost>
+""")
+    assert (result.code, result.lines) == (0, [])
+
+
+def test_each_script_is_tried_with_the_group_and_the_callable_that_hold_for_it(place):
+    """Of the alias itself, a Location, a Directory, the host, the server: the innermost wins."""
+    place.write("app/deep/site.wsgi", "import os\nexec(os.environ['MADE'] + ' = print')\n")
+    place.write("app/site.wsgi", "import os\nexec(os.environ['MADE'] + ' = print')\n")
+    groups = "\n".join(f"WSGIDaemonProcess {name} env=MADE={name}" for name in ("one", "two", "three", "four", "five"))
+    result = place.check(f"""{groups}
+WSGIProcessName one
+WSGICallableObject one
+{ALIAS}
+<VirtualHost *:80>
+    WSGIProcessName two
+    WSGICallableObject two
+    {ALIAS}
+    WSGIScriptAlias /location @APP@/site.wsgi
+    WSGIScriptAlias /directory @APP@/deep/site.wsgi
+    WSGIScriptAlias /option @APP@/site.wsgi process-group=five callable-object=five
+    <Location /location>
+        WSGIProcessName three
+        WSGICallableObject three
+    </Location>
+    <Directory @APP@/deep>
+        WSGIProcessName four
+        WSGICallableObject four
+    </Directory>
+</VirtualHost>
+""")
+    # Another order of the aliases is needed to be served (WSGID0027), not to be checked.
+    assert (result.code, result.lines) == (0, [])
+
+
+# ---------------------------------------------------------------- other users
+
+
+@root_only
+def test_what_the_user_cannot_reach_is_told_with_the_first_obstacle(place):
+    other = machine.other_users()[0].pw_name
+    closed = place.root / "app" / "closed"
+    place.write("app/closed/deep/site.wsgi", GOOD)
+    (closed / "venv" / "bin").mkdir(parents=True)
+    (closed / "venv" / "bin" / "python").symlink_to(PYTHON)
+    closed.chmod(0o700)
+    result = place.check(f"WSGIDaemonProcess shop user={other} home={closed}/deep python-home={closed}/venv\n"
+                         "WSGIProcessName shop\nWSGIScriptAlias / @APP@/closed/deep/site.wsgi")
+    assert f"user {other}, which its application runs as, cannot enter {closed}" in result.find("WSGID0331")
+    assert f"chmod o+x {closed}" in result.find("WSGID0331")
+    assert f"user {other} cannot enter {closed}" in result.find("WSGID0424")
+    assert f"user {other} cannot run {closed}/venv/bin/python (python-home=): {closed} is closed" in \
+        result.find("WSGID0082")
+
+
+@root_only
+def test_the_script_must_also_be_found_by_httpd(place):
+    """Of a group of another user: httpd looks for the file, as its own user."""
+    other = machine.other_users()[0]
+    place.write("app/home/site.wsgi", GOOD)
+    os.chown(place.root / "app" / "home", other.pw_uid, -1)
+    (place.root / "app" / "home").chmod(0o700)
+    result = place.check(f"WSGIDaemonProcess shop user={other.pw_name}\nWSGIProcessName shop\n"
+                         "WSGIScriptAlias / @APP@/home/site.wsgi")
+    assert f"user {machine.web_user()}, which httpd runs as, cannot enter" in result.find("WSGID0331")
+
+
+@root_only
+def test_imports_run_as_the_groups_user(place):
+    other = machine.other_users()[0]
+    place.write("app/site.wsgi", f"import os\nassert os.getuid() == {other.pw_uid}\n{GOOD}")
+    text = f"WSGIDaemonProcess shop user={other.pw_name}\nWSGIProcessName shop\n{ALIAS}"
+    assert place.check(text).code == 0
+    assert "WSGID0332" in place.check(text.replace(other.pw_name, machine.web_user())).out
+
+
+@root_only
+def test_what_only_root_can_check_is_said_and_is_no_problem(place):
+    names = [entry for entry in machine.other_users() if entry.pw_uid != 65534]
+    result = place.check(f"WSGIDaemonProcess shop user={names[0].pw_name}\nWSGIProcessName shop\n{ALIAS}", user=65534)
+    assert result.code == 2, result.out
+    assert "not checked: WSGID0423: " in result.find("WSGID0423") and "run this as root" in result.lines[0]
+
+
+# ---------------------------------------------------------------- modules
+
+
+def test_both_modules_are_refused(place):
+    text = f"LoadModule wsgi_module modules/mod_wsgi.so\n{configuration.load_ours(place.module)}"
+    result = place.check(ALIAS, load=text)
+    assert result.code == 1
+    assert result.find("WSGID0001").startswith(place.line_of("", "wsgi_module"))
+
+
+def test_a_module_that_is_not_there_or_not_complete_is_told(place):
+    result = place.check(ALIAS, load="LoadModule wsgid_module modules/mod_wsgid.so")
+    assert f"there is no {place.root}/modules/mod_wsgid.so" in result.find("WSGID0421")
+    shutil.copy(place.module, place.root / "app" / "mod_wsgid.so")
+    result = place.check(ALIAS, load=f"LoadModule wsgid_module {place.root}/app/mod_wsgid.so")
+    assert "pywsgid/boot.py is not beside" in result.find("WSGID0421")
+
+
+def test_no_module_at_all_is_told(place):
+    assert "add: LoadModule wsgid_module" in place.check(ALIAS, load="").find("WSGID0420")
+
+
+def test_a_configuration_without_wsgi_is_not_called_good(place):
+    result = place.check("", load="")
+    assert result.code == 2 and "WSGID0429" in result.out
+
+
+def test_a_configuration_that_cannot_be_read_is_one_line_and_2(place):
+    result = run_check(place.root / "nothing.conf")
+    assert (result.code, result.out) == (2, "")
+    assert re.fullmatch(r"pywsgid: WSGID0430: .*nothing\.conf cannot be read .*\n", result.err)
+
+
+# ---------------------------------------------------------------- coming from mod_wsgi
+
+
+def test_an_old_configuration_is_told_what_to_change(place):
+    """mod_wsgi itself need not be there."""
+    result = place.check(f"""
+WSGIRestrictStdout Off
+<VirtualHost *:80>
+    WSGIDaemonProcess shop python={PYTHON} home=@APP@ processes=2 threads=15 script-user=root display-name='a b'
+    WSGIProcessGroup shop
+    WSGIApplicationGroup shop-1
+    {ALIAS}
+    WSGIScriptAlias /embedded @APP@/site.wsgi process-group=%{{GLOBAL}} application-group=%{{GLOBAL}}
+</VirtualHost>
+""", load="LoadModule wsgi_module modules/mod_wsgi.so")
+    assert f'LoadModule wsgid_module "{CHECKOUT}' in result.find("WSGID0420")
+    assert "note: WSGID0014: WSGIRestrictStdout has no effect here" in result.find("WSGID0014")
+    assert "script-user= has no effect here: the script's owner is not checked" in result.find("WSGID0013")
+    assert "application group shop-1 has no effect" in result.find("WSGID0017")
+    assert result.find("WSGID0427").startswith(place.line_of("", "/embedded"))
+    assert (result.code, len(result.lines)) == (1, 5)
+
+
+def test_notes_are_no_problems_unless_one_is_strict(place):
+    text = f"WSGIDaemonProcess shop script-user=root\nWSGIProcessName shop\n{ALIAS}"
+    assert place.check(text).code == 0
+    assert place.check(text, "--strict").code == 1
+
+
+# ---------------------------------------------------------------- reading
+
+
+def test_debians_layout_is_read_with_its_variables(place):
+    """apache2.conf without ServerRoot, envvars, enabled modules and sites by symbolic links."""
+    top = place.root / "etc"
+    names = {name: line for name in ("mpm_event", "authz_core", "alias") for line in machine.load_lines([name])}
+    for name, line in {**names, "wsgid": configuration.load_ours(place.module)}.items():
+        place.write(f"etc/mods-available/{name}.load", line + "\n")
+    place.write("etc/mods-available/wsgid.conf", "<IfModule wsgid_module>\nWSGISocketPrefix ${APACHE_RUN_DIR}/wsgid\n"
+                "</IfModule>\n")
+    place.write("etc/sites-available/shop.conf", """<VirtualHost *:80>
+    ServerName shop
+    WSGIDaemonProcess shop threads=0 \\
+        home=${SITE}
+    WSGIProcessGroup shop
+    WSGIScriptAlias / ${SITE}/site.wsgi
+    <Directory ${SITE}>
+        Require all granted
+    </Directory>
+</VirtualHost>
+""")
+    place.write("etc/sites-available/off.conf", "WSGIDaemonProcess off threads=0\n")
+    for kind, chosen in (("mods", ["mpm_event.load", "authz_core.load", "wsgid.load", "wsgid.conf"]),
+                         ("sites", ["shop.conf"])):
+        (top / f"{kind}-enabled").mkdir()
+        for name in chosen:
+            if (top / f"{kind}-available" / name).exists():
+                (top / f"{kind}-enabled" / name).symlink_to(f"../{kind}-available/{name}")
+    place.write("etc/envvars", f"export APACHE_RUN_DIR={place.root}/run$SUFFIX\nexport APACHE_RUN_USER="
+                f"{machine.web_user()}\nexport APACHE_LOG_DIR={place.root}\n")
+    user = "User ${APACHE_RUN_USER}" if os.geteuid() == 0 else ""
+    main = place.write("etc/apache2.conf", f"""# a comment that goes on \\
+WSGINonsense
+DefaultRuntimeDir ${{APACHE_RUN_DIR}}
+{user}
+ServerName localhost
+Define SITE {place.root}/app
+IncludeOptional mods-enabled/*.load
+IncludeOptional mods-enabled/*.conf
+ErrorLog ${{APACHE_LOG_DIR}}/error.log
+<IfDefine EXTRA>
+    WSGINonsense
+</IfDefine>
+<Directory />
+    Require all denied
+</Directory>
+IncludeOptional sites-enabled/*.conf
+IncludeOptional none/*.conf
+""")
+    result = run_check(main)
+    assert (result.code, len(result.lines)) == (1, 1), result.out
+    assert result.find("WSGID0003").startswith(f"{top}/sites-enabled/shop.conf:4: ")
+    assert "WSGID0422" in run_check(main, "-D", "EXTRA").out
+    (top / "sites-available" / "shop.conf").write_text(
+        (top / "sites-available" / "shop.conf").read_text().replace("threads=0", "threads=2"))
+    assert run_check(main).out == f"{main}, 1 daemon group, 1 script: nothing is wrong\n"
+
+
+CORPUS = r"""
+Define WHERE /srv/x
+Define FLAG
+WSGIPythonPath "${WHERE}/a b:${WHERE}/${UNKNOWN}"
+WSGIDaemonProcess one threads=3 \
+    display-name="a \"b\"" \
+    env=A=b
+# a comment \
+WSGIDaemonProcess not_this
+<IfModule wsgid_module>
+    <IfModule !mod_nothing.c>
+        WSGIDaemonProcess two
+    </IfModule>
+    <IfModule mod_nothing.c>
+        WSGIDaemonProcess not_this
+        <VirtualHost *:80>
+            <IfModule wsgid_module>
+                WSGIDaemonProcess not_this
+            </IfModule>
+        </VirtualHost>
+    </IfModule>
+</IfModule>
+<IfModule mod_wsgid.c>
+WSGIDaemonProcess three
+</IfModule>
+<IfDefine FLAG>
+WSGIDaemonProcess four
+</IfDefine>
+UnDefine FLAG
+<IfDefine FLAG>
+WSGIDaemonProcess not_this
+</IfDefine>
+<IfDefine !FLAG>
+WSGIDaemonProcess five
+</IfDefine>
+<IfFile conf/parts/1.conf>
+WSGIDaemonProcess six
+</IfFile>
+<VirtualHost *:80 *:81>
+	Include conf/parts
+	<Directory "/srv/a b">
+	Require all granted
+	<Files *.wsgi>
+	IncludeOptional conf/pa*ts/[1-2].co?f
+	</Files>
+	</Directory>
+	WSGIScriptAlias   /x    ${WHERE}/x.wsgi   process-group=one
+</VirtualHost>
+IncludeOptional conf/none.conf
+IncludeOptional conf/none/*.conf
+<Location "/y">
+WSGIProcessGroup one
+</Location>
+"""
+
+
+def shape(lines) -> list[tuple]:
+    return [(line.name, line.words, line.file, line.line, [(s.name, s.words) for s in line.sections]) for line in lines
+            if line.key not in conf_reader.DONE_AT_ONCE]
+
+
+def test_it_reads_as_httpd_does(place):
+    """Its own reading, for configurations that httpd refuses, against httpd's, which is used for all others."""
+    for name in ("1.conf", "2.conf", "10.conf", "deep/er.conf"):
+        place.write(f"conf/parts/{name}", f"WSGICallableObject name_{name.partition('.')[0].replace('/', '_')}\n")
+    path = place.write("conf/httpd.conf", place.base() + CORPUS)
+    httpd = server.find_server()
+    how = command.built(httpd)
+    own = conf_reader.read(httpd, str(path), how.root, how.version, {}, {})
+    asked, _, said = conf_reader.ask(httpd, ["-f", str(path)], {})
+    assert len(asked) > 20, said
+    assert shape(own.directives) == shape(asked)
+    assert own.gaps == []
+    assert "not_this" not in str(shape(asked))
+
+
+def test_what_cannot_be_followed_is_said_when_httpd_does_not_help(place):
+    macro = "\n".join([*machine.load_lines(["macro"]), "<Macro Site $name>", "WSGIScriptAlias /$name @APP@/$name.wsgi",
+                       "</Macro>", "Use Site missing"])
+    # httpd follows it ...
+    line = place.check(macro).find("WSGID0330")
+    assert line.startswith(place.line_of("", "Use Site")) and "missing.wsgi is not there" in line
+    # ... unless there is something that it refuses.
+    result = place.check(f"{macro}\nNonsense on\n")
+    assert "not checked: WSGID0429" in result.out and result.code == 1
+
+
+@pytest.fixture
+def example(place, certificates) -> Callable[[str], Result]:
+    def check(name: str) -> Result:
+        text = (CHECKOUT / "conf" / name).read_text()
+        text = re.sub(r" (user|group)=\S+| python-home=\S+|^Listen .*$", "", text, flags=re.M)
+        for script in re.findall(r"/srv/(\S+\.wsgi)", text):
+            place.write(f"app/{script}", GOOD)
+        place.write("app/bob/settings.ini", "")
+        text = re.sub(r"/etc/ssl/\w+/shop", str(certificates / "server"), text)
+        modules = machine.load_lines(["rewrite", "ssl", "http2", "headers"])
+        text = text.replace("/srv/site/servers.txt", str(place.write("app/servers.txt", "")))
+        return place.check("\n".join(modules) + "\n" + text.replace("/srv/", "@APP@/"))
+
+    return check
+
+
+@pytest.mark.parametrize("name", [
+    "one-site.conf", "several-sites-several-users.conf", "random-daemon.conf", "tls.conf", "wsgid.conf"])
+def test_our_own_examples_have_nothing_wrong(example, name):
+    result = example(name)
+    assert result.code == 0, result.out
+    assert len(result.lines) == (name == "random-daemon.conf")
