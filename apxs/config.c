@@ -95,6 +95,7 @@ void *wsgid_config_create_dir(apr_pool_t *p, char *dir)
     config->shown.error_override = WSGID_UNSET;
     config->shown.chunked_request = WSGID_UNSET;
     config->shown.map_head_to_get = WSGID_UNSET;
+    config->shown.script_reloading = WSGID_UNSET;
     return config;
 }
 
@@ -111,6 +112,7 @@ void *wsgid_config_merge_dir(apr_pool_t *p, void *base, void *add)
     TAKE(shown.error_override, WSGID_UNSET)
     TAKE(shown.chunked_request, WSGID_UNSET)
     TAKE(shown.map_head_to_get, WSGID_UNSET)
+    TAKE(shown.script_reloading, WSGID_UNSET)
     TAKE(shown.sendfile, NULL)
     TAKE(allowed, NULL)
 #undef TAKE
@@ -411,6 +413,7 @@ static const char *refuse(cmd_parms *cmd, void *dir, const char *words)
 #define PASS_AUTHORIZATION APR_OFFSETOF(wsgid_dir_config_t, pass_authorization)
 #define ERROR_OVERRIDE     APR_OFFSETOF(wsgid_dir_config_t, error_override)
 #define CHUNKED_REQUEST    APR_OFFSETOF(wsgid_dir_config_t, chunked_request)
+#define SCRIPT_RELOADING   APR_OFFSETOF(wsgid_dir_config_t, script_reloading)
 
 #define IN_SERVER    RSRC_CONF
 #define IN_DIRECTORY (RSRC_CONF | ACCESS_CONF)
@@ -461,6 +464,7 @@ const wsgid_target_t *wsgid_config_target(request_rec *r)
     target->error_override = config->shown.error_override == 1;
     target->chunked_request = config->shown.chunked_request != 0;
     target->map_head_to_get = config->shown.map_head_to_get == WSGID_UNSET ? WSGID_MAP_HEAD_AUTO : config->shown.map_head_to_get;
+    target->script_reloading = config->shown.script_reloading != 0;
     target->sendfile = config->shown.sendfile;
     target->pass_authorization = alias->pass_authorization != WSGID_UNSET ? alias->pass_authorization
                                                                           : config->shown.pass_authorization == 1;

@@ -217,6 +217,7 @@ static void put_ours(wsgid_block_t *block, request_rec *r, const wsgid_target_t 
     put(block, "mod_wsgi.application_group", target->application_group);
     put(block, "mod_wsgi.callable_object", target->callable);
     put(block, "mod_wsgi.request_handler", r->handler);
+    put(block, "mod_wsgi.script_reloading", target->script_reloading ? "1" : "0");
     put(block, "mod_wsgi.mount_point", alias && !alias->expression ? alias->url : NULL);
     put(block, "mod_wsgi.listener_host", c->local_addr->hostname ? c->local_addr->hostname : "");
     put_number(block, "mod_wsgi.listener_port", c->local_addr->port);

@@ -245,6 +245,21 @@ static const char *parse_path(apr_pool_t *p, const wsgid_option_t *option, wsgid
     return NULL;
 }
 
+/* One of the words in the option's unit, in lower or upper case. */
+static const char *parse_choice(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value, const char *text)
+{
+    char *state;
+    char *word = apr_strtok(apr_pstrdup(p, option->unit), "|", &state);
+
+    for (value->number = 0; word; word = apr_strtok(NULL, "|", &state), value->number++) {
+        if (!ap_cstr_casecmp(word, text)) {
+            value->text = word;
+            return NULL;
+        }
+    }
+    return refuse(p, option, text, apr_psprintf(p, "not one of %s", option->unit));
+}
+
 /* ------------------------------------------------------------------ lists: each adds to what is there */
 
 static void add_item(apr_pool_t *p, wsgid_value_t *value, const char *item, const char *separator)
@@ -328,6 +343,7 @@ static parser_t *const parsers[] = {
     [WSGID_TYPE_INTEGER] = parse_integer, [WSGID_TYPE_SECONDS] = parse_seconds, [WSGID_TYPE_SIZE] = parse_size,
     [WSGID_TYPE_OCTAL] = parse_octal, [WSGID_TYPE_FLAG] = parse_flag, [WSGID_TYPE_USER] = parse_user,
     [WSGID_TYPE_GROUPID] = parse_groupid, [WSGID_TYPE_TEXT] = parse_text, [WSGID_TYPE_PATH] = parse_path,
+    [WSGID_TYPE_CHOICE] = parse_choice,
     [WSGID_TYPE_PATHS] = parse_paths, [WSGID_TYPE_GROUPS] = parse_groups,
     [WSGID_TYPE_ASSIGNMENTS] = parse_assignments,
 };

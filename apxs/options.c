@@ -23,7 +23,7 @@ enum { FOR_HTTPD = 1, FOR_DAEMON = 2, FOR_BOTH = 3 };
 
 static const wsgid_option_t options[] = {
 #define OPTION(id, name, type, fallback, least, most, consumer, unit, help) \
-    [WSGID_OPT_##id] = { name, WSGID_TYPE_##type, fallback, least, most, FOR_##consumer },
+    [WSGID_OPT_##id] = { name, WSGID_TYPE_##type, fallback, least, most, FOR_##consumer, unit },
 #include "options.def"
 #undef OPTION
 };

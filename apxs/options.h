@@ -10,7 +10,7 @@
 
 typedef enum {
     WSGID_TYPE_INTEGER, WSGID_TYPE_SECONDS, WSGID_TYPE_SIZE, WSGID_TYPE_OCTAL, WSGID_TYPE_FLAG, WSGID_TYPE_USER,
-    WSGID_TYPE_GROUPID, WSGID_TYPE_TEXT, WSGID_TYPE_PATH,
+    WSGID_TYPE_GROUPID, WSGID_TYPE_TEXT, WSGID_TYPE_PATH, WSGID_TYPE_CHOICE,
     WSGID_TYPE_PATHS, WSGID_TYPE_GROUPS, WSGID_TYPE_ASSIGNMENTS         /* the lists: may be given again */
 } wsgid_option_type_e;
 
@@ -22,6 +22,7 @@ typedef struct {
     apr_int64_t least;
     apr_int64_t most;
     int consumer;
+    const char *unit;                   /* of a CHOICE: its words, separated by bars */
 } wsgid_option_t;
 
 /* Parses one value; a list is added to. NULL, or the error line. */

@@ -124,6 +124,7 @@ typedef struct {
     int pass_authorization;
     int error_override;
     int chunked_request;
+    int script_reloading;               /* WSGIScriptReloading */
     int map_head_to_get;                /* wsgid_map_head_e */
     const apr_array_header_t *sendfile; /* wsgid_sendfile_t: directories that X-Sendfile may name files in */
 } wsgid_dir_config_t;
@@ -157,9 +158,10 @@ typedef struct {
     const char *application_group;
     const char *callable;
     int pass_authorization;
-    int error_override;                 /* the last four as the directory says, or their defaults */
+    int error_override;                 /* the rest as the directory says, or its default */
     int chunked_request;
     int map_head_to_get;
+    int script_reloading;
     const apr_array_header_t *sendfile; /* NULL: X-Sendfile is a header like any other */
 } wsgid_target_t;
 

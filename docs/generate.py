@@ -4,11 +4,13 @@
     apxs/directives.def   ->  docs/reference/directives.md, pywsgid/directives.py
     docs/errors.d/*.md    ->  docs/errors.md, each WSGIDnnnn of the sources exactly once
     pywsgid/serve_options.py, options.py  ->  docs/reference/serve.md
+    state tables in C and Python (MACHINES)  ->  the marked sections of docs/design.md
 
 The tables are read as text, strictly: what this file does not understand is an error, never skipped. Only the one
 that is Python itself is imported, after options.py, which it is made from, has been written. Standard library only.
 """
 
+import ast
 import collections
 import pathlib
 import re
@@ -82,6 +84,7 @@ TYPES = {
     "USER": "user name or #UID",
     "GROUPID": "group name or #GID",
     "TEXT": "text",
+    "CHOICE": "one of",
     "PATH": "path, absolute or relative to ServerRoot",
     "PATHS": "paths, separated by colons; may be repeated",
     "GROUPS": "group names or #GIDs, separated by commas; may be repeated",
@@ -110,6 +113,8 @@ def check_option(raw):
         raise TableError(f"{raw.name}: type {raw.type} or consumer {raw.consumer} is unknown")
     if raw.id != raw.name.upper().replace("-", "_") or len(raw.name) > LONGEST_NAME:
         raise TableError(f"{raw.name}: does not fit its ID {raw.id}, or is too long")
+    if raw.type == "CHOICE" and raw.default not in raw.unit.split("|"):
+        raise TableError(f"{raw.name}: its default is none of its choices")
     default = None if raw.default == "NULL" else NUMBERS.get(raw.type, str)(raw.default)
     base = 8 if raw.type == "OCTAL" else 10
     return raw._replace(default=default, least=int(raw.least, base), most=int(raw.most, base))
@@ -147,7 +152,8 @@ def default_text(option):
 
 def facts_text(option):
     unit = option.unit if option.type == "INTEGER" else ""
-    facts = [TYPES[option.type], unit, bounds_text(option), default_text(option)]
+    kind = f"one of {', '.join(option.unit.split('|'))}" if option.type == "CHOICE" else TYPES[option.type]
+    facts = [kind, unit, bounds_text(option), default_text(option)]
     return f"*{'; '.join(fact for fact in facts if fact)}*"
 
 
@@ -349,6 +355,122 @@ def serve_page():
     return lines
 
 
+# ---------------------------------------------------------------- state tables
+
+# States and events are {name: what it means or ""}, cells {state: {event: (next state, action)}}, where the next state
+# may be IGNORED; a pair that is missing is impossible.
+Machine = collections.namedtuple("Machine", "states events cells")
+IGNORED = "-"
+IMPOSSIBLE = "!"
+STATE_SECTION = re.compile(r"(<!-- states: (\w+)[^\n]*-->\n).*?(<!-- end of states -->)", re.DOTALL)
+
+
+def read_python_machine(path):
+    """STATES, EVENTS and TRANSITIONS of a module that holds nothing but these literals (pywsgid/states.py)."""
+    values = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign):
+            values[node.targets[0].id] = ast.literal_eval(node.value)
+    states, events, transitions = values["STATES"], values["EVENTS"], values["TRANSITIONS"]
+    cells = {}
+    for state, row in transitions.items():
+        cells[state] = {event: cell or (IGNORED, "") for event, cell in row.items()}
+    return checked_machine(path, Machine(states, events, cells))
+
+
+# In C: macros that are { ACTION, WSGID_STATE }, rows of them, and arrays of names (apxs/process.c).
+CELL_MACRO = re.compile(r"^#define (\w+)(?:\((\w+)\))?\s+\{ (\w+), WSGID_(?:##)?(\w+) \}$", re.MULTILINE)
+ROW = re.compile(r"^    \[WSGID_(\w+)\]\s*= \{ (.*) \},$", re.MULTILINE)
+CELL = re.compile(r"(\w+)(?:\((\w+)\))?")
+
+
+def read_c_machine(path):
+    text = path.read_text(encoding="utf-8")
+    states, events = (dict.fromkeys(names_of(path, text, kind), "") for kind in ("state", "event"))
+    macros = {match[1]: match.groups()[1:] for match in CELL_MACRO.finditer(text)}
+    cells = {}
+    for row in ROW.finditer(text):
+        found = [c_cell(path, macros, *match.groups()) for match in CELL.finditer(row[2])]
+        if len(found) != len(events):
+            raise TableError(f"{path.name}: {row[1]} has {len(found)} cells for {len(events)} events")
+        cells[row[1].lower()] = {event: cell for event, cell in zip(events, found) if cell is not None}
+    return checked_machine(path, Machine(states, events, cells))
+
+
+def names_of(path, text, kind):
+    match = re.search(rf"{kind}_names\[\w+\] = {{(.*?)}};", text, re.DOTALL)
+    if not match:
+        raise TableError(f"{path.name}: no array {kind}_names")
+    return re.findall(r'"(\w+)"', match[1])
+
+
+def c_cell(path, macros, name, argument):
+    """(next state, action); None for what is impossible."""
+    if name not in macros:
+        raise TableError(f"{path.name}: {name} is no macro of a transition")
+    parameter, action, state = macros[name]
+    if parameter:
+        state = argument
+    special = {"IGNORE": (IGNORED, ""), "IMPOSSIBLE": None, "MOVE": (state.lower(), "")}
+    return special[action] if action in special else (state.lower(), action.lower())
+
+
+def checked_machine(path, machine):
+    for state, row in machine.cells.items():
+        targets = {cell[0] for cell in row.values()} - {IGNORED}
+        strange = ({state} | targets) - machine.states.keys() | row.keys() - machine.events.keys()
+        if strange:
+            raise TableError(f"{path.name}: the table has {', '.join(sorted(strange))}, which has no name")
+    if machine.cells.keys() != machine.states.keys():
+        raise TableError(f"{path.name}: not every state has a row")
+    return machine
+
+
+MACHINES = {
+    "process": (read_c_machine, "apxs/process.c"),
+    "daemon": (read_python_machine, "pywsgid/states.py"),
+}
+
+
+def machine_lines(machine):
+    """The table, what its words mean, and a drawing (Mermaid)."""
+    lines = ["", "| | " + " | ".join(machine.events) + " |", "|---" * (len(machine.events) + 1) + "|"]
+    for state, row in machine.cells.items():
+        lines.append(f"| **{state}** | " + " | ".join(cell_text(row.get(event)) for event in machine.events) + " |")
+    for title, names in (("States", machine.states), ("Events", machine.events)):
+        if any(names.values()):
+            lines += ["", *wrap(f"{title}: " + "; ".join(f"*{name}*, {text}" for name, text in names.items()) + ".")]
+    return [*lines, "", "```mermaid", "stateDiagram-v2", *arrows(machine), "```", ""]
+
+
+def cell_text(cell):
+    return IMPOSSIBLE if cell is None else ", ".join(part.replace("_", " ") for part in cell if part)
+
+
+def arrows(machine):
+    """One for each pair of states, with all the events that lead from one to the other."""
+    found = {}
+    for state, row in machine.cells.items():
+        for event, (target, _) in row.items():
+            if target != IGNORED:
+                found.setdefault((state, target), []).append(event)
+    yield f"    [*] --> {next(iter(machine.states))}"
+    yield from (f"    {state} --> {target}: {', '.join(events)}" for (state, target), events in found.items())
+
+
+def design_page():
+    """docs/design.md with its marked sections made anew."""
+    path = ROOT / "docs" / "design.md"
+
+    def section(match):
+        if match[2] not in MACHINES:
+            raise TableError(f"{path.name}: {match[2]} is no state table")
+        read, source = MACHINES[match[2]]
+        return "\n".join([match[1].rstrip("\n"), *machine_lines(read(ROOT / source)), match[3]])
+
+    return STATE_SECTION.sub(section, path.read_text(encoding="utf-8")).splitlines()
+
+
 # ---------------------------------------------------------------- output
 
 def wrap(text):
@@ -365,6 +487,7 @@ def generated():
         "docs/reference/directives.md": directives_page(directives),
         "pywsgid/directives.py": directives_module(directives),
         "docs/errors.md": errors_page(sections),
+        "docs/design.md": design_page(),
         "pywsgid/options.py": options_module(options, foreign),
     }
     return texts_of(pages), error_problems(sections, used_codes())

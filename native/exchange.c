@@ -158,15 +158,20 @@ int wsgid_exchange_send(wsgid_exchange_t *x, const char *a, size_t a_size, const
 
 int wsgid_exchange_cut(wsgid_exchange_t *x, int64_t id, const char *a, size_t a_size)
 {
-    int cut = 0;
+    int is_free = pthread_mutex_trylock(&x->lock) == 0;     /* else a frame is being sent, and comes first */
+    wsgid_connection_t *connection = __atomic_load_n(&x->connection, __ATOMIC_ACQUIRE);
+    int cut = connection && x->open && !x->facts[FACT_GONE] && x->facts[FACT_ID] == id;
 
-    (void)pthread_mutex_lock(&x->lock);
-    if (x->open && !x->facts[FACT_GONE] && x->facts[FACT_ID] == id) {
-        cut = send_pieces(x, a, a_size, a, 0, -1) == 0;
+    if (cut) {
         x->facts[FACT_GONE] = 1;
-        (void)shutdown(x->connection->fd, SHUT_RDWR);   /* a receive that waits ends */
+        if (is_free) {
+            (void)send(connection->fd, a, a_size, MSG_NOSIGNAL | MSG_DONTWAIT);     /* no room: it sees the end all the same */
+        }
+        (void)shutdown(connection->fd, SHUT_RDWR);          /* a send or a receive that waits ends */
     }
-    (void)pthread_mutex_unlock(&x->lock);
+    if (is_free) {
+        (void)pthread_mutex_unlock(&x->lock);
+    }
     return cut;
 }
 

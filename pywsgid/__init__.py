@@ -4,3 +4,11 @@ Nothing is imported here: each daemon pays for it at every start.
 """
 
 __version__ = "0.1.0"  # the one place; WSGID_VERSION in apxs/wsgid.h is tested against it
+
+
+class RequestTimeout(BaseException):
+    """Raised in the thread of a request that runs for longer than request-timeout= (WSGIDaemonProcess).
+
+    The client gets 504, unless the application catches it and answers by itself. No Exception, so that what catches
+    every one of those, as frameworks do, lets it through.
+    """

@@ -59,7 +59,17 @@ KEYS = {
     "queue-timeout": ("queue_timeout", _seconds, 0.0),
     "startup-timeout": ("startup_timeout", _seconds, 0.0),
     "shutdown-timeout": ("shutdown_timeout", _seconds, 5.0),
-    "graceful-timeout": ("graceful_timeout", _seconds, 15.0),
+    "graceful-timeout": ("graceful_timeout", _seconds, 0.0),
+    "reload": ("reload", str, "hot"),
+    "maximum-requests": ("maximum_requests", int, 0),
+    "maximum-requests-jitter": ("maximum_requests_jitter", int, 0),
+    "restart-interval": ("restart_interval", _seconds, 0.0),
+    "inactivity-timeout": ("inactivity_timeout", _seconds, 0.0),
+    "maximum-rss": ("maximum_rss", int, 0),
+    "request-timeout": ("request_timeout", _seconds, 0.0),
+    "interrupt-timeout": ("interrupt_timeout", _seconds, 5.0),
+    "deadlock-timeout": ("deadlock_timeout", _seconds, 300.0),
+    "slow-request": ("slow_request", _seconds, 0.0),
     "stack-size": ("stack_size", int, 0),
 }
 
@@ -81,6 +91,15 @@ class Configuration:
     def title(self):
         """What ps shows."""
         return self.display_name.replace("%{GROUP}", "wsgid:" + self.label)
+
+    @property
+    def has_limits(self):
+        """Whether a process is ever recycled."""
+        return bool(self.maximum_requests or self.restart_interval or self.inactivity_timeout or self.maximum_rss)
+
+    @property
+    def watches_requests(self):
+        return bool(self.request_timeout or self.slow_request)
 
 
 def parse(block):

@@ -17,7 +17,21 @@ import sys
 import threading
 import time
 
-from . import bell, environ, handover, lifecycle, loader, logs, native, page, title, transport, worker
+from . import (
+    bell,
+    environ,
+    handover,
+    lifecycle,
+    loader,
+    logs,
+    native,
+    page,
+    reloader,
+    title,
+    transport,
+    watchdog,
+    worker,
+)
 from . import configuration as configurations
 
 CONFIGURATION_MAX = 16 * 1024 * 1024  # far beyond any; a descriptor that never ends is not read for ever
@@ -30,11 +44,24 @@ class Service:
         self.log = log
         self.configuration = configuration
         self.page = statistics
-        self.loader = loader.Loader(on_load=lambda: logs.adopt_logging(log))
+        self.loader = loader.Loader(on_load=self.loaded)
         self.template = environ.Template(configuration, time.time())
         self.life = lifecycle.Lifecycle(log, configuration, statistics, handover.FD_LEASH)
         self.transport = None
         self.streams = ()
+        self.changes = reloader.Changes(self.loader, self.life)
+        self.doorman = self.make_doorman(True) if configuration.reload == "touch" else None  # None: all may start
+        self.tally = None  # limits.Requests; None: nobody counts
+        self.watch = None  # stuck.Watch; None: requests may run as long as they like
+
+    def make_doorman(self, holds):
+        return reloader.Doorman(self.loader, self.changes, self.life, self.log, holds)
+
+    def loaded(self, script):
+        """A script has been loaded."""
+        logs.adopt_logging(self.log)
+        if script.reload_required is not None and self.doorman is None and self.configuration.reload != "off":
+            self.doorman = self.make_doorman(False)
 
     def left(self, gone):
         """A worker has ended."""
@@ -47,7 +74,8 @@ class Service:
             "WSGID0336: group %r: leaving, so that a clean process loads the script again (%s)"
             % (self.log.group, failure),
         )
-        self.life.drain("its script is to be loaded again", self.configuration.graceful_timeout, handover.EXIT_LOAD)
+        bound = self.configuration.graceful_timeout
+        self.life.step("unfit", "its script is to be loaded again", bound, handover.EXIT_LOAD)
 
 
 def main():
@@ -73,20 +101,38 @@ def main():
 def serve(service):
     log, configuration = service.log, service.configuration
     service.streams = furnish(log, configuration)
-    watch = lifecycle.BootWatch(log, configuration.startup_timeout, handover.FD_LEASH)
+    watch = watchdog.BootWatch(log, service.life, configuration.startup_timeout, handover.FD_LEASH)
     if not preload(service):
         log.write(logs.ERROR, "WSGID0306: group %r: none of its scripts could be loaded: see above" % log.group)
-        for stream in service.streams:
-            stream.flush()
-        os._exit(handover.EXIT_LOAD)  # not through threads and atexit handlers of a half-imported application
+        service.life.step("unloadable")
     watch.stop()
     service.transport = make_transport(log, configuration, service.page)
     if configuration.stack_size:
         threading.stack_size(configuration.stack_size)
+    appoint_keepers(service)
     workers = [worker.Worker(number, service) for number in range(1, configuration.threads + 1)]
     service.life.take_signals()
-    announce(service)
-    service.life.run(service.transport, workers)
+    service.life.run(service.transport, workers, lambda: announce(service))
+
+
+def appoint_keepers(service):
+    """Whoever looks after what the configuration asks for. What it does not ask for is not imported."""
+    configuration, life, log = service.configuration, service.life, service.log
+    if configuration.reload == "hot":
+        life.keepers.append(reloader.Reloader(service.changes))
+    if configuration.deadlock_timeout:
+        life.keepers.append(watchdog.Deadlock(configuration.deadlock_timeout))
+    if configuration.has_limits:
+        from . import limits
+
+        keeper = limits.Limits(log, life, service.page, configuration)
+        life.keepers.append(keeper)
+        service.tally = keeper.requests
+    if configuration.watches_requests:
+        from . import stuck
+
+        service.watch = stuck.Watch(log, life, configuration)
+        life.keepers.append(service.watch)
 
 
 def read_configuration():
@@ -148,7 +194,7 @@ def preload(service):
 
 
 def load_script(service, script):
-    state, found = service.loader.load(script.path, script.callable)
+    state, found = service.loader.load(script.path, script.callable, remember=False)
     if state == loader.LOADED:
         return True
     text = "%s [group %r]" % (found, service.log.group)

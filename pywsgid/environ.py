@@ -7,6 +7,7 @@ What is Python's business is added: the wsgi. keys, and the times that httpd sen
 from . import filewrapper, protocol
 
 TIMES = ("mod_wsgi.request_start", "mod_wsgi.queue_start")  # microseconds since the epoch, from httpd
+SCRIPT_RELOADING = "mod_wsgi.script_reloading"  # "0": WSGIScriptReloading Off
 
 
 class Template:

@@ -1,6 +1,7 @@
-"""The main thread's life: boot, serve, drain, leave.
+"""The main thread's life, by the table in states.py: serve, wish for a successor, drain, leave.
 
-Rules: a signal handler only notes; the loop in Lifecycle.run acts. Whatever asks for the end (leash, signal, a failed
+Rules: a signal handler only notes; the loop in Lifecycle.run acts. Lifecycle.step() is the one place where the state
+changes, from any thread; what it does on the way never waits. Whatever asks for the end (leash, signal, a failed
 script) gets the same drain; they differ in how long it may take. Each bound is kept: a request, a thread or an atexit
 handler that does not come to an end is told in the log and left behind.
 
@@ -9,6 +10,12 @@ handler that does not come to an end is told in the log and left behind.
     HUP, USR1       graceful-timeout
     TERM, INT       shutdown-timeout
     httpd has died  shutdown-timeout
+
+Whoever finds that the process should be replaced calls wish(). Nothing stops by that: the process serves as before
+until its successor is ready and pulls the leash, or until httpd says that it cannot take over (LEASH_FAILED).
+
+What has to be looked at now and then is a keeper: an object with `due`, the monotonic time of its next look, and
+look(now), which gives the time of the one after that. The main thread sleeps in between, for ever if none is due.
 
 Until the process is ready, signals have their default effect: there is nothing to finish.
 """
@@ -23,11 +30,15 @@ import threading
 import time
 
 from . import bell, handover, logs
+from .states import TRANSITIONS
 
 LOOK = 0  # what a thread writes to the signal pipe to have the loop look around: no signal has this number
-UNBOUNDED = float("inf")
-EXIT_GRACE_LEAST = 1.0  # seconds that atexit handlers and threads of the application have at least
-HUNG_BEHIND = 5.0  # seconds after startup-timeout until the C-level watchdog ends a process that holds the GIL
+NEVER = float("inf")
+# What threads and atexit handlers of the application have at the end: what is left of the bound, at least and at most.
+EXIT_GRACE_LEAST, EXIT_GRACE_MOST = 1.0, 15.0
+HUNG_BEHIND = 5.0  # seconds after that until the C-level watchdog ends a process that holds the GIL
+WISH_AGAIN_FIRST, WISH_AGAIN_MOST = 1.0, 60.0  # seconds after a wish that was refused, doubled each time
+IMPOSSIBLE = object()
 
 # signal -> its name, the option that bounds the drain
 DRAIN_SIGNALS = {
@@ -42,95 +53,178 @@ def _note(number, frame):
     """The signal's number is in the pipe already (set_wakeup_fd)."""
 
 
-class BootWatch:
-    """While the main thread imports the application: startup-timeout, and the leash."""
-
-    def __init__(self, log, timeout, leash):
-        self._log = log
-        self._timeout = timeout
-        self._leash = leash
-        self._stop = os.eventfd(0)
-        if timeout:
-            # Needs no GIL, for an import that hangs in C; its exit code is the interpreter's own, so it comes second.
-            faulthandler.dump_traceback_later(timeout + HUNG_BEHIND, exit=True, file=2)
-        self._thread = threading.Thread(target=self._run, name="wsgid-boot", daemon=True)
-        self._thread.start()
-
-    def stop(self):
-        if self._timeout:
-            faulthandler.cancel_dump_traceback_later()
-        os.eventfd_write(self._stop, 1)
-        self._thread.join()
-        os.close(self._stop)
-
-    def _run(self):
-        poll = select.poll()
-        poll.register(self._stop, select.POLLIN)
-        poll.register(self._leash, select.POLLIN)
-        events = dict(poll.poll(self._timeout * 1000 if self._timeout else None))
-        if self._stop in events:
-            return
-        if events:
-            self._log.write(
-                logs.INFO, "WSGID0309: group %r: not wanted any more while it was starting; leaving" % self._log.group
-            )
-            os._exit(0)
-        self._log.write(
-            logs.ERROR,
-            "WSGID0304: group %r: not ready within startup-timeout=%g: what its import was doing stands "
-            "below; make it faster or the limit larger" % (self._log.group, self._timeout),
-        )
-        faulthandler.dump_traceback(file=2, all_threads=True)
-        os._exit(handover.EXIT_LOAD)
-
-
 class Lifecycle:
-    """From ready to the end of the process. `transport` and `workers` are what it drains."""
+    """`state` is one of states.STATES. The daemon fills `keepers` before it serves."""
 
     def __init__(self, log, configuration, page, leash):
+        self.state = "booting"
+        self.keepers = []
+        self.wish_reason = handover.WISH_NONE  # of the wish that is open
         self._log = log
         self._configuration = configuration
         self._page = page
         self._leash = leash
         self._transport = None
         self._workers = ()
-        self._lock = threading.Lock()
+        self._moved = threading.Condition()  # its lock may be taken again: an action may take a step itself
         self._left = 0  # workers that have ended
-        self._deadline = None  # monotonic; None: serving
+        self._deadline = NEVER  # monotonic: until when it may drain
         self._code = 0
+        self._wishes = 0
+        self._patience = WISH_AGAIN_FIRST
+        self._not_before = 0.0  # monotonic: a refused wish is not repeated until then
         self._pipe, self._pipe_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    # ---- the state
+
+    def step(self, event, *details):
+        """Takes the process to the state that an event leads to; `details` are for the action on the way."""
+        with self._moved:
+            before = self.state
+            transition = TRANSITIONS[before].get(event, IMPOSSIBLE)
+            if transition is None:
+                return
+            if transition is IMPOSSIBLE:
+                self._log.write(
+                    logs.ERROR,
+                    "WSGID0318: group %r: a process that is %s cannot be %s: a mistake in mod_wsgid, please report it"
+                    % (self._log.group, before, event),
+                )
+                return
+            self.state, action = transition
+            self._log.write(
+                logs.DEBUG, "WSGID0317: group %r: was %s, is %s (%s)" % (self._log.group, before, self.state, event)
+            )
+            if action:
+                getattr(self, "_" + action)(*details)
+            self._moved.notify_all()
 
     # ---- from any thread
 
     def worker_left(self):
-        with self._lock:
+        with self._moved:
             self._left += 1
-        self._wake()
+        self.wake()
 
-    def drain(self, why, bound, code=0):
-        """Begins to leave: no more requests from now on. `bound` in seconds; 0: as long as it takes."""
-        now = time.monotonic()
-        deadline = now + bound if bound else UNBOUNDED
-        with self._lock:
-            first = self._deadline is None
-            self._deadline = deadline if first else min(self._deadline, deadline)
-            self._code = code if first else self._code
-        if first:
-            self._page.set_state(handover.PAGE_DRAINING)
-            bell.ring()
-            self._transport.drain()
-            self._log.write(
-                logs.INFO,
-                "WSGID0310: group %r: leaving because %s: finishes what it has read%s"
-                % (self._log.group, why, ", at most %g s" % bound if bound else ""),
-            )
-        self._wake()
-
-    def _wake(self):
+    def wake(self):
+        """Has the main thread look around, and all keepers."""
         try:
             os.write(self._pipe_end, bytes((LOOK,)))
         except OSError:
             pass  # full: then it wakes up anyway
+
+    def wish(self, reason, why, patient=True):
+        """Asks httpd for a successor: `reason` is a handover.WISH_, `why` completes "wishes for a successor because".
+
+        False: not now, as one is on its way or the process leaves; and, if `patient`, as one could not take over a
+        short while ago. Then ask again later.
+        """
+        with self._moved:
+            if self.state != "serving" or (patient and time.monotonic() < self._not_before):
+                return False
+            self.step("wished", reason, why)
+            return True
+
+    def await_successor(self):
+        """Waits while a wish is open. True: the process leaves; False: it serves on."""
+        with self._moved:
+            wishes = self._wishes
+            while self.state == "wishing" and self._wishes == wishes:
+                self._moved.wait()
+            return self.state not in ("serving", "wishing")
+
+    # ---- the actions of the table, with the lock of step()
+
+    def _fail(self):
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(handover.EXIT_LOAD)  # not through threads and atexit handlers of a half-imported application
+
+    def _withdraw(self):
+        self._log.write(
+            logs.INFO, "WSGID0309: group %r: not wanted any more while it was starting; leaving" % self._log.group
+        )
+        os._exit(0)
+
+    def _serve(self, announce):
+        """Only when all is there may `announce` tell the predecessor to leave."""
+        for number, worker in enumerate(self._workers):
+            try:
+                worker.start()
+            except (RuntimeError, MemoryError) as error:
+                self._log.write(
+                    logs.CRIT,
+                    "WSGID0319: group %r: only %d of %d threads can be started (%s): the limits of this process are "
+                    "too low (virtual-memory-limit=, ulimit -u), or stack-size= or threads= are too large"
+                    % (self._log.group, number, len(self._workers), error),
+                )
+                self._fail()
+        self._transport.open()
+        announce()
+
+    def _wish(self, reason, why):
+        self.wish_reason = reason
+        self._wishes += 1
+        self._log.write(logs.INFO, "WSGID0350: group %r: wishes for a successor because %s" % (self._log.group, why))
+        self._page.wish(reason)
+        bell.ring()
+
+    def _resume(self):
+        self._not_before = time.monotonic() + self._patience
+        self._log.write(
+            logs.WARN,
+            "WSGID0351: group %r: its successor could not take over, for the reason given above; this process goes on "
+            "serving with the code that it has, and %s"
+            % (
+                self._log.group,
+                "asks again when the script changes again"
+                if self.wish_reason == handover.WISH_CHANGED
+                else "asks again in %g s" % self._patience,
+            ),
+        )
+        self._patience = min(2 * self._patience, WISH_AGAIN_MOST)
+        self.wish_reason = handover.WISH_NONE
+        self.wake()
+
+    def _drain(self, why, bound, code=0):
+        """No more requests from now on. `bound` in seconds; 0: as long as it takes."""
+        self._deadline = time.monotonic() + bound if bound else NEVER
+        self._code = code
+        self._page.set_state(handover.PAGE_DRAINING)
+        bell.ring()
+        self._transport.drain()
+        self._log.write(
+            logs.INFO,
+            "WSGID0310: group %r: leaving because %s: finishes what it has read%s"
+            % (self._log.group, why, ", at most %g s" % bound if bound else ""),
+        )
+        self.wake()
+
+    def _hasten(self, why, bound, code=0):
+        """Asked again: the stricter bound holds."""
+        if bound:
+            self._deadline = min(self._deadline, time.monotonic() + bound)
+        self.wake()
+
+    def _cut_off(self):
+        from . import stacks
+
+        running = [worker for worker in self._workers if worker.environ is not None]
+        self._log.write(
+            logs.WARN,
+            "WSGID0312: group %r: time is up with %d requests still running; leaving without them: a "
+            "larger graceful-timeout= or shutdown-timeout= gives them more" % (self._log.group, len(running)),
+        )
+        stacks.dump_running(self._log, running)
+        os._exit(self._code)
+
+    def _abandon(self, bound):
+        self._log.write(
+            logs.WARN,
+            "WSGID0315: group %r: a thread or an atexit handler of the application did not end within %.1f s; "
+            "leaving without it: make it a daemon thread, or end it in an atexit handler" % (self._log.group, bound),
+        )
+        os._exit(self._code)
 
     # ---- the main thread
 
@@ -141,45 +235,75 @@ class Lifecycle:
             _signal.signal(number, _note)
         _signal.signal(_signal.SIGUSR2, _note)
 
-    def run(self, transport, workers):
-        """Serves until it is to leave, and ends the process."""
+    def run(self, transport, workers, announce):
+        """Serves until it is to leave, and ends the process. `announce` is called when it serves."""
         self._transport = transport
         self._workers = workers
         poll = select.poll()
         poll.register(self._pipe, select.POLLIN)
         poll.register(self._leash, select.POLLIN)
-        for worker in workers:
-            worker.start()
-        transport.open()
-        while not self._is_over():
-            for descriptor, _ in poll.poll(self._patience()):
-                if descriptor == self._leash:
-                    poll.unregister(self._leash)
-                    self._leash_moved()
-                else:
+        self.step("loaded", announce)
+        while self.state != "ending":
+            self._keep(False)
+            for descriptor, _ in poll.poll(self._sleep()):
+                if descriptor == self._pipe:
                     self._read_notes()
-        self._leave()
+                elif not self._read_leash():
+                    poll.unregister(self._leash)
+            self._look_around()
+        self._end()
 
-    def _patience(self):
-        """How long to wait for events, in milliseconds; None: for ever."""
-        if self._deadline is None or self._deadline == UNBOUNDED:
-            return None
-        return max(0, (self._deadline - time.monotonic()) * 1000 + 1)
+    def _sleep(self):
+        """How long until something is due, in milliseconds; None: for ever."""
+        due = min(self._deadline, min((keeper.due for keeper in self.keepers), default=NEVER))
+        return None if due == NEVER else max(0.0, (due - time.monotonic()) * 1000)
 
-    def _is_over(self):
-        if self._deadline is None:
-            return False
-        return self._left == len(self._workers) or time.monotonic() >= self._deadline
+    def _keep(self, all_of_them):
+        """Lets the keepers look that are due, or all."""
+        now = time.monotonic()
+        for keeper in self.keepers[:]:
+            if all_of_them or keeper.due <= now:
+                try:
+                    keeper.due = keeper.look(now)
+                except Exception as error:  # ours; the process must still hear of signals and its leash
+                    self.keepers.remove(keeper)
+                    self._log.write(
+                        logs.CRIT,
+                        "WSGID0325: group %r: an error inside mod_wsgid, please report it:\n%s"
+                        % (self._log.group, logs.traceback_text(error, whole=True)),
+                    )
 
-    def _leash_moved(self):
+    def _look_around(self):
+        busy = len(self._workers) - self._left
+        if not busy and self.state in ("serving", "wishing"):
+            self.step("unfit", "all of its threads have ended", self._configuration.graceful_timeout, 1)
+        if self.state != "draining":
+            return
+        stuck = sum(worker.is_abandoned for worker in self._workers)
+        if busy <= stuck:
+            self._tell_finished(stuck)
+            self.step("done")
+        elif time.monotonic() >= self._deadline:
+            self.step("expired")
+
+    def _tell_finished(self, stuck):
+        without = ", without %d requests that are stuck" % stuck if stuck else ""
+        self._log.write(logs.INFO, "WSGID0311: group %r: finished, leaving%s" % (self._log.group, without))
+
+    def _read_leash(self):
+        """False: it has nothing more to say. Whoever has pulled it lets go of it, which is no end of httpd."""
         try:
-            pulled = os.read(self._leash, 1)
+            word = os.read(self._leash, 1)
         except OSError:
-            pulled = b""
-        if pulled:
-            self.drain("its leash was pulled", self._configuration.graceful_timeout)
+            word = b""
+        if word and word[0] == handover.LEASH_FAILED:
+            self.step("refused")
+            return True
+        if word:
+            self.step("replaced", "its leash was pulled", self._configuration.graceful_timeout)
         else:
-            self.drain("httpd has gone", self._configuration.shutdown_timeout)
+            self.step("orphaned", "httpd has gone", self._configuration.shutdown_timeout)
+        return False
 
     def _read_notes(self):
         try:
@@ -189,28 +313,15 @@ class Lifecycle:
         for number in set(notes):
             if number in DRAIN_SIGNALS:
                 name, option = DRAIN_SIGNALS[number]
-                self.drain("of " + name, getattr(self._configuration, option))
+                self.step("told", "of " + name, getattr(self._configuration, option))
             elif number == _signal.SIGUSR2:
                 from . import stacks
 
                 stacks.dump_all(self._log, self._workers)
+            elif number == LOOK:
+                self._keep(True)
 
     # ---- the end
-
-    def _leave(self):
-        running = [worker for worker in self._workers if worker.environ is not None]
-        if self._left != len(self._workers):
-            from . import stacks
-
-            self._log.write(
-                logs.WARN,
-                "WSGID0312: group %r: time is up with %d requests still running; leaving without them: a "
-                "larger graceful-timeout= or shutdown-timeout= gives them more" % (self._log.group, len(running)),
-            )
-            stacks.dump_running(self._log, running)
-            os._exit(self._code)
-        self._log.write(logs.INFO, "WSGID0311: group %r: finished, leaving" % self._log.group)
-        self._end()
 
     def _end(self):
         """Joins the application's threads and runs its atexit handlers, not for ever, and then ends the process.
@@ -220,8 +331,9 @@ class Lifecycle:
         """
         import atexit
 
-        bound = max(EXIT_GRACE_LEAST, min(self._deadline, time.monotonic() + 3600) - time.monotonic())
+        bound = max(EXIT_GRACE_LEAST, min(self._deadline - time.monotonic(), EXIT_GRACE_MOST))
         _thread.start_new_thread(self._exit_anyway, (bound,))
+        faulthandler.dump_traceback_later(bound + HUNG_BEHIND, exit=True, file=2)
         threading._shutdown()
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
@@ -234,9 +346,4 @@ class Lifecycle:
 
     def _exit_anyway(self, bound):
         time.sleep(bound)
-        self._log.write(
-            logs.WARN,
-            "WSGID0315: group %r: a thread or an atexit handler of the application did not end within %.1f s; "
-            "leaving without it: make it a daemon thread, or end it in an atexit handler" % (self._log.group, bound),
-        )
-        os._exit(self._code)
+        self.step("expired", bound)

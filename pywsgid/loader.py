@@ -37,14 +37,21 @@ class LoadFailure(Exception):
 
 
 class Script:
-    """One script file and the module it has become."""
+    """One script file and the module it has become.
 
-    __slots__ = ("path", "module", "loaded_at", "_lock", "_failure", "_failed_at", "_failed_stamp")
+    `stamp` is stamp_of() the file that was loaded; `reload_required` is the script's own function of that name or None.
+    """
+
+    __slots__ = ("path", "module", "stamp", "loaded_at", "is_watched", "reload_required")
+    __slots__ += ("_lock", "_failure", "_failed_at", "_failed_stamp")
 
     def __init__(self, path):
         self.path = path
         self.module = None
+        self.stamp = None
         self.loaded_at = 0.0  # time.time()
+        self.is_watched = True  # whether a change is to be looked for (reload=hot)
+        self.reload_required = None
         self._lock = _thread.allocate_lock()
         self._failure = None
         self._failed_at = 0.0
@@ -73,12 +80,15 @@ class Script:
             self._failure, self._failed_at, self._failed_stamp = failure, time.monotonic(), stamp
             return FAILED_NOW, failure
         self._failure = None
+        self.stamp = stamp
         self.loaded_at = time.time()
+        asked = getattr(self.module, "reload_required", None)
+        self.reload_required = asked if callable(asked) else None
         return LOADED, None
 
 
 class Loader:
-    """The scripts of this process. `on_load` is called after each import that succeeded."""
+    """The scripts of this process. `on_load` is called with a Script that is loaded, more than once perhaps."""
 
     def __init__(self, on_load=None):
         self._scripts = {}
@@ -90,19 +100,30 @@ class Loader:
         """(callable, loaded_at) if it is loaded, else None: the request path's one look-up."""
         return self._callables.get((path, name))
 
-    def load(self, path, name):
-        """(state, (callable, loaded_at) or the LoadFailure)."""
+    def get(self, path):
+        """The Script that is loaded from a path, or None."""
+        script = self._scripts.get(path)
+        return script if script is not None and script.module is not None else None
+
+    def loaded(self):
+        """The scripts that are loaded."""
+        with self._lock:
+            return [script for script in self._scripts.values() if script.module is not None]
+
+    def load(self, path, name, remember=True):
+        """(state, (callable, loaded_at) or the LoadFailure). find() finds it only if it was to `remember`."""
         script = self._script(path)
         state, failure = script.load(self._has_healthy)
         if state != LOADED:
             return state, failure
         if self._on_load is not None:
-            self._on_load()
+            self._on_load(script)
         try:
             found = look_up(script, name), script.loaded_at
         except LoadFailure as failure:
             return FAILED_NOW, failure
-        self._callables[path, name] = found
+        if remember:
+            self._callables[path, name] = found
         return LOADED, found
 
     def _script(self, path):

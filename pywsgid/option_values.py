@@ -47,6 +47,10 @@ def _text(option: Option, text: str) -> str | None:
     return f"not {option.least} to {option.most} characters"
 
 
+def _choice(option: Option, text: str) -> str | None:
+    return None if text.lower() in option.unit.split("|") else f"not one of {option.unit}"
+
+
 def _assignment(option: Option, text: str) -> str | None:
     return None if re.fullmatch(r"[A-Za-z_]\w*=.*", text, re.ASCII | re.S) else "not NAME=VALUE"
 
@@ -59,5 +63,6 @@ CHECKS = {
     "octal": _octal,
     "flag": _flag,
     "text": _text,
+    "choice": _choice,
     "assignments": _assignment,
 }

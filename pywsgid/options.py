@@ -133,8 +133,58 @@ OPTIONS = {
         "How long a process may finish its requests when httpd stops, before it is killed.",
     ),
     "graceful-timeout": Option(
-        "seconds", 15.0, 0, 86400, True, "seconds",
-        "How long a process that is to be replaced may finish its requests; 0: as long as it takes.",
+        "seconds", 0.0, 0, 86400, True, "seconds",
+        "How long a process that has been replaced may finish its requests; 0: as long as it takes.",
+    ),
+    "reload": Option(
+        "choice", "hot", 0, 0, True, "hot|touch|off",
+        "What happens when a script file changes (touch it after other changes). hot: each process is replaced, one"
+        " after the other, and serves with the old code until the new code is loaded. touch: the request that finds"
+        " the change waits, and is answered by the new code; a process that gets no request keeps the old code. "
+        "off: nothing. Code that cannot be loaded leaves the old code serving.",
+    ),
+    "maximum-requests": Option(
+        "integer", 0, 0, 2147483647, True, "requests",
+        "After how many requests a process is replaced; 0: never. As for all that replaces processes: one of a "
+        "group at a time, and it goes on serving until its successor is ready.",
+    ),
+    "maximum-requests-jitter": Option(
+        "integer", 0, 0, 2147483647, True, "requests",
+        "Up to so many requests, another number in each process, are added to maximum-requests.",
+    ),
+    "restart-interval": Option(
+        "seconds", 0.0, 0, 31536000, True, "seconds",
+        "How long a process serves before it is replaced; 0: for ever.",
+    ),
+    "inactivity-timeout": Option(
+        "seconds", 0.0, 0, 31536000, True, "seconds",
+        "A process that has served and has then had nothing to do for so long is replaced, so that its memory is "
+        "given back; 0: never. It may be a quarter later.",
+    ),
+    "maximum-rss": Option(
+        "size", 0, 0, 70368744177664, True, "bytes",
+        "Resident memory at which a process is replaced, looked at once a second; 0: any.",
+    ),
+    "request-timeout": Option(
+        "seconds", 0.0, 0, 86400, True, "seconds",
+        "How long a request may run before it counts as stuck and its client gets 504; 0: as long as it takes. "
+        "Every request by itself, uploads and downloads included. See interrupt-timeout.",
+    ),
+    "interrupt-timeout": Option(
+        "seconds", 5.0, 0, 86400, True, "seconds",
+        "When request-timeout is over, pywsgid.RequestTimeout (a BaseException) is raised in the thread of the "
+        "request; if that has not ended it for so long, the client is answered without it and the process is "
+        "replaced. 0: nothing is raised, the latter happens at once.",
+    ),
+    "deadlock-timeout": Option(
+        "seconds", 300.0, 0, 86400, True, "seconds",
+        "How long no thread of a process may get to run Python (an extension module that keeps the GIL) before the "
+        "stacks of its threads are logged and the process ends and is replaced; 0: for ever. It may be a quarter "
+        "later.",
+    ),
+    "slow-request": Option(
+        "seconds", 0.0, 0, 86400, True, "seconds",
+        "A request that runs for longer is logged with the stack of its thread, once, and goes on; 0: none is.",
     ),
     "cpu-priority": Option(
         "integer", None, -20, 19, False, "",
@@ -160,15 +210,7 @@ OPTIONS = {
 
 # mod_wsgi's options that are accepted without effect -> what to do instead.
 FOREIGN = {
-    "maximum-requests": "processes are not recycled in this version",
-    "restart-interval": "processes are not recycled in this version",
-    "inactivity-timeout": "processes are not recycled in this version",
     "eviction-timeout": "graceful-timeout= is what bounds a replacement",
-    "request-timeout": "socket-timeout= is what bounds a silent application",
-    "interrupt-timeout": "socket-timeout= is what bounds a silent application",
-    "deadlock-timeout": (
-        "deadlocks are not detected in this version; socket-timeout= is what bounds a silent application"
-    ),
     "response-socket-timeout": "send-timeout= is what bounds the sending of a response",
     "send-buffer-size": "the kernel's socket buffers are used; drop it",
     "receive-buffer-size": "the kernel's socket buffers are used; drop it",

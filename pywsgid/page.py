@@ -1,7 +1,6 @@
 """The statistics page (handover.h): what this process tells httpd without being asked.
 
-Rules: only written, never read back. httpd takes it as hostile input, so a torn value does no harm; counts are exact
-all the same.
+Rules: httpd takes it as hostile input, so a torn value does no harm; counts are exact all the same.
 """
 
 import mmap
@@ -14,6 +13,7 @@ from . import handover
 
 _STATE = struct.Struct("<I")
 _COUNT = struct.Struct("<Q")
+_COUNTS = struct.Struct("<QQ")
 _STATE_AT = 4
 _STARTED_AT = 8
 _FINISHED_AT = 16
@@ -62,9 +62,9 @@ class Page:
             self._started -= 1
             _COUNT.pack_into(self.memory, _STARTED_AT, self._started)
 
-    def finished(self):
-        """How many requests are done."""
-        return _COUNT.unpack_from(self.memory, _FINISHED_AT)[0]
+    def counts(self):
+        """How many requests have been started, and how many of them are done."""
+        return _COUNTS.unpack_from(self.memory, _STARTED_AT)
 
     def request_finished(self):
         with self._lock:

@@ -154,7 +154,8 @@ def daemon_option(name: str) -> Option:
     text = HELP.get(name, option.help)
     if option.default is not None:
         text += f" Default: {shown(option.default)}."
-    return Option(name, (METAVARS.get(option.type, "TEXT"),), text, None, partial(daemon_value, name),
+    metavar = option.unit if option.type == "choice" else METAVARS.get(option.type, "TEXT")
+    return Option(name, (metavar,), text, None, partial(daemon_value, name),
                   repeated=option.type in REPEATED_TYPES)
 
 

@@ -18,8 +18,17 @@ def describe_worker(worker):
 
 
 def stack_text(identity):
+    """A thread's stack, without what it begins with: threading's frames and ours, unless there are no others."""
     frame = sys._current_frames().get(identity)
-    return "".join(traceback.format_stack(frame)) if frame is not None else "  (it has ended)\n"
+    if frame is None:
+        return "  (it has ended)\n"
+    frames = list(traceback.walk_stack(frame))[::-1]
+    foreign = next((number for number, (frame, _) in enumerate(frames) if not _is_ours(frame.f_globals)), 0)
+    return "".join(traceback.StackSummary.extract(frames[foreign:]).format())
+
+
+def _is_ours(names):
+    return names.get("__package__") == __package__ or names.get("__name__") == "threading"
 
 
 def dump_all(log, workers):

@@ -18,8 +18,9 @@ request, without the GIL). This one is for the rest, and says exactly what the o
     exchange.flush()            sends them at once and gives the connection back: for a worker that has more to do first
     exchange.drop()             closes the connection at once
     exchange.uncount()          the request that next() gave was not started after all (the statistics page)
-    exchange.cut(id, parts)     from another thread: ends the request of that id with these frames, if it still runs.
-                                Its worker finds that the client has gone
+    exchange.cut(id, parts)     from another thread: ends the request of that id, if it still runs, with these frames,
+                                or without if one is being sent. Its worker finds that the client has gone. Never waits.
+                                Whoever calls it sees to it that the worker does not end the request meanwhile
     transport.drain()           no more requests: every next() returns False when what its worker has is done
 
 What fails is told by two exceptions: PeerGone (httpd closed the connection, which is how it says that its client has
@@ -28,6 +29,9 @@ gone; or it was silent for longer than socket-timeout, or too slow in taking the
 
 How long a response may wait for httpd: with a send-timeout, so long in all, over all sends of one exchange (Patience);
 without one there is no bound in all, but each wait must bring something within socket-timeout.
+
+After an exception of another kind within send() (RequestTimeout may come up anywhere, see stuck.py) nothing more is
+sent, as a frame may be cut short.
 
 Bodies are not copied here: what is sent goes out of the application's own buffers, and what comes goes into the bytes
 that it gets (measured, 64 KiB frames: 0.4 instead of 0.5 ms CPU a MB with a copy through the buffer, though a frame
@@ -384,6 +388,9 @@ class Exchange:
         except PeerGone as error:
             self._lost(error)
             raise
+        except BaseException:
+            self.gone = True
+            raise
 
     def _lost(self, error):
         self.gone = True
@@ -409,7 +416,7 @@ class Exchange:
         """Sends what finish() left and gives the connection back: its next request need not wait for this worker."""
         with self._lock:
             self._open = False
-            sock, self._socket = self._socket, None
+            sock = self._socket
             if sock is None:
                 return
             keep = self._keep and self.complete and not self.gone and self._start == self._end
@@ -423,6 +430,7 @@ class Exchange:
                 self._last = ()
                 self._file = None
                 self._transport.give_back(sock, keep)
+                self._socket = None  # not before: a child that is forked meanwhile has to find it (_abandon)
 
     def _send_last(self, sock):
         if self._last:
@@ -440,24 +448,22 @@ class Exchange:
         self.flush()
 
     def cut(self, request_id, parts):
-        """From another thread: ends the request `request_id`, if it still runs, with these frames. Whether it did."""
-        with self._lock:
-            if not self._open or self.gone or self.id != request_id:
-                return False
-            try:
-                send_all(self._socket, self._patience, parts)
-            except OSError:
-                return False
-            finally:
-                self.gone = True
-                self._shut_down()
-            return True
-
-    def _shut_down(self):
+        """See the top of this file. Whether it did."""
+        is_free = self._lock.acquire(False)  # else it is sending, and its frame comes first
         try:
-            self._socket.shutdown(_socket.SHUT_RDWR)  # a receive that waits ends
+            sock = self._socket
+            if sock is None or self.gone or self.id != request_id:
+                return False
+            self.gone = True
+            if is_free:
+                sock.sendmsg(parts, (), _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
+            sock.shutdown(_socket.SHUT_RDWR)
         except OSError:
-            pass  # httpd was first
+            pass  # httpd has gone, or has no room: it will see the connection end
+        finally:
+            if is_free:
+                self._lock.release()
+        return True
 
     def uncount(self):
         """The request has not been started."""

@@ -8,8 +8,8 @@ exceptions like any other: one request must not end a process that others share.
 import threading
 import time
 
+from . import RequestTimeout, errors, loader, logs, protocol
 from . import environ as environs
-from . import errors, loader, logs, protocol
 from .input import Input
 from .response import SENT, LengthMismatch, Response, Violation
 from .transport import PeerSilent, Unsent
@@ -32,6 +32,12 @@ class Worker:
         self.thread = threading.Thread(target=self._run, name="wsgid-%d" % number, daemon=True)
         self._service = service
         self._exchange = service.transport.exchange()
+        self._guard = service.watch.guard(self, self._exchange) if service.watch is not None else None
+
+    @property
+    def is_abandoned(self):
+        """Whether its request is stuck for good: the process need not wait for it."""
+        return self._guard is not None and self._guard.is_abandoned
 
     def start(self):
         self.thread.start()
@@ -53,13 +59,6 @@ class Worker:
                     self.environ = None
         finally:
             self._service.left(self)
-
-    def abort(self, environ, status, reason):
-        """From another thread: answers the request of this environ with an error, if it still runs. Whether it did."""
-        request_id = self._exchange.id
-        if self.environ is not environ:  # the id is of the next one already, or it has come to its end
-            return False
-        return self._exchange.cut(request_id, (protocol.encode_abort(status, reason),))
 
     def _next(self):
         transport, exchange = self._service.transport, self._exchange
@@ -96,10 +95,16 @@ class Worker:
         if self._is_stale(exchange, environ):
             exchange.uncount()
             return
+        if service.doorman is not None and service.doorman.sends_away(environ):
+            exchange.finish((protocol.encode_retry(),), False)
+            exchange.uncount()
+            return
         self.since = time.monotonic()
         self.environ = environ
         self._target = environ.get(TARGET[0], "?"), environ.get(TARGET[1])
-        Request(service, exchange, environ).run()
+        Request(service, exchange, environ, self._guard).run()
+        if service.tally is not None:
+            service.tally.count()
 
     def _is_stale(self, exchange, environ):
         """A request that waited: httpd may have taken it back, or its time is up."""
@@ -129,8 +134,9 @@ class Worker:
 class Request:
     """One request's way through the application."""
 
-    def __init__(self, service, exchange, environ):
+    def __init__(self, service, exchange, environ, guard=None):
         self._service = service
+        self._guard = guard  # stuck.Guard
         self._log = service.log
         self._exchange = exchange
         self._environ = environ
@@ -151,8 +157,17 @@ class Request:
         environ["mod_wsgi.application_start"] = loaded_at
         result = None
         try:
-            result = application(environ, self._response.start_response)
-            self._response.run(result)
+            if self._guard is None:
+                result = application(environ, self._response.start_response)
+                self._response.run(result)
+            else:
+
+                def call():
+                    nonlocal result
+                    result = application(environ, self._response.start_response)
+                    self._response.run(result)
+
+                self._guard.run(environ, call)
         except BaseException as error:
             self._failed(error)
         finally:
@@ -185,6 +200,8 @@ class Request:
             return found
         state, found = self._service.loader.load(path, name)
         if state == loader.LOADED:
+            if environ.get(environs.SCRIPT_RELOADING) == "0":
+                self._service.loader.get(path).is_watched = False
             return found
         self._not_loaded(state, found)
         return None
@@ -230,9 +247,12 @@ class Request:
             self._log.write(logs.ERROR, "%s [%s]" % (reason, environs.request_line(self._environ)))
             self._exchange.drop()
             return
-        self._response.fail(500, reason)
+        self._response.fail(504 if isinstance(error, RequestTimeout) else 500, reason)
 
     def _reason(self, error):
+        if isinstance(error, RequestTimeout):
+            limit = self._service.configuration.request_timeout
+            return "WSGID0358: no answer within request-timeout=%g: where it was then stands above" % limit
         if isinstance(error, LengthMismatch):
             return "WSGID0343: the application broke WSGI: %s" % error
         if isinstance(error, Violation):
@@ -256,7 +276,10 @@ class Request:
 
     def _close(self, close):
         try:
-            close()
+            if self._guard is None:
+                close()
+            else:
+                self._guard.run(self._environ, close)
         except BaseException as error:
             self._close_failed(error)
 

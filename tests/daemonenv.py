@@ -297,6 +297,15 @@ class Daemon:
     def pull_leash(self) -> None:
         os.write(self.leash, b"\0")
 
+    def refuse_wish(self) -> None:
+        """As httpd's parent does when the successor could not take over."""
+        os.write(self.leash, bytes((handover.LEASH_FAILED,)))
+
+    def wait_for_wish(self, reason: int, number: int = 1) -> None:
+        """Its wish of this number, for this reason (handover.WISH_), and the ring that goes with it."""
+        wait_until(lambda: self.wishes() == (number, reason), f"wish {number}: {self.wishes()} {self.log_text()}")
+        wait_until(self.has_rung, "the bell")
+
     def has_ended(self) -> bool:
         if self.code is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)

@@ -60,6 +60,7 @@ REFUSED = {
     "octal, too large": (group("umask=1000"), "WSGID0003: umask=1000: not an octal number from 0 to 777"),
     "path, empty": (group("home="), "WSGID0003: home=: not a path (absolute, or relative to ServerRoot)"),
     "paths, empty": (group("python-path=:"), "WSGID0003: python-path=:: not a list of directories, separated by colon"),
+    "choice, none": (group("reload=maybe"), "WSGID0003: reload=maybe: not one of hot|touch|off"),
     "text, too long": (group("lang=" + "x" * 129), "WSGID0003: lang=xxx"),
     "variable without a value": (group("env=PATH"), "WSGID0003: env=PATH: not NAME=VALUE"),
     "variable with a bad name": (group("env=1A=b"), "WSGID0003: env=1A=b: not NAME=VALUE"),
@@ -165,10 +166,10 @@ def test_same_group_with_other_options_names_both_places(configtest):
 
 
 def test_each_option_of_mod_wsgi_has_one_notice(configtest):
-    lines = [group("maximum-requests=5 deadlock-timeout=60"), "WSGIDaemonProcess two maximum-requests=6"]
+    lines = [group("eviction-timeout=5 python-eggs=/x"), "WSGIDaemonProcess two eviction-timeout=6"]
     passed, ours, output = configtest("\n".join(lines))
     assert passed, output
-    assert [line.split(" of ")[0] for line in ours] == ["WSGID0013: maximum-requests=", "WSGID0013: deadlock-timeout="]
+    assert [line.split(" of ")[0] for line in ours] == ["WSGID0013: eviction-timeout=", "WSGID0013: python-eggs="]
 
 
 @pytest.mark.parametrize("name", FOREIGN_DIRECTIVES)

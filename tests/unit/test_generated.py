@@ -18,6 +18,30 @@ NOT_OPTIONS = {
     "group", "slot", "processes-named", "httpd-uid", "httpd-pid", "log-level", "server-version", "module-version",
     "wire-version", "successor",
 }  # fmt: skip
+DESIGN = """# Design
+
+<!-- states: process -->
+<!-- end of states -->
+Between.
+<!-- states: daemon -->
+stale
+<!-- end of states -->
+"""
+C_TABLE = """
+#define TO(state) { MOVE, WSGID_##state }
+#define LET_GO    { PULL, WSGID_OUT }
+#define STAY      { IGNORE, WSGID_IN }
+#define NEVER     { IMPOSSIBLE, WSGID_IN }
+    [WSGID_IN]  = { TO(OUT), LET_GO },
+    [WSGID_OUT] = { STAY,    NEVER },
+static const char *const state_names[WSGID_STATES] = { "in", "out" };
+static const char *const event_names[WSGID_EVENTS] = { "left", "told" };
+"""
+PYTHON_TABLE = """
+STATES = {"up": "it is up", "down": ""}
+EVENTS = {"fell": "it fell", "rose": ""}
+TRANSITIONS = {"up": {"fell": ("down", "weep_loudly"), "rose": None}, "down": {"rose": ("up", "")}}
+"""
 
 
 def generate(root, *arguments):
@@ -35,6 +59,9 @@ def copy(tmp_path):
     (tmp_path / "apxs/options.def").write_text('OPTION(ONE, "one", INTEGER, "1", 0, 9, BOTH, "", "Help.")\n')
     (tmp_path / "apxs/a.c").write_text('"WSGID0001: a"')
     (tmp_path / "docs/errors.d/a.md").write_text("### WSGID0001: a\n\nCause and cure.\n")
+    (tmp_path / "docs/design.md").write_text(DESIGN)
+    (tmp_path / "apxs/process.c").write_text(C_TABLE)
+    (tmp_path / "pywsgid/states.py").write_text(PYTHON_TABLE)
     return tmp_path
 
 
@@ -118,6 +145,38 @@ def test_every_code_is_documented_once(copy, page, problem):
 )
 def test_a_table_that_breaks_the_rules_is_refused(copy, table, problem):
     (copy / "apxs/options.def").write_text(table)
+    done = generate(copy)
+    assert done.returncode == 1
+    assert problem in done.stderr
+
+
+def test_state_tables_are_drawn_between_their_marks(copy):
+    assert generate(copy).returncode == 0
+    text = (copy / "docs/design.md").read_text()
+    for line in (
+        "| **in** | out | out, pull |", "| **out** | - | ! |", "    in --> out: left, told",
+        "Between.",
+        "| **up** | down, weep loudly | - |", "| **down** | ! | up |", "    down --> up: rose",
+        "States: *up*, it is up; *down*, .",
+    ):  # fmt: skip
+        assert line in text.splitlines(), text
+    assert "stale" not in text
+    (copy / "pywsgid/states.py").write_text(PYTHON_TABLE.replace("weep", "laugh"))
+    assert "docs/design.md is out of date" in generate(copy, "--check").stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "problem"),
+    [
+        ("apxs/process.c", "TO(OUT)", "TO(AWAY)", "the table has away, which has no name"),
+        ("apxs/process.c", "TO(OUT)", "GO(OUT)", "GO is no macro"),
+        ("apxs/process.c", ", LET_GO", "", "IN has 1 cells for 2 events"),
+        ("pywsgid/states.py", '"rose": None', '"rises": None', "the table has rises"),
+        ("docs/design.md", "daemon", "demon", "demon is no state table"),
+    ],
+)
+def test_a_state_table_that_breaks_the_rules_is_refused(copy, name, old, new, problem):
+    (copy / name).write_text((copy / name).read_text().replace(old, new))
     done = generate(copy)
     assert done.returncode == 1
     assert problem in done.stderr

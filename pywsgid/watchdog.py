@@ -1,0 +1,71 @@
+"""Watches over the process as a whole, by faulthandler's C thread, which needs no GIL: a start that takes too long, and
+a process in which no Python runs any more. Both end with the stacks of all threads in the log.
+
+What is about single requests is in stuck.py.
+"""
+
+import faulthandler
+import os
+import select
+import threading
+
+from . import logs
+
+HUNG_BEHIND = 5.0  # seconds after startup-timeout until the C-level watchdog ends a process that holds the GIL
+PART = 4  # the deadlock watchdog is armed anew four times in its time: seldom, and it is late by no more than a quarter
+
+
+class BootWatch:
+    """While the main thread imports the application: startup-timeout, and the leash."""
+
+    def __init__(self, log, life, timeout, leash):
+        self._log = log
+        self._life = life
+        self._timeout = timeout
+        self._leash = leash
+        self._stop = os.eventfd(0)
+        if timeout:
+            # For an import that hangs in C; its exit code is the interpreter's own, so it comes second.
+            faulthandler.dump_traceback_later(timeout + HUNG_BEHIND, exit=True, file=2)
+        self._thread = threading.Thread(target=self._run, name="wsgid-boot", daemon=True)
+        self._thread.start()
+
+    def stop(self):
+        if self._timeout:
+            faulthandler.cancel_dump_traceback_later()
+        os.eventfd_write(self._stop, 1)
+        self._thread.join()
+        os.close(self._stop)
+
+    def _run(self):
+        poll = select.poll()
+        poll.register(self._stop, select.POLLIN)
+        poll.register(self._leash, select.POLLIN)
+        events = dict(poll.poll(self._timeout * 1000 if self._timeout else None))
+        if self._stop in events:
+            return
+        if events:
+            self._life.step("replaced" if events[self._leash] & select.POLLIN else "orphaned")
+        self._log.write(
+            logs.ERROR,
+            "WSGID0304: group %r: not ready within startup-timeout=%g: what its import was doing stands "
+            "below; make it faster or the limit larger" % (self._log.group, self._timeout),
+        )
+        faulthandler.dump_traceback(file=2, all_threads=True)
+        self._life.step("late")
+
+
+class Deadlock:
+    """A keeper. Ends the process when the main thread could not run Python for deadlock-timeout."""
+
+    def __init__(self, timeout):
+        self._timeout = timeout
+        self.due = 0.0
+
+    def look(self, now):
+        period = self._timeout / PART
+        try:
+            faulthandler.dump_traceback_later(self._timeout + period, exit=True, file=2)
+        except RuntimeError:
+            pass  # no thread for it, for want of memory: next time
+        return now + period

@@ -1,0 +1,67 @@
+"""Processes that are replaced by plan: each reason, one at a time, and nobody notices."""
+
+from __future__ import annotations
+
+import pytest
+from httpdenv import Load, wait_until
+
+CONFIGURATION = """
+WSGIDaemonProcess requests processes=2 threads=4 maximum-requests=50 maximum-requests-jitter=20
+WSGIDaemonProcess interval restart-interval=1
+WSGIDaemonProcess inactivity inactivity-timeout=1
+WSGIDaemonProcess memory maximum-rss=100M
+MaxKeepAliveRequests 0
+SetEnv EXECUTIONS /dev/null
+WSGIScriptAlias /requests ${APPS}/executions.wsgi process-name=requests
+WSGIScriptAlias /interval ${APPS}/executions.wsgi process-name=interval
+WSGIScriptAlias /inactivity ${APPS}/executions.wsgi process-name=inactivity
+WSGIScriptAlias /memory ${FILES}/grows.wsgi process-name=memory
+"""
+GROWS = """
+kept = []
+def application(environ, start_response):
+    kept.append(b"x" * int(environ["QUERY_STRING"] or 0))
+    start_response("200 OK", [])
+    return [b"grown"]
+"""
+
+
+@pytest.fixture(scope="module")
+def httpd(make_httpd):
+    return make_httpd(CONFIGURATION, files={"grows.wsgi": GROWS})
+
+
+def wait_for_replacement(httpd, group, reason):
+    """The line with the reason, and another process in the place of the one that wrote it."""
+    (record, *_) = wait_until(lambda: httpd.log.find(f"WSGID0350: group '{group}'"), "its wish")
+    assert (record.level, f"({reason}" in record.text) == ("info", True), record.text
+    wait_until(lambda: record.pid not in httpd.daemons(group), "the process to leave")
+
+
+def test_requests_under_load_lose_nothing(httpd):
+    httpd.wait_for_daemons("requests", 2)
+    with Load(httpd, "/requests", 8) as load:
+        wait_until(lambda: len(httpd.log.find("WSGID0350: group 'requests'")) >= 6, "six wishes", 30)
+    load.assert_nothing_lost()
+    wait_for_replacement(httpd, "requests", "maximum-requests")
+
+
+def test_interval(httpd):
+    with Load(httpd, "/interval", 2) as load:
+        wait_for_replacement(httpd, "interval", "restart-interval")
+    load.assert_nothing_lost()
+
+
+def test_inactivity_of_a_process_that_has_served(httpd):
+    assert httpd.get("/inactivity").status_code == 200
+    wait_for_replacement(httpd, "inactivity", "inactivity-timeout")
+    httpd.wait_for_daemons("inactivity", 1)
+    assert httpd.get("/inactivity").status_code == 200
+
+
+def test_memory(httpd):
+    assert httpd.get("/memory?1000").status_code == 200
+    assert not httpd.log.find("WSGID0350: group 'memory'")
+    assert httpd.get("/memory?120000000").status_code == 200
+    wait_for_replacement(httpd, "memory", "maximum-rss")
+    assert httpd.get("/memory?1000").status_code == 200

@@ -1,0 +1,151 @@
+"""Recycling: each limit leads to a wish with its reason, and to nothing else. httpd's parent is played by the test."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from daemonenv import Daemon, wait_until
+
+from pywsgid import handover, limits
+
+GROWS = """
+kept = []
+def application(environ, start_response):
+    kept.append(b"x" * int(environ["QUERY_STRING"] or 0))
+    start_response("200 OK", [])
+    return [b"grown"]
+"""
+
+
+@pytest.fixture
+def growing(tmp_path):
+    path = tmp_path / "grows.wsgi"
+    path.write_text(GROWS)
+    return path
+
+
+def reason_told(daemon):
+    line = daemon.wait_for_log("WSGID0350")
+    assert "[wsgid:info]" in line
+    assert "group 'unit'" in line
+    return line.partition("because ")[2]
+
+
+def test_requests(tmp_path):
+    with Daemon(tmp_path, maximum_requests=3) as daemon:
+        for _ in range(2):
+            daemon.get("hello.wsgi")
+        assert daemon.wishes()[0] == 0
+        daemon.get("hello.wsgi")
+        daemon.wait_for_wish(handover.WISH_REQUESTS)
+        assert reason_told(daemon).startswith("it has served 3 requests (maximum-requests)")
+        assert daemon.get("hello.wsgi").complete, "it goes on until it is replaced"
+
+
+def test_requests_with_jitter(tmp_path):
+    with Daemon(tmp_path, maximum_requests=2, maximum_requests_jitter=4) as daemon:
+        for _ in range(6):
+            daemon.get("hello.wsgi")
+        daemon.wait_for_wish(handover.WISH_REQUESTS)
+
+
+class Page:
+    started = finished = 0
+
+    def counts(self):
+        return self.started, self.finished
+
+
+def test_jitter_is_another_number_in_each_process():
+    assert {limits.Requests(10, 5, None).most for _ in range(200)} == {10, 11, 12, 13, 14, 15}
+
+
+def test_interval(tmp_path):
+    with Daemon(tmp_path, restart_interval=0.3) as daemon:
+        daemon.wait_for_wish(handover.WISH_INTERVAL)
+        assert reason_told(daemon).startswith("it has served for 0.3 s (restart-interval)")
+
+
+def test_inactivity(tmp_path):
+    with Daemon(tmp_path, inactivity_timeout=0.4) as daemon:
+        since = time.monotonic()
+        while time.monotonic() < since + 1:
+            assert daemon.get("hello.wsgi").complete
+        assert daemon.wishes()[0] == 0
+        daemon.wait_for_wish(handover.WISH_INACTIVITY)
+        assert reason_told(daemon).startswith("it has had nothing to do for 0.4 s (inactivity-timeout)")
+
+
+def test_a_process_that_was_never_asked_is_not_replaced_for_inactivity():
+    inactivity = limits.Inactivity(10, Page(), 100.0)
+    assert inactivity.look(1000.0) == (None, 1002.5)
+
+
+def test_a_long_request_is_activity():
+    page = Page()
+    page.started = page.finished = 1
+    inactivity = limits.Inactivity(10, page, 100.0)
+    page.started = 2
+    assert inactivity.look(200.0)[0] is None
+    page.finished = 2
+    assert inactivity.look(205.0)[0] is None
+    assert inactivity.look(214.0)[0] is None
+    assert inactivity.look(215.0)[0] is not None
+
+
+def test_memory(tmp_path, growing):
+    with Daemon(tmp_path, scripts=[growing], maximum_rss=100 << 20) as daemon:
+        assert daemon.get(growing).complete
+        assert daemon.wishes()[0] == 0
+        assert daemon.get(growing, QUERY_STRING="120000000").complete
+        daemon.wait_for_wish(handover.WISH_MEMORY)
+        assert "(maximum-rss=100M)" in reason_told(daemon)
+
+
+def test_a_limit_below_what_the_process_begins_with_is_told_and_ignored(tmp_path, growing):
+    with Daemon(tmp_path, scripts=[growing], maximum_rss=1 << 20, restart_interval=0.5) as daemon:
+        assert "maximum-rss=1M " in daemon.wait_for_log("WSGID0357")
+        daemon.wait_for_wish(handover.WISH_INTERVAL)
+        assert daemon.log_text().count("WSGID0357") == 1
+
+
+def test_after_a_failure_it_waits_longer_each_time(tmp_path):
+    with Daemon(tmp_path, maximum_requests=1) as daemon:
+        daemon.get("hello.wsgi")
+        for number, seconds in ((1, "1 s"), (2, "2 s")):
+            daemon.wait_for_wish(handover.WISH_REQUESTS, number)
+            refused = time.monotonic()
+            daemon.refuse_wish()
+            daemon.wait_for_log(f"asks again in {seconds}")
+        daemon.wait_for_wish(handover.WISH_REQUESTS, 3)
+        assert time.monotonic() >= refused + 2
+        assert daemon.get("hello.wsgi").complete
+
+
+def test_without_limits_nothing_of_it_is_imported(tmp_path):
+    script = tmp_path / "modules.wsgi"
+    script.write_text(
+        "import sys\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
+        "    return [' '.join(sys.modules).encode()]\n"
+    )
+    with Daemon(tmp_path) as daemon:
+        loaded = daemon.get(script).body.decode().split()
+    assert not {"pywsgid.limits", "pywsgid.stuck", "ctypes", "random"} & set(loaded)
+
+
+def test_an_error_in_a_keeper_is_told_and_the_process_lives_on(tmp_path):
+    """A page that is not there: what a mistake of ours may look like."""
+    script = tmp_path / "breaks.wsgi"
+    script.write_text(
+        "from pywsgid import limits\ndef application(environ, start_response):\n"
+        "    limits.Interval.look = None\n    start_response('200 OK', [])\n    return [b'broken']\n"
+    )
+    with Daemon(tmp_path, restart_interval=1) as daemon:
+        assert daemon.get(script).complete
+        daemon.wait_for_log("WSGID0325")
+        assert daemon.get("hello.wsgi").complete
+        daemon.pull_leash()
+        assert daemon.wait() == 0
+        daemon.log_path.write_text(daemon.log_text().replace("WSGID0325", "expected"))
+        wait_until(daemon.has_ended, "its end")

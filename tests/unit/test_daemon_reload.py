@@ -1,0 +1,268 @@
+"""reload=hot, touch and off: what a daemon does when its script changes. httpd's parent is played by the test."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+from daemonenv import Client, Daemon, wait_until
+
+from pywsgid import handover
+
+ANSWERS = (
+    "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'%s']\n"
+)
+
+
+@pytest.fixture
+def script(tmp_path):
+    """A script that answers with a word; script(word) changes it."""
+    path = tmp_path / "app.wsgi"
+
+    def change(text):
+        fresh = tmp_path / "fresh"
+        fresh.write_text(ANSWERS % text if text.isidentifier() else text)
+        fresh.rename(path)
+        return path
+
+    change.path = path
+    change("old")
+    return change
+
+
+@pytest.fixture
+def successor(tmp_path):
+    """successor(old, ...): another daemon on the listener of `old`, which pulls its leash."""
+    directory = tmp_path / "next"
+    directory.mkdir()
+    started = []
+
+    def start(old, **options):
+        started.append(Daemon(directory, listener=old.listener, successor=old.leash, **options))
+        return started[-1]
+
+    yield start
+    for daemon in started:
+        daemon.__exit__(None)
+
+
+def naps(daemon):
+    """How often the main thread has gone to sleep."""
+    with open(f"/proc/{daemon.pid}/task/{daemon.pid}/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("voluntary_ctxt_switches"))
+
+
+def looks_go_by(daemon):
+    """Until the main thread has looked at its scripts often enough to have noticed whatever there is."""
+    before = naps(daemon)
+    wait_until(lambda: naps(daemon) >= before + 3, "looks at the scripts")
+
+
+def test_a_change_is_wished_for_once_and_the_old_code_serves_meanwhile(tmp_path, script):
+    with Daemon(tmp_path, scripts=[script.path]) as daemon:
+        assert daemon.wishes() == (0, handover.WISH_NONE)
+        script("new")
+        daemon.wait_for_wish(handover.WISH_CHANGED)
+        looks_go_by(daemon)
+        assert daemon.wishes()[0] == 1
+        assert daemon.get(script.path).body == b"old"
+        assert str(script.path) in daemon.wait_for_log("WSGID0350")
+
+
+def test_the_successor_has_the_new_code_and_the_old_process_leaves(tmp_path, script, successor):
+    with Daemon(tmp_path, scripts=[script.path]) as old:
+        script("new")
+        old.wait_for_wish(handover.WISH_CHANGED)
+        new = successor(old, scripts=[script.path])
+        assert old.wait() == 0
+        client = Client(old.path)
+        assert client.get(script.path).body == b"new"
+        client.close()
+        assert new.wishes()[0] == 0
+
+
+def test_the_new_code_is_there_within_half_a_second(tmp_path, script):
+    with Daemon(tmp_path, scripts=[script.path]) as daemon:
+        script("new")
+        changed = time.monotonic()
+        daemon.wait_for_wish(handover.WISH_CHANGED)
+        assert time.monotonic() - changed < 2  # 0.3 s; the machine may be busy
+
+
+def test_a_change_that_fails_is_told_once_and_the_next_is_tried_at_once(tmp_path, script):
+    with Daemon(tmp_path, scripts=[script.path]) as daemon:
+        for number in (1, 2):
+            script(f"broken {number}")
+            daemon.wait_for_wish(handover.WISH_CHANGED, number)
+            daemon.refuse_wish()
+            wait_until(lambda n=number: daemon.log_text().count("WSGID0351") == n, "a line for each change")
+            assert daemon.get(script.path).body == b"old"
+        looks_go_by(daemon)
+        assert daemon.wishes()[0] == 2
+        script("mended")
+        daemon.wait_for_wish(handover.WISH_CHANGED, 3)
+
+
+def test_what_changes_again_while_the_successor_starts_is_wished_for_after_its_failure(tmp_path, script):
+    with Daemon(tmp_path, scripts=[script.path]) as daemon:
+        script("first")
+        daemon.wait_for_wish(handover.WISH_CHANGED)
+        script("second")
+        looks_go_by(daemon)
+        assert daemon.wishes()[0] == 1
+        daemon.refuse_wish()
+        daemon.wait_for_wish(handover.WISH_CHANGED, 2)
+
+
+def test_a_symbolic_link_that_is_switched_is_a_change(tmp_path, script):
+    release, link = tmp_path / "release", tmp_path / "current"
+    for name in ("1", "2"):
+        (release / name).mkdir(parents=True)
+        (release / name / "app.wsgi").write_text(ANSWERS % "same")
+    link.symlink_to(release / "1")
+    with Daemon(tmp_path, scripts=[link / "app.wsgi"]) as daemon:
+        (tmp_path / "fresh-link").symlink_to(release / "2")
+        (tmp_path / "fresh-link").rename(link)
+        daemon.wait_for_wish(handover.WISH_CHANGED)
+
+
+def test_a_script_that_has_gone_is_served_from_memory(tmp_path, script):
+    with Daemon(tmp_path, scripts=[script.path]) as daemon:
+        script.path.unlink()
+        looks_go_by(daemon)
+        assert daemon.wishes()[0] == 0
+        assert daemon.get(script.path).body == b"old"
+        script("back")
+        daemon.wait_for_wish(handover.WISH_CHANGED)
+
+
+def test_a_script_that_a_request_loaded_is_watched_too(tmp_path, script):
+    with Daemon(tmp_path) as daemon:
+        assert daemon.get(script.path).body == b"old"
+        script("new")
+        daemon.wait_for_wish(handover.WISH_CHANGED)
+
+
+@pytest.mark.parametrize("preloaded", [True, False])
+def test_script_reloading_off_is_no_change_for_those_requests(tmp_path, script, preloaded):
+    off = {"mod_wsgi__script_reloading": "0"}
+    with Daemon(tmp_path, scripts=[script.path] if preloaded else []) as daemon:
+        assert daemon.get(script.path, **off).body == b"old"
+        script("new")
+        looks_go_by(daemon)
+        assert daemon.wishes()[0] == 0
+
+
+def test_off_neither_looks_nor_wakes_up(tmp_path, script):
+    with Daemon(tmp_path, scripts=[script.path], reload="off", deadlock_timeout=0) as daemon:
+        assert daemon.get(script.path).body == b"old"
+        before, since = naps(daemon), time.monotonic()
+        script("new")
+        while time.monotonic() < since + 1:
+            assert daemon.get(script.path).body == b"old"
+        assert naps(daemon) == before
+        assert daemon.wishes()[0] == 0
+
+
+# ---- touch
+
+
+def is_sent_away(client):
+    """RETRY if it had been read, a reset if not."""
+    try:
+        return client.reply().retry
+    except ConnectionResetError:
+        return True
+
+
+def test_touch_holds_the_request_that_finds_the_change_until_the_new_code_is_there(tmp_path, script, successor):
+    with Daemon(tmp_path, scripts=[script.path], reload="touch") as old:
+        assert old.get(script.path).body == b"old"
+        script("new")
+        first, second = old.connect(), old.connect()
+        first.request(script.path)
+        old.wait_for_wish(handover.WISH_CHANGED)
+        second.request("hello.wsgi")
+        new = successor(old, scripts=[script.path], reload="touch")
+        assert first.reply().retry
+        assert is_sent_away(second)
+        assert old.wait() == 0
+        assert old.counts() == (1, 1), "what the old process started"
+        assert old.wishes()[0] == 1
+        again = Client(old.path)
+        assert again.get(script.path).body == b"new"
+        assert new.wishes()[0] == 0
+        for client in (first, second, again):
+            client.close()
+
+
+def test_touch_has_the_old_code_answer_if_the_new_cannot(tmp_path, script):
+    with Daemon(tmp_path, scripts=[script.path], reload="touch") as daemon:
+        script("broken 1")
+        clients = [daemon.connect() for _ in range(2)]
+        for client in clients:
+            client.request(script.path)
+        daemon.wait_for_wish(handover.WISH_CHANGED)
+        daemon.refuse_wish()
+        assert [client.reply().body for client in clients] == [b"old"] * 2
+        assert daemon.get(script.path).body == b"old", "which is not held again for the same change"
+        assert daemon.wishes()[0] == 1
+        script("mended")
+        clients[0].request(script.path)
+        daemon.wait_for_wish(handover.WISH_CHANGED, 2)
+        daemon.pull_leash()
+        assert clients[0].reply().retry
+        for client in clients:
+            client.close()
+
+
+def test_touch_does_not_hold_requests_with_script_reloading_off(tmp_path, script):
+    with Daemon(tmp_path, scripts=[script.path], reload="touch") as daemon:
+        script("new")
+        assert daemon.get(script.path, mod_wsgi__script_reloading="0").body == b"old"
+        assert daemon.wishes()[0] == 0
+
+
+def test_touch_lets_a_signal_end_it_while_it_holds(tmp_path, script):
+    with Daemon(tmp_path, scripts=[script.path], reload="touch") as daemon:
+        script("new")
+        client = daemon.connect()
+        client.request(script.path)
+        daemon.wait_for_wish(handover.WISH_CHANGED)
+        daemon.signal(signal.SIGTERM)
+        assert client.reply().retry
+        assert daemon.wait() == 0
+        client.close()
+
+
+# ---- reload_required()
+
+REQUIRING = (
+    "import os\ndef reload_required(path):\n    return os.path.exists(path + '.reload')\n" + ANSWERS % "old"
+)
+
+
+@pytest.mark.parametrize("reload", ["hot", "touch"])
+def test_a_script_may_require_to_be_loaded_anew(tmp_path, script, reload):
+    script(REQUIRING)
+    with Daemon(tmp_path, scripts=[script.path], reload=reload) as daemon:
+        assert daemon.get(script.path).body == b"old"
+        assert daemon.wishes()[0] == 0
+        (tmp_path / "app.wsgi.reload").touch()
+        client = daemon.connect()
+        client.request(script.path)
+        daemon.wait_for_wish(handover.WISH_CHANGED)
+        daemon.pull_leash()
+        reply = client.reply()
+        assert (reply.body, reply.retry) == ((b"old", False) if reload == "hot" else (b"", True))
+        client.close()
+
+
+def test_reload_required_that_raises_is_told_once(tmp_path, script):
+    script("def reload_required(path): raise ValueError('why')\n" + ANSWERS % "old")
+    with Daemon(tmp_path, scripts=[script.path]) as daemon:
+        for _ in range(3):
+            assert daemon.get(script.path).body == b"old"
+        assert "ValueError: why" in daemon.wait_for_log("WSGID0356")
+        assert daemon.log_text().count("WSGID0356") == 1
