@@ -234,7 +234,7 @@ def test_a_thread_that_comes_back_serves_again(tmp_path, script, go):
 @over_both
 def test_a_client_that_does_not_send_is_no_longer_waited_for(tmp_path, script):
     """The thread waits in a receive of ours: the connection is cut under it."""
-    with Daemon(tmp_path, scripts=[script], threads=1, socket_timeout=30, request_timeout=0.3, interrupt_timeout=0) as daemon:
+    with Daemon(tmp_path, scripts=[script], threads=1, request_timeout=0.3, interrupt_timeout=0) as daemon:
         client = daemon.connect()
         client.request(script, end=False, PATH_INFO="/read")
         assert client.reply().abort[0] == 504
