@@ -167,7 +167,7 @@ def switches(daemon):
 
 
 def test_without_requests_nothing_wakes_up(tmp_path):
-    with Daemon(tmp_path) as daemon:
+    with Daemon(tmp_path, reload="off") as daemon:
         for _ in range(20):
             assert daemon.get("hello.wsgi").complete
 
