@@ -57,4 +57,8 @@ typedef struct {
     uint32_t wish;               /* why it wished last: WSGID_WISH_... */
 } wsgid_page_t;
 
+/* In the page's second part: the scripts that the process has loaded, "callable:/path" each with its NUL, until an empty
+ * one. Its successor must be able to load them, too, before it takes over. */
+#define WSGID_PAGE_SCRIPTS 1024
+
 #endif

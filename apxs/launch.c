@@ -44,8 +44,50 @@ static void log_start(const wsgid_process_t *process, apr_interval_time_t delay,
                  " started%s%s", slot->label, slot->index, process->pid, in, of);
 }
 
+static int is_configured(const wsgid_group_t *group, const char *script)
+{
+    int i;
+
+    for (i = 0; i < group->scripts->nelts; i++) {
+        const wsgid_script_t *known = &APR_ARRAY_IDX(group->scripts, i, wsgid_script_t);
+        apr_size_t length = strlen(known->callable);
+
+        if (!strncmp(script, known->callable, length) && script[length] == ':' && !strcmp(script + length + 1, known->path)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/*
+ * The scripts that the predecessor has loaded and its successor must not lose. A daemon's word for what it has loaded is
+ * taken for a process like itself; one of another configuration, perhaps another user's, loads only what that names, too.
+ */
+static const apr_array_header_t *scripts_to_keep(apr_pool_t *p, const wsgid_process_t *predecessor,
+                                                 apr_uint32_t configuration)
+{
+    const wsgid_kept_slot_t *slot;
+    apr_array_header_t *loaded;
+    apr_array_header_t *kept = apr_array_make(p, 4, sizeof(const char *));
+    int i;
+
+    if (!predecessor || predecessor->state != WSGID_READY) {
+        return kept;
+    }
+    slot = predecessor->slot;
+    loaded = wsgid_slots_loaded_scripts(slot->memory, wsgid_process_seat(predecessor), p);
+    for (i = 0; i < loaded->nelts; i++) {
+        const char *script = APR_ARRAY_IDX(loaded, i, const char *);
+        if (predecessor->configuration == configuration || is_configured(slot->group, script)) {
+            APR_ARRAY_PUSH(kept, const char *) = script;
+        }
+    }
+    return kept;
+}
+
 /* The forked process may be quick, so what is said of the slot is said before. */
-static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *predecessor, int page, int leash)
+static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *predecessor, apr_uint32_t configuration,
+                                 int page, int leash)
 {
     wsgid_kept_slot_t *slot = process->slot;
     wsgid_spawn_t spawn = {
@@ -57,6 +99,7 @@ static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *pred
     apr_status_t status;
 
     apr_pool_create(&pool, slot->pool);
+    spawn.loaded = scripts_to_keep(pool, predecessor, configuration);
     process->born = apr_time_now() + slot->delay;
     wsgid_slots_set_phase(slot->memory, slot->delay > SHORT_DELAY ? WSGID_SLOT_WAITING : WSGID_SLOT_BOOTING,
                           slot->delay > 0 ? process->born : 0);
@@ -84,7 +127,7 @@ apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *pre
     apr_status_t status = page < 0 ? APR_EGENERAL : make_leash(&leash, &process->leash);
 
     if (status == APR_SUCCESS) {
-        status = fork_process(process, predecessor, page, leash);
+        status = fork_process(process, predecessor, configuration, page, leash);
         (void) close(leash);
     }
     if (status != APR_SUCCESS) {

@@ -429,3 +429,31 @@ void wsgid_slots_read_page(const wsgid_slot_t *slot, int which, wsgid_page_t *co
         memset(copy, 0, sizeof(*copy));
     }
 }
+
+/* One "callable:/path" of printable bytes. */
+static int is_script(const char *text)
+{
+    const char *colon = strchr(text, ':');
+
+    for (; *text; text++) {
+        if (apr_iscntrl(*text)) {
+            return 0;
+        }
+    }
+    return colon && colon[1] == '/';
+}
+
+apr_array_header_t *wsgid_slots_loaded_scripts(const wsgid_slot_t *slot, int which, apr_pool_t *p)
+{
+    apr_size_t length = WSGID_PAGE_SIZE - WSGID_PAGE_SCRIPTS;
+    char *copy = apr_pstrmemdup(p, (const char *) slot->page[which] + WSGID_PAGE_SCRIPTS, length);     /* and a NUL */
+    apr_array_header_t *scripts = apr_array_make(p, 4, sizeof(const char *));
+    const char *end = copy + length;
+
+    for (; copy < end && *copy; copy += strlen(copy) + 1) {
+        if (is_script(copy)) {
+            APR_ARRAY_PUSH(scripts, const char *) = copy;
+        }
+    }
+    return scripts;
+}

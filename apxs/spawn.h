@@ -41,6 +41,7 @@ typedef struct {
     int bell;                           /* write end */
     int control;
     int predecessor;                    /* write end of its leash, or -1 */
+    const apr_array_header_t *loaded;   /* const char *: scripts of the predecessor's, to be loaded before it is replaced */
     apr_interval_time_t delay;          /* back-off to wait first, ended early by the leash or by a changed script */
 } wsgid_spawn_t;
 

@@ -202,6 +202,8 @@ int wsgid_slots_fresh_page(wsgid_slot_t *slot, int which);
 void wsgid_slots_retire_page(wsgid_slot_t *slot, int which);
 /* Whose page it is, for messages. */
 void wsgid_slots_set_pid(wsgid_slot_t *slot, int which, pid_t pid);
+/* The scripts that a daemon says it has loaded, "callable:/path": hostile input, so only what has that form. */
+apr_array_header_t *wsgid_slots_loaded_scripts(const wsgid_slot_t *slot, int which, apr_pool_t *p);    /* const char * */
 /* A bounded copy of what the daemon wrote. */
 void wsgid_slots_read_page(const wsgid_slot_t *slot, int which, wsgid_page_t *copy);
 

@@ -100,6 +100,41 @@ def check(arguments: argparse.Namespace) -> int:
         return check(arguments, None)
 
 
+def declare_question(parser: argparse.ArgumentParser) -> None:
+    from pywsgid import asking
+
+    asking.declare(parser)
+
+
+def declare_questions_of_one(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the daemon group; %%{GLOBAL} is the default group")
+    declare_question(parser)
+
+
+def status(arguments: argparse.Namespace) -> int:
+    from pywsgid import asking
+
+    return asking.status(arguments)
+
+
+def reload(arguments: argparse.Namespace) -> int:
+    from pywsgid import asking
+
+    return asking.replace(arguments, "reload")
+
+
+def restart(arguments: argparse.Namespace) -> int:
+    from pywsgid import asking
+
+    return asking.replace(arguments, "restart")
+
+
+def stacks(arguments: argparse.Namespace) -> int:
+    from pywsgid import asking
+
+    return asking.stacks(arguments)
+
+
 COMMANDS = (
     Command("check", "find what would fail before httpd starts, and what to change coming from mod_wsgi", declare_check,
             check),
@@ -107,6 +142,11 @@ COMMANDS = (
     Command("serve", "serve an application through an httpd of its own, in the foreground", declare_serve, serve,
             aliases=("run",)),
     Command("setup", "write the same as a directory to keep, with an apachectl of its own", declare_setup, setup),
+    Command("status", "say which daemons run, since when, and what their threads do now", declare_question, status),
+    Command("reload", "replace each process of a group by one with the present code, losing nothing",
+            declare_questions_of_one, reload),
+    Command("restart", "have each process of a group leave and another one start", declare_questions_of_one, restart),
+    Command("stacks", "print the Python stack of every thread of a group", declare_questions_of_one, stacks),
     Command("version", "print the version", no_arguments, version),
 )
 

@@ -78,9 +78,12 @@ REPEATED = ("python-path",)  # a line for each value
 
 
 class Configuration:
-    """The values of KEYS as attributes, and `scripts`: a list of Script. `python_path` is a list, too."""
+    """The values of KEYS as attributes; `scripts` and `loaded` (what the predecessor has) are lists of Script.
 
-    __slots__ = tuple(entry[0] for entry in KEYS.values()) + ("scripts",)
+    `python_path` is a list, too.
+    """
+
+    __slots__ = tuple(entry[0] for entry in KEYS.values()) + ("scripts", "loaded")
 
     @property
     def label(self):
@@ -112,10 +115,13 @@ def parse(block):
         raise ConfigurationError("the block is damaged (%s)" % error) from None
     result = Configuration()
     result.scripts = []
+    result.loaded = []
     values = {}
     for key, text in zip(strings[0::2], strings[1::2], strict=True):
         if key == "script":
             result.scripts.append(_value(key, text, Script))
+        elif key == "loaded":
+            result.loaded.append(_value(key, text, Script))
         elif key in REPEATED:
             values.setdefault(key, []).append(_value(key, text, KEYS[key][1]))
         elif key in KEYS:

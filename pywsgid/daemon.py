@@ -19,6 +19,7 @@ import time
 
 from . import (
     bell,
+    control,
     environ,
     handover,
     lifecycle,
@@ -57,8 +58,9 @@ class Service:
     def make_doorman(self, holds):
         return reloader.Doorman(self.loader, self.changes, self.life, self.log, holds)
 
-    def loaded(self, script):
-        """A script has been loaded."""
+    def loaded(self, script, name):
+        """A script has been loaded, and has the callable of that name."""
+        self.page.loaded(name, script.path)
         logs.adopt_logging(self.log)
         if script.reload_required is not None and self.doorman is None and self.configuration.reload != "off":
             self.doorman = self.make_doorman(False)
@@ -103,16 +105,21 @@ def serve(service):
     service.streams = furnish(log, configuration)
     watch = watchdog.BootWatch(log, service.life, configuration.startup_timeout, handover.FD_LEASH)
     if not preload(service):
-        log.write(logs.ERROR, "WSGID0306: group %r: none of its scripts could be loaded: see above" % log.group)
+        log.write(
+            logs.ERROR,
+            "WSGID0306: group %r: none of its scripts, or not all that its predecessor has, could be loaded: see above"
+            % log.group,
+        )
         service.life.step("unloadable")
     watch.stop()
-    service.transport = make_transport(log, configuration, service.page)
+    allowed = {0, os.geteuid(), configuration.httpd_uid}
+    service.transport = make_transport(log, configuration, service.page, allowed)
     if configuration.stack_size:
         threading.stack_size(configuration.stack_size)
     appoint_keepers(service)
     workers = [worker.Worker(number, service) for number in range(1, configuration.threads + 1)]
     service.life.take_signals()
-    service.life.run(service.transport, workers, lambda: announce(service))
+    service.life.run(service.transport, workers, lambda: announce(service), control.Control(service, allowed))
 
 
 def appoint_keepers(service):
@@ -188,13 +195,20 @@ def add_paths(log, configuration):
 
 
 def preload(service):
-    """Loads the scripts that are known. False if there are some and none could be loaded."""
-    results = [load_script(service, script) for script in service.configuration.scripts]
-    return not results or any(results)
+    """Loads the scripts that are known and those that the predecessor has.
+
+    False if there are some and none could be loaded, or one of the predecessor's could not: then that goes on serving.
+    """
+    wanted = {(script.path, script.callable): False for script in service.configuration.scripts}
+    wanted.update({(script.path, script.callable): True for script in service.configuration.loaded})
+    results = [(load_script(service, *script), is_kept) for script, is_kept in wanted.items()]
+    if any(is_kept and not is_loaded for is_loaded, is_kept in results):
+        return False
+    return not results or any(is_loaded for is_loaded, _ in results)
 
 
-def load_script(service, script):
-    state, found = service.loader.load(script.path, script.callable, remember=False)
+def load_script(service, path, callable):
+    state, found = service.loader.load(path, callable, remember=False)
     if state == loader.LOADED:
         return True
     text = "%s [group %r]" % (found, service.log.group)
@@ -202,11 +216,11 @@ def load_script(service, script):
     return False
 
 
-def make_transport(log, configuration, statistics):
+def make_transport(log, configuration, statistics, allowed):
     """In C where that can be loaded. After the application, whose own cffi comes first."""
     arguments = (
         handover.FD_LISTENER,
-        {0, os.geteuid(), configuration.httpd_uid},
+        allowed,
         configuration.socket_timeout,
         configuration.send_timeout,
         log,

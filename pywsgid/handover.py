@@ -27,6 +27,7 @@ EXIT_INTERPRETER = 85
 # The statistics page: version, state, requests started, requests finished, wishes, wish.
 PAGE_SIZE = 4096
 PAGE_VERSION = 2
+PAGE_SCRIPTS = 1024  # where the scripts that are loaded begin: callable:/path NUL ... NUL
 PAGE_FORMAT = "<IIQQII"  # for struct; wsgid_page_t
 
 PAGE_BOOTING = 0

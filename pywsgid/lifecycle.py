@@ -32,6 +32,7 @@ import time
 from . import bell, handover, logs
 from .states import TRANSITIONS
 
+GONE = "httpd has gone"  # nobody hears the bell; and the one who sleeps on it must find out by itself (apxs/bell.c)
 LOOK = 0  # what a thread writes to the signal pipe to have the loop look around: no signal has this number
 NEVER = float("inf")
 # What threads and atexit handlers of the application have at the end: what is left of the bound, at least and at most.
@@ -191,7 +192,8 @@ class Lifecycle:
         self._deadline = time.monotonic() + bound if bound else NEVER
         self._code = code
         self._page.set_state(handover.PAGE_DRAINING)
-        bell.ring()
+        if why != GONE:
+            bell.ring()
         self._transport.drain()
         self._log.write(
             logs.INFO,
@@ -235,22 +237,33 @@ class Lifecycle:
             _signal.signal(number, _note)
         _signal.signal(_signal.SIGUSR2, _note)
 
-    def run(self, transport, workers, announce):
+    @property
+    def workers(self):
+        return self._workers
+
+    def run(self, transport, workers, announce, control):
         """Serves until it is to leave, and ends the process. `announce` is called when it serves."""
         self._transport = transport
         self._workers = workers
         poll = select.poll()
         poll.register(self._pipe, select.POLLIN)
         poll.register(self._leash, select.POLLIN)
+        poll.register(control.descriptor, select.POLLIN)
+        is_asked = True
         self.step("loaded", announce)
         while self.state != "ending":
             self._keep(False)
             for descriptor, _ in poll.poll(self._sleep()):
                 if descriptor == self._pipe:
                     self._read_notes()
+                elif descriptor == control.descriptor:
+                    control.answer()
                 elif not self._read_leash():
                     poll.unregister(self._leash)
             self._look_around()
+            if is_asked and self.state not in ("serving", "wishing"):
+                is_asked = False
+                poll.unregister(control.descriptor)  # its successor is to be asked
         self._end()
 
     def _sleep(self):
@@ -302,7 +315,7 @@ class Lifecycle:
         if word:
             self.step("replaced", "its leash was pulled", self._configuration.graceful_timeout)
         else:
-            self.step("orphaned", "httpd has gone", self._configuration.shutdown_timeout)
+            self.step("orphaned", GONE, self._configuration.shutdown_timeout)
         return False
 
     def _read_notes(self):

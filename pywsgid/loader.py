@@ -88,7 +88,7 @@ class Script:
 
 
 class Loader:
-    """The scripts of this process. `on_load` is called with a Script that is loaded, more than once perhaps."""
+    """The scripts of this process. `on_load` is called with a Script that is loaded and the callable's name, more than once perhaps."""
 
     def __init__(self, on_load=None):
         self._scripts = {}
@@ -116,12 +116,12 @@ class Loader:
         state, failure = script.load(self._has_healthy)
         if state != LOADED:
             return state, failure
-        if self._on_load is not None:
-            self._on_load(script)
         try:
             found = look_up(script, name), script.loaded_at
         except LoadFailure as failure:
             return FAILED_NOW, failure
+        if self._on_load is not None:
+            self._on_load(script, name)
         if remember:
             self._callables[path, name] = found
         return LOADED, found

@@ -45,6 +45,8 @@ class Page:
         self._started = 0
         self._finished = 0
         self._wishes = 0
+        self._scripts = set()
+        self._scripts_end = handover.PAGE_SCRIPTS
         _STATE.pack_into(memory, 0, handover.PAGE_VERSION)
         self.set_state(handover.PAGE_BOOTING)
 
@@ -70,6 +72,15 @@ class Page:
         with self._lock:
             self._finished += 1
             _COUNT.pack_into(self.memory, _FINISHED_AT, self._finished)
+
+    def loaded(self, callable, path):
+        """Notes a script that is loaded: a successor must be able to load it, too. What does not fit is not noted."""
+        entry = b"%s:%s\0" % (callable.encode("utf-8", "surrogateescape"), path.encode("utf-8", "surrogateescape"))
+        with self._lock:
+            if entry not in self._scripts and self._scripts_end + len(entry) < handover.PAGE_SIZE:
+                self.memory[self._scripts_end : self._scripts_end + len(entry)] = entry
+                self._scripts_end += len(entry)
+                self._scripts.add(entry)
 
     def wish(self, reason):
         """Notes that a successor is wished for, `reason` a handover.WISH_; the bell then has httpd look here."""

@@ -31,17 +31,20 @@ def _is_ours(names):
     return names.get("__package__") == __package__ or names.get("__name__") == "threading"
 
 
-def dump_all(log, workers):
-    """Every thread's stack, with the request that it runs."""
+def texts(workers):
+    """Of every thread: its name and what it runs, and its stack."""
     running = {worker.thread.ident: describe_worker(worker) for worker in workers}
     names = {thread.ident: thread.name for thread in threading.enumerate()}
-    for identity in list(sys._current_frames()):
-        what = running.get(identity)
-        log.write(
-            logs.NOTICE,
-            "WSGID0314: group %r: thread %s: %s\n%s"
-            % (log.group, names.get(identity, identity), what or "no request", stack_text(identity)),
-        )
+    return [
+        ("thread %s: %s" % (names.get(identity, identity), running.get(identity) or "no request"), stack_text(identity))
+        for identity in list(sys._current_frames())
+    ]
+
+
+def dump_all(log, workers):
+    """Every thread's stack, with the request that it runs."""
+    for what, stack in texts(workers):
+        log.write(logs.NOTICE, "WSGID0314: group %r: %s\n%s" % (log.group, what, stack))
 
 
 def dump_running(log, workers):

@@ -1,0 +1,129 @@
+"""Asking running daemons over their control sockets: pywsgid status, reload, restart, stacks (control.py answers).
+
+Rules: the sockets are found by their names, PREFIX.PID.N.SLOT.ctl, in httpd's runtime directory; whom they belong to is
+said by who answers. The command line's side: it may import what it likes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import json
+import os
+import socket
+import time
+from datetime import datetime
+
+from pywsgid.cli import Failure
+
+# Where httpds of distributions have their runtime directory: Debian; Fedora, RHEL; httpd's own default.
+DIRECTORIES = ("/run/apache2", "/var/run/apache2", "/run/httpd", "/usr/local/apache2/logs", "/usr/local/apache2/run")
+PATIENCE = 2.0  # seconds for one answer
+PAUSE = 0.05  # seconds between two looks
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sockets", metavar="PREFIX", help="directory of the sockets, or how their paths begin, as "
+                        "WSGISocketPrefix says (default: httpd's runtime directory)")
+    parser.add_argument("--timeout", metavar="SECONDS", type=float, default=60.0,
+                        help="how long a process may take to be replaced (default: 60)")
+    parser.add_argument("--json", action="store_true", help="print what the daemons said, one line of JSON each")
+
+
+# ---------------------------------------------------------------- the sockets
+
+def find_sockets(prefix: str | None) -> list[str]:
+    """The control sockets, in order; Failure if there are none."""
+    places = [prefix] if prefix else dict.fromkeys(os.path.realpath(place) for place in DIRECTORIES)
+    found = sorted(path for place in places for path in glob.glob(pattern(place)))
+    if not found:
+        raise Failure("WSGID0440", f"no daemon's control socket in {' or '.join(places)}",
+                      "is httpd running with WSGIDaemonProcess? Otherwise name its sockets with --sockets")
+    return found
+
+
+def pattern(place: str) -> str:
+    return os.path.join(glob.escape(place), "*.ctl") if os.path.isdir(place) else glob.escape(place) + "*.ctl"
+
+
+def ask(path: str, question: str) -> dict | None:
+    """What the process behind a socket says; None if nobody does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(PATIENCE)
+        try:
+            connection.connect(path)
+            connection.sendall(question.encode("ascii") + b"\n")
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        except PermissionError as error:
+            raise Failure("WSGID0441", f"{path} may not be opened by this user",
+                          "ask as root or as the user of httpd's children (sudo)") from error
+        except OSError:
+            return None
+    return json.loads(answer) if answer else None
+
+
+def members(arguments: argparse.Namespace, question: str = "status") -> dict[str, dict]:
+    """Socket -> what the process of the named group there says (of any group, if none is named)."""
+    name = getattr(arguments, "name", None)
+    found = {}
+    for path in find_sockets(arguments.sockets):
+        said = ask(path, "status")
+        if said is None or (name is not None and said["group"] != name):
+            continue
+        found[path] = said if question == "status" else ask(path, question) or {}
+    if not found:
+        raise Failure("WSGID0442", f"no process of {f'group {name!r}' if name else 'any group'} answers",
+                      "see `pywsgid status`, and httpd's ErrorLog if it should")
+    return found
+
+
+# ---------------------------------------------------------------- the commands
+
+def status(arguments: argparse.Namespace) -> int:
+    for said in members(arguments).values():
+        print(json.dumps(said) if arguments.json else describe(said))
+    return 0
+
+
+def describe(said: dict) -> str:
+    since = datetime.fromtimestamp(said["since"]).strftime("%Y-%m-%d %H:%M:%S")
+    lines = [f"group '{said['group']}' slot {said['slot']}: process {said['pid']} is {said['state']} since {since}, "
+             f"Python {said['python']}, uid {said['uid']}, {len(said['running'])} of {said['threads']} threads busy, "
+             f"{said['finished']} requests"]
+    lines += [f"    thread {entry['thread']}: {entry['request']}, for {entry['elapsed']:.3f} s"
+              for entry in said["running"]]
+    return "\n".join(lines)
+
+
+def stacks(arguments: argparse.Namespace) -> int:
+    for said in members(arguments, "stacks").values():
+        if arguments.json:
+            print(json.dumps(said))
+            continue
+        print(f"group '{said['group']}' slot {said['slot']}: process {said['pid']}")
+        for what, stack in said["stacks"]:
+            print(f"  {what}\n{stack}", end="")
+    return 0
+
+
+def replace(arguments: argparse.Namespace, question: str) -> int:
+    """Asks all of them, then waits until each has gone or cannot be replaced. 1 if any could not."""
+    asked = members(arguments, question)
+    deadline = time.monotonic() + arguments.timeout
+    problems = 0
+    for path, said in asked.items():
+        outcome, good = await_replacement(path, said, deadline)
+        print(f"group '{said['group']}' slot {said['slot']}: process {said['pid']} {outcome}")
+        problems += not good
+    return 1 if problems else 0
+
+
+def await_replacement(path: str, said: dict, deadline: float) -> tuple[str, bool]:
+    while time.monotonic() < deadline:
+        now = ask(path, "status")
+        if now is not None and now["pid"] != said["pid"]:
+            return f"has been replaced by process {now['pid']}", True
+        if now is not None and now["state"] == "serving":  # it had asked httpd for a successor, if it is not leaving
+            return "goes on serving, as its successor could not take over: the ErrorLog says why", False
+        time.sleep(PAUSE)
+    return "has not been replaced in time", False

@@ -1,0 +1,169 @@
+"""pywsgid status, reload, restart and stacks against a running httpd."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import socket
+import subprocess
+import sys
+
+import pytest
+from httpdenv import AtTheGate, Crowd, Load, machine, wait_until
+
+CONFIGURATION = """
+WSGIDaemonProcess app processes=2 threads=2
+WSGIDaemonProcess other
+WSGIProcessName app
+WSGIScriptAlias /gate ${APPS}/gate.wsgi
+WSGIScriptAlias / ${FILES}/app.wsgi
+SetEnv EXECUTIONS ${FILES}/executions
+MaxKeepAliveRequests 0
+"""
+
+
+@pytest.fixture(scope="module")
+def httpd(make_httpd, stage):
+    script = (stage.apps / "executions.wsgi").read_text()
+    httpd = make_httpd(CONFIGURATION, start=None, files={"app.wsgi": script})
+    httpd.write("executions", "").chmod(0o666)
+    httpd.start()
+    wait_until(lambda: len(pids(httpd)) == 3, "three processes to answer")
+    return httpd
+
+
+def run(httpd, *words: str, **options) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pywsgid", *words, "--sockets", str(httpd.root / "run")]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **options)
+
+
+def statuses(httpd) -> list[dict]:
+    return [json.loads(line) for line in run(httpd, "status", "--json").stdout.splitlines()]
+
+
+def pids(httpd, group: str | None = None) -> set[int]:
+    return {said["pid"] for said in statuses(httpd) if group in (None, said["group"])}
+
+
+def test_status_says_who_runs_what(httpd):
+    held = AtTheGate(httpd, "/gate", "status")
+    done = run(httpd, "status")
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("group ")]
+    assert [line.split(":")[0] for line in lines] == ["group 'app' slot 0", "group 'app' slot 1", "group 'other' slot 0"]
+    assert "GET /gate/" in done.stdout
+    assert "1 of 2 threads busy" in done.stdout
+    assert pids(httpd, "app") == set(httpd.daemons("app"))
+    assert [answer.status_code for answer in held.open()] == [200]
+
+
+def test_status_works_while_every_thread_is_busy(httpd):
+    held = AtTheGate(httpd, "/gate", "busy", 4)
+    busy = [said for said in statuses(httpd) if said["group"] == "app"]
+    assert [len(said["running"]) for said in busy] == [2, 2]
+    assert [answer.status_code for answer in held.open()] == [200] * 4
+
+
+def test_reload_replaces_each_process_once_and_loses_nothing(httpd):
+    old = pids(httpd, "app")
+    others = pids(httpd, "other")
+    with Load(httpd, "/", 8) as load:
+        done = run(httpd, "reload", "app")
+        load.wait_for_more()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("has been replaced by process") == 2
+    load.assert_nothing_lost()
+    assert pids(httpd, "app").isdisjoint(old)
+    assert pids(httpd, "other") == others
+    assert len(httpd.log.find("WSGID0350.*an administrator asked")) == 2
+
+
+def test_a_reload_that_cannot_load_says_so_and_the_old_code_goes_on(httpd, stage):
+    old = pids(httpd, "other")
+    with httpd.log.allows(r"WSGID\d{4}", "Traceback", "RuntimeError", "^  "):
+        httpd.write("app.wsgi", "raise RuntimeError('broken')\n")
+        done = run(httpd, "reload", "app")
+        assert done.returncode == 1
+        assert "goes on serving" in done.stdout
+        assert httpd.get("/?still").status_code == 200
+        httpd.write("app.wsgi", (stage.apps / "executions.wsgi").read_text())
+        assert run(httpd, "reload", "app").returncode == 0
+    assert pids(httpd, "other") == old
+
+
+def test_restart_lets_each_process_go_and_finishes_what_it_runs(httpd):
+    old = pids(httpd, "app")
+    held = AtTheGate(httpd, "/gate", "restart")
+    done = run(httpd, "restart", "app")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert pids(httpd, "app").isdisjoint(old)
+    assert [answer.status_code for answer in held.open()] == [200]
+
+
+def test_stacks_show_where_a_thread_is(httpd):
+    held = AtTheGate(httpd, "/gate", "stacks")
+    done = run(httpd, "stacks", "app")
+    assert done.returncode == 0, done.stderr
+    assert "gate.wsgi" in done.stdout
+    assert "wait_for" in done.stdout
+    assert "GET /gate/" in done.stdout
+    assert [answer.status_code for answer in held.open()] == [200]
+
+
+def test_an_unknown_group_and_no_sockets_are_told(httpd, tmp_path):
+    done = run(httpd, "reload", "nobody")
+    assert (done.returncode, done.stderr[:20]) == (1, "pywsgid: WSGID0442: ")
+    command = [sys.executable, "-m", "pywsgid", "status", "--sockets", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr[:20]) == (1, "pywsgid: WSGID0440: ")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes other users' identities")
+def test_httpds_user_may_ask_and_a_stranger_may_not(httpd):
+    (path, *_) = sorted((httpd.root / "run").glob("*.ctl"))
+    program = (
+        "import socket, sys\n"
+        "s = socket.socket(socket.AF_UNIX)\n"
+        "s.connect(sys.argv[1])\n"
+        "s.sendall(b'status\\n')\n"
+        "sys.exit(0 if s.recv(100).startswith(b'{') else 3)\n"
+    )
+
+    def code(name: str) -> int:
+        entry = pwd.getpwnam(name)
+        command = ["/usr/bin/python3", "-c", program, str(path)]
+        identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        return subprocess.run(command, check=False, stderr=subprocess.DEVNULL, **identity).returncode
+
+    assert code(machine.web_user()) == 0
+    assert code(machine.other_users()[1].pw_name) == 1
+
+
+def test_a_peer_that_says_nothing_holds_nobody_up(httpd):
+    (path, *_) = sorted((httpd.root / "run").glob("*.ctl"))
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(str(path))
+        assert len(pids(httpd)) == 3
+        assert [answer.status_code for answer in Crowd(httpd, "/?after", 4).join()] == [200] * 4
+
+
+def test_scripts_loaded_on_first_use_and_one_of_several_are_not_lost_by_a_broken_deploy(make_httpd, stage):
+    """A successor takes over only if it can load all that its predecessor has."""
+    good = (stage.apps / "hello.wsgi").read_text()
+    httpd = make_httpd(
+        "WSGIDaemonProcess app\nWSGIProcessName app\nWSGIScriptAlias /known ${FILES}/known.wsgi\n"
+        "WSGIScriptAliasMatch ^/lazy/(.*) ${FILES}/$1.wsgi\n",
+        files={"known.wsgi": good, "first.wsgi": good},
+    )
+    (old,) = httpd.wait_for_daemons("app", 1)
+    assert httpd.get("/lazy/first").status_code == 200
+    for broken in ("first.wsgi", "known.wsgi"):
+        with httpd.log.allows(r"WSGID\d{4}", "Traceback", "RuntimeError", "^  "):
+            httpd.write(broken, "raise RuntimeError('broken')\n")
+            assert run(httpd, "reload", "app").returncode == 1
+            httpd.write(broken, good)
+        assert httpd.daemons("app") == [old]
+        assert [httpd.get(path).status_code for path in ("/known", "/lazy/first")] == [200, 200]
+    assert run(httpd, "reload", "app").returncode == 0
+    assert httpd.daemons("app") != [old]
