@@ -21,7 +21,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -154,11 +153,11 @@ static void rest(const struct timespec *born)
     (void) nanosleep(&left, NULL);
 }
 
-static void sleep_until_rung(pid_t parent) __attribute__((noreturn));
+static void sleep_until_rung(pid_t parent, int listens) __attribute__((noreturn));
 
-static void sleep_until_rung(pid_t parent)
+static void sleep_until_rung(pid_t parent, int listens)
 {
-    struct pollfd ear = { PIPE_PLACE, POLLIN, 0 };
+    struct pollfd ear = { listens ? PIPE_PLACE : -1, POLLIN, 0 };
     struct timespec born;
     sigset_t none;
 
@@ -209,7 +208,7 @@ static void register_bell(void)
 }
 
 /* No signal may reach httpd's handlers inside the forked process: they are blocked until its own are in force. */
-static pid_t fork_blocked(void)
+static pid_t fork_blocked(int listens)
 {
     pid_t parent = getpid();
     sigset_t all;
@@ -223,7 +222,7 @@ static pid_t fork_blocked(void)
     if (pid == 0) {
         set_descriptors();
         set_signals();
-        sleep_until_rung(parent);
+        sleep_until_rung(parent, listens);
     }
     error = errno;
     (void) sigprocmask(SIG_SETMASK, &before, NULL);
@@ -260,7 +259,7 @@ void wsgid_bell_ensure(void)
     if (!retained || retained->pid || retained->ends[0] < 0) {
         return;
     }
-    pid = fork_blocked();
+    pid = fork_blocked(1);
     if (pid < 0) {
         ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf, "WSGID0066: the child that tells httpd's parent of its "
                      "daemons' wishes cannot be forked: look at the limits of processes and memory; it is tried again "
@@ -271,15 +270,17 @@ void wsgid_bell_ensure(void)
     register_bell();
 }
 
-/* If it has just been rung, there would be nobody to sweep up should the next configuration be broken. */
+/* One that cannot be rung, as its death would go unnoticed: it only waits for that of the parent, should the next
+ * configuration be broken. */
 void wsgid_bell_let_go(void)
 {
     pid_t pid;
 
-    if (!retained || retained->ends[0] < 0 || !retained->pid || waitpid(retained->pid, NULL, WNOHANG) == 0) {
+    if (!retained || retained->ends[0] < 0) {
         return;
     }
-    pid = fork_blocked();
+    dismiss();
+    pid = fork_blocked(0);
     retained->pid = pid > 0 ? pid : 0;
 }
 

@@ -88,7 +88,10 @@ class Script:
 
 
 class Loader:
-    """The scripts of this process. `on_load` is called with a Script that is loaded and the callable's name, more than once perhaps."""
+    """The scripts of this process. `on_load` is called with a Script that is loaded and the callable's name.
+
+    More than once, perhaps.
+    """
 
     def __init__(self, on_load=None):
         self._scripts = {}

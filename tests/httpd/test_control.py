@@ -51,7 +51,8 @@ def test_status_says_who_runs_what(httpd):
     done = run(httpd, "status")
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("group ")]
-    assert [line.split(":")[0] for line in lines] == ["group 'app' slot 0", "group 'app' slot 1", "group 'other' slot 0"]
+    whose = [line.split(":")[0] for line in lines]
+    assert whose == ["group 'app' slot 0", "group 'app' slot 1", "group 'other' slot 0"]
     assert "GET /gate/" in done.stdout
     assert "1 of 2 threads busy" in done.stdout
     assert pids(httpd, "app") == set(httpd.daemons("app"))
