@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from httpdenv import AtTheGate, Crowd, Load, machine, processes, wait_until
@@ -280,10 +281,22 @@ def test_graceful_stop_finishes_what_runs(make_httpd):
     httpd.assert_nothing_left()
 
 
+def wait_for_bell(httpd) -> None:
+    """Until httpd has seen that its daemon is ready, and the bell that told it has been replaced."""
+    httpd.log.wait_for("WSGID0053.*is ready", timeout=10)
+
+    def rings() -> bool:
+        names = [Path(f"/proc/{process.pid}/comm") for process in processes.descendants(httpd.pid)]
+        return any(name.exists() and name.read_text().strip() == "wsgid-bell" for name in names)
+
+    wait_until(rings, "a bell")
+
+
 def test_a_restart_with_a_broken_configuration_leaves_nothing(make_httpd):
     """httpd ends without our cleanups: the daemons see it by their leash, and the bell removes the sockets."""
     httpd = make_httpd(gate_configuration())
     assert httpd.get("/?before").status_code == 200
+    wait_for_bell(httpd)
     httpd.configure("ThisIsNoDirective at all\n")
     with httpd.log.allows(".*"):
         os.kill(httpd.pid, signal.SIGUSR1)
@@ -295,6 +308,7 @@ def test_a_restart_with_a_broken_configuration_leaves_nothing(make_httpd):
 def test_kill_9_of_the_parent_drains_the_daemons_and_removes_the_sockets(make_httpd):
     httpd = make_httpd(gate_configuration())
     held = AtTheGate(httpd, "/gate", "orphans")
+    wait_for_bell(httpd)
     parent = httpd.pid
     with httpd.log.allows(".*"):
         os.kill(parent, signal.SIGKILL)
