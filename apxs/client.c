@@ -106,20 +106,49 @@ static apr_status_t pass_slice(wsgid_exchange_t *x, apr_size_t size)
     return rv;
 }
 
-/* What stays in x->out must not stand in x->in any more, which the next receive overwrites. */
-static apr_status_t keep(wsgid_exchange_t *x)
+/* The bucket before this one, if it is a buffer of copy_bytes() that has room for so much. */
+static apr_bucket *buffer_before(const wsgid_exchange_t *x, apr_bucket *bucket, apr_size_t length)
 {
-    apr_bucket *bucket;
-    apr_status_t rv = APR_SUCCESS;
+    apr_bucket *before = APR_BUCKET_PREV(bucket);
+    apr_bucket_heap *heap;
 
-    for (bucket = APR_BRIGADE_FIRST(x->out); rv == APR_SUCCESS && bucket != APR_BRIGADE_SENTINEL(x->out);
-         bucket = APR_BUCKET_NEXT(bucket)) {
-        rv = apr_bucket_setaside(bucket, x->r->pool);
-        if (rv == APR_ENOTIMPL) {
-            rv = APR_SUCCESS;       /* a bucket that holds nothing of ours */
+    if (before == APR_BRIGADE_SENTINEL(x->out) || !APR_BUCKET_IS_HEAP(before)) {
+        return NULL;
+    }
+    heap = before->data;
+    return heap->refcount.refcount == 1 && heap->alloc_len - (apr_size_t)before->start - before->length >= length ? before : NULL;
+}
+
+/* Copies a bucket's bytes to the end of a buffer, many small ones to one: each by itself would cost some 500 bytes. */
+static void copy_bytes(wsgid_exchange_t *x, apr_bucket *bucket)
+{
+    apr_bucket_alloc_t *allocator = x->r->connection->bucket_alloc;
+    const char *bytes = (const char *)bucket->data + bucket->start;
+    apr_bucket *buffer = buffer_before(x, bucket, bucket->length);
+
+    if (!buffer) {
+        apr_size_t room = bucket->length < APR_BUCKET_BUFF_SIZE ? APR_BUCKET_BUFF_SIZE : bucket->length;
+
+        buffer = apr_bucket_heap_create(apr_bucket_alloc(room, allocator), room, apr_bucket_free, allocator);
+        buffer->length = 0;
+        APR_BUCKET_INSERT_BEFORE(bucket, buffer);
+    }
+    memcpy(((apr_bucket_heap *)buffer->data)->base + buffer->start + buffer->length, bytes, bucket->length);
+    buffer->length += bucket->length;
+    apr_bucket_delete(bucket);
+}
+
+/* What stays in x->out must not stand in x->in any more, which the next receive overwrites. */
+static void keep(wsgid_exchange_t *x)
+{
+    apr_bucket *bucket, *next;
+
+    for (bucket = APR_BRIGADE_FIRST(x->out); bucket != APR_BRIGADE_SENTINEL(x->out); bucket = next) {
+        next = APR_BUCKET_NEXT(bucket);
+        if (APR_BUCKET_IS_TRANSIENT(bucket)) {
+            copy_bytes(x, bucket);
         }
     }
-    return rv;
 }
 
 apr_status_t wsgid_client_deliver(wsgid_exchange_t *x)
@@ -134,7 +163,8 @@ apr_status_t wsgid_client_deliver(wsgid_exchange_t *x)
     if (rv == APR_SUCCESS && x->queued <= size) {
         rv = pass(x, 0);
     }
-    return rv == APR_SUCCESS ? keep(x) : rv;
+    keep(x);
+    return rv;
 }
 
 apr_status_t wsgid_client_flush(wsgid_exchange_t *x)

@@ -165,14 +165,29 @@ static void end_response(wsgid_exchange_t *x)
     x->ended = 1;
 }
 
+/* What follows the bytes of a bucket of take_body: many small frames become one bucket, where each would cost all filters as much. */
+static int join(wsgid_exchange_t *x, const char *bytes, apr_size_t length)
+{
+    apr_bucket *last = APR_BRIGADE_LAST(x->out);
+
+    if (APR_BRIGADE_EMPTY(x->out) || !APR_BUCKET_IS_TRANSIENT(last)) {
+        return 0;
+    }
+    memmove((char *)last->data + last->start + last->length, bytes, length);
+    last->length += length;
+    return 1;
+}
+
 /* Moves body bytes of the current frame from x->in to x->out. They stay in x->in: x->out must be passed before it is filled again. */
 static void take_body(wsgid_exchange_t *x)
 {
     apr_size_t length = buffered(x) < x->body_left ? buffered(x) : x->body_left;
+    const char *bytes = (const char *)x->in + x->in_start;
 
     if (length > 0) {
-        APR_BRIGADE_INSERT_TAIL(x->out, apr_bucket_transient_create((const char *)x->in + x->in_start, length,
-                                                                    x->r->connection->bucket_alloc));
+        if (!join(x, bytes, length)) {
+            APR_BRIGADE_INSERT_TAIL(x->out, apr_bucket_transient_create(bytes, length, x->r->connection->bucket_alloc));
+        }
         x->in_start += length;
         x->body_left -= (apr_uint32_t)length;
         x->queued += length;

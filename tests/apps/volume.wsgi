@@ -1,10 +1,11 @@
-"""Large bodies: /generator?MB in 64 KiB blocks, /object?MB in one, /tiny?COUNT blocks of 16 bytes, /stepped the same, each
-once the client has asked for it in its upload; /upload?SIZE reads the body by so many bytes and keeps none of it.
+"""Large bodies: /generator?MB in 64 KiB blocks, /object?MB in one, /tiny?COUNT blocks of 16 bytes, /small?COUNT of 1000,
+/stepped of 16, each once the client has asked for it in its upload; /upload?SIZE reads the body by so many bytes and keeps none of it.
 
 Not wrapped in the validator, whose own work would be measured.
 """
 BLOCK = b"g" * 65536
 TINY = b"0123456789abcde\n"
+SMALL = b"s" * 1000
 MB = 1 << 20
 
 
@@ -31,6 +32,8 @@ def application(environ, start_response):
         return [b"o" * (number * MB)]
     if kind == "/tiny":
         return (TINY for _ in range(number))
+    if kind == "/small":
+        return (SMALL for _ in range(number))
     if kind == "/stepped":
         return stepped(environ["wsgi.input"], number)
     return read_all(environ["wsgi.input"], number)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
+import ssl
 import subprocess
 
 import pytest
@@ -113,6 +115,32 @@ def test_a_slow_reader_costs_httpd_no_more_than_its_buffer(httpd):
             assert len(wire.file.read(MB)) == MB
     assert peaks.risen["daemon"] < 4 * MB
     assert peaks.risen["httpd"] < SLACK
+
+
+def reader_of(httpd, port: str) -> socket.socket:
+    """A client whose own buffer holds next to nothing."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(20)
+    client.connect(("127.0.0.1", httpd.ports[port]))
+    return ssl._create_unverified_context().wrap_socket(client) if port == "TLS_PORT" else client
+
+
+@pytest.mark.parametrize(("kind", "block", "count"), [("tiny", b"0123456789abcde\n", 250_000), ("small", b"s" * 1000, 4000)])
+@pytest.mark.parametrize("port", ["PORT", "TLS_PORT"])
+def test_small_blocks_wait_for_a_slow_reader_in_little_more_than_their_own_size(httpd, port, kind, block, count):
+    """4 MB, all of them in httpd's queue once the daemon's thread is free; each block by itself would cost 500 bytes, or
+    8 KB. HTTP/1.0, whose body comes as it is."""
+    with Peaks(httpd) as peaks, reader_of(httpd, port) as client:
+        client.sendall(f"GET /volume/{kind}?{count} HTTP/1.0\r\n\r\n".encode())
+        said = client.recv(12)
+        assert httpd.get("/hello").status_code == 200
+        while piece := client.recv(65536):
+            said += piece
+    assert said.startswith(b"HTTP/1.1 200")
+    assert said.partition(b"\r\n\r\n")[2] == block * count
+    assert peaks.risen["daemon"] < 4 * MB
+    assert peaks.risen["httpd"] < 3 * 4 * MB
 
 
 @pytest.mark.parametrize("over", WAYS)
