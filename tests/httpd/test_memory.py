@@ -126,11 +126,13 @@ def reader_of(httpd, port: str) -> socket.socket:
     return ssl._create_unverified_context().wrap_socket(client) if port == "TLS_PORT" else client
 
 
-@pytest.mark.parametrize(("kind", "block", "count"), [("tiny", b"0123456789abcde\n", 250_000), ("small", b"s" * 1000, 4000)])
+@pytest.mark.parametrize(
+    ("kind", "block", "count"), [("tiny", b"0123456789abcde\n", 250_000), ("small", b"s" * 1000, 4000)]
+)
 @pytest.mark.parametrize("port", ["PORT", "TLS_PORT"])
 def test_small_blocks_wait_for_a_slow_reader_in_little_more_than_their_own_size(httpd, port, kind, block, count):
-    """4 MB, all of them in httpd's queue once the daemon's thread is free; each block by itself would cost 500 bytes, or
-    8 KB. HTTP/1.0, whose body comes as it is."""
+    """4 MB, all of them in httpd's queue once the daemon's thread is free; each block by itself would cost 500 bytes,
+    or 8 KB. HTTP/1.0, whose body comes as it is."""
     with Peaks(httpd) as peaks, reader_of(httpd, port) as client:
         client.sendall(f"GET /volume/{kind}?{count} HTTP/1.0\r\n\r\n".encode())
         said = client.recv(12)
