@@ -128,6 +128,18 @@ def test_a_client_of_http_2_gets_the_answer_to_an_upload_that_nobody_reads(httpd
     assert time.monotonic() - began < WITHIN
 
 
+@pytest.mark.parametrize("size", [1000, 200_000, UPLOAD])
+@pytest.mark.parametrize("kind", ["list", "generator", "file"])
+def test_a_client_of_http_2_reads_and_uploads_in_small_windows_and_goes_on(httpd, kind, size):
+    """The answer waits again and again until the client has read, while its upload is still coming; and the connection
+    is good for another request."""
+    port, path = httpd.ports["PORT"], f"/unread/{kind}?{ANSWER}"
+    answer = http2.post(port, path, size, window=http2.FIRST_WINDOW, then="/hello", timeout=WITHIN)
+    assert (answer.status, len(answer.body), answer.ended) == (200, ANSWER, True)
+    assert answer.reset in (None, 0)
+    assert (answer.then.status, answer.then.ended) == (200, True)
+
+
 def test_an_unread_upload_holds_no_thread_of_the_daemon(httpd):
     """More clients that never finish their upload than there are threads."""
     wires = [httpd.wire() for _ in range(8)]

@@ -14,11 +14,13 @@ import h2.connection
 import h2.events
 
 WINDOW = 1 << 26  # more than any answer here: the server never waits for us
+FIRST_WINDOW = 65535  # of every stream (RFC 9113, 6.9.2); the server waits until we have read
 
 
 @dataclass
 class Answer:
-    """`interim` are the 1xx statuses, `ended` says that the stream came to its end, `reset` is the code of a reset."""
+    """`interim` are the 1xx statuses, `ended` says that the stream came to its end, `reset` is the code of a reset, `then` what
+    came of another request on the same connection."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -27,6 +29,7 @@ class Answer:
     reset: int | None = None
     sent: int = 0
     interim: list[int] = field(default_factory=list)
+    then: Answer | None = None
 
     @property
     def is_over(self) -> bool:
@@ -34,14 +37,25 @@ class Answer:
 
 
 class _Exchange:
-    """The one stream of a connection in clear text."""
+    """A connection in clear text, one stream at a time; `window` bytes of each answer may be on their way."""
 
-    def __init__(self, port: int, timeout: float) -> None:
+    def __init__(self, port: int, window: int, timeout: float) -> None:
+        self._window = window
+        self.stream = -1
         self.socket = socket.create_connection(("127.0.0.1", port), timeout)
         self.connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
         self.connection.initiate_connection()
         self.connection.increment_flow_control_window(WINDOW)
+
+    def begin(self, method: str, path: str, headers: list[tuple[str, str]], ended: bool = False) -> Answer:
+        self.stream += 2
         self.answer = Answer()
+        head = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "localhost")]
+        self.connection.send_headers(self.stream, head + headers, end_stream=ended)
+        if self._window > FIRST_WINDOW:
+            self.connection.increment_flow_control_window(self._window - FIRST_WINDOW, self.stream)
+        self.flush()
+        return self.answer
 
     def flush(self) -> None:
         self.socket.sendall(self.connection.data_to_send())
@@ -56,6 +70,8 @@ class _Exchange:
 
     def _note(self, event: h2.events.Event) -> None:
         answer = self.answer
+        if getattr(event, "stream_id", self.stream) != self.stream:
+            return
         if isinstance(event, h2.events.InformationalResponseReceived):
             answer.interim.append(int(dict(event.headers)[b":status"]))
         elif isinstance(event, h2.events.ResponseReceived):
@@ -63,6 +79,7 @@ class _Exchange:
             answer.status = int(answer.headers[":status"])
         elif isinstance(event, h2.events.DataReceived):
             answer.body += event.data
+            self.connection.acknowledge_received_data(event.flow_controlled_length, self.stream)
         elif isinstance(event, h2.events.StreamEnded):
             answer.ended = True
         elif isinstance(event, h2.events.StreamReset):
@@ -70,26 +87,39 @@ class _Exchange:
 
     def send_some(self, left: int) -> int:
         """What flow control allows now."""
-        size = min(left, self.connection.local_flow_control_window(1), self.connection.max_outbound_frame_size)
+        connection = self.connection
+        size = min(left, connection.local_flow_control_window(self.stream), connection.max_outbound_frame_size)
         if size > 0:
-            self.connection.send_data(1, b"u" * size, end_stream=size == left)
+            connection.send_data(self.stream, b"u" * size, end_stream=size == left)
             self.answer.sent += size
             self.flush()
         return max(size, 0)
 
 
-def post(port: int, path: str, size: int, *headers: tuple[str, str], wait: bool = False, timeout: float = 10) -> Answer:
-    """Posts `size` bytes, as flow control allows, until the answer is over; `wait` sends none before a 100 has come."""
-    exchange = _Exchange(port, timeout)
+def post(
+    port: int,
+    path: str,
+    size: int,
+    *headers: tuple[str, str],
+    wait: bool = False,
+    window: int = WINDOW,
+    then: str | None = None,
+    timeout: float = 10,
+) -> Answer:
+    """Posts `size` bytes, as flow control allows, until the answer is over; `wait` sends none before a 100 has come.
+
+    `then` is the path of a GET on the same connection after it.
+    """
+    exchange = _Exchange(port, window, timeout)
     with exchange.socket:
-        head = [(":method", "POST"), (":path", path), (":scheme", "http"), (":authority", "localhost")]
-        exchange.connection.send_headers(1, [*head, ("content-length", str(size)), *headers])
-        exchange.connection.increment_flow_control_window(WINDOW, 1)
-        exchange.flush()
-        answer, left = exchange.answer, size
+        answer, left = exchange.begin("POST", path, [("content-length", str(size)), *headers]), size
         while not answer.is_over:
             went = exchange.send_some(left) if left and not (wait and not answer.interim) else 0
             left -= went
             if not went:
+                exchange.take()
+        if then is not None:
+            answer.then = exchange.begin("GET", then, [], ended=True)
+            while not answer.then.is_over:
                 exchange.take()
         return answer
