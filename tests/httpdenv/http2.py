@@ -19,8 +19,8 @@ FIRST_WINDOW = 65535  # of every stream (RFC 9113, 6.9.2); the server waits unti
 
 @dataclass
 class Answer:
-    """`interim` are the 1xx statuses, `ended` says that the stream came to its end, `reset` is the code of a reset, `then`
-    what came of another request on the same connection."""
+    """`interim` are the 1xx statuses, `ended` says that the stream came to its end, `reset` is the code of a reset,
+    `then` what came of another request on the same connection."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
