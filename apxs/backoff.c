@@ -129,6 +129,8 @@ void wsgid_backoff_sleep(const wsgid_birth_t *birth)
 {
     apr_time_t end = apr_time_now() + birth->spawn->delay;
     const apr_array_header_t *scripts = birth->group->scripts;
+    wsgid_phase_slot_t slot = { birth->group->slots[birth->spawn->slot], birth->group->server, birth->group->label,
+                                birth->spawn->slot };
     stamp_t *stamps;
 
     if (birth->spawn->delay <= 0) {
@@ -145,5 +147,5 @@ void wsgid_backoff_sleep(const wsgid_birth_t *birth)
         }
         leave_if_pulled(left < LOOK_INTERVAL ? (int) left : LOOK_INTERVAL);
     }
-    wsgid_slots_set_phase(birth->group->slots[birth->spawn->slot], WSGID_SLOT_BOOTING, apr_time_now());
+    wsgid_phase_step(&slot, WSGID_PHASE_WOKEN, apr_time_now());
 }

@@ -245,6 +245,6 @@ void wsgid_process_vacate(wsgid_process_t *process)
     process->pid = 0;
     wsgid_slots_retire_page(slot->memory, wsgid_process_seat(process));
     if (wsgid_process_none_in(slot)) {
-        wsgid_slots_set_phase(slot->memory, WSGID_SLOT_DOWN, 0);
+        wsgid_phase_of_kept(slot, WSGID_PHASE_EMPTIED, 0);
     }
 }

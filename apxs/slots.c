@@ -314,6 +314,13 @@ void wsgid_slots_set_phase(wsgid_slot_t *slot, wsgid_slot_state_e phase, apr_tim
     __atomic_store_n(&slot->shared->phase, phase, __ATOMIC_RELEASE);
 }
 
+wsgid_slot_state_e wsgid_slots_phase(const wsgid_slot_t *slot)
+{
+    uint32_t phase = __atomic_load_n(&slot->shared->phase, __ATOMIC_ACQUIRE);
+
+    return phase <= WSGID_SLOT_BOOTING ? (wsgid_slot_state_e) phase : WSGID_SLOT_DOWN;
+}
+
 apr_time_t wsgid_slots_next_try(const wsgid_slot_t *slot)
 {
     return __atomic_load_n(&slot->shared->next_try, __ATOMIC_RELAXED);
@@ -333,7 +340,6 @@ static int is_ready(const wsgid_slot_t *slot, int which)
 
 wsgid_slot_state_e wsgid_slots_state(const wsgid_slot_t *slot)
 {
-    uint32_t phase;
     int which;
 
     for (which = 0; which < PAGES; which++) {
@@ -341,8 +347,7 @@ wsgid_slot_state_e wsgid_slots_state(const wsgid_slot_t *slot)
             return WSGID_SLOT_READY;
         }
     }
-    phase = __atomic_load_n(&slot->shared->phase, __ATOMIC_ACQUIRE);
-    return phase <= WSGID_SLOT_BOOTING ? (wsgid_slot_state_e) phase : WSGID_SLOT_DOWN;
+    return wsgid_slots_phase(slot);
 }
 
 /* ------------------------------------------------------------------ requests in flight */

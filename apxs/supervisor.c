@@ -458,7 +458,7 @@ static int delegate(server_rec *s)
     pid_t keeper;
 
     for (slot = wsgid_roster_first(); slot; slot = slot->next) {
-        wsgid_slots_set_phase(slot->memory, WSGID_SLOT_BOOTING, 0);     /* the keeper may need a moment for it */
+        wsgid_phase_of_kept(slot, WSGID_PHASE_STARTED, 0);     /* the keeper may need a moment for it */
     }
     keeper = wsgid_oneprocess_hire();
     if (keeper < 0) {

@@ -196,6 +196,8 @@ void wsgid_slots_destroy(wsgid_slot_t *slot);
 /* In a child of httpd: the descriptors that only the parent needs. */
 void wsgid_slots_close_descriptors(wsgid_slot_t *slot);
 void wsgid_slots_set_address(wsgid_slot_t *slot, const struct sockaddr_un *address);
+/* For phase.c alone. Never READY: that is for the pages to say. */
+wsgid_slot_state_e wsgid_slots_phase(const wsgid_slot_t *slot);
 void wsgid_slots_set_phase(wsgid_slot_t *slot, wsgid_slot_state_e phase, apr_time_t next_try);
 /* The memfd of a seat's page, which is cleared for the next process there; -1: it belongs to one that lives. */
 int wsgid_slots_fresh_page(wsgid_slot_t *slot, int which);
@@ -226,6 +228,29 @@ void wsgid_bell_let_go(void);
 void wsgid_bell_end(void);
 /* In a child of httpd. */
 void wsgid_bell_close_descriptors(void);
+
+/* ------------------------------------------------------------------ phase.c: a slot without a ready process */
+
+typedef enum {
+    WSGID_PHASE_STARTED,                /* a process is on its way */
+    WSGID_PHASE_DELAYED,                /* one that sleeps first, until next_try */
+    WSGID_PHASE_WOKEN,                  /* and its sleep is over */
+    WSGID_PHASE_UNFORKABLE,             /* none can be forked; there is another try after next_try */
+    WSGID_PHASE_EMPTIED,                /* its last process has died */
+    WSGID_PHASE_EVENTS
+} wsgid_phase_event_e;
+
+/* A slot and what the log calls it. */
+typedef struct {
+    wsgid_slot_t *memory;
+    server_rec *server;
+    const char *label;
+    int index;
+} wsgid_phase_slot_t;
+
+/* The one place where a phase changes. */
+void wsgid_phase_step(const wsgid_phase_slot_t *slot, wsgid_phase_event_e event, apr_time_t next_try);
+void wsgid_phase_of_kept(const wsgid_kept_slot_t *slot, wsgid_phase_event_e event, apr_time_t next_try);
 
 /* ------------------------------------------------------------------ generations.c: who uses old configurations */
 

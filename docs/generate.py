@@ -379,8 +379,8 @@ def read_python_machine(path):
 
 
 # In C: macros that are { ACTION, WSGID_STATE }, rows of them, and arrays of names (apxs/process.c).
-CELL_MACRO = re.compile(r"^#define (\w+)(?:\((\w+)\))?\s+\{ (\w+), WSGID_(?:##)?(\w+) \}$", re.MULTILINE)
-ROW = re.compile(r"^    \[WSGID_(\w+)\]\s*= \{ (.*) \},$", re.MULTILINE)
+CELL_MACRO = re.compile(r"^#define (\w+)(?:\((\w+)\))?\s+\{ (\w+), WSGID_(?:SLOT_)?(?:##)?(\w+) \}$", re.MULTILINE)
+ROW = re.compile(r"^    \[WSGID_(?:SLOT_)?(\w+)\]\s*= \{ (.*) \},$", re.MULTILINE)
 CELL = re.compile(r"(\w+)(?:\((\w+)\))?")
 
 
@@ -428,6 +428,7 @@ def checked_machine(path, machine):
 
 MACHINES = {
     "process": (read_c_machine, "apxs/process.c"),
+    "slot": (read_c_machine, "apxs/phase.c"),
     "daemon": (read_python_machine, "pywsgid/states.py"),
 }
 
