@@ -32,10 +32,15 @@ class Template:
         """The environ of a block, but for wsgi.input, wsgi.errors and the times of the script. RemoteProtocolError."""
         environ = protocol.parse_environ(block)
         environ.update(self._constant)
-        environ["wsgi.url_scheme"] = scheme(environ)
+        get = environ.get
+        if get("HTTPS"):
+            environ["wsgi.url_scheme"] = scheme(environ)
+        else:
+            environ["wsgi.url_scheme"] = get("REQUEST_SCHEME") or "http"
         for key in TIMES:
-            if key in environ:
-                environ[key] = seconds(environ[key])
+            value = get(key)
+            if value is not None:
+                environ[key] = seconds(value)
         return environ
 
 

@@ -59,7 +59,8 @@ class Errors:
 
     def detach(self):
         """The request ends: what is still in the making goes out, and later lines to the process's log."""
-        self.flush()
+        if self._partial:
+            self.flush()
         self._exchange = None
 
     def _emit(self, text):

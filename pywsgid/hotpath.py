@@ -106,21 +106,22 @@ class Exchange:
 
     def finish(self, parts, keep, file=None):
         """Ends the exchange with these frames, and FILE behind them."""
-        if len(parts) > 2 or not all(type(part) is bytes for part in parts):
-            parts = self._all_but_two(parts)
-        self._head = parts[0] if parts else b""
-        self._tail = parts[1] if len(parts) > 1 else b""
+        if len(parts) == 2 and type(parts[0]) is type(parts[1]) is bytes:
+            self._head, self._tail = parts
+        elif parts:
+            self._head = parts[0] if len(parts) == 1 else self._last_of(parts)
+            self._tail = b""
         self._file = file
         self._keep = keep
 
-    def _all_but_two(self, parts):
-        """Sends what is too much for one call; what does not go out now is told by next(). The last two stay."""
+    def _last_of(self, parts):
+        """Sends what is too much for one call; what does not go out now is told by next(). The last part stays."""
         *now, last = parts
         try:
             self.send(now)
-        except (PeerGone, OSError):
-            return ()
-        return (bytes(last),)
+        except OSError:
+            return b""
+        return bytes(last)
 
     def _finish_now(self):
         """Sends the end of the response, and the file behind it."""

@@ -36,7 +36,7 @@ class Input:
         self._data = exchange.body  # received and not read; what is before _position has been read
         self._position = 0
         self._count = len(self._data)
-        self._ended = exchange.complete
+        self._ended = False
         self._report = report_violation
 
     # ---- what there is
@@ -48,6 +48,9 @@ class Input:
         exchange = self._exchange
         if exchange is None:
             raise InputLost(errno.ECONNABORTED, "the request is over: its body cannot be read any more")
+        if exchange.complete:
+            self._ended = True
+            return False
         try:
             credit = exchange.credit
             if credit <= WINDOW // 2:

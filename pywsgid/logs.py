@@ -105,6 +105,7 @@ class Stream(io.TextIOBase):
     errors = "backslashreplace"
     newlines = None
     mode = "w"
+    has_begun = False  # any thread has ever left a line unfinished: only then it is worth a look after a request
 
     def __init__(self, log, level, name, descriptor):
         self._log = log
@@ -129,6 +130,8 @@ class Stream(io.TextIOBase):
             self._log.application(self._level, whole)
         else:
             started.text = whole
+        if started.text:
+            self.has_begun = True
         return len(text)
 
     def flush(self):

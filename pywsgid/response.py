@@ -45,8 +45,12 @@ OTHER_HEADERS = "Other HTTP Features"
 JOINED_MAX = protocol.MAX_DATA  # a list of more is not joined, if its blocks
 SEPARATE_MIN = 16 * 1024  # are as large as that: copying them would cost more than their frames
 STRINGS = "A Note On String Types"
+# An application has few different heads, but for those that differ in each response: these must not fill the memory.
+HEADS_REMEMBERED = 200
+HEAD_REMEMBERED_MAX = 1024  # bytes
 
 _good_names = {}  # header name -> its lower case: names that have been checked
+_good_heads = {}  # (status, *headers) -> (Content-Length, whether it has no body, the head): checked and encoded
 
 
 class Violation(ValueError):
@@ -142,14 +146,17 @@ def check_block(block, what="a block of the response"):
 class Response:
     """One response. `exchange` is a transport.Exchange, or what behaves like one."""
 
-    __slots__ = ("state", "_exchange", "_status", "_headers", "_length", "_sent", "_head_only", "_bodiless")
+    __slots__ = (
+        *("state", "_exchange", "_length", "_sent", "_head_only", "_lengthless", "_bodiless"),
+        *("_given", "_declared", "_encoded", "_added"),
+    )
 
     def __init__(self, exchange, method):
         self.state = HEADLESS
         self._exchange = exchange
-        self._status = ""
-        self._headers = ()
-        self._length = None  # as Content-Length says
+        self._lengthless = False  # a status that has no body
+        self._added = b""  # the Content-Length that we add to the head
+        self._length = None  # as Content-Length says, or what is known of it otherwise
         self._sent = 0  # body bytes that the application has produced
         self._head_only = method == "HEAD"
         self._bodiless = False  # no body goes out, whatever the application produces
@@ -165,12 +172,19 @@ class Response:
                 exc_info = None  # breaks the circle through the traceback's frame
         elif self.state != HEADLESS:
             raise Violation("start_response() was called again without exc_info", START_RESPONSE)
-        check_status(status)
-        length = check_headers(headers)
-        self._status = status
-        self._headers = headers[:]
-        self._length = length
-        self._bodiless = self._head_only or status[:3] in BODILESS
+        known = None
+        if type(headers) is list:
+            self._given = given = (status, *headers)
+            try:
+                known = _good_heads.get(given)
+            except TypeError:
+                pass  # something that is not hashable: the checks will say what is wrong
+        if known is None:
+            check_status(status)
+            known = check_headers(headers), status[:3] in BODILESS, None
+        self._declared, self._lengthless, self._encoded = known
+        self._length = self._declared
+        self._bodiless = self._head_only or self._lengthless
         self.state = HELD
         return self.write
 
@@ -252,9 +266,10 @@ class Response:
             check_block(block)
             total += len(block)
         self._sent = total
-        if self._length is None and self._status[:3] not in BODILESS and (total or not self._head_only):
-            self._headers.append(("Content-Length", str(total)))
-        self._check_end()
+        if self._length != total:
+            if self._length is None and not self._lengthless and (total or not self._head_only):
+                self._add_length(total)
+            self._check_end()
         self.state = ENDED
         head = self._head()
         if self._bodiless:
@@ -292,16 +307,24 @@ class Response:
     def _wanted_of(self, rest):
         """How many bytes of a file that has `rest` are to go out. All of them is a Content-Length, if there is none."""
         if self._length is None:
-            if self._status[:3] not in BODILESS:
-                self._headers.append(("Content-Length", str(rest)))  # in vain after write(): the head has left
+            if not self._lengthless:
+                self._add_length(rest)  # in vain after write(): the head has left
             self._length = self._sent + rest
         wanted = self._length - self._sent
         if wanted > rest and not self._bodiless:
             raise LengthMismatch("the file has %d bytes to send, Content-Length asks for %d" % (rest, wanted))
         return wanted
 
+    def _add_length(self, length):
+        self._added = b"Content-Length\0%d\0" % length
+
     def _head(self):
-        return protocol.encode_head(self._status, self._headers)
+        encoded = self._encoded
+        if encoded is None:
+            encoded = protocol.encode_head(self._given[0], self._given[1:])
+            if len(encoded) <= HEAD_REMEMBERED_MAX and len(_good_heads) < HEADS_REMEMBERED:
+                _good_heads[self._given] = self._declared, self._lengthless, encoded
+        return encoded + self._added
 
     def _block(self, block):
         if self.state == HEADLESS:
@@ -339,7 +362,7 @@ class Response:
             self._exchange.finish(protocol.encode_data(b"", True), True)
             return
         if self._length is None and not self._bodiless:
-            self._headers.append(("Content-Length", "0"))  # the iterable is over: it is known to be empty
+            self._add_length(0)  # the iterable is over: it is known to be empty
         head = self._head()
         self.state = ENDED
         self._exchange.finish(protocol.encode_response(head, b"", True), True)

@@ -134,6 +134,8 @@ class Worker:
 class Request:
     """One request's way through the application."""
 
+    __slots__ = ("_guard", "_service", "_log", "_exchange", "_environ", "_input", "_errors", "_response")
+
     def __init__(self, service, exchange, environ, guard=None):
         self._service = service
         self._guard = guard  # stuck.Guard
@@ -174,7 +176,8 @@ class Request:
             self._input.detach()
             self._errors.detach()
             for stream in self._service.streams:
-                stream.flush()
+                if stream.has_begun:
+                    stream.flush()
             # With a close() to call, the response leaves before it, and the connection need not wait for it.
             close = self._closer(result)
             if close is not None:

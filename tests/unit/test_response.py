@@ -650,3 +650,23 @@ def test_large_blocks_of_a_list_are_not_copied():
     exchange = run(blocks)
     assert exchange.body == b"".join(blocks)
     assert exchange.names == ["RESPONSE", "DATA", "DATA", "DATA+"]
+
+
+def test_a_head_that_is_remembered_is_the_one_that_the_application_gave(tmp_path):
+    """What was added for one response, or known of its length, is not in the next one with the same headers."""
+    headers = [("X-Same", "each time")]
+    for size in (3, 5, 0):
+        assert run([b"x" * size], headers=headers).head == ("200 OK", [*headers, ("Content-Length", str(size))])
+    for size in (3, 5):
+        (tmp_path / "file").write_bytes(b"x" * size)
+        with (tmp_path / "file").open("rb") as file:
+            exchange = run(FileWrapper(file), headers=headers)
+            assert exchange.head == ("200 OK", [*headers, ("Content-Length", str(size))])
+
+
+def test_heads_that_are_made_up_do_not_fill_the_memory():
+    from pywsgid import response
+
+    for number in range(response.HEADS_REMEMBERED + 100):
+        run([b"x"], headers=[("X-Number", str(number))])
+    assert len(response._good_heads) <= response.HEADS_REMEMBERED
