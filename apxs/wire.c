@@ -140,11 +140,10 @@ wsgid_wire_error_e wsgid_wire_get_header(wsgid_wire_frame_t *frame, const unsign
 
 /* ------------------------------------------------------------------ payloads */
 
-wsgid_wire_error_e wsgid_wire_get_request(const unsigned char *payload, uint32_t length, uint64_t *id,
-                                          const unsigned char **environ, uint32_t *environ_length,
-                                          const unsigned char **body, uint32_t *body_length)
+wsgid_wire_error_e wsgid_wire_split_request(const unsigned char *payload, uint32_t length, uint64_t *id,
+                                            const unsigned char **environ, uint32_t *environ_length,
+                                            const unsigned char **body, uint32_t *body_length)
 {
-    wsgid_wire_error_e error;
     uint32_t block, room;
 
     if (length < WSGID_WIRE_REQUEST_PREFIX)
@@ -155,14 +154,33 @@ wsgid_wire_error_e wsgid_wire_get_request(const unsigned char *payload, uint32_t
         return WSGID_WIRE_BAD_PAYLOAD;
     if (block > WSGID_WIRE_MAX_ENVIRON || room - block > WSGID_WIRE_MAX_START)
         return WSGID_WIRE_TOO_LONG;
-    error = wsgid_wire_check_environ(payload + WSGID_WIRE_REQUEST_PREFIX, block);
-    if (error != WSGID_WIRE_OK)
-        return error;
     *id = wsgid_wire_get_u64(payload);
     *environ = payload + WSGID_WIRE_REQUEST_PREFIX;
     *environ_length = block;
     *body = *environ + block;
     *body_length = room - block;
+    return WSGID_WIRE_OK;
+}
+
+wsgid_wire_error_e wsgid_wire_get_request(const unsigned char *payload, uint32_t length, uint64_t *id,
+                                          const unsigned char **environ, uint32_t *environ_length,
+                                          const unsigned char **body, uint32_t *body_length)
+{
+    const unsigned char *block, *start;
+    uint32_t block_length, start_length;
+    uint64_t number;
+    wsgid_wire_error_e error = wsgid_wire_split_request(payload, length, &number, &block, &block_length, &start,
+                                                        &start_length);
+
+    if (error == WSGID_WIRE_OK)
+        error = wsgid_wire_check_environ(block, block_length);
+    if (error != WSGID_WIRE_OK)
+        return error;
+    *id = number;
+    *environ = block;
+    *environ_length = block_length;
+    *body = start;
+    *body_length = start_length;
     return WSGID_WIRE_OK;
 }
 

@@ -82,6 +82,10 @@ wsgid_wire_error_e wsgid_wire_get_header(wsgid_wire_frame_t *frame, const unsign
 wsgid_wire_error_e wsgid_wire_get_request(const unsigned char *payload, uint32_t length, uint64_t *id,
                                           const unsigned char **environ, uint32_t *environ_length,
                                           const unsigned char **body, uint32_t *body_length);
+/* The same for who reads the block and checks it doing so. */
+wsgid_wire_error_e wsgid_wire_split_request(const unsigned char *payload, uint32_t length, uint64_t *id,
+                                            const unsigned char **environ, uint32_t *environ_length,
+                                            const unsigned char **body, uint32_t *body_length);
 /* Payload of RESPONSE: checks the head's length against the frame's; 'available' may be less than the frame's length as long as it
  * covers the prefix. */
 wsgid_wire_error_e wsgid_wire_get_response(const unsigned char *payload, uint32_t available, uint32_t frame_length,

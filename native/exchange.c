@@ -192,7 +192,9 @@ int wsgid_exchange_is_hung_up(wsgid_exchange_t *x)
 
 /* ---- the end of a response */
 
-void wsgid_exchange_flush(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int keep)
+/* Sends the end. Gives the connection, if there is one, which nobody else sends to any more; *keep: whether it may go on. */
+static wsgid_connection_t *end_response(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size,
+                                        int *keep)
 {
     wsgid_connection_t *connection;
 
@@ -200,21 +202,28 @@ void wsgid_exchange_flush(wsgid_exchange_t *x, const char *a, size_t a_size, con
     connection = x->connection;
     x->open = 0;
     if (connection) {
-        keep = keep && x->facts[FACT_COMPLETE] && !x->facts[FACT_GONE] && x->start == x->end;
-        if (!x->facts[FACT_GONE]) {
-            int error = send_pieces(x, a, a_size, b, b_size, -1);
+        int error = x->facts[FACT_GONE] ? 0 : send_pieces(x, a, a_size, b, b_size, -1);
 
-            if (error) {
-                (void)lost(x, error);
-                keep = 0;
-            }
+        if (error) {
+            (void)lost(x, error);
         }
+        *keep = *keep && x->facts[FACT_COMPLETE] && !x->facts[FACT_GONE] && x->start == x->end;
+    }
+    __atomic_store_n(&x->connection, NULL, __ATOMIC_RELEASE);
+    (void)pthread_mutex_unlock(&x->lock);
+    return connection;
+}
+
+void wsgid_exchange_flush(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int keep)
+{
+    wsgid_connection_t *connection = end_response(x, a, a_size, b, b_size, &keep);
+
+    if (connection) {
         (void)pthread_mutex_lock(&x->hub->lock);
-        __atomic_store_n(&x->connection, NULL, __ATOMIC_RELEASE);
         wsgid_hub_give_back(x->hub, connection, keep);
+        wsgid_gate_let_in(x->hub);                  /* it may have something already, and x may not be back soon */
         (void)pthread_mutex_unlock(&x->hub->lock);
     }
-    (void)pthread_mutex_unlock(&x->lock);
 }
 
 /* ---- receiving */
@@ -299,8 +308,9 @@ static int parse_request(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
     const unsigned char *environ, *body;
     uint32_t environ_length, body_length;
     uint64_t id;
-    wsgid_wire_error_e error = wsgid_wire_get_request(x->buffer + WSGID_WIRE_HEADER_SIZE, frame->length, &id, &environ,
-                                                      &environ_length, &body, &body_length);
+    /* The block is checked by Python, which reads it anyway. */
+    wsgid_wire_error_e error = wsgid_wire_split_request(x->buffer + WSGID_WIRE_HEADER_SIZE, frame->length, &id, &environ,
+                                                        &environ_length, &body, &body_length);
 
     if (error != WSGID_WIRE_OK) {
         return violation(x, error, 0, 0);
@@ -501,13 +511,16 @@ void wsgid_exchange_uncount(wsgid_exchange_t *x)
 int wsgid_exchange_next(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int keep)
 {
     wsgid_hub_t *hub = x->hub;
+    wsgid_connection_t *connection = end_response(x, a, a_size, b, b_size, &keep);
 
-    wsgid_exchange_flush(x, a, a_size, b, b_size, keep);
     finish_count(x);
     if (!x->clock_known) {
         x->clock_known = pthread_getcpuclockid(pthread_self(), &x->clock) == 0;
     }
     (void)pthread_mutex_lock(&hub->lock);
+    if (connection) {
+        wsgid_hub_give_back(hub, connection, keep);
+    }
     wsgid_gate_leave(hub, x);
     wsgid_hub_resume_listening(hub, x);
     if (x->facts[FACT_UNSENT]) {

@@ -499,6 +499,7 @@ class Transport:
         self._listener_descriptor = listener
         self._accepting = threading.Lock()
         self._idle = {}  # descriptor -> socket; see the rule above
+        self._sockets = {}  # all of them, whoever has them
         self._exchanges = []
         self._bell = os.eventfd(0)
         self._epoll = select.epoll()
@@ -582,7 +583,7 @@ class Transport:
             tell_refused(self._log, pid, uid)
             return
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, self._timeout)
-        self._idle[descriptor] = sock
+        self._idle[descriptor] = self._sockets[descriptor] = sock
         self._epoll.register(descriptor, IDLE_EVENTS)
 
     def give_back(self, sock, keep):
@@ -604,6 +605,7 @@ class Transport:
             self._epoll.unregister(sock.fileno())
         except (OSError, ValueError):
             pass
+        self._sockets.pop(sock.fileno(), None)
         sock.close()
 
     def drain(self):
@@ -628,11 +630,11 @@ class Transport:
     def _abandon(self):
         """In a child that the application forked: its copies must neither answer nor keep connections open."""
         self.draining = True
-        for sock in list(self._idle.values()):
-            sock.close()
-        self._idle.clear()
         for exchange in self._exchanges:
             exchange.abandon()
+        for sock in list(self._sockets.values()):
+            sock.close()
+        self._idle.clear()
         if self._listener is not None:
             self._listener.close()
         self._epoll.close()
