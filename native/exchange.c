@@ -514,8 +514,8 @@ int wsgid_exchange_next(wsgid_exchange_t *x, const char *a, size_t a_size, const
     wsgid_connection_t *connection = end_response(x, a, a_size, b, b_size, &keep);
 
     finish_count(x);
-    if (!x->clock_known) {
-        x->clock_known = pthread_getcpuclockid(pthread_self(), &x->clock) == 0;
+    if (x->tid == 0) {
+        wsgid_gate_introduce(x);
     }
     (void)pthread_mutex_lock(&hub->lock);
     if (connection) {

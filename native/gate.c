@@ -5,10 +5,10 @@
  * closes the gate behind it (it is the holder), and serves the next request itself when it is done: no other thread is woken. But a holder
  * that blocks must not hold up the others:
  *
- *  - One of the workers without a request, the watchman, looks every LOOK while there is activity; who has used hardly any CPU since the
- *    last look, on the same request, is blocked, and the watchman takes over: the gate is open for it. While that happens at times, looks
- *    are close together (LOOK_FINE).
- *  - A holder that does use the CPU keeps the gate for BURN: others would only fight with it for the GIL.
+ *  - One of the workers without a request, the watchman, looks every LOOK while there is activity. A holder that has used hardly any CPU
+ *    since the last look, on the same request, and that sleeps (it does not only wait for a processor), is blocked, and the watchman takes
+ *    over: the gate is open for it. While that happens at times, looks are close together (LOOK_FINE).
+ *  - A holder that does use the CPU keeps the gate for BURN of it: others would only fight with it for the GIL.
  *  - When most requests block (the score), the gate is not closed at all, but for every PROBE_EVERYth, to see whether that has changed.
  *  - A worker that has to wait for httpd inside its request opens the gate first (wsgid_gate_blocks).
  *
@@ -17,7 +17,11 @@
 #define _GNU_SOURCE
 #include "hotpath.h"
 
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define US 1000
 #define MS (1000 * US)
@@ -48,6 +52,32 @@ static int64_t cpu_time(const wsgid_exchange_t *x)
         return -1;
     }
     return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
+}
+
+void wsgid_gate_introduce(wsgid_exchange_t *x)
+{
+    x->clock_known = pthread_getcpuclockid(pthread_self(), &x->clock) == 0;
+    x->tid = gettid();
+}
+
+/* Whether a thread sleeps; 1, too, where there is no /proc. */
+static int is_asleep(pid_t tid)
+{
+    char text[128], path[64];
+    const char *name_end;
+    ssize_t size;
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)tid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return 1;
+    }
+    size = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[size > 0 ? size : 0] = '\0';
+    name_end = strrchr(text, ')');                  /* a name may hold anything; the state follows it */
+    return !name_end || strncmp(name_end, ") R", 3) != 0;
 }
 
 int wsgid_gate_is_closed(const wsgid_hub_t *hub)
@@ -164,18 +194,34 @@ void wsgid_gate_blocks(wsgid_hub_t *hub, wsgid_exchange_t *x)
 typedef struct {
     uint64_t turn;                                  /* 0: nobody */
     int64_t at, cpu;
+    int64_t first_cpu;                              /* at the first look on this turn */
 } sight_t;
 
-/* Whether the holder is to be overtaken now. */
+/* Whether the holder, in its request number `turn`, sleeps. Without the lock meanwhile. */
+static int is_still_asleep(wsgid_hub_t *hub, const wsgid_exchange_t *holder, uint64_t turn)
+{
+    pid_t tid = holder->tid;
+    int asleep;
+
+    (void)pthread_mutex_unlock(&hub->lock);
+    asleep = is_asleep(tid);
+    (void)pthread_mutex_lock(&hub->lock);
+    return asleep && hub->gate.holder == holder && holder->turn == turn;
+}
+
+/* Whether the holder has been overtaken. */
 static int is_stuck(wsgid_hub_t *hub, sight_t *last)
 {
     wsgid_exchange_t *holder = hub->gate.holder;
-    sight_t now = { holder->turn, wsgid_gate_now(), cpu_time(holder) };
+    sight_t now = { holder->turn, wsgid_gate_now(), cpu_time(holder), 0 };
     int is_same = now.turn == last->turn;
     int blocked = is_same && (now.cpu - last->cpu) * 2 < now.at - last->at;
 
+    now.first_cpu = is_same ? last->first_cpu : now.cpu;
     *last = now;
-    if (!is_same || (!blocked && now.at - holder->since < BURN)) {
+    blocked = blocked && is_still_asleep(hub, holder, now.turn);
+    if (!is_same || hub->gate.holder != holder || holder->turn != now.turn
+        || (!blocked && now.cpu - now.first_cpu < BURN)) {
         return 0;
     }
     if (blocked) {
@@ -214,7 +260,7 @@ static int rest(wsgid_hub_t *hub, wsgid_exchange_t *x, int quiet)
 static void watch(wsgid_hub_t *hub, wsgid_exchange_t *x)
 {
     wsgid_gate_t *gate = &hub->gate;
-    sight_t last = { 0, 0, 0 };
+    sight_t last = { 0, 0, 0, 0 };
     uint64_t turns = gate->turns;
     int quiet = 0;
 

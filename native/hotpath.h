@@ -98,6 +98,7 @@ struct wsgid_exchange {
     int counted;                        /* started, and not finished in the statistics page */
     int held;                           /* the gate was closed behind it */
     int overtaken;
+    pid_t tid;                          /* of its thread, 0: it has not run yet */
     int clock_known;
     clockid_t clock;                    /* CPU time of its thread */
     int64_t since;
@@ -188,6 +189,8 @@ int wsgid_gate_is_closed(const wsgid_hub_t *hub);
 void wsgid_gate_let_in(wsgid_hub_t *hub);
 /* Waits until there is. */
 void wsgid_gate_park(wsgid_hub_t *hub, wsgid_exchange_t *x);
+/* Called by x's own thread, without the lock: makes it known to those who watch it. */
+void wsgid_gate_introduce(wsgid_exchange_t *x);
 /* Without the lock: x is about to wait for httpd in the middle of its request. */
 void wsgid_gate_blocks(wsgid_hub_t *hub, wsgid_exchange_t *x);
 
