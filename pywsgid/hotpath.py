@@ -35,8 +35,16 @@ FACTS_SIZE = 4096
 ENVIRON_AT = protocol.HEADER_SIZE + protocol.REQUEST_PREFIX
 BUFFER_SIZE = ENVIRON_AT + protocol.MAX_ENVIRON + protocol.MAX_START + 1
 
-JOINED_MAX = 64 * 1024  # parts of less are sent as one; beyond that a copy costs more than a call
+JOINED_MAX = 16 * 1024  # frames of less are sent as one; beyond that a copy costs more than a call
 _violation = protocol.RemoteProtocolError
+
+
+def _frames(parts):
+    """Each frame as (header and what else is bytes, body): protocol.encode_*() gives one buffer or two for each."""
+    each = iter(parts)
+    for head in each:
+        missing = protocol.HEADER_SIZE + struct.unpack_from("<I", head, 4)[0] - len(head)
+        yield head, next(each) if missing else b""
 
 
 def _fact(number, kind=int):
@@ -108,20 +116,21 @@ class Exchange:
         """Ends the exchange with these frames, and FILE behind them."""
         if len(parts) == 2 and type(parts[0]) is type(parts[1]) is bytes:
             self._head, self._tail = parts
+        elif len(parts) > 1:
+            self._head, self._tail = self._last_of(parts)
         elif parts:
-            self._head = parts[0] if len(parts) == 1 else self._last_of(parts)
-            self._tail = b""
+            self._head = parts[0]
         self._file = file
         self._keep = keep
 
     def _last_of(self, parts):
-        """Sends what is too much for one call; what does not go out now is told by next(). The last part stays."""
-        *now, last = parts
+        """Sends what is too much for one call; what does not go out now is told by next(). The last frame stays."""
+        *first, (head, body) = _frames(parts)
         try:
-            self.send(now)
+            self.send([part for frame in first for part in frame if part])
         except OSError:
-            return b""
-        return bytes(last)
+            return b"", b""
+        return head, bytes(body)
 
     def _finish_now(self):
         """Sends the end of the response, and the file behind it."""
@@ -171,32 +180,23 @@ class Exchange:
             raise self._failure(outcome)
 
     def _send_many(self, parts):
-        """Frames of any number and kind. Frames of other threads come between them only where one ends."""
-        small, size = [], 0
-        for part in self._frames(parts):
-            if size and size + len(part) > JOINED_MAX:
-                outcome = self._send_joined(small)
-                if outcome:
-                    return outcome
+        """Frames of any number and kind: small ones together, large ones out of the application's own buffers."""
+        outcome, small, size = 0, [], 0
+        for head, body in _frames(parts):
+            length = len(head) + len(body)
+            if small and size + length > JOINED_MAX:
+                outcome = outcome or self._send_pair(b"".join(small), b"")
                 small, size = [], 0
-            small.append(part)
-            size += len(part)
-        return self._send_joined(small) if small else 0
+            if length > JOINED_MAX:
+                outcome = outcome or self._send_pair(head, body)
+            else:
+                small += (head, body)
+                size += length
+        return outcome or (self._send_pair(b"".join(small), b"") if small else 0)
 
-    def _frames(self, parts):
-        """Each frame as one piece of bytes."""
-        frame = []
-        for part in parts:
-            frame.append(part)
-            if sum(map(len, frame)) >= protocol.HEADER_SIZE + struct.unpack_from("<I", frame[0], 4)[0]:
-                yield b"".join(frame) if len(frame) > 1 else bytes(frame[0])
-                frame = []
-        if frame:
-            yield b"".join(frame)
-
-    def _send_joined(self, frames):
-        data = b"".join(frames) if len(frames) > 1 else frames[0]
-        return self._send(self._handle, data, len(data), b"", 0, -1)
+    def _send_pair(self, head, body):
+        tail = body if type(body) is bytes else self._transport.binding.pointer(body)
+        return self._send(self._handle, head, len(head), tail, len(body), -1)
 
     def _failure(self, outcome):
         if outcome == GONE:
@@ -254,7 +254,7 @@ class Transport:
 
     def __init__(self, binding, listener, allowed, timeout, send_timeout, log, page):
         self.draining = False
-        self._binding = binding
+        self.binding = binding
         self._log = log
         self._limits = send_timeout, timeout
         uids = struct.pack("%dI" % len(allowed), *allowed)
@@ -277,22 +277,22 @@ class Transport:
 
     def exchange(self):
         """A new worker's Exchange."""
-        return Exchange(self, self._binding, self._hub)
+        return Exchange(self, self.binding, self._hub)
 
     def open(self):
         """Begins to accept."""
-        number = self._binding.lib.wsgid_hub_open(self._hub)
+        number = self.binding.lib.wsgid_hub_open(self._hub)
         if number:
             raise OSError(number, os.strerror(number))
 
     def drain(self):
         """No more requests."""
         self.draining = True
-        self._binding.lib.wsgid_hub_drain(self._hub)
+        self.binding.lib.wsgid_hub_drain(self._hub)
 
     def _abandon(self):
         self.draining = True
-        self._binding.lib.wsgid_hub_abandon(self._hub)
+        self.binding.lib.wsgid_hub_abandon(self._hub)
 
     def next(self, exchange):
         """See transport.py."""

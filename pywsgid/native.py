@@ -34,12 +34,13 @@ FUNCTIONS = {
 
 
 class Binding:
-    """`lib` has the functions; `address(buffer)` is where a writable buffer lies, which it keeps alive and in place."""
+    """`lib` has the functions; `address(buffer)` is where a writable buffer lies, which it keeps alive and in place;
+    `pointer(buffer)` is what a function takes for one that is not bytes."""
 
-    def __init__(self, way, lib, address):
-        self.way = way
+    def __init__(self, lib, address, pointer):
         self.lib = lib
         self.address = address
+        self.pointer = pointer
 
 
 def load():
@@ -70,7 +71,7 @@ def _by_cffi():
         kept.append(ffi.from_buffer("char[]", buffer))
         return kept[-1]
 
-    return Binding("cffi", lib, address)
+    return Binding(lib, address, lambda buffer: ffi.from_buffer("char[]", buffer))
 
 
 def _by_ctypes(path):
@@ -98,7 +99,7 @@ def _by_ctypes(path):
         kept.append(ctypes.c_char.from_buffer(buffer))
         return ctypes.addressof(kept[-1])
 
-    return Binding("ctypes", library, address), ""
+    return Binding(library, address, bytes), ""  # a copy: ctypes knows no buffers that are read-only
 
 
 def _file():
