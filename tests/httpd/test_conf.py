@@ -1,7 +1,6 @@
 """Every file in conf/ loads as it is, and its sites answer.
 
-Only what this machine cannot have is exchanged: users that do not exist, the certificate and the map, and, to be
-served, /srv, port 80 and port 443.
+httpdenv.examples says what is exchanged for this machine. conf/cluster is test_cluster.py's.
 """
 
 from __future__ import annotations
@@ -14,17 +13,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from httpdenv import machine
+from httpdenv.examples import CLOSED, MODULES, for_this_machine, with_certificate, with_users
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 EXAMPLES = ["one-site.conf", "several-sites-several-users.conf", "random-daemon.conf", "tls.conf"]
-MODULES = ["rewrite", "ssl", "http2", "headers"]
-# What the example itself does not open stays closed, as on a real server.
-CLOSED = """
-<Directory ${FILES}/srv>
-    Require all denied
-</Directory>
-"""
 APPLICATION = """
 import os
 def application(environ, start_response):
@@ -35,29 +27,6 @@ def application(environ, start_response):
 
 def read(name: str) -> str:
     return (CONF / name).read_text()
-
-
-def with_users(text: str) -> str:
-    """Users that exist here, one for each that is named; none of them if the tests run as an ordinary user."""
-    if os.geteuid() != 0:
-        return re.sub(r" (user|group)=\S+", "", text)
-    names = dict.fromkeys(re.findall(r" user=(\S+)", text))
-    for name, entry in zip(names, machine.other_users(), strict=False):
-        text = re.sub(rf" user={name}\b", f" user={entry.pw_name}", text)
-        text = re.sub(rf" group={name}\b", f' "group=#{entry.pw_gid}"', text)
-    return text
-
-
-def with_certificate(text: str) -> str:
-    return re.sub(r"/etc/ssl/(certs|private)/shop\.", "${CERTS}/server.", text)
-
-
-def for_this_machine(text: str) -> str:
-    """Served from the test's own directory and ports."""
-    text = with_certificate(with_users(text)).replace("/srv/", "${FILES}/srv/")
-    text = re.sub(r"^Listen .*$", "", text, flags=re.M)
-    return text.replace("<VirtualHost *:80>", "<VirtualHost 127.0.0.1:${PORT}>").replace(
-        "<VirtualHost *:443>", "<VirtualHost 127.0.0.1:${TLS_PORT}>")
 
 
 def serve(make_httpd, name: str, scripts: list[str], *, start: bool = True, **files: str):
