@@ -12,6 +12,7 @@ else is written. What the configuration says is site.py's, how httpd is run fore
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import os
 import shutil
 import socket
@@ -35,6 +36,7 @@ from pywsgid.site import Site, configuration
 SYSTEM_PYTHON = "/usr/bin/python3"
 CONFIGURATION = "httpd.conf"
 SCRIPT = "application.wsgi"
+DEVELOPMENT = "development.wsgi"
 SELF_SIGNED = ("name it; for a try, `openssl req -x509 -nodes -newkey rsa:2048 -subj /CN=localhost -addext "
                "basicConstraints=critical,CA:FALSE -keyout key.pem -out cert.pem` makes both")
 # run/wsgid.4194304.99999.999.sock has to fit into 107 characters.
@@ -107,6 +109,9 @@ def check_options(options: dict[str, Any]) -> None:
     """What one option needs of another."""
     if options["python"] and options["python-home"]:
         raise Failure("WSGID0410", "--python and --python-home both choose the interpreter", "keep one")
+    if options.get("reload") and not is_loopback(options["host"]):
+        raise Failure("WSGID0410", f"--reload shows source and requests to whoever gets an error, and "
+                      f"{options['host']} is not this machine's alone", "leave out --host (127.0.0.1), or --reload")
     tls = ("ssl-certificate-file", "ssl-certificate-key-file")
     if options["https-port"] is None:
         for name in ("https-only", *tls):
@@ -122,6 +127,15 @@ def check_options(options: dict[str, Any]) -> None:
     for name, path in files:
         if path and not os.path.exists(path):
             raise Failure("WSGID0410", f"--{name}: there is no {path}", "correct the path")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine gets there, whatever address a name has."""
+    try:
+        found = socket.getaddrinfo(None if host == "*" else host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError:
+        return True     # check_port() says what is wrong with it
+    return all(ipaddress.ip_address(address[0].partition("%")[0]).is_loopback for *_, address in found)
 
 
 def check_port(host: str, port: int) -> int:
@@ -345,11 +359,36 @@ def daemon_of(module: str) -> str:
 def with_reachable_script(site: Site) -> Site:
     """With the script that is to be written, or a copy of the example if that is out of reach."""
     place = os.path.join(site.root, "application")
+    if not site.target.source and (in_the_way(site.script, site.application) or in_the_way(site.script, site.identity)):
+        copy = copy_file(site.script, place)
+        site = replace(site, script=copy, target=replace(site.target, directory=place, script=copy))
+    if site.options.get("reload"):
+        return with_development_script(site, place)
     if site.target.source:
         return replace(site, script=write(os.path.join(place, SCRIPT), site.target.source))
-    if in_the_way(site.script, site.application) or in_the_way(site.script, site.identity):
-        return replace(site, script=copy_file(site.script, place), target=replace(site.target, directory=place))
     return site
+
+
+def with_development_script(site: Site, place: str) -> Site:
+    """With a script that wraps the application. Its user touches it when a source changes, so that it is its own."""
+    marker = os.path.join(place, "loaded")
+    if os.path.lexists(marker):
+        os.unlink(marker)
+    directories = dict.fromkeys([site.target.directory, site.directory, *(site.options["python-path"] or [])])
+    script = write(os.path.join(place, DEVELOPMENT), develop_script(site, marker, list(directories)))
+    if site.application:
+        os.chown(place, site.application.uid, site.application.gid)
+        os.chown(script, site.application.uid, site.application.gid)
+    return replace(site, script=script, target=replace(site.target, callable="application"))
+
+
+def develop_script(site: Site, marker: str, directories: list[str]) -> str:
+    goal = site.target
+    what = {"script": goal.script, "name": goal.callable} if goal.script else {"code": goal.source}
+    words = {**what, "directories": directories, "hosts": [site.options["server-name"]]}
+    arguments = "".join(f"    {name}={value!r},\n" for name, value in words.items())
+    return (f'"""Written by pywsgid: {goal.name} with reloading and tracebacks."""\n\nfrom pywsgid import develop\n\n'
+            f"application = develop.application(\n    {marker!r},\n{arguments}    touch=__file__,\n)\n")
 
 
 def copy_file(path: str, directory: str) -> str:

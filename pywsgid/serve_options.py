@@ -122,7 +122,8 @@ class _Each(argparse.Action):
 
 # ---------------------------------------------------------------- the options of WSGIDaemonProcess
 
-RENAMED = ("home",)
+# `home` is --working-directory; --reload is a matter of its own (develop.py).
+RENAMED = ("home", "reload")
 REPEATED_TYPES = ("paths", "groups", "assignments")
 METAVARS = {"integer": "N", "seconds": "SECONDS", "size": "BYTES", "octal": "MODE", "flag": "on|off", "user": "USER",
             "groupid": "GROUP", "groups": "GROUPS", "path": "PATH", "paths": "DIRECTORY", "assignments": "NAME=VALUE"}
@@ -226,6 +227,10 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                "temporary directory, removed at the end.", None, path, commands=("serve",)),
         Option("include-file", ("FILE",), "More configuration for httpd, included at the end.", None, path,
                repeated=True),
+    )),
+    ("Development", (
+        Option("reload", (), "Take up changed source files at once, and show exceptions in the browser. Only where "
+               "nobody but this machine gets to.", False, commands=("serve",)),
     )),
     ("More of WSGIDaemonProcess", daemon_options(*(name for name in OPTIONS if name not in (*FIRST, *RENAMED)))),
 )
