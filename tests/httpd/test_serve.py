@@ -259,12 +259,16 @@ def test_another_user_runs_the_application(start, shop):
     assert get(run.wait_for_address()).json()["uid"] == other.pw_uid
 
 
+def make_project(directory: Path) -> None:
+    command = [sys.executable, "-m", "django", "startproject", "site_of_mine", directory]
+    subprocess.run(command, check=True, env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"})
+    subprocess.run(["chmod", "-R", "a+rX", directory], check=True)
+
+
 def test_a_django_project_is_served_by_its_directory(start, open_directory):
     project = open_directory / "project"
     project.mkdir()
-    make = [sys.executable, "-m", "django", "startproject", "site_of_mine", project]
-    subprocess.run(make, check=True, env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"})
-    subprocess.run(["chmod", "-R", "a+rX", project], check=True)
+    make_project(project)
     run = start(project)
     assert "install worked successfully" in " ".join(get(run.wait_for_address()).text.split())
     run.end(signal.SIGINT)
@@ -281,6 +285,93 @@ def test_a_server_root_that_is_named_is_kept_and_can_be_used_again(start, open_d
         assert get(run.wait_for_address()).status_code == 200
         assert run.end(signal.SIGINT) == 0
         assert "CustomLog" not in (root / "httpd.conf").read_text()
+
+
+# ---------------------------------------------------------------- --reload
+
+DEVELOPED = """
+import neighbour
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/raise":
+        raise ValueError("<shown>")
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [neighbour.WORD]
+"""
+
+
+@pytest.fixture
+def developed(start, open_directory) -> tuple[Run, Path, str]:
+    (open_directory / "site.wsgi").write_text(DEVELOPED)
+    (open_directory / "neighbour.py").write_text("WORD = b'first'\n")
+    run = start(open_directory / "site.wsgi", "--reload")
+    return run, open_directory / "neighbour.py", run.wait_for_address()
+
+
+def wait_for_text(url: str, text: str) -> None:
+    """Every answer until then, and after it, is a good one."""
+
+    def arrived() -> bool:
+        answer = get(url)
+        assert answer.status_code == 200, answer.text
+        return answer.text == text
+
+    wait_until(arrived, f"{text!r}", 20)
+
+
+def test_a_changed_module_is_taken_up(developed):
+    _, module, url = developed
+    assert get(url).text == "first"
+    for number in range(3):
+        # The same size, within the same second: what is compiled must not be taken for what it is compiled from.
+        module.write_text(f"WORD = b'next {number}'\n")
+        wait_for_text(url, f"next {number}")
+
+
+def test_a_syntax_error_is_told_and_the_old_code_serves_until_it_is_mended(developed):
+    run, module, url = developed
+    module.write_text("WORD = = b'wrong'\n")
+    wait_until(lambda: "SyntaxError: invalid syntax" in run.log, "the syntax error on the terminal", 20)
+    assert get(url).text == "first"
+    module.write_text("WORD = b'mended'\n")
+    wait_for_text(url, "mended")
+
+
+def test_an_exception_is_shown_with_reload_and_only_then(developed, start, open_directory):
+    run, _, url = developed
+    page = get(url + "raise")
+    assert page.status_code == 500 and page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "ValueError: &lt;shown&gt;" in page.text and "raise ValueError" in page.text
+    assert str(open_directory / "site.wsgi") in page.text
+    wait_until(lambda: "ValueError: <shown>" in run.log, "the same on the terminal", 5)
+    assert "shown" not in get(url + "raise", headers={"Host": "rebound.example"}).text
+    run.end(signal.SIGINT)
+    page = get(start(open_directory / "site.wsgi").wait_for_address() + "raise")
+    assert page.status_code == 500
+    assert "shown" not in page.text and "wsgi" not in page.text
+
+
+def test_an_application_that_cannot_be_loaded_at_first_is_shown_until_it_is_mended(start, open_directory):
+    script = open_directory / "site.wsgi"
+    script.write_text(DEVELOPED)  # its neighbour is missing
+    run = start(script, "--reload")
+    url = run.wait_for_address()
+    assert "answers, but with status 500" in run.out
+    assert "No module named &#x27;neighbour&#x27;" in get(url).text
+    (open_directory / "neighbour.py").write_text("WORD = = 1\n")
+    wait_until(lambda: "SyntaxError" in get(url).text, "the next mistake in the browser", 20)
+    (open_directory / "neighbour.py").write_text("WORD = b'there'\n")
+    wait_until(lambda: get(url).text == "there", "the application", 20)
+
+
+def test_reload_shows_flasks_exceptions_and_django_serves_static_files(start, open_directory):
+    (open_directory / "shop.py").write_text("import flask\napp = flask.Flask('shop')\napp.get('/')(lambda: 1 / 0)\n")
+    run = start("shop:app", "--reload", checkout=open_directory)
+    assert "ZeroDivisionError" in get(run.wait_for_address()).text
+    project = open_directory / "project"
+    project.mkdir()
+    make_project(project)
+    run = start(project, "--reload")
+    assert get(run.wait_for_address() + "static/admin/css/base.css").headers["Content-Type"] == "text/css"
 
 
 # ---------------------------------------------------------------- setup

@@ -144,6 +144,8 @@ def test_serve_refuses_what_is_no_value_with_a_short_usage(words, script):
     (["--document-root", "/nowhere"], "--document-root: there is no /nowhere"),
     (["--url-alias", "/x", "/nowhere"], "--url-alias: there is no /nowhere"),
     (["--include-file", "/nowhere"], "--include-file: there is no /nowhere"),
+    (["--reload", "--host", "0.0.0.0"], "is not this machine's alone"),
+    (["--reload", "--host", "::"], "is not this machine's alone"),
     (["--user", "no_such_user"], "there is no user no_such_user"),
     (["--user", "root"], "never runs as root"),
 ])
@@ -238,6 +240,7 @@ def test_a_django_project_without_a_script_gets_one(application):
 def test_every_option_of_wsgidaemonprocess_is_an_option_of_serve():
     names = {option.name for option in serve_options.options()}
     assert OPTIONS.keys() - names == {"home"}
+    assert next(option for option in serve_options.options() if option.name == "reload").metavar == ()
 
 
 def test_every_option_has_its_default_in_the_help():
@@ -250,8 +253,8 @@ def test_every_option_has_its_default_in_the_help():
 
 
 def test_setup_has_no_options_of_a_temporary_server():
-    assert "--server-root" in pywsgid("serve", "--help").stdout
-    assert "--server-root" not in pywsgid("setup", "--help").stdout
+    assert {"--server-root", "--reload"} <= set(pywsgid("serve", "--help").stdout.split())
+    assert not {"--server-root", "--reload"} & set(pywsgid("setup", "--help").stdout.split())
 
 
 def test_what_is_given_goes_to_the_daemon_and_nothing_else():
