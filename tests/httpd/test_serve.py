@@ -13,12 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import requests
 from httpdenv import client, machine, processes, wait_until
+from httpdenv.serving import PYTHONPATH, Run, get
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-# For what is started elsewhere.
-PYTHONPATH = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
 HELLO = CHECKOUT / "conf" / "hello.wsgi"
 BROKEN = "raise RuntimeError('not today')\n"
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
@@ -28,43 +26,6 @@ def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [neighbour.WORD]
 """
-
-
-class Run:
-    """One `python -m pywsgid serve`, as a process group of its own like a shell's job."""
-
-    def __init__(self, directory: Path, *words: str | Path, checkout: Path = CHECKOUT, command: str = "serve") -> None:
-        self._out, self._err = directory / "out", directory / "err"
-        with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "pywsgid", command, "--port", "0", *words], cwd=checkout,
-                stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True, env=PYTHONPATH)
-
-    @property
-    def out(self) -> str:
-        return self._out.read_text()
-
-    @property
-    def log(self) -> str:
-        return self._err.read_text()
-
-    @property
-    def root(self) -> Path:
-        """The temporary server root; httpd's own lines tell it."""
-        return Path(re.search(r"-d (/tmp/wsgid-\w+)", self.log).group(1))
-
-    def wait_for_address(self) -> str:
-        wait_until(lambda: "served at" in self.out or self.process.poll() is not None, lambda: f"it: {self.log}", 20)
-        return re.search(r"served at (https?://\S+/)", self.out).group(1)
-
-    def end(self, number: int) -> int:
-        """Sends a signal as a terminal does, and waits."""
-        os.killpg(self.process.pid, number)
-        return self.process.wait(15)
-
-    def assert_nothing_left(self) -> None:
-        assert not self.root.exists()
-        wait_until(lambda: not processes.using(self.root), "the processes to leave", 5)
 
 
 @pytest.fixture
@@ -87,12 +48,6 @@ def open_directory() -> Iterator[Path]:
     directory = machine.temporary_directory("wsgid-apps-")
     yield directory
     shutil.rmtree(directory)
-
-
-def get(url: str, **options) -> requests.Response:
-    session = requests.Session()
-    session.trust_env = False
-    return session.get(url, timeout=10, verify=False, **options)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)

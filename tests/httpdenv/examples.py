@@ -38,7 +38,8 @@ def with_certificate(text: str) -> str:
 
 def for_this_machine(text: str) -> str:
     """Served from the test's own directory and ports."""
-    text = with_certificate(with_users(text)).replace("/srv/", "${FILES}/srv/").replace("/var/log/", "${ROOT}/logs/")
+    text = with_certificate(with_users(text)).replace("/var/log/", "${ROOT}/logs/")
+    text = re.sub(r"(?<![\w}])/srv(?=[/>])", "${FILES}/srv", text)
     text = re.sub(r"^Listen .*$", "", text, flags=re.M)
     text = re.sub(r"<VirtualHost \*:(80|8080)>", "<VirtualHost 127.0.0.1:${PORT}>", text)
     return text.replace("<VirtualHost *:443>", "<VirtualHost 127.0.0.1:${TLS_PORT}>")

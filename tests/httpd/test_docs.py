@@ -1,0 +1,385 @@
+"""The pages of docs/: every configuration is read by httpd, every example is served, every command is run, and what
+they name exists. httpdenv.examples says what is exchanged for this machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from httpdenv import Httpd, machine, pythons, wait_until
+from httpdenv.examples import CLOSED, MODULES, for_this_machine, with_certificate, with_users
+from httpdenv.pages import Page, page, pages
+from httpdenv.serving import CHECKOUT, PYTHONPATH, Run, get
+
+from pywsgid import check, cli, directives, serve_options
+from pywsgid.options import FOREIGN, OPTIONS
+
+PAGES = pages()
+pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+MORE_MODULES = [*MODULES, "proxy", "proxy_http", "alias"]
+PLAIN = "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [__file__.encode()]\n"
+# name= in the pages that are httpd's own.
+OF_HTTPD = {"lbmethod", "ttl", "copytruncate"}
+OF_ALIASES = {"process-name", "process-group", "callable-object", "application-group", "pass-authorization"}
+
+
+def names(found: list[Page]) -> list[str]:
+    return [one.path.name for one in found]
+
+
+# ---------------------------------------------------------------- what the pages say
+
+
+@pytest.mark.parametrize("one", PAGES, ids=names(PAGES))
+def test_links_lead_somewhere(one):
+    for target in re.findall(r"\]\(([^)\s]+)\)", one.prose):
+        if not target.startswith(("http:", "https:")):
+            assert (one.path.parent / target.partition("#")[0]).exists(), target
+
+
+def test_every_page_is_in_the_index():
+    index = page("README.md").text
+    assert [name for name in names(PAGES) if f"({name})" not in index and name != "README.md"] == []
+
+
+@pytest.mark.parametrize("one", PAGES, ids=names(PAGES))
+def test_directives_and_options_that_are_named_exist(one):
+    known = {*directives.DIRECTIVES, *directives.FOREIGN, *directives.REFUSED}
+    assert set(re.findall(r"\bWSGI[A-Z][A-Za-z]+", one.text)) - {"WSGIDnnnn"} <= known
+    options = {match[1] for span in one.spans if (match := re.fullmatch(r"([a-z]+(?:-[a-z]+)*)=\S*", span))}
+    assert options <= {*OPTIONS, *FOREIGN, *OF_ALIASES, *OF_HTTPD}
+    codes = set(re.findall(r"WSGID\d{4}", one.text))
+    assert codes <= set(re.findall(r"### (WSGID\d{4})", page("errors.md").text))
+
+
+@pytest.mark.parametrize("one", PAGES, ids=names(PAGES))
+def test_python_is_python(one):
+    for block in one.blocks:
+        if block.language == "python":
+            compile(block.text, str(one.path), "exec")
+
+
+@pytest.mark.parametrize("one", PAGES, ids=names(PAGES))
+def test_commands_of_pywsgid_are_understood(one):
+    commands = [words for words in one.commands if words[0] == "pywsgid"]
+    commands += [span.split() for span in one.spans if re.match(r"pywsgid (serve|setup|check) [^-]", span)]
+    for words in commands:
+        assert cli.parser().parse_args(words[1:]).command
+    for span in one.spans:
+        if span.startswith("pywsgid"):
+            parser = argparse.ArgumentParser()
+            serve_options.declare(parser, "serve")
+            check.declare(argparse.ArgumentParser())
+            known = parser.format_help()
+            assert [word for word in re.findall(r" (--[\w-]+)", span) if word not in known] == []
+
+
+CONFIGURATIONS = [(one.path.name, number) for one in PAGES for number in range(len(one.configurations()))]
+
+
+@pytest.mark.parametrize(("name", "number"), CONFIGURATIONS)
+def test_configurations_pass_configtest(make_httpd, name, number):
+    text = with_certificate(with_users(page(name).configurations()[number]))
+    code, said = make_httpd(text, modules=MORE_MODULES, start=None).configtest()
+    assert code == 0, said
+    assert "WSGID" not in said
+
+
+# ---------------------------------------------------------------- served by httpd
+
+
+@pytest.fixture
+def served(make_httpd) -> Callable[..., Httpd]:
+    """An httpd with a configuration of a page, and with the page's files."""
+
+    def serve(name: str, number: int = 0, *, files: dict[str, str] | None = None, start: bool = True,
+              change: Callable[[str], str] = lambda text: text, **options) -> Httpd:
+        one = page(name)
+        text = CLOSED + for_this_machine(change(one.configurations()[number]))
+        contents = {path.removeprefix("/"): change(source) for path, source in {**one.files, **(files or {})}.items()}
+        httpd = make_httpd(text, modules=MORE_MODULES, files=contents, start=None, **options)
+        return httpd.start() if start else httpd
+
+    return serve
+
+
+def ask(httpd: Httpd, path: str = "/", host: str = "shop.example.com") -> str:
+    response = httpd.get(path, headers={"Host": host})
+    assert response.status_code == 200, response.text
+    return response.text
+
+
+def virtualenv(httpd: Httpd, name: str, *requirements: str) -> None:
+    """FILES/srv/NAME, with packages."""
+    python = pythons.for_daemons()
+    if python is None:
+        pytest.skip("no Python >= 3.10 on this machine that the daemons' user can reach")
+    (httpd.files / "srv" / name).symlink_to(pythons.virtualenv(python, *requirements))
+
+
+def test_first_application(served):
+    assert ask(served("first-application.md"), host="hello.example.com") == "Hello!\n"
+
+
+def test_flask(served):
+    httpd = served("flask.md", start=False)
+    virtualenv(httpd, "shop/venv", "flask>=3")
+    assert ask(httpd.start(), "/?name=Ada") == "Hello Ada!\n"
+
+
+def test_django(served):
+    httpd = served("django.md", start=False)
+    virtualenv(httpd, "shop/venv", "django>=4.2")
+    top = httpd.files / "srv" / "shop"
+    python = top / "venv" / "bin" / "python"
+    settings = (top / "project" / "shop" / "production.py").read_text()
+    shutil.rmtree(top / "project")
+    (top / "project").mkdir()
+    subprocess.run([python, "-m", "django", "startproject", "shop", top / "project"], check=True)
+    (top / "project" / "shop" / "production.py").write_text(settings.replace("/srv/", f"{httpd.files}/srv/"))
+    collect = next(words for words in page("django.md").commands if "collectstatic" in words)
+    line = " ".join(collect).replace("/srv/", f"{httpd.files}/srv/")
+    subprocess.run(["sh", "-c", line], check=True, capture_output=True)
+    subprocess.run(["chmod", "-R", "a+rX", top / "project", top / "static"], check=True)
+    httpd.start()
+    with httpd.log.allows("Not Found"):
+        assert httpd.get("/admin/login/", headers={"Host": "shop.example.com"}).status_code == 200
+        assert httpd.get("/", headers={"Host": "shop.example.com"}).status_code == 404  # no view of its own yet
+    with httpd.log.allows("Invalid HTTP_HOST", "Bad Request"):
+        assert httpd.get("/", headers={"Host": "other.example.com"}).status_code == 400
+    assert "DJANGO" in ask(httpd, "/static/admin/css/base.css")
+
+
+def test_several_sites(served):
+    httpd = served("several-sites.md", files={"/srv/alice/site.wsgi": PLAIN, "/srv/bob/site.wsgi": PLAIN})
+    for name in ("alice", "bob"):
+        assert ask(httpd, host=f"{name}.example.com").endswith(f"/srv/{name}/site.wsgi")
+    httpd = served("several-sites.md", 1, files={"/srv/shop/site.wsgi": PLAIN, "/srv/blog/site.wsgi": PLAIN})
+    for path, name in (("/", "shop"), ("/blog", "blog"), ("/blog/x", "blog")):
+        assert ask(httpd, path).endswith(f"/srv/{name}/site.wsgi")
+
+
+def test_several_pythons(served):
+    tell = PLAIN.replace("__file__.encode()", "repr((sys.executable, sys.prefix)).encode()")
+    script = f"import sys\n{tell}"
+    other = pythons.for_daemons(other_than=sys.version_info[:2]) or pythons.for_daemons()
+    if other is None:
+        pytest.skip("no Python >= 3.10 on this machine that the daemons' user can reach")
+    files = dict.fromkeys((f"/srv/{name}/site.wsgi" for name in ("shop", "blog", "rest")), script)
+    httpd = served("several-pythons.md", files=files, start=False,
+                   change=lambda text: text.replace("/opt/python/bin/python3", str(other.executable)))
+    virtualenv(httpd, "shop/venv")
+    httpd.start()
+    assert f"{httpd.files}/srv/shop/venv" in ask(httpd, "/shop")
+    assert str(other.executable) in ask(httpd, "/blog")
+    assert ask(httpd, "/") not in (ask(httpd, "/shop"), ask(httpd, "/blog"))
+    assert re.search(r"group 'shop': ready: Python 3\.[\d.]+, 15 threads, slot 0", httpd.log_text())
+
+
+def test_tls(served):
+    httpd = served("tls-http2.md", files={"/srv/shop/application/site.wsgi": PLAIN}, start=False)
+    with httpd.log.expects("AH01909"):  # the certificate is for localhost
+        httpd.start()
+    response = httpd.get("/", port="TLS_PORT", scheme="https", headers={"Host": "shop.example.com"})
+    assert response.text.endswith("site.wsgi")
+
+
+def run_here(words: list[str], top: Path) -> None:
+    subprocess.run([word.replace("/srv/", f"{top}/srv/") for word in words], check=True, timeout=30)
+
+
+def test_deploying(served):
+    """A link that changes, and changes back; then the script is touched."""
+    versions = {f"/srv/shop/{number}/site.wsgi": PLAIN.replace("__file__", f"'version {number}'") for number in (1, 2)}
+    httpd = served("deploying.md", files=versions, start=False)
+    shop = httpd.files / "srv" / "shop"
+    (shop / "current").symlink_to(shop / "1")
+    httpd.start()
+    assert ask(httpd) == "version 1"
+    link, move = (next(words for words in page("deploying.md").commands if words[0] == name) for name in ("ln", "mv"))
+    run_here(link, httpd.files)
+    run_here(move, httpd.files)
+    wait_until(lambda: ask(httpd) == "version 2", "the new version", 20)
+    # One process after the other: until both are new.
+    wait_until(lambda: {ask(httpd) for _ in range(10)} == {"version 2"}, "the new version alone", 20)
+    before = set(httpd.wait_for_daemons("shop", 2))
+    run_here(next(words for words in page("deploying.md").commands if words[0] == "touch"), httpd.files)
+    httpd.wait_for_daemons("shop", 2, without=before, timeout=20)
+    assert httpd.log.find("WSGID0350") and httpd.log.find("WSGID0051.*has taken its place")
+
+
+# A script that cannot be loaded is told by the process that tried, and by httpd; those who go on serving say so, too.
+OF_A_BROKEN_DEPLOY = ("WSGID0332", "WSGID0056", "WSGID0306", "WSGID0351", "Traceback")
+
+
+def test_a_broken_deploy_leaves_the_old_code_serving(served):
+    httpd = served("deploying.md", files={"/srv/shop/current/site.wsgi": PLAIN})
+    wait_until(lambda: len(httpd.log.find("WSGID0303")) == 2, "both processes to be ready", 20)
+    httpd.write("srv/shop/current/site.wsgi", "import no_such_module\n")
+    httpd.log.wait_for("WSGID0056.*could not be loaded", timeout=20)  # reload=hot
+    assert ask(httpd).endswith("site.wsgi")
+    since = httpd.log.mark()
+    httpd.graceful()
+    httpd.log.wait_for("WSGID0056.*could not be loaded", since, timeout=20)
+    assert ask(httpd).endswith("site.wsgi")
+    assert httpd.log.find("WSGID0332.*no_such_module")
+    httpd.stop()  # it would try again, and say so
+    httpd.log.accept_all(*OF_A_BROKEN_DEPLOY)
+
+
+def test_my_daemon_died(served):
+    """The lines that the page promises, for each of the ways to die."""
+    httpd = served("daemon-died.md")
+    for path, line in (("/exit", "WSGID0052.*exit code 3"), ("/crash", "WSGID0052.*signal SIGSEGV"),
+                       ("/kill", "WSGID0052.*signal SIGKILL")):
+        with httpd.log.expects(line, "WSGID0166"), httpd.log.allows("Fatal Python error", "AH00052"):
+            assert httpd.get(path).status_code == 502
+        wait_until(lambda: httpd.get("/").text == "still here\n", "the next process", 20)
+    assert httpd.log.find("Fatal Python error: Segmentation fault")
+    httpd.log.accept_all("Fatal Python error")  # has no prefix, and so may belong to a line from before
+    pid = httpd.wait_for_daemons("shop", 1)[0]
+    with httpd.log.allows("."):
+        os.kill(pid, signal.Signals["SIG" + signal_of("daemon-died.md")])
+        httpd.log.wait_for("WSGID0314", timeout=10)
+    assert signal_of("slow.md") == signal_of("daemon-died.md")
+
+
+def signal_of(name: str) -> str:
+    """Of the kill command of a page."""
+    return next(words for words in page(name).commands if words[0] == "kill")[1].removeprefix("-")
+
+
+def test_it_is_slow(served):
+    def faster(text: str) -> str:
+        return text.replace("slow-request=2", "slow-request=0.2").replace("time.sleep(3)", "time.sleep(0.6)")
+
+    httpd = served("slow.md", change=faster)
+    assert ask(httpd) == "done\n"
+    with httpd.log.allows("."):  # the lines of a stack
+        assert ask(httpd, "/slow") == "done\n"
+        httpd.log.wait_for("wait_for_the_database", timeout=10)
+
+
+def test_moving_from_gunicorn(served):
+    httpd = served("moving-from-gunicorn.md", files={
+        "/srv/shop/application/shop.py": PLAIN.replace("def application", "def app"), "/srv/shop/static/a.txt": "a"})
+    assert ask(httpd).endswith("/shop.py")
+    assert ask(httpd, "/static/a.txt") == "a"
+
+
+# ---------------------------------------------------------------- run as commands
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    """The current directory of somebody who follows a page."""
+    directory = machine.temporary_directory("wsgid-docs-")
+    for name, text in {
+        "hello.py": page("first-application.md").files["/srv/hello/hello.py"], "shop/web.py": PLAIN.replace(
+            "def application", "def app"), "shop/__init__.py": "from shop.web import app\ncreate_app = lambda: app\n",
+        "static/a.txt": "a",
+    }.items():
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_text(text)
+    project = directory / "path" / "to" / "project"
+    project.mkdir(parents=True)
+    make = [sys.executable, "-m", "django", "startproject", "shop", project]
+    subprocess.run(make, check=True, env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"})
+    (project / "shop" / "production.py").write_text("from shop.settings import *\n")
+    subprocess.run(["chmod", "-R", "a+rX", directory], check=True)
+    yield directory
+    shutil.rmtree(directory)
+
+
+def commands(command: str) -> list[tuple[str, list[str]]]:
+    return [(one.path.name, words) for one in PAGES for words in one.commands if words[:2] == ["pywsgid", command]]
+
+
+SERVE = commands("serve")
+
+
+@pytest.mark.parametrize(("name", "words"), SERVE, ids=[f"{name} {' '.join(words[2:])}" for name, words in SERVE])
+def test_serve_as_on_the_page(place, tmp_path, name, words):
+    for before in page(name).commands:
+        if before[0] == "openssl":
+            subprocess.run(before, check=True, capture_output=True, cwd=place)
+    words = ["0" if word == "8443" else word for word in words[2:]]
+    run = Run(tmp_path, *words, checkout=place)
+    try:
+        wait_until(lambda: "served at" in run.out or run.process.poll() is not None, lambda: f"it: {run.log}", 20)
+        url = re.search(r"served at (https?://\S+/)", run.out)[1]
+        assert get(url).status_code == 200
+        assert url.startswith("https" if "--https-only" in words else "http:")
+    finally:
+        assert run.end(signal.SIGINT) == 0
+
+
+SETUP = commands("setup")
+
+
+@pytest.mark.parametrize(("name", "words"), SETUP, ids=[name for name, _ in SETUP])
+def test_setup_as_on_the_page(place, name, words):
+    """And the commands of its apachectl, if the page has some."""
+    user = machine.other_users()[0].pw_name if os.geteuid() == 0 else machine.web_user()
+    exchange = {"shop:app": "shop:app", "shop": user, "8000": "0", "/srv/shop/static": str(place / "static")}
+    words = [exchange.get(word, word).replace("/srv/", f"{place}/{name}/srv/") for word in words[2:]]
+    if "--python-home" in words:
+        words[words.index("--python-home") + 1] = sys.prefix
+    if "--port" not in words:
+        words += ["--port", "0"]
+    done = subprocess.run([sys.executable, "-m", "pywsgid", "setup", *words], cwd=place, env=PYTHONPATH,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    url = re.search(r"serves \S+ at (http://\S+/)", done.stdout)[1]
+    control = next(word for word in words if word.endswith("/server")) + "/apachectl"
+    steps = [step[1] for step in page(name).commands if step[0].endswith("/server/apachectl")] or ["start", "stop"]
+    for step in steps:
+        done = subprocess.run([control, step], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stderr
+        if step == "start":
+            assert get(url).status_code in (200, 400)  # of Django: nothing is in ALLOWED_HOSTS
+    assert steps[-1] == "stop"
+
+
+# ---------------------------------------------------------------- moving
+
+
+def test_check_says_of_the_old_configuration_what_the_page_shows(place, stage):
+    one = page("moving-from-mod_wsgi.md")
+    (place / "srv" / "shop").mkdir(parents=True)
+    (place / "srv" / "shop" / "site.wsgi").write_text(PLAIN)
+    old = one.configurations("old")[0].replace("/srv/", f"{place}/srv/")
+    # What every configuration has, behind it, so that the numbers of its lines stay.
+    rest = f'ServerRoot "{place}"\nServerName localhost\nErrorLog /dev/null\nListen 127.0.0.1:{machine.free_port()}\n'
+    rest += f"DefaultRuntimeDir run\n{chr(10).join(machine.load_lines(['mpm_event', 'unixd', 'authz_core']))}\n"
+    if os.geteuid() == 0:
+        rest += f'User {machine.web_user()}\nGroup "#{machine.group_of(machine.web_user())}"\n'
+    (place / "run").mkdir()
+    (place / "httpd.conf").write_text(old + rest)
+    done = subprocess.run([sys.executable, "-m", "pywsgid", "check", place / "httpd.conf"], cwd=CHECKOUT,
+                          capture_output=True, text=True)
+    shown = next(block.text for block in one.blocks if block.language == "text")
+    said = done.stdout.replace(f"{place}/", "")
+    assert without_path(said).splitlines()[:-1] == without_path(shown).splitlines()
+    assert done.returncode == 1
+
+
+def without_path(text: str) -> str:
+    """Where the module is differs."""
+    return re.sub(r'LoadModule wsgid_module ".*"', 'LoadModule wsgid_module "..."', text)
+
+
+def test_the_old_configuration_serves_with_the_other_module(make_httpd):
+    text = page("moving-from-mod_wsgi.md").configurations("old")[0]
+    text = re.sub(r"^LoadModule.*$", "", text, flags=re.M).replace("/srv/", "${FILES}/srv/")
+    httpd = make_httpd(CLOSED + text, files={"srv/shop/site.wsgi": PLAIN})
+    assert httpd.get("/x").text.endswith("/srv/shop/site.wsgi")
+    assert len(httpd.wait_for_daemons("shop", 2)) == 2
