@@ -41,10 +41,6 @@ def _flag(option: Option, text: str) -> str | None:
     return None if text.lower() in ("on", "off") else "neither on nor off"
 
 
-def _choice(option: Option, text: str) -> str | None:
-    return None if text in option.unit.split("|") else f"not one of {option.unit.replace('|', ', ')}"
-
-
 def _text(option: Option, text: str) -> str | None:
     if option.least <= len(text) <= option.most:
         return None
@@ -66,7 +62,6 @@ CHECKS = {
                     lambda match: int(match[1]) * UNITS[match[2].upper()]),
     "octal": _octal,
     "flag": _flag,
-    "choice": _choice,
     "text": _text,
     "choice": _choice,
     "assignments": _assignment,
