@@ -69,6 +69,15 @@ class Service:
         """A worker has ended."""
         self.life.worker_left()
 
+    def out_of_memory(self):
+        """A request was lost for want of memory (memory-limit, virtual-memory-limit): a fresh process is better off."""
+        self.log.write(
+            logs.ERROR,
+            "WSGID0346: group %r: memory has run out, and a request with it: look for what grows, or raise memory-limit= "
+            "or virtual-memory-limit=; maximum-rss= replaces a process before that" % self.log.group,
+        )
+        self.life.wish(handover.WISH_MEMORY, "its memory has run out")
+
     def leave_to_load_again(self, failure):
         """Its only script could not be loaded and is due again: a clean process is to try."""
         self.log.write(

@@ -39,6 +39,7 @@ NEVER = float("inf")
 EXIT_GRACE_LEAST, EXIT_GRACE_MOST = 1.0, 15.0
 HUNG_BEHIND = 5.0  # seconds after that until the C-level watchdog ends a process that holds the GIL
 WISH_AGAIN_FIRST, WISH_AGAIN_MOST = 1.0, 60.0  # seconds after a wish that was refused, doubled each time
+RECOVERY = 0.05  # seconds of rest when memory has run out
 IMPOSSIBLE = object()
 
 # signal -> its name, the option that bounds the drain
@@ -66,6 +67,7 @@ class Lifecycle:
         self._page = page
         self._leash = leash
         self._transport = None
+        self._control = None
         self._workers = ()
         self._moved = threading.Condition()  # its lock may be taken again: an action may take a step itself
         self._left = 0  # workers that have ended
@@ -249,22 +251,29 @@ class Lifecycle:
         poll.register(self._pipe, select.POLLIN)
         poll.register(self._leash, select.POLLIN)
         poll.register(control.descriptor, select.POLLIN)
-        is_asked = True
+        self._control = control
         self.step("loaded", announce)
         while self.state != "ending":
-            self._keep(False)
-            for descriptor, _ in poll.poll(self._sleep()):
-                if descriptor == self._pipe:
-                    self._read_notes()
-                elif descriptor == control.descriptor:
-                    control.answer()
-                elif not self._read_leash():
-                    poll.unregister(self._leash)
-            self._look_around()
-            if is_asked and self.state not in ("serving", "wishing"):
-                is_asked = False
-                poll.unregister(control.descriptor)  # its successor is to be asked
+            try:
+                self._turn(poll)
+            except MemoryError:
+                time.sleep(RECOVERY)  # somebody may give some back; without this loop nobody would hear a signal
         self._end()
+
+    def _turn(self, poll):
+        self._keep(False)
+        for descriptor, _ in poll.poll(self._sleep()):
+            if descriptor == self._pipe:
+                self._read_notes()
+            elif descriptor == self._leash:
+                if not self._read_leash():
+                    poll.unregister(self._leash)
+            elif self._control is not None:
+                self._control.answer()
+        self._look_around()
+        if self._control is not None and self.state not in ("serving", "wishing"):
+            poll.unregister(self._control.descriptor)  # its successor is to be asked
+            self._control = None
 
     def _sleep(self):
         """How long until something is due, in milliseconds; None: for ever."""

@@ -18,6 +18,7 @@ from .transport import PeerSilent, Unsent
 # back by closing its end. So a request that is older when it is read must be looked at again: half a slice is on the
 # safe side.
 TAKEN_BACK_AFTER = 0.05
+RECOVERY = 0.05  # seconds of rest for a worker that could not even tell what went wrong
 TARGET = ("REQUEST_METHOD", "REQUEST_URI")
 
 
@@ -43,22 +44,33 @@ class Worker:
         self.thread.start()
 
     def _run(self):
-        exchange = self._exchange
         try:
-            while self._next():
+            while True:
                 try:
-                    self._serve(exchange)
-                except BaseException as error:  # ours: the request is lost, the worker must not be
-                    self._service.log.write(
-                        logs.CRIT,
-                        "WSGID0325: group %r: an error inside mod_wsgid, please report it:\n%s"
-                        % (self._service.log.group, logs.traceback_text(error, whole=True)),
-                    )
-                    exchange.drop()
+                    if not self._next():
+                        break
+                    self._serve(self._exchange)
+                except BaseException as error:
+                    self._survive(error)
                 finally:
                     self.environ = None
         finally:
             self._service.left(self)
+
+    def _survive(self, error):
+        """An error of ours, or no memory is left: the request is lost, the worker must not be."""
+        try:
+            self._exchange.drop()
+            if isinstance(error, MemoryError):
+                self._service.out_of_memory()
+            else:
+                self._service.log.write(
+                    logs.CRIT,
+                    "WSGID0325: group %r: an error inside mod_wsgid, please report it:\n%s"
+                    % (self._service.log.group, logs.traceback_text(error, whole=True)),
+                )
+        except BaseException:  # for want of memory: there is no more to be done than to go on
+            time.sleep(RECOVERY)
 
     def _next(self):
         transport, exchange = self._service.transport, self._exchange

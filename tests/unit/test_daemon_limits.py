@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import pytest
@@ -149,3 +150,49 @@ def test_an_error_in_a_keeper_is_told_and_the_process_lives_on(tmp_path):
         assert daemon.wait() == 0
         daemon.log_path.write_text(daemon.log_text().replace("WSGID0325", "expected"))
         wait_until(daemon.has_ended, "its end")
+
+
+STARVES = """
+import resource
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/starve":
+        with open("/proc/self/status") as file:
+            size = int(next(line for line in file if line.startswith("VmData:")).split()[1]) << 10
+        resource.setrlimit(resource.RLIMIT_DATA, (size + 100_000, resource.RLIM_INFINITY))
+    if environ["PATH_INFO"] == "/feed":
+        resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    start_response("200 OK", [])
+    return [b"lives"]
+"""
+
+
+@pytest.mark.usefixtures("transport")
+def test_when_memory_runs_out_a_request_is_lost_and_no_worker(tmp_path):
+    script = tmp_path / "starves.wsgi"
+    script.write_text(STARVES)
+    with Daemon(tmp_path, scripts=[script], threads=2) as daemon:
+        assert daemon.get(script, PATH_INFO="/starve").body == b"lives"
+        for _ in range(6):
+            client = daemon.connect()
+            with contextlib.suppress(ConnectionError):  # it may be lost while it is still being read
+                client.request(script, HTTP_X_LARGE="v" * 900_000)
+            assert client.is_closed()
+            client.close()
+            assert daemon.get(script).body == b"lives"
+        daemon.wait_for_wish(handover.WISH_MEMORY)
+        daemon.wait_for_log("WSGID0346")
+        assert daemon.get(script, PATH_INFO="/feed").body == b"lives"
+        assert daemon.get(script, HTTP_X_LARGE="v" * 900_000).body == b"lives"
+
+
+def test_threads_that_cannot_be_started_are_told(tmp_path):
+    script = tmp_path / "narrow.wsgi"
+    script.write_text(
+        "import resource\nwith open('/proc/self/statm') as file:\n    pages = int(file.read().split()[0])\n"
+        "size = pages * resource.getpagesize() + (60 << 20)\nresource.setrlimit(resource.RLIMIT_AS, (size, size))\n"
+        "def application(environ, start_response): pass\n"
+    )
+    with Daemon(tmp_path, scripts=[script], threads=100, ready=False) as daemon:
+        assert daemon.wait() == handover.EXIT_LOAD
+        assert "of 100 threads" in daemon.wait_for_log("WSGID0319")
+        assert daemon.state() == handover.PAGE_BOOTING
