@@ -73,8 +73,8 @@ class Service:
         """A request was lost for want of memory (memory-limit, virtual-memory-limit): a fresh process is better off."""
         self.log.write(
             logs.ERROR,
-            "WSGID0346: group %r: memory has run out, and a request with it: look for what grows, or raise memory-limit= "
-            "or virtual-memory-limit=; maximum-rss= replaces a process before that" % self.log.group,
+            "WSGID0346: group %r: memory has run out, and a request with it: look for what grows, or raise "
+            "memory-limit= or virtual-memory-limit=; maximum-rss= replaces a process before that" % self.log.group,
         )
         self.life.wish(handover.WISH_MEMORY, "its memory has run out")
 
