@@ -593,7 +593,11 @@ class Transport:
             return
         descriptor = sock.fileno()
         self._idle[descriptor] = sock
-        self._epoll.modify(descriptor, IDLE_EVENTS)
+        try:
+            self._epoll.modify(descriptor, IDLE_EVENTS)
+        except OSError:
+            if self._idle.pop(descriptor, None) is not None:
+                raise  # else drain() has closed it by now
         if self.draining:  # it began in between: whichever of us pops the connection closes it
             sock = self._idle.pop(descriptor, None)
             if sock is not None:
