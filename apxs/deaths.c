@@ -8,6 +8,9 @@
 
 #include <signal.h>
 #include <sys/wait.h>
+#include <time.h>
+
+#define EXIT_OF_WATCHDOG 1              /* faulthandler.dump_traceback_later(..., exit=True) */
 
 wsgid_death_t wsgid_deaths_of_status(int status)
 {
@@ -70,8 +73,22 @@ static const char *exit_meaning(int code)
     }
 }
 
-static const char *describe_death(apr_pool_t *p, wsgid_death_t death)
+/* Python's own watchdog has no exit code of its own, but it is known when it was to end the process. */
+static int was_watchdog(const wsgid_process_t *process, wsgid_death_t death)
 {
+    struct timespec now;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &now);
+    return was_exit(death, EXIT_OF_WATCHDOG) && process->watchdog
+        && (apr_uint64_t) now.tv_sec * 1000 + (apr_uint64_t) now.tv_nsec / 1000000 >= process->watchdog;
+}
+
+static const char *describe_death(apr_pool_t *p, const wsgid_process_t *process, wsgid_death_t death)
+{
+    if (was_watchdog(process, death)) {
+        return "ended by its watchdog, as no thread got to run Python for deadlock-timeout: the stacks of all threads stand "
+               "above";
+    }
     if (death.code == CLD_EXITED) {
         return apr_psprintf(p, "exit code %d%s", death.status, exit_meaning(death.status));
     }
@@ -108,7 +125,7 @@ void wsgid_deaths_report(apr_pool_t *p, const wsgid_process_t *process, wsgid_de
     const char *who = apr_psprintf(p, "group '%s' slot %d: process %" APR_PID_T_FMT, slot->label, slot->index,
                                    process->pid);
     const char *how = apr_psprintf(p, "after %.3f s: %s; %s", (double) life / APR_USEC_PER_SEC,
-                                   describe_death(p, death), next);
+                                   describe_death(p, process, death), next);
 
     log_death(process, death, who, how);
 }

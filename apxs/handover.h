@@ -55,6 +55,8 @@ typedef struct {
     uint64_t requests_finished;
     uint32_t wishes;             /* counts up: each time the process wishes for a successor, which the bell then tells */
     uint32_t wish;               /* why it wished last: WSGID_WISH_... */
+    uint64_t watchdog;           /* CLOCK_MONOTONIC in milliseconds: when its deadlock watchdog ends it, if it cannot say
+                                    another time until then; 0: there is none */
 } wsgid_page_t;
 
 /* In the page's second part: the scripts that the process has loaded, "callable:/path" each with its NUL, until an empty

@@ -44,6 +44,7 @@ typedef struct {
     apr_uint32_t configuration;         /* it was started for */
     apr_uint32_t wishes;                /* its page says: how often it has wished for a successor, */
     apr_uint32_t granted;               /* and how many of these wishes have been attended to */
+    apr_uint64_t watchdog;              /* its page says: when its deadlock watchdog ends it; 0: there is none */
     int wished;                         /* it is a successor that its predecessor wished for */
     apr_proc_t handle;                  /* APR keeps its address */
     apr_pool_t *watch;                  /* this configuration only: goes with it, or before */

@@ -137,7 +137,7 @@ def appoint_keepers(service):
     if configuration.reload == "hot":
         life.keepers.append(reloader.Reloader(service.changes))
     if configuration.deadlock_timeout:
-        life.keepers.append(watchdog.Deadlock(configuration.deadlock_timeout))
+        life.keepers.append(watchdog.Deadlock(configuration.deadlock_timeout, service.page))
     if configuration.has_limits:
         from . import limits
 
@@ -204,12 +204,14 @@ def add_paths(log, configuration):
 
 
 def preload(service):
-    """Loads the scripts that are known and those that the predecessor has.
+    """Loads the scripts that are known and those that the predecessor has, unless they have been removed since.
 
     False if there are some and none could be loaded, or one of the predecessor's could not: then that goes on serving.
     """
     wanted = {(script.path, script.callable): False for script in service.configuration.scripts}
-    wanted.update({(script.path, script.callable): True for script in service.configuration.loaded})
+    for script in service.configuration.loaded:
+        if (script.path, script.callable) in wanted or loader.stamp_of(script.path) is not None:
+            wanted[script.path, script.callable] = True
     results = [(load_script(service, *script), is_kept) for script, is_kept in wanted.items()]
     if any(is_kept and not is_loaded for is_loaded, is_kept in results):
         return False

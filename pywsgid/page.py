@@ -19,6 +19,7 @@ _STARTED_AT = 8
 _FINISHED_AT = 16
 _WISHES_AT = 24
 _WISH_AT = 28
+_WATCHDOG_AT = 32
 
 
 def map_page(descriptor):
@@ -81,6 +82,10 @@ class Page:
                 self.memory[self._scripts_end : self._scripts_end + len(entry)] = entry
                 self._scripts_end += len(entry)
                 self._scripts.add(entry)
+
+    def watchdog(self, at):
+        """Notes when the process is ended by its deadlock watchdog (monotonic), so that httpd can tell why it was."""
+        _COUNT.pack_into(self.memory, _WATCHDOG_AT, int(at * 1000))
 
     def wish(self, reason):
         """Notes that a successor is wished for, `reason` a handover.WISH_; the bell then has httpd look here."""

@@ -58,14 +58,16 @@ class BootWatch:
 class Deadlock:
     """A keeper. Ends the process when the main thread could not run Python for deadlock-timeout."""
 
-    def __init__(self, timeout):
+    def __init__(self, timeout, page):
         self._timeout = timeout
+        self._page = page
         self.due = 0.0
 
     def look(self, now):
         period = self._timeout / PART
         try:
             faulthandler.dump_traceback_later(self._timeout + period, exit=True, file=2)
+            self._page.watchdog(now + self._timeout + period)
         except RuntimeError:
             pass  # no thread for it, for want of memory: next time
         return now + period

@@ -87,7 +87,7 @@ def test_a_slow_request_is_told_and_goes_on(httpd):
 def test_a_deadlock_is_shown_and_ended_and_costs_no_other_request(httpd):
     """Nothing can be read meanwhile: what comes waits for the next process."""
     pid = pid_of(httpd, "dead")
-    with httpd.log.expects("WSGID0166", f"WSGID0052.*{pid}"):
+    with httpd.log.expects("WSGID0166", f"WSGID0052.*{pid}.*ended by its watchdog.*deadlock-timeout"):
         stuck = Crowd(httpd, "/dead/keep-the-gil")
         wait_until(lambda: httpd.daemons("dead") != [pid] or stuck.answers, "the process to end", 15)
         assert httpd.get("/dead").status_code == 200

@@ -266,3 +266,34 @@ def test_reload_required_that_raises_is_told_once(tmp_path, script):
             assert daemon.get(script.path).body == b"old"
         assert "ValueError: why" in daemon.wait_for_log("WSGID0356")
         assert daemon.log_text().count("WSGID0356") == 1
+
+
+# ---- what the predecessor has
+
+
+def test_a_successor_needs_what_its_predecessor_has_loaded(tmp_path, script, successor):
+    other = tmp_path / "other.wsgi"
+    other.write_text("1 / 0")
+    with Daemon(tmp_path, scripts=[script.path]) as old:
+        new = successor(old, scripts=[script.path], loaded=[f"application:{other}"], ready=False)
+        assert new.wait() == handover.EXIT_LOAD
+        new.wait_for_log("ZeroDivisionError")
+        assert old.get(script.path).body == b"old"
+
+
+def test_a_script_that_was_removed_stops_no_successor(tmp_path, script, successor):
+    with Daemon(tmp_path, scripts=[script.path]) as old:
+        new = successor(old, scripts=[script.path], loaded=[f"application:{tmp_path / 'removed.wsgi'}"])
+        assert old.wait() == 0
+        assert "WSGID0330" not in new.log_text()
+
+
+def test_what_a_request_had_loaded_is_there_before_the_first_request(tmp_path, script, successor):
+    with Daemon(tmp_path) as old:
+        new = successor(old, loaded=[f"application:{script.path}"])
+        assert old.wait() == 0
+        script.path.unlink()
+        client = Client(old.path)
+        assert client.get(script.path).body == b"old"
+        client.close()
+        assert new.wishes()[0] == 0
