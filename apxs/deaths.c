@@ -86,8 +86,10 @@ static int was_watchdog(const wsgid_process_t *process, wsgid_death_t death)
 static const char *describe_death(apr_pool_t *p, const wsgid_process_t *process, wsgid_death_t death)
 {
     if (was_watchdog(process, death)) {
-        return "ended by its watchdog, as no thread got to run Python for deadlock-timeout: the stacks of all threads stand "
-               "above";
+        return process->has_been_ready
+                   ? "ended by its watchdog, as no thread got to run Python for deadlock-timeout: their stacks stand above"
+                   : "ended by its watchdog, as its import kept Python from running beyond startup-timeout: its stack stands "
+                     "above";
     }
     if (death.code == CLD_EXITED) {
         return apr_psprintf(p, "exit code %d%s", death.status, exit_meaning(death.status));

@@ -190,12 +190,12 @@ static void observe_process(wsgid_process_t *process)
         observe_wait(process);
     }
     wsgid_slots_read_page(process->slot->memory, wsgid_process_seat(process), &page);
+    process->watchdog = page.watchdog;
     if (page.state == WSGID_PAGE_BOOTING) {
         return;
     }
     process->has_been_ready = 1;
     process->wishes = page.wishes;
-    process->watchdog = page.watchdog;
     wsgid_process_step(process, page.state == WSGID_PAGE_READY ? WSGID_LOADED : WSGID_DRAINING);
 }
 

@@ -112,7 +112,7 @@ def main():
 def serve(service):
     log, configuration = service.log, service.configuration
     service.streams = furnish(log, configuration)
-    watch = watchdog.BootWatch(log, service.life, configuration.startup_timeout, handover.FD_LEASH)
+    watch = watchdog.BootWatch(log, service.life, service.page, configuration.startup_timeout, handover.FD_LEASH)
     if not preload(service):
         log.write(
             logs.ERROR,

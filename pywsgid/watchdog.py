@@ -8,6 +8,7 @@ import faulthandler
 import os
 import select
 import threading
+import time
 
 from . import logs
 
@@ -18,8 +19,9 @@ PART = 4  # the deadlock watchdog is armed anew four times in its time: seldom, 
 class BootWatch:
     """While the main thread imports the application: startup-timeout, and the leash."""
 
-    def __init__(self, log, life, timeout, leash):
+    def __init__(self, log, life, page, timeout, leash):
         self._log = log
+        self._page = page
         self._life = life
         self._timeout = timeout
         self._leash = leash
@@ -27,12 +29,14 @@ class BootWatch:
         if timeout:
             # For an import that hangs in C; its exit code is the interpreter's own, so it comes second.
             faulthandler.dump_traceback_later(timeout + HUNG_BEHIND, exit=True, file=2)
+            page.watchdog(time.monotonic() + timeout + HUNG_BEHIND)
         self._thread = threading.Thread(target=self._run, name="wsgid-boot", daemon=True)
         self._thread.start()
 
     def stop(self):
         if self._timeout:
             faulthandler.cancel_dump_traceback_later()
+            self._page.watchdog(0)
         os.eventfd_write(self._stop, 1)
         self._thread.join()
         os.close(self._stop)
