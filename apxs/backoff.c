@@ -50,7 +50,7 @@ void wsgid_backoff_count(wsgid_kept_slot_t *slot, const wsgid_process_t *process
         slot->brief = life < BRIEF_LIFE && !wsgid_deaths_was_polite(death) ? slot->brief + 1 : 0;
         slot->delay = slot->brief > BRIEF_ALLOWED ? BRIEF_DELAY : 0;
     }
-    else if (process->state == WSGID_BOOTING) {
+    else if (process->state == WSGID_BOOTING && !wsgid_deaths_was_told(death)) {
         slot->delay = back_off(++slot->failures);
     }
 }

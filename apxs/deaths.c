@@ -45,6 +45,11 @@ int wsgid_deaths_was_polite(wsgid_death_t death)
         || (was_signal(death) && (death.status == SIGTERM || death.status == SIGHUP || death.status == SIGINT));
 }
 
+int wsgid_deaths_was_told(wsgid_death_t death)
+{
+    return was_signal(death) && wsgid_deaths_was_polite(death);
+}
+
 static const char *signal_name(apr_pool_t *p, int number)
 {
     static const char *const names[] = {

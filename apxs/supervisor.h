@@ -152,6 +152,8 @@ wsgid_death_t wsgid_sigchld_death(pid_t pid, int status);
 
 /* Whether somebody asked for it: it left, or a signal that asks it to leave came before it could. */
 int wsgid_deaths_was_polite(wsgid_death_t death);
+/* Only the second: a signal that asks it to leave came before it was ready. */
+int wsgid_deaths_was_told(wsgid_death_t death);
 /* status as waitpid() has it. */
 wsgid_death_t wsgid_deaths_of_status(int status);
 /* One line: who, how long it lived, how it ended, and what comes next. */

@@ -252,7 +252,6 @@ def make_transport(log, configuration, statistics, allowed):
 
 def announce(service):
     """Tells httpd that this process is ready, and its predecessor to leave."""
-    service.page.set_state(handover.PAGE_READY)
     service.log.write(
         logs.INFO,
         "WSGID0303: group %r: ready: Python %s, %d threads, slot %d"

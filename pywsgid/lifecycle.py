@@ -162,6 +162,7 @@ class Lifecycle:
                     % (self._log.group, number, len(self._workers), error),
                 )
                 self._fail()
+        self._page.set_state(handover.PAGE_READY)  # before the first request, which may end the process
         self._transport.open()
         announce()
 

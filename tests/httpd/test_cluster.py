@@ -99,9 +99,13 @@ def test_a_member_that_stops_costs_no_request_and_is_used_again_when_it_is_back(
         client.start()
     try:
         with balancer.log.allows(*MISSED):
+            # Its health first, so that nothing is on its way to it when it stops.
+            unwell = members[1].write("srv/shop/application/unwell", "")
+            wait_for(balancer, {"one"})
             members[1].stop(sign=signal.SIGWINCH)  # apachectl graceful-stop: it stops to listen, then finishes
             since = len(done)
             wait_until(lambda: len(done) > since + 50, "requests without the member", 20)
+            unwell.unlink()
             members[1].start()
             wait_for(balancer, {"one", "two"})
     finally:

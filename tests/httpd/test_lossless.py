@@ -40,6 +40,17 @@ def httpd(make_httpd):
     return serve(make_httpd)
 
 
+def wait_until_ready(httpd, count: int, without: list[int] = ()) -> list[int]:
+    """`count` daemons that serve: a signal to one that boots ends it as it would any process."""
+
+    def all_ready() -> list[int]:
+        ready = {record.pid for record in httpd.log.find("WSGID0303")}
+        daemons = httpd.daemons("app")
+        return daemons if len(daemons) == count and ready.issuperset(daemons) and not {*daemons} & {*without} else []
+
+    return wait_until(all_ready, f"{count} daemons to be ready")
+
+
 def executed(httpd) -> collections.Counter[str]:
     return collections.Counter((httpd.files / "executions").read_text().split())
 
@@ -160,9 +171,9 @@ def test_a_hundred_gracefuls_leave_nothing_behind(httpd):
 def test_a_signal_to_a_daemon_loses_nothing_under_load(httpd, once, sign):
     with Load(httpd, "/", 16) as load:
         for _ in range(6):
-            old = httpd.wait_for_daemons("app", 2)
+            old = wait_until_ready(httpd, 2)
             os.kill(old[0], sign)
-            httpd.wait_for_daemons("app", 2, without=old[:1])
+            wait_until_ready(httpd, 2, without=old[:1])
             load.wait_for_more()
     load.assert_nothing_lost()
 
@@ -186,9 +197,9 @@ def test_kill_9_fails_only_what_was_running_and_runs_nothing_twice(httpd, once):
     with httpd.log.expects("WSGID0052.*SIGKILL"), httpd.log.allows("WSGID0166"):
         with Load(httpd, "/", 16) as load:
             for _ in range(kills):
-                old = httpd.wait_for_daemons("app", 2)
+                old = wait_until_ready(httpd, 2)
                 os.kill(old[0], signal.SIGKILL)
-                httpd.wait_for_daemons("app", 2, without=old[:1])
+                wait_until_ready(httpd, 2, without=old[:1])
                 load.wait_for_more()
     assert all("HTTP/1.1 502 " in text for text in load.lost), load.lost
     assert len(load.lost) <= 5 * kills
