@@ -49,6 +49,11 @@ MaxKeepAliveRequests 0
 KeepAliveTimeout 60
 Timeout 60
 DocumentRoot "${{APPS}}/static"
+# As every distribution has it; without it httpd looks at each part of each path, and for .htaccess in it, in each request.
+<Directory />
+Options FollowSymLinks
+AllowOverride None
+</Directory>
 EnableSendfile {sendfile}
 """
 
