@@ -49,7 +49,7 @@ MaxKeepAliveRequests 0
 KeepAliveTimeout 60
 Timeout 60
 DocumentRoot "${{APPS}}/static"
-# As every distribution has it; without it httpd looks at each part of each path, and for .htaccess in it, in each request.
+# As distributions have it; without it httpd looks for .htaccess in each part of the path, in each request.
 <Directory />
 Options FollowSymLinks
 AllowOverride None
