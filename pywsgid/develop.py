@@ -23,6 +23,7 @@ INTERVAL = 0.2  # seconds between two looks at the sources
 SHARE = 20  # a look may take one part in so many of the time
 AROUND = 5  # lines of source shown before and after the one that raised
 LONGEST_VALUE = 2000  # characters of a value of the environ that are shown
+FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
 PASSED_BY = ("__pycache__", "node_modules", "site-packages", "dist-packages")
 
 
@@ -222,7 +223,9 @@ class Shown:
 
 
 def is_local(environ, hosts):
-    """Whether client and name are of this machine."""
+    """Whether client and name are of this machine, and nobody says to have passed the request on."""
+    if any(name in environ for name in FORWARDED):
+        return False
     try:
         if not ipaddress.ip_address(environ.get("REMOTE_ADDR", "")).is_loopback:
             return False

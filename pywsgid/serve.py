@@ -159,9 +159,14 @@ def check_port(host: str, port: int) -> int:
 
 def application_identity(options: dict[str, Any]) -> Identity | None:
     """Whom the application runs as; None for whoever runs this."""
-    name = options["user"]
+    name, gid = options["user"], None
+    if options["group"]:
+        gid = reach.group_id(options["group"])
+        if gid is None:
+            raise Failure("WSGID0410", f"--group: there is no group {options['group']}", "name one that exists")
     if name is None:
-        return reach.daemon_identity()
+        identity = reach.daemon_identity()
+        return replace(identity, gid=gid) if identity and gid is not None else identity
     try:
         identity = reach.identity_of(name)
     except KeyError:
@@ -170,6 +175,8 @@ def application_identity(options: dict[str, Any]) -> Identity | None:
         raise Failure("WSGID0410", "--user: an application never runs as root", "name another user")
     if os.geteuid() == identity.uid:
         return None
+    if gid is not None:
+        identity = replace(identity, gid=gid)
     if os.geteuid() != 0:
         raise Failure("WSGID0410", f"--user: only root can serve as another user than itself, and so not as {name}",
                       "start this as root, or leave the option out")

@@ -38,6 +38,8 @@ def word(text: str) -> str:
     """One word for httpd; what would end the line that it stands in is no word."""
     if not text or any(ord(character) < 32 for character in text):
         raise argparse.ArgumentTypeError("empty, or with a control character in it")
+    if "${" in text:
+        raise argparse.ArgumentTypeError(f"{text}: ${{ begins a variable of httpd's")
     return text
 
 

@@ -85,9 +85,11 @@ def _module_directory(path: str) -> str:
 
 
 def quote(word: object) -> str:
-    """A word of httpd's configuration, whatever is in it; ValueError for a line break, which no quoting can hold."""
+    """A word of httpd's configuration; ValueError for a line break and for a variable, which no quoting can hold."""
     text = str(word)
     if "\n" in text or "\r" in text:
         raise ValueError(f"a line break in {text!r}")
+    if "${" in text:
+        raise ValueError(f"${{, which begins a variable of httpd's, in {text!r}")
     # httpd takes a backslash for an escape only before a quote or a backslash.
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -181,6 +181,8 @@ COMPRESSED = ("text/plain", "text/html", "text/xml", "text/css", "text/javascrip
 @part("The application's processes.")
 def group(site: Site) -> Lines:
     words = [site.interpreter, f"home={site.directory}", *python_path(site), *daemon_words(site.options)]
+    if site.options["user"] and not site.options["group"] and site.application:
+        words.append(f"group=#{site.application.gid}")  # and not httpd's Group
     return ["WSGISocketPrefix run/wsgid", " \\\n    ".join([f"WSGIDaemonProcess {GROUP}", *map(quote, words)]),
             f"WSGIProcessName {GROUP}"]
 

@@ -140,7 +140,7 @@ def app(environ, start_response):
     keys = "SCRIPT_NAME", "wsgi.url_scheme", "wsgi.multiprocess", "REMOTE_ADDR", "SERVER_PROTOCOL"
     shown = {key: environ[key] for key in keys}
     yield json.dumps({**shown, "cwd": os.getcwd(), "env": os.environ.get("NAME"), "uid": os.getuid(),
-                      "length": len(body)}).encode()
+                      "gid": os.getgid(), "length": len(body)}).encode()
 def make(): return app
 """
 
@@ -211,7 +211,33 @@ def test_a_proxy_is_believed_that_the_client_came_over_tls_and_nobody_else_is(st
 def test_another_user_runs_the_application(start, shop):
     other = machine.other_users()[0]
     run = start("shop.web:app", "--user", other.pw_name, checkout=shop)
+    seen = get(run.wait_for_address()).json()
+    assert (seen["uid"], seen["gid"]) == (other.pw_uid, other.pw_gid)
+    run.end(signal.SIGINT)
+    run = start("shop.web:app", "--user", other.pw_name, "--group", f"#{other.pw_gid + 1}", checkout=shop)
+    assert get(run.wait_for_address()).json()["gid"] == other.pw_gid + 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start it as somebody else")
+def test_an_ordinary_user_can_serve_and_keep(start, shop, open_directory):
+    other = machine.other_users()[0]
+    if not machine.everybody_reaches(Path(sys.executable).resolve()) or not machine.everybody_reaches(CHECKOUT):
+        pytest.skip("the checkout or its Python is out of an ordinary user's reach")
+    run = start("shop.web:app", checkout=shop, user=other.pw_uid)
     assert get(run.wait_for_address()).json()["uid"] == other.pw_uid
+    assert run.end(signal.SIGINT) == 0
+    run.assert_nothing_left()
+    own = open_directory / "own"
+    own.mkdir()
+    os.chown(own, other.pw_uid, -1)
+    done = subprocess.run([sys.executable, "-m", "pywsgid", "setup", "--port", "0", "shop.web:app", own / "server"],
+                          cwd=shop, env=PYTHONPATH, user=other.pw_uid, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    url = re.search(r"http://\S+/", done.stdout)[0]
+    for word in ("start", "stop"):
+        subprocess.run([own / "server" / "apachectl", word], user=other.pw_uid, check=True, capture_output=True)
+        if word == "start":
+            assert get(url).json()["uid"] == other.pw_uid
 
 
 def make_project(directory: Path) -> None:

@@ -21,12 +21,13 @@ PYTHONPATH = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
 class Run:
     """One `python -m pywsgid serve`, as a process group of its own like a shell's job."""
 
-    def __init__(self, directory: Path, *words: str | Path, checkout: Path = CHECKOUT, command: str = "serve") -> None:
+    def __init__(self, directory: Path, *words: str | Path, checkout: Path = CHECKOUT, command: str = "serve",
+                 user: int | None = None) -> None:
         self._out, self._err = directory / "out", directory / "err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "pywsgid", command, "--port", "0", *words], cwd=checkout,
-                stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True, env=PYTHONPATH)
+                stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True, env=PYTHONPATH, user=user)
 
     @property
     def out(self) -> str:

@@ -129,7 +129,7 @@ def test_serve_on_a_port_that_is_taken_names_it(script):
 
 @pytest.mark.parametrize("words", [
     "--port=-1", "--port=65536", "--port=http", "--threads=0", "--env=1A=b", "--mount-point=shop", "--log-level=loud",
-    "--umask=8", "--queue-timeout=soon", "--memory-limit=1T"])
+    "--umask=8", "--queue-timeout=soon", "--memory-limit=1T", "--env=A=${PATH}"])
 def test_serve_refuses_what_is_no_value_with_a_short_usage(words, script):
     done = pywsgid("serve", words, str(script))
     assert done.returncode == 2
@@ -146,6 +146,7 @@ def test_serve_refuses_what_is_no_value_with_a_short_usage(words, script):
     (["--include-file", "/nowhere"], "--include-file: there is no /nowhere"),
     (["--reload", "--host", "0.0.0.0"], "is not this machine's alone"),
     (["--reload", "--host", "::"], "is not this machine's alone"),
+    (["--group", "no_such_group"], "there is no group no_such_group"),
     (["--user", "no_such_user"], "there is no user no_such_user"),
     (["--user", "root"], "never runs as root"),
 ])
@@ -324,8 +325,9 @@ def test_the_address_that_is_printed_can_be_opened(host, url):
 
 def test_quote_survives_quotes_and_backslashes_and_refuses_line_breaks():
     assert server.quote('a "b" \\') == '"a \\"b\\" \\\\"'
-    with pytest.raises(ValueError):
-        server.quote("a\nb")
+    for text in ("a\nb", "a${b}"):
+        with pytest.raises(ValueError):
+            server.quote(text)
 
 
 def test_port_0_is_replaced_by_a_free_one():

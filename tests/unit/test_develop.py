@@ -88,6 +88,7 @@ def test_a_syntax_error_is_shown_with_its_line(tmp_path):
 
 @pytest.mark.parametrize("environ", [
     {"REMOTE_ADDR": "192.0.2.1"}, {"REMOTE_ADDR": ""}, {"HTTP_HOST": "rebound.example:8000"}, {"HTTP_HOST": "10.0.0.1"},
+    {"HTTP_X_FORWARDED_FOR": "127.0.0.1"}, {"HTTP_VIA": "1.1 proxy"},
     {"HTTP_HOST": "[2001:db8::1]:80"}, {"HTTP_HOST": "localhost.example"}])
 def test_the_page_is_for_nobody_else(environ):
     with pytest.raises(ValueError, match="bad"):
