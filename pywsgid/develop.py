@@ -23,6 +23,7 @@ INTERVAL = 0.2  # seconds between two looks at the sources
 SHARE = 20  # a look may take one part in so many of the time
 AROUND = 5  # lines of source shown before and after the one that raised
 LONGEST_VALUE = 2000  # characters of a value of the environ that are shown
+SOURCES = (".py", ".html", ".jinja", ".jinja2", ".j2", ".mako")  # frameworks keep templates in memory, too
 FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
 PASSED_BY = ("__pycache__", "node_modules", "site-packages", "dist-packages")
 
@@ -95,7 +96,7 @@ class Broken:
 
 
 class Watcher(threading.Thread):
-    """Touches a file when a source changes, comes or goes: Python files in the directories, and all that is loaded."""
+    """Touches a file when a source changes, comes or goes: those in the directories, and all modules that are loaded."""
 
     def __init__(self, files, directories, touch):
         super().__init__(name="wsgid-develop", daemon=True)
@@ -149,7 +150,7 @@ def stamp_of(path):
 
 
 def walk(directory, found):
-    """Adds the Python files below a directory, virtualenvs and the like left out."""
+    """Adds the sources below a directory, virtualenvs and the like left out."""
     try:
         entries = list(os.scandir(directory))
     except OSError:
@@ -159,7 +160,7 @@ def walk(directory, found):
     for entry in entries:
         if entry.name.startswith(".") or entry.name in PASSED_BY:
             continue
-        if entry.name.endswith(".py"):
+        if entry.name.endswith(SOURCES):
             found[entry.path] = stamp_of(entry.path)
         elif entry.is_dir(follow_symlinks=False):
             walk(entry.path, found)

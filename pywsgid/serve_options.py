@@ -231,8 +231,8 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                repeated=True),
     )),
     ("Development", (
-        Option("reload", (), "Take up changed source files at once, and show exceptions in the browser. Only where "
-               "nobody but this machine gets to.", False, commands=("serve",)),
+        Option("reload", (), "Take up changed source files and templates at once, and show exceptions in the browser. "
+               "Only where nobody but this machine gets to.", False, commands=("serve",)),
     )),
     ("More of WSGIDaemonProcess", daemon_options(*(name for name in OPTIONS if name not in (*FIRST, *RENAMED)))),
 )

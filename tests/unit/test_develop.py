@@ -146,7 +146,8 @@ def test_head_gets_no_body():
 @pytest.fixture
 def watcher(tmp_path):
     """It has looked once; look() gives what has changed since the last time."""
-    for name in ("a.py", "package/b.py", ".hidden/c.py", "venv/pyvenv.cfg", "venv/d.py", "node_modules/e.py", "f.txt"):
+    for name in ("a.py", "package/b.py", ".hidden/c.py", "venv/pyvenv.cfg", "venv/d.py", "node_modules/e.py", "f.txt",
+                 "templates/page.html"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     (tmp_path / "script.wsgi").write_text("")
@@ -168,7 +169,7 @@ def change(path: Path) -> None:
 
 def test_what_a_developer_changes_is_noticed_and_nothing_else(watcher, tmp_path):
     assert watcher.look() == set()
-    for name in ("a.py", "package/b.py", "script.wsgi"):
+    for name in ("a.py", "package/b.py", "script.wsgi", "templates/page.html"):
         change(tmp_path / name)
         assert watcher.look() == {name}
     for name in (".hidden/c.py", "venv/d.py", "node_modules/e.py", "f.txt"):
