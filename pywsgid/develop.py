@@ -96,7 +96,7 @@ class Broken:
 
 
 class Watcher(threading.Thread):
-    """Touches a file when a source changes, comes or goes: those in the directories, and all modules that are loaded."""
+    """Touches a file when a source changes, comes or goes: those in the directories, and modules that are loaded."""
 
     def __init__(self, files, directories, touch):
         super().__init__(name="wsgid-develop", daemon=True)
