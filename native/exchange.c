@@ -18,7 +18,6 @@
 
 #define STARTED_AT  8                   /* in the statistics page: handover.h */
 #define FINISHED_AT 16
-#define COPIED_MAX  4096                /* a body up to this is sent from one buffer with its head */
 
 wsgid_exchange_t *wsgid_exchange_create(wsgid_hub_t *hub, char *memory)
 {

@@ -24,6 +24,10 @@ class Process:
         return _read(self.pid, "cmdline").replace("\0", " ").strip()
 
     @property
+    def name(self) -> str:
+        return _read(self.pid, "comm").strip()
+
+    @property
     def is_alive(self) -> bool:
         now = find(self.pid)
         return now is not None and now.started == self.started and now.state != "Z"
