@@ -10,11 +10,13 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <linux/sock_diag.h>
+#include <sys/ioctl.h>
+#include <linux/sockios.h>
 
 #include "http_ssl.h"
 
 #define AT_ONCE (64 * 1024)     /* what an idle connection takes without waiting: below the smallest send and receive buffers' sum */
+#define SLICE   (16 * 1024)     /* less than the third of the send buffer that is free when poll() says so */
 
 void wsgid_client_open(wsgid_exchange_t *x)
 {
@@ -43,26 +45,19 @@ int wsgid_client_is_gone(const wsgid_exchange_t *x)
     return recv(x->client, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
-/*
- * How many bytes it surely takes now; all, if it cannot be told. Of a send buffer less than a quarter free nothing is asked, so
- * that what goes out is worth a call; poll() sees room from a third on, so that waiting for it always leads on. A quarter of
- * what is free is for the kernel's own bookkeeping.
- */
+/* How many bytes it surely takes now; all, if it cannot be told. */
 static apr_size_t room(const wsgid_exchange_t *x)
 {
-    apr_uint32_t memory[SK_MEMINFO_VARS];
-    socklen_t size = sizeof(memory);
-    apr_uint32_t left;
+    struct pollfd look = { .fd = x->client, .events = POLLOUT };
+    int unsent;
 
-    if (x->client < 0 || (x->passed_bytes + x->queued <= AT_ONCE && x->body_read)
-        || getsockopt(x->client, SOL_SOCKET, SO_MEMINFO, memory, &size) != 0) {
+    if (x->client < 0 || (x->passed_bytes + x->queued <= AT_ONCE && x->body_read)) {
         return (apr_size_t)-1;
     }
-    left = memory[SK_MEMINFO_SNDBUF] - memory[SK_MEMINFO_WMEM_QUEUED];
-    if (memory[SK_MEMINFO_WMEM_QUEUED] > memory[SK_MEMINFO_SNDBUF] || left < memory[SK_MEMINFO_SNDBUF] / 4) {
-        return 0;
+    if (ioctl(x->client, SIOCOUTQ, &unsent) == 0 && unsent == 0) {
+        return AT_ONCE;
     }
-    return left / 4 * 3;
+    return poll(&look, 1, 0) > 0 ? SLICE : 0;
 }
 
 /* Passes x->out to the filters. */
@@ -174,7 +169,7 @@ apr_status_t wsgid_client_deliver(wsgid_exchange_t *x)
 
 apr_status_t wsgid_client_flush(wsgid_exchange_t *x)
 {
-    return pass(x, 1);
+    return x->queued == 0 ? pass(x, 1) : APR_SUCCESS;
 }
 
 /* Waits until the client takes bytes or, where it still uploads, sends some. */

@@ -141,7 +141,7 @@ void wsgid_client_open(wsgid_exchange_t *x);
 int wsgid_client_is_gone(const wsgid_exchange_t *x);
 /* Passes as much of x->out to the filters as the client takes without being waited for. */
 apr_status_t wsgid_client_deliver(wsgid_exchange_t *x);
-/* What has been passed goes out now; nothing is queued. */
+/* What has been passed goes out now. */
 apr_status_t wsgid_client_flush(wsgid_exchange_t *x);
 /* Delivers all that is left, waiting as long as the client takes some. */
 apr_status_t wsgid_client_finish(wsgid_exchange_t *x);

@@ -170,7 +170,7 @@ static apr_status_t receive_more(wsgid_exchange_t *x)
         return rv;
     }
     rv = receive(x, !x->unflushed && !is_two_ways(x));
-    if (rv == APR_EAGAIN && x->unflushed && x->queued == 0) {
+    if (rv == APR_EAGAIN && x->unflushed) {
         return wsgid_client_flush(x);
     }
     if (rv == APR_EAGAIN && is_two_ways(x)) {
