@@ -57,6 +57,8 @@ typedef struct {
     uint32_t wish;               /* why it wished last: WSGID_WISH_... */
     uint64_t watchdog;           /* CLOCK_MONOTONIC in milliseconds: when its deadlock watchdog ends it, if it cannot say
                                     another time until then; 0: there is none */
+    uint64_t change;             /* which change of its scripts it wished for last, made of paths and stamps: the same number
+                                    in each process that sees it; 0: it wished for another reason */
 } wsgid_page_t;
 
 /* In the page's second part: the scripts that the process has loaded, "callable:/path" each with its NUL, until an empty

@@ -141,7 +141,7 @@ apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *pre
     process->serial = ++slot->started;
     process->has_been_ready = 0;
     process->wishes = process->granted = 0;
-    process->watchdog = 0;
+    process->watchdog = process->change = 0;
     wsgid_process_step(process, slot->delay > 0 ? WSGID_DELAYED : WSGID_LAUNCHED);
     log_start(process, slot->delay, predecessor);
     return APR_SUCCESS;

@@ -196,6 +196,7 @@ static void observe_process(wsgid_process_t *process)
     }
     process->has_been_ready = 1;
     process->wishes = page.wishes;
+    process->change = page.change;
     wsgid_process_step(process, page.state == WSGID_PAGE_READY ? WSGID_LOADED : WSGID_DRAINING);
 }
 

@@ -148,6 +148,11 @@ static void grant_wish(wsgid_kept_slot_t *slot)
     if (!serving || serving->granted == serving->wishes || is_group_busy(slot->group)) {
         return;
     }
+    if (serving->change && serving->change == slot->failed_change) {
+        serving->granted = serving->wishes;         /* another process of the group has tried it */
+        wsgid_process_tell_failure(serving);
+        return;
+    }
     slot->delay = 0;
     if (start_in_slot(slot, serving, 1)) {
         serving->granted = serving->wishes;
@@ -229,6 +234,22 @@ static int is_wished_in_vain(const wsgid_process_t *dead)
     return dead->wished && !dead->has_been_ready && wsgid_process_youngest(dead->slot, WSGID_IN(READY));
 }
 
+/* What could not be loaded in one process need not be tried, and told, in each of the group. */
+static void note_failure(wsgid_process_t *serving, wsgid_death_t death)
+{
+    wsgid_kept_slot_t *slot;
+
+    wsgid_process_tell_failure(serving);
+    if (death.code != CLD_EXITED || death.status != WSGID_EXIT_LOAD) {
+        return;
+    }
+    for (slot = wsgid_roster_first(); slot; slot = slot->next) {
+        if (slot->group && slot->group == serving->slot->group) {
+            slot->failed_change = serving->change;
+        }
+    }
+}
+
 /* All that follows from a death: the process is reaped, and this is known to nobody else. */
 static void bury(wsgid_process_t *process, wsgid_death_t death)
 {
@@ -243,7 +264,7 @@ static void bury(wsgid_process_t *process, wsgid_death_t death)
     wsgid_process_vacate(process);
     life = life > 0 ? life : 0;
     if (is_wished_in_vain(&dead)) {
-        wsgid_process_tell_failure(wsgid_process_youngest(slot, WSGID_IN(READY)));
+        note_failure(wsgid_process_youngest(slot, WSGID_IN(READY)), death);
     }
     else {
         wsgid_backoff_count(slot, &dead, death, life);

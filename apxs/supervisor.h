@@ -44,6 +44,7 @@ typedef struct {
     apr_uint32_t configuration;         /* it was started for */
     apr_uint32_t wishes;                /* its page says: how often it has wished for a successor, */
     apr_uint32_t granted;               /* and how many of these wishes have been attended to */
+    apr_uint64_t change;                /* its page says: which change of its scripts it wished for; 0: another reason */
     apr_uint64_t watchdog;              /* its page says: when its deadlock watchdog ends it; 0: there is none */
     int wished;                         /* it is a successor that its predecessor wished for */
     apr_proc_t handle;                  /* APR keeps its address */
@@ -75,6 +76,7 @@ struct wsgid_kept_slot_t {
     apr_interval_time_t delay;          /* before the next start */
     apr_time_t fork_failed;
     apr_interval_time_t shutdown_timeout;
+    apr_uint64_t failed_change;         /* of scripts of its group: the last one that could not be loaded */
     apr_time_t crowded;                 /* since when a successor has waited for a seat; 0: none does */
     int crowded_told;                   /* and the log has been told */
     int released;                       /* nobody can send to it any more: freed when its last process has died */

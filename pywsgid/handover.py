@@ -24,11 +24,11 @@ EXIT_CONFIGURATION = 83
 EXIT_LOAD = 84
 EXIT_INTERPRETER = 85
 
-# The statistics page: version, state, requests started, requests finished, wishes, wish, watchdog.
+# The statistics page: version, state, requests started, requests finished, wishes, wish, watchdog, change.
 PAGE_SIZE = 4096
 PAGE_VERSION = 2
 PAGE_SCRIPTS = 1024  # where the scripts that are loaded begin: callable:/path NUL ... NUL
-PAGE_FORMAT = "<IIQQIIQ"  # for struct; wsgid_page_t
+PAGE_FORMAT = "<IIQQIIQQ"  # for struct; wsgid_page_t
 
 PAGE_BOOTING = 0
 PAGE_READY = 1

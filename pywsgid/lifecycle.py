@@ -116,8 +116,10 @@ class Lifecycle:
         except OSError:
             pass  # full: then it wakes up anyway
 
-    def wish(self, reason, why, patient=True):
+    def wish(self, reason, why, patient=True, change=0):
         """Asks httpd for a successor: `reason` is a handover.WISH_, `why` completes "wishes for a successor because".
+
+        `change` is the number of a change of scripts: one that could not be loaded is not tried by every process anew.
 
         False: not now, as one is on its way or the process leaves; and, if `patient`, as one could not take over a
         short while ago. Then ask again later.
@@ -125,7 +127,7 @@ class Lifecycle:
         with self._moved:
             if self.state != "serving" or (patient and time.monotonic() < self._not_before):
                 return False
-            self.step("wished", reason, why)
+            self.step("wished", reason, why, change)
             return True
 
     def await_successor(self):
@@ -166,19 +168,19 @@ class Lifecycle:
         self._transport.open()
         announce()
 
-    def _wish(self, reason, why):
+    def _wish(self, reason, why, change):
         self.wish_reason = reason
         self._wishes += 1
         self._log.write(logs.INFO, "WSGID0350: group %r: wishes for a successor because %s" % (self._log.group, why))
-        self._page.wish(reason)
+        self._page.wish(reason, change)
         bell.ring()
 
     def _resume(self):
         self._not_before = time.monotonic() + self._patience
         self._log.write(
-            logs.WARN,
-            "WSGID0351: group %r: its successor could not take over, for the reason given above; this process goes on "
-            "serving with the code that it has, and %s"
+            logs.INFO,
+            "WSGID0351: group %r: its successor could not take over, for the reason given above, where one was tried; "
+            "this process goes on serving with the code that it has, and %s"
             % (
                 self._log.group,
                 "asks again when the script changes again"

@@ -141,7 +141,8 @@ OPTIONS = {
         "What happens when a script file changes (touch it after other changes). hot: each process is replaced, one"
         " after the other, and serves with the old code until the new code is loaded. touch: the request that finds"
         " the change waits, and is answered by the new code; a process that gets no request keeps the old code. "
-        "off: nothing. Code that cannot be loaded leaves the old code serving.",
+        "off: nothing. Code that cannot be loaded leaves the old code serving. A script may define "
+        "reload_required(path): it is asked at each request, and true counts as a change.",
     ),
     "maximum-requests": Option(
         "integer", 0, 0, 2147483647, True, "requests",
@@ -179,8 +180,8 @@ OPTIONS = {
     "deadlock-timeout": Option(
         "seconds", 300.0, 0, 86400, True, "seconds",
         "How long no thread of a process may get to run Python (an extension module that keeps the GIL) before the "
-        "stacks of its threads are logged and the process ends and is replaced; 0: for ever. It may be a quarter "
-        "later.",
+        "stacks of its threads are logged and the process ends and is replaced; 0: for ever, as under a debugger. "
+        "It may be a quarter later.",
     ),
     "slow-request": Option(
         "seconds", 0.0, 0, 86400, True, "seconds",

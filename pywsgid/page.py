@@ -20,6 +20,7 @@ _FINISHED_AT = 16
 _WISHES_AT = 24
 _WISH_AT = 28
 _WATCHDOG_AT = 32
+_CHANGE_AT = 40
 
 
 def map_page(descriptor):
@@ -87,9 +88,10 @@ class Page:
         """Notes when the process is ended by its deadlock watchdog (monotonic), so that httpd can tell why it was."""
         _COUNT.pack_into(self.memory, _WATCHDOG_AT, int(at * 1000))
 
-    def wish(self, reason):
+    def wish(self, reason, change=0):
         """Notes that a successor is wished for, `reason` a handover.WISH_; the bell then has httpd look here."""
         with self._lock:
             self._wishes += 1
             _STATE.pack_into(self.memory, _WISH_AT, reason)
+            _COUNT.pack_into(self.memory, _CHANGE_AT, change)
             _STATE.pack_into(self.memory, _WISHES_AT, self._wishes)

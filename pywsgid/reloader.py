@@ -5,6 +5,8 @@ there has not. The wish for a successor that follows is made once for each chang
 old serves every request until the file changes again. What a script imports is not watched.
 """
 
+import binascii
+
 from . import environ as environs
 from . import handover, loader, logs
 
@@ -35,10 +37,16 @@ class Changes:
     def wish(self, changes):
         """False: not now."""
         why = "%s has changed" % " and ".join(sorted(changes))
-        if not self._life.wish(handover.WISH_CHANGED, why, patient=False):
+        if not self._life.wish(handover.WISH_CHANGED, why, patient=False, change=number_of(changes)):
             return False
         self._wished.update(changes)
         return True
+
+
+def number_of(changes):
+    """64 bits, the same in each process that sees these changes; not 0."""
+    text = repr(sorted(changes.items())).encode("utf-8", "backslashreplace")
+    return binascii.crc32(text) << 32 | binascii.crc32(text[::-1]) or 1
 
 
 class Reloader:

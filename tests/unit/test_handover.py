@@ -24,7 +24,7 @@ MEASURE = """
 int main(void)
 {
     MEMBER(version); MEMBER(state); MEMBER(requests_started); MEMBER(requests_finished);
-    MEMBER(wishes); MEMBER(wish); MEMBER(watchdog);
+    MEMBER(wishes); MEMBER(wish); MEMBER(watchdog); MEMBER(change);
     return sizeof(wsgid_page_t) > WSGID_PAGE_SIZE;
 }
 """
