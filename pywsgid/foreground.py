@@ -118,16 +118,33 @@ def end(process: subprocess.Popen[bytes], limit: float) -> None:
         process.terminate()
         signal.alarm(math.ceil(limit))
         pass_log_on(process)
-        process.wait()
+        await_exit(process)
     except Stop:
         note("stopping the hard way")
     finally:
         signal.alarm(0)
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        signal_session(process, signal.SIGKILL)
         process.wait()
+
+
+def await_exit(process: subprocess.Popen[bytes]) -> None:
+    """Without reaping it: its number stays its own, and the session's, until that is done."""
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+
+def has_exited(process: subprocess.Popen[bytes]) -> bool:
+    with suppress(ChildProcessError):
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+    return True
+
+
+def signal_session(process: subprocess.Popen[bytes], number: int) -> None:
+    """To all that is left of the session of a process that has not been reaped."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
 
 
 def describe(status: int) -> str:
@@ -137,16 +154,16 @@ def describe(status: int) -> str:
 def watch(process: subprocess.Popen[bytes], what: str, address: Address) -> None:
     """Announces; then ends what outlives httpd: when it is killed, its children heed nothing but SIGKILL."""
     announce(process, what, address)
-    process.wait()
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-        time.sleep(ORPHAN_LIMIT)
-        os.killpg(process.pid, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        await_exit(process)
+    signal_session(process, signal.SIGTERM)
+    time.sleep(ORPHAN_LIMIT)
+    signal_session(process, signal.SIGKILL)
 
 
 def announce(process: subprocess.Popen[bytes], what: str, address: Address) -> None:
     """Prints the address once something answers there."""
-    while process.poll() is None:
+    while process.returncode is None and not has_exited(process):
         status = address.first_answer()
         if status is None:
             time.sleep(PROBE_PAUSE)

@@ -11,10 +11,12 @@ import os
 import re
 import signal
 import subprocess
+import time
 from contextlib import suppress
 from typing import Any
 
 from pywsgid import reach
+from pywsgid.foreground import has_exited, signal_session
 from pywsgid.reach import Identity
 from pywsgid.wsgi_conf import Group
 
@@ -25,6 +27,7 @@ FALLBACKS = ("/usr/bin/python3", "/usr/local/bin/python3")
 BUILT_WITH = re.compile(rb"WSGID_PYTHON=(/[^\0]+)\0")
 VERSION = "import sys; sys.stdout.write('%d.%d' % sys.version_info[:2])"
 LEAST = (3, 10)
+LOOK = 0.005  # seconds between two looks whether it has ended; its output is less than a pipe holds
 
 
 class Importer:
@@ -71,11 +74,10 @@ class Importer:
         words = json.dumps({**order, "descriptor": writer})
         try:
             code, _ = self._run([python, "-c", self._probe, words], identity,
-                                environment(python, identity, group, root), pass_fds=(writer,))
+                                environment(python, identity, group, root), pass_fds=(writer,), shown=False)
         finally:
             os.close(writer)
-        with open(reader, "rb") as file:
-            answer = file.read()
+        answer = what_is_in(reader)
         if answer:
             return json.loads(answer)["error"] or None
         if code is None:
@@ -83,21 +85,31 @@ class Importer:
         return f"its import ended the process ({f'signal {-code}' if code < 0 else f'exit status {code}'})"
 
     def _run(self, command: list[str], identity: Identity | None, environment: dict[str, str],
-             **options: Any) -> tuple[int | None, str]:
-        """(exit code, output); no code if it took too long. It is gone with all that it started."""
+             shown: bool = True, **options: Any) -> tuple[int | None, str]:
+        """(exit code, output if `shown`); no code if it took too long. It is gone with all that it started."""
         process = subprocess.Popen(
-            command, cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, text=True, errors="replace", start_new_session=True, **reach.becoming(identity),
-            **options)
-        try:
-            out, _ = process.communicate(timeout=self._timeout)
-            return process.returncode, out
-        except subprocess.TimeoutExpired:
-            return None, ""
-        finally:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            command, cwd="/", env=environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if shown else subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
+            errors="replace", start_new_session=True, **reach.becoming(identity), **options)
+        deadline = time.monotonic() + self._timeout
+        while not has_exited(process) and time.monotonic() < deadline:
+            time.sleep(LOOK)
+        in_time = has_exited(process)
+        # Before it is reaped: its number is its own, and the session's, only until then.
+        signal_session(process, signal.SIGKILL)
+        out, _ = process.communicate()
+        return (process.returncode, out or "") if in_time else (None, "")
+
+
+def what_is_in(pipe: int) -> bytes:
+    """Closes it. Does not wait for its end, which a process that the application has left behind may keep open."""
+    os.set_blocking(pipe, False)
+    try:
+        return os.read(pipe, 65536)
+    except BlockingIOError:
+        return b""
+    finally:
+        os.close(pipe)
 
 
 def built_with(module: str | None) -> str:

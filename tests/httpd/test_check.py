@@ -7,6 +7,7 @@ import io
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -233,7 +234,7 @@ def test_a_script_is_imported_as_its_daemon_would(place):
 import os, sys, beside, further
 assert sys.argv == ["mod_wsgid"], sys.argv
 assert os.environ == {**os.environ, "A": "b c", "FROM": "file", "LANG": "C.UTF-8"} and "PYTHONPATH" not in os.environ
-print("loud")
+print("loud" * 100000)
 class site: wsgi = print
 """)
     place.write("app/beside.py", "")
@@ -278,6 +279,30 @@ WSGICallableObject one
 """)
     # Another order of the aliases is needed to be served (WSGID0027), not to be checked.
     assert (result.code, result.lines) == (0, [])
+
+
+def test_what_an_application_leaves_behind_is_not_waited_for(place):
+    """A process in a session of its own that keeps everything open that it got."""
+    place.write("app/site.wsgi", f"""
+import os, time
+pid = os.fork()
+if pid:
+    open("{place.root}/pids/" + str(pid), "w").close()
+else:
+    os.setsid()
+    for name in os.listdir("/proc/self/fd"):
+        os.set_inheritable(int(name), True) if os.path.exists("/proc/self/fd/" + name) else None
+    os.execv("/bin/sleep", ["sleep", "20"])
+{GOOD}""")
+    (place.root / "pids").mkdir()
+    (place.root / "pids").chmod(0o777)
+    try:
+        result = place.check(ALIAS, "--timeout", "10")
+    finally:
+        pids = [int(path.name) for path in (place.root / "pids").iterdir()]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+    assert (result.code, result.lines, len(pids)) == (0, [], 1)
 
 
 # ---------------------------------------------------------------- other users
