@@ -130,7 +130,8 @@ class Httpd:
     def is_running(self) -> bool:
         with contextlib.suppress(FileNotFoundError, ValueError):
             process = processes.find(self.pid)
-            return process is not None and process.is_alive
+            # A PidFile may outlive its process, and the number be another's by now.
+            return process is not None and process.is_alive and str(self.root) in process.command
         return False
 
     def configtest(self) -> tuple[int, str]:
@@ -190,7 +191,7 @@ class Httpd:
 
     def remove(self) -> None:
         """Ends what may still run and deletes the ServerRoot; WSGID_KEEP=1 keeps it for a look."""
-        with contextlib.suppress(OSError, ValueError):
+        if self.is_running:
             os.kill(self.pid, signal.SIGTERM)
         for process in processes.using(self.root):
             with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -1,0 +1,146 @@
+"""A daemon that does not keep to the protocol: httpd trusts none of it, says what was wrong, and serves on."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from httpdenv import processes
+
+from pywsgid import protocol
+
+CONFIGURATION = """
+WSGIDaemonProcess app threads=1
+WSGIProcessName app
+WSGIScriptAlias /hostile ${APPS}/hostile.wsgi
+WSGIScriptAlias /hello ${APPS}/hello.wsgi
+<IfModule !mpm_prefork_module>
+    ThreadsPerChild 16
+    MaxRequestWorkers 16
+    ServerLimit 1
+</IfModule>
+"""
+OK = "200 OK"
+
+
+@pytest.fixture(scope="module")
+def httpd(make_httpd):
+    server = make_httpd(CONFIGURATION)
+    assert server.get("/hello").status_code == 200
+    return server
+
+
+def frame(kind: int, payload: bytes = b"", flags: int = 0, length: int | None = None, reserved: int = 0) -> bytes:
+    return struct.pack("<BBHI", kind, flags, reserved, len(payload) if length is None else length) + payload
+
+
+def response(*strings: str, body: bytes = b"", flags: int = 0, head_length: int | None = None) -> bytes:
+    head = b"".join(string.encode("latin-1") + b"\0" for string in strings)
+    prefix = struct.pack("<I", len(head) if head_length is None else head_length)
+    return frame(protocol.RESPONSE, prefix + head + body, flags)
+
+
+def file(offset: int, length: int) -> bytes:
+    return response(OK) + frame(protocol.FILE, struct.pack("<QQ", offset, length), protocol.END)
+
+
+def provoke(httpd, data: bytes, descriptor: str = "none"):
+    """The client's answer; httpd closes the connection, lives on and answers the next."""
+    before = children(httpd)
+    with httpd.log.expects("httpd has closed"):
+        answer = httpd.post(f"/hostile?{descriptor}", data.hex().encode())
+    assert httpd.get("/hello").status_code == 200
+    assert children(httpd) == before
+    return answer
+
+
+def children(httpd) -> list[int]:
+    daemons = httpd.daemons()
+    return sorted(p.pid for p in processes.children(httpd.pid) if p.pid not in daemons)
+
+
+# ---- heads that must not reach a client
+
+HEADS = {
+    "no status": ("OK",),
+    "a short status": ("20 OK",),
+    "a long status": ("2000 OK",),
+    "an interim status": ("100 Continue",),
+    "switching protocols": ("101 Switching Protocols",),
+    "a status with a control character": ("200 O\rK",),
+    "a header's name with a space": (OK, "X Y", "z"),
+    "a header's name with a colon": (OK, "X:Y", "z"),
+    "a value with a line feed": (OK, "X", "y\nSet-Cookie: z"),
+    "a value with a carriage return": (OK, "X", "y\rz"),
+    "Transfer-Encoding": (OK, "Transfer-Encoding", "chunked"),
+    "connection": (OK, "connection", "close"),
+    "a Content-Length that is none": (OK, "Content-Length", "12x"),
+    "a negative Content-Length": (OK, "Content-Length", "-1"),
+    "two Content-Lengths": (OK, "Content-Length", "1", "Content-Length", "2"),
+}
+
+
+@pytest.mark.parametrize("what", HEADS)
+def test_a_head_that_must_not_reach_a_client_is_a_500(httpd, what):
+    with httpd.log.expects("WSGID0169: group 'app'"):
+        answer = provoke(httpd, response(*HEADS[what], body=b"secret", flags=protocol.END))
+    assert (answer.status_code, b"secret" in answer.content) == (500, False)
+    assert "Set-Cookie" not in answer.headers
+
+
+# ---- frames that the protocol does not know
+
+FRAMES = {
+    "an unknown type": frame(0x7F),
+    "a frame of httpd's": frame(protocol.BODY, b"x"),
+    "an unknown flag": response(OK, flags=0x80),
+    "a flag where none belongs": frame(protocol.CREDIT, struct.pack("<I", 1), protocol.END),
+    "something in the reserved field": frame(protocol.CREDIT, struct.pack("<I", 1), reserved=1),
+    "a length beyond all bounds": frame(protocol.RESPONSE, length=0xFFFFFFFF),
+    "a head longer than its frame": response(OK, head_length=1 << 20),
+    "a head of no length": response(head_length=0),
+    "a head that is cut off": frame(protocol.RESPONSE, struct.pack("<I", 3) + b"200"),
+    "a name without a value": response(OK, "Name"),
+    "DATA before RESPONSE": frame(protocol.DATA, b"x"),
+    "an empty DATA": response(OK) + frame(protocol.DATA),
+    "two RESPONSEs": response(OK) + response(OK),
+    "INTERIM after RESPONSE": response(OK) + frame(protocol.INTERIM, b"103 Early Hints\0"),
+    "an INTERIM that is final": frame(protocol.INTERIM, b"200 OK\0"),
+    "a credit of nothing": frame(protocol.CREDIT, struct.pack("<I", 0)),
+    "RETRY after RESPONSE": response(OK) + frame(protocol.RETRY),
+    "a LOG without a level": frame(protocol.LOG),
+    "a LOG of a level that is none": frame(protocol.LOG, b"\x63text"),
+    "bytes behind the end": response(OK, flags=protocol.END) + b"x",
+    "nothing that looks like a frame": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("what", FRAMES)
+def test_a_frame_against_the_protocol_is_a_502(httpd, what):
+    code = "WSGID0169" if "final" in what else "WSGID0168"
+    with httpd.log.expects(f"{code}: group 'app'"):
+        answer = provoke(httpd, FRAMES[what])
+    assert answer.status_code == (500 if code == "WSGID0169" else 502)
+
+
+# ---- descriptors
+
+
+@pytest.mark.parametrize("kind", ["none", "pipe", "device", "directory", "socket", "path", "writeonly"])
+def test_only_a_regular_file_that_can_be_read_is_taken(httpd, kind):
+    with httpd.log.expects("WSGID0168: group 'app'.*FILE "):
+        assert provoke(httpd, file(0, 1), kind).status_code == 502
+
+
+@pytest.mark.parametrize(("offset", "length"), [(0, 1 << 20), (1 << 40, 0), (1, (1 << 64) - 1), ((1 << 64) - 1, 1)])
+def test_no_byte_beyond_a_files_end_is_taken(httpd, offset, length):
+    with httpd.log.expects("WSGID0168: group 'app'.*beyond the end"):
+        assert provoke(httpd, file(offset, length), "file").status_code == 502
+
+
+def test_a_descriptor_without_a_file_frame_is_closed(httpd):
+    for _ in range(3):
+        with httpd.log.expects("WSGID0168: group 'app'"):
+            provoke(httpd, FRAMES["an unknown type"], "file")
+    for child in children(httpd):
+        assert "/etc/hostname" not in processes.descriptors(child).values()
