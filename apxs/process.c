@@ -246,7 +246,4 @@ void wsgid_process_vacate(wsgid_process_t *process)
     wsgid_process_close_leash(process);
     process->pid = 0;
     wsgid_slots_retire_page(slot->memory, wsgid_process_seat(process));
-    if (wsgid_process_none_in(slot)) {
-        wsgid_phase_of_kept(slot, WSGID_PHASE_EMPTIED, 0);
-    }
 }

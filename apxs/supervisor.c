@@ -250,6 +250,14 @@ static void note_failure(wsgid_process_t *serving, wsgid_death_t death)
     }
 }
 
+/* Only if nobody will come: between a death and what follows it (or a restart), requests wait in the backlog. */
+static void note_end(const wsgid_kept_slot_t *slot)
+{
+    if (wsgid_process_none_in(slot) && (!slot->group || stopping)) {
+        wsgid_phase_of_kept(slot, WSGID_PHASE_EMPTIED, 0);
+    }
+}
+
 /* All that follows from a death: the process is reaped, and this is known to nobody else. */
 static void bury(wsgid_process_t *process, wsgid_death_t death)
 {
@@ -275,6 +283,7 @@ static void bury(wsgid_process_t *process, wsgid_death_t death)
         return;
     }
     satisfy(slot);
+    note_end(slot);
 }
 
 /* httpd is about to end its children (APR_OC_REASON_RESTART): for a restart, or for good? */

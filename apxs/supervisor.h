@@ -241,7 +241,7 @@ typedef enum {
     WSGID_PHASE_DELAYED,                /* one that sleeps first, until next_try */
     WSGID_PHASE_WOKEN,                  /* and its sleep is over */
     WSGID_PHASE_UNFORKABLE,             /* none can be forked; there is another try after next_try */
-    WSGID_PHASE_EMPTIED,                /* its last process has died */
+    WSGID_PHASE_EMPTIED,                /* its last process has died, and none will follow */
     WSGID_PHASE_EVENTS
 } wsgid_phase_event_e;
 
