@@ -118,9 +118,12 @@ def test_a_slow_reader_costs_httpd_no_more_than_its_buffer(httpd):
 
 
 def reader_of(httpd, port: str) -> socket.socket:
-    """A client whose own buffer holds next to nothing."""
+    """A client whose own buffer holds little.
+
+    With a window below the loopback's segment size the kernel would send a piece every 200 ms only, and hardly end.
+    """
     client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     client.settimeout(20)
     client.connect(("127.0.0.1", httpd.ports[port]))
     return ssl._create_unverified_context().wrap_socket(client) if port == "TLS_PORT" else client

@@ -14,7 +14,7 @@ import signal
 import time
 
 import pytest
-from httpdenv import Load
+from httpdenv import Load, wait_until
 
 SECONDS = float(os.environ.get("WSGID_TORTURE_SECONDS", "8"))
 SEED = int(os.environ.get("WSGID_TORTURE_SEED", "1"))
@@ -37,6 +37,7 @@ class Torturer:
         self.httpd, self.script = httpd, script
         self.random = random.Random(SEED)
         self.kills = 0
+        self.processes = 0
         self.rounds = 0
         self.is_broken = False
         self.history: list[str] = []
@@ -49,6 +50,7 @@ class Torturer:
 
     def text(self, processes: int, maximum: int) -> str:
         self.rounds += 1
+        self.processes = processes
         values = {"PROCESSES": processes, "MAXIMUM": maximum, "NUMBER": self.rounds}
         text = CONFIGURATION
         for name, value in values.items():
@@ -59,7 +61,7 @@ class Torturer:
         self.httpd.graceful()
 
     def reconfigure(self) -> None:
-        self.httpd.configure(self.text(self.random.choice([1, 2, 3]), self.random.choice([0, 500, 2000])))
+        self.httpd.configure(self.text(self.random.choice([1, 2, 3]), self.random.choice([0, 5000, 20000])))
         self.httpd.graceful()
 
     def touch(self) -> None:
@@ -67,15 +69,23 @@ class Torturer:
             self.httpd.write("app.wsgi", self.script + f"# {self.random.random()}\n")
 
     def break_or_mend(self) -> None:
-        """A script that cannot be imported: the old code goes on serving until it is mended."""
+        """A script that cannot be imported: the old code goes on serving until it is mended, if it does serve."""
+        if not self.is_broken:
+            wait_until(self.is_whole, "the whole group to serve")
         self.is_broken = not self.is_broken
         self.httpd.write("app.wsgi", "raise RuntimeError('broken')\n" if self.is_broken else self.script)
 
+    def ready(self) -> list[int]:
+        told = {record.pid for record in self.httpd.log.find("WSGID0303")}
+        return [pid for pid in self.httpd.daemons("app") if pid in told]
+
+    def is_whole(self) -> bool:
+        """Each slot has a process that serves: none that was killed, or told to leave, is still without its heir."""
+        return len(self.httpd.daemons("app")) == len(self.ready()) == self.processes
+
     def one_that_can_be_spared(self) -> int | None:
-        """A daemon, while there is code that works: with a broken script none would come after it."""
-        ready = {record.pid for record in self.httpd.log.find("WSGID0303")}  # one that boots is no loss, but a failure
-        daemons = [pid for pid in self.httpd.daemons("app") if pid in ready]
-        return self.random.choice(daemons) if daemons and not self.is_broken else None
+        """A daemon of a group that is whole, with code that works: else its heir may have to wait, and 503 is right."""
+        return self.random.choice(self.ready()) if not self.is_broken and self.is_whole() else None
 
     def kill(self) -> None:
         pid = self.one_that_can_be_spared()
@@ -104,7 +114,7 @@ def test_torture(make_httpd, stage):
     script = (stage.apps / "executions.wsgi").read_text()
     httpd = make_httpd("", start=None, files={"app.wsgi": script})
     torturer = Torturer(httpd, script)
-    httpd.configure(torturer.text(2, 1000))
+    httpd.configure(torturer.text(2, 5000))
     httpd.write("executions", "").chmod(0o666)
     httpd.start()
     deadline = time.monotonic() + SECONDS
