@@ -83,7 +83,7 @@ typedef struct {
     apr_size_t queued;                  /* bytes in x->out */
     apr_uint64_t passed_bytes;          /* that went into the filters */
     int passed;                         /* anything did: the head cannot be changed any more */
-    int unflushed;                      /* bytes went into the filters after the last flush */
+    apr_size_t unflushed;               /* bytes that went into the filters after the last flush */
     apr_time_t last_moved;              /* the daemon said or the client took something */
 
     /* for failures.c */
@@ -141,7 +141,7 @@ void wsgid_client_open(wsgid_exchange_t *x);
 int wsgid_client_is_gone(const wsgid_exchange_t *x);
 /* Passes as much of x->out to the filters as the client takes without being waited for. */
 apr_status_t wsgid_client_deliver(wsgid_exchange_t *x);
-/* What has been passed goes out now. */
+/* What has been passed goes out now; nothing is queued. */
 apr_status_t wsgid_client_flush(wsgid_exchange_t *x);
 /* Delivers all that is left, waiting as long as the client takes some. */
 apr_status_t wsgid_client_finish(wsgid_exchange_t *x);

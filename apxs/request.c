@@ -169,8 +169,8 @@ static apr_status_t receive_more(wsgid_exchange_t *x)
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = receive(x, !x->unflushed && !is_two_ways(x));
-    if (rv == APR_EAGAIN && x->unflushed) {
+    rv = receive(x, x->unflushed == 0 && !is_two_ways(x));
+    if (rv == APR_EAGAIN && x->unflushed > 0 && x->queued == 0) {
         return wsgid_client_flush(x);
     }
     if (rv == APR_EAGAIN && is_two_ways(x)) {

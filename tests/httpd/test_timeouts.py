@@ -43,9 +43,10 @@ def httpd(make_httpd):
 
 
 def narrow(httpd) -> socket.socket:
-    """A connection whose own buffer holds next to nothing."""
+    """A connection whose own buffer holds little. (With less, a window below the segment size may have TCP send only
+    every 200 ms.)"""
     client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
     client.settimeout(20)
     client.connect(("127.0.0.1", httpd.ports["PORT"]))
     return client
