@@ -106,12 +106,22 @@ static const char *describe_death(apr_pool_t *p, const wsgid_process_t *process,
     return apr_psprintf(p, "exit code or signal %d", death.status);
 }
 
+/* Was it asked to leave, and did it? How it ended may be unknown, if httpd was about to read its configuration. */
+static int has_obeyed(const wsgid_process_t *process, wsgid_death_t death)
+{
+    if (death.code == 0) {
+        return process->state == WSGID_LEAVING && death.status == SIGTERM;
+    }
+    return wsgid_deaths_was_polite(death)
+        && (process->has_been_ready || process->state == WSGID_LEAVING || was_signal(death));
+}
+
 /* One line: who, how long it lived, how it ended, what comes next. It is an error unless somebody asked for it. */
 static void log_death(const wsgid_process_t *process, wsgid_death_t death, const char *who, const char *how)
 {
     server_rec *server = process->slot->server;
 
-    if (wsgid_deaths_was_polite(death) && (process->has_been_ready || process->state == WSGID_LEAVING || was_signal(death))) {
+    if (has_obeyed(process, death)) {
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, server, "WSGID0051: %s left %s", who, how);
     }
     else if (process->has_been_ready) {
