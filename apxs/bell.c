@@ -207,27 +207,26 @@ static void register_bell(void)
     apr_proc_other_child_register(&retained->handle, on_death, NULL, NULL, watch);
 }
 
-/* No signal may reach httpd's handlers inside the forked process: they are blocked until its own are in force. */
-static pid_t fork_blocked(int listens)
-{
-    pid_t parent = getpid();
-    sigset_t all;
-    sigset_t before;
-    pid_t pid;
-    int error;
+/* What the forked process needs of the parent. */
+typedef struct {
+    pid_t parent;
+    int listens;
+} child_t;
 
-    (void) sigfillset(&all);
-    (void) sigprocmask(SIG_SETMASK, &all, &before);
-    pid = fork();
-    if (pid == 0) {
-        set_descriptors();
-        set_signals();
-        sleep_until_rung(parent, listens);
-    }
-    error = errno;
-    (void) sigprocmask(SIG_SETMASK, &before, NULL);
-    errno = error;
-    return pid;
+static void become(void *data)
+{
+    const child_t *child = data;
+
+    set_descriptors();
+    set_signals();
+    sleep_until_rung(child->parent, child->listens);
+}
+
+static pid_t fork_bell(int listens)
+{
+    child_t child = { getpid(), listens };
+
+    return wsgid_spawn_fork(become, &child);
 }
 
 static void dismiss(void)
@@ -259,7 +258,7 @@ void wsgid_bell_ensure(void)
     if (!retained || retained->pid || retained->ends[0] < 0) {
         return;
     }
-    pid = fork_blocked(1);
+    pid = fork_bell(1);
     if (pid < 0) {
         ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf, "WSGID0066: the child that tells httpd's parent of its "
                      "daemons' wishes cannot be forked: look at the limits of processes and memory; it is tried again "
@@ -280,7 +279,7 @@ void wsgid_bell_let_go(void)
         return;
     }
     dismiss();
-    pid = fork_blocked(0);
+    pid = fork_bell(0);
     retained->pid = pid > 0 ? pid : 0;
 }
 

@@ -157,10 +157,10 @@ static void execute(const wsgid_birth_t *birth)
     _exit(WSGID_EXIT_EXEC);
 }
 
-static void become(wsgid_birth_t *birth) __attribute__((noreturn));
-
-static void become(wsgid_birth_t *birth)
+static void become(void *data)
 {
+    wsgid_birth_t *birth = data;
+
     reset_signals();
     place_descriptors(birth);
     wsgid_backoff_sleep(birth);
@@ -173,9 +173,7 @@ static void become(wsgid_birth_t *birth)
     _exit(WSGID_EXIT_EXEC);
 }
 
-/* No signal may reach httpd's handlers inside the forked process: they are blocked until its own dispositions are in
- * force. */
-static pid_t fork_blocked(wsgid_birth_t *birth)
+pid_t wsgid_spawn_fork(void (*become_child)(void *data), void *data)
 {
     sigset_t all;
     sigset_t before;
@@ -186,7 +184,8 @@ static pid_t fork_blocked(wsgid_birth_t *birth)
     (void) sigprocmask(SIG_SETMASK, &all, &before);
     pid = fork();
     if (pid == 0) {
-        become(birth);
+        become_child(data);
+        _exit(WSGID_EXIT_EXEC);         /* it does not return; should it ever, not into httpd */
     }
     error = errno;
     (void) sigprocmask(SIG_SETMASK, &before, NULL);
@@ -208,7 +207,7 @@ apr_status_t wsgid_spawn(pid_t *pid, const wsgid_spawn_t *spawn, apr_pool_t *pte
     if (status != APR_SUCCESS) {
         return status;
     }
-    *pid = fork_blocked(&birth);
+    *pid = wsgid_spawn_fork(become, &birth);
     status = *pid < 0 ? errno : APR_SUCCESS;
     (void) close(birth.configuration);
     return status;

@@ -61,6 +61,12 @@ typedef struct {
  * log. */
 apr_status_t wsgid_spawn(pid_t *pid, const wsgid_spawn_t *spawn, apr_pool_t *ptemp);
 
+/*
+ * Forks with all signals blocked, so that none reaches httpd's handlers inside the forked process before its own
+ * dispositions are in force. There 'become' is called, which must not return. The pid, or -1 with errno.
+ */
+pid_t wsgid_spawn_fork(void (*become)(void *data), void *data);
+
 /* In a forked process: closes all descriptors from 'first' on. */
 void wsgid_spawn_close_from(int first);
 

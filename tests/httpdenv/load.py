@@ -6,9 +6,8 @@
 
 A request counts as lost if its connection is reset, if it ends before the whole answer is there, if the status is not
 200, or if the answer is not that of this request. The one thing that is no loss is HTTP's own (RFC 9112, 9.5): an idle
-connection that the server has closed in good order, found when the next request is to be sent, before a byte of it was
-read by the server or answered. Such a request goes out again on a new connection, as every client does it, and is
-counted in `reconnects`.
+connection that the server has closed in good order, by a FIN, as is found when the next request is to be sent. Such a
+request goes out again on a new connection, as every client does it, and is counted in `reconnects`.
 """
 
 from __future__ import annotations
@@ -72,17 +71,18 @@ class Connection:
             self._close()
 
     def _ask(self, name: str) -> tuple[bytes, bytes] | None:
-        """Head and body; None if the connection was closed in good order before any of them."""
+        """Head and body; None if the connection was closed before any of them."""
         if self._socket is None:
             self._socket = socket.create_connection(("127.0.0.1", self._load.port), timeout=LIMIT)
         path = f"{self._load.path}{'&' if '?' in self._load.path else '?'}{name}"
         try:
             self._socket.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode("ascii"))
         except (BrokenPipeError, ConnectionResetError):
+            self._load.resets.append(name)
             return None
         data = b""
         while b"\r\n\r\n" not in data:
-            piece = self._receive(data)
+            piece = self._receive(name, data)
             if not piece:
                 return None
             data += piece
@@ -91,20 +91,21 @@ class Connection:
         if length is None:
             raise Lost(f"no Content-Length: {head!r}")
         while len(body) < int(length[1]):
-            piece = self._receive(data)
+            piece = self._receive(name, data)
             if not piece:
                 raise Lost(f"the answer ends after {len(body)} of {int(length[1])} bytes")
             body += piece
         return head + b"\r\n", body
 
-    def _receive(self, before: bytes) -> bytes:
-        """A reset before any byte of an answer is how the kernel tells of a close that crossed our request."""
+    def _receive(self, name: str, before: bytes) -> bytes:
+        """A reset before any byte of an answer is noted, and tried again: whether it is a loss is the test's to say."""
         assert self._socket is not None
         try:
             return self._socket.recv(65536)
         except ConnectionResetError:
             if before:
                 raise
+            self._load.resets.append(name)
             return b""
 
     def _close(self) -> None:
@@ -126,6 +127,7 @@ class Load:
         self.over = threading.Event()
         self.lost: list[str] = []
         self.reconnects: list[str] = []
+        self.resets: list[str] = []
         self.bodies: list[bytes] = []
         self.took: list[tuple[float, float]] = []
         self._connections = [Connection(self, number) for number in range(connections)]
@@ -158,4 +160,5 @@ class Load:
 
     def assert_nothing_lost(self) -> None:
         assert self.lost == []
+        assert self.resets == []
         assert len(self.bodies) == len(self.took)
