@@ -40,12 +40,12 @@ def httpd(make_httpd):
     return serve(make_httpd)
 
 
-def wait_until_ready(httpd, count: int, without: list[int] = ()) -> list[int]:
-    """`count` daemons that serve: a signal to one that boots ends it as it would any process."""
+def wait_until_ready(httpd, count: int, without: list[int] = (), leaving: list[int] = ()) -> list[int]:
+    """`count` daemons that serve, beside those that leave: a signal to one that boots ends it as any process."""
 
     def all_ready() -> list[int]:
         ready = {record.pid for record in httpd.log.find("WSGID0303")}
-        daemons = httpd.daemons("app")
+        daemons = [pid for pid in httpd.daemons("app") if pid not in leaving]
         return daemons if len(daemons) == count and ready.issuperset(daemons) and not {*daemons} & {*without} else []
 
     return wait_until(all_ready, f"{count} daemons to be ready")
@@ -189,6 +189,26 @@ def test_a_draining_process_has_its_successor_while_it_still_runs_a_request(make
     assert answer.status_code == 200
     assert int(answer.text) != old
     assert [answer.status_code for answer in held.open()] == [200]
+
+
+def test_a_slot_full_of_leaving_processes_takes_the_next_when_one_has_left(make_httpd):
+    """Requests that came meanwhile have waited for it; the log has been told what everybody waits for."""
+    httpd = make_httpd(gate_configuration())
+    held = []
+    for number in range(4):  # WSGID_SEATS
+        (pid,) = wait_until_ready(httpd, 1, leaving=[pid for pid, _ in held])
+        held.append((pid, AtTheGate(httpd, "/gate", f"seat-{number}")))
+        os.kill(pid, signal.SIGHUP)  # bounded by graceful-timeout, which is none
+        wait_until(lambda n=number: len(httpd.log.find("WSGID0310.*SIGHUP")) > n, "it to leave")
+    waiting = Crowd(httpd, "/gate/dev/null?waits")
+    with httpd.log.expects("WSGID0067: group 'app' slot 0: all 4 places"):
+        httpd.log.wait_for("WSGID0067", timeout=25)  # httpd looks every ten seconds
+    assert waiting.answers == []
+    assert [answer.status_code for answer in held[0][1].open()] == [200]
+    (answer,) = waiting.join()
+    assert answer.status_code == 200
+    assert int(answer.text) not in [pid for pid, _ in held]
+    assert [answer.status_code for _, request in held[1:] for answer in request.open()] == [200] * 3
 
 
 def test_kill_9_fails_only_what_was_running_and_runs_nothing_twice(httpd, once):
