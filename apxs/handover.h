@@ -31,8 +31,8 @@
 #define WSGID_EXIT_INTERPRETER   85
 
 /* The statistics page: written by a daemon, so hostile input for httpd. */
-#define WSGID_PAGE_SIZE    4096
-#define WSGID_PAGE_VERSION 2
+#define WSGID_PAGE_SIZE    65536   /* only what is used takes memory */
+#define WSGID_PAGE_VERSION 3
 
 #define WSGID_PAGE_BOOTING  0
 #define WSGID_PAGE_READY    1
@@ -48,6 +48,12 @@
 #define WSGID_WISH_MEMORY     6    /* maximum-rss */
 #define WSGID_WISH_STUCK      7    /* a request over request-timeout that cannot be interrupted */
 
+/* Histograms of times: bucket 0 counts what took less than WSGID_PAGE_FIRST microseconds, each further one what took less than
+ * twice as long, and the last one all the rest (134 seconds and more). */
+#define WSGID_PAGE_FIRST   32
+#define WSGID_PAGE_BUCKETS 24
+#define WSGID_PAGE_PYTHON  24      /* bytes */
+
 typedef struct {
     uint32_t version;
     uint32_t state;              /* WSGID_PAGE_... */
@@ -59,10 +65,34 @@ typedef struct {
                                     another time until then; 0: there is none */
     uint64_t change;             /* which change of its scripts it wished for last, made of paths and stamps: the same number
                                     in each process that sees it; 0: it wished for another reason */
+
+    /* For the status page alone. Times are microseconds. */
+    uint64_t errors;             /* requests that it answered with an error of its own: an exception, a script that cannot be
+                                    loaded, a time limit */
+    uint64_t since;              /* CLOCK_REALTIME: when the process began */
+    uint32_t threads;
+    uint32_t reserved;           /* 0 */
+    char python[WSGID_PAGE_PYTHON];                     /* "3.11.2" and NULs */
+    uint64_t queue_time;         /* sum of: from the moment httpd sends a request until a thread has read it */
+    uint64_t application_time;   /* sum of: from there until the thread is free again */
+    uint64_t queue_times[WSGID_PAGE_BUCKETS];
+    uint64_t application_times[WSGID_PAGE_BUCKETS];
 } wsgid_page_t;
 
-/* In the page's second part: the scripts that the process has loaded, "callable:/path" each with its NUL, until an empty
- * one. Its successor must be able to load them, too, before it takes over. */
-#define WSGID_PAGE_SCRIPTS 1024
+/* From there: the scripts that the process has loaded, "callable:/path" each with its NUL, until an empty one. Its successor
+ * must be able to load them, too, before it takes over. */
+#define WSGID_PAGE_SCRIPTS     1024
+#define WSGID_PAGE_SCRIPTS_END 4096
+
+/* From there to the end of the page: what each thread does, the first one's row first. Threads beyond that have none. */
+#define WSGID_PAGE_ROWS     4096
+#define WSGID_PAGE_ROW_SIZE 256
+#define WSGID_PAGE_LINE     240    /* bytes */
+
+typedef struct {
+    uint64_t since;              /* CLOCK_REALTIME, microseconds: when it read the request that it runs; 0: it runs none */
+    uint64_t requests;           /* that it has begun */
+    char line[WSGID_PAGE_LINE];  /* of the request that it runs, or ran last: method, blank, URI, cut at the end; NUL */
+} wsgid_page_row_t;
 
 #endif

@@ -381,12 +381,20 @@ unsigned wsgid_slots_in_flight(const wsgid_slot_t *slot)
 
 /* ------------------------------------------------------------------ the daemons' pages */
 
+/* Back to zeros, and its memory to the system. */
+static void clear_page(wsgid_slot_t *slot, int which)
+{
+    if (fallocate(slot->memfd[which], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, WSGID_PAGE_SIZE) != 0) {
+        memset(slot->page[which], 0, WSGID_PAGE_SIZE);
+    }
+}
+
 int wsgid_slots_fresh_page(wsgid_slot_t *slot, int which)
 {
     if (slot->busy[which]) {
         return -1;
     }
-    memset(slot->page[which], 0, WSGID_PAGE_SIZE);
+    clear_page(slot, which);
     set_used(slot, which, 1);
     return slot->memfd[which];
 }
@@ -450,7 +458,7 @@ static int is_script(const char *text)
 
 apr_array_header_t *wsgid_slots_loaded_scripts(const wsgid_slot_t *slot, int which, apr_pool_t *p)
 {
-    apr_size_t length = WSGID_PAGE_SIZE - WSGID_PAGE_SCRIPTS;
+    apr_size_t length = WSGID_PAGE_SCRIPTS_END - WSGID_PAGE_SCRIPTS;
     char *copy = apr_pstrmemdup(p, (const char *) slot->page[which] + WSGID_PAGE_SCRIPTS, length);     /* and a NUL */
     apr_array_header_t *scripts = apr_array_make(p, 4, sizeof(const char *));
     const char *end = copy + length;

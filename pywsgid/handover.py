@@ -24,11 +24,21 @@ EXIT_CONFIGURATION = 83
 EXIT_LOAD = 84
 EXIT_INTERPRETER = 85
 
-# The statistics page: version, state, requests started, requests finished, wishes, wish, watchdog, change.
-PAGE_SIZE = 4096
-PAGE_VERSION = 2
+# The statistics page.
+PAGE_SIZE = 65536
+PAGE_VERSION = 3
+PAGE_FIRST = 32  # microseconds: the first bucket of a histogram; each further one goes twice as far
+PAGE_BUCKETS = 24
+PAGE_PYTHON = 24  # bytes
+# wsgid_page_t, for struct: version, state, requests started, requests finished, wishes, wish, watchdog, change; errors,
+# since, threads, reserved, python, queue time, application time, histogram of each.
+PAGE_FORMAT = "<IIQQIIQQ QQII24s QQ24Q24Q"
 PAGE_SCRIPTS = 1024  # where the scripts that are loaded begin: callable:/path NUL ... NUL
-PAGE_FORMAT = "<IIQQIIQQ"  # for struct; wsgid_page_t
+PAGE_SCRIPTS_END = 4096
+PAGE_ROWS = 4096  # where the rows of the threads begin
+PAGE_ROW_SIZE = 256
+PAGE_LINE = 240  # bytes
+PAGE_ROW_FORMAT = "<QQ240s"  # wsgid_page_row_t, for struct: since, requests, line
 
 PAGE_BOOTING = 0
 PAGE_READY = 1

@@ -79,7 +79,7 @@ class Page:
         """Notes a script that is loaded: a successor must be able to load it, too. What does not fit is not noted."""
         entry = b"%s:%s\0" % (callable.encode("utf-8", "surrogateescape"), path.encode("utf-8", "surrogateescape"))
         with self._lock:
-            if entry not in self._scripts and self._scripts_end + len(entry) < handover.PAGE_SIZE:
+            if entry not in self._scripts and self._scripts_end + len(entry) < handover.PAGE_SCRIPTS_END:
                 self.memory[self._scripts_end : self._scripts_end + len(entry)] = entry
                 self._scripts_end += len(entry)
                 self._scripts.add(entry)

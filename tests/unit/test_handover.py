@@ -20,12 +20,18 @@ MEASURE = """
 #include <stddef.h>
 #include <stdio.h>
 #include "handover.h"
-#define MEMBER(m) printf(#m " %zu %zu\\n", offsetof(wsgid_page_t, m), sizeof ((wsgid_page_t *)0)->m)
+#define TELL(type, m) printf(#type " %zu %zu\\n", offsetof(wsgid_##type##_t, m), sizeof ((wsgid_##type##_t *)0)->m)
+#define PAGE(m) TELL(page, m)
+#define ROW(m) TELL(page_row, m)
 int main(void)
 {
-    MEMBER(version); MEMBER(state); MEMBER(requests_started); MEMBER(requests_finished);
-    MEMBER(wishes); MEMBER(wish); MEMBER(watchdog); MEMBER(change);
-    return sizeof(wsgid_page_t) > WSGID_PAGE_SIZE;
+    PAGE(version); PAGE(state); PAGE(requests_started); PAGE(requests_finished);
+    PAGE(wishes); PAGE(wish); PAGE(watchdog); PAGE(change);
+    PAGE(errors); PAGE(since); PAGE(threads); PAGE(reserved); PAGE(python);
+    PAGE(queue_time); PAGE(application_time); PAGE(queue_times); PAGE(application_times);
+    ROW(since); ROW(requests); ROW(line);
+    return sizeof(wsgid_page_t) > WSGID_PAGE_SCRIPTS || WSGID_PAGE_SCRIPTS_END > WSGID_PAGE_ROWS
+        || sizeof(wsgid_page_row_t) != WSGID_PAGE_ROW_SIZE || (WSGID_PAGE_SIZE - WSGID_PAGE_ROWS) % WSGID_PAGE_ROW_SIZE;
 }
 """
 
@@ -47,6 +53,16 @@ def test_exit_codes_differ_and_are_nobody_elses():
     assert all(63 < code < 126 for code in codes)
 
 
+def layout_of(format):
+    """(offset, size) of each member of a struct's format."""
+    layout, offset = [], 0
+    for code in re.findall(r"\d*[a-zA-Z]", format):
+        size = struct.calcsize("<" + code)
+        layout.append((offset, size))
+        offset += size
+    return layout
+
+
 def test_the_page_is_laid_out_as_its_format_says(tmp_path):
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
@@ -55,13 +71,11 @@ def test_the_page_is_laid_out_as_its_format_says(tmp_path):
     program = tmp_path / "measure"
     subprocess.run([compiler, "-I", ROOT / "apxs", tmp_path / "measure.c", "-o", program], check=True)
     printed = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split("\n")[:-1]
-    layout, offset = [], 0
-    for code in handover.PAGE_FORMAT[1:]:
-        size = struct.calcsize("<" + code)
-        layout.append((offset, size))
-        offset += size
-    assert [tuple(map(int, row.split()[1:])) for row in printed] == layout
-    assert struct.calcsize(handover.PAGE_FORMAT) <= handover.PAGE_SIZE
+    measured = {"page": [], "page_row": []}
+    for row in printed:
+        name, offset, size = row.split()
+        measured[name].append((int(offset), int(size)))
+    assert measured == {"page": layout_of(handover.PAGE_FORMAT), "page_row": layout_of(handover.PAGE_ROW_FORMAT)}
 
 
 def test_module_and_package_have_one_version():
