@@ -86,7 +86,9 @@ apr_status_t wsgid_channel_send_request(wsgid_exchange_t *x)
                           (uint32_t)(WSGID_WIRE_REQUEST_PREFIX + x->environ.length + x->start_length));
     wsgid_wire_put_u64(head + WSGID_WIRE_HEADER_SIZE,
                        (uint64_t)getpid() << 32 | __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED));
-    wsgid_wire_put_u32(head + WSGID_WIRE_HEADER_SIZE + 8, (uint32_t)x->environ.length);
+    wsgid_wire_put_u64(head + WSGID_WIRE_HEADER_SIZE + 8, (uint64_t)x->sent);
+    wsgid_wire_put_u32(head + WSGID_WIRE_HEADER_SIZE + 16, (uint32_t)x->environ.line);
+    wsgid_wire_put_u32(head + WSGID_WIRE_HEADER_SIZE + 20, (uint32_t)x->environ.length);
     parts[0] = (struct iovec){ head, sizeof(head) };
     parts[1] = (struct iovec){ x->environ.bytes, x->environ.length };
     parts[2] = (struct iovec){ x->start, x->start_length };

@@ -199,9 +199,10 @@ static void put_request_line(wsgid_block_t *block, request_rec *r, const wsgid_t
 
     put(block, "GATEWAY_INTERFACE", "CGI/1.1");
     put(block, "SERVER_PROTOCOL", r->protocol);
+    block->line = block->length;        /* the daemon shows what follows: these two stay together */
     put(block, "REQUEST_METHOD", method(r, target));
-    put(block, "QUERY_STRING", r->args ? r->args : "");
     put(block, "REQUEST_URI", r->unparsed_uri);
+    put(block, "QUERY_STRING", r->args ? r->args : "");
     put(block, "SCRIPT_FILENAME", r->filename);
     put(block, "SCRIPT_NAME", name);
     put(block, "PATH_INFO", info);
@@ -225,7 +226,6 @@ static void put_ours(wsgid_block_t *block, request_rec *r, const wsgid_target_t 
     put(block, "mod_wsgi.connection_id", c->log_id);
     put_number(block, "mod_wsgi.server_pid", getpid());
     put_number(block, "mod_wsgi.request_start", r->request_time);
-    put_number(block, "mod_wsgi.queue_start", apr_time_now());
 }
 
 apr_status_t wsgid_environ_build(request_rec *r, const wsgid_target_t *target, wsgid_block_t *block)

@@ -41,6 +41,8 @@ typedef struct {
     wsgid_group_t *group;
     apr_time_t begun;                   /* when dispatch began: queue-timeout and the retries count from here */
 
+    apr_time_t sent;                    /* when it was ready to be sent, for the first time: where its time in the queue begins */
+
     /* the connection: dispatch.c */
     wsgid_slot_t *slot;                 /* entered; NULL outside */
     int fd;                             /* -1: none */
@@ -68,7 +70,10 @@ typedef struct {
     apr_size_t in_start, in_end, in_room;
     apr_size_t in_needed;               /* unread bytes without which the current frame cannot go on */
     int file;                           /* a descriptor that came along, for the next FILE frame; -1: none */
-    int heard;                          /* any frame at all: it had started */
+    int heard;                          /* any frame at all: it had been read */
+    int introduced;                     /* STARTED has come: */
+    apr_uint32_t pid;                   /* whose thread read it, by its own word (STARTED); 0: not known */
+    apr_uint32_t waited;                /* microseconds from x->sent until then, likewise */
     apr_time_t left_off;                /* when the last receive ended, 0 if it found nothing */
     apr_interval_time_t held;           /* how long the daemon may have waited for us so far */
 

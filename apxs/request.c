@@ -88,6 +88,12 @@ static apr_status_t lost_patience(const wsgid_exchange_t *x)
     return is_over(WSGID_NUMBER(x->group, QUEUE_TIMEOUT), x->begun) ? WSGID_E_QUEUE_TIMEOUT : APR_SUCCESS;
 }
 
+/* The process that has read it; where it has not said so yet, those that may have. */
+static const char *who(const wsgid_exchange_t *x)
+{
+    return x->pid ? apr_psprintf(x->r->pool, "process %u", x->pid) : wsgid_slots_processes(x->r->pool, &x->pids);
+}
+
 /* Nothing moved for socket-timeout: the fault of whoever it is that should have. */
 static apr_status_t timed_out(wsgid_exchange_t *x)
 {
@@ -96,7 +102,7 @@ static apr_status_t timed_out(wsgid_exchange_t *x)
         x->detail = "the client sent nothing more of it for socket-timeout";
         return WSGID_E_REQUEST_BODY;
     }
-    x->detail = wsgid_slots_processes(x->r->pool, &x->pids);
+    x->detail = who(x);
     return WSGID_E_TIMEOUT;
 }
 
@@ -203,6 +209,8 @@ static void rewind_exchange(wsgid_exchange_t *x)
 {
     x->in_start = x->in_end = 0;
     x->heard = 0;
+    x->introduced = 0;
+    x->pid = x->waited = 0;
     x->credit = 0;
     x->granted = 0;
     x->body_sent = 0;
@@ -222,7 +230,7 @@ static apr_status_t run_once(wsgid_exchange_t *x, const wsgid_slot_t *avoid)
         rv = pump(x);
     }
     if (rv == WSGID_E_DIED) {
-        x->detail = wsgid_slots_processes(x->r->pool, &x->pids);
+        x->detail = who(x);
     }
     return rv;
 }
@@ -234,6 +242,7 @@ static apr_status_t run(wsgid_exchange_t *x)
     int attempts = 0;
     apr_status_t rv;
 
+    x->sent = apr_time_now();
     do {
         rv = run_once(x, avoid);
         if (x->slot) {

@@ -22,7 +22,8 @@ static apr_status_t violation(wsgid_exchange_t *x, uint8_t type, wsgid_wire_erro
 static apr_status_t out_of_order(wsgid_exchange_t *x, uint8_t type)
 {
     x->detail = apr_psprintf(x->r->pool, "frame %s (0x%02x) %s", wsgid_wire_type_name(type), type,
-                             x->answered ? "after the response began" : "before the response began");
+                             !x->introduced ? "before STARTED" : x->answered ? "after the response began"
+                             : "before the response began");
     return WSGID_E_PROTOCOL;
 }
 
@@ -397,6 +398,19 @@ static apr_status_t on_interim(wsgid_exchange_t *x, const wsgid_wire_frame_t *fr
     return rv;
 }
 
+static apr_status_t on_started(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
+{
+    apr_status_t rv = need(x, frame->length);
+
+    if (rv == APR_SUCCESS) {
+        x->pid = wsgid_wire_get_u32(payload(x));
+        x->waited = wsgid_wire_get_u32(payload(x) + 4);
+        x->introduced = 1;
+        step_over(x, frame);
+    }
+    return rv;
+}
+
 static apr_status_t on_credit(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
 {
     apr_status_t rv = need(x, frame->length);
@@ -460,6 +474,7 @@ static frame_handler *handler_of(uint8_t type)
     case WSGID_WIRE_LOG:      return on_log;
     case WSGID_WIRE_RETRY:    return on_retry;
     case WSGID_WIRE_ABORT:    return on_abort;
+    case WSGID_WIRE_STARTED:  return on_started;
     default:                  return NULL;
     }
 }
@@ -480,6 +495,9 @@ static apr_status_t consume_frame(wsgid_exchange_t *x)
         return violation(x, frame.type, error);
     }
     x->heard = 1;
+    if ((frame.type == WSGID_WIRE_STARTED) == x->introduced) {      /* it is the first, and only that */
+        return out_of_order(x, frame.type);
+    }
     handle = handler_of(frame.type);
     return handle ? handle(x, &frame) : violation(x, frame.type, WSGID_WIRE_BAD_TYPE);
 }

@@ -34,6 +34,7 @@ static const frame_rule_t rules[] = {
     { "LOG", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_LOG, 0, 0, 1, 1 + WSGID_WIRE_MAX_TEXT },
     { "RETRY", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_RETRY, 0, 0, 0, 0 },
     { "ABORT", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_ABORT, 0, 0, 2, 2 + WSGID_WIRE_MAX_TEXT },
+    { "STARTED", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_STARTED, 0, 0, WSGID_WIRE_STARTED_SIZE, WSGID_WIRE_STARTED_SIZE },
 };
 
 static const frame_rule_t *find_rule(uint8_t type)
@@ -140,48 +141,45 @@ wsgid_wire_error_e wsgid_wire_get_header(wsgid_wire_frame_t *frame, const unsign
 
 /* ------------------------------------------------------------------ payloads */
 
-wsgid_wire_error_e wsgid_wire_split_request(const unsigned char *payload, uint32_t length, uint64_t *id,
-                                            const unsigned char **environ, uint32_t *environ_length,
-                                            const unsigned char **body, uint32_t *body_length)
+wsgid_wire_error_e wsgid_wire_split_request(const unsigned char *payload, uint32_t length, wsgid_wire_request_t *request)
 {
     uint32_t block, room;
 
     if (length < WSGID_WIRE_REQUEST_PREFIX)
         return WSGID_WIRE_TOO_SHORT;
-    block = wsgid_wire_get_u32(payload + 8);
+    block = wsgid_wire_get_u32(payload + 20);
     room = length - WSGID_WIRE_REQUEST_PREFIX;
     if (block > room)
         return WSGID_WIRE_BAD_PAYLOAD;
     if (block > WSGID_WIRE_MAX_ENVIRON || room - block > WSGID_WIRE_MAX_START)
         return WSGID_WIRE_TOO_LONG;
-    *id = wsgid_wire_get_u64(payload);
-    *environ = payload + WSGID_WIRE_REQUEST_PREFIX;
-    *environ_length = block;
-    *body = *environ + block;
-    *body_length = room - block;
+    request->id = wsgid_wire_get_u64(payload);
+    request->sent = wsgid_wire_get_u64(payload + 8);
+    request->line = wsgid_wire_get_u32(payload + 16);
+    request->environ = payload + WSGID_WIRE_REQUEST_PREFIX;
+    request->environ_length = block;
+    request->body = request->environ + block;
+    request->body_length = room - block;
     return WSGID_WIRE_OK;
 }
 
-wsgid_wire_error_e wsgid_wire_get_request(const unsigned char *payload, uint32_t length, uint64_t *id,
-                                          const unsigned char **environ, uint32_t *environ_length,
-                                          const unsigned char **body, uint32_t *body_length)
+wsgid_wire_error_e wsgid_wire_get_request(const unsigned char *payload, uint32_t length, wsgid_wire_request_t *request)
 {
-    const unsigned char *block, *start;
-    uint32_t block_length, start_length;
-    uint64_t number;
-    wsgid_wire_error_e error = wsgid_wire_split_request(payload, length, &number, &block, &block_length, &start,
-                                                        &start_length);
+    wsgid_wire_request_t found;
+    wsgid_wire_error_e error = wsgid_wire_split_request(payload, length, &found);
 
     if (error == WSGID_WIRE_OK)
-        error = wsgid_wire_check_environ(block, block_length);
-    if (error != WSGID_WIRE_OK)
-        return error;
-    *id = number;
-    *environ = block;
-    *environ_length = block_length;
-    *body = start;
-    *body_length = start_length;
-    return WSGID_WIRE_OK;
+        error = wsgid_wire_check_environ(found.environ, found.environ_length);
+    if (error == WSGID_WIRE_OK)
+        *request = found;
+    return error;
+}
+
+void wsgid_wire_put_started(unsigned char *out, uint32_t pid, uint32_t waited)
+{
+    wsgid_wire_put_header(out, WSGID_WIRE_STARTED, 0, WSGID_WIRE_STARTED_SIZE);
+    wsgid_wire_put_u32(out + WSGID_WIRE_HEADER_SIZE, pid);
+    wsgid_wire_put_u32(out + WSGID_WIRE_HEADER_SIZE + 4, waited);
 }
 
 wsgid_wire_error_e wsgid_wire_get_response(const unsigned char *payload, uint32_t available, uint32_t frame_length,

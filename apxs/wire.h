@@ -1,5 +1,5 @@
 /*
- * The wire protocol between httpd and a daemon, version 1: frames, their limits, their payloads (docs/design.md).
+ * The wire protocol between httpd and a daemon, version 2: frames, their limits, their payloads (docs/design.md).
  *
  * Pure functions over memory: no I/O, no allocation, no httpd headers, so that the module, the daemon's extension and the
  * tests compile this one file. pywsgid/protocol.py is the twin in Python; tests/wire proves that they agree.
@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WSGID_WIRE_VERSION     1        /* told to the daemon, which refuses another */
+#define WSGID_WIRE_VERSION     2        /* told to the daemon, which refuses another */
 #define WSGID_WIRE_HEADER_SIZE 8
 
 /* Frame types. 0x40 to 0x7f are reserved for upgraded streams. */
@@ -24,6 +24,7 @@
 #define WSGID_WIRE_LOG      0x15
 #define WSGID_WIRE_RETRY    0x16
 #define WSGID_WIRE_ABORT    0x17
+#define WSGID_WIRE_STARTED  0x18
 
 /* Flags. */
 #define WSGID_WIRE_END       0x01       /* REQUEST, BODY: body complete; RESPONSE, DATA, FILE: response complete */
@@ -37,9 +38,10 @@
 #define WSGID_WIRE_MAX_DATA    (1024 * 1024)
 #define WSGID_WIRE_MAX_TEXT    (32 * 1024)      /* LOG and ABORT: four of httpd's longest log lines */
 
-#define WSGID_WIRE_REQUEST_PREFIX  12   /* u64 request id, u32 environ length */
+#define WSGID_WIRE_REQUEST_PREFIX  24   /* u64 request id, u64 sent, u32 line, u32 environ length */
 #define WSGID_WIRE_RESPONSE_PREFIX 4    /* u32 head length */
 #define WSGID_WIRE_FILE_SIZE       16   /* u64 offset, u64 length */
+#define WSGID_WIRE_STARTED_SIZE    8    /* u32 pid, u32 waited: microseconds from sent until it was read */
 
 /* Who speaks. */
 typedef enum { WSGID_WIRE_FROM_HTTPD, WSGID_WIRE_FROM_DAEMON } wsgid_wire_side_e;
@@ -61,6 +63,17 @@ typedef struct {
     uint32_t length;
 } wsgid_wire_frame_t;
 
+/* What REQUEST says. */
+typedef struct {
+    uint64_t id;
+    uint64_t sent;                      /* CLOCK_REALTIME, microseconds: when its dispatch began */
+    uint32_t line;                      /* where in the environ block REQUEST_METHOD stands, and REQUEST_URI behind it. Unchecked. */
+    uint32_t environ_length;
+    uint32_t body_length;
+    const unsigned char *environ;
+    const unsigned char *body;          /* its start */
+} wsgid_wire_request_t;
+
 /* "payload too long", for messages. */
 const char *wsgid_wire_error_text(wsgid_wire_error_e error);
 /* "RESPONSE"; "unknown" for a type that is none. */
@@ -79,13 +92,11 @@ void wsgid_wire_put_header(unsigned char *out, uint8_t type, uint8_t flags, uint
 wsgid_wire_error_e wsgid_wire_get_header(wsgid_wire_frame_t *frame, const unsigned char *in, wsgid_wire_side_e from);
 
 /* Payload of REQUEST, all of it: where the environ block and the start of the body are. The block is checked. */
-wsgid_wire_error_e wsgid_wire_get_request(const unsigned char *payload, uint32_t length, uint64_t *id,
-                                          const unsigned char **environ, uint32_t *environ_length,
-                                          const unsigned char **body, uint32_t *body_length);
+wsgid_wire_error_e wsgid_wire_get_request(const unsigned char *payload, uint32_t length, wsgid_wire_request_t *request);
 /* The same for who reads the block and checks it doing so. */
-wsgid_wire_error_e wsgid_wire_split_request(const unsigned char *payload, uint32_t length, uint64_t *id,
-                                            const unsigned char **environ, uint32_t *environ_length,
-                                            const unsigned char **body, uint32_t *body_length);
+wsgid_wire_error_e wsgid_wire_split_request(const unsigned char *payload, uint32_t length, wsgid_wire_request_t *request);
+/* Writes a whole STARTED frame. */
+void wsgid_wire_put_started(unsigned char *out, uint32_t pid, uint32_t waited);
 /* Payload of RESPONSE: checks the head's length against the frame's; 'available' may be less than the frame's length as long as it
  * covers the prefix. */
 wsgid_wire_error_e wsgid_wire_get_response(const unsigned char *payload, uint32_t available, uint32_t frame_length,

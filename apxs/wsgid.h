@@ -230,6 +230,7 @@ typedef struct {
     char *bytes;
     apr_size_t length;
     apr_size_t room;
+    apr_size_t line;                    /* where REQUEST_METHOD stands, with REQUEST_URI behind it */
     apr_pool_t *pool;
 } wsgid_block_t;
 

@@ -1,7 +1,7 @@
 /*
  * A worker's end of a connection: a whole REQUEST in, body bytes in, frames out.
  *
- * Sockets block, with SO_RCVTIMEO; what may have to wait is tried without waiting first, so that the gate is opened before. How long a response
+ * STARTED goes before the first frame of each exchange, in the same send. Sockets block, with SO_RCVTIMEO; what may have to wait is tried without waiting first, so that the gate is opened before. How long a response
  * may wait for httpd: with a send-timeout, so long in all; without one there is no bound in all, but each wait must bring something within
  * socket-timeout. Every header is checked by wire.c before the bytes that it announces are awaited.
  */
@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #define STARTED_AT  8                   /* in the statistics page: handover.h */
 #define FINISHED_AT 16
@@ -111,14 +112,28 @@ static int send_message(wsgid_exchange_t *x, struct msghdr *message)
     return 0;
 }
 
+/* Frames of this exchange are about to be sent: begins the message with STARTED if they are the first. Under x->lock. */
+static void announce(wsgid_exchange_t *x, struct msghdr *message)
+{
+    if (!x->announced) {
+        message->msg_iov[message->msg_iovlen++] = (struct iovec){ x->started, sizeof(x->started) };
+        x->announced = 1;
+    }
+}
+
 static int send_pieces(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int descriptor)
 {
     union { struct cmsghdr aligned; char bytes[CMSG_SPACE(sizeof(int))]; } control = { 0 };
-    struct iovec parts[2] = { { (void *)a, a_size }, { (void *)b, b_size } };
-    struct msghdr message = { .msg_iov = parts, .msg_iovlen = b_size > 0 ? 2 : 1 };
+    struct iovec parts[3];
+    struct msghdr message = { .msg_iov = parts };
 
     if (a_size == 0) {
         return 0;
+    }
+    announce(x, &message);
+    parts[message.msg_iovlen++] = (struct iovec){ (void *)a, a_size };
+    if (b_size > 0) {
+        parts[message.msg_iovlen++] = (struct iovec){ (void *)b, b_size };
     }
     if (descriptor >= 0) {
         message.msg_control = control.bytes;
@@ -158,13 +173,17 @@ int wsgid_exchange_send(wsgid_exchange_t *x, const char *a, size_t a_size, const
 int wsgid_exchange_cut(wsgid_exchange_t *x, int64_t id, const char *a, size_t a_size)
 {
     int is_free = pthread_mutex_trylock(&x->lock) == 0;     /* else a frame is being sent, and comes first */
+    struct iovec parts[2];
+    struct msghdr message = { .msg_iov = parts };
     wsgid_connection_t *connection = __atomic_load_n(&x->connection, __ATOMIC_ACQUIRE);
     int cut = connection && x->open && !x->facts[FACT_GONE] && x->facts[FACT_ID] == id;
 
     if (cut) {
         x->facts[FACT_GONE] = 1;
         if (is_free) {
-            (void)send(connection->fd, a, a_size, MSG_NOSIGNAL | MSG_DONTWAIT);     /* no room: it sees the end all the same */
+            announce(x, &message);
+            parts[message.msg_iovlen++] = (struct iovec){ (void *)a, a_size };
+            (void)sendmsg(connection->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);   /* no room: it sees the end all the same */
         }
         (void)shutdown(connection->fd, SHUT_RDWR);          /* a send or a receive that waits ends */
     }
@@ -270,6 +289,7 @@ static void reset(wsgid_exchange_t *x, wsgid_connection_t *connection)
     x->frame_left = 0;
     x->frame_last = 0;
     x->patience = x->hub->send_limit;
+    x->announced = 0;
     memset(x->facts, 0, FACT_COUNT * sizeof(*x->facts));
     __atomic_store_n(&x->connection, connection, __ATOMIC_RELEASE);
 }
@@ -302,14 +322,24 @@ static int fill(wsgid_exchange_t *x, size_t size)
     return error;
 }
 
+static int64_t realtime(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_REALTIME, &now);      /* cannot fail for this clock */
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static uint32_t clipped(int64_t waited)
+{
+    return waited < 0 ? 0 : waited > UINT32_MAX ? UINT32_MAX : (uint32_t)waited;
+}
+
 static int parse_request(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
 {
-    const unsigned char *environ, *body;
-    uint32_t environ_length, body_length;
-    uint64_t id;
+    wsgid_wire_request_t request;
     /* The block is checked by Python, which reads it anyway. */
-    wsgid_wire_error_e error = wsgid_wire_split_request(x->buffer + WSGID_WIRE_HEADER_SIZE, frame->length, &id, &environ,
-                                                        &environ_length, &body, &body_length);
+    wsgid_wire_error_e error = wsgid_wire_split_request(x->buffer + WSGID_WIRE_HEADER_SIZE, frame->length, &request);
 
     if (error != WSGID_WIRE_OK) {
         return violation(x, error, 0, 0);
@@ -318,10 +348,13 @@ static int parse_request(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
     if (x->start != x->end) {
         return violation(x, WSGID_OVER_CREDIT, 0, x->end - x->start);
     }
-    x->facts[FACT_ENVIRON] = environ_length;
-    x->facts[FACT_BODY] = body_length;
+    x->facts[FACT_ENVIRON] = request.environ_length;
+    x->facts[FACT_BODY] = request.body_length;
     x->facts[FACT_FLAGS] = frame->flags;
-    x->facts[FACT_ID] = (int64_t)id;
+    x->facts[FACT_ID] = (int64_t)request.id;
+    x->facts[FACT_SENT] = (int64_t)request.sent;
+    x->facts[FACT_WAITED] = (int64_t)((uint64_t)realtime() - request.sent);     /* unsigned: it may be any number */
+    wsgid_wire_put_started(x->started, x->hub->pid, clipped(x->facts[FACT_WAITED]));
     x->facts[FACT_COMPLETE] = !!(frame->flags & WSGID_WIRE_END);
     return WSGID_REQUEST;
 }

@@ -38,6 +38,8 @@ enum {
     FACT_BODY,                          /* bytes of the body that came along, behind the environ block */
     FACT_FLAGS,                         /* of REQUEST */
     FACT_ID,
+    FACT_SENT,                          /* of REQUEST: microseconds since the epoch */
+    FACT_WAITED,                        /* microseconds since then when it had been read; less than 0 if the clock was set back */
     FACT_COMPLETE,                      /* httpd's END has been read */
     FACT_GONE,                          /* a send or a receive has failed: nothing more is sent */
     FACT_UNSENT,                        /* errno why the response was given up, if that is for the log; ETIMEDOUT: too slow */
@@ -84,8 +86,10 @@ struct wsgid_exchange {
     unsigned char *buffer;
 
     pthread_mutex_t lock;               /* frames from several threads must not mix */
+    int announced;                      /* STARTED is out */
     int open;                           /* frames may be sent: there is a request, and its response has not ended */
     wsgid_connection_t *connection;
+    unsigned char started[WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_STARTED_SIZE];    /* the frame that goes before all others */
     size_t start, end;                  /* what of the buffer has been received and not taken */
     size_t high;                        /* up to where the buffer has been written */
     uint32_t frame_left;                /* payload bytes of the current BODY frame that are still to come */
@@ -130,6 +134,7 @@ struct wsgid_hub {
     int listening;                      /* it is in the epoll */
     wsgid_exchange_t *paused;           /* who is to put it there again: there were no descriptors left */
     int draining;
+    uint32_t pid;
     int64_t timeout;                    /* ns: socket-timeout and a bit, for receives */
     int64_t send_limit, send_silence;   /* ns: send-timeout (0: none), socket-timeout */
     const uint32_t *allowed;            /* uids */

@@ -275,6 +275,7 @@ wsgid_hub_t *wsgid_hub_create(int listener, const char *allowed, int allowed_cou
     }
     (void)pthread_mutex_init(&hub->lock, NULL);     /* cannot fail without attributes */
     hub->listener = listener;
+    hub->pid = (uint32_t)getpid();
     hub->allowed = (const uint32_t *)(const void *)allowed;
     hub->allowed_count = allowed_count;
     hub->timeout = nanoseconds(timeout);

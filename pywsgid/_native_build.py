@@ -10,6 +10,7 @@ import cffi
 
 # Of the values, "..." leaves each to the C compiler: wire.h stays the only place where they are said.
 CDEF = """
+#define WSGID_WIRE_VERSION ...
 #define WSGID_WIRE_HEADER_SIZE ...
 
 #define WSGID_WIRE_REQUEST ...
@@ -22,6 +23,7 @@ CDEF = """
 #define WSGID_WIRE_LOG ...
 #define WSGID_WIRE_RETRY ...
 #define WSGID_WIRE_ABORT ...
+#define WSGID_WIRE_STARTED ...
 
 #define WSGID_WIRE_END ...
 #define WSGID_WIRE_ON_DEMAND ...
@@ -36,6 +38,7 @@ CDEF = """
 #define WSGID_WIRE_REQUEST_PREFIX ...
 #define WSGID_WIRE_RESPONSE_PREFIX ...
 #define WSGID_WIRE_FILE_SIZE ...
+#define WSGID_WIRE_STARTED_SIZE ...
 
 typedef enum { WSGID_WIRE_FROM_HTTPD, WSGID_WIRE_FROM_DAEMON, ... } wsgid_wire_side_e;
 
@@ -45,6 +48,11 @@ typedef enum {
 } wsgid_wire_error_e;
 
 typedef struct { uint8_t type; uint8_t flags; uint32_t length; ...; } wsgid_wire_frame_t;
+
+typedef struct {
+    uint64_t id; uint64_t sent; uint32_t line; uint32_t environ_length; uint32_t body_length;
+    const unsigned char *environ; const unsigned char *body; ...;
+} wsgid_wire_request_t;
 
 const char *wsgid_wire_error_text(wsgid_wire_error_e error);
 const char *wsgid_wire_type_name(uint8_t type);
@@ -59,9 +67,8 @@ uint64_t wsgid_wire_get_u64(const unsigned char *in);
 void wsgid_wire_put_header(unsigned char *out, uint8_t type, uint8_t flags, uint32_t length);
 wsgid_wire_error_e wsgid_wire_get_header(wsgid_wire_frame_t *frame, const unsigned char *in, wsgid_wire_side_e from);
 
-wsgid_wire_error_e wsgid_wire_get_request(const unsigned char *payload, uint32_t length, uint64_t *id,
-                                          const unsigned char **environ, uint32_t *environ_length,
-                                          const unsigned char **body, uint32_t *body_length);
+wsgid_wire_error_e wsgid_wire_get_request(const unsigned char *payload, uint32_t length, wsgid_wire_request_t *request);
+void wsgid_wire_put_started(unsigned char *out, uint32_t pid, uint32_t waited);
 wsgid_wire_error_e wsgid_wire_get_response(const unsigned char *payload, uint32_t available, uint32_t frame_length,
                                            uint32_t *head_length);
 wsgid_wire_error_e wsgid_wire_check_environ(const unsigned char *block, uint32_t length);

@@ -6,7 +6,7 @@ What is Python's business is added: the wsgi. keys, and the times that httpd sen
 
 from . import filewrapper, protocol
 
-TIMES = ("mod_wsgi.request_start", "mod_wsgi.queue_start")  # microseconds since the epoch, from httpd
+REQUEST_START = "mod_wsgi.request_start"  # microseconds since the epoch, from httpd
 SCRIPT_RELOADING = "mod_wsgi.script_reloading"  # "0": WSGIScriptReloading Off
 
 
@@ -28,8 +28,11 @@ class Template:
             "mod_wsgi.daemon_start": daemon_start,
         }
 
-    def build(self, block):
-        """The environ of a block, but for wsgi.input, wsgi.errors and the times of the script. RemoteProtocolError."""
+    def build(self, block, sent):
+        """The environ of a block, but for wsgi.input, wsgi.errors and the times of the script. RemoteProtocolError.
+
+        sent: when httpd sent it, in microseconds since the epoch.
+        """
         environ = protocol.parse_environ(block)
         environ.update(self._constant)
         get = environ.get
@@ -37,10 +40,10 @@ class Template:
             environ["wsgi.url_scheme"] = scheme(environ)
         else:
             environ["wsgi.url_scheme"] = get("REQUEST_SCHEME") or "http"
-        for key in TIMES:
-            value = get(key)
-            if value is not None:
-                environ[key] = seconds(value)
+        environ["mod_wsgi.queue_start"] = sent / 1000000
+        value = get(REQUEST_START)
+        if value is not None:
+            environ[REQUEST_START] = seconds(value)
         return environ
 
 

@@ -28,9 +28,9 @@ from .transport import (
 # hotpath.h has the same numbers.
 LEAVE, REQUEST, UNSENT, VIOLATION, SILENT, REFUSED, NO_ACCEPT, GONE, FAILED = range(9)
 (
-    *(ENVIRON, BODY, FLAGS, ID, COMPLETE, IS_GONE, IS_UNSENT, CREDIT, AT, FAULT, AMOUNT, PID, UID, ERRNO),
+    *(ENVIRON, BODY, FLAGS, ID, SENT, WAITED, COMPLETE, IS_GONE, IS_UNSENT, CREDIT, AT, FAULT, AMOUNT, PID, UID, ERRNO),
     FACTS,
-) = range(15)
+) = range(17)
 FACTS_SIZE = 4096
 ENVIRON_AT = protocol.HEADER_SIZE + protocol.REQUEST_PREFIX
 BUFFER_SIZE = ENVIRON_AT + protocol.MAX_ENVIRON + protocol.MAX_START + 1
@@ -63,6 +63,8 @@ class Exchange:
     )
 
     id = _fact(ID)
+    sent = _fact(SENT)
+    waited = _fact(WAITED)
     complete = _fact(COMPLETE, bool)
     gone = _fact(IS_GONE, bool)
     credit = _fact(CREDIT)
@@ -239,7 +241,7 @@ class Exchange:
                 text = "BODY of %d bytes against a credit of %d" % (amount, self.credit)
                 return _violation(protocol.OVER_CREDIT, text if inside else "%d bytes behind REQUEST" % amount)
             start = at + protocol.HEADER_SIZE
-            protocol.parse_environ(protocol.parse_request(view[start : start + length])[1])
+            protocol.parse_environ(protocol.parse_request(view[start : start + length])[3])
         except protocol.ProtocolError as error:
             return error
         return _violation(self._facts[FAULT], "%s as the codec in C sees it" % kind)

@@ -1,4 +1,4 @@
-"""The wire protocol between httpd and a daemon, version 1: the twin of apxs/wire.c (docs/design.md).
+"""The wire protocol between httpd and a daemon, version 2: the twin of apxs/wire.c (docs/design.md).
 
 Bytes in, tuples out and the other way round: no socket, no thread, no clock in this file. Three layers, each of use
 alone:
@@ -15,7 +15,7 @@ wire.c, so that both name the same fault.
 
 from struct import Struct
 
-VERSION = 1
+VERSION = 2
 HEADER_SIZE = 8
 
 # Frame types. 0x40 to 0x7f are reserved for upgraded streams.
@@ -29,6 +29,7 @@ INTERIM = 0x14
 LOG = 0x15
 RETRY = 0x16
 ABORT = 0x17
+STARTED = 0x18
 
 # Flags.
 END = 0x01
@@ -42,11 +43,13 @@ MAX_HEAD = 256 * 1024
 MAX_DATA = 1024 * 1024
 MAX_TEXT = 32 * 1024
 
-REQUEST_PREFIX = 12
+REQUEST_PREFIX = 24
 RESPONSE_PREFIX = 4
 FILE_SIZE = 16
+STARTED_SIZE = 8
 
 MAX_CREDIT = 0xFFFFFFFF  # of one grant: it is a u32
+MAX_WAITED = 0xFFFFFFFF  # microseconds, likewise
 MAX_OFFSET = 0x7FFFFFFFFFFFFFFF  # an off_t: where a file may end
 MAX_LEVEL = 15  # httpd's trace8
 ABORT_STATUSES = frozenset((500, 502, 503, 504))
@@ -92,12 +95,13 @@ FRAMES = {
     LOG: ("LOG", FROM_DAEMON, 0, 1, 1 + MAX_TEXT),
     RETRY: ("RETRY", FROM_DAEMON, 0, 0, 0),
     ABORT: ("ABORT", FROM_DAEMON, 0, 2, 2 + MAX_TEXT),
+    STARTED: ("STARTED", FROM_DAEMON, 0, STARTED_SIZE, STARTED_SIZE),
 }
 EMPTY_ONLY_AT_END = frozenset((BODY, DATA))
 
 _HEADER = Struct("<BBHI")
-_REQUEST = Struct("<BBHIQI")
-_REQUEST_PREFIX = Struct("<QI")
+_REQUEST = Struct("<BBHIQQII")
+_REQUEST_PREFIX = Struct("<QQII")
 _RESPONSE = Struct("<BBHII")
 _U16 = Struct("<H")
 _U32 = Struct("<I")
@@ -106,6 +110,8 @@ _FILE = Struct("<BBHIQQ")
 _FILE_PAYLOAD = Struct("<QQ")
 _LOG = Struct("<BBHIB")
 _ABORT = Struct("<BBHIH")
+_STARTED = Struct("<BBHIII")
+_STARTED_PAYLOAD = Struct("<II")
 
 _unpack_header = _HEADER.unpack_from
 _unpack_request_prefix = _REQUEST_PREFIX.unpack_from
@@ -183,17 +189,21 @@ def _header_error(side, type_, flags, reserved, length, bounds):
 
 
 def parse_request(payload):
-    """(request id, environ block, start of the body). The block is as it came: parse_environ checks and reads it."""
+    """(request id, sent, line, environ block, start of the body).
+
+    The block is as it came: parse_environ checks and reads it. sent: when its dispatch began, in microseconds since the
+    epoch; line: where in the block REQUEST_METHOD stands, with REQUEST_URI behind it, for parse_line, which checks it.
+    """
     total = len(payload)
     if total < REQUEST_PREFIX:
         raise RemoteProtocolError(TOO_SHORT, f"REQUEST of {total} bytes")
-    request_id, size = _unpack_request_prefix(payload)
+    request_id, sent, line, size = _unpack_request_prefix(payload)
     end = REQUEST_PREFIX + size
     if end > total:
         raise RemoteProtocolError(BAD_PAYLOAD, f"environ of {size} bytes in a REQUEST of {total}")
     if size > MAX_ENVIRON or total - end > MAX_START:
         raise RemoteProtocolError(TOO_LONG, f"REQUEST with an environ of {size} and a body of {total - end} bytes")
-    return request_id, payload[REQUEST_PREFIX:end], payload[end:]
+    return request_id, sent, line, payload[REQUEST_PREFIX:end], payload[end:]
 
 
 def parse_environ(block):
@@ -263,6 +273,11 @@ def parse_abort(payload):
     return status, str(payload[2:], "utf-8", "replace")
 
 
+def parse_started(payload):
+    """(pid, microseconds that the request has waited)."""
+    return _STARTED_PAYLOAD.unpack(payload)
+
+
 # ------------------------------------------------------------------------------------------------------------- encoding
 # What may hold a body gives a list of buffers, ready for sendmsg; all others give bytes. Bodies are bytes or
 # memoryviews of bytes, and are not copied. Those of BODY, RESPONSE and DATA may be of any size: more frames follow.
@@ -319,14 +334,14 @@ def _pieces(type_, body, end, longest):
     return buffers
 
 
-def encode_request(request_id, block, body=b"", flags=0):
+def encode_request(request_id, block, body=b"", flags=0, sent=0, line=0):
     """One REQUEST frame; body is at most MAX_START bytes."""
     if len(block) > MAX_ENVIRON or len(body) > MAX_START:
         raise LocalProtocolError(TOO_LONG, f"REQUEST with an environ of {len(block)} and a body of {len(body)} bytes")
     if flags & ~(END | ON_DEMAND):
         raise LocalProtocolError(BAD_FLAGS, f"REQUEST with 0x{flags:02x}")
     length = REQUEST_PREFIX + len(block) + len(body)
-    return _buffers(_REQUEST.pack(REQUEST, flags, 0, length, request_id, len(block)) + block, body)
+    return _buffers(_REQUEST.pack(REQUEST, flags, 0, length, request_id, sent, line, len(block)) + block, body)
 
 
 def encode_body(body, end=False):
@@ -390,6 +405,11 @@ def encode_abort(status, reason):
         raise LocalProtocolError(BAD_PAYLOAD, f"ABORT with status {status}")
     line = _one_line(reason)
     return _ABORT.pack(ABORT, 0, 0, 2 + len(line), status) + line
+
+
+def encode_started(pid, waited):
+    """STARTED. waited, in microseconds, is made to fit."""
+    return _STARTED.pack(STARTED, 0, 0, STARTED_SIZE, pid, min(max(waited, 0), MAX_WAITED))
 
 
 _BREAKS = str.maketrans("\r\n\0", "   ")
@@ -488,8 +508,9 @@ class Parser:
 IDLE = "IDLE"  # both: between two requests
 SENDING = "SENDING"  # httpd: the body is not complete
 SENT = "SENT"  # httpd: all of the body is out
-RECEIVED = "RECEIVED"  # daemon: it has a request, which has not started for all that httpd knows
-STARTED = "STARTED"  # daemon: the application runs; too late for RETRY
+RECEIVED = "RECEIVED"  # daemon: it has a request
+READ = "READ"  # daemon: httpd knows who has it; the application may not have begun
+RUNNING = "RUNNING"  # daemon: the application runs; too late for RETRY
 ANSWERING = "ANSWERING"  # daemon: the head is out
 DONE = "DONE"  # daemon: the response is complete
 CLOSED = "CLOSED"  # both: this connection carries nothing more
@@ -504,19 +525,20 @@ TRANSITIONS = {
     },
     FROM_DAEMON: {
         IDLE: {},
-        RECEIVED: {
-            (LOG, False): RECEIVED,
+        RECEIVED: {(STARTED, False): READ},
+        READ: {
+            (LOG, False): READ,
             (RETRY, False): CLOSED,
-            (CREDIT, False): STARTED,
-            (INTERIM, False): STARTED,
+            (CREDIT, False): RUNNING,
+            (INTERIM, False): RUNNING,
             (RESPONSE, False): ANSWERING,
             (RESPONSE, True): DONE,
             (ABORT, False): CLOSED,
         },
-        STARTED: {
-            (LOG, False): STARTED,
-            (CREDIT, False): STARTED,
-            (INTERIM, False): STARTED,
+        RUNNING: {
+            (LOG, False): RUNNING,
+            (CREDIT, False): RUNNING,
+            (INTERIM, False): RUNNING,
             (RESPONSE, False): ANSWERING,
             (RESPONSE, True): DONE,
             (ABORT, False): CLOSED,

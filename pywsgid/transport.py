@@ -5,8 +5,9 @@ request, without the GIL). This one is for the rest, and says exactly what the o
 
     transport.next(exchange) -> bool
         Sends what exchange.finish() left, gives its connection back or closes it, waits for the next request and
-        reads it whole into `exchange` (id, environ, body, complete, on_demand; the environ block is a view that the
-        next receive() overwrites). False: the process drains, the worker is to leave. Unsent: the last response was
+        reads it whole into `exchange` (id, sent, waited, environ, body, complete, on_demand; the environ block is a
+        view that the next receive() overwrites; sent is microseconds since the epoch, waited those from there until it
+        had been read). False: the process drains, the worker is to leave. Unsent: the last response was
         given up; to be called again.
     exchange.is_hung_up()       whether httpd has closed its end: it took the request back, or its client has gone. For
                                 any thread, never waits.
@@ -229,9 +230,10 @@ class Exchange:
     """A worker's end: the request that it has, and the way back. One for each worker, used again for each request."""
 
     __slots__ = (
-        *("id", "environ", "body", "complete", "on_demand", "gone", "unsent"),
+        *("id", "sent", "waited", "environ", "body", "complete", "on_demand", "gone", "unsent"),
         *("_transport", "_socket", "_lock", "_buffer", "_view", "_start", "_end"),
         *("_frame_left", "_frame_last", "_credit", "_last", "_file", "_keep", "_open", "_patience", "counted"),
+        "_started",
     )
 
     def __init__(self, transport, patience):
@@ -257,7 +259,8 @@ class Exchange:
         self._patience.renew()
         self.gone = False  # a send or a receive has failed
         self.unsent = None  # why the response was given up, if that is for the log
-        self.id = 0
+        self._started = b""  # STARTED, until it is out: it goes before the first frame, in the same send
+        self.id = self.sent = self.waited = 0
         self.environ = self.body = b""
         self.complete = self.on_demand = False
 
@@ -320,7 +323,9 @@ class Exchange:
         kind, flags, length = self._frame()
         if kind != protocol.REQUEST:
             raise _violation(protocol.OUT_OF_ORDER, "%s before REQUEST" % protocol.type_name(kind))
-        self.id, self.environ, body = protocol.parse_request(self._payload(length))
+        self.id, self.sent, _, self.environ, body = protocol.parse_request(self._payload(length))
+        self.waited = time.time_ns() // 1000 - self.sent
+        self._started = protocol.encode_started(self._transport.pid, self.waited)
         self.body = bytes(body)
         self.complete = bool(flags & protocol.END)
         self.on_demand = bool(flags & protocol.ON_DEMAND)
@@ -380,11 +385,18 @@ class Exchange:
                 raise PeerGone("the request is over")
             self._send(parts)
 
+    def _announced(self, parts):
+        """What is to be sent for these frames: STARTED first, if they are the first."""
+        if not self._started or not parts:
+            return parts
+        started, self._started = self._started, b""
+        return (started, *parts)
+
     def _send(self, parts):
         if self.gone:
             raise PeerGone()
         try:
-            send_all(self._socket, self._patience, parts)
+            send_all(self._socket, self._patience, self._announced(parts))
         except PeerGone as error:
             self._lost(error)
             raise
@@ -434,7 +446,7 @@ class Exchange:
 
     def _send_last(self, sock):
         if self._last:
-            send_all(sock, self._patience, self._last)
+            send_all(sock, self._patience, self._announced(self._last))
         if self._file is not None:
             send_file(sock, self._patience, *self._file)
 
@@ -456,7 +468,7 @@ class Exchange:
                 return False
             self.gone = True
             if is_free:
-                sock.sendmsg(parts, (), _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
+                sock.sendmsg(self._announced(parts), (), _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
             sock.shutdown(_socket.SHUT_RDWR)
         except OSError:
             pass  # httpd has gone, or has no room: it will see the connection end
@@ -488,6 +500,7 @@ class Transport:
 
     def __init__(self, listener, allowed, timeout, send_timeout, log, page):
         self.draining = False
+        self.pid = os.getpid()
         self.page = page
         self._log = log
         self._allowed = allowed

@@ -17,7 +17,7 @@ from .transport import PeerSilent, Unsent
 # httpd looks after a request that nobody reads for the first time after WSGID_CHANNEL_SLICE, and may then take it
 # back by closing its end. So a request that is older when it is read must be looked at again: half a slice is on the
 # safe side.
-TAKEN_BACK_AFTER = 0.05
+TAKEN_BACK_AFTER = 50_000  # microseconds
 RECOVERY = 0.05  # seconds of rest for a worker that could not even tell what went wrong
 TARGET = ("REQUEST_METHOD", "REQUEST_URI")
 
@@ -98,13 +98,13 @@ class Worker:
     def _serve(self, exchange):
         service = self._service
         try:
-            environ = service.template.build(exchange.environ)
+            environ = service.template.build(exchange.environ, exchange.sent)
         except protocol.ProtocolError as error:
             service.transport.report_violation(error)
             exchange.drop()
             exchange.uncount()
             return
-        if self._is_stale(exchange, environ):
+        if self._is_stale(exchange):
             exchange.uncount()
             return
         if service.doorman is not None and service.doorman.sends_away(environ):
@@ -118,16 +118,16 @@ class Worker:
         if service.tally is not None:
             service.tally.count()
 
-    def _is_stale(self, exchange, environ):
+    def _is_stale(self, exchange):
         """A request that waited: httpd may have taken it back, or its time is up."""
-        sent = environ.get("mod_wsgi.queue_start", 0.0)
-        waited = time.time() - sent if sent else 0.0
+        waited = exchange.waited
         if -TAKEN_BACK_AFTER < waited < TAKEN_BACK_AFTER:
             return False
-        if sent and exchange.is_hung_up():
+        if exchange.is_hung_up():
             exchange.drop()
             return True
         limit = self._service.configuration.queue_timeout
+        waited /= 1000000
         if not limit or waited <= limit:
             return False
         exchange.finish(

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pywsgid import handover, native, protocol
 
@@ -66,6 +67,7 @@ class Client:
         self.socket.connect(path)
         self.parser = protocol.Parser(protocol.FROM_DAEMON)
         self.descriptors: list[int] = []  # that came along
+        self.started: tuple[int, int] | None = None  # of the exchange: pid, microseconds waited
 
     def close(self) -> None:
         self.socket.close()
@@ -76,31 +78,48 @@ class Client:
         self.socket.sendall(b"".join(parts))
 
     def request(
-        self, script: str | Path, body: bytes = b"", *, end: bool = True, on_demand: bool = False, **environ: str
+        self,
+        script: str | Path,
+        body: bytes = b"",
+        *,
+        end: bool = True,
+        on_demand: bool = False,
+        sent: int | None = None,
+        **environ: str,
     ) -> None:
-        """Sends REQUEST; keywords are environ keys, `__` in them stands for a dot."""
+        """Sends REQUEST; keywords are environ keys, `__` in them stands for a dot. sent: now."""
         values = {
             "REQUEST_METHOD": "POST" if body else "GET",
+            "REQUEST_URI": environ.get("PATH_INFO", "/"),
             "SCRIPT_FILENAME": str(APPS / script),
             "SCRIPT_NAME": "",
             "PATH_INFO": "/",
             "QUERY_STRING": "",
-            "REQUEST_URI": environ.get("PATH_INFO", "/"),
             "REQUEST_SCHEME": "http",
             "SERVER_NAME": "localhost",
             "SERVER_PORT": "80",
             "SERVER_PROTOCOL": "HTTP/1.1",
             "mod_wsgi.callable_object": "application",
             "mod_wsgi.request_start": str(int(time.time() * 1e6)),
-            "mod_wsgi.queue_start": str(int(time.time() * 1e6)),
         }
         values |= {key.replace("__", "."): value for key, value in environ.items()}
         block = protocol.encode_environ(values)
         flags = (protocol.END if end else 0) | (protocol.ON_DEMAND if on_demand else 0)
-        self.send(*protocol.encode_request(1, block, body, flags))
+        sent = time.time_ns() // 1000 if sent is None else sent
+        self.send(*protocol.encode_request(1, block, body, flags, sent, block.index(b"REQUEST_METHOD\0")))
+        self.started = None
 
     def frame(self) -> tuple[int, int, bytes] | None:
-        """The next frame; None at the end of the connection."""
+        """The next frame behind STARTED, which goes to `started`; None at the end of the connection."""
+        found = self._frame()
+        if found and self.started is None:
+            assert found[:2] == (protocol.STARTED, 0)
+            self.started = protocol.parse_started(found[2])
+            found = self._frame()
+        assert not found or found[0] != protocol.STARTED
+        return found
+
+    def _frame(self) -> tuple[int, int, bytes] | None:
         while (found := self.parser.next_frame()) is None:
             data, descriptors, _, _ = socket.recv_fds(self.socket, 65536, 1)
             self.descriptors += descriptors
@@ -157,8 +176,8 @@ class Client:
         finally:
             os.close(descriptor)
 
-    def get(self, script: str | Path, **environ: str) -> Reply:
-        self.request(script, **environ)
+    def get(self, script: str | Path, **others: Any) -> Reply:
+        self.request(script, **others)
         return self.reply()
 
     def is_closed(self) -> bool:
@@ -259,10 +278,10 @@ class Daemon:
     def connect(self) -> Client:
         return Client(self.path)
 
-    def get(self, script: str | Path, **environ: str) -> Reply:
+    def get(self, script: str | Path, **others: Any) -> Reply:
         client = self.connect()
         try:
-            return client.get(script, **environ)
+            return client.get(script, **others)
         finally:
             client.close()
 

@@ -44,9 +44,13 @@ def file(offset: int, length: int) -> bytes:
     return response(OK) + frame(protocol.FILE, struct.pack("<QQ", offset, length), protocol.END)
 
 
-def provoke(httpd, data: bytes, descriptor: str = "none"):
+STARTED = frame(protocol.STARTED, struct.pack("<II", 1, 0))
+
+
+def provoke(httpd, data: bytes, descriptor: str = "none", begin: bytes = STARTED):
     """The client's answer; httpd closes the connection, lives on and answers the next."""
     before = children(httpd)
+    data = begin + data
     with httpd.log.expects("httpd has closed"):
         answer = httpd.post(f"/hostile?{descriptor}", data.hex().encode())
     assert httpd.get("/hello").status_code == 200
@@ -108,6 +112,8 @@ FRAMES = {
     "an INTERIM that is final": frame(protocol.INTERIM, b"200 OK\0"),
     "a credit of nothing": frame(protocol.CREDIT, struct.pack("<I", 0)),
     "RETRY after RESPONSE": response(OK) + frame(protocol.RETRY),
+    "STARTED twice": STARTED,
+    "STARTED after RESPONSE": response(OK) + STARTED,
     "a LOG without a level": frame(protocol.LOG),
     "a LOG of a level that is none": frame(protocol.LOG, b"\x63text"),
     "bytes behind the end": response(OK, flags=protocol.END) + b"x",
@@ -121,6 +127,30 @@ def test_a_frame_against_the_protocol_is_a_502(httpd, what):
     with httpd.log.expects(f"{code}: group 'app'"):
         answer = provoke(httpd, FRAMES[what])
     assert answer.status_code == (500 if code == "WSGID0169" else 502)
+
+
+BEGINS = {
+    "RESPONSE": response(OK, flags=protocol.END),
+    "RETRY": frame(protocol.RETRY),
+    "LOG": frame(protocol.LOG, b"\x04text"),
+    "a STARTED that is too short": frame(protocol.STARTED, b"\0" * 7),
+    "a STARTED that is too long": frame(protocol.STARTED, b"\0" * 9),
+    "a STARTED with a flag": frame(protocol.STARTED, b"\0" * 8, protocol.END),
+}
+
+
+@pytest.mark.parametrize("what", BEGINS)
+def test_an_exchange_begins_with_started(httpd, what):
+    with httpd.log.expects("WSGID0168: group 'app'"):
+        assert provoke(httpd, BEGINS[what], begin=b"").status_code == 502
+
+
+@pytest.mark.parametrize("numbers", [(0, 0), (2**32 - 1, 2**32 - 1)])
+def test_what_started_says_harms_nobody(httpd, numbers):
+    begin = frame(protocol.STARTED, struct.pack("<II", *numbers))
+    with httpd.log.expects("said by a test"):
+        answer = provoke(httpd, frame(protocol.ABORT, struct.pack("<H", 503) + b"said by a test"), begin=begin)
+    assert answer.status_code == 503
 
 
 # ---- descriptors

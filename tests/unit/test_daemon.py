@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import pwd
 import shutil
@@ -110,6 +111,34 @@ def test_a_block_leaves_before_the_next_is_made(client, tmp_path):
         with steps.open("a") as file:
             file.write("next\n")
     assert client.frame() == (protocol.DATA, protocol.END, b"")
+
+
+def test_every_exchange_begins_with_who_runs_it_and_how_long_it_waited(daemon, client):
+    """Client asserts that STARTED is the first frame of each exchange, and comes only once."""
+    client.get("hello.wsgi")
+    assert (client.started[0], client.started[1] < 5_000_000) == (daemon.pid, True)
+    client.get("hello.wsgi", sent=time.time_ns() // 1000 - 3_000_000)
+    assert 3_000_000 <= client.started[1] < 8_000_000
+    client.get("hello.wsgi", sent=time.time_ns() // 1000 + 60_000_000)  # a clock that was set back
+    assert client.started == (daemon.pid, 0)
+    client.get("hello.wsgi", sent=0)
+    assert client.started == (daemon.pid, protocol.MAX_WAITED)
+
+
+def test_it_goes_out_with_the_first_frame(client, write):
+    script = write(
+        "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'x' * 100000]\n"
+    )
+    client.request(script)
+    first = client.socket.recv(1000)  # one send holds both: or a receive could have the one without the other
+    assert len(first) == 1000
+    assert (first[0], first[16]) == (protocol.STARTED, protocol.RESPONSE)
+
+
+def test_the_time_in_the_queue_begins_when_httpd_sent_it(client):
+    sent = time.time_ns() // 1000 - 10_000
+    shown = json.loads(client.get("environ.wsgi", sent=sent).body)
+    assert shown["mod_wsgi.queue_start"] == f"float: {sent / 1000000!r}"
 
 
 def test_the_page_counts_requests(tmp_path):
@@ -419,8 +448,8 @@ def test_a_request_without_a_script_is_told(client):
 
 def test_a_request_that_waited_too_long_is_refused(tmp_path):
     with Daemon(tmp_path, queue_timeout=1) as daemon:
-        early = str(int((time.time() - 3) * 1e6))
-        assert daemon.get("hello.wsgi", mod_wsgi__queue_start=early).abort[0] == 503
+        early = time.time_ns() // 1000 - 3_000_000
+        assert daemon.get("hello.wsgi", sent=early).abort[0] == 503
         assert daemon.get("hello.wsgi").status == "200 OK"
         assert daemon.counts()[0] == 1
 
@@ -435,12 +464,12 @@ def raw_request(block, body=b"", flags=protocol.END):
 VIOLATIONS = {
     "unknown type": b"\x77\0\0\0\0\0\0\0",
     "the other side's frame": b"".join(protocol.encode_data(b"x")),
-    "unknown flag": b"\x01\x80\0\0\x0c\0\0\0",
-    "reserved field": b"\x01\x01\x01\0\x0c\0\0\0",
+    "unknown flag": b"\x01\x80\0\0\x18\0\0\0",
+    "reserved field": b"\x01\x01\x01\0\x18\0\0\0",
     "too long": b"\x01\x01\0\0\xff\xff\xff\x7f",
     "too short": b"\x01\x01\0\0\x01\0\0\0x",
     "BODY before REQUEST": b"".join(protocol.encode_body(b"x", True)),
-    "environ longer than its frame": b"\x01\x01\0\0\x0c\0\0\0" + b"\0" * 8 + b"\xff\0\0\0",
+    "environ longer than its frame": b"\x01\x01\0\0\x18\0\0\0" + b"\0" * 20 + b"\xff\0\0\0",
     "environ without its end": raw_request(b"A\0b"),
     "key without a value": raw_request(b"A\0"),
     "empty key": raw_request(b"\0b\0"),

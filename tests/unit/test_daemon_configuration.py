@@ -74,14 +74,15 @@ def test_the_default_group_has_a_label():
 
 
 def build(pairs, **options):
-    return environ.Template(configuration.parse(block(**options)), 1.5).build(protocol.encode_environ(pairs))
+    template = environ.Template(configuration.parse(block(**options)), 1.5)
+    return template.build(protocol.encode_environ(pairs), 1700000000654321)
 
 
 def test_the_keys_of_wsgi_and_mod_wsgi():
     found = build(
         {"REQUEST_METHOD": "GET", "mod_wsgi.request_start": "1700000000123456"}, module_version="1.2.3", processes="2"
     )
-    assert found["mod_wsgi.request_start"] == 1700000000.123456
+    assert (found["mod_wsgi.request_start"], found["mod_wsgi.queue_start"]) == (1700000000.123456, 1700000000.654321)
     assert (found["mod_wsgi.version"], found["mod_wsgi.process_group"], found["mod_wsgi.daemon_start"]) == (
         (1, 2, 3),
         "site",
@@ -114,12 +115,12 @@ def test_the_scheme(pairs, scheme):
 
 def test_each_request_has_an_environ_of_its_own():
     template = environ.Template(configuration.parse(block()), 1.5)
-    template.build(b"")["wsgi.version"] = "changed"
-    assert template.build(b"")["wsgi.version"] == (1, 0)
+    template.build(b"", 0)["wsgi.version"] = "changed"
+    assert template.build(b"", 0)["wsgi.version"] == (1, 0)
 
 
 def test_bytes_are_latin_1():
-    found = environ.Template(configuration.parse(block()), 1.5).build(b"PATH_INFO\0/caf\xc3\xa9\0")
+    found = environ.Template(configuration.parse(block()), 1.5).build(b"PATH_INFO\0/caf\xc3\xa9\0", 0)
     assert found["PATH_INFO"].encode("latin-1").decode() == "/caf\xe9"
 
 

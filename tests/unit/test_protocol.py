@@ -21,6 +21,7 @@ from pywsgid.protocol import (
     REQUEST,
     RESPONSE,
     RETRY,
+    STARTED,
     Connection,
     LocalProtocolError,
     Parser,
@@ -54,8 +55,8 @@ def test_an_environ_may_be_empty():
 def test_blocks_may_be_any_kind_of_bytes(block):
     assert protocol.parse_environ(block(b"A\0b\0")) == {"A": "b"}
     assert protocol.parse_head(block(b"200\0A\0b\0")) == ("200", [("A", "b")])
-    request_id, environ, body = protocol.parse_request(block(pack("<QI", 9, 4) + b"A\0b\0xy"))
-    assert (request_id, bytes(environ), bytes(body)) == (9, b"A\0b\0", b"xy")
+    *numbers, environ, body = protocol.parse_request(block(pack("<QQII", 9, 8, 7, 4) + b"A\0b\0xy"))
+    assert (numbers, bytes(environ), bytes(body)) == ([9, 8, 7], b"A\0b\0", b"xy")
 
 
 def test_the_last_of_a_key_given_twice_counts():
@@ -189,6 +190,12 @@ def test_small_frames():
     assert parsed(FROM_DAEMON, protocol.encode_interim(b"103\0")) == [(INTERIM, 0, b"103\0")]
 
 
+@pytest.mark.parametrize(("waited", "carried"), [(0, 0), (7, 7), (-1, 0), (2**32 - 1, 2**32 - 1), (2**40, 2**32 - 1)])
+def test_the_time_that_a_request_waited_is_made_to_fit(waited, carried):
+    ((type_, _, payload),) = parsed(FROM_DAEMON, protocol.encode_started(5, waited))
+    assert (type_, protocol.parse_started(payload)) == (STARTED, (5, carried))
+
+
 # --------------------------------------------------------------------------------------------------------------- errors
 
 
@@ -224,7 +231,7 @@ def test_a_parser_tells_how_much_is_missing():
 
 # ---------------------------------------------------------------------------------------------------------------- order
 
-REQ, REQ_END = (REQUEST, 0), (REQUEST, END)
+REQ, REQ_END, BEGUN = (REQUEST, 0), (REQUEST, END), (STARTED, 0)
 RES, RES_END = (RESPONSE, 0), (RESPONSE, END)
 
 
@@ -244,13 +251,13 @@ def tell(connection, step):
 @pytest.mark.parametrize(
     "steps",
     [
-        [REQ_END, RES_END],
-        [REQ_END, RES, (DATA, 0), (FILE, 0), (DATA, END)],
-        [REQ_END, (LOG, 0), (INTERIM, 0), (LOG, 0), (INTERIM, 0), RES, (LOG, 0), (FILE, END)],
-        [REQ, (CREDIT, 0, 9), (BODY, 0, 4), (BODY, END, 5), RES_END],
-        [REQ, (CREDIT, 0, 9), RES, (CREDIT, 0, 1), (BODY, 0, 10), (BODY, END, 0), (DATA, END)],
-        [REQ, (CREDIT, 0, 9), RES_END, (BODY, 0, 4), (BODY, END, 5)],
-        [REQ, (BODY, END, 0), (CREDIT, 0, 1), RES_END],
+        [REQ_END, BEGUN, RES_END],
+        [REQ_END, BEGUN, RES, (DATA, 0), (FILE, 0), (DATA, END)],
+        [REQ_END, BEGUN, (LOG, 0), (INTERIM, 0), (LOG, 0), (INTERIM, 0), RES, (LOG, 0), (FILE, END)],
+        [REQ, BEGUN, (CREDIT, 0, 9), (BODY, 0, 4), (BODY, END, 5), RES_END],
+        [REQ, BEGUN, (CREDIT, 0, 9), RES, (CREDIT, 0, 1), (BODY, 0, 10), (BODY, END, 0), (DATA, END)],
+        [REQ, BEGUN, (CREDIT, 0, 9), RES_END, (BODY, 0, 4), (BODY, END, 5)],
+        [REQ, (BODY, END, 0), BEGUN, (CREDIT, 0, 1), RES_END],
     ],
 )
 def test_a_whole_exchange_leaves_the_connection_idle(steps):
@@ -261,20 +268,24 @@ def test_a_whole_exchange_leaves_the_connection_idle(steps):
     assert connection.idle
 
 
-@pytest.mark.parametrize("steps", [[], [REQ], [REQ_END], [REQ_END, RES], [REQ, RES_END], [REQ, (CREDIT, 0, 1)]])
+@pytest.mark.parametrize(
+    "steps",
+    [[], [REQ], [REQ_END], [REQ, BEGUN], [REQ_END, BEGUN, RES], [REQ, BEGUN, RES_END], [REQ, BEGUN, (CREDIT, 0, 1)]],
+)
 def test_a_connection_is_idle_only_when_both_are_done(steps):
     assert conversation(*steps).idle == (not steps)
 
 
 def test_a_request_that_was_only_logged_about_may_still_go_elsewhere():
-    assert conversation(REQ, (LOG, 0), (RETRY, 0)).state[FROM_DAEMON] == protocol.CLOSED
+    assert conversation(REQ, BEGUN, (LOG, 0), (RETRY, 0)).state[FROM_DAEMON] == protocol.CLOSED
 
 
 @pytest.mark.parametrize("last", [(RETRY, 0), (ABORT, 0)])
 def test_nothing_follows_from_a_daemon_that_gave_up(last):
-    connection = conversation(REQ, (CREDIT, 0, 5), RES, last) if last[0] == ABORT else conversation(REQ, last)
+    between = [(CREDIT, 0, 5), RES] if last[0] == ABORT else []
+    connection = conversation(REQ, BEGUN, *between, last)
     assert not connection.idle
-    for type_ in (LOG, CREDIT, RESPONSE, DATA, RETRY, ABORT):
+    for type_ in (LOG, CREDIT, RESPONSE, DATA, RETRY, ABORT, STARTED):
         with pytest.raises(LocalProtocolError):
             connection.sent(type_)
 
@@ -288,18 +299,26 @@ def test_nothing_follows_from_a_daemon_that_gave_up(last):
         ([REQ], REQ),
         ([REQ_END], (BODY, END)),
         ([REQ_END], REQ_END),
-        ([REQ_END], (DATA, 0)),
-        ([REQ_END], (FILE, END)),
-        ([REQ_END, RES], (RESPONSE, 0)),
-        ([REQ_END, RES], (INTERIM, 0)),
-        ([REQ_END, RES], (RETRY, 0)),
-        ([REQ, (CREDIT, 0, 1)], (RETRY, 0)),
-        ([REQ_END, (INTERIM, 0)], (RETRY, 0)),
-        ([REQ, RES_END], (DATA, END)),
-        ([REQ, RES_END], (CREDIT, 0, 1)),
-        ([REQ, RES_END], (LOG, 0)),
-        ([REQ, RES_END], REQ),
-        ([REQ_END, RES_END], (DATA, 0)),
+        ([REQ_END], (RESPONSE, 0)),
+        ([REQ_END], (LOG, 0)),
+        ([REQ_END], (RETRY, 0)),
+        ([REQ_END], (ABORT, 0)),
+        ([REQ_END, BEGUN], BEGUN),
+        ([REQ_END, BEGUN, RES], BEGUN),
+        ([REQ_END, BEGUN, RES_END], BEGUN),
+        ([], BEGUN),
+        ([REQ_END, BEGUN], (DATA, 0)),
+        ([REQ_END, BEGUN], (FILE, END)),
+        ([REQ_END, BEGUN, RES], (RESPONSE, 0)),
+        ([REQ_END, BEGUN, RES], (INTERIM, 0)),
+        ([REQ_END, BEGUN, RES], (RETRY, 0)),
+        ([REQ, BEGUN, (CREDIT, 0, 1)], (RETRY, 0)),
+        ([REQ_END, BEGUN, (INTERIM, 0)], (RETRY, 0)),
+        ([REQ, BEGUN, RES_END], (DATA, END)),
+        ([REQ, BEGUN, RES_END], (CREDIT, 0, 1)),
+        ([REQ, BEGUN, RES_END], (LOG, 0)),
+        ([REQ, BEGUN, RES_END], REQ),
+        ([REQ_END, BEGUN, RES_END], (DATA, 0)),
     ],
 )
 def test_what_comes_out_of_order_is_a_violation(before, wrong):
@@ -320,7 +339,7 @@ def test_the_same_violation_is_ours_or_theirs_by_role():
 
 
 def test_body_needs_credit():
-    connection = conversation(REQ, (CREDIT, 0, 3), (CREDIT, 0, 3), (BODY, 0, 5))
+    connection = conversation(REQ, BEGUN, (CREDIT, 0, 3), (CREDIT, 0, 3), (BODY, 0, 5))
     assert connection.credit == 1
     with pytest.raises(RemoteProtocolError) as caught:
         connection.received(BODY, END, 2)
@@ -333,13 +352,13 @@ def test_the_end_of_a_body_needs_no_credit():
 
 
 def test_credit_does_not_outlive_its_request():
-    connection = conversation(REQ, (CREDIT, 0, 9), (BODY, END, 1), RES_END, REQ)
+    connection = conversation(REQ, BEGUN, (CREDIT, 0, 9), (BODY, END, 1), RES_END, REQ)
     with pytest.raises(RemoteProtocolError):
         connection.received(BODY, 0, 1)
 
 
 def test_a_closed_connection_carries_nothing():
-    connection = conversation(REQ_END, RES_END)
+    connection = conversation(REQ_END, BEGUN, RES_END)
     connection.close()
     with pytest.raises(RemoteProtocolError):
         connection.received(REQUEST)

@@ -17,12 +17,13 @@ PLAIN = {
     protocol.LOG: protocol.parse_log,
     protocol.RETRY: lambda payload: None,
     protocol.ABORT: protocol.parse_abort,
+    protocol.STARTED: protocol.parse_started,
 }
 
 
 def _python_request(payload):
-    request_id, block, body = protocol.parse_request(payload)
-    return request_id, protocol.parse_environ(block), bytes(body)
+    *numbers, block, body = protocol.parse_request(payload)
+    return *numbers, protocol.parse_environ(block), bytes(body)
 
 
 def _python_response(payload):
@@ -43,8 +44,8 @@ def _pairs(strings):
 
 
 def _c_request(payload):
-    request_id, block, body = native.parse_request(payload)
-    return request_id, _pairs(native.strings(block)), body
+    *numbers, block, body = native.parse_request(payload)
+    return *numbers, _pairs(native.strings(block)), body
 
 
 def _c_head(head):
@@ -83,8 +84,8 @@ def as_dict(frame):
     """The same frame with the pairs of an environ as a dict."""
     if frame is None or frame[0] != protocol.REQUEST:
         return frame
-    type_, flags, (request_id, environ, body), used = frame
-    return type_, flags, (request_id, dict(environ), body), used
+    type_, flags, (*numbers, environ, body), used = frame
+    return type_, flags, (*numbers, dict(environ), body), used
 
 
 def verdict(reader, side, data):

@@ -32,11 +32,16 @@ def parse_header(data, offset=0, side=protocol.FROM_HTTPD):
 def parse_request(payload):
     """As in pywsgid.protocol, with the environ block checked."""
     source = _bytes(payload)
-    request_id = ffi.new("uint64_t *")
-    parts = ffi.new("const unsigned char *[2]")
-    sizes = ffi.new("uint32_t[2]")
-    _check(lib.wsgid_wire_get_request(source, len(source), request_id, parts, sizes, parts + 1, sizes + 1))
-    return request_id[0], ffi.buffer(parts[0], sizes[0])[:], ffi.buffer(parts[1], sizes[1])[:]
+    found = ffi.new("wsgid_wire_request_t *")
+    _check(lib.wsgid_wire_get_request(source, len(source), found))
+    block, body = ffi.buffer(found.environ, found.environ_length)[:], ffi.buffer(found.body, found.body_length)[:]
+    return found.id, found.sent, found.line, block, body
+
+
+def encode_started(pid, waited):
+    frame = ffi.new("unsigned char[16]")
+    lib.wsgid_wire_put_started(frame, pid, waited)
+    return bytes(frame)
 
 
 def parse_response(payload):

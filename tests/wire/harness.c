@@ -60,18 +60,15 @@ static void print_strings(const unsigned char *block, size_t size)
 
 static wsgid_wire_error_e print_request(const unsigned char *payload, uint32_t length)
 {
-    const unsigned char *environ, *body;
-    uint32_t environ_length, body_length;
-    uint64_t id;
-    wsgid_wire_error_e error;
+    wsgid_wire_request_t request;
+    wsgid_wire_error_e error = wsgid_wire_get_request(payload, length, &request);
 
-    error = wsgid_wire_get_request(payload, length, &id, &environ, &environ_length, &body, &body_length);
     if (error != WSGID_WIRE_OK)
         return error;
-    printf("%" PRIu64, id);
-    print_bytes(environ, environ_length);
-    print_strings(environ, environ_length);
-    print_bytes(body, body_length);
+    printf("%" PRIu64 " %" PRIu64 " %" PRIu32, request.id, request.sent, request.line);
+    print_bytes(request.environ, request.environ_length);
+    print_strings(request.environ, request.environ_length);
+    print_bytes(request.body, request.body_length);
     return WSGID_WIRE_OK;
 }
 

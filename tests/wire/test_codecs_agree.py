@@ -44,8 +44,8 @@ def near_misses(draw):
     block, body = draw(CUT_BLOCK), draw(st.binary(max_size=5))
     size = (len(block) + draw(OFF)) % 2**32
     kind = draw(st.sampled_from([protocol.REQUEST, protocol.RESPONSE, protocol.INTERIM]))
-    prefix = {protocol.REQUEST: pack("<QI", 7, size), protocol.RESPONSE: pack("<I", size), protocol.INTERIM: b""}[kind]
-    payload = prefix + block + body
+    prefixes = {protocol.REQUEST: pack("<QQII", 7, 8, 9, size), protocol.RESPONSE: pack("<I", size)}
+    payload = prefixes.get(kind, b"") + block + body
     length = max(0, len(payload) + draw(st.sampled_from([0, 0, 0, 1, -1])))
     return protocol.FRAMES[kind][1], pack("<BBHI", kind, draw(st.integers(0, 1)), 0, length) + payload
 
@@ -104,14 +104,25 @@ def header_verdict(codec, header, side):
 
 STRINGS = st.text(st.characters(min_codepoint=1, max_codepoint=255), max_size=8)
 NAMES = STRINGS.filter(bool)
+U32 = st.integers(0, 2**32 - 1)
+NUMBERS = st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), U32)
 PAIRS = st.lists(st.tuples(NAMES, STRINGS), max_size=6)
 
 
 @FUZZ
-@given(st.integers(0, 2**64 - 1), st.dictionaries(NAMES, STRINGS), st.binary(max_size=20), st.integers(0, 3))
-def test_what_python_encodes_c_reads_request(request_id, environ, body, flags):
-    data = b"".join(protocol.encode_request(request_id, protocol.encode_environ(environ), body, flags))
-    assert as_dict(c_reads(0, data)) == (protocol.REQUEST, flags, (request_id, environ, body), len(data))
+@given(NUMBERS, st.dictionaries(NAMES, STRINGS), st.binary(max_size=20), st.integers(0, 3))
+def test_what_python_encodes_c_reads_request(numbers, environ, body, flags):
+    request_id, sent, line = numbers
+    data = b"".join(protocol.encode_request(request_id, protocol.encode_environ(environ), body, flags, sent, line))
+    assert as_dict(c_reads(0, data)) == (protocol.REQUEST, flags, (*numbers, environ, body), len(data))
+
+
+@FUZZ
+@given(U32, U32)
+def test_both_encode_started_alike(pid, waited):
+    data = protocol.encode_started(pid, waited)
+    assert native.encode_started(pid, waited) == data
+    assert c_reads(1, data) == (protocol.STARTED, 0, (pid, waited), len(data))
 
 
 @FUZZ

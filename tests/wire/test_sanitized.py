@@ -25,9 +25,9 @@ def of_strings(block):
 
 
 def request_line(payload):
-    request_id, block, body = protocol.parse_request(payload)
+    request_id, sent, at, block, body = protocol.parse_request(payload)
     protocol.parse_environ(block)
-    return f"{request_id}{of_bytes(block)}{of_strings(block)}{of_bytes(body)}"
+    return f"{request_id} {sent} {at}{of_bytes(block)}{of_strings(block)}{of_bytes(body)}"
 
 
 def head_line(head):

@@ -1,7 +1,8 @@
 """Frames, good and bad, with what each must come to: shared by the tests of both codecs.
 
 Written down byte by byte, without either codec, so that both can be wrong only against this file. A value is what the
-frame says: (id, pairs, body) of REQUEST, (status line, pairs, body) of RESPONSE, and so on, as codecs.py reads it.
+frame says: (id, sent, line, pairs, body) of REQUEST, (status line, pairs, body) of RESPONSE, and so on, as codecs.py
+reads it.
 """
 
 from struct import pack
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 HTTPD, DAEMON = 0, 1
 REQUEST, BODY, CREDIT, RESPONSE, DATA = 0x01, 0x02, 0x10, 0x11, 0x12
-FILE, INTERIM, LOG, RETRY, ABORT = 0x13, 0x14, 0x15, 0x16, 0x17
+FILE, INTERIM, LOG, RETRY, ABORT, STARTED = 0x13, 0x14, 0x15, 0x16, 0x17, 0x18
 END, ON_DEMAND = 1, 2
 BAD_TYPE, BAD_FLAGS, BAD_RESERVED, TOO_LONG, TOO_SHORT, BAD_PAYLOAD = 1, 2, 3, 4, 5, 6
 
@@ -39,8 +40,14 @@ def frame(type_, flags, payload, reserved=0, length=None):
     return pack("<BBHI", type_, flags, reserved, len(payload) if length is None else length) + payload
 
 
-def request(block, body=b"", flags=0, size=None, request_id=1):
-    return frame(REQUEST, flags, pack("<QI", request_id, len(block) if size is None else size) + block + body)
+def request(block, body=b"", flags=0, size=None, request_id=1, sent=2, line=3):
+    prefix = pack("<QQII", request_id, sent, line, len(block) if size is None else size)
+    return frame(REQUEST, flags, prefix + block + body)
+
+
+def said(pairs, body=b""):
+    """The value of request(), as long as its numbers are not given."""
+    return 1, 2, 3, pairs, body
 
 
 def response(head, body=b"", flags=0, size=None):
@@ -55,26 +62,30 @@ GOOD = [
     Good(
         "request, each byte written out",
         HTTPD,
-        b"\x01\x01\x00\x00\x16\x00\x00\x00\x08\x07\x06\x05\x04\x03\x02\x01\x08\x00\x00\x00A\x00bc\x00D\x00\x00hi",
+        b"\x01\x01\x00\x00\x22\x00\x00\x00\x08\x07\x06\x05\x04\x03\x02\x01\x18\x17\x16\x15\x14\x13\x12\x11"
+        b"\x24\x23\x22\x21\x08\x00\x00\x00A\x00bc\x00D\x00\x00hi",
         REQUEST,
         END,
-        (0x0102030405060708, [("A", "bc"), ("D", "")], b"hi"),
+        (0x0102030405060708, 0x1112131415161718, 0x21222324, [("A", "bc"), ("D", "")], b"hi"),
     ),
-    Good("request with nothing in it", HTTPD, request(b""), REQUEST, 0, (1, [], b"")),
-    Good("request with a body alone", HTTPD, request(b"", b"\0\0body"), REQUEST, 0, (1, [], b"\0\0body")),
-    Good("request with a highest id", HTTPD, request(b"", request_id=2**64 - 1), REQUEST, 0, (2**64 - 1, [], b"")),
-    Good("request on demand", HTTPD, request(b"A\0b\0", flags=ON_DEMAND), REQUEST, ON_DEMAND, (1, [("A", "b")], b"")),
-    Good("request with both flags", HTTPD, request(b"A\0b\0", flags=3), REQUEST, 3, (1, [("A", "b")], b"")),
-    Good("request with values empty", HTTPD, request(b"A\0\0B\0\0"), REQUEST, 0, (1, [("A", ""), ("B", "")], b"")),
-    Good("request in latin-1", HTTPD, request(b"A\0\xff\xe9\0"), REQUEST, 0, (1, [("A", "\xff\xe9")], b"")),
-    Good("request with a key twice", HTTPD, request(b"A\0b\0A\0c\0"), REQUEST, 0, (1, [("A", "b"), ("A", "c")], b"")),
+    Good("request with nothing in it", HTTPD, request(b""), REQUEST, 0, said([])),
+    Good("request with a body alone", HTTPD, request(b"", b"\0\0body"), REQUEST, 0, said([], b"\0\0body")),
+    Good("request with a highest id", HTTPD, request(b"", request_id=2**64 - 1), REQUEST, 0,
+         (2**64 - 1, 2, 3, [], b"")),
+    Good("request with highest numbers", HTTPD, request(b"", sent=2**64 - 1, line=2**32 - 1), REQUEST, 0,
+         (1, 2**64 - 1, 2**32 - 1, [], b"")),
+    Good("request on demand", HTTPD, request(b"A\0b\0", flags=ON_DEMAND), REQUEST, ON_DEMAND, said([("A", "b")])),
+    Good("request with both flags", HTTPD, request(b"A\0b\0", flags=3), REQUEST, 3, said([("A", "b")])),
+    Good("request with values empty", HTTPD, request(b"A\0\0B\0\0"), REQUEST, 0, said([("A", ""), ("B", "")])),
+    Good("request in latin-1", HTTPD, request(b"A\0\xff\xe9\0"), REQUEST, 0, said([("A", "\xff\xe9")])),
+    Good("request with a key twice", HTTPD, request(b"A\0b\0A\0c\0"), REQUEST, 0, said([("A", "b"), ("A", "c")])),
     Good(
         "request of the largest size",
         HTTPD,
         request(LARGE_ENVIRON, b"s" * 64 * KIB, END),
         REQUEST,
         END,
-        (1, [("K", "v" * (MIB - 3))], b"s" * 64 * KIB),
+        said([("K", "v" * (MIB - 3))], b"s" * 64 * KIB),
     ),
     Good("body", HTTPD, b"\x02\x00\x00\x00\x03\x00\x00\x00abc", BODY, 0, b"abc"),
     Good("body at its end", HTTPD, frame(BODY, END, b"x"), BODY, END, b"x"),
@@ -127,6 +138,9 @@ GOOD = [
     Good("log of nothing", DAEMON, frame(LOG, 0, b"\x00"), LOG, 0, (0, "")),
     Good("log that is not UTF-8", DAEMON, frame(LOG, 0, b"\x0f\xff"), LOG, 0, (15, "\ufffd")),
     Good("log of the largest size", DAEMON, frame(LOG, 0, b"\x07" + b"t" * 32 * KIB), LOG, 0, (7, "t" * 32 * KIB)),
+    Good("started", DAEMON, b"\x18\x00\x00\x00\x08\x00\x00\x00\x04\x03\x02\x01\x14\x13\x12\x11", STARTED, 0,
+         (0x01020304, 0x11121314)),
+    Good("started of the most", DAEMON, frame(STARTED, 0, b"\xff" * 8), STARTED, 0, (2**32 - 1, 2**32 - 1)),
     Good("retry", DAEMON, b"\x16\x00\x00\x00\x00\x00\x00\x00", RETRY, 0, None),
     Good("abort", DAEMON, frame(ABORT, 0, b"\xf4\x01WSGID0300: x"), ABORT, 0, (500, "WSGID0300: x")),
     Good("abort without a reason", DAEMON, frame(ABORT, 0, b"\xf8\x01"), ABORT, 0, (504, "")),
@@ -143,28 +157,28 @@ def too_long(name, side, type_, longest):
     return by_header(f"{name} one byte too long", side, TOO_LONG, type_, length=longest + 1)
 
 
-NO_TYPES = (0, 3, 0x0F, 0x18, 0x40, 0x7F, 0x80, 0xFF)
+NO_TYPES = (0, 3, 0x0F, 0x19, 0x40, 0x7F, 0x80, 0xFF)
 
 BAD = [
     # --- types: none, reserved for streams, the other side's
     *(by_header(f"type 0x{t:02x} from httpd", HTTPD, BAD_TYPE, t) for t in NO_TYPES),
     *(by_header(f"type 0x{t:02x} from a daemon", DAEMON, BAD_TYPE, t) for t in NO_TYPES),
-    *(by_header(f"httpd speaks as a daemon, 0x{t:02x}", HTTPD, BAD_TYPE, t, 0, 16) for t in range(CREDIT, ABORT + 1)),
+    *(by_header(f"httpd speaks as a daemon, 0x{t:02x}", HTTPD, BAD_TYPE, t, 0, 16) for t in range(CREDIT, STARTED + 1)),
     *(by_header(f"a daemon speaks as httpd, 0x{t:02x}", DAEMON, BAD_TYPE, t, length=16) for t in (REQUEST, BODY)),
     # --- flags: unknown ones, and known ones on frames that have none
-    by_header("request with flag 0x04", HTTPD, BAD_FLAGS, REQUEST, 4, 12),
-    by_header("request with all flags", HTTPD, BAD_FLAGS, REQUEST, 0xFF, 12),
+    by_header("request with flag 0x04", HTTPD, BAD_FLAGS, REQUEST, 4, 24),
+    by_header("request with all flags", HTTPD, BAD_FLAGS, REQUEST, 0xFF, 24),
     by_header("body on demand", HTTPD, BAD_FLAGS, BODY, ON_DEMAND, 1),
     by_header("credit at its end", DAEMON, BAD_FLAGS, CREDIT, END, 4),
     by_header("response on demand", DAEMON, BAD_FLAGS, RESPONSE, ON_DEMAND, 9),
     by_header("data with flag 0x80", DAEMON, BAD_FLAGS, DATA, 0x81, 1),
     by_header("file on demand", DAEMON, BAD_FLAGS, FILE, 3, 16),
-    *(by_header(f"END on 0x{t:02x}", DAEMON, BAD_FLAGS, t, END, 2) for t in (INTERIM, LOG, RETRY, ABORT)),
+    *(by_header(f"END on 0x{t:02x}", DAEMON, BAD_FLAGS, t, END, 2) for t in (INTERIM, LOG, RETRY, ABORT, STARTED)),
     # --- the reserved field
     by_header("reserved, low byte", HTTPD, BAD_RESERVED, BODY, 0, 1, reserved=1),
     by_header("reserved, high byte", DAEMON, BAD_RESERVED, RETRY, reserved=0x8000),
     # --- lengths
-    too_long("request", HTTPD, REQUEST, 12 + MIB + 64 * KIB),
+    too_long("request", HTTPD, REQUEST, 24 + MIB + 64 * KIB),
     too_long("body", HTTPD, BODY, 256 * KIB),
     too_long("credit", DAEMON, CREDIT, 4),
     too_long("response", DAEMON, RESPONSE, 4 + 256 * KIB + MIB),
@@ -173,15 +187,18 @@ BAD = [
     too_long("interim", DAEMON, INTERIM, 256 * KIB),
     too_long("log", DAEMON, LOG, 1 + 32 * KIB),
     too_long("retry", DAEMON, RETRY, 0),
+    too_long("started", DAEMON, STARTED, 8),
     too_long("abort", DAEMON, ABORT, 2 + 32 * KIB),
     by_header("request of 4 GiB", HTTPD, TOO_LONG, REQUEST, 0, 2**32 - 1),
-    by_header("request without its prefix", HTTPD, TOO_SHORT, REQUEST, 0, 11),
+    by_header("request without its prefix", HTTPD, TOO_SHORT, REQUEST, 0, 23),
     by_header("empty request", HTTPD, TOO_SHORT, REQUEST, END),
     by_header("empty body before the end", HTTPD, TOO_SHORT, BODY),
     by_header("short credit", DAEMON, TOO_SHORT, CREDIT, 0, 3),
     by_header("response without its prefix", DAEMON, TOO_SHORT, RESPONSE, 0, 3),
     by_header("response without a head", DAEMON, TOO_SHORT, RESPONSE, 0, 4),
     by_header("empty data before the end", DAEMON, TOO_SHORT, DATA),
+    by_header("short started", DAEMON, TOO_SHORT, STARTED, 0, 7),
+    by_header("empty started", DAEMON, TOO_SHORT, STARTED),
     by_header("short file", DAEMON, TOO_SHORT, FILE, 0, 15),
     by_header("empty interim", DAEMON, TOO_SHORT, INTERIM),
     by_header("log without a level", DAEMON, TOO_SHORT, LOG),
