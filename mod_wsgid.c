@@ -46,6 +46,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
     wsgid_supervisor_child_init(pchild, s);
     wsgid_slots_claim_row(pchild, s);
     wsgid_dispatch_child_init(pchild, s);
+    wsgid_keepalive_child_init(pchild, s);
 }
 
 /* In the parent, every ten seconds or so: what could not be started for want of processes or memory is tried again. */

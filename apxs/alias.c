@@ -182,6 +182,21 @@ static const char *file_of_expression(request_rec *r, const wsgid_alias_t *alias
     return path;
 }
 
+/*
+ * Whether the target is a file, which httpd then need not find out by looking at each part of a path that has PATH_INFO at its end
+ * (r->finfo is what ap_directory_walk would ask for first).
+ */
+static int is_script(request_rec *r, const wsgid_alias_t *alias)
+{
+    r->filename = (char *) alias->target;
+    if (ap_run_dirwalk_stat(&r->finfo, r, APR_FINFO_MIN) == APR_SUCCESS && r->finfo.filetype == APR_REG) {
+        return 1;
+    }
+    r->filename = NULL;
+    r->finfo.filetype = APR_NOFILE;
+    return 0;
+}
+
 /* The target with what follows the prefix: "/srv/site.wsgi" and "/a/b"; what would leave the target is refused. */
 static const char *file_of_literal(request_rec *r, const wsgid_alias_t *alias, int *failed)
 {
@@ -193,6 +208,10 @@ static const char *file_of_literal(request_rec *r, const wsgid_alias_t *alias, i
     }
     if (!rest[strspn(rest, "/")]) {                     /* nothing, or "/": the root of the application */
         return apr_pstrcat(r->pool, alias->target, *rest ? "/" : "", NULL);
+    }
+    if (is_script(r, alias)) {
+        r->path_info = apr_pstrdup(r->pool, rest);
+        return alias->target;
     }
     *failed = apr_filepath_merge(&path, alias->target, rest + strspn(rest, "/"), APR_FILEPATH_SECUREROOT, r->pool)
               != APR_SUCCESS;

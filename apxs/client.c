@@ -200,6 +200,7 @@ static apr_status_t wait_for_client(wsgid_exchange_t *x)
 
 apr_status_t wsgid_client_finish(wsgid_exchange_t *x)
 {
+    int waits = wsgid_keepalive_may_wait(x);
     apr_status_t rv = wsgid_client_deliver(x);
 
     while (rv == APR_SUCCESS && x->queued > 0) {
@@ -212,7 +213,10 @@ apr_status_t wsgid_client_finish(wsgid_exchange_t *x)
         }
     }
     if (rv == APR_SUCCESS) {
-        rv = pass(x, !x->body_read);    /* httpd reads the rest of an upload before it would flush */
+        rv = pass(x, waits || !x->body_read);   /* httpd reads the rest of an upload before it would flush */
+    }
+    if (rv == APR_SUCCESS && waits) {
+        wsgid_keepalive_wait_later(x);
     }
     if (x->client >= 0 && wsgid_body_is_long(x)) {
         x->r->connection->keepalive = AP_CONN_CLOSE;    /* nor does it read a long one: the connection ends with the response */

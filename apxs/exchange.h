@@ -151,6 +151,15 @@ apr_status_t wsgid_client_flush(wsgid_exchange_t *x);
 /* Delivers all that is left, waiting as long as the client takes some. */
 apr_status_t wsgid_client_finish(wsgid_exchange_t *x);
 
+/* ---- keepalive.c */
+
+/* child_init. */
+void wsgid_keepalive_child_init(apr_pool_t *pchild, server_rec *s);
+/* Whether to wait a moment for the client's next request once this one is over: then the response must be flushed. */
+int wsgid_keepalive_may_wait(const wsgid_exchange_t *x);
+/* Waits, when the request is over. */
+void wsgid_keepalive_wait_later(wsgid_exchange_t *x);
+
 /* ---- response.c */
 
 /* Handles every whole frame in x->in and the body bytes that are there; sets x->ended. APR_EAGAIN: more is needed. */

@@ -1,0 +1,82 @@
+/*
+ * The moment between a response and the client's next request.
+ *
+ * With an asynchronous MPM a thread gives a connection that is kept back to the listener thread, which gives it to some thread again when
+ * the next request comes. Where the client asks again at once, that is most of what httpd has to do for a small request; so the thread
+ * waits a moment itself. It finds the request as httpd finds a pipelined one: by a look at the input filters after the response.
+ *
+ * Rules: not before the response has been sent and logged (no %D holds this wait); never for longer than MOMENT, nor in more than half
+ * of a child's threads at once; and hardly ever where it has not paid lately.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "exchange.h"
+
+#include <poll.h>
+
+#include "ap_mpm.h"
+#include "scoreboard.h"
+
+#define MOMENT        200               /* microseconds */
+#define SCORE_MAX     256
+#define SCORE_PAYS    (SCORE_MAX / 4)   /* a wait in vain costs about a third of what one that pays saves */
+#define SCORE_WEIGHT  16                /* about so many waits back */
+#define PROBE_EVERY   32                /* whether that has changed */
+
+/* Of this child, and all its threads. An update that is lost by a race of two does no harm to the score; the count is exact. */
+static int most_waiting;                /* 0: it would not pay here */
+static int waiting;
+static int score = SCORE_MAX / 2;
+static unsigned probes;
+
+void wsgid_keepalive_child_init(apr_pool_t *pchild, server_rec *s)
+{
+    int is_async = 0, threads = 0;
+
+    (void) pchild;
+    (void) s;
+    if (ap_mpm_query(AP_MPMQ_IS_ASYNC, &is_async) == APR_SUCCESS && is_async
+        && ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads) == APR_SUCCESS) {
+        most_waiting = threads / 2;
+    }
+}
+
+int wsgid_keepalive_may_wait(const wsgid_exchange_t *x)
+{
+    return most_waiting > 0 && x->client >= 0 && x->body_read && !x->r->main
+        && __atomic_load_n(&waiting, __ATOMIC_RELAXED) < most_waiting
+        && (__atomic_load_n(&score, __ATOMIC_RELAXED) >= SCORE_PAYS
+            || __atomic_fetch_add(&probes, 1, __ATOMIC_RELAXED) % PROBE_EVERY == 0);
+}
+
+static void learn(int has_paid)
+{
+    int now = __atomic_load_n(&score, __ATOMIC_RELAXED);
+
+    now += ((has_paid ? SCORE_MAX : 0) - now) / SCORE_WEIGHT;
+    __atomic_store_n(&score, now, __ATOMIC_RELAXED);
+}
+
+/* A cleanup of the request's pool; httpd logs a request in one that was registered later, so before this. */
+static apr_status_t wait_a_moment(void *data)
+{
+    const wsgid_exchange_t *x = data;
+    conn_rec *c = x->r->connection;
+    struct pollfd look = { .fd = x->client, .events = POLLIN };
+    struct timespec moment = { 0, MOMENT * 1000 };
+
+    if (c->keepalive != AP_CONN_KEEPALIVE || c->aborted) {
+        return APR_SUCCESS;
+    }
+    ap_update_child_status_from_conn(c->sbh, SERVER_BUSY_KEEPALIVE, c);
+    (void) __atomic_add_fetch(&waiting, 1, __ATOMIC_RELAXED);
+    learn(ppoll(&look, 1, &moment, NULL) > 0);
+    (void) __atomic_sub_fetch(&waiting, 1, __ATOMIC_RELAXED);
+    return APR_SUCCESS;
+}
+
+void wsgid_keepalive_wait_later(wsgid_exchange_t *x)
+{
+    apr_pool_cleanup_register(x->r->pool, x, wait_a_moment, apr_pool_cleanup_null);
+}

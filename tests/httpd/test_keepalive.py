@@ -1,0 +1,66 @@
+"""A thread of httpd waits a moment for the next request of the client it has answered (apxs/keepalive.c)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from httpdenv import processes, wait_until
+from httpdenv.client import request
+
+HELLO = b"Hello World!\n"
+REQUESTS = 100
+EPOLL_WAIT = {"232", "281", "22"}  # epoll_wait and epoll_pwait on x86-64, epoll_pwait on arm64
+CONFIGURATION = """
+StartServers 1
+ServerLimit 1
+ThreadsPerChild 25
+MaxRequestWorkers 25
+WSGIScriptAlias / ${APPS}/hello.wsgi
+"""
+
+
+@pytest.fixture(scope="module")
+def httpd(make_httpd):
+    return make_httpd(CONFIGURATION, mpm="event")
+
+
+def ask(httpd) -> None:
+    """REQUESTS requests over one connection, each at once after the answer to the one before."""
+    with httpd.wire() as wire:
+        for _ in range(REQUESTS):
+            wire.send(request("GET", "/"))
+            assert wire.read_response().body == HELLO
+
+
+def listener_of(httpd) -> Path:
+    """The thread of httpd's only child that waits in an epoll for all connections."""
+    others = [p.pid for p in processes.children(httpd.pid) if p.pid not in httpd.daemons() and p.name != "wsgid-bell"]
+    tasks = [task for pid in others for task in Path(f"/proc/{pid}/task").iterdir()]
+    (listener,) = wait_until(lambda: [task for task in tasks if system_call(task) in EPOLL_WAIT], "a listener")
+    return listener
+
+
+def system_call(task: Path) -> str:
+    """The number of the one that it is in."""
+    return (task / "syscall").read_text().split()[0]
+
+
+def wake_ups(task: Path) -> int:
+    """How often a thread has waited so far."""
+    lines = (task / "status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
+
+
+def test_the_listener_is_not_woken_for_who_asks_again_at_once(httpd):
+    """On a busy machine "at once" may take the client too long; one good turn of some shows it."""
+    ask(httpd)
+    listener = listener_of(httpd)
+    turns = []
+    for _ in range(10):
+        before = wake_ups(listener)
+        ask(httpd)
+        turns.append(wake_ups(listener) - before)
+        if turns[-1] < REQUESTS / 2:
+            return
+    pytest.fail(f"the listener was woken so many times for {REQUESTS} requests: {turns}")
