@@ -17,6 +17,7 @@
 #include <sys/uio.h>
 #include <time.h>
 
+#define COPIED_MAX  1024                /* to copy more costs more than another part of a message */
 #define STARTED_AT  8                   /* in the statistics page: handover.h */
 #define FINISHED_AT 16
 
@@ -168,6 +169,18 @@ int wsgid_exchange_send(wsgid_exchange_t *x, const char *a, size_t a_size, const
     }
     (void)pthread_mutex_unlock(&x->lock);
     return outcome;
+}
+
+int wsgid_exchange_send_data(wsgid_exchange_t *x, const char *bytes, size_t size)
+{
+    char frame[WSGID_WIRE_HEADER_SIZE + COPIED_MAX];
+
+    wsgid_wire_put_header((unsigned char *)frame, WSGID_WIRE_DATA, 0, (uint32_t)size);
+    if (size > COPIED_MAX) {
+        return wsgid_exchange_send(x, frame, WSGID_WIRE_HEADER_SIZE, bytes, size, -1);
+    }
+    memcpy(frame + WSGID_WIRE_HEADER_SIZE, bytes, size);
+    return wsgid_exchange_send(x, frame, WSGID_WIRE_HEADER_SIZE + size, NULL, 0, -1);
 }
 
 int wsgid_exchange_cut(wsgid_exchange_t *x, int64_t id, const char *a, size_t a_size)

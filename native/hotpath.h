@@ -167,6 +167,8 @@ WSGID_API int wsgid_exchange_next(wsgid_exchange_t *x, const char *a, size_t a_s
 WSGID_API void wsgid_exchange_flush(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int keep);
 /* Two pieces now. 0, WSGID_GONE, WSGID_SILENT or WSGID_FAILED. descriptor: passed with the first byte; -1: none. */
 WSGID_API int wsgid_exchange_send(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int descriptor);
+/* One DATA frame now, of at most WSGID_WIRE_MAX_DATA bytes. */
+WSGID_API int wsgid_exchange_send_data(wsgid_exchange_t *x, const char *bytes, size_t size);
 /* The next body bytes, at most WSGID_RECEIVE_MAX: how many, from FACT_AT on; 0 at the end of the body; or minus an outcome. */
 WSGID_API int wsgid_exchange_receive(wsgid_exchange_t *x);
 WSGID_API int wsgid_exchange_is_hung_up(wsgid_exchange_t *x);

@@ -59,7 +59,7 @@ class Exchange:
 
     __slots__ = (
         *("environ", "body"),
-        *("_transport", "_next", "_send", "_lib", "_handle", "_facts", "_view", "_head", "_tail", "_file", "_keep"),
+        *("_transport", "_next", "_send", "_send_data", "_lib", "_handle", "_facts", "_view", "_head", "_tail", "_file", "_keep"),
     )
 
     id = _fact(ID)
@@ -75,6 +75,7 @@ class Exchange:
         self._transport = transport
         self._lib = lib = binding.lib
         self._next, self._send = lib.wsgid_exchange_next, lib.wsgid_exchange_send
+        self._send_data = lib.wsgid_exchange_send_data
         self._facts = view[:FACTS_SIZE].cast("q")
         self._view = view[FACTS_SIZE:]
         self._handle = lib.wsgid_exchange_create(hub, binding.address(memory))
@@ -178,6 +179,16 @@ class Exchange:
             outcome = self._send(self._handle, parts[0], len(parts[0]), parts[1], len(parts[1]), -1)
         else:
             outcome = self._send_many(parts)
+        if outcome:
+            raise self._failure(outcome)
+
+    def send_block(self, block):
+        """Sends a block of the response, not empty."""
+        size = len(block)
+        if size > protocol.MAX_DATA or type(block) is not bytes:
+            self.send(protocol.encode_data(block))
+            return
+        outcome = self._send_data(self._handle, block, size)
         if outcome:
             raise self._failure(outcome)
 

@@ -26,6 +26,7 @@ FUNCTIONS = {
     "wsgid_exchange_next": ("i", "pbzbzi"),
     "wsgid_exchange_flush": ("", "pbzbzi"),
     "wsgid_exchange_send": ("i", "pbzbzi"),
+    "wsgid_exchange_send_data": ("i", "pbz"),
     "wsgid_exchange_receive": ("i", "p"),
     "wsgid_exchange_is_hung_up": ("i", "p"),
     "wsgid_exchange_cut": ("i", "pqbz"),

@@ -340,7 +340,7 @@ class Response:
             self.state = SENT
             self._exchange.send(protocol.encode_response(head, b"" if self._bodiless else block))
         elif not self._bodiless:
-            self._exchange.send(protocol.encode_data(block))
+            self._exchange.send_block(block)
 
     def _look_for_client(self):
         """An application that has nothing to send yet would never meet a client that has gone."""

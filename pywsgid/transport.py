@@ -385,6 +385,10 @@ class Exchange:
                 raise PeerGone("the request is over")
             self._send(parts)
 
+    def send_block(self, block):
+        """Sends a block of the response, not empty."""
+        self.send(protocol.encode_data(block))
+
     def _announced(self, parts):
         """What is to be sent for these frames: STARTED first, if they are the first."""
         if not self._started or not parts:

@@ -27,6 +27,9 @@ class Exchange:
         self.sends += 1
         self.frames += self.read(parts)
 
+    def send_block(self, block):
+        self.send(protocol.encode_data(block))
+
     def finish(self, parts, keep, file=None):
         assert self.last is None, "finished twice"
         self.last, self.keep, self.file = self.read(parts), keep, file
