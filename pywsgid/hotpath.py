@@ -59,7 +59,8 @@ class Exchange:
 
     __slots__ = (
         *("environ", "body"),
-        *("_transport", "_next", "_send", "_send_data", "_lib", "_handle", "_facts", "_view", "_head", "_tail", "_file", "_keep"),
+        *("_transport", "_next", "_send", "_send_data"),
+        *("_lib", "_handle", "_facts", "_view", "_head", "_tail", "_file", "_keep"),
     )
 
     id = _fact(ID)

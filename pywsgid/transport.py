@@ -12,6 +12,7 @@ request, without the GIL). This one is for the rest, and says exactly what the o
     exchange.is_hung_up()       whether httpd has closed its end: it took the request back, or its client has gone. For
                                 any thread, never waits.
     exchange.send(parts)        whole frames, now. Any thread may, as long as the exchange lasts.
+    exchange.send_block(block)  the same: a block of the response, as bytes, not empty
     exchange.grant(size)        so many more body bytes may come
     exchange.receive()          the next bytes of the body, b"" at its end
     exchange.finish(parts, keep, file)   the frames that end the exchange; they leave with the next call of next() or
