@@ -156,6 +156,8 @@ WSGID_API wsgid_hub_t *wsgid_hub_create(int listener, const char *allowed, int a
                                         double send_silence, int gated, char *page);
 WSGID_API int wsgid_hub_open(wsgid_hub_t *hub);
 WSGID_API void wsgid_hub_drain(wsgid_hub_t *hub);
+/* How many requests wait, unread, in connections that have been accepted. */
+WSGID_API int wsgid_hub_waiting(wsgid_hub_t *hub);
 /* In a forked child: nothing here is ours. next() will say WSGID_LEAVE. */
 WSGID_API void wsgid_hub_abandon(wsgid_hub_t *hub);
 

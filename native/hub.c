@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -304,20 +305,48 @@ int wsgid_hub_open(wsgid_hub_t *hub)
     return done == 0 ? 0 : errno;
 }
 
-static void for_each_connection(wsgid_hub_t *hub, void (*act)(wsgid_hub_t *, wsgid_connection_t *))
+/* The sum of what `act` says. */
+static int for_each_connection(wsgid_hub_t *hub, int (*act)(wsgid_hub_t *, wsgid_connection_t *))
 {
+    int sum = 0;
+
     for (int i = 0; i < CHUNKS; i++) {
         for (int j = 0; hub->chunks[i] && j < CHUNK_SIZE; j++) {
-            act(hub, &hub->chunks[i][j]);
+            sum += act(hub, &hub->chunks[i][j]);
         }
     }
+    return sum;
 }
 
-static void close_if_nobodys(wsgid_hub_t *hub, wsgid_connection_t *connection)
+static int is_nobodys(const wsgid_connection_t *connection)
 {
-    if (connection->state == CONNECTION_IDLE || connection->state == CONNECTION_READY) {
+    return connection->state == CONNECTION_IDLE || connection->state == CONNECTION_READY;
+}
+
+static int has_unread(wsgid_hub_t *hub, wsgid_connection_t *connection)
+{
+    int unread = 0;
+
+    (void)hub;
+    return is_nobodys(connection) && ioctl(connection->fd, FIONREAD, &unread) == 0 && unread > 0;
+}
+
+int wsgid_hub_waiting(wsgid_hub_t *hub)
+{
+    int waiting;
+
+    (void)pthread_mutex_lock(&hub->lock);
+    waiting = for_each_connection(hub, has_unread);
+    (void)pthread_mutex_unlock(&hub->lock);
+    return waiting;
+}
+
+static int close_if_nobodys(wsgid_hub_t *hub, wsgid_connection_t *connection)
+{
+    if (is_nobodys(connection)) {
         close_connection(hub, connection);
     }
+    return 0;
 }
 
 /* Of the listener, which is the parent's and a successor's too, only our copy is closed. */
@@ -339,7 +368,7 @@ void wsgid_hub_drain(wsgid_hub_t *hub)
     if (!hub->draining) {
         hub->draining = 1;
         close_listener(hub);
-        for_each_connection(hub, close_if_nobodys);
+        (void)for_each_connection(hub, close_if_nobodys);
         hub->ready = NULL;
         hub->ready_end = &hub->ready;
         (void)eventfd_write(hub->bell, 1);          /* fails only where 2^64 - 2 have been written before */
@@ -352,19 +381,20 @@ void wsgid_hub_drain(wsgid_hub_t *hub)
 
 /* ---- forks of the application */
 
-static void close_copy(wsgid_hub_t *hub, wsgid_connection_t *connection)
+static int close_copy(wsgid_hub_t *hub, wsgid_connection_t *connection)
 {
     (void)hub;
     if (connection->state != CONNECTION_FREE) {
         close(connection->fd);
         connection->state = CONNECTION_FREE;
     }
+    return 0;
 }
 
 void wsgid_hub_abandon(wsgid_hub_t *hub)
 {
     (void)pthread_mutex_init(&hub->lock, NULL);     /* another thread of the parent may have held it */
-    for_each_connection(hub, close_copy);
+    (void)for_each_connection(hub, close_copy);
     for (wsgid_exchange_t *x = hub->exchanges; x; x = x->next) {
         (void)pthread_mutex_init(&x->lock, NULL);
         x->open = 0;

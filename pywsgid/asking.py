@@ -20,6 +20,7 @@ from pywsgid.cli import Failure
 DIRECTORIES = ("/run/apache2", "/var/run/apache2", "/run/httpd", "/usr/local/apache2/logs", "/usr/local/apache2/run")
 PATIENCE = 2.0  # seconds for one answer
 PAUSE = 0.05  # seconds between two looks
+RATE_OVER = 0.5  # seconds over which requests a second are counted
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -80,16 +81,30 @@ def members(arguments: argparse.Namespace, question: str = "status") -> dict[str
 # ---------------------------------------------------------------- the commands
 
 def status(arguments: argparse.Namespace) -> int:
-    for said in members(arguments).values():
+    for said in with_rates(members(arguments)):
         print(json.dumps(said) if arguments.json else describe(said))
     return 0
 
 
+def with_rates(before: dict[str, dict]) -> list[dict]:
+    """What the processes say now, with `rate`: requests a second since `before`; None for a new process."""
+    began = time.monotonic()
+    time.sleep(RATE_OVER)
+    found = []
+    for path, earlier in before.items():
+        said = ask(path, "status") or earlier
+        lasted = time.monotonic() - began
+        same = said["pid"] == earlier["pid"]
+        found.append({**said, "rate": round((said["finished"] - earlier["finished"]) / lasted, 1) if same else None})
+    return found
+
+
 def describe(said: dict) -> str:
+    rate = "unknown" if said["rate"] is None else said["rate"]
     since = datetime.fromtimestamp(said["since"]).strftime("%Y-%m-%d %H:%M:%S")
     lines = [f"group '{said['group']}' slot {said['slot']}: process {said['pid']} is {said['state']} since {since}, "
              f"Python {said['python']}, uid {said['uid']}, {len(said['running'])} of {said['threads']} threads busy, "
-             f"{said['finished']} requests"]
+             f"{said['queue']} waiting, {said['finished']} requests, {rate} a second"]
     lines += [f"    thread {entry['thread']}: {entry['request']}, for {entry['elapsed']:.3f} s"
               for entry in said["running"]]
     return "\n".join(lines)

@@ -73,6 +73,8 @@ def _identity(service):
 
 def status(service, since):
     """Who runs, since when, and what each thread does now."""
+    from . import backlog
+
     now = time.monotonic()
     started, finished = service.page.counts()
     threads = []
@@ -88,6 +90,7 @@ def status(service, since):
         "since": since,
         "threads": len(service.life.workers),
         "running": threads,
+        "queue": service.transport.waiting() + backlog.unaccepted(handover.FD_LISTENER),
         "started": started,
         "finished": finished,
     }

@@ -299,6 +299,10 @@ class Transport:
         if number:
             raise OSError(number, os.strerror(number))
 
+    def waiting(self):
+        """See transport.py."""
+        return self.binding.lib.wsgid_hub_waiting(self._hub)
+
     def drain(self):
         """No more requests."""
         self.draining = True

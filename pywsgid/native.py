@@ -20,6 +20,7 @@ MODULE = "_native"
 FUNCTIONS = {
     "wsgid_hub_create": ("p", "ipidddip"),
     "wsgid_hub_open": ("i", "p"),
+    "wsgid_hub_waiting": ("i", "p"),
     "wsgid_hub_drain": ("", "p"),
     "wsgid_hub_abandon": ("", "p"),
     "wsgid_exchange_create": ("p", "pp"),

@@ -23,6 +23,7 @@ request, without the GIL). This one is for the rest, and says exactly what the o
     exchange.cut(id, parts)     from another thread: ends the request of that id, if it still runs, with these frames,
                                 or without if one is being sent. Its worker finds that the client has gone. Never waits.
                                 Whoever calls it sees to it that the worker does not end the request meanwhile
+    transport.waiting()         how many requests wait, unread, in connections that have been accepted
     transport.drain()           no more requests: every next() returns False when what its worker has is done
 
 What fails is told by two exceptions: PeerGone (httpd closed the connection, which is how it says that its client has
@@ -629,6 +630,13 @@ class Transport:
             pass
         self._sockets.pop(sock.fileno(), None)
         sock.close()
+
+    def waiting(self):
+        """See above."""
+        poll = select.poll()
+        for descriptor in list(self._idle):
+            poll.register(descriptor, select.POLLIN)
+        return sum(bool(events & select.POLLIN) for _, events in poll.poll(0))
 
     def drain(self):
         """No more requests. Of the listener, which is the parent's and a successor's too, only our copy is closed."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -284,6 +285,14 @@ class Daemon:
             return client.get(script, **others)
         finally:
             client.close()
+
+    def ask(self, question: str) -> dict[str, Any]:
+        """What the control socket says."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(LIMIT)
+            connection.connect(self.control_path)
+            connection.sendall(question.encode() + b"\n")
+            return json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
 
     def counts(self) -> tuple[int, int]:
         """Requests started, finished."""

@@ -66,6 +66,25 @@ def test_status_works_while_every_thread_is_busy(httpd):
     assert [answer.status_code for answer in held.open()] == [200] * 4
 
 
+def test_status_counts_what_waits_for_a_thread(httpd):
+    """Some in connections that httpd has kept, some in new ones that nobody has accepted."""
+    Crowd(httpd, "/?kept", 2).join()
+    held = AtTheGate(httpd, "/gate", "queue", 4)
+    waiting = Crowd(httpd, "/?waiting", 5)
+    wait_until(lambda: sum(said["queue"] for said in statuses(httpd)) == 5, "five to wait")
+    assert [answer.status_code for answer in held.open()] == [200] * 4
+    assert [answer.status_code for answer in waiting.join()] == [200] * 5
+    wait_until(lambda: sum(said["queue"] for said in statuses(httpd)) == 0, "nobody to wait")
+
+
+def test_status_counts_requests_a_second(httpd):
+    with Load(httpd, "/", 2) as load:
+        load.wait_for_more()
+        assert sum(said["rate"] for said in statuses(httpd)) > 0
+    assert sum(said["rate"] for said in statuses(httpd)) == 0
+    assert "waiting, " in run(httpd, "status").stdout
+
+
 def test_reload_replaces_each_process_once_and_loses_nothing(httpd):
     old = pids(httpd, "app")
     others = pids(httpd, "other")

@@ -91,6 +91,21 @@ def test_a_connection_carries_request_after_request(client):
         assert client.get("hello.wsgi").body == b"Hello World!\n"
 
 
+def test_requests_that_wait_are_counted_wherever_they_wait(daemon, tmp_path):
+    known, busy = daemon.connect(), daemon.connect()
+    assert {c.get("hello.wsgi").status for c in (known, busy)} == {"200 OK"}
+    held = [AtTheGate(daemon, tmp_path, f"{tmp_path.name}-{number}") for number in range(3)]
+    new = [daemon.connect() for _ in range(2)]
+    for client in (known, *new):
+        client.request("hello.wsgi")
+    wait_until(lambda: daemon.ask("status")["queue"] == 3, "three requests in the queue")
+    assert [gate.let_go().status for gate in held] == ["200 OK"] * 3
+    assert [client.reply().status for client in (known, *new)] == ["200 OK"] * 3
+    wait_until(lambda: daemon.ask("status")["queue"] == 0, "an empty queue")
+    for client in (known, busy, *new, *(gate.client for gate in held)):
+        client.close()
+
+
 def test_requests_of_many_connections(daemon):
     clients = [daemon.connect() for _ in range(40)]
     for client in clients:
