@@ -6,6 +6,7 @@
  */
 #include "apxs/configuration.h"
 #include "apxs/exchange.h"
+#include "apxs/status.h"
 #include "http_main.h"
 #include "mpm_common.h"
 
@@ -79,6 +80,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_end_generation(end_generation, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_translate_name(wsgid_alias_translate, before_us, after_us, APR_HOOK_MIDDLE);
     ap_hook_handler(wsgid_request_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    wsgid_status_register_hooks();
 }
 
 module AP_MODULE_DECLARE_DATA wsgid_module = {

@@ -7,6 +7,8 @@ headers: whatever is newer than the last result, all of it is compiled again (it
 calls `setup.py build_module` with its own --output and --python. All else about the package is in pyproject.toml.
 """
 
+import base64
+import hashlib
 import os
 import re
 import shutil
@@ -20,7 +22,7 @@ from setuptools.command.build import build
 ROOT = os.path.dirname(os.path.abspath(__file__))
 NATIVE = os.path.join("pywsgid", "_native_build.py")
 # The first source names the module for apxs.
-PATTERNS = ("mod_wsgid.c", "apxs/*.c", "apxs/*.h", "apxs/*.def")
+PATTERNS = ("mod_wsgid.c", "apxs/*.c", "apxs/*.h", "apxs/*.def", "apxs/*.html")
 COMPILE = ["-std=gnu11", "-Wall", "-Wextra"]
 # Nothing but the module record may be seen from outside. The quotes are for the shell that apxs hands its command to.
 LINK = ["-Wl,-export-symbols-regex", "-Wl,'^wsgid_module$'"]
@@ -52,6 +54,31 @@ def find_apxs():
 def query(apxs, name):
     """What apxs knows under a name: INCLUDEDIR, CC ..."""
     return subprocess.check_output([apxs, "-q", name], text=True).strip()
+
+
+def c_string(text):
+    """A literal of C, a line for each line."""
+    lines = (line.replace("\\", "\\\\").replace('"', '\\"') for line in text.splitlines())
+    return " \\\n".join('    "%s\\n"' % line for line in lines)
+
+
+def content_hash(page, element):
+    """What Content-Security-Policy calls the one <style> or <script> of a page."""
+    (content,) = re.findall("<%s>(.*?)</%s>" % (element, element), page, re.S)
+    return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+
+
+def page_header(path):
+    """apxs/status.html as a header of C; its comments are for those who change it."""
+    with open(path, encoding="utf-8") as file:
+        top, bottom = file.read().split("<!-- figures -->\n")
+    page = re.sub("<!--.*?-->\n", "", top, flags=re.S) + bottom
+    return "".join([
+        "#define STATUS_PAGE_TOP \\\n%s\n" % c_string(page[:-len(bottom)]),
+        "#define STATUS_PAGE_BOTTOM \\\n%s\n" % c_string(bottom),
+        '#define STATUS_PAGE_STYLE_HASH "%s"\n' % content_hash(page, "style"),
+        '#define STATUS_PAGE_SCRIPT_HASH "%s"\n' % content_hash(page, "script"),
+    ])
 
 
 def newest(paths):
@@ -125,6 +152,9 @@ class BuildModule(Command):
             copy = os.path.join(self.work, path)
             os.makedirs(os.path.dirname(copy), exist_ok=True)
             shutil.copy(os.path.join(ROOT, path), copy)
+        page = os.path.join(self.work, "apxs", "status")
+        with open(page + "_page.h", "w", encoding="utf-8") as file:
+            file.write(page_header(page + ".html"))
         with open(self.settings_file(), "w", encoding="utf-8") as file:
             file.write(self.settings())
 

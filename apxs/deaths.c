@@ -116,6 +116,52 @@ static int has_obeyed(const wsgid_process_t *process, wsgid_death_t death)
         && (process->has_been_ready || process->state == WSGID_LEAVING || was_signal(death));
 }
 
+/* Asked to leave, and it did: who asked? */
+static wsgid_reason_e reason_of_leaving(const wsgid_process_t *process)
+{
+    static const wsgid_reason_e of_wish[] = {
+        [WSGID_WISH_NONE] = WSGID_REASON_ASKED, [WSGID_WISH_ASKED] = WSGID_REASON_ASKED,
+        [WSGID_WISH_CHANGED] = WSGID_REASON_CHANGED, [WSGID_WISH_REQUESTS] = WSGID_REASON_REQUESTS,
+        [WSGID_WISH_INTERVAL] = WSGID_REASON_INTERVAL, [WSGID_WISH_INACTIVITY] = WSGID_REASON_INACTIVITY,
+        [WSGID_WISH_MEMORY] = WSGID_REASON_MEMORY, [WSGID_WISH_STUCK] = WSGID_REASON_STUCK
+    };
+    apr_uint32_t wish = process->granted_wish;      /* its own word, so it may be any number */
+
+    if (process->configuration < process->slot->wanted || !process->slot->group) {
+        return WSGID_REASON_HTTPD;
+    }
+    return wish < sizeof(of_wish) / sizeof(*of_wish) ? of_wish[wish] : WSGID_REASON_ASKED;
+}
+
+static wsgid_reason_e reason_of_exit_code(int code)
+{
+    switch (code) {
+    case WSGID_EXIT_LOAD:
+        return WSGID_REASON_UNLOADABLE;
+    case WSGID_EXIT_PRIVILEGES:
+    case WSGID_EXIT_EXEC:
+    case WSGID_EXIT_CONFIGURATION:
+    case WSGID_EXIT_INTERPRETER:
+        return WSGID_REASON_UNSTARTABLE;
+    default:
+        return WSGID_REASON_EXITED;
+    }
+}
+
+wsgid_reason_e wsgid_deaths_reason(const wsgid_process_t *process, wsgid_death_t death)
+{
+    if (has_obeyed(process, death)) {
+        return reason_of_leaving(process);
+    }
+    if (was_watchdog(process, death)) {
+        return WSGID_REASON_DEADLOCK;
+    }
+    if (was_signal(death)) {
+        return death.status == SIGKILL || wsgid_deaths_was_polite(death) ? WSGID_REASON_KILLED : WSGID_REASON_CRASHED;
+    }
+    return reason_of_exit_code(death.status);
+}
+
 /* One line: who, how long it lived, how it ended, what comes next. It is an error unless somebody asked for it. */
 static void log_death(const wsgid_process_t *process, wsgid_death_t death, const char *who, const char *how)
 {

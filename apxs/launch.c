@@ -136,12 +136,13 @@ apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *pre
         fail_to_start(slot, status);
         return status;
     }
-    wsgid_slots_set_pid(slot->memory, seat, process->pid);
+    wsgid_slots_set_process(slot->memory, seat, process->pid, process->born);
     process->configuration = configuration;
     process->serial = ++slot->started;
     process->has_been_ready = 0;
     process->wishes = process->granted = 0;
     process->watchdog = process->change = 0;
+    process->wish = process->granted_wish = WSGID_WISH_NONE;
     wsgid_process_step(process, slot->delay > 0 ? WSGID_DELAYED : WSGID_LAUNCHED);
     log_start(process, slot->delay, predecessor);
     return APR_SUCCESS;

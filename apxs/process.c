@@ -82,6 +82,7 @@ static void pull_leash(wsgid_process_t *process)
 
 void wsgid_process_tell_failure(wsgid_process_t *process)
 {
+    process->granted_wish = WSGID_WISH_NONE;
     tug_leash(process, WSGID_LEASH_FAILED);
 }
 
@@ -175,6 +176,7 @@ static void observe_wait(wsgid_process_t *process)
 
     if (woke != process->born) {
         process->born = woke > 0 && woke < now ? woke : now;
+        wsgid_slots_set_process(process->slot->memory, wsgid_process_seat(process), process->pid, process->born);
         wsgid_process_step(process, WSGID_LAUNCHED);
     }
 }
@@ -196,6 +198,7 @@ static void observe_process(wsgid_process_t *process)
     }
     process->has_been_ready = 1;
     process->wishes = page.wishes;
+    process->wish = page.wish;
     process->change = page.change;
     wsgid_process_step(process, page.state == WSGID_PAGE_READY ? WSGID_LOADED : WSGID_DRAINING);
 }

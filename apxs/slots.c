@@ -17,9 +17,11 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include "status.h"
 #include "supervisor.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -39,6 +41,8 @@ typedef struct {
     uint32_t page_used[PAGES];          /* belongs to a process that has not been reaped */
     int64_t next_try;
     pid_t pid[PAGES];                   /* for messages; 0: none */
+    int64_t born[PAGES];                /* when its wait, if any, is over */
+    wsgid_tally_t tally;
     row_t rows[];                       /* one for each row of the registry, then the spare one */
 } shared_t;
 
@@ -399,9 +403,10 @@ int wsgid_slots_fresh_page(wsgid_slot_t *slot, int which)
     return slot->memfd[which];
 }
 
-void wsgid_slots_set_pid(wsgid_slot_t *slot, int which, pid_t pid)
+void wsgid_slots_set_process(wsgid_slot_t *slot, int which, pid_t pid, apr_time_t born)
 {
-    __atomic_store_n(&slot->shared->pid[which], pid, __ATOMIC_RELAXED);
+    __atomic_store_n(&slot->shared->born[which], born, __ATOMIC_RELAXED);
+    __atomic_store_n(&slot->shared->pid[which], pid, __ATOMIC_RELEASE);
 }
 
 wsgid_pids_t wsgid_slots_pids(const wsgid_slot_t *slot)
@@ -431,7 +436,7 @@ const char *wsgid_slots_processes(apr_pool_t *p, const wsgid_pids_t *pids)
 
 void wsgid_slots_retire_page(wsgid_slot_t *slot, int which)
 {
-    wsgid_slots_set_pid(slot, which, 0);
+    wsgid_slots_set_process(slot, which, 0, 0);
     set_used(slot, which, 0);
 }
 
@@ -469,4 +474,54 @@ apr_array_header_t *wsgid_slots_loaded_scripts(const wsgid_slot_t *slot, int whi
         }
     }
     return scripts;
+}
+
+/* ------------------------------------------------------------------ for the status page */
+
+wsgid_tally_t *wsgid_slots_tally(const wsgid_slot_t *slot)
+{
+    return &slot->shared->tally;
+}
+
+static void view_seat(const wsgid_slot_t *slot, int which, wsgid_seat_view_t *seat)
+{
+    memset(seat, 0, sizeof(*seat));
+    seat->pid = __atomic_load_n(&slot->shared->pid[which], __ATOMIC_ACQUIRE);
+    seat->born = __atomic_load_n(&slot->shared->born[which], __ATOMIC_RELAXED);
+    seat->used = __atomic_load_n(&slot->shared->page_used[which], __ATOMIC_ACQUIRE) && seat->pid;
+    if (seat->used) {
+        wsgid_slots_read_page(slot, which, &seat->page);
+    }
+}
+
+/* The parent needs microseconds for a death. If it ends in the middle of that, what there is must do. */
+#define VIEW_TRIES 100
+
+void wsgid_slots_view(const wsgid_slot_t *slot, wsgid_seat_view_t seats[WSGID_SEATS], wsgid_tally_t *tally)
+{
+    const uint32_t *turn = &slot->shared->tally.turn;
+    int tries;
+
+    for (tries = 0; tries < VIEW_TRIES; tries++) {
+        uint32_t before = __atomic_load_n(turn, __ATOMIC_SEQ_CST);
+        int which;
+
+        memcpy(tally, &slot->shared->tally, sizeof(*tally));
+        for (which = 0; which < PAGES; which++) {
+            view_seat(slot, which, &seats[which]);
+        }
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        if (before % 2 == 0 && before == __atomic_load_n(turn, __ATOMIC_SEQ_CST)) {
+            return;
+        }
+        (void) sched_yield();
+    }
+}
+
+int wsgid_slots_copy_rows(const wsgid_slot_t *slot, int seat, wsgid_page_row_t *rows, int most)
+{
+    int count = most < WSGID_PAGE_MOST_ROWS ? most : WSGID_PAGE_MOST_ROWS;
+
+    memcpy(rows, (const char *) slot->page[seat] + WSGID_PAGE_ROWS, count * sizeof(*rows));
+    return count;
 }

@@ -156,6 +156,7 @@ static void grant_wish(wsgid_kept_slot_t *slot)
     slot->delay = 0;
     if (start_in_slot(slot, serving, 1)) {
         serving->granted = serving->wishes;
+        serving->granted_wish = serving->wish;
     }
 }
 
@@ -269,7 +270,10 @@ static void bury(wsgid_process_t *process, wsgid_death_t death)
     wsgid_process_observe(slot);
     was_last = wsgid_process_youngest(slot, WSGID_NOT_VACANT) == process;
     dead = *process;
+    wsgid_tally_begin(slot->memory);
+    wsgid_tally_count_death(slot->memory, wsgid_process_seat(process), wsgid_deaths_reason(&dead, death), death.status);
     wsgid_process_vacate(process);
+    wsgid_tally_end(slot->memory);
     life = life > 0 ? life : 0;
     if (is_wished_in_vain(&dead)) {
         note_failure(wsgid_process_youngest(slot, WSGID_IN(READY)), death);

@@ -11,6 +11,7 @@
 #ifndef WSGID_SUPERVISOR_H
 #define WSGID_SUPERVISOR_H
 
+#include "tally.h"
 #include "wsgid.h"
 
 /* ------------------------------------------------------------------ records */
@@ -46,6 +47,8 @@ typedef struct {
     apr_uint32_t granted;               /* and how many of these wishes have been attended to */
     apr_uint64_t change;                /* its page says: which change of its scripts it wished for; 0: another reason */
     apr_uint64_t watchdog;              /* its page says: when its deadlock watchdog ends it; 0: there is none */
+    apr_uint32_t wish;                  /* its page says: why it wished last, WSGID_WISH_... */
+    apr_uint32_t granted_wish;          /* why it has, or had, a successor that it wished for; WSGID_WISH_NONE: it has none */
     int wished;                         /* it is a successor that its predecessor wished for */
     apr_proc_t handle;                  /* APR keeps its address */
     apr_pool_t *watch;                  /* this configuration only: goes with it, or before */
@@ -156,6 +159,8 @@ wsgid_death_t wsgid_sigchld_death(pid_t pid, int status);
 int wsgid_deaths_was_polite(wsgid_death_t death);
 /* Only the second: a signal that asks it to leave came before it was ready. */
 int wsgid_deaths_was_told(wsgid_death_t death);
+/* Which of the reasons that the status page knows. */
+wsgid_reason_e wsgid_deaths_reason(const wsgid_process_t *process, wsgid_death_t death);
 /* status as waitpid() has it. */
 wsgid_death_t wsgid_deaths_of_status(int status);
 /* One line: who, how long it lived, how it ended, and what comes next. */
@@ -207,10 +212,11 @@ void wsgid_slots_set_phase(wsgid_slot_t *slot, wsgid_slot_state_e phase, apr_tim
 /* The memfd of a seat's page, which is cleared for the next process there; -1: it belongs to one that lives. */
 int wsgid_slots_fresh_page(wsgid_slot_t *slot, int which);
 void wsgid_slots_retire_page(wsgid_slot_t *slot, int which);
-/* Whose page it is, for messages. */
-void wsgid_slots_set_pid(wsgid_slot_t *slot, int which, pid_t pid);
+/* Whose page it is, for messages and the status page. */
+void wsgid_slots_set_process(wsgid_slot_t *slot, int which, pid_t pid, apr_time_t born);
 /* The scripts that a daemon says it has loaded, "callable:/path": hostile input, so only what has that form. */
 apr_array_header_t *wsgid_slots_loaded_scripts(const wsgid_slot_t *slot, int which, apr_pool_t *p);    /* const char * */
+wsgid_tally_t *wsgid_slots_tally(const wsgid_slot_t *slot);
 /* A bounded copy of what the daemon wrote. */
 void wsgid_slots_read_page(const wsgid_slot_t *slot, int which, wsgid_page_t *copy);
 
