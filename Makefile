@@ -53,10 +53,11 @@ $(VENV)/.build: $(VENV)/.python pyproject.toml tools/requirements.py
 	@$(PY) -m pip install -q -r $@.txt
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.build
+$(VENV)/.test: $(VENV)/.build tools/prepare.sh
 	@echo "pip: what the tests need"
 	@$(PY) tools/requirements.py test > $@.txt
 	@$(PY) -m pip install -q -r $@.txt
+	@tools/prepare.sh --browser
 	@touch $@
 
 # pywsgid is linked into .venv by itself, not by a line in a .pth file: its neighbours in the checkout are nobody's modules.

@@ -43,8 +43,16 @@ static int refuse_query(request_rec *r)
 
 static int refuse_method(request_rec *r)
 {
-    r->allowed = AP_METHOD_BIT << M_GET;        /* and HEAD with it */
+    ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, -1);     /* and HEAD with it */
     return HTTP_METHOD_NOT_ALLOWED;
+}
+
+/* Its name alone counts: Prometheus sends ?prometheus= */
+static int is_output(const char *query, const char *name)
+{
+    apr_size_t length = strcspn(query, "=&");
+
+    return *name ? length == strlen(name) && !strncmp(query, name, length) : !*query;
 }
 
 int wsgid_status_handler(request_rec *r)
@@ -60,7 +68,7 @@ int wsgid_status_handler(request_rec *r)
         return refuse_method(r);
     }
     for (i = 0; i < OUTPUTS; i++) {
-        if (!strcmp(query, outputs[i].query)) {
+        if (is_output(query, outputs[i].query)) {
             ap_set_content_type(r, outputs[i].type);
             outputs[i].put(r, wsgid_status_collect(r->pool));
             return OK;

@@ -133,7 +133,7 @@ static void put_times(request_rec *r, const char *title, const apr_uint64_t *tim
 
 /* ------------------------------------------------------------------ processes */
 
-static void put_threads(request_rec *r, const wsgid_process_status_t *process)
+static void put_threads(request_rec *r, const wsgid_process_status_t *process, int slot)
 {
     int idle = process->threads - process->busy;
     int i;
@@ -144,8 +144,8 @@ static void put_threads(request_rec *r, const wsgid_process_status_t *process)
         ap_rprintf(r, "<li><b>%s</b><code>%s</code></li>", duration(r->pool, (double) thread->elapsed),
                    *thread->line ? html(r->pool, thread->line) : "a request");
     }
-    ap_rprintf(r, "</ul><p>%s idle, %s ", counted(r->pool, idle, "thread"), number(r->pool, process->counts.errors));
-    ap_rputs(process->counts.errors == 1 ? "error" : "errors", r);
+    ap_rprintf(r, "</ul><p>%s idle, %s %s, slot %d", counted(r->pool, idle, "thread"),
+               number(r->pool, process->counts.errors), process->counts.errors == 1 ? "error" : "errors", slot);
     if (process->python) {
         ap_rprintf(r, ", Python %s", html(r->pool, process->python));
     }
@@ -163,7 +163,7 @@ static const char *age(apr_pool_t *p, const wsgid_process_status_t *process)
                                                    : apr_psprintf(p, "for %s", words(p, process->uptime));
 }
 
-static void put_process(request_rec *r, const wsgid_process_status_t *process)
+static void put_process(request_rec *r, const wsgid_process_status_t *process, int slot)
 {
     apr_pool_t *p = r->pool;
 
@@ -175,7 +175,7 @@ static void put_process(request_rec *r, const wsgid_process_status_t *process)
                "</summary>", process->busy, process->threads, number(p, process->counts.requests), bytes(p, process->memory),
                process->cpu < 0 ? "" : duration(p, (double) process->cpu * 1000),
                process->cpu < 0 ? "" : "<span class=\"label\"> CPU</span>");
-    put_threads(r, process);
+    put_threads(r, process, slot);
     ap_rputs("</details>", r);
 }
 
@@ -203,7 +203,7 @@ static void put_processes(request_rec *r, const wsgid_group_status_t *group)
             put_empty_slot(r, slot);
         }
         for (k = 0; k < slot->processes->nelts; k++) {
-            put_process(r, &APR_ARRAY_IDX(slot->processes, k, wsgid_process_status_t));
+            put_process(r, &APR_ARRAY_IDX(slot->processes, k, wsgid_process_status_t), slot->index);
         }
     }
     ap_rputs("</div>", r);
@@ -240,10 +240,10 @@ static void put_ends(request_rec *r, const wsgid_group_status_t *group, apr_time
     if (last == WSGID_REASONS) {
         return;
     }
-    ap_rputs("<p class=\"ends\">Processes that have ended: ", r);
+    ap_rputs("<p class=\"ends\">Why processes have ended: ", r);
     for (i = 0; i < WSGID_REASONS; i++) {
         if (group->ends[i].count) {
-            ap_rprintf(r, "%s%s %s", between, number(p, group->ends[i].count), wsgid_tally_words(i));
+            ap_rprintf(r, "%s%s&nbsp;%s&times;", between, wsgid_tally_words(i), number(p, group->ends[i].count));
             between = ", ";
         }
     }
@@ -259,13 +259,8 @@ static void put_name(request_rec *r, const wsgid_group_status_t *group)
 
     ap_rprintf(r, "<div class=\"name\"><h2>%s</h2><span class=\"pill %s\">", html(r->pool, group->name),
                group->ready == all ? "good" : group->ready ? "warn" : "bad");
-    if (group->ready == all) {
-        ap_rputs("ready", r);
-    }
-    else {
-        ap_rprintf(r, "%d of %d ready", group->ready, all);
-    }
-    ap_rprintf(r, "</span><span class=\"user\">as user %s</span></div>", html(r->pool, group->user));
+    ap_rprintf(r, "%d of %d ready</span><span class=\"user\">as user %s</span></div>", group->ready, all,
+               html(r->pool, group->user));
 }
 
 static void put_figures(request_rec *r, const wsgid_group_status_t *group, int index)
@@ -277,7 +272,7 @@ static void put_figures(request_rec *r, const wsgid_group_status_t *group, int i
     put_bar(r, group->busy, group->threads);
     ap_rprintf(r, "</div><div><b%s>%s</b><span>waiting</span></div>", group->queued ? " class=\"warn\"" : "",
                number(p, group->queued));
-    ap_rprintf(r, "<div><b>%s</b><span>requests</span><br><span id=\"r%d\" data-requests=\"%" APR_UINT64_T_FMT "\"></span></div>",
+    ap_rprintf(r, "<div><b>%s</b><span>requests</span><span id=\"r%d\" data-requests=\"%" APR_UINT64_T_FMT "\"></span></div>",
                number(p, group->counts.requests), index, group->counts.requests);
     ap_rprintf(r, "<div><b>%s</b><span>errors</span></div>", number(p, group->counts.errors));
     ap_rprintf(r, "<div><b>%s</b><span>longest now</span></div></div>",
@@ -290,8 +285,8 @@ static void put_group(request_rec *r, const wsgid_group_status_t *group, int ind
     put_name(r, group);
     put_figures(r, group, index);
     ap_rputs("<div class=\"times\">", r);
-    put_times(r, "waiting for a thread", group->counts.queue_times);
-    put_times(r, "in the application", group->counts.application_times);
+    put_times(r, "Waiting for a thread", group->counts.queue_times);
+    put_times(r, "In the application", group->counts.application_times);
     ap_rputs("</div>", r);
     put_processes(r, group);
     put_ends(r, group, now);

@@ -227,6 +227,8 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
     ("httpd", (
         Option("server-root", ("DIRECTORY",), "Where the configuration is written; kept at the end. Default: a "
                "temporary directory, removed at the end.", None, path, commands=("serve",)),
+        Option("server-status", (), "Show what is going on, to this machine alone: the application's processes at "
+               "/wsgid-status, httpd's own at /server-status (mod_status).", False),
         Option("include-file", ("FILE",), "More configuration for httpd, included at the end.", None, path,
                repeated=True),
     )),

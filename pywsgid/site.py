@@ -61,7 +61,7 @@ Lines = list[str]
 def configuration(site: Site) -> str:
     """httpd.conf."""
     parts = (heading, server, modules, identity, logs, http2, proxy, compression, group, application, files, rewriting,
-             https, includes)
+             https, status, includes)
     texts = ["\n".join(lines) for part in parts if (lines := part(site))]
     return "\n\n".join(texts) + "\n"
 
@@ -126,6 +126,7 @@ MODULES = {
     "alias": ("url-alias",), "mime": ("url-alias", "document-root"), "rewrite": ("document-root", "https-only"),
     "ssl": ("https-port",), "socache_shmcb": ("https-port",), "http2": ("http2",), "remoteip": ("trust-proxy",),
     "setenvif": ("trust-proxy",), "filter": ("compress-responses",), "deflate": ("compress-responses",),
+    "status": ("server-status",), "authz_host": ("server-status",),
 }
 
 
@@ -284,6 +285,13 @@ def https(site: Site) -> Lines:
         *inherit,
         "</VirtualHost>",
     ]
+
+
+@part("What is going on, for this machine alone: in the application's processes, and in httpd.")
+def status(site: Site) -> Lines:
+    pages = ("wsgid-status", "server-status") if site.options["server-status"] else ()
+    return [line for page in pages for line in (
+        f"<Location /{page}>", f"    SetHandler {page}", "    Require local", "</Location>")]
 
 
 @part("More, from files of their own.")

@@ -3,6 +3,9 @@
 # its headers and venv. On Debian and Ubuntu, as root or with a sudo that asks nothing, missing packages are installed;
 # everywhere else one line says what to install. Of httpd only the program is installed (apache2-bin): no service that
 # starts, no port that is taken.
+#
+# With --browser instead of a directory: Debian's Chromium and its driver, for the tests of the status page. Where they are
+# not to be had, these tests are skipped, so that is no failure.
 set -eu
 cd "$(dirname "$0")/.."
 venv=${1:-.venv}
@@ -52,12 +55,16 @@ advice() {
     fi
 }
 
-install() {
-    if have_any apt-get && can_become_root; then
-        say "installing $*"
-        become_root apt-get -q -o DPkg::Lock::Timeout=300 update >/dev/null
+install_debian() {
+    say "installing $*"
+    become_root apt-get -q -o DPkg::Lock::Timeout=300 update >/dev/null &&
         become_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
             install --no-install-recommends "$@" >/dev/null
+}
+
+install() {
+    if have_any apt-get && can_become_root; then
+        install_debian "$@"
         return
     fi
     say "something is missing on this machine. Run this, then try again: $(advice "$@")"
@@ -83,6 +90,15 @@ python_packages() {
     done
 }
 
+# Debian's only: Ubuntu's packages of these names fetch something else from elsewhere.
+install_browser() {
+    have_any chromium && have_any chromedriver && return
+    if grep -qx 'ID=debian' /etc/os-release 2>/dev/null && can_become_root; then
+        install_debian chromium chromium-driver && return
+    fi
+    say "no chromium with chromedriver: the tests of the status page in a browser will be skipped"
+}
+
 main() {
     if [ "$(uname -s)" != Linux ]; then
         say "mod_wsgid runs on Linux, not on $(uname -s)"
@@ -102,4 +118,8 @@ main() {
     echo "$python" > "$venv/.python"
 }
 
-main
+if [ "$venv" = --browser ]; then
+    install_browser
+else
+    main
+fi

@@ -18,6 +18,7 @@ from httpdenv import Httpd, machine, pythons, wait_until
 from httpdenv.examples import CLOSED, MODULES, for_this_machine, with_certificate, with_users
 from httpdenv.pages import Page, page, pages
 from httpdenv.serving import CHECKOUT, PYTHONPATH, Run, get
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from pywsgid import check, cli, directives, serve_options
 from pywsgid.options import FOREIGN, OPTIONS
@@ -271,6 +272,19 @@ def test_it_is_slow(served):
     with httpd.log.allows("."):  # the lines of a stack
         assert ask(httpd, "/slow") == "done\n"
         httpd.log.wait_for("wait_for_the_database", timeout=10)
+
+
+def test_status(served):
+    """The page, what Prometheus is told to fetch, and the names in what it is to compute."""
+    httpd = served("status.md")
+    texts = {block.language: block.text for block in page("status.md").blocks}
+    path = re.search(r"metrics_path: (\S+)", texts["yaml"])[1]
+    parameters = dict(re.findall(r'^ {6}(\w+): \["(.*)"\]$', texts["yaml"], re.M))
+    families = list(text_string_to_metric_families(httpd.get(path, params=parameters).text))
+    names = {f"{family.name}{end}" for family in families for end in ("", "_total", "_bucket")}
+    assert set(re.findall(r"wsgid_\w+", texts["promql"])) <= names
+    for words in page("status.md").commands:
+        assert httpd.get(words[-1].removeprefix("http://localhost")).status_code == 200
 
 
 def test_moving_from_gunicorn(served):

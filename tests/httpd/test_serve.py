@@ -71,6 +71,13 @@ def test_its_own_look_is_not_in_the_access_log(start):
     assert '"GET / HTTP' not in run.log
 
 
+def test_server_status_shows_what_is_going_on(start):
+    address = start(HELLO, "--server-status").wait_for_address()
+    assert "<h2>app</h2>" in get(address + "wsgid-status").text
+    assert "<h2>mod_wsgid</h2>" in get(address + "server-status").text
+    assert "Hello!" in get(address).text
+
+
 def test_modules_beside_the_script_can_be_imported(start, open_directory):
     (open_directory / "neighbour.py").write_text("WORD = b'found'\n")
     (open_directory / "own site.wsgi").write_text(OWN)

@@ -1,0 +1,386 @@
+"""The status page: SetHandler wsgid-status in each of its forms, and a section of mod_status's page."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from httpdenv import MPMS, AtTheGate, Crowd, Load, machine, wait_until
+from httpdenv.client import request
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+REFERENCE = (Path(__file__).resolve().parents[2] / "docs/reference/status.md").read_text(encoding="utf-8")
+PAGES = """
+<Location /wsgid-status>
+    SetHandler wsgid-status
+    Require local
+</Location>
+<IfModule mod_status.c>
+<Location /server-status>
+    SetHandler server-status
+    Require local
+</Location>
+</IfModule>
+"""
+CONFIGURATION = PAGES + """
+WSGIDaemonProcess app processes=2 threads=2
+WSGIDaemonProcess other
+WSGIDaemonProcess hostile
+WSGIProcessName app
+WSGIScriptAlias /gate ${APPS}/gate.wsgi
+WSGIScriptAlias /hello ${APPS}/hello.wsgi
+WSGIScriptAlias /executions ${APPS}/executions.wsgi
+SetEnv EXECUTIONS ${FILES}/executions
+WSGIScriptAlias /scribble ${APPS}/scribble.wsgi process-name=hostile
+"""
+
+
+@pytest.fixture(scope="module")
+def httpd(make_httpd):
+    httpd = make_httpd(CONFIGURATION, modules=["status"])
+    httpd.write("executions", "").chmod(0o666)
+    httpd.get("/scribble")
+    wait_until(lambda: [group["slots_ready"] for group in groups(httpd).values()] == [2, 1, 1], "all to be ready")
+    return httpd
+
+
+def form(httpd, query: str) -> str:
+    answer = httpd.get(f"/wsgid-status?{query}")
+    assert answer.status_code == 200
+    return answer.text
+
+
+def groups(httpd) -> dict[str, dict]:
+    return {group["name"]: group for group in json.loads(form(httpd, "json"))["groups"]}
+
+
+def metrics(httpd) -> dict[str, float]:
+    """{'wsgid_requests_total{group="app"}': value}; the official parser has found nothing wrong."""
+    return {
+        sample.name + "{" + ",".join(f'{key}="{value}"' for key, value in sorted(sample.labels.items())) + "}": sample.value
+        for family in text_string_to_metric_families(form(httpd, "prometheus"))
+        for sample in family.samples
+    }
+
+
+def keys(text: str) -> dict[str, str]:
+    """?auto: {key: value}"""
+    return dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+
+
+def processes(group: dict) -> list[dict]:
+    return [process for slot in group["slots"] for process in slot["processes"]]
+
+
+def restarts(httpd, name: str) -> dict[str, int]:
+    return {end["reason"]: end["count"] for end in groups(httpd)[name]["restarts"]}
+
+
+# ---------------------------------------------------------------- what is shown
+
+
+def test_who_runs_and_since_when(httpd):
+    group = groups(httpd)["app"]
+    shown = processes(group)
+    assert {process["pid"] for process in shown} == set(httpd.daemons("app"))
+    assert group["user"] == machine.web_user()
+    for process in shown:
+        assert (process["state"], process["threads"]) == ("ready", 2)
+        assert process["uptime_seconds"] > 0
+        assert process["memory_bytes"] > 1 << 20
+        assert process["cpu_seconds"] > 0
+
+
+def test_requests_are_counted_alike_in_every_form(httpd):
+    before = groups(httpd)["app"]["requests"]
+    for _ in range(5):
+        assert httpd.get("/hello").status_code == 200
+    wait_until(lambda: groups(httpd)["app"]["requests"] == before + 5, "the requests to be counted")
+    assert metrics(httpd)['wsgid_requests_total{group="app"}'] == before + 5
+    assert keys(form(httpd, "auto"))["WSGIDRequests[app]"] == str(before + 5)
+    assert re.search(rf'data-requests="{before + 5}"', form(httpd, ""))
+
+
+def test_busy_threads_and_the_queue_are_shown(httpd):
+    held = AtTheGate(httpd, "/gate", "busy", 4)
+    shown = groups(httpd)["app"]
+    assert (shown["busy_threads"], shown["threads"], shown["in_flight"], shown["queued"]) == (4, 4, 4, 0)
+    waiting = Crowd(httpd, "/hello", 3)
+    wait_until(lambda: groups(httpd)["app"]["queued"] == 3, "three requests in the queue")
+    assert metrics(httpd)['wsgid_requests_queued{group="app"}'] == 3
+    assert keys(form(httpd, "auto"))["WSGIDQueued[app]"] == "3"
+    assert [answer.status_code for answer in held.open()] == [200] * 4
+    assert [answer.status_code for answer in waiting.join()] == [200] * 3
+    wait_until(lambda: groups(httpd)["app"]["in_flight"] == 0, "nothing to be in flight")
+
+
+def test_the_default_group_has_a_name(make_httpd):
+    httpd = make_httpd(PAGES + "WSGIScriptAlias / ${APPS}/hello.wsgi\n")
+    assert httpd.get("/").status_code == 200
+    assert list(groups(httpd)) == ["%{GLOBAL}"]
+    assert metrics(httpd)['wsgid_slots_ready{group="%{GLOBAL}"}'] == 1
+
+
+# ---------------------------------------------------------------- how it is asked
+
+
+def test_head_is_answered_and_nothing_else(httpd):
+    with httpd.wire() as wire:
+        wire.send(request("HEAD", "/wsgid-status?json"))
+        answer = wire.read_response("HEAD")
+        assert (answer.status, answer.all("Content-Type")) == (200, ["application/json"])
+    for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+        refused = httpd.request(method, "/wsgid-status")
+        assert refused.status_code == 405
+        assert {"GET", "HEAD"} == set(refused.headers["Allow"].split(",")) - {"TRACE"}  # which is httpd's own
+
+
+def test_an_unknown_form_is_refused_with_those_that_there_are(httpd):
+    for query in ("xml", "JSON", "jsonx", "%00", "&json", "=json"):
+        answer = httpd.get(f"/wsgid-status?{query}")
+        assert answer.status_code == 400
+        assert re.findall(r"\?[a-z]+", answer.text) == ["?auto", "?json", "?prometheus"]
+        assert answer.text.count("\n") == 1
+
+
+def test_parameters_as_others_write_them(httpd):
+    """Prometheus gives each parameter a value; some programs add one against caches."""
+    assert form(httpd, "prometheus=").endswith("# EOF\n")
+    assert json.loads(form(httpd, "json&_=4711"))
+
+
+def test_each_form_says_what_it_is_and_is_not_kept(httpd):
+    types = {"": "text/html; charset=utf-8", "auto": "text/plain; charset=utf-8", "json": "application/json",
+             "prometheus": "application/openmetrics-text; version=1.0.0; charset=utf-8"}
+    for query, expected in types.items():
+        headers = httpd.get(f"/wsgid-status?{query}").headers
+        assert (headers["Content-Type"], headers["Cache-Control"]) == (expected, "no-store")
+        assert headers["Content-Security-Policy"].startswith("default-src 'none'; ")
+
+
+def test_who_may_see_it_is_the_configurations_business(make_httpd):
+    httpd = make_httpd(PAGES.replace("Require local", "Require all denied") + "WSGIScriptAlias / ${APPS}/hello.wsgi\n")
+    with httpd.log.allows("AH01630"):
+        assert httpd.get("/wsgid-status?json").status_code == 403
+
+
+# ---------------------------------------------------------------- mod_status
+
+
+def test_mod_status_has_a_section(httpd):
+    text = httpd.get("/server-status").text
+    section = text[text.index("<h2>mod_wsgid</h2>"):]
+    assert re.search(r"<td><b>app</b></td><td>\S+</td><td>2 of 2</td><td>\d of 4</td>", section)
+    assert re.search(r"<p><b>app</b> as user \S+: 2 of 2 processes ready", httpd.get("/server-status?notable").text)
+
+
+def test_mod_status_has_the_same_for_scripts(httpd):
+    theirs = keys(httpd.get("/server-status?auto").text)
+    assert "BusyWorkers" in theirs
+    assert theirs["WSGIDSlotsReady[app]"] == "2"
+    assert keys(form(httpd, "auto")).keys() <= theirs.keys()
+
+
+# ---------------------------------------------------------------- why processes end
+
+RESTLESS = """
+import os
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/exit":
+        os._exit(3)
+    start_response("200 OK", [])
+    return [b"here"]
+"""
+
+
+@pytest.fixture(scope="module")
+def restless(make_httpd):
+    options = {"recycled": " maximum-requests=3"}
+    names = ("killed", "crashed", "asked", "changed", "exited", "recycled")
+    text = "".join(
+        f"WSGIDaemonProcess {name}{options.get(name, '')}\n"
+        f"WSGIScriptAlias /{name} ${{FILES}}/{name}.wsgi process-name={name}\n"
+        for name in names
+    )
+    httpd = make_httpd(PAGES + text, files={f"{name}.wsgi": RESTLESS for name in names})
+    for name in names:
+        assert httpd.get(f"/{name}").status_code == 200
+    return httpd
+
+
+def wait_for_restart(httpd, name: str, reason: str) -> dict:
+    """What is said of the last one, which has this reason."""
+    wait_until(lambda: reason in restarts(httpd, name), lambda: f"{reason}: {groups(httpd)[name]['restarts']}")
+    (end,) = (end for end in groups(httpd)[name]["restarts"] if end["reason"] == reason)
+    return end
+
+
+@pytest.mark.parametrize(("reason", "number"), [("killed", signal.SIGKILL), ("crashed", signal.SIGXCPU)])
+def test_a_process_that_a_signal_ended_is_counted_with_the_signal(restless, reason, number):
+    with restless.log.expects(f"WSGID0052.*'{reason}'"), restless.log.allows("AH00052"):
+        os.kill(restless.daemons(reason)[0], number)
+        assert wait_for_restart(restless, reason, reason)["last_signal"] == number
+    assert f"(signal {int(number)})" in form(restless, "")
+
+
+def test_a_process_that_ended_itself_is_counted_with_its_exit_code(restless):
+    with restless.log.expects("WSGID0052.*'exited'", "WSGID0166"):
+        assert restless.get("/exited/exit").status_code == 502
+        assert wait_for_restart(restless, "exited", "exited")["last_exit_code"] == 3
+
+
+def test_a_process_that_was_asked_to_leave_is_counted(restless):
+    os.kill(restless.daemons("asked")[0], signal.SIGTERM)
+    assert wait_for_restart(restless, "asked", "asked")["count"] == 1
+
+
+def test_a_changed_script_is_counted(restless):
+    restless.write("changed.wsgi", RESTLESS + "\n")
+    assert wait_for_restart(restless, "changed", "changed")["count"] == 1
+
+
+def test_recycling_is_counted(restless):
+    for _ in range(3):
+        assert restless.get("/recycled").status_code == 200
+    assert wait_for_restart(restless, "recycled", "maximum-requests")["count"] == 1
+
+
+def test_an_application_that_cannot_be_loaded_is_counted(make_httpd):
+    text = "WSGIDaemonProcess broken\nWSGIScriptAlias / ${FILES}/broken.wsgi process-name=broken\n"
+    httpd = make_httpd(PAGES + text, start=None, files={"broken.wsgi": "raise RuntimeError('broken')\n"})
+    with httpd.log.expects("WSGID0056", "Traceback"), httpd.log.allows("WSGID0306", "WSGID0332", "RuntimeError"):
+        httpd.start()
+        assert wait_for_restart(httpd, "broken", "could-not-load")["last_exit_code"] == 84
+        assert groups(httpd)["broken"]["slots_ready"] == 0
+        assert "0 of 1 ready" in form(httpd, "")
+        assert metrics(httpd)['wsgid_restarts_total{group="broken",reason="could-not-load"}'] >= 1
+        httpd.write("broken.wsgi", RESTLESS)
+        wait_until(lambda: groups(httpd)["broken"]["slots_ready"] == 1, "the mended script to be served")
+
+
+def test_a_restart_of_httpd_is_counted(restless):
+    before = restarts(restless, "killed").get("httpd", 0)
+    restless.graceful()
+    wait_until(lambda: restarts(restless, "killed").get("httpd", 0) == before + 1, "the restart to be counted")
+    assert restarts(restless, "crashed")["crashed"] == 1  # and what was before is not forgotten
+
+
+def test_counters_do_not_go_down_when_processes_are_replaced(httpd):
+    since = metrics(httpd)
+    last, sunk = dict(since), []
+
+    def look():
+        now = metrics(httpd)
+        sunk.extend(name for name, value in now.items() if is_counter(name) and value < last.get(name, 0))
+        last.update(now)
+        return now
+
+    def are_replaced(gone):
+        look()
+        fresh = {process["pid"] for process in processes(groups(httpd)["app"]) if process["state"] == "ready"}
+        return len(fresh) == 2 and gone.isdisjoint(fresh)
+
+    with Load(httpd, "/executions", 4) as load:
+        for _ in range(3):
+            gone = set(httpd.daemons("app"))
+            for pid in gone:
+                os.kill(pid, signal.SIGTERM)
+            wait_until(lambda gone=gone: are_replaced(gone), "the processes to be replaced", 20)
+    load.assert_nothing_lost()
+    name = 'wsgid_restarts_total{group="app",reason="asked"}'
+    wait_until(lambda: look()[name] - since[name] >= 6, "all of them to be counted")
+    assert sunk == []
+    name = 'wsgid_requests_total{group="app"}'
+    wait_until(lambda: metrics(httpd)[name] - since[name] == len(load.took), lambda: f"{len(load.took)} requests", 5)
+
+
+def is_counter(name: str) -> bool:
+    return "_process_" not in name and re.search(r"_(total|count|sum|bucket)\{", name) is not None
+
+
+# ---------------------------------------------------------------- daemons that lie
+
+LIES = {
+    "ones": "ff",
+    "control characters": "0a0d1b5b33316d09",
+    "markup": "3c7363726970743e616c6572742831293c2f7363726970743e",
+    "quotes": "225c22275c",
+    "bytes above ASCII": "80c3a9fffee282ac",
+    "percents": "25732564256e",
+}
+
+
+@pytest.mark.parametrize("lie", [*LIES, "noise"])
+def test_nothing_that_a_daemon_writes_is_believed(httpd, lie):
+    for start in (8, 4096):
+        for _ in range(8 if lie == "noise" else 1):
+            assert httpd.get(f"/scribble/{start}?{LIES.get(lie, lie)}").status_code == 200
+            group = groups(httpd)["hostile"]
+            for process in processes(group):
+                assert 0 <= process["busy_threads"] <= process["threads"] <= 4096
+                for running in process["running"]:
+                    assert re.fullmatch(r"[ -~]{0,240}", running["request"])
+                    assert running["elapsed_seconds"] <= process["uptime_seconds"]
+            assert all(0 <= value <= 1e18 for value in metrics(httpd).values())
+            html = form(httpd, "")
+            assert html.count("<script") == 1
+            assert re.fullmatch(r"[ -~\n]*", html)
+            assert all(re.fullmatch(r"[ -~]+: [ -~]*", line) for line in form(httpd, "auto").splitlines())
+    assert groups(httpd)["app"]["slots_ready"] == 2
+
+
+# ---------------------------------------------------------------- everywhere
+
+
+@pytest.mark.parametrize("mpm", MPMS)
+def test_every_mpm_has_it_also_without_mod_status(make_httpd, mpm):
+    text = "WSGIDaemonProcess app\nWSGIProcessName app\nWSGIScriptAlias / ${APPS}/hello.wsgi\n"
+    httpd = make_httpd(PAGES + text, mpm=mpm)
+    assert httpd.get("/").status_code == 200
+    wait_until(lambda: groups(httpd)["app"]["requests"] == 1, "the request to be counted")
+    assert metrics(httpd)['wsgid_requests_total{group="app"}'] == 1
+    assert "<h2>app</h2>" in form(httpd, "")
+
+
+def test_twenty_groups(make_httpd):
+    names = [f"site-{number:02}" for number in range(20)]
+    httpd = make_httpd(PAGES + "".join(f"WSGIDaemonProcess {name} threads=2\n" for name in names))
+    assert list(groups(httpd)) == names
+    assert [metrics(httpd)[f'wsgid_slots{{group="{name}"}}'] for name in names] == [1] * 20
+    assert re.findall(r"<h2>(.*?)</h2>", form(httpd, "")) == names
+
+
+@pytest.mark.parametrize("how", ["daemon", "debug"])
+def test_an_ordinary_users_httpd_has_it(make_httpd, how):
+    httpd = make_httpd(PAGES + "WSGIScriptAlias / ${APPS}/hello.wsgi\n", user=machine.web_user(), start=how)
+    assert httpd.get("/").status_code == 200
+    (group,) = groups(httpd).values()
+    assert group["user"] == machine.web_user()
+    assert processes(group)[0]["memory_bytes"] > 1 << 20
+
+
+# ---------------------------------------------------------------- the reference
+
+
+def names_in(value) -> set[str]:
+    if isinstance(value, dict):
+        return set(value).union(*map(names_in, value.values()))
+    return set().union(*map(names_in, value)) if isinstance(value, list) else set()
+
+
+def test_the_reference_names_all_that_there_is(httpd, restless):
+    of_json = names_in(json.loads(form(httpd, "json"))) | names_in(json.loads(form(restless, "json")))
+    families = list(text_string_to_metric_families(form(httpd, "prometheus")))
+    of_auto = {re.sub(r"\[.*", "[", key) for key in keys(form(restless, "auto"))}
+    known = set(re.findall(r"`([A-Za-z_0-9]+\[?)[^`]*`", REFERENCE))
+    assert of_json - known == set()
+    assert {family.name for family in families} - known == set()
+    assert of_auto - known == set()
+    reasons = {family.name: {sample.labels["reason"] for sample in family.samples} for family in families
+               if family.name == "wsgid_restarts"}["wsgid_restarts"]
+    assert reasons - set(re.findall(r"^\| `([a-z-]+)`", REFERENCE, re.M)) == set()

@@ -1,0 +1,82 @@
+"""The status page as a person sees it: in a real browser, wide and narrow, light and dark."""
+
+from __future__ import annotations
+
+import pytest
+from httpdenv import AtTheGate, wait_until
+from httpdenv.browser import MISSING, Browser, is_there
+
+pytestmark = pytest.mark.skipif(not is_there(), reason=MISSING)
+
+CONFIGURATION = """
+WSGIDaemonProcess shop processes=2 threads=3
+WSGIDaemonProcess a-group-with-a-long-name.of.a.customer.who.has.many.example.com
+WSGIProcessName shop
+WSGIScriptAlias /gate ${APPS}/gate.wsgi
+WSGIScriptAlias /hello ${APPS}/hello.wsgi
+<Location /wsgid-status>
+    SetHandler wsgid-status
+    Require local
+</Location>
+"""
+NARROW, WIDE = 360, 1100
+
+
+@pytest.fixture(scope="module")
+def httpd(make_httpd):
+    return make_httpd(CONFIGURATION)
+
+
+@pytest.fixture(scope="module", params=["light", "dark"])
+def browser(request, tmp_path_factory):
+    with Browser(tmp_path_factory.mktemp("browser"), dark=request.param == "dark") as browser:
+        yield browser
+
+
+def test_the_page_is_whole_at_any_width_and_nothing_is_complained_of(httpd, browser, tmp_path):
+    for width in (NARROW, 700, WIDE):
+        browser.open(httpd.url("/wsgid-status"), width)
+        assert browser.text("h2") == "shop"
+        assert browser.run("return document.documentElement.scrollWidth") <= width
+        browser.screenshot(tmp_path / f"{width}.png")
+        assert (tmp_path / f"{width}.png").stat().st_size > 10000
+    assert browser.complaints() == []
+
+
+def test_colours_follow_what_the_user_prefers(httpd, browser):
+    browser.open(httpd.url("/wsgid-status"))
+    dark = browser.run("return matchMedia('(prefers-color-scheme: dark)').matches")
+    colour = browser.run("return getComputedStyle(document.body).backgroundColor")
+    red, green, blue = (int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(","))
+    assert (red + green + blue < 3 * 128) == dark
+
+
+def test_figures_change_without_a_reload_and_what_is_open_stays_open(httpd, browser):
+    browser.open(httpd.url("/wsgid-status"), NARROW, 300)
+    before = int(browser.run("return document.querySelector('[data-requests]').dataset.requests"))
+    browser.run("window.stays = document.querySelector('details'); stays.open = true; scrollTo(0, 200)")
+    for _ in range(3):
+        assert httpd.get("/hello").status_code == 200
+    wait_until(lambda: int(browser.run("return document.querySelector('[data-requests]').dataset.requests")) == before + 3,
+               "the figure to change", 20)
+    wait_until(lambda: "a second" in browser.text("#r0"), "a rate", 20)
+    assert browser.run("return stays === document.querySelector('details') && stays.open && scrollY === 200")
+    assert browser.text("#live") == "refreshes itself"
+    assert browser.complaints() == []
+
+
+def test_busy_threads_fill_their_bar(httpd, browser, tmp_path):
+    browser.open(httpd.url("/wsgid-status"), WIDE)
+    held = AtTheGate(httpd, "/gate", tmp_path.name, 6)
+    wait_until(lambda: browser.text(".figures b").startswith("6"), "six busy threads", 20)
+    assert browser.run("return document.querySelectorAll('.figures .bar.full').length") == 1
+    assert [answer.status_code for answer in held.open()] == [200] * 6
+
+
+def test_it_says_so_when_the_server_has_gone(make_httpd, browser):
+    httpd = make_httpd(CONFIGURATION)
+    browser.open(httpd.url("/wsgid-status"))
+    httpd.stop()
+    wait_until(lambda: "does not answer" in browser.text("#live"), "the page to say so", 20)
+    assert browser.text("h2") == "shop"
+    assert browser.complaints() != []  # of the connection
