@@ -61,10 +61,14 @@ def groups(httpd) -> dict[str, dict]:
 def metrics(httpd) -> dict[str, float]:
     """{'wsgid_requests_total{group="app"}': value}; the official parser has found nothing wrong."""
     return {
-        sample.name + "{" + ",".join(f'{key}="{value}"' for key, value in sorted(sample.labels.items())) + "}": sample.value
+        f"{sample.name}{{{labels(sample.labels)}}}": sample.value
         for family in text_string_to_metric_families(form(httpd, "prometheus"))
         for sample in family.samples
     }
+
+
+def labels(named: dict[str, str]) -> str:
+    return ",".join(f'{name}="{value}"' for name, value in sorted(named.items()))
 
 
 def keys(text: str) -> dict[str, str]:
