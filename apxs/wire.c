@@ -175,6 +175,42 @@ wsgid_wire_error_e wsgid_wire_get_request(const unsigned char *payload, uint32_t
     return error;
 }
 
+/* What follows the key that begins at 'at', or NULL: another stands there. */
+static const unsigned char *after_key(const unsigned char *at, const unsigned char *end, const char *key, size_t size)
+{
+    return (size_t)(end - at) >= size && memcmp(at, key, size) == 0 ? at + size : NULL;
+}
+
+/* Appends as much of the bytes as fits in front of the NUL; gives how much is there now. */
+static size_t append(char *out, size_t have, size_t room, const void *bytes, size_t size)
+{
+    size = size < room - 1 - have ? size : room - 1 - have;
+    memcpy(out + have, bytes, size);
+    return have + size;
+}
+
+size_t wsgid_wire_copy_line(const wsgid_wire_request_t *request, char *out, size_t room)
+{
+    static const char first[] = "REQUEST_METHOD", second[] = "REQUEST_URI";         /* each with its NUL */
+    const unsigned char *end = request->environ + request->environ_length;
+    const unsigned char *method = NULL, *nul = NULL, *target = NULL;
+    size_t have = 0;
+
+    if (request->line < request->environ_length)
+        method = after_key(request->environ + request->line, end, first, sizeof first);
+    if (method)
+        nul = memchr(method, '\0', (size_t)(end - method));
+    if (nul)
+        target = after_key(nul + 1, end, second, sizeof second);
+    if (target) {
+        have = append(out, 0, room, method, (size_t)(nul - method));
+        have = append(out, have, room, " ", 1);
+        have = append(out, have, room, target, strnlen((const char *)target, (size_t)(end - target)));
+    }
+    out[have] = '\0';
+    return have;
+}
+
 void wsgid_wire_put_started(unsigned char *out, uint32_t pid, uint32_t waited)
 {
     wsgid_wire_put_header(out, WSGID_WIRE_STARTED, 0, WSGID_WIRE_STARTED_SIZE);

@@ -95,6 +95,9 @@ wsgid_wire_error_e wsgid_wire_get_header(wsgid_wire_frame_t *frame, const unsign
 wsgid_wire_error_e wsgid_wire_get_request(const unsigned char *payload, uint32_t length, wsgid_wire_request_t *request);
 /* The same for who reads the block and checks it doing so. */
 wsgid_wire_error_e wsgid_wire_split_request(const unsigned char *payload, uint32_t length, wsgid_wire_request_t *request);
+/* "GET /path?query" of a REQUEST, cut to less than `room` bytes, and its NUL; gives its length. 0, and an empty string: REQUEST_METHOD
+ * and REQUEST_URI do not stand at its line. */
+size_t wsgid_wire_copy_line(const wsgid_wire_request_t *request, char *out, size_t room);
 /* Writes a whole STARTED frame. */
 void wsgid_wire_put_started(unsigned char *out, uint32_t pid, uint32_t waited);
 /* Payload of RESPONSE: checks the head's length against the frame's; 'available' may be less than the frame's length as long as it

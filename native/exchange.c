@@ -15,11 +15,8 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <time.h>
 
 #define COPIED_MAX  1024                /* to copy more costs more than another part of a message */
-#define STARTED_AT  8                   /* in the statistics page: handover.h */
-#define FINISHED_AT 16
 
 wsgid_exchange_t *wsgid_exchange_create(wsgid_hub_t *hub, char *memory)
 {
@@ -38,17 +35,11 @@ wsgid_exchange_t *wsgid_exchange_create(wsgid_hub_t *hub, char *memory)
     (void)pthread_cond_init(&x->wake, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
     (void)pthread_mutex_lock(&hub->lock);
+    x->number = hub->exchanges ? hub->exchanges->number + 1 : 0;
     x->next = hub->exchanges;
     hub->exchanges = x;
     (void)pthread_mutex_unlock(&hub->lock);
     return x;
-}
-
-static void count(wsgid_hub_t *hub, int at, int64_t by)
-{
-    if (hub->page) {
-        (void)__atomic_add_fetch((int64_t *)(void *)(hub->page + at), by, __ATOMIC_RELAXED);
-    }
 }
 
 /* ---- sending */
@@ -335,19 +326,6 @@ static int fill(wsgid_exchange_t *x, size_t size)
     return error;
 }
 
-static int64_t realtime(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_REALTIME, &now);      /* cannot fail for this clock */
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-static uint32_t clipped(int64_t waited)
-{
-    return waited < 0 ? 0 : waited > UINT32_MAX ? UINT32_MAX : (uint32_t)waited;
-}
-
 static int parse_request(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
 {
     wsgid_wire_request_t request;
@@ -366,9 +344,8 @@ static int parse_request(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
     x->facts[FACT_FLAGS] = frame->flags;
     x->facts[FACT_ID] = (int64_t)request.id;
     x->facts[FACT_SENT] = (int64_t)request.sent;
-    x->facts[FACT_WAITED] = (int64_t)((uint64_t)realtime() - request.sent);     /* unsigned: it may be any number */
-    wsgid_wire_put_started(x->started, x->hub->pid, clipped(x->facts[FACT_WAITED]));
     x->facts[FACT_COMPLETE] = !!(frame->flags & WSGID_WIRE_END);
+    wsgid_measure_begin(x, &request);
     return WSGID_REQUEST;
 }
 
@@ -497,8 +474,6 @@ static int take(wsgid_hub_t *hub, wsgid_exchange_t *x, wsgid_connection_t *conne
     outcome = read_request(x, connection);
     if (outcome == WSGID_REQUEST) {
         x->open = 1;
-        x->counted = 1;
-        count(hub, STARTED_AT, 1);
         return outcome;
     }
     (void)pthread_mutex_lock(&hub->lock);
@@ -537,28 +512,12 @@ static int wait_for_request(wsgid_hub_t *hub, wsgid_exchange_t *x)
     return outcome;
 }
 
-static void finish_count(wsgid_exchange_t *x)
-{
-    if (x->counted) {
-        x->counted = 0;
-        count(x->hub, FINISHED_AT, 1);
-    }
-}
-
-void wsgid_exchange_uncount(wsgid_exchange_t *x)
-{
-    if (x->counted) {
-        x->counted = 0;
-        count(x->hub, STARTED_AT, -1);
-    }
-}
-
 int wsgid_exchange_next(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int keep)
 {
     wsgid_hub_t *hub = x->hub;
     wsgid_connection_t *connection = end_response(x, a, a_size, b, b_size, &keep);
 
-    finish_count(x);
+    wsgid_measure_end(x);
     if (x->tid == 0) {
         wsgid_gate_introduce(x);
     }

@@ -5,6 +5,7 @@
  *   hub.c        the listener, the connections, which of them have something to read; draining; forks
  *   gate.c       how many workers run requests at once, and who takes over from one that blocks
  *   exchange.c   a worker's end of a connection: requests and bodies in, frames out
+ *   measure.c    what is counted and timed of each request, for the statistics page
  *
  * Rules: no Python.h and no Python object: what Python is to see lies in memory that it has mapped (wsgid_exchange_t.facts and .buffer),
  * so that one build serves every interpreter, through cffi or through ctypes. Nothing is logged: outcomes are told, Python words them.
@@ -94,12 +95,14 @@ struct wsgid_exchange {
     size_t high;                        /* up to where the buffer has been written */
     uint32_t frame_left;                /* payload bytes of the current BODY frame that are still to come */
     int frame_last;
+    unsigned number;                    /* of its thread, from 0: which row of the statistics page it has */
+    int counted;                        /* its request has begun, and not ended, in the statistics page */
+    uint64_t read_at;                   /* CLOCK_REALTIME, microseconds: when its request had been read */
     int64_t patience;                   /* nanoseconds that the response may still wait for httpd */
 
     /* gate.c; under the hub's lock */
     pthread_cond_t wake;
     int woken;
-    int counted;                        /* started, and not finished in the statistics page */
     int held;                           /* the gate was closed behind it */
     int overtaken;
     pid_t tid;                          /* of its thread, 0: it has not run yet */
@@ -178,6 +181,12 @@ WSGID_API int wsgid_exchange_is_hung_up(wsgid_exchange_t *x);
 WSGID_API int wsgid_exchange_cut(wsgid_exchange_t *x, int64_t id, const char *a, size_t a_size);
 /* The request that next() gave was not started after all. */
 WSGID_API void wsgid_exchange_uncount(wsgid_exchange_t *x);
+
+/* ---- measure.c. By x's own thread, without the lock */
+
+/* A request has been read; its thread is free again. */
+void wsgid_measure_begin(wsgid_exchange_t *x, const wsgid_wire_request_t *request);
+void wsgid_measure_end(wsgid_exchange_t *x);
 
 /* ---- hub.c; the hub's lock is held */
 

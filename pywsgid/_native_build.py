@@ -68,6 +68,7 @@ void wsgid_wire_put_header(unsigned char *out, uint8_t type, uint8_t flags, uint
 wsgid_wire_error_e wsgid_wire_get_header(wsgid_wire_frame_t *frame, const unsigned char *in, wsgid_wire_side_e from);
 
 wsgid_wire_error_e wsgid_wire_get_request(const unsigned char *payload, uint32_t length, wsgid_wire_request_t *request);
+size_t wsgid_wire_copy_line(const wsgid_wire_request_t *request, char *out, size_t room);
 void wsgid_wire_put_started(unsigned char *out, uint32_t pid, uint32_t waited);
 wsgid_wire_error_e wsgid_wire_get_response(const unsigned char *payload, uint32_t available, uint32_t frame_length,
                                            uint32_t *head_length);
@@ -103,8 +104,8 @@ ffi.cdef(CDEF)
 ffi.set_source(
     "pywsgid._native",
     '#include "hotpath.h"',
-    sources=["apxs/wire.c", "native/hub.c", "native/gate.c", "native/exchange.c"],
-    depends=["apxs/wire.h", "native/hotpath.h"],
+    sources=["apxs/wire.c", "native/hub.c", "native/gate.c", "native/exchange.c", "native/measure.c"],
+    depends=["apxs/wire.h", "apxs/handover.h", "native/hotpath.h"],
     include_dirs=["native", "apxs"],
     extra_compile_args=["-std=gnu11", "-O2", "-pthread", "-Wall", "-Wextra", "-fvisibility=hidden"],
     py_limited_api=True,

@@ -96,7 +96,7 @@ def main():
     try:
         configuration = read_configuration()
         log.level, log.group = configuration.log_level, configuration.label
-        statistics = page.Page(page.map_page(handover.FD_STATISTICS))
+        statistics = page.Page(page.map_page(handover.FD_STATISTICS), configuration.threads)
         os.close(handover.FD_CONFIGURATION)
         keep_private(configuration)
     except (configurations.ConfigurationError, OSError) as error:
@@ -147,7 +147,7 @@ def appoint_keepers(service):
     if configuration.watches_requests:
         from . import stuck
 
-        service.watch = stuck.Watch(log, life, configuration)
+        service.watch = stuck.Watch(log, life, configuration, service.page)
         life.keepers.append(service.watch)
 
 

@@ -270,6 +270,7 @@ class Transport:
         self.draining = False
         self.binding = binding
         self._log = log
+        self._page = page
         self._limits = send_timeout, timeout
         uids = struct.pack("%dI" % len(allowed), *allowed)
         self._memory = mmap.mmap(-1, len(uids))  # stays where it is
@@ -310,6 +311,7 @@ class Transport:
 
     def _abandon(self):
         self.draining = True
+        self._page.forget()
         self.binding.lib.wsgid_hub_abandon(self._hub)
 
     def next(self, exchange):

@@ -1,6 +1,7 @@
 """The statistics page (handover.h): what this process tells httpd without being asked.
 
-Rules: httpd takes it as hostile input, so a torn value does no harm; counts are exact all the same.
+Rules: httpd takes it as hostile input, so a torn value does no harm; counts are exact all the same. What is measured of
+each request is written by Row; where the transport is that in C, by its twin, native/measure.c.
 """
 
 import mmap
@@ -8,6 +9,7 @@ import os
 import struct
 import sys
 import threading
+import time
 
 from . import handover
 
@@ -21,6 +23,15 @@ _WISHES_AT = 24
 _WISH_AT = 28
 _WATCHDOG_AT = 32
 _CHANGE_AT = 40
+_ERRORS_AT = 48
+_IDENTITY = struct.Struct("<QII%ds" % handover.PAGE_PYTHON)  # since, threads, reserved, python
+_IDENTITY_AT = 56
+_QUEUE_AT = 96  # the sum, and its histogram
+_QUEUES_AT = 112
+_APPLICATION_AT = 104
+_APPLICATIONS_AT = _QUEUES_AT + 8 * handover.PAGE_BUCKETS
+_ROW = struct.Struct(handover.PAGE_ROW_FORMAT)
+_ROWS = (handover.PAGE_SIZE - handover.PAGE_ROWS) // handover.PAGE_ROW_SIZE
 
 
 def map_page(descriptor):
@@ -41,39 +52,46 @@ def map_page(descriptor):
 class Page:
     """`memory` is a writable buffer of PAGE_SIZE bytes. The transport counts requests; that in C does so by itself."""
 
-    def __init__(self, memory):
+    def __init__(self, memory, threads):
         self.memory = memory
         self._lock = threading.Lock()
-        self._started = 0
-        self._finished = 0
+        self._rows = 0
         self._wishes = 0
         self._scripts = set()
         self._scripts_end = handover.PAGE_SCRIPTS
+        python = sys.version.split()[0].encode("ascii", "replace")[: handover.PAGE_PYTHON - 1]
+        _IDENTITY.pack_into(memory, _IDENTITY_AT, _now(), threads, 0, python)
         _STATE.pack_into(memory, 0, handover.PAGE_VERSION)
         self.set_state(handover.PAGE_BOOTING)
 
     def set_state(self, state):
         _STATE.pack_into(self.memory, _STATE_AT, state)
 
-    def request_started(self):
-        with self._lock:
-            self._started += 1
-            _COUNT.pack_into(self.memory, _STARTED_AT, self._started)
+    def row(self):
+        """The Row of the next thread, the first one's first."""
+        number = self._rows
+        self._rows += 1
+        return Row(self, handover.PAGE_ROWS + number * handover.PAGE_ROW_SIZE if number < _ROWS else None)
 
-    def request_not_started(self):
-        """One that was counted too early."""
+    def add(self, *changes):
+        """Adds to counts, each (where, how much); a count never comes to less than 0."""
+        memory = self.memory
         with self._lock:
-            self._started -= 1
-            _COUNT.pack_into(self.memory, _STARTED_AT, self._started)
+            for at, much in changes:
+                _COUNT.pack_into(memory, at, _COUNT.unpack_from(memory, at)[0] + much)
+
+    def error(self):
+        """Counts a request that is answered with an error of our own."""
+        self.add((_ERRORS_AT, 1))
 
     def counts(self):
         """How many requests have been started, and how many of them are done."""
         return _COUNTS.unpack_from(self.memory, _STARTED_AT)
 
-    def request_finished(self):
-        with self._lock:
-            self._finished += 1
-            _COUNT.pack_into(self.memory, _FINISHED_AT, self._finished)
+    def forget(self):
+        """In a forked child: what the page tells is its parent's."""
+        self.memory = bytearray(handover.PAGE_SIZE)
+        self._lock = threading.Lock()
 
     def loaded(self, callable, path):
         """Notes a script that is loaded: a successor must be able to load it, too. What does not fit is not noted."""
@@ -95,3 +113,60 @@ class Page:
             _STATE.pack_into(self.memory, _WISH_AT, reason)
             _COUNT.pack_into(self.memory, _CHANGE_AT, change)
             _STATE.pack_into(self.memory, _WISHES_AT, self._wishes)
+
+
+def _now():
+    return time.time_ns() // 1000
+
+
+def bucket_of(microseconds):
+    """Which bucket of a histogram counts that time."""
+    return min(max(0, (microseconds // handover.PAGE_FIRST).bit_length()), handover.PAGE_BUCKETS - 1)
+
+
+class Row:
+    """What is measured of the requests of one thread, and what it runs, in the row at `at`; None: it has none."""
+
+    __slots__ = ("_page", "_at", "_read_at", "_waited")
+
+    def __init__(self, page, at):
+        self._page = page
+        self._at = at
+        self._read_at = 0  # microseconds: when its request had been read; 0: it has none
+        self._waited = 0
+
+    def begin(self, sent, line):
+        """A request, sent at `sent`, has been read. How long it waited: less than 0 if the clock was set back."""
+        self._read_at = _now()
+        waited = self._read_at - sent
+        self._waited = max(waited, 0)
+        self._page.add((_STARTED_AT, 1), (_QUEUE_AT, self._waited), (_QUEUES_AT + 8 * bucket_of(self._waited), 1))
+        if self._at is not None:
+            memory = self._page.memory
+            requests = _COUNTS.unpack_from(memory, self._at)[1] + 1
+            _ROW.pack_into(memory, self._at, 0, requests, line)
+            _COUNT.pack_into(memory, self._at, self._read_at)  # the line is there for who sees it
+        return waited
+
+    def end(self):
+        """The thread is free again."""
+        if self._read_at:
+            lasted = max(_now() - self._read_at, 0)
+            self._page.add(
+                (_FINISHED_AT, 1), (_APPLICATION_AT, lasted), (_APPLICATIONS_AT + 8 * bucket_of(lasted), 1)
+            )
+            self._leave()
+
+    def take_back(self):
+        """The request was not started after all: it is not measured."""
+        if self._read_at:
+            self._page.add(
+                (_STARTED_AT, -1), (_QUEUE_AT, -self._waited), (_QUEUES_AT + 8 * bucket_of(self._waited), -1)
+            )
+            self._leave(-1)
+
+    def _leave(self, more=0):
+        self._read_at = 0
+        if self._at is not None:
+            memory = self._page.memory
+            _COUNTS.pack_into(memory, self._at, 0, _COUNTS.unpack_from(memory, self._at)[1] + more)

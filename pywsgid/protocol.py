@@ -192,7 +192,7 @@ def parse_request(payload):
     """(request id, sent, line, environ block, start of the body).
 
     The block is as it came: parse_environ checks and reads it. sent: when its dispatch began, in microseconds since the
-    epoch; line: where in the block REQUEST_METHOD stands, with REQUEST_URI behind it, for parse_line, which checks it.
+    epoch; line: where in the block REQUEST_METHOD stands, and REQUEST_URI behind it, for parse_line(), which checks it.
     """
     total = len(payload)
     if total < REQUEST_PREFIX:
@@ -204,6 +204,14 @@ def parse_request(payload):
     if size > MAX_ENVIRON or total - end > MAX_START:
         raise RemoteProtocolError(TOO_LONG, f"REQUEST with an environ of {size} and a body of {total - end} bytes")
     return request_id, sent, line, payload[REQUEST_PREFIX:end], payload[end:]
+
+
+def parse_line(block, line, longest):
+    """b"GET /path?query", cut to `longest` bytes; b"" if REQUEST_METHOD and REQUEST_URI do not stand at `line`."""
+    strings = bytes(block[line:]).split(b"\0", 3)
+    if len(strings) < 4 or strings[0] != b"REQUEST_METHOD" or strings[2] != b"REQUEST_URI":
+        return b""
+    return (strings[1] + b" " + strings[3].partition(b"\0")[0])[:longest]
 
 
 def parse_environ(block):

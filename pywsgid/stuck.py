@@ -102,10 +102,11 @@ class Guard:
 
 
 class Watch:
-    """The keeper of the guards. `life` is the Lifecycle."""
+    """The keeper of the guards. `life` is the Lifecycle, `page` the statistics page."""
 
-    def __init__(self, log, life, configuration):
+    def __init__(self, log, life, configuration, page):
         self._log = log
+        self._page = page
         self._life = life
         self._slow = configuration.slow_request or float("inf")
         self._limit = configuration.request_timeout or float("inf")
@@ -175,6 +176,7 @@ class Watch:
 
         reason = "WSGID0355: no answer within request-timeout=%g, and the request cannot be interrupted" % self._limit
         if guard.abandon(since, protocol.encode_abort(504, reason)):
+            self._page.error()
             self._log.write(
                 logs.ERROR,
                 "WSGID0354: group %r: stuck: %s has run for %.3f s, longer than request-timeout=%g, and cannot be "

@@ -61,7 +61,7 @@ import struct
 import threading
 import time
 
-from . import logs, protocol
+from . import handover, logs, protocol
 
 IDLE_EVENTS = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
 LISTENER_EVENTS = select.EPOLLIN | select.EPOLLONESHOT
@@ -234,15 +234,15 @@ class Exchange:
     __slots__ = (
         *("id", "sent", "waited", "environ", "body", "complete", "on_demand", "gone", "unsent"),
         *("_transport", "_socket", "_lock", "_buffer", "_view", "_start", "_end"),
-        *("_frame_left", "_frame_last", "_credit", "_last", "_file", "_keep", "_open", "_patience", "counted"),
-        "_started",
+        *("_frame_left", "_frame_last", "_credit", "_last", "_file", "_keep", "_open", "_patience"),
+        *("_started", "_row"),
     )
 
     def __init__(self, transport, patience):
         self._transport = transport
         self._patience = patience
         self._socket = None
-        self.counted = False  # it has been counted as started
+        self._row = transport.page.row()
         self._lock = threading.Lock()  # frames from several threads (wsgi.errors) must not mix
         self._buffer = mmap.mmap(-1, BUFFER_SIZE)
         self._view = memoryview(self._buffer)
@@ -325,14 +325,14 @@ class Exchange:
         kind, flags, length = self._frame()
         if kind != protocol.REQUEST:
             raise _violation(protocol.OUT_OF_ORDER, "%s before REQUEST" % protocol.type_name(kind))
-        self.id, self.sent, _, self.environ, body = protocol.parse_request(self._payload(length))
-        self.waited = time.time_ns() // 1000 - self.sent
-        self._started = protocol.encode_started(self._transport.pid, self.waited)
+        self.id, self.sent, line, self.environ, body = protocol.parse_request(self._payload(length))
         self.body = bytes(body)
         self.complete = bool(flags & protocol.END)
         self.on_demand = bool(flags & protocol.ON_DEMAND)
         if self._start != self._end:
             raise _violation(protocol.OVER_CREDIT, "%d bytes behind REQUEST" % (self._end - self._start))
+        self.waited = self._row.begin(self.sent, protocol.parse_line(self.environ, line, handover.PAGE_LINE - 1))
+        self._started = protocol.encode_started(self._transport.pid, self.waited)
 
     def receive(self):
         """The next bytes of the body beyond those in `body`, as soon as there are any; b"" at the end."""
@@ -485,9 +485,11 @@ class Exchange:
 
     def uncount(self):
         """The request has not been started."""
-        if self.counted:
-            self.counted = False
-            self._transport.page.request_not_started()
+        self._row.take_back()
+
+    def ended(self):
+        """The worker is free again."""
+        self._row.end()
 
     def abandon(self):
         """In a forked child: this copy of the connection is not ours."""
@@ -501,7 +503,7 @@ class Transport:
     """The slot's listener and all connections to it.
 
     `allowed` are the uids that may connect, `timeout` and `send_timeout` are socket-timeout and send-timeout in
-    seconds (send_timeout 0: none), `log` a logs.Log, `page` a page.Page, which counts the requests.
+    seconds (send_timeout 0: none), `log` a logs.Log, `page` a page.Page, where requests are counted.
     """
 
     def __init__(self, listener, allowed, timeout, send_timeout, log, page):
@@ -538,9 +540,7 @@ class Transport:
     def next(self, exchange):
         """See the top of this file."""
         exchange.flush()
-        if exchange.counted:
-            exchange.counted = False
-            self.page.request_finished()
+        exchange.ended()
         if exchange.unsent is not None:
             reason, exchange.unsent = exchange.unsent, None
             raise Unsent(reason)
@@ -562,8 +562,6 @@ class Transport:
             return False
         try:
             exchange.read_request(sock)
-            exchange.counted = True
-            self.page.request_started()
             return True
         except protocol.ProtocolError as error:
             self.report_violation(error)
@@ -660,6 +658,7 @@ class Transport:
     def _abandon(self):
         """In a child that the application forked: its copies must neither answer nor keep connections open."""
         self.draining = True
+        self.page.forget()
         for exchange in self._exchanges:
             exchange.abandon()
         for sock in list(self._sockets.values()):

@@ -61,6 +61,7 @@ class Worker:
         """An error of ours, or no memory is left: the request is lost, the worker must not be."""
         try:
             self._exchange.drop()
+            self._service.page.error()
             if isinstance(error, MemoryError):
                 self._service.out_of_memory()
             else:
@@ -130,6 +131,7 @@ class Worker:
         waited /= 1000000
         if not limit or waited <= limit:
             return False
+        self._service.page.error()
         exchange.finish(
             (
                 protocol.encode_abort(
@@ -237,8 +239,13 @@ class Request:
             )
 
     def _answer(self, status, reason):
-        self._response.fail(status, reason)
+        self._fail(status, reason)
         self._errors.detach()
+
+    def _fail(self, status, reason):
+        """The client gets an error of ours."""
+        self._service.page.error()
+        self._response.fail(status, reason)
 
     # ---- after a failure
 
@@ -262,7 +269,7 @@ class Request:
             self._log.write(logs.ERROR, "%s [%s]" % (reason, environs.request_line(self._environ)))
             self._exchange.drop()
             return
-        self._response.fail(504 if isinstance(error, RequestTimeout) else 500, reason)
+        self._fail(504 if isinstance(error, RequestTimeout) else 500, reason)
 
     def _reason(self, error):
         if isinstance(error, RequestTimeout):

@@ -189,6 +189,17 @@ class Client:
             return True
 
 
+class Statistics:
+    """The statistics page, as handover.h lays it out."""
+
+    def __init__(self, *fields: Any) -> None:
+        (self.version, self.state, self.started, self.finished, self.wishes, self.wish, self.watchdog, self.change,
+         self.errors, self.since, self.threads, self.reserved, python, self.queue_time, self.application_time,
+         *buckets) = fields  # fmt: skip
+        self.python = python.rstrip(b"\0").decode()
+        self.queue_times, self.application_times = buckets[: handover.PAGE_BUCKETS], buckets[handover.PAGE_BUCKETS :]
+
+
 class Daemon:
     """The process. Its log is `log_text()`; what it leaves as exit code is `code`.
 
@@ -297,6 +308,16 @@ class Daemon:
     def counts(self) -> tuple[int, int]:
         """Requests started, finished."""
         return struct.unpack_from("<QQ", os.pread(self.page, 24, 0), 8)
+
+    def statistics(self) -> Statistics:
+        """The whole of the statistics page but for the rows."""
+        return Statistics(*struct.unpack_from(handover.PAGE_FORMAT, os.pread(self.page, handover.PAGE_SCRIPTS, 0)))
+
+    def row(self, number: int) -> tuple[int, int, bytes]:
+        """Of a thread, from 0: since, requests, line."""
+        at = handover.PAGE_ROWS + number * handover.PAGE_ROW_SIZE
+        since, requests, line = struct.unpack(handover.PAGE_ROW_FORMAT, os.pread(self.page, handover.PAGE_ROW_SIZE, at))
+        return since, requests, line.partition(b"\0")[0]
 
     def state(self) -> int:
         return struct.unpack_from("<I", os.pread(self.page, 8, 0), 4)[0]

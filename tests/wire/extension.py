@@ -38,6 +38,13 @@ def parse_request(payload):
     return found.id, found.sent, found.line, block, body
 
 
+def parse_line(block, line, longest):
+    source = _bytes(block)
+    request = ffi.new("wsgid_wire_request_t *", {"environ": source, "environ_length": len(block), "line": line})
+    out = ffi.new("char[]", longest + 1)
+    return ffi.buffer(out, lib.wsgid_wire_copy_line(request, out, longest + 1))[:]
+
+
 def encode_started(pid, waited):
     frame = ffi.new("unsigned char[16]")
     lib.wsgid_wire_put_started(frame, pid, waited)

@@ -58,6 +58,20 @@ static void print_strings(const unsigned char *block, size_t size)
     printf(" %zu/%zu", count, total);
 }
 
+static void print_line(const wsgid_wire_request_t *request, size_t room)
+{
+    char *line = malloc(room);
+    size_t length;
+
+    if (!line)
+        exit(2);
+    length = wsgid_wire_copy_line(request, line, room);
+    if (strlen(line) > length || line[length] != '\0')
+        abort();
+    print_bytes((const unsigned char *)line, length);
+    free(line);
+}
+
 static wsgid_wire_error_e print_request(const unsigned char *payload, uint32_t length)
 {
     wsgid_wire_request_t request;
@@ -69,6 +83,9 @@ static wsgid_wire_error_e print_request(const unsigned char *payload, uint32_t l
     print_bytes(request.environ, request.environ_length);
     print_strings(request.environ, request.environ_length);
     print_bytes(request.body, request.body_length);
+    print_line(&request, 1);
+    print_line(&request, 9);
+    print_line(&request, 240);
     return WSGID_WIRE_OK;
 }
 

@@ -125,6 +125,35 @@ def test_both_encode_started_alike(pid, waited):
     assert c_reads(1, data) == (protocol.STARTED, 0, (pid, waited), len(data))
 
 
+OFFSETS = st.sampled_from([0, 0, 0, 1, 99])
+LINE = b"REQUEST_METHOD\0GET\0REQUEST_URI\0/a?b\0"
+
+
+@pytest.mark.parametrize("codec", [protocol, native], ids=["python", "c"])
+def test_the_line_of_a_request_is_where_the_prefix_says(codec):
+    for before in (b"", b"A\0b\0"):
+        for behind in (b"", b"C\0d\0"):
+            assert codec.parse_line(before + LINE + behind, len(before), 100) == b"GET /a?b"
+    for longest in range(12):
+        assert codec.parse_line(LINE, 0, longest) == b"GET /a?b"[:longest]
+    assert codec.parse_line(b"REQUEST_METHOD\0\0REQUEST_URI\0\0", 0, 100) == b" "
+
+
+@pytest.mark.parametrize("codec", [protocol, native], ids=["python", "c"])
+def test_where_it_does_not_stand_there_is_no_line(codec):
+    for line in (1, len(LINE) - 1, len(LINE), len(LINE) + 1, 2**31, 2**32 - 1):
+        assert codec.parse_line(LINE, line, 100) == b""
+    for block in (b"", b"REQUEST_METHOD\0GET\0", b"REQUEST_METHOD\0GET\0PATH_INFO\0/\0", LINE[1:], LINE.lower()):
+        assert codec.parse_line(block, 0, 100) == b""
+
+
+@FUZZ
+@given(st.integers(0, 60), st.integers(0, 60), st.binary(max_size=4), OFFSETS, st.integers(0, 99))
+def test_whatever_the_block_both_see_one_line(start, end, put, line, longest):
+    block = LINE[:start] + put + LINE[end:]
+    assert native.parse_line(block, line, longest) == protocol.parse_line(block, line, longest)
+
+
 @FUZZ
 @given(STRINGS, PAIRS, st.binary(max_size=20), st.booleans())
 def test_what_python_encodes_c_reads_response(status, headers, body, end):

@@ -27,7 +27,8 @@ def of_strings(block):
 def request_line(payload):
     request_id, sent, at, block, body = protocol.parse_request(payload)
     protocol.parse_environ(block)
-    return f"{request_id} {sent} {at}{of_bytes(block)}{of_strings(block)}{of_bytes(body)}"
+    lines = "".join(of_bytes(protocol.parse_line(block, at, longest)) for longest in (0, 8, 239))
+    return f"{request_id} {sent} {at}{of_bytes(block)}{of_strings(block)}{of_bytes(body)}{lines}"
 
 
 def head_line(head):

@@ -78,6 +78,8 @@ GOOD = [
     Good("request with both flags", HTTPD, request(b"A\0b\0", flags=3), REQUEST, 3, said([("A", "b")])),
     Good("request with values empty", HTTPD, request(b"A\0\0B\0\0"), REQUEST, 0, said([("A", ""), ("B", "")])),
     Good("request in latin-1", HTTPD, request(b"A\0\xff\xe9\0"), REQUEST, 0, said([("A", "\xff\xe9")])),
+    Good("request with its line", HTTPD, request(b"A\0\0REQUEST_METHOD\0GET\0REQUEST_URI\0/a?b\0"), REQUEST, 0,
+         said([("A", ""), ("REQUEST_METHOD", "GET"), ("REQUEST_URI", "/a?b")])),
     Good("request with a key twice", HTTPD, request(b"A\0b\0A\0c\0"), REQUEST, 0, said([("A", "b"), ("A", "c")])),
     Good(
         "request of the largest size",

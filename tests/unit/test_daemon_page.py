@@ -1,0 +1,214 @@
+"""What the daemon tells in its statistics page: counts, times, what each thread does. Both transports alike."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import pytest
+from daemonenv import Daemon, wait_until
+
+from pywsgid import handover, page, protocol
+
+pytestmark = pytest.mark.usefixtures("transport")
+
+SLEEPING = """
+import time
+def application(environ, start_response):
+    time.sleep(float(environ["QUERY_STRING"]))
+    start_response("200 OK", [])
+    return [b"slept"]
+"""
+WAITING = """
+import os, time
+def application(environ, start_response):
+    while not os.path.exists(environ["QUERY_STRING"]):
+        time.sleep(0.05)
+    start_response("200 OK", [])
+    return [b"waited"]
+"""
+RAISING = """
+def application(environ, start_response):
+    raise ValueError("on purpose")
+"""
+ITS_OWN = """
+def application(environ, start_response):
+    start_response("500 Its own", [])
+    return [b"page"]
+"""
+BREAKING = """
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Length", "5")])
+    yield b"abc"
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="app.wsgi"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def at_rest(daemon, requests):
+    """The statistics once so many requests are done: the end of the last is counted after its response has left."""
+    wait_until(lambda: daemon.counts() == (requests, requests), f"{requests} requests: {daemon.counts()}")
+    return daemon.statistics()
+
+
+def upper(bucket):
+    """Microseconds: all that a bucket counts is below."""
+    return handover.PAGE_FIRST << bucket
+
+
+def test_who_the_process_is(tmp_path):
+    before = time.time_ns() // 1000
+    with Daemon(tmp_path, threads=4) as daemon:
+        said = daemon.statistics()
+    assert (said.version, said.threads, said.reserved) == (handover.PAGE_VERSION, 4, 0)
+    assert said.python == sys.version.split()[0]
+    assert before <= said.since <= time.time_ns() // 1000
+
+
+def test_times_are_summed_and_sorted_into_histograms(tmp_path, write):
+    script = write(SLEEPING)
+    with Daemon(tmp_path) as daemon:
+        for waited, slept in ((0, "0"), (300_000, "0.1"), (300_000, "0.1")):
+            assert daemon.get(script, QUERY_STRING=slept, sent=time.time_ns() // 1000 - waited).status == "200 OK"
+        said = at_rest(daemon, 3)
+    assert 600_000 <= said.queue_time < 5_000_000
+    assert 200_000 <= said.application_time < 5_000_000
+    for times, long in ((said.queue_times, 300_000), (said.application_times, 100_000)):
+        assert sum(times) == 3
+        assert sum(times[: page.bucket_of(long)]) == 1, "one took less than the two others"
+
+
+def test_a_clock_that_was_set_back_counts_as_no_time(tmp_path):
+    with Daemon(tmp_path) as daemon:
+        daemon.get("hello.wsgi", sent=time.time_ns() // 1000 + 100_000_000)
+        said = at_rest(daemon, 1)
+    assert (said.queue_time, said.queue_times) == (0, [1] + [0] * (handover.PAGE_BUCKETS - 1))
+
+
+@pytest.mark.parametrize(("waited", "bucket"), [(70_000_000, 22), (140_000_000, 23), (10**12, 23)])
+def test_the_last_bucket_takes_all_the_rest(tmp_path, waited, bucket):
+    with Daemon(tmp_path) as daemon:
+        daemon.get("hello.wsgi", sent=time.time_ns() // 1000 - waited)
+        said = at_rest(daemon, 1)
+    assert said.queue_times[bucket] == sum(said.queue_times) == 1
+
+
+def test_buckets_double():
+    bounds = [0, 31, 32, 63, 64, 127, 128, upper(22) - 1, upper(22), 2**63]
+    assert [page.bucket_of(time) for time in bounds] == [0, 0, 1, 1, 2, 2, 3, 22, 23, 23]
+
+
+def test_the_row_of_a_thread_says_what_it_runs(tmp_path, write):
+    script = write(SLEEPING)
+    with Daemon(tmp_path, threads=1) as daemon:
+        assert daemon.row(0) == (0, 0, b"")
+        daemon.get(script, QUERY_STRING="0", PATH_INFO="/first")
+        at_rest(daemon, 1)
+        assert daemon.row(0) == (0, 1, b"GET /first")
+        client = daemon.connect()
+        before = time.time_ns() // 1000
+        client.request(script, b"x", QUERY_STRING="0.5", REQUEST_URI="/s")
+        wait_until(lambda: daemon.row(0)[0], "the thread to have it")
+        since, requests, line = daemon.row(0)
+        assert (before <= since <= time.time_ns() // 1000, requests, line) == (True, 2, b"POST /s")
+        assert client.reply().body == b"slept"
+        at_rest(daemon, 2)
+        assert daemon.row(0) == (0, 2, b"POST /s"), "what it ran last"
+        assert daemon.row(1) == (0, 0, b"")
+        client.close()
+
+
+def test_each_thread_has_its_row_and_those_beyond_the_page_have_none(tmp_path, write):
+    gate = tmp_path / "gate"
+    script = write(WAITING)
+    rows = (handover.PAGE_SIZE - handover.PAGE_ROWS) // handover.PAGE_ROW_SIZE
+    with Daemon(tmp_path, threads=rows + 10) as daemon:
+        clients = []
+        for number in range(rows + 5):
+            clients.append(daemon.connect())
+            clients[-1].request(script, QUERY_STRING=str(gate), PATH_INFO=f"/{number}")
+            wait_until(lambda: daemon.counts()[0] == len(clients), "it to be read")
+        found = [row for row in map(daemon.row, range(rows)) if row[0]]
+        gate.touch()
+        for client in clients:
+            assert client.reply().body == b"waited"
+            client.close()
+        assert at_rest(daemon, rows + 5).threads == rows + 10
+    assert rows + 5 - 10 <= len(found) <= rows, "all ran at once, at most ten of them in threads without a row"
+    assert {requests for _, requests, _ in found} == {1}
+    assert len({line for _, _, line in found}) == len(found)
+
+
+def test_a_long_line_is_cut_and_a_shorter_one_leaves_nothing_of_it(tmp_path):
+    with Daemon(tmp_path, threads=1) as daemon:
+        daemon.get("hello.wsgi", REQUEST_URI="/" + "x" * 5000)
+        at_rest(daemon, 1)
+        assert daemon.row(0)[2] == b"GET /" + b"x" * (handover.PAGE_LINE - 1 - 5)
+        daemon.get("hello.wsgi", REQUEST_URI="/y")
+        at_rest(daemon, 2)
+        assert daemon.row(0)[2] == b"GET /y"
+
+
+def test_a_line_that_does_not_stand_where_it_should_is_not_shown(tmp_path):
+    block = protocol.encode_environ({"SCRIPT_FILENAME": "", "REQUEST_URI": "/secret"})
+    with Daemon(tmp_path, threads=1) as daemon:
+        for requests, line in enumerate((0, 5, len(block), 2**32 - 1), 1):
+            client = daemon.connect()
+            client.send(*protocol.encode_request(1, block, b"", protocol.END, time.time_ns() // 1000, line))
+            assert client.reply().abort[0] == 500
+            client.close()
+            at_rest(daemon, requests)
+            assert daemon.row(0) == (0, requests, b"")
+
+
+def test_what_was_not_started_is_not_measured(tmp_path):
+    with Daemon(tmp_path, threads=1, queue_timeout=1) as daemon:
+        assert daemon.get("hello.wsgi", sent=time.time_ns() // 1000 - 3_000_000).abort[0] == 503
+        assert daemon.get("hello.wsgi", PATH_INFO="/run").status == "200 OK"
+        said = at_rest(daemon, 1)
+        assert daemon.row(0) == (0, 1, b"GET /run")
+    assert (said.errors, sum(said.queue_times), sum(said.application_times)) == (1, 1, 1)
+    assert said.queue_time < 3_000_000
+
+
+def test_errors_are_what_was_answered_with_one_of_our_own(tmp_path, write):
+    with Daemon(tmp_path) as daemon:
+        assert daemon.get(write(ITS_OWN, "its_own.wsgi")).status == "500 Its own"
+        assert daemon.statistics().errors == 0
+        answers = [
+            (write(RAISING, "raising.wsgi"), "WSGID0340"),
+            (write("import nothing_of_the_kind", "unimportable.wsgi"), "WSGID0332"),
+            (write(BREAKING, "breaking.wsgi"), "WSGID0343"),
+            (tmp_path / "missing.wsgi", "WSGID0330"),
+        ]
+        for number, (script, code) in enumerate(answers, 1):
+            assert daemon.get(script).abort[1].startswith(code)
+            assert daemon.statistics().errors == number
+
+
+def test_a_request_that_is_cut_off_is_an_error(tmp_path, write):
+    script = write(SLEEPING)
+    with Daemon(tmp_path, request_timeout=0.2, interrupt_timeout=0, graceful_timeout=1) as daemon:
+        assert daemon.get(script, QUERY_STRING="3").abort[0] == 504
+        wait_until(lambda: daemon.statistics().errors == 1, "an error")
+        assert daemon.row(0)[0] or daemon.row(1)[0] or daemon.row(2)[0], "its thread still has it"
+
+
+def test_a_child_that_the_application_forks_counts_nothing(tmp_path, write):
+    script = write(
+        "import os\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
+        "    child = os.fork()\n    if not child:\n        raise SystemExit\n"
+        "    os.waitpid(child, 0)\n    return [b'ran']\n"
+    )
+    with Daemon(tmp_path, threads=1) as daemon:
+        assert daemon.get(script).body == b"ran"
+        said = at_rest(daemon, 1)
+    assert (said.started, sum(said.queue_times), sum(said.application_times), said.errors) == (1, 1, 1, 0)
