@@ -80,6 +80,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_end_generation(end_generation, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_translate_name(wsgid_alias_translate, before_us, after_us, APR_HOOK_MIDDLE);
     ap_hook_handler(wsgid_request_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_log_transaction(wsgid_notes_log_transaction, NULL, NULL, APR_HOOK_FIRST);
     wsgid_status_register_hooks();
 }
 

@@ -43,6 +43,12 @@ typedef struct {
 
     apr_time_t sent;                    /* when it was ready to be sent, for the first time: where its time in the queue begins */
 
+    /* for notes.c */
+    apr_time_t done;                    /* when the daemons were done with it, one way or another */
+    const wsgid_slot_t *last_slot;      /* that it was sent to */
+    int sends;                          /* how often it was sent */
+    int refused;                        /* it was given up unread */
+
     /* the connection: dispatch.c */
     wsgid_slot_t *slot;                 /* entered; NULL outside */
     int fd;                             /* -1: none */
@@ -187,6 +193,11 @@ int wsgid_file_is_unchanged(wsgid_exchange_t *x);
 int wsgid_sendfile_is_wanted(const wsgid_exchange_t *x);
 /* Appends the file that X-Sendfile names to x->out. */
 apr_status_t wsgid_sendfile_append(wsgid_exchange_t *x);
+
+/* ---- notes.c */
+
+/* The exchange is what is to be said of its request when it is logged. */
+void wsgid_notes_keep(wsgid_exchange_t *x);
 
 /* ---- failures.c */
 

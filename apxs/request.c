@@ -61,6 +61,7 @@ static wsgid_exchange_t *new_exchange(request_rec *r)
     x->out = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     x->rest = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     wsgid_client_open(x);
+    wsgid_notes_keep(x);
     return x;
 }
 
@@ -225,6 +226,8 @@ static apr_status_t run_once(wsgid_exchange_t *x, const wsgid_slot_t *avoid)
         return rv;
     }
     rewind_exchange(x);
+    x->last_slot = x->slot;
+    x->sends++;
     rv = wsgid_channel_send_request(x);
     if (rv == APR_SUCCESS) {
         rv = pump(x);
@@ -233,6 +236,13 @@ static apr_status_t run_once(wsgid_exchange_t *x, const wsgid_slot_t *avoid)
         x->detail = who(x);
     }
     return rv;
+}
+
+/* Whether no daemon has read it: its time was spent in the queue. */
+static int is_unread(apr_status_t rv)
+{
+    return rv == WSGID_E_NOT_STARTED || rv == WSGID_E_QUEUE_FULL || rv == WSGID_E_QUEUE_TIMEOUT || rv == WSGID_E_NO_PROCESS
+        || rv == WSGID_E_CONNECT_TIMEOUT;
 }
 
 /* Tries daemons until one has started the request. A stale idle connection costs a try that does not count. */
@@ -255,6 +265,8 @@ static apr_status_t run(wsgid_exchange_t *x)
                           "sent to, sending it again", x->group->label);
         }
     } while (rv == WSGID_E_NOT_STARTED && attempts < MAX_ATTEMPTS);
+    x->done = apr_time_now();
+    x->refused = is_unread(rv);
     return rv == WSGID_E_NOT_STARTED ? WSGID_E_GAVE_UP : rv;
 }
 

@@ -236,6 +236,9 @@ typedef struct {
 
 apr_status_t wsgid_environ_build(request_rec *r, const wsgid_target_t *target, wsgid_block_t *block);
 
+/* Hook: what access logs may show. */
+int wsgid_notes_log_transaction(request_rec *r);
+
 /* Content handler. */
 int wsgid_request_handler(request_rec *r);
 

@@ -1,9 +1,10 @@
 /*
  * A worker's end of a connection: a whole REQUEST in, body bytes in, frames out.
  *
- * STARTED goes before the first frame of each exchange, in the same send. Sockets block, with SO_RCVTIMEO; what may have to wait is tried without waiting first, so that the gate is opened before. How long a response
- * may wait for httpd: with a send-timeout, so long in all; without one there is no bound in all, but each wait must bring something within
- * socket-timeout. Every header is checked by wire.c before the bytes that it announces are awaited.
+ * STARTED goes before the first frame of each exchange, in the same send. Sockets block, with SO_RCVTIMEO; what may have to wait is tried
+ * without waiting first, so that the gate is opened before. How long a response may wait for httpd: with a send-timeout, so long in all;
+ * without one there is no bound in all, but each wait must bring something within socket-timeout. Every header is checked by wire.c before
+ * the bytes that it announces are awaited.
  */
 #define _GNU_SOURCE
 #include "hotpath.h"

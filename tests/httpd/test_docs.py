@@ -265,13 +265,19 @@ def signal_of(name: str) -> str:
 
 def test_it_is_slow(served):
     def faster(text: str) -> str:
-        return text.replace("slow-request=2", "slow-request=0.2").replace("time.sleep(3)", "time.sleep(0.6)")
+        text = text.replace("slow-request=2", "slow-request=0.2").replace("time.sleep(3)", "time.sleep(0.6)")
+        return text.replace("CustomLog ", (CHECKOUT / "conf" / "wsgid.conf").read_text() + "CustomLog ")
 
     httpd = served("slow.md", change=faster)
     assert ask(httpd) == "done\n"
     with httpd.log.allows("."):  # the lines of a stack
         assert ask(httpd, "/slow") == "done\n"
         httpd.log.wait_for("wait_for_the_database", timeout=10)
+    shown = next(block.text for block in page("slow.md").blocks if block.language == "text")
+    line = re.compile(re.sub(r"\d+", r"(\\d+)", shown.strip()) + "$", re.M)
+    log = httpd.root / "logs" / "shop-access.log"
+    fast, slow = wait_until(lambda: len(found := line.findall(log.read_text())) == 2 and found, "two lines")
+    assert int(fast[2]) < 600_000 <= int(slow[2])
 
 
 def test_status(served):
