@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from httpdenv import processes
+from httpdenv import processes, wait_until
 
 from pywsgid import protocol
 
@@ -27,6 +27,9 @@ OK = "200 OK"
 def httpd(make_httpd):
     server = make_httpd(CONFIGURATION)
     assert server.get("/hello").status_code == 200
+    # The parent has heard of it, and has its bell again: from now on its children stay the same.
+    server.log.wait_for("was booting, is ready")
+    wait_until(lambda: len(children(server)) == 2, "a child and the bell")
     return server
 
 
