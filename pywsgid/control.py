@@ -93,6 +93,7 @@ def status(service, since):
         "queue": service.transport.waiting() + backlog.unaccepted(handover.FD_LISTENER),
         "started": started,
         "finished": finished,
+        **service.page.measured(),
     }
 
 

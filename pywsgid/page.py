@@ -30,6 +30,7 @@ _QUEUE_AT = 96  # the sum, and its histogram
 _QUEUES_AT = 112
 _APPLICATION_AT = 104
 _APPLICATIONS_AT = _QUEUES_AT + 8 * handover.PAGE_BUCKETS
+_TIMES = struct.Struct("<%dQ" % handover.PAGE_BUCKETS)
 _ROW = struct.Struct(handover.PAGE_ROW_FORMAT)
 _ROWS = (handover.PAGE_SIZE - handover.PAGE_ROWS) // handover.PAGE_ROW_SIZE
 
@@ -83,6 +84,12 @@ class Page:
     def error(self):
         """Counts a request that is answered with an error of our own."""
         self.add((_ERRORS_AT, 1))
+
+    def measured(self):
+        """How many errors, and the histograms of the time in the queue and of the application's."""
+        (errors,) = _COUNT.unpack_from(self.memory, _ERRORS_AT)
+        queue, application = (_TIMES.unpack_from(self.memory, at) for at in (_QUEUES_AT, _APPLICATIONS_AT))
+        return {"errors": errors, "queue_times": queue, "application_times": application}
 
     def counts(self):
         """How many requests have been started, and how many of them are done."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import socket
 import subprocess
 import sys
@@ -83,6 +84,17 @@ def test_status_counts_requests_a_second(httpd):
         assert sum(said["rate"] for said in statuses(httpd)) > 0
     assert sum(said["rate"] for said in statuses(httpd)) == 0
     assert "waiting, " in run(httpd, "status").stdout
+
+
+def test_status_tells_how_long_requests_waited_and_ran(httpd):
+    Crowd(httpd, "/?measured", 4).join()
+    one, *_ = (said for said in statuses(httpd) if said["group"] == "app")
+    assert one["errors"] == 0
+    assert sum(one["queue_times"]) >= sum(one["application_times"]) >= one["finished"] > 0
+    said = run(httpd, "status").stdout
+    for what in ("waited", "ran"):
+        assert re.search(rf"^    {what} half of them up to \d+\.\d ms, 90 % up to \d+\.\d ms, 99 % up to ", said, re.M)
+    assert ", 0 errors" in said
 
 
 def test_reload_replaces_each_process_once_and_loses_nothing(httpd):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pywsgid import __version__, cli, module, reach, serve, serve_options, server, site, target
+from pywsgid import __version__, asking, cli, handover, module, reach, serve, serve_options, server, site, target
 from pywsgid.options import OPTIONS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -332,3 +332,19 @@ def test_quote_survives_quotes_and_backslashes_and_refuses_line_breaks():
 
 def test_port_0_is_replaced_by_a_free_one():
     assert serve.check_port("127.0.0.1", 0) > 0
+
+
+# ---------------------------------------------------------------- pywsgid status
+
+
+@pytest.mark.parametrize(("times", "half", "most"), [
+    ({0: 1}, 16, 31.68),
+    ({3: 10}, 192, 254.72),  # 128 to 256
+    ({0: 50, 4: 50}, 32, 506.88),  # the second half 256 to 512
+    ({23: 5}, 32 << 22, 32 << 22),  # nobody knows how much longer
+    ({}, 0, 0),
+])
+def test_what_a_histogram_says_of_most_requests(times, half, most):
+    buckets = [times.get(number, 0) for number in range(handover.PAGE_BUCKETS)]
+    assert asking.quantile(buckets, 0.5) == pytest.approx(half)
+    assert asking.quantile(buckets, 0.99) == pytest.approx(most)
