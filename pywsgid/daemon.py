@@ -29,7 +29,6 @@ from . import (
     page,
     reloader,
     title,
-    transport,
     watchdog,
     worker,
 )
@@ -247,6 +246,8 @@ def make_transport(log, configuration, statistics, allowed):
         "WSGID0329: group %r: serves without the C half of pywsgid, which is slower: %s; build it beside the module: "
         "`make`, or pip install pywsgid" % (log.group, why_not),
     )
+    from . import transport
+
     return transport.Transport(*arguments)
 
 

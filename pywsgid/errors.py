@@ -7,7 +7,7 @@ write.
 """
 
 from . import logs, protocol
-from .transport import PeerGone
+from .peer import PeerGone
 
 PARTIAL_MAX = 8192  # httpd's longest log line: an endless one is sent in pieces
 

@@ -13,7 +13,7 @@ import sys
 import time
 
 from . import logs, protocol
-from .transport import (
+from .peer import (
     DESCRIPTORS_PAUSE,
     PeerGone,
     PeerSilent,

@@ -11,8 +11,8 @@ ask for.
 import errno
 from io import BytesIO
 
+from .peer import PeerGone
 from .protocol import ProtocolError
-from .transport import PeerGone
 
 # Credit that is out at once. More than a UNIX socket's buffer holds (208 KiB by default) buys nothing: the rest would
 # wait in httpd all the same. It is topped up at half, so that httpd need not stop to wait for the next grant.

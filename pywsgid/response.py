@@ -15,7 +15,7 @@ SENT -> ENDED. No other transitions.
 """
 
 from . import filewrapper, protocol
-from .transport import PeerGone
+from .peer import PeerGone
 
 HEADLESS, HELD, SENT, ENDED = range(4)
 

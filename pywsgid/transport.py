@@ -53,7 +53,6 @@ otherwise.
 """
 
 import _socket
-import errno
 import mmap
 import os
 import select
@@ -61,171 +60,35 @@ import struct
 import threading
 import time
 
-from . import handover, logs, protocol
+from . import handover, protocol
+from .peer import (
+    DESCRIPTORS_PAUSE,
+    DROPS_CONNECTION,
+    PeerGone,
+    PeerSilent,
+    Unsent,
+    tell_no_accept,
+    tell_refused,
+    tell_silent,
+    tell_violation,
+)
+from .sending import Patience, send_all, send_file
 
 IDLE_EVENTS = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
 LISTENER_EVENTS = select.EPOLLIN | select.EPOLLONESHOT
 HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
 ACCEPT_AT_ONCE = 64  # connections that one worker accepts before it lets others (and drain()) have the listener
-DESCRIPTORS_PAUSE = 0.05  # seconds before accept() is tried again when the process has run out of descriptors
 # A REQUEST with all the body bytes it may hold and a usual environ. An mmap: only what is used takes memory.
 BUFFER_SIZE = 128 * 1024
-PARTS_MAX = 1000  # buffers in one sendmsg; the kernel takes 1024 (IOV_MAX)
 RECEIVE_MAX = 64 * 1024  # body bytes in one receive: what httpd sends in a frame
 CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
 TIMEVAL = struct.Struct("ll")
-DESCRIPTOR = struct.Struct("i")
 _violation = protocol.RemoteProtocolError
-DROPS_CONNECTION = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF)
-
-
-class PeerGone(ConnectionError):
-    """httpd closed the connection or stopped moving: this request's client cannot be reached any more."""
-
-    def __init__(self, text="the client has gone", number=errno.EPIPE):
-        super().__init__(number, text)
-
-
-class PeerSilent(PeerGone):
-    """Nothing moved for socket-timeout, or the response had to wait for send-timeout."""
-
-    def __init__(self, text):
-        super().__init__(text, errno.ETIMEDOUT)
-
-
-class Unsent(Exception):
-    """A response was given up. `reason`: PeerSilent, or another OSError that is not about httpd leaving."""
-
-    def __init__(self, reason):
-        super().__init__(str(reason))
-        self.reason = reason
 
 
 def _timeval(seconds):
     return TIMEVAL.pack(int(seconds), int(seconds % 1 * 1000000))
-
-
-def _remaining(parts, sent):
-    """What of `parts` has not been sent."""
-    rest = []
-    for part in parts:
-        size = len(part)
-        if sent >= size:
-            sent -= size
-        else:
-            rest.append(memoryview(part)[sent:] if sent else part)
-            sent = 0
-    return rest
-
-
-class Patience:
-    """How long the response of one exchange may wait for httpd to take it; see the top of this file."""
-
-    __slots__ = ("_limit", "_silence", "_left")
-
-    def __init__(self, limit, silence):
-        self._limit, self._silence = limit, silence  # send-timeout (0: none) and socket-timeout, in seconds
-        self.renew()
-
-    def renew(self):
-        """For the next exchange."""
-        self._left = self._limit or self._silence
-
-    def wait(self, sock):
-        """Waits until httpd has room for more; False: it is time to give up."""
-        poll = select.poll()
-        poll.register(sock.fileno(), select.POLLOUT)
-        began = time.monotonic()
-        has_room = poll.poll(max(0, self._left) * 1000)
-        if self._limit:
-            self._left -= time.monotonic() - began
-        return bool(has_room)
-
-    def text(self):
-        """What it was that took too long."""
-        return silence_text(self._limit, self._silence)
-
-
-def silence_text(limit, silence):
-    """Why a response was given up: `limit` is send-timeout (0: none), `silence` socket-timeout."""
-    if limit:
-        return "its response has waited for httpd for send-timeout (%g s) in all" % limit
-    return "httpd took nothing of its response for socket-timeout (%g s)" % silence
-
-
-def tell_violation(log, error):
-    """An error, for the log."""
-    log.write(
-        logs.ERROR,
-        "WSGID0321: group %r: httpd sent what the protocol does not allow: %s; the connection is "
-        "closed. Are module and package of one version?" % (log.group, error),
-    )
-
-
-def tell_silent(log):
-    """A request that was cut short by silence, for the log."""
-    log.write(
-        logs.WARN,
-        "WSGID0323: group %r: httpd began a request and sent nothing for socket-timeout; the "
-        "connection is closed" % log.group,
-    )
-
-
-def tell_no_accept(log, error):
-    """accept() has failed, for the log."""
-    log.write(
-        logs.ERROR,
-        "WSGID0322: group %r: cannot accept a connection: %s; trying again. If descriptors "
-        "have run out, the application leaks them or their limit is too low" % (log.group, error),
-    )
-
-
-def tell_refused(log, pid, uid):
-    """A connection of somebody who may not, for the log."""
-    log.write(
-        logs.ERROR,
-        "WSGID0320: group %r: refused a connection of process %d, uid %d: only httpd may connect; "
-        "see who can reach the socket (WSGISocketPrefix)" % (log.group, pid, uid),
-    )
-
-
-def _send_some(sock, patience, parts, ancillary=()):
-    """One sendmsg: how many bytes httpd has room for, at least one."""
-    is_over = False
-    while True:
-        try:
-            return sock.sendmsg(parts, ancillary, _socket.MSG_NOSIGNAL | _socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            if is_over:
-                raise PeerSilent(patience.text()) from None
-        except OSError as error:
-            if error.errno not in DROPS_CONNECTION:
-                raise
-            raise PeerGone() from None
-        is_over = not patience.wait(sock)  # then a last try: poll() calls less than a quarter of the buffer no room
-
-
-def send_all(sock, patience, parts):
-    """Sends buffers whole, as long as httpd takes something."""
-    if len(parts) > PARTS_MAX:
-        for start in range(0, len(parts), PARTS_MAX):
-            send_all(sock, patience, parts[start : start + PARTS_MAX])
-        return
-    left = sum(map(len, parts))
-    while left:
-        sent = _send_some(sock, patience, parts)
-        left -= sent
-        if left:
-            parts = _remaining(parts, sent)
-
-
-def send_file(sock, patience, descriptor, offset, length):
-    """A FILE frame with END; the descriptor is httpd's own copy from here on."""
-    frame = protocol.encode_file(offset, length, True)
-    rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, DESCRIPTOR.pack(descriptor))
-    sent = _send_some(sock, patience, (frame,), (rights,))
-    send_all(sock, patience, _remaining((frame,), sent))
 
 
 class Exchange:

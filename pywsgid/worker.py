@@ -11,8 +11,8 @@ import time
 from . import RequestTimeout, errors, loader, logs, protocol
 from . import environ as environs
 from .input import Input
+from .peer import PeerSilent, Unsent
 from .response import SENT, LengthMismatch, Response, Violation
-from .transport import PeerSilent, Unsent
 
 # httpd looks after a request that nobody reads for the first time after WSGID_CHANNEL_SLICE, and may then take it
 # back by closing its end. So a request that is older when it is read must be looked at again: half a slice is on the

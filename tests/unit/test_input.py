@@ -7,8 +7,8 @@ import io
 import pytest
 
 from pywsgid.input import WINDOW, Input, InputLost
+from pywsgid.peer import PeerGone, PeerSilent
 from pywsgid.protocol import BAD_TYPE, RemoteProtocolError
-from pywsgid.transport import PeerGone, PeerSilent
 
 TEXT = b"first\nsecond line\n\nlast without an end"
 

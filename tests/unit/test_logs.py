@@ -11,7 +11,7 @@ import pytest
 
 from pywsgid import logs, protocol
 from pywsgid.errors import Errors
-from pywsgid.transport import PeerGone
+from pywsgid.peer import PeerGone
 
 FORM = re.compile(
     r"\[(Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d\.\d{6} \d{4}\] "

@@ -10,8 +10,8 @@ import pytest
 
 from pywsgid import protocol
 from pywsgid.filewrapper import FileWrapper
+from pywsgid.peer import PeerGone
 from pywsgid.response import ENDED, LengthMismatch, Response, Violation
-from pywsgid.transport import PeerGone
 
 TEXT = [("Content-Type", "text/plain")]
 
