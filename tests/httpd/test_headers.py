@@ -86,7 +86,7 @@ def environ(httpd, *headers: str):
 @pytest.mark.parametrize("what", FORBIDDEN)
 def test_what_must_not_get_out_is_a_500_with_a_line_and_the_daemon_lives_on(httpd, what):
     status, headers = FORBIDDEN[what]
-    pids = httpd.daemons()
+    pids = httpd.wait_for_daemons(None, 1)
     with httpd.log.expects(r"WSGID0(3\d\d|169)"), httpd.log.allows("Traceback"):
         response = raw(httpd, status, headers)
     assert response.status == 500

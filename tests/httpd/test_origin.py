@@ -118,7 +118,7 @@ def test_five_daemons_are_started(five):
 
 
 def test_the_random_map_chooses_each_of_the_five(five):
-    pids = {five.daemons(name)[0] for name in NAMES}
+    pids = {five.wait_for_daemons(name, 1)[0] for name in NAMES}
     with five.session() as session:
         answered = {session.get(five.url("/page"), timeout=10).json()["pid"] for _ in range(DRAWS)}
     assert answered == pids
