@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from httpdenv import AtTheGate, Crowd, wait_until
+from httpdenv.client import curl, has_http2_curl
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 CONFIGURATION = """
@@ -27,6 +28,7 @@ WSGIScriptAlias /documented ${FILES}/raise.wsgi process-name=one
     ErrorDocument 500 /error.txt
 </Location>
 CustomLog logs/access wsgid
+Protocols h2c http/1.1
 """
 SLEEP = """
 import time
@@ -46,7 +48,7 @@ FIELDS = ["total", "queue", "app", "group", "slot", "pid", "retries"]
 @pytest.fixture(scope="module")
 def httpd(make_httpd):
     files = {"sleep.wsgi": SLEEP, "raise.wsgi": RAISE, "touch.wsgi": SLEEP, "error.txt": "sorry"}
-    return make_httpd((CONF / "wsgid.conf").read_text() + CONFIGURATION, files=files)
+    return make_httpd((CONF / "wsgid.conf").read_text() + CONFIGURATION, mpm="event", modules=["http2"], files=files)
 
 
 def entries(httpd, path: str, count: int = 1) -> list[dict[str, str]]:
@@ -83,6 +85,15 @@ def test_a_request_that_all_went_well_with(httpd):
         (pid,) = httpd.daemons("one")
         assert (said["group"], said["slot"], said["pid"], said["retries"]) == ("one", "0", str(pid), "0")
         assert 0 < int(said["queue"]) + int(said["app"]) <= int(said["total"])
+
+
+@pytest.mark.skipif(not has_http2_curl(), reason="curl without HTTP/2")
+def test_a_request_over_http_2(httpd):
+    status, version, _ = curl(httpd.url("/sleep/h2"), "--http2-prior-knowledge")
+    assert (status, version) == (200, "2")
+    said = entry(httpd, "/sleep/h2")
+    assert (said["group"], said["pid"]) == ("one", str(httpd.daemons("one")[0]))
+    assert 0 < int(said["queue"]) + int(said["app"]) <= int(said["total"])
 
 
 def test_what_needs_no_daemon_has_nothing_to_say(httpd):
