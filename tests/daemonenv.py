@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wire.conversation import Parser
+
 from pywsgid import handover, native, protocol
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,7 +68,7 @@ class Client:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(LIMIT)
         self.socket.connect(path)
-        self.parser = protocol.Parser(protocol.FROM_DAEMON)
+        self.parser = Parser(protocol.FROM_DAEMON)
         self.descriptors: list[int] = []  # that came along
         self.started: tuple[int, int] | None = None  # of the exchange: pid, microseconds waited
 

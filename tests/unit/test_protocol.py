@@ -5,6 +5,7 @@ from pathlib import Path
 from struct import pack
 
 import pytest
+from wire.conversation import CLOSED, SETTLED, TRANSITIONS, Connection, Parser
 
 from pywsgid import protocol
 from pywsgid.protocol import (
@@ -22,9 +23,7 @@ from pywsgid.protocol import (
     RESPONSE,
     RETRY,
     STARTED,
-    Connection,
     LocalProtocolError,
-    Parser,
     ProtocolError,
     RemoteProtocolError,
 )
@@ -277,7 +276,7 @@ def test_a_connection_is_idle_only_when_both_are_done(steps):
 
 
 def test_a_request_that_was_only_logged_about_may_still_go_elsewhere():
-    assert conversation(REQ, BEGUN, (LOG, 0), (RETRY, 0)).state[FROM_DAEMON] == protocol.CLOSED
+    assert conversation(REQ, BEGUN, (LOG, 0), (RETRY, 0)).state[FROM_DAEMON] == CLOSED
 
 
 @pytest.mark.parametrize("last", [(RETRY, 0), (ABORT, 0)])
@@ -365,17 +364,17 @@ def test_a_closed_connection_carries_nothing():
 
 
 def test_the_tables_are_closed_and_every_state_can_be_reached():
-    for side, states in protocol.TRANSITIONS.items():
+    for side, states in TRANSITIONS.items():
         follows = {follow for frames in states.values() for follow in frames.values()}
-        settled = {pair[side] for pair in protocol.SETTLED.values()}
-        assert follows <= set(states) | {protocol.CLOSED}
-        assert set(states) - {protocol.CLOSED} <= follows | settled
+        settled = {pair[side] for pair in SETTLED.values()}
+        assert follows <= set(states) | {CLOSED}
+        assert set(states) - {CLOSED} <= follows | settled
         for type_, _ in {key for frames in states.values() for key in frames}:
             assert protocol.FRAMES[type_][1] == side
 
 
 def test_every_frame_may_be_sent_at_some_time():
-    sent = {type_ for states in protocol.TRANSITIONS.values() for frames in states.values() for type_, _ in frames}
+    sent = {type_ for states in TRANSITIONS.values() for frames in states.values() for type_, _ in frames}
     assert sent == set(protocol.FRAMES)
 
 

@@ -7,6 +7,7 @@ import sys
 from wsgiref.validate import validator
 
 import pytest
+from wire.conversation import Parser
 
 from pywsgid import protocol
 from pywsgid.filewrapper import FileWrapper
@@ -38,7 +39,7 @@ class Exchange:
         return self.gone
 
     def read(self, parts):
-        parser = protocol.Parser(protocol.FROM_DAEMON)
+        parser = Parser(protocol.FROM_DAEMON)
         return [(protocol.type_name(k), bool(f & protocol.END), p) for k, f, p in parser.feed(b"".join(parts))]
 
     @property

@@ -1,0 +1,223 @@
+"""Whole conversations of the wire protocol, the judge of both sides in the tests.
+
+Parser makes frames out of bytes as they come; Connection knows which frame may follow which, on either side, and how
+much credit is left.
+"""
+
+from pywsgid.protocol import (
+    ABORT,
+    BODY,
+    CREDIT,
+    CUT_OFF,
+    DATA,
+    END,
+    FILE,
+    FROM_DAEMON,
+    FROM_HTTPD,
+    HEADER_SIZE,
+    INTERIM,
+    LOG,
+    OUT_OF_ORDER,
+    OVER_CREDIT,
+    REQUEST,
+    RESPONSE,
+    RETRY,
+    STARTED,
+    LocalProtocolError,
+    RemoteProtocolError,
+    parse_header,
+    type_name,
+)
+
+
+class Parser:
+    """Whole frames out of bytes as they come. A payload is bytes; as headers are checked first, memory is bounded.
+
+    for type_, flags, payload in parser.feed(data): ...
+    """
+
+    __slots__ = ("_side", "_chunks", "_at", "_have", "_header", "_fault")
+
+    def __init__(self, side):
+        """'side' is who speaks: FROM_HTTPD in a daemon."""
+        self._side = side
+        self._chunks = []  # as they came; the first _at bytes are done with
+        self._at = 0
+        self._have = 0  # bytes not yet done with
+        self._header = None  # of the frame whose payload is awaited
+        self._fault = None
+
+    @property
+    def missing(self):
+        """How many bytes the next step needs at least; 0 if a frame is ready."""
+        need = HEADER_SIZE if self._header is None else self._header[2]
+        return max(0, need - self._have)
+
+    def feed(self, data):
+        """Takes bytes in and gives an iterator over the frames that are whole; those not taken from it are not lost."""
+        if data:
+            self._chunks.append(data if type(data) is bytes else bytes(data))
+            self._have += len(data)
+        return self.frames()
+
+    def frames(self):
+        frame = self.next_frame()
+        while frame:
+            yield frame
+            frame = self.next_frame()
+
+    def next_frame(self):
+        """(type, flags, payload), or None if more bytes are needed. A RemoteProtocolError is raised again each time."""
+        if self._fault:
+            raise self._fault
+        if self._header is None:
+            if self._have < HEADER_SIZE:
+                return None
+            try:
+                self._header = parse_header(self._take(HEADER_SIZE), 0, self._side)
+            except RemoteProtocolError as error:
+                self._fault = error
+                raise
+        type_, flags, length = self._header
+        if self._have < length:
+            return None
+        self._header = None
+        return type_, flags, self._take(length)
+
+    def eof(self):
+        """The peer has closed: fine between two frames, a RemoteProtocolError inside one."""
+        if self._have or self._header is not None:
+            raise RemoteProtocolError(CUT_OFF, f"{self.missing} bytes missing at least")
+
+    def _take(self, count):
+        if not count:
+            return b""
+        chunks, start = self._chunks, self._at
+        if len(chunks[0]) - start < count:
+            chunks[0] = chunks[0][start:]
+            chunks[:] = [b"".join(chunks)]
+            start = 0
+        end = start + count
+        taken = chunks[0][start:end]
+        self._have -= count
+        if end == len(chunks[0]):
+            del chunks[0]
+            end = 0
+        self._at = end
+        return taken
+
+
+# ---------------------------------------------------------------------------------------------------------------- order
+
+# States of httpd's side, and of the daemon's.
+IDLE = "IDLE"  # both: between two requests
+SENDING = "SENDING"  # httpd: the body is not complete
+SENT = "SENT"  # httpd: all of the body is out
+RECEIVED = "RECEIVED"  # daemon: it has a request
+READ = "READ"  # daemon: httpd knows who has it; the application may not have begun
+RUNNING = "RUNNING"  # daemon: the application runs; too late for RETRY
+ANSWERING = "ANSWERING"  # daemon: the head is out
+DONE = "DONE"  # daemon: the response is complete
+CLOSED = "CLOSED"  # both: this connection carries nothing more
+
+# side: state: (type, has END): the state that follows. What is not here is a violation.
+TRANSITIONS = {
+    FROM_HTTPD: {
+        IDLE: {(REQUEST, False): SENDING, (REQUEST, True): SENT},
+        SENDING: {(BODY, False): SENDING, (BODY, True): SENT},
+        SENT: {},
+        CLOSED: {},
+    },
+    FROM_DAEMON: {
+        IDLE: {},
+        RECEIVED: {(STARTED, False): READ},
+        READ: {
+            (LOG, False): READ,
+            (RETRY, False): CLOSED,
+            (CREDIT, False): RUNNING,
+            (INTERIM, False): RUNNING,
+            (RESPONSE, False): ANSWERING,
+            (RESPONSE, True): DONE,
+            (ABORT, False): CLOSED,
+        },
+        RUNNING: {
+            (LOG, False): RUNNING,
+            (CREDIT, False): RUNNING,
+            (INTERIM, False): RUNNING,
+            (RESPONSE, False): ANSWERING,
+            (RESPONSE, True): DONE,
+            (ABORT, False): CLOSED,
+        },
+        ANSWERING: {
+            (LOG, False): ANSWERING,
+            (CREDIT, False): ANSWERING,
+            (DATA, False): ANSWERING,
+            (DATA, True): DONE,
+            (FILE, False): ANSWERING,
+            (FILE, True): DONE,
+            (ABORT, False): CLOSED,
+        },
+        DONE: {},
+        CLOSED: {},
+    },
+}
+
+# (httpd's state, the daemon's): what the two become together. httpd's late BODY frames may still come while the daemon
+# is DONE: with their END the connection can be kept, if the daemon cares to read so far.
+SETTLED = {
+    (SENDING, IDLE): (SENDING, RECEIVED),
+    (SENT, IDLE): (SENT, RECEIVED),
+    (SENT, DONE): (IDLE, IDLE),
+}
+
+
+class Connection:
+    """What was said on a connection, and so what may be said next: for both sides, from the view of one of them.
+
+    sent() and received() are told of each frame, with the granted bytes of CREDIT or the length of BODY as the amount.
+    """
+
+    __slots__ = ("role", "state", "credit")
+
+    def __init__(self, role):
+        """role: FROM_HTTPD or FROM_DAEMON, who we are."""
+        self.role = role
+        self.state = [IDLE, IDLE]  # by side
+        self.credit = 0  # body bytes granted and not yet used
+
+    @property
+    def idle(self):
+        """Between two requests: the connection may be kept."""
+        return self.state[0] is IDLE and self.state[1] is IDLE
+
+    def sent(self, type_, flags=0, amount=0):
+        """We are about to send this frame. LocalProtocolError if we must not."""
+        self._step(self.role, type_, flags, amount, LocalProtocolError)
+
+    def received(self, type_, flags=0, amount=0):
+        """The peer has sent this frame. RemoteProtocolError if it must not have."""
+        self._step(1 - self.role, type_, flags, amount, RemoteProtocolError)
+
+    def close(self):
+        self.state = [CLOSED, CLOSED]
+
+    def _step(self, side, type_, flags, amount, error):
+        state = self.state[side]
+        follows = TRANSITIONS[side][state].get((type_, bool(flags & END)))
+        if follows is None:
+            raise error(OUT_OF_ORDER, f"{type_name(type_)} from {('httpd', 'the daemon')[side]} in state {state}")
+        self._count(type_, amount, error)
+        self.state[side] = follows
+        settled = SETTLED.get((self.state[0], self.state[1]))
+        if settled:
+            self.state[:] = settled
+
+    def _count(self, type_, amount, error):
+        if type_ == CREDIT:
+            self.credit += amount
+        elif type_ == BODY:
+            if amount > self.credit:
+                raise error(OVER_CREDIT, f"BODY of {amount} bytes against a credit of {self.credit}")
+            self.credit -= amount
+        elif type_ == REQUEST:
+            self.credit = 0  # what the last request left unused is void
