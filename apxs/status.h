@@ -38,7 +38,7 @@ typedef struct {
     const char *python;                 /* "3.11.2"; NULL: it has not said */
     int threads;
     int busy;
-    const apr_array_header_t *running;  /* wsgid_running_t; those of busy threads that say what they run */
+    const apr_array_header_t *running;  /* wsgid_running_t; those of busy threads that say what they run, longest first */
     wsgid_counts_t counts;
     apr_int64_t memory;                 /* resident, bytes; or WSGID_STATUS_UNKNOWN */
     apr_int64_t cpu;                    /* milliseconds; or WSGID_STATUS_UNKNOWN */

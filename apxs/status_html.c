@@ -33,19 +33,6 @@ static const char *number(apr_pool_t *p, apr_uint64_t value)
     return apr_psprintf(p, "%d%s", (int) value, text);
 }
 
-/* Two digits that count: "85 us", "1.2 ms", "12 ms", "3.4 s", "134 s" */
-static const char *duration(apr_pool_t *p, double microseconds)
-{
-    static const char *const units[] = { MICRO "s", "ms", "s" };
-    int unit = 0;
-
-    while (unit < 2 && microseconds >= 999.5) {
-        microseconds /= 1000;
-        unit++;
-    }
-    return apr_psprintf(p, unit && microseconds < 9.95 ? "%.1f&nbsp;%s" : "%.0f&nbsp;%s", microseconds, units[unit]);
-}
-
 static const char *counted(apr_pool_t *p, apr_int64_t count, const char *what)
 {
     return apr_psprintf(p, "%" APR_INT64_T_FMT " %s%s", count, what, count == 1 ? "" : "s");
@@ -66,6 +53,24 @@ static const char *words(apr_pool_t *p, apr_interval_time_t time)
         }
     }
     return counted(p, seconds, "second");
+}
+
+/* Two digits that count: "85 us", "1.2 ms", "12 ms", "3.4 s", "94 s", "2 minutes" */
+#define LONG (120.0 * APR_USEC_PER_SEC)
+
+static const char *duration(apr_pool_t *p, double microseconds)
+{
+    static const char *const units[] = { MICRO "s", "ms", "s" };
+    int unit = 0;
+
+    if (microseconds >= LONG) {
+        return words(p, (apr_interval_time_t) microseconds);
+    }
+    while (unit < 2 && microseconds >= 999.5) {
+        microseconds /= 1000;
+        unit++;
+    }
+    return apr_psprintf(p, unit && microseconds < 9.95 ? "%.1f&nbsp;%s" : "%.0f&nbsp;%s", microseconds, units[unit]);
 }
 
 static const char *bytes(apr_pool_t *p, apr_int64_t size)
@@ -99,8 +104,12 @@ static void put_histogram(request_rec *r, const apr_uint64_t *times)
     ap_rprintf(r, "<svg class=\"histogram\" viewBox=\"0 0 %d %d\" preserveAspectRatio=\"none\" role=\"img\" "
                "aria-label=\"how many requests took how long\">", WSGID_PAGE_BUCKETS * BUCKET_WIDTH, BAR_MOST);
     for (i = 0; i < WSGID_PAGE_BUCKETS; i++) {
-        int height = times[i] ? BAR_LEAST + (int) (times[i] * (BAR_MOST - BAR_LEAST) / most) : 0;
+        int height = BAR_LEAST + (int) (times[i] * (BAR_MOST - BAR_LEAST) / most);
         apr_uint64_t bound = wsgid_status_bound(i);
+
+        if (!times[i]) {
+            continue;
+        }
         ap_rprintf(r, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"><title>%s %s: %s</title></rect>", i * BUCKET_WIDTH,
                    BAR_MOST - height, BUCKET_WIDTH - 1, height, bound ? "below" : "above",
                    duration(r->pool, (double) (bound ? bound : wsgid_status_bound(i - 1))), number(r->pool, times[i]));
@@ -163,6 +172,17 @@ static const char *age(apr_pool_t *p, const wsgid_process_status_t *process)
                                                    : apr_psprintf(p, "for %s", words(p, process->uptime));
 }
 
+static int has_begun(const wsgid_process_status_t *process)
+{
+    return process->state == WSGID_PROCESS_READY || process->state == WSGID_PROCESS_DRAINING;
+}
+
+/* The system counts in hundredths of a second. */
+static const char *cpu_time(apr_pool_t *p, apr_int64_t milliseconds)
+{
+    return milliseconds ? duration(p, (double) milliseconds * 1000) : "0&nbsp;s";
+}
+
 static void put_process(request_rec *r, const wsgid_process_status_t *process, int slot)
 {
     apr_pool_t *p = r->pool;
@@ -170,11 +190,16 @@ static void put_process(request_rec *r, const wsgid_process_status_t *process, i
     ap_rprintf(r, "<details class=\"process\" id=\"p%" APR_PID_T_FMT "\"><summary class=\"row\"><span></span>"
                "<span>%" APR_PID_T_FMT "</span><span class=\"%s\">%s</span><span>%s</span><span class=\"busy\">", process->pid,
                process->pid, class_of(process->state), wsgid_status_process_state(process->state), age(p, process));
-    put_bar(r, process->busy, process->threads);
-    ap_rprintf(r, "%d of %d</span><span>%s<span class=\"label\"> requests</span></span><span>%s</span><span>%s%s</span>"
-               "</summary>", process->busy, process->threads, number(p, process->counts.requests), bytes(p, process->memory),
-               process->cpu < 0 ? "" : duration(p, (double) process->cpu * 1000),
-               process->cpu < 0 ? "" : "<span class=\"label\"> CPU</span>");
+    if (has_begun(process)) {
+        put_bar(r, process->busy, process->threads);
+        ap_rprintf(r, "%d of %d", process->busy, process->threads);
+    }
+    ap_rprintf(r, "</span><span>%s<span class=\"label\"> requests</span></span><span>%s</span><span>",
+               number(p, process->counts.requests), bytes(p, process->memory));
+    if (process->cpu >= 0) {
+        ap_rprintf(r, "%s<span class=\"label\"> CPU</span>", cpu_time(p, process->cpu));
+    }
+    ap_rputs("</span></summary>", r);
     put_threads(r, process, slot);
     ap_rputs("</details>", r);
 }

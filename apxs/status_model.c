@@ -168,6 +168,14 @@ static apr_interval_time_t between(apr_interval_time_t time, apr_interval_time_t
     return time < 0 || most < 0 ? 0 : time < most ? time : most;
 }
 
+static int by_elapsed(const void *left, const void *right)
+{
+    const wsgid_running_t *a = left;
+    const wsgid_running_t *b = right;
+
+    return a->elapsed < b->elapsed ? 1 : a->elapsed > b->elapsed ? -1 : 0;
+}
+
 static const apr_array_header_t *running_threads(apr_pool_t *p, const wsgid_slot_t *slot, int seat,
                                                  const wsgid_process_status_t *process, apr_time_t now)
 {
@@ -188,6 +196,7 @@ static const apr_array_header_t *running_threads(apr_pool_t *p, const wsgid_slot
             thread->line = printable(p, rows[i].line, sizeof(rows[i].line));
         }
     }
+    qsort(running->elts, running->nelts, sizeof(wsgid_running_t), by_elapsed);
     return running;
 }
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -33,15 +34,17 @@ WSGIDaemonProcess hostile
 WSGIProcessName app
 WSGIScriptAlias /gate ${APPS}/gate.wsgi
 WSGIScriptAlias /hello ${APPS}/hello.wsgi
+WSGIScriptAlias /wrong ${FILES}/wrong.wsgi
 WSGIScriptAlias /executions ${APPS}/executions.wsgi
 SetEnv EXECUTIONS ${FILES}/executions
 WSGIScriptAlias /scribble ${APPS}/scribble.wsgi process-name=hostile
 """
+WRONG = "def application(environ, start_response):\n    return 1 / 0\n"
 
 
 @pytest.fixture(scope="module")
 def httpd(make_httpd):
-    httpd = make_httpd(CONFIGURATION, modules=["status"])
+    httpd = make_httpd(CONFIGURATION, modules=["status"], files={"wrong.wsgi": WRONG})
     httpd.write("executions", "").chmod(0o666)
     httpd.get("/scribble")
     wait_until(lambda: [group["slots_ready"] for group in groups(httpd).values()] == [2, 1, 1], "all to be ready")
@@ -109,10 +112,42 @@ def test_requests_are_counted_alike_in_every_form(httpd):
     assert re.search(rf'data-requests="{before + 5}"', form(httpd, ""))
 
 
+def test_times_in_the_queue_and_in_the_application_are_told_apart(httpd):
+    wait_until(lambda: groups(httpd)["app"]["in_flight"] == 0, "nothing to be in flight")
+    before = metrics(httpd)
+    held = AtTheGate(httpd, "/gate", "times", 4)
+    waiting = Crowd(httpd, "/hello")
+    wait_until(lambda: groups(httpd)["app"]["longest_request_seconds"] > 0.3, "the requests to run for a while")
+    assert [answer.status_code for answer in held.open()] == [200] * 4
+    waiting.join()
+    wait_until(lambda: groups(httpd)["app"]["in_flight"] == 0, "nothing to be in flight")
+    now = metrics(httpd)
+    told = {name: now[name] - before[name] for name in now if name.startswith(("wsgid_queue_s", "wsgid_application_s"))}
+    assert told['wsgid_application_seconds_count{group="app"}'] == told['wsgid_queue_seconds_count{group="app"}'] == 5
+    assert told['wsgid_application_seconds_sum{group="app"}'] > 4 * 0.2
+    assert told['wsgid_application_seconds_bucket{group="app",le="0.131072"}'] <= 1
+    assert told['wsgid_queue_seconds_bucket{group="app",le="+Inf"}'] == 5
+    shown = groups(httpd)["app"]["application_time"]
+    assert shown["count"] == sum(bucket["count"] for bucket in shown["buckets"])
+    assert shown["p50_seconds"] <= shown["p90_seconds"] <= shown["p99_seconds"]
+
+
+def test_errors_and_the_version_of_python_are_shown(httpd):
+    before = groups(httpd)["app"]["errors"]
+    with httpd.log.expects("WSGID0331|Traceback"), httpd.log.allows("."):
+        assert httpd.get("/wrong").status_code == 500
+    wait_until(lambda: groups(httpd)["app"]["errors"] == before + 1, "the error to be counted")
+    assert all(re.fullmatch(r"3\.\d+\.\d+\S*", process["python"]) for process in processes(groups(httpd)["app"]))
+
+
 def test_busy_threads_and_the_queue_are_shown(httpd):
     held = AtTheGate(httpd, "/gate", "busy", 4)
     shown = groups(httpd)["app"]
     assert (shown["busy_threads"], shown["threads"], shown["in_flight"], shown["queued"]) == (4, 4, 4, 0)
+    running = [running for process in processes(shown) for running in process["running"]]
+    assert [each["request"].split("?")[1] for each in running] == ["busy"] * 4
+    assert all(0 <= each["elapsed_seconds"] <= shown["longest_request_seconds"] for each in running)
+    assert form(httpd, "").count(f"<code>GET /gate{httpd.files}/gate-busy?busy</code>") == 4
     waiting = Crowd(httpd, "/hello", 3)
     wait_until(lambda: groups(httpd)["app"]["queued"] == 3, "three requests in the queue")
     assert metrics(httpd)['wsgid_requests_queued{group="app"}'] == 3
@@ -366,6 +401,29 @@ def test_an_ordinary_users_httpd_has_it(make_httpd, how):
     (group,) = groups(httpd).values()
     assert group["user"] == machine.web_user()
     assert processes(group)[0]["memory_bytes"] > 1 << 20
+
+
+# In a mount namespace of its own.
+HIDING = ["unshare", "--mount", "sh", "-c", 'mount -t proc -o hidepid=2 proc /proc && exec "$@"', "sh"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user's daemons need root")
+def test_where_proc_hides_other_users_processes_there_are_no_figures(make_httpd):
+    if subprocess.run([*HIDING, "true"], check=False, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("no mount namespaces on this machine")
+    user = machine.other_users()[0].pw_name
+    text = f"WSGIDaemonProcess app user={user}\nWSGIProcessName app\nWSGIScriptAlias / ${{APPS}}/hello.wsgi\n"
+    httpd = make_httpd(PAGES + text, start=None)
+    plain = httpd._command()
+    httpd._command = lambda: [*HIDING, *plain]
+    httpd.start()
+    assert httpd.get("/").status_code == 200
+    group = groups(httpd)["app"]
+    assert group["user"] == user
+    (process,) = processes(group)
+    assert (process["memory_bytes"], process["cpu_seconds"], process["requests"]) == (None, None, 1)
+    assert not [name for name in metrics(httpd) if "_memory_" in name or "_cpu_" in name]
+    assert "MB" not in form(httpd, "")
 
 
 # ---------------------------------------------------------------- the reference

@@ -27,13 +27,21 @@ def httpd(make_httpd):
     return make_httpd(CONFIGURATION)
 
 
-@pytest.fixture(scope="module", params=["light", "dark"])
-def browser(request, tmp_path_factory):
-    with Browser(tmp_path_factory.mktemp("browser"), dark=request.param == "dark") as browser:
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with Browser(tmp_path_factory.mktemp("browser")) as browser:
         yield browser
 
 
-def test_the_page_is_whole_at_any_width_and_nothing_is_complained_of(httpd, browser, tmp_path):
+@pytest.fixture(scope="module")
+def dark_browser(tmp_path_factory):
+    with Browser(tmp_path_factory.mktemp("browser"), dark=True) as browser:
+        yield browser
+
+
+@pytest.mark.parametrize("taste", ["browser", "dark_browser"])
+def test_the_page_is_whole_at_any_width_and_nothing_is_complained_of(httpd, taste, request, tmp_path):
+    browser = request.getfixturevalue(taste)
     for width in (NARROW, 700, WIDE):
         browser.open(httpd.url("/wsgid-status"), width)
         assert browser.text("h2") == "shop"
@@ -43,12 +51,12 @@ def test_the_page_is_whole_at_any_width_and_nothing_is_complained_of(httpd, brow
     assert browser.complaints() == []
 
 
-def test_colours_follow_what_the_user_prefers(httpd, browser):
-    browser.open(httpd.url("/wsgid-status"))
-    dark = browser.run("return matchMedia('(prefers-color-scheme: dark)').matches")
-    colour = browser.run("return getComputedStyle(document.body).backgroundColor")
-    red, green, blue = (int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(","))
-    assert (red + green + blue < 3 * 128) == dark
+def test_colours_follow_what_the_user_prefers(httpd, browser, dark_browser):
+    for window, is_dark in ((browser, False), (dark_browser, True)):
+        window.open(httpd.url("/wsgid-status"))
+        colour = window.run("return getComputedStyle(document.body).backgroundColor")
+        red, green, blue = (int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(","))
+        assert (red + green + blue < 3 * 128) == is_dark
 
 
 def test_figures_change_without_a_reload_and_what_is_open_stays_open(httpd, browser):
@@ -69,11 +77,13 @@ def requests(browser) -> int:
     return int(browser.run("return document.querySelector('[data-requests]').dataset.requests"))
 
 
-def test_busy_threads_fill_their_bar(httpd, browser, tmp_path):
+def test_busy_threads_fill_their_bar_and_say_what_they_run(httpd, browser, tmp_path):
     browser.open(httpd.url("/wsgid-status"), WIDE)
     held = AtTheGate(httpd, "/gate", tmp_path.name, 6)
     wait_until(lambda: browser.text(".figures b").startswith("6"), "six busy threads", 20)
     assert browser.run("return document.querySelectorAll('.figures .bar.full').length") == 1
+    browser.run("for (const one of document.querySelectorAll('details')) one.open = true")
+    assert browser.text(".processes").count(f"?{tmp_path.name}") == 6  # what each thread runs
     assert [answer.status_code for answer in held.open()] == [200] * 6
 
 
