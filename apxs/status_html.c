@@ -278,12 +278,16 @@ static void put_ends(request_rec *r, const wsgid_group_status_t *group, apr_time
 
 /* ------------------------------------------------------------------ groups */
 
+static const char *health(const wsgid_group_status_t *group)
+{
+    return group->ready == group->slots->nelts ? "good" : group->ready ? "warn" : "bad";
+}
+
 static void put_name(request_rec *r, const wsgid_group_status_t *group)
 {
     int all = group->slots->nelts;
 
-    ap_rprintf(r, "<div class=\"name\"><h2>%s</h2><span class=\"pill %s\">", html(r->pool, group->name),
-               group->ready == all ? "good" : group->ready ? "warn" : "bad");
+    ap_rprintf(r, "<div class=\"name\"><h2>%s</h2><span class=\"pill %s\">", html(r->pool, group->name), health(group));
     ap_rprintf(r, "%d of %d ready</span><span class=\"user\">as user %s</span></div>", group->ready, all,
                html(r->pool, group->user));
 }
@@ -318,6 +322,24 @@ static void put_group(request_rec *r, const wsgid_group_status_t *group, int ind
     ap_rputs("</section>\n", r);
 }
 
+/* More than a screen holds: the way to each, and which are not well. */
+#define FEW_GROUPS 3
+
+static void put_contents(request_rec *r, const apr_array_header_t *groups)
+{
+    int i;
+
+    if (groups->nelts <= FEW_GROUPS) {
+        return;
+    }
+    ap_rputs("<nav>", r);
+    for (i = 0; i < groups->nelts; i++) {
+        const wsgid_group_status_t *group = &APR_ARRAY_IDX(groups, i, wsgid_group_status_t);
+        ap_rprintf(r, "<a class=\"pill %s\" href=\"#g%d\">%s</a> ", health(group), i, html(r->pool, group->name));
+    }
+    ap_rputs("</nav>\n", r);
+}
+
 void wsgid_status_put_html(request_rec *r, const wsgid_status_t *status)
 {
     char time[APR_RFC822_DATE_LEN];
@@ -327,6 +349,7 @@ void wsgid_status_put_html(request_rec *r, const wsgid_status_t *status)
     ap_rputs(STATUS_PAGE_TOP, r);
     ap_rprintf(r, "<main data-time=\"%s\"><p class=\"when\">%s, %s</p>\n", wsgid_status_seconds(r->pool, status->now),
                html(r->pool, r->server->server_hostname), time);
+    put_contents(r, status->groups);
     for (i = 0; i < status->groups->nelts; i++) {
         put_group(r, &APR_ARRAY_IDX(status->groups, i, wsgid_group_status_t), i, status->now);
     }

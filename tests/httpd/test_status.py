@@ -391,7 +391,9 @@ def test_twenty_groups(make_httpd):
     httpd = make_httpd(PAGES + "".join(f"WSGIDaemonProcess {name} threads=2\n" for name in names))
     assert list(groups(httpd)) == names
     assert [metrics(httpd)[f'wsgid_slots{{group="{name}"}}'] for name in names] == [1] * 20
-    assert re.findall(r"<h2>(.*?)</h2>", form(httpd, "")) == names
+    html = form(httpd, "")
+    assert re.findall(r"<h2>(.*?)</h2>", html) == names
+    assert re.findall(r'href="(#g\d+)">(.*?)</a>', html) == [(f"#g{number}", name) for number, name in enumerate(names)]
 
 
 @pytest.mark.parametrize("how", ["daemon", "debug"])
