@@ -220,8 +220,8 @@ static const char *file_of_literal(request_rec *r, const wsgid_alias_t *alias, i
 
 static int refuse_mapping(request_rec *r, const wsgid_alias_t *alias)
 {
-    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "WSGID0021: WSGIScriptAlias %s cannot map this URL to a file below %s",
-                  *alias->url ? alias->url : "/", alias->target);
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "%sWSGID0021: WSGIScriptAlias %s cannot map this URL to a file below %s",
+                  wsgid_logs_mark(r), *alias->url ? alias->url : "/", alias->target);
     return HTTP_FORBIDDEN;
 }
 

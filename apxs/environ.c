@@ -222,7 +222,7 @@ static void put_ours(wsgid_block_t *block, request_rec *r, const wsgid_target_t 
     put(block, "mod_wsgi.mount_point", alias && !alias->expression ? alias->url : NULL);
     put(block, "mod_wsgi.listener_host", c->local_addr->hostname ? c->local_addr->hostname : "");
     put_number(block, "mod_wsgi.listener_port", c->local_addr->port);
-    put(block, "mod_wsgi.request_id", r->log_id ? r->log_id : apr_table_get(r->subprocess_env, "UNIQUE_ID"));
+    put(block, "mod_wsgi.request_id", wsgid_logs_request_id(r));
     put(block, "mod_wsgi.connection_id", c->log_id);
     put_number(block, "mod_wsgi.server_pid", getpid());
     put_number(block, "mod_wsgi.request_start", r->request_time);

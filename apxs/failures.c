@@ -111,11 +111,12 @@ static void tell(wsgid_exchange_t *x, const failure_t *row, apr_status_t why)
     apr_status_t system = row->why == APR_SUCCESS ? why : 0;
 
     if (row->why == WSGID_E_ABORTED) {
-        ap_log_rerror(APLOG_MARK, row->level, 0, r, "%s [group '%s', request '%s']", x->detail, group, r->the_request);
+        ap_log_rerror(APLOG_MARK, row->level, 0, r, "%s%s [group '%s', request '%s']", wsgid_logs_mark(r), x->detail, group,
+                      r->the_request);
         return;
     }
-    ap_log_rerror(APLOG_MARK, row->level, system, r, "%s: group '%s': %s%s [request '%s', after %" APR_TIME_T_FMT " ms]",
-                  row->code, group, row->text, detail(x, row), r->the_request,
+    ap_log_rerror(APLOG_MARK, row->level, system, r, "%s%s: group '%s': %s%s [request '%s', after %" APR_TIME_T_FMT " ms]",
+                  wsgid_logs_mark(r), row->code, group, row->text, detail(x, row), r->the_request,
                   apr_time_as_msec(apr_time_now() - x->begun));
 }
 

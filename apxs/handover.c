@@ -72,6 +72,7 @@ static void put_internal(block_t *block, const wsgid_spawn_t *spawn)
     put_number(block, "httpd-uid", uid_of_httpd(group));
     put_number(block, "httpd-pid", (long) getpid());
     put_number(block, "log-level", ap_get_server_module_loglevel(group->server, APLOG_MODULE_INDEX));
+    put_number(block, "request-log-level", wsgid_logs_most_verbose());
     put(block, "server-version", ap_get_server_description());
     put(block, "module-version", WSGID_VERSION);
     put_number(block, "wire-version", WSGID_WIRE_VERSION);

@@ -19,17 +19,18 @@
 static int check_script(request_rec *r)
 {
     if (r->finfo.filetype == APR_NOFILE) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "WSGID0151: script '%s' not found, or its directory cannot be "
-                      "entered by httpd: check the path in WSGIScriptAlias", r->filename);
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "%sWSGID0151: script '%s' not found, or its directory cannot be "
+                      "entered by httpd: check the path in WSGIScriptAlias", wsgid_logs_mark(r), r->filename);
         return HTTP_NOT_FOUND;
     }
     if (r->finfo.filetype == APR_DIR) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "WSGID0152: '%s' is a directory, not a script", r->filename);
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "%sWSGID0152: '%s' is a directory, not a script", wsgid_logs_mark(r),
+                      r->filename);
         return HTTP_FORBIDDEN;
     }
     if (!wsgid_alias_of(r) && !(ap_allow_options(r) & OPT_EXECCGI)) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "WSGID0153: '%s' is not run because Options ExecCGI is off in its "
-                      "directory: add 'Options +ExecCGI', or use WSGIScriptAlias", r->filename);
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "%sWSGID0153: '%s' is not run because Options ExecCGI is off in its "
+                      "directory: add 'Options +ExecCGI', or use WSGIScriptAlias", wsgid_logs_mark(r), r->filename);
         return HTTP_FORBIDDEN;
     }
     return OK;
@@ -40,7 +41,8 @@ static int check_chunked(const wsgid_exchange_t *x)
     if (x->target->chunked_request || !apr_table_get(x->r->headers_in, "Transfer-Encoding")) {
         return OK;
     }
-    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, x->r, "WSGID0155: a chunked request is refused, as WSGIChunkedRequest is Off");
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, x->r, "%sWSGID0155: a chunked request is refused, as WSGIChunkedRequest is Off",
+                  wsgid_logs_mark(x->r));
     return HTTP_LENGTH_REQUIRED;
 }
 
@@ -261,8 +263,8 @@ static apr_status_t run(wsgid_exchange_t *x)
         attempts += !x->was_idle;
         wsgid_dispatch_release(x, rv == APR_SUCCESS && x->body_sent);
         if (rv == WSGID_E_NOT_STARTED) {
-            ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, x->r, "WSGID0154: group '%s': not started by the daemon it was "
-                          "sent to, sending it again", x->group->label);
+            ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, x->r, "%sWSGID0154: group '%s': not started by the daemon it was "
+                          "sent to, sending it again", wsgid_logs_mark(x->r), x->group->label);
         }
     } while (rv == WSGID_E_NOT_STARTED && attempts < MAX_ATTEMPTS);
     x->done = apr_time_now();

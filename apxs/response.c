@@ -441,7 +441,10 @@ static apr_status_t on_log(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
     if (level > APLOG_TRACE8) {
         return violation(x, frame->type, WSGID_WIRE_BAD_PAYLOAD);
     }
-    ap_log_rerror(APLOG_MARK, level, 0, x->r, "%.*s", (int)(frame->length - 1), payload(x) + 1);
+    if (!x->mark) {
+        x->mark = wsgid_logs_mark(x->r);
+    }
+    ap_log_rerror(APLOG_MARK, level, 0, x->r, "%s%.*s", x->mark, (int)(frame->length - 1), payload(x) + 1);
     step_over(x, frame);
     return APR_SUCCESS;
 }

@@ -242,4 +242,13 @@ int wsgid_notes_log_transaction(request_rec *r);
 /* Content handler. */
 int wsgid_request_handler(request_rec *r);
 
+/* ------------------------------------------------------------------ logs.c: lines about a request, levels */
+
+/* What names this request in every log; made now if httpd has not made it yet. NULL: nobody makes one. */
+const char *wsgid_logs_request_id(request_rec *r);
+/* What our lines about a request begin with: "[request ID] ", or "" if the server's ErrorLogFormat shows the id anyway. */
+const char *wsgid_logs_mark(request_rec *r);
+/* The most verbose LogLevel for us anywhere in the configuration: httpd logs nothing beyond it, whatever a request is for. */
+int wsgid_logs_most_verbose(void);
+
 #endif

@@ -44,6 +44,7 @@ KEYS = {
     "httpd-uid": ("httpd_uid", int, REQUIRED),
     "httpd-pid": ("httpd_pid", int, 0),
     "log-level": ("log_level", int, 4),
+    "request-log-level": ("request_log_level", int, 0),
     "server-version": ("server_version", str, ""),
     "module-version": ("module_version", str, ""),
     "wire-version": ("wire_version", int, REQUIRED),

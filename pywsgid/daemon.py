@@ -18,6 +18,7 @@ import threading
 import time
 
 from . import (
+    adoption,
     bell,
     control,
     environ,
@@ -60,7 +61,6 @@ class Service:
     def loaded(self, script, name):
         """A script has been loaded, and has the callable of that name."""
         self.page.loaded(name, script.path)
-        logs.adopt_logging(self.log)
         if script.reload_required is not None and self.doorman is None and self.configuration.reload != "off":
             self.doorman = self.make_doorman(False)
 
@@ -95,6 +95,7 @@ def main():
     try:
         configuration = read_configuration()
         log.level, log.group = configuration.log_level, configuration.label
+        log.request_level = max(configuration.log_level, configuration.request_log_level)
         statistics = page.Page(page.map_page(handover.FD_STATISTICS), configuration.threads)
         os.close(handover.FD_CONFIGURATION)
         keep_private(configuration)
@@ -175,10 +176,17 @@ def furnish(log, configuration):
     """Makes the interpreter as the application is to find it; gives its captured streams."""
     faulthandler.enable(file=2)
     streams = logs.capture_streams(log)
+    adoption.when_imported("logging", lambda: adopt_logging(log))
     title.set_title(configuration.title)
     sys.argv = ["mod_wsgid"]
     add_paths(log, configuration)
     return streams
+
+
+def adopt_logging(log):
+    from . import records
+
+    records.adopt(log)
 
 
 def add_paths(log, configuration):
@@ -222,7 +230,7 @@ def load_script(service, path, callable):
     if state == loader.LOADED:
         return True
     text = "%s [group %r]" % (found, service.log.group)
-    service.log.write(logs.ERROR, found.trace + text if found.trace else text)
+    service.log.write(logs.ERROR, text + "\n" + found.trace if found.trace else text)
     return False
 
 

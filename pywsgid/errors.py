@@ -1,4 +1,4 @@
-"""wsgi.errors: lines that the application writes about one request become LOG frames, so that httpd logs them in the
+"""wsgi.errors, and whatever else is said about one request while it runs: LOG frames, so that httpd logs it in the
 ErrorLog of the request's own virtual host, with the client's address and the rest of the request's context.
 
 Rules: a frame is a whole line; a line in the making is sent by flush() or at the end of the request. After the
@@ -9,18 +9,7 @@ write.
 from . import logs, protocol
 from .peer import PeerGone
 
-PARTIAL_MAX = 8192  # httpd's longest log line: an endless one is sent in pieces
-
-
-def send_lines(exchange, log, level, text):
-    """Sends each line of `text` as a LOG frame against the request, or to the process's log if its time is over."""
-    if not log.wants(level):
-        return
-    frames = [protocol.encode_log(level, logs.printable(line).decode("utf-8")) for line in logs.split_lines(text)]
-    try:
-        exchange.send(frames)
-    except PeerGone:
-        log.write(level, text)
+PARTIAL_MAX = logs.LINE_MAX  # an endless line is sent in pieces
 
 
 class Errors:
@@ -37,16 +26,41 @@ class Errors:
         self._log = log
         self._partial = ""
 
+    def send(self, level, lines):
+        """Sends lines (logs.record_lines) as frames against the request. False: that is over."""
+        exchange = self._exchange
+        if exchange is None:
+            return False
+        if self._log.may_want(level):
+            try:
+                exchange.send([protocol.encode_log(level, line) for line in lines])
+            except PeerGone:
+                return False
+        return True
+
+    def record(self, level, text, code):
+        """Logs a record of ours that belongs to a message of this code."""
+        self.application(level, logs.record_lines(text, code))
+
     def write(self, text):
         if not isinstance(text, str):
             raise TypeError("wsgi.errors.write() argument must be str, not " + type(text).__name__)
+        record = logs.record_behind() if logs.record_behind is not None else None
+        if record is not None:
+            record.log(self.application, logs.ERROR, text)
+            return len(text)
         whole = self._partial + text
         lines, newline, self._partial = whole.rpartition("\n")
         if newline:
-            self._emit(lines + "\n")
+            self.application(logs.ERROR, logs.loose_lines(lines + "\n"))
         if len(self._partial) > PARTIAL_MAX:
             self.flush()
         return len(text)
+
+    def application(self, level, lines):
+        """Logs lines of the application."""
+        if not self.send(level, lines):
+            self._log.say(level, lines)
 
     def writelines(self, lines):
         for line in lines:
@@ -55,21 +69,13 @@ class Errors:
     def flush(self):
         text, self._partial = self._partial, ""
         if text:
-            self._emit(text)
+            self.application(logs.ERROR, logs.loose_lines(text))
 
     def detach(self):
         """The request ends: what is still in the making goes out, and later lines to the process's log."""
         if self._partial:
             self.flush()
         self._exchange = None
-
-    def _emit(self, text):
-        exchange = self._exchange
-        if exchange is not None:
-            send_lines(exchange, self._log, logs.ERROR, text)
-        else:
-            for line in logs.split_lines(text):
-                self._log.application(logs.ERROR, line)
 
     def isatty(self):
         return False

@@ -1,16 +1,20 @@
-"""Lines for the group's ErrorLog, in its own form; print(), sys.stderr and `logging` become such lines.
+"""Lines for the ErrorLog, in its own form; print() and sys.stderr become such lines.
 
-Rules: one line, one os.write to descriptor 2, so that lines of several processes never mix. Messages of ours begin
-with their WSGIDnnnn code; lines of the application carry the group's name instead. What belongs to a request's own
-virtual host (wsgi.errors) is not written here but sent to httpd: errors.py.
+Where a line goes: records of `logging` from the thread that runs a request, and wsgi.errors, are sent to httpd, which
+logs them against the request (errors.py): in the ErrorLog of its virtual host, filtered by the LogLevel that holds
+there. Everything else is written here, to descriptor 2, the ErrorLog of the group: one line, one os.write, so that
+lines of several processes never mix, and nothing is lost with a request that is cut off, or by a crash behind it.
+A thread that the application has started belongs to no request.
+
+What a line looks like: messages of ours begin with their WSGIDnnnn code; lines of the application in the group's log
+carry the group's name instead. `[request ID]` stands before both in what is about a request; where httpd logs it, it
+puts that there. A record (a message of ours, one of `logging`, a traceback) is one line if it has one; each further one
+begins with `| `, behind the code if the record has one: so no text can pass for a line of its own, and who looks for
+a request or a code finds all of it.
 
 Levels of the application's lines: sys.stdout is `notice`, which httpd always logs; sys.stderr is `warn`: it is shown
 at httpd's default LogLevel, yet what writes there is mostly warnings and progress, and an administrator who watches
-for `error` must not be woken by them.
-
-`logging` is not imported for its own sake. Once the application has imported it, records that no handler of the
-application takes (logging.lastResort) get their own level. A handler on the root logger would do the same but turn
-the application's later logging.basicConfig() into a no-op.
+for `error` must not be woken by them. `logging` has levels of its own: records.py.
 """
 
 import io
@@ -29,7 +33,14 @@ DEFAULT_LEVEL = WARN  # httpd's own, until the configuration has been read
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
-LINE_MAX = 8192  # httpd's own longest log line; a longer text is continued on the next one
+# httpd's own longest line is 8192 bytes, with its time, the client and the rest; and it escapes what is not ASCII, four
+# bytes for one. A longer line is continued on the next one.
+LINE_MAX = 7168
+CONTINUED = "| "  # what a further line of a record begins with
+REQUEST_ID = "mod_wsgi.request_id"  # key of environ
+
+current = _local()  # .worker: the Worker whose thread this is
+record_behind = None  # records.written_by(), once `logging` is there
 
 
 def timestamp(now=None):
@@ -50,10 +61,10 @@ def timestamp(now=None):
 
 
 def printable(text):
-    """`text` as bytes for one log line: no control byte can forge a line or drive a terminal; never fails."""
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode("ascii") for c in text)
-    return text.encode("utf-8", "backslashreplace")
+    """`text` for one log line: no control character can forge a line or drive a terminal; can be encoded as UTF-8."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def split_lines(text):
@@ -64,38 +75,99 @@ def split_lines(text):
     return [line[:-1] if line.endswith("\r") else line for line in lines]
 
 
-class Log:
-    """The process's log. `level` is httpd's effective LogLevel for the module; `group` names the daemon group."""
+def pieces(line):
+    """A printable line in pieces that no log cuts."""
+    if len(line) * 16 <= LINE_MAX:  # the most that one character can become
+        return [line]
+    found, begin, size = [], 0, 0
+    for at, character in enumerate(line):
+        more = (2 if character in "\\\"" else 1) if character.isascii() else 4 * len(character.encode())
+        if size + more > LINE_MAX:
+            found.append(line[begin:at])
+            begin, size = at, 0
+        size += more
+    return [*found, line[begin:]]
 
-    __slots__ = ("level", "group", "_descriptor")
+
+def code_of(text):
+    """`WSGID0340`; "" if the text does not begin with a code."""
+    return text[:9] if text.startswith("WSGID") else ""
+
+
+def loose_lines(text):
+    """What was written without being a record, as lines for the log."""
+    return marked(split_lines(text), "", CONTINUED)
+
+
+def record_lines(text, code=""):
+    """A record as lines for the log. With a `code` it belongs to another one, and all its lines say so."""
+    if code:
+        return marked(split_lines(text), code + " " + CONTINUED)
+    mark = (code_of(text) + " " + CONTINUED).lstrip()
+    first, *others = split_lines(text) or [""]
+    return marked([first], "", mark) + marked(others, mark)
+
+
+def marked(lines, mark, next_mark=""):
+    """Lines for the log, each begun with `mark`; what is too long goes on behind `next_mark`."""
+    found = []
+    for line in lines:
+        first, *others = pieces(printable(line))
+        found.append(mark + first)
+        found += [(next_mark or mark) + piece for piece in others]
+    return found
+
+
+class Log:
+    """The process's log. `level` is httpd's LogLevel for the module where the group is defined, `request_level` the
+    most verbose one that any request can have, `group` names the daemon group."""
+
+    __slots__ = ("level", "request_level", "group", "_descriptor")
 
     def __init__(self, level=DEFAULT_LEVEL, group="", descriptor=2):
-        self.level = level
+        self.level = self.request_level = level
         self.group = group
         self._descriptor = descriptor
 
     def wants(self, level):
         return level <= self.level or level == NOTICE  # httpd, too, always logs notices
 
-    def write(self, level, text):
-        """Logs each line of `text`."""
-        if self.wants(level):
-            for line in split_lines(text):
-                self._line(level, printable(line))
+    def may_want(self, level):
+        """Whether a line of this level about a request may be logged: httpd has the last word."""
+        return level <= self.request_level or level == NOTICE
 
-    def application(self, level, line):
-        """Logs one line that the application wrote."""
+    def write(self, level, text, environ=None):
+        """Logs a record of ours; about the request of `environ`, or of this thread."""
         if self.wants(level):
-            self._line(level, b"[group " + self.group.encode("utf-8", "replace") + b"] " + printable(line))
+            self._write(level, request_mark(environ), record_lines(text))
 
-    def _line(self, level, text):
+    def application(self, level, lines):
+        """Logs lines of the application, from record_lines(), against the request that this thread runs, if it does."""
+        worker = getattr(current, "worker", None)
+        if worker is None or worker.errors is None or not worker.errors.send(level, lines):
+            self.say(level, lines)
+
+    def say(self, level, lines):
+        """Logs lines of the application in the process's own log."""
+        if self.wants(level):
+            self._write(level, "[group " + self.group + "] " + request_mark(), lines)
+
+    def _write(self, level, mark, lines):
         head = "[%s] [wsgid:%s] [pid %d:tid %d] " % (timestamp(), LEVEL_NAMES[level], os.getpid(), get_native_id())
-        head = head.encode("ascii")
-        for start in range(0, len(text) or 1, LINE_MAX):
+        head += mark
+        for line in lines:
             try:
-                os.write(self._descriptor, head + text[start : start + LINE_MAX] + b"\n")
+                os.write(self._descriptor, (head + line + "\n").encode("utf-8", "backslashreplace"))
             except OSError:
                 return  # the log's disk is full or its pipe is gone: nobody can be told
+
+
+def request_mark(environ=None):
+    """`[request ID] ` of a request, that of this thread if none is given; "" if there is none."""
+    if environ is None:
+        environ = getattr(getattr(current, "worker", None), "environ", None)
+    name = environ.get(REQUEST_ID) if environ else None
+    return "[request " + printable(str(name)) + "] " if name else ""
 
 
 class Stream(io.TextIOBase):
@@ -118,27 +190,32 @@ class Stream(io.TextIOBase):
     def write(self, text):
         if not isinstance(text, str):
             raise TypeError("write() argument must be str, not " + type(text).__name__)
+        record = record_behind() if record_behind is not None else None
+        if record is not None:
+            record.log(self._log.say, self._level, text)
+        else:
+            self._write(text)
+        return len(text)
+
+    def _write(self, text):
         started = self._started
         whole = getattr(started, "text", "") + text
         if "\n" in whole:
-            whole, _, rest = whole.rpartition("\n")
-            started.text = rest
-            for line in split_lines(whole + "\n"):
-                self._log.application(self._level, line)
+            whole, _, started.text = whole.rpartition("\n")
+            self._log.say(self._level, loose_lines(whole + "\n"))
         elif len(whole) >= LINE_MAX:
             started.text = ""
-            self._log.application(self._level, whole)
+            self._log.say(self._level, loose_lines(whole))
         else:
             started.text = whole
         if started.text:
             self.has_begun = True
-        return len(text)
 
     def flush(self):
         text = getattr(self._started, "text", "")
         if text:
             self._started.text = ""
-            self._log.application(self._level, text)
+            self._log.say(self._level, loose_lines(text))
 
     def close(self):
         """Only flushes: the interpreter and the next print() still need it."""
@@ -170,42 +247,6 @@ class _Bytes:
 
     def __getattr__(self, name):
         return getattr(self._stream, name)
-
-
-class LastResort:
-    """What stands in for logging.lastResort: the record's own level in place of sys.stderr's."""
-
-    level = 30  # logging.WARNING, as the original's
-
-    def __init__(self, log):
-        self._log = log
-        self._formatter = sys.modules["logging"].Formatter()
-
-    def handle(self, record):
-        try:
-            text = self._formatter.format(record)
-        except Exception as error:  # a record whose arguments do not fit its format must not hurt who logs it
-            text = "unformattable log record %r: %s" % (record.msg, error)
-        if record.name != "root":
-            text = record.name + ": " + text
-        for line in split_lines(text):
-            self._log.application(level_of_record(record.levelno), line)
-
-
-def level_of_record(levelno):
-    """httpd's level for one of `logging`: 50 crit, 40 error, 30 warn, 20 info, below debug."""
-    for least, level in ((50, CRIT), (40, ERROR), (30, WARN), (20, INFO)):
-        if levelno >= least:
-            return level
-    return DEBUG
-
-
-def adopt_logging(log):
-    """Gives `logging` its last resort, if the application has imported it and has not set one itself."""
-    module = sys.modules.get("logging")
-    original = getattr(module, "_defaultLastResort", None)
-    if original is not None and module.lastResort is original:
-        module.lastResort = LastResort(log)
 
 
 def capture_streams(log):

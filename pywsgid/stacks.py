@@ -52,5 +52,5 @@ def dump_running(log, workers):
     for worker in workers:
         what = describe_worker(worker)
         if what is not None:
-            log.write(logs.WARN, "WSGID0313: group %r: cut off: %s" % (log.group, what))
-            log.write(logs.WARN, stack_text(worker.thread.ident))
+            stack = stack_text(worker.thread.ident)
+            log.write(logs.WARN, "WSGID0313: group %r: cut off: %s\n%s" % (log.group, what, stack), worker.environ)

@@ -161,6 +161,7 @@ class Watch:
                 self._slow,
                 stacks.stack_text(guard.worker.thread.ident),
             ),
+            running,
         )
 
     def _interrupt(self, guard, running, since, now):
@@ -169,6 +170,7 @@ class Watch:
                 logs.WARN,
                 "WSGID0353: group %r: %s has run for %.3f s, longer than request-timeout=%g: pywsgid.RequestTimeout is "
                 "raised in its thread" % (self._log.group, environ.request_line(running), now - since, self._limit),
+                running,
             )
 
     def _abandon(self, guard, running, since, now):
@@ -182,5 +184,6 @@ class Watch:
                 "WSGID0354: group %r: stuck: %s has run for %.3f s, longer than request-timeout=%g, and cannot be "
                 "interrupted; its client is answered without it, and the process leaves as soon as it has a successor. "
                 "All threads:" % (self._log.group, environ.request_line(running), now - since, self._limit),
+                running,
             )
             stacks.dump_all(self._log, [guard.worker for guard in self._guards])

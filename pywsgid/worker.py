@@ -19,7 +19,7 @@ from .response import SENT, LengthMismatch, Response, Violation
 # safe side.
 TAKEN_BACK_AFTER = 50_000  # microseconds
 RECOVERY = 0.05  # seconds of rest for a worker that could not even tell what went wrong
-TARGET = ("REQUEST_METHOD", "REQUEST_URI")
+TARGET = ("REQUEST_METHOD", "REQUEST_URI", logs.REQUEST_ID)
 
 
 class Worker:
@@ -29,7 +29,8 @@ class Worker:
         self.number = number
         self.environ = None
         self.since = 0.0
-        self._target = ()  # method and URI of the last request: its environ must not be kept
+        self.errors = None  # errors.Errors of the last request
+        self._target = ()  # what TARGET names of the last request: its environ must not be kept
         self.thread = threading.Thread(target=self._run, name="wsgid-%d" % number, daemon=True)
         self._service = service
         self._exchange = service.transport.exchange()
@@ -44,6 +45,7 @@ class Worker:
         self.thread.start()
 
     def _run(self):
+        logs.current.worker = self
         try:
             while True:
                 try:
@@ -83,17 +85,21 @@ class Worker:
 
     def _tell_unsent(self, reason):
         service = self._service
-        group, line = service.log.group, environs.request_line(dict(zip(TARGET, self._target)))
+        environ = dict(zip(TARGET, self._target, strict=True))
+        group, line = service.log.group, environs.request_line(environ)
         if isinstance(reason, PeerSilent):
             service.log.write(
                 logs.WARN,
                 "WSGID0326: group %r: gave up the client of %s, %.1f s after its request began: %s, as the client is "
                 "too slow; see send-timeout= and response-buffer-size="
                 % (group, line, time.monotonic() - self.since, reason.strerror),
+                environ,
             )
         else:
             service.log.write(
-                logs.ERROR, "WSGID0327: group %r: the response to %s could not be sent: %s" % (group, line, reason)
+                logs.ERROR,
+                "WSGID0327: group %r: the response to %s could not be sent: %s" % (group, line, reason),
+                environ,
             )
 
     def _serve(self, exchange):
@@ -114,8 +120,10 @@ class Worker:
             return
         self.since = time.monotonic()
         self.environ = environ
-        self._target = environ.get(TARGET[0], "?"), environ.get(TARGET[1])
-        Request(service, exchange, environ, self._guard).run()
+        self._target = environ.get(TARGET[0], "?"), environ.get(TARGET[1]), environ.get(TARGET[2])
+        request = Request(service, exchange, environ, self._guard)
+        self.errors = request.errors
+        request.run()
         if service.tally is not None:
             service.tally.count()
 
@@ -148,7 +156,7 @@ class Worker:
 class Request:
     """One request's way through the application."""
 
-    __slots__ = ("_guard", "_service", "_log", "_exchange", "_environ", "_input", "_errors", "_response")
+    __slots__ = ("_guard", "_service", "_log", "_exchange", "_environ", "_input", "errors", "_response")
 
     def __init__(self, service, exchange, environ, guard=None):
         self._service = service
@@ -157,7 +165,7 @@ class Request:
         self._exchange = exchange
         self._environ = environ
         self._input = Input(exchange, service.transport.report_violation)
-        self._errors = errors.Errors(exchange, service.log)
+        self.errors = errors.Errors(exchange, service.log)
         self._response = Response(exchange, environ.get("REQUEST_METHOD"))
 
     def run(self):
@@ -167,7 +175,7 @@ class Request:
         application, loaded_at = found
         environ = self._environ
         environ["wsgi.input"] = self._input
-        environ["wsgi.errors"] = self._errors
+        environ["wsgi.errors"] = self.errors
         environ["wsgi.early_hints"] = self._response.early_hints
         environ["wsgid.client_gone"] = self._response.client_gone
         environ["mod_wsgi.application_start"] = loaded_at
@@ -188,10 +196,10 @@ class Request:
             self._failed(error)
         finally:
             self._input.detach()
-            self._errors.detach()
             for stream in self._service.streams:
                 if stream.has_begun:
                     stream.flush()
+            self.errors.detach()
             # With a close() to call, the response leaves before it, and the connection need not wait for it.
             close = self._closer(result)
             if close is not None:
@@ -226,10 +234,11 @@ class Request:
     def _not_loaded(self, state, failure):
         if state == loader.LEAVE:
             self._exchange.finish((protocol.encode_retry(),), False)
+            self.errors.detach()
             self._service.leave_to_load_again(failure)
         elif state == loader.FAILED_NOW:
             if failure.trace:
-                errors.send_lines(self._exchange, self._log, logs.ERROR, failure.trace)
+                self.errors.record(logs.ERROR, failure.trace, logs.code_of(str(failure)))
             self._answer(500, str(failure))
         else:
             self._answer(
@@ -240,7 +249,7 @@ class Request:
 
     def _answer(self, status, reason):
         self._fail(status, reason)
-        self._errors.detach()
+        self.errors.detach()
 
     def _fail(self, status, reason):
         """The client gets an error of ours."""
@@ -261,10 +270,10 @@ class Request:
             self._exchange.drop()
             return
         reason = self._reason(error)
-        self._errors.flush()
+        self.errors.flush()
         # Where a rule was broken is worth a traceback only if that was in the application's own call.
         if not isinstance(error, (Violation, protocol.ProtocolError)) or logs.application_trace(error) is not None:
-            errors.send_lines(self._exchange, self._log, logs.ERROR, logs.traceback_text(error))
+            self.errors.record(logs.ERROR, logs.traceback_text(error), logs.code_of(reason))
         if self._exchange.gone:
             self._log.write(logs.ERROR, "%s [%s]" % (reason, environs.request_line(self._environ)))
             self._exchange.drop()

@@ -293,6 +293,41 @@ def test_status(served):
         assert httpd.get(words[-1].removeprefix("http://localhost")).status_code == 200
 
 
+def test_logs(served):
+    """The lines that the page shows, and none but them."""
+    httpd = served("logs.md")
+    log = httpd.log_of("shop.error.log")
+    shop = {"Host": "shop.example.com"}
+    shown = next(block.text for block in page("logs.md").blocks if block.language == "text")
+    since = log.mark()
+    with log.expects("WSGID0340: the application raised ValueError: sold out", "Traceback"):
+        assert httpd.get("/broken", headers=shop).status_code == 500
+    name = re.search(r"\[request (\S+)\] WSGID0340", log.path.read_text())[1]
+    said = log.path.read_text()[since:].replace(name, "A8HC4/PcMC4").replace(str(httpd.files), "")
+    said = re.sub(r"^\[[A-Z][^\]]*\] ", "", re.sub(r"\[pid \d+:tid \d+\] ", "", said), flags=re.M)
+    # The interpreter may add marks below a line of source; print() is on its way by itself.
+    lines = [line for line in re.sub(r"127\.0\.0\.1:\d+", "192.0.2.7:40312", said).splitlines()
+             if "request A8HC4" in line and not re.search(r"\| +[~^]+$", line)]
+    assert sorted(lines) == sorted(shown.splitlines())
+    access = httpd.root / "logs" / "shop.access.log"
+    wait_until(lambda: access.exists() and f" {name}\n" in access.read_text(), "the line of the access log")
+    assert ask(httpd, "/checkout/") == "welcome\n"
+    assert len(log.find("looking at /checkout/")) == 1
+
+
+@pytest.mark.parametrize(("path", "program", "said"), [
+    ("/srv/shop/settings_logging.py", "logging.config.dictConfig(LOGGING); logging.getLogger('shop').info('sold')",
+     "shop: sold\n"),
+    ("/srv/shop/json_logging.py", "set_up('/dev/stderr'); environ = {'mod_wsgi.request_id': 'a/b'}\n"
+     "with_request_id(lambda *_: logging.error('a %s', '\"quote\"'))(environ, None)",
+     '{"level": "ERROR", "logger": "root", "message": "a \\"quote\\"", "request": "a/b"}\n'),
+])
+def test_logging_set_up_as_on_the_page(path, program, said):
+    text = "import logging.config\n" + page("logs.md").files[path] + program
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", said)
+
+
 def test_moving_from_gunicorn(served):
     httpd = served("moving-from-gunicorn.md", files={
         "/srv/shop/application/shop.py": PLAIN.replace("def application", "def app"), "/srv/shop/static/a.txt": "a"})

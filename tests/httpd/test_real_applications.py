@@ -137,8 +137,14 @@ def test_flask_error_pages(httpd):
 
 
 def test_a_flask_view_that_fails_is_a_500_with_its_traceback_in_the_log(httpd):
-    with httpd.log.expects("Exception on /broken", "Traceback", "ValueError: broken on purpose"):
+    """With Flask's own logging: at error, with the request's id, and once."""
+    since = httpd.log.mark()
+    with httpd.log.expects("Exception on /broken") as lines:
         assert httpd.get("/flask/broken").status_code == 500
+    assert "Traceback" in lines[0].text and lines[0].text.endswith("ValueError: broken on purpose")
+    assert lines[0].level == "error"
+    assert re.match(r"\[client \S+\] \[request \S+\] \S+: Exception", lines[0].text)
+    assert len(httpd.log.find("broken on purpose", since)) == 1
 
 
 # ---------------------------------------------------------------- Django
@@ -176,7 +182,9 @@ def test_django_admin_refuses_a_wrong_password(httpd):
 
 
 def test_django_refuses_a_post_without_its_token(httpd):
-    assert httpd.post("/django/admin/login/", {"username": "admin", "password": PASSWORD}).status_code == 403
+    with httpd.log.expects("django.security.csrf: Forbidden") as lines:
+        answer = httpd.post("/django/admin/login/", {"username": "admin", "password": PASSWORD})
+    assert (answer.status_code, lines[0].level) == (403, "warn")
 
 
 def test_django_admin_adds_a_user(httpd):
@@ -217,9 +225,15 @@ def test_django_streaming_download(httpd):
     assert digest.hexdigest() == expected.hexdigest()
 
 
-def test_a_django_view_that_fails_is_a_500(httpd):
-    with httpd.log.allows("Internal Server Error", "Traceback", "ValueError: broken on purpose"):
+def test_a_django_view_that_fails_is_a_500_with_its_traceback_in_the_log(httpd):
+    """With DEBUG off, where Django's default LOGGING only sends mail."""
+    since = httpd.log.mark()
+    with httpd.log.expects("django.request: Internal Server Error: /django/broken/") as lines:
         assert httpd.get("/django/broken/").status_code == 500
+    assert "Traceback" in lines[0].text and lines[0].text.endswith("ValueError: broken on purpose")
+    assert lines[0].level == "error"
+    assert re.match(r"\[client \S+\] \[request \S+\] ", lines[0].text)
+    assert len(httpd.log.find("broken on purpose", since)) == 1
 
 
 # ---------------------------------------------------------------- httpbin

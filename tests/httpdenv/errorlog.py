@@ -1,7 +1,8 @@
 """Reading httpd's error log by position, so that every line in it is either expected or a failure.
 
 A record is a line that begins with httpd's own prefix, ``[time] [module:level] [pid N:tid M] ...``, with what
-follows it without such a prefix. A line without one at the very beginning is a record of its own, without a level.
+follows it without such a prefix, and the further lines that our module marks as such (``| ``, ``WSGIDnnnn | ``),
+without their marks. A line without a prefix at the very beginning is a record of its own, without a level.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from httpdenv.waiting import wait_until
@@ -28,8 +29,12 @@ HARMLESS = re.compile(
     r"^AH01882:"  # mod_ssl was compiled against another patch level of OpenSSL than the one installed
     r"|^AH01873:"  # no SSLSessionCache: nothing here resumes a session
 )
-# What stands before the application's own words in a line: [client ...], [group ...], [remote ...].
-CONTEXT = re.compile(r"^(\[(client|remote|group) [^\]]*\] ?)+")
+# What stands before the application's own words in a line: [client ...], [group ...], [request ...]; at debug, httpd
+# adds where it was logged.
+_CONTEXT = r"(?:apxs/\w+\.c\(\d+\): )?(?:\[(?:client|remote|group|request) [^\]]*\] ?)"
+CONTEXT = re.compile(f"^{_CONTEXT}+")
+# A further line of a record: its context, the code of what it belongs to, and the rest.
+CONTINUED = re.compile(rf"(?P<context>{_CONTEXT}*)(?P<code>WSGID\d{{4}} |)\| (?P<rest>.*)")
 TRACEBACK = "Traceback (most recent call last)"
 # What may stand between two tracebacks of one exception.
 CHAINED = ("During handling of", "The above exception")
@@ -79,14 +84,17 @@ class ErrorLog:
             return 0
 
     def records(self, since: int = 0) -> list[Record]:
-        """The whole records that begin at `since` or later."""
+        """The records that begin at `since` or later, of whole lines."""
+        return _joined(_parse(self._lines(since), since))
+
+    def _lines(self, since: int) -> bytes:
         try:
             with self.path.open("rb") as file:
                 file.seek(since)
                 data = file.read()
         except FileNotFoundError:
-            return []
-        return list(_parse(data[: data.rfind(b"\n") + 1], since))
+            return b""
+        return data[: data.rfind(b"\n") + 1]
 
     def find(self, pattern: str, since: int = 0) -> list[Record]:
         return [record for record in self.records(since) if record.matches(pattern)]
@@ -132,9 +140,12 @@ class ErrorLog:
 
     def unexpected(self) -> list[Record]:
         """What is bad, was not accepted, and was not told by an earlier call."""
-        new = self.records(self._checked)
-        if new:
-            self._checked = new[-1].position + 1
+        lines = self._lines(self._checked)
+        new = _joined(_parse(lines, self._checked))
+        self._checked += len(lines)
+        if any(CONTINUED.match(record.text) for record in new):  # of what was there before, maybe
+            first_lines = {record.position for record in self.records()}
+            new = [record for record in new if record.position in first_lines]
         return [record for record in new if record.is_bad and record.position not in self._accepted]
 
 
@@ -170,6 +181,25 @@ def _parse(data: bytes, start: int) -> Iterator[Record]:
         position += len(raw)
     if current is not None:
         yield current
+
+
+def _joined(records: Iterator[Record]) -> list[Record]:
+    """The records, further lines put to what they continue."""
+    found: list[Record] = []
+    last: dict[tuple[int, str, str], int] = {}  # pid, context and code -> where in `found`
+    for record in records:
+        match = CONTINUED.match(record.text)
+        context = match["context"] if match else record.text[: len(record.text) - len(record.words)]
+        code = match["code"].strip() if match else record.words[: len("WSGID0000")]
+        key = record.pid, context, code if code.startswith("WSGID") else ""
+        if match and key in last:
+            before = found[last[key]]
+            found[last[key]] = replace(before, text=f"{before.text}\n{match['rest']}")
+        else:
+            last[key] = len(found)
+            text = f"{match['context']}{match['code']}| {match['rest']}" if match else record.text
+            found.append(replace(record, text=text))
+    return found
 
 
 def _record(position: int, line: str, match: re.Match[str] | None) -> Record:

@@ -360,7 +360,7 @@ def test_close_that_raises_is_told_in_the_log(daemon, client):
 def test_an_exception_is_its_traceback_and_an_abort(client):
     reply = client.get("rules.wsgi", PATH_INFO="/raise")
     assert reply.abort == (500, "WSGID0340: the application raised RuntimeError: raised by the application")
-    assert reply.logs[0] == (3, "Traceback (most recent call last):")
+    assert reply.logs[0] == (3, "WSGID0340 | Traceback (most recent call last):")
     assert "in raised" in reply.log_text
     assert "pywsgid" not in reply.log_text
     assert client.is_closed()
@@ -448,13 +448,17 @@ def test_wsgi_errors_are_log_frames(client):
 
 
 def test_print_and_stderr_are_lines_of_the_groups_log(daemon, client):
-    for path in ("print", "unfinished", "stderr", "warning", "error"):
+    for path in ("print", "unfinished", "stderr"):
         assert client.get("output.wsgi", PATH_INFO=f"/{path}", QUERY_STRING=f"said-{path}").logs == []
     assert "[wsgid:notice]" in daemon.wait_for_log("[group unit] said-print")
     assert "[wsgid:notice]" in daemon.wait_for_log("[group unit] said-unfinished")
     assert "[wsgid:warn]" in daemon.wait_for_log("[group unit] said-stderr")
-    assert "[wsgid:warn]" in daemon.wait_for_log("[group unit] app: said-warning")
-    assert "[wsgid:error]" in daemon.wait_for_log("[group unit] app: said-error")
+
+
+def test_records_are_log_frames_at_their_levels(client):
+    for path, level in (("warning", 4), ("error", 3), ("critical", 2)):
+        reply = client.get("output.wsgi", PATH_INFO=f"/{path}", QUERY_STRING=f"said-{path}")
+        assert reply.logs == [(level, f"app: said-{path}")]
 
 
 def test_a_request_without_a_script_is_told(client):

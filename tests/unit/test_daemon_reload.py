@@ -265,7 +265,7 @@ def test_reload_required_that_raises_is_told_once(tmp_path, script):
         for _ in range(3):
             assert daemon.get(script.path).body == b"old"
         assert "ValueError: why" in daemon.wait_for_log("WSGID0356")
-        assert daemon.log_text().count("WSGID0356") == 1
+        assert daemon.log_text().count("WSGID0356: ") == 1
 
 
 # ---- what the predecessor has

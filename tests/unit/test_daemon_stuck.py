@@ -292,7 +292,7 @@ def test_a_slow_request_is_told_once_with_its_stack_and_goes_on(tmp_path, script
             assert daemon.get("hello.wsgi").complete
         go.touch()
         assert client.reply().body == b"answered"
-        assert daemon.log_text().count("WSGID0352") == 1
+        assert daemon.log_text().count("WSGID0352: ") == 1
         client.close()
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+import logging.config
 import os
 import re
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
-from pywsgid import logs, protocol
+from pywsgid import logs, protocol, records
 from pywsgid.errors import Errors
 from pywsgid.peer import PeerGone
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 FORM = re.compile(
     r"\[(Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d\.\d{6} \d{4}\] "
     r"\[wsgid:(\w+)\] \[pid (\d+):tid \d+\] (.*)"
@@ -43,7 +48,7 @@ def test_a_line_is_in_the_error_logs_form(log):
 
 def test_every_line_of_a_text_is_a_line(log):
     log.write(logs.ERROR, "one\ntwo\r\n\nthree")
-    assert [text for _, text in log.lines()] == ["one", "two", "", "three"]
+    assert [text for _, text in log.lines()] == ["one", "| two", "| ", "| three"]
 
 
 @pytest.mark.parametrize("text", ["a\x1b[31mb", "a\0b", "a\rb", "\udcff", "a\x85b"])
@@ -61,8 +66,45 @@ def test_levels_are_filtered_but_notices_are_always_logged(log):
 
 
 def test_a_long_line_goes_on_in_the_next(log):
-    log.write(logs.INFO, "x" * (logs.LINE_MAX + 10))
-    assert [len(text) for _, text in log.lines()] == [logs.LINE_MAX, 10]
+    log.write(logs.INFO, "WSGID0303: " + "x" * logs.LINE_MAX)
+    assert [len(text) for _, text in log.lines()] == [logs.LINE_MAX, len("WSGID0303 | ") + len("WSGID0303: ")]
+    assert log.lines()[1][1].startswith("WSGID0303 | x")
+
+
+@pytest.mark.parametrize("text", ["\u20ac" * 5000, "\\" * 9000, "a\u20ac" * 3000])
+def test_no_piece_is_too_long_once_httpd_has_escaped_it(text):
+    found = logs.pieces(text)
+    assert "".join(found) == text
+    for piece in found:
+        assert sum(4 if byte > 127 else 2 if byte == 0x5C else 1 for byte in piece.encode()) <= logs.LINE_MAX
+
+
+def test_lines_of_one_record_are_told_from_others_by_its_code(log):
+    log.write(logs.ERROR, "WSGID0325: oh\nTraceback\n  File")
+    assert [text for _, text in log.lines()] == ["WSGID0325: oh", "WSGID0325 | Traceback", "WSGID0325 |   File"]
+    assert logs.record_lines("Traceback\nError", "WSGID0340") == ["WSGID0340 | Traceback", "WSGID0340 | Error"]
+
+
+class Worker:
+    def __init__(self, name, errors=None):
+        self.environ, self.errors = {logs.REQUEST_ID: name}, errors
+
+
+def test_what_a_thread_says_has_the_id_of_the_request_that_it_runs(log, stream, monkeypatch):
+    monkeypatch.setattr(logs.current, "worker", Worker("a/b+c"), raising=False)
+    print("hello", file=stream)
+    log.write(logs.WARN, "WSGID0344: oh\nno")
+    log.write(logs.WARN, "WSGID0352: slow", {logs.REQUEST_ID: "other"})
+    logs.current.worker.environ = None
+    print("idle", file=stream)
+    assert [text for _, text in log.lines()] == [
+        "[group site] [request a/b+c] hello", "[request a/b+c] WSGID0344: oh", "[request a/b+c] WSGID0344 | no",
+        "[request other] WSGID0352: slow", "[group site] idle"]
+
+
+@pytest.mark.parametrize("name", ["a] [evil\n[b", 7, ""])
+def test_an_id_that_the_application_has_changed_forges_nothing(name):
+    assert logs.request_mark({logs.REQUEST_ID: name}).isprintable()
 
 
 def test_a_log_that_cannot_be_written_hurts_nobody():
@@ -121,39 +163,140 @@ def test_a_stream_is_what_libraries_expect(stream, log):
 # ---- logging
 
 
-@pytest.mark.parametrize(("method", "level"), [("warning", "warn"), ("error", "error"), ("critical", "crit")])
-def test_records_that_nobody_handles_get_their_level(log, monkeypatch, method, level):
-    monkeypatch.setattr(logging, "lastResort", logging._defaultLastResort)
-    logger = logging.Logger("shop")
-    logs.adopt_logging(log)
-    getattr(logger, method)("sold %d", 3)
-    assert log.lines() == [(level, "[group site] shop: sold 3")]
+@pytest.fixture
+def adopted(log, monkeypatch):
+    """`logging` as an application finds it; pytest's own handlers put aside."""
+    monkeypatch.setattr(logging.root, "handlers", [])
+    monkeypatch.setattr(logging.root, "parent", None)
+    monkeypatch.setattr(logging, "lastResort", None)
+    monkeypatch.setattr(logging, "basicConfig", logging.basicConfig)
+    monkeypatch.setattr(logs, "record_behind", None)
+    before = logging.root.level
+    logging.root.setLevel(logging.WARNING)
+    yield lambda: records.adopt(log)
+    logging.root.setLevel(before)
 
 
-def test_a_record_with_a_traceback_is_whole(log, monkeypatch):
-    monkeypatch.setattr(logging, "lastResort", logging._defaultLastResort)
-    logs.adopt_logging(log)
+@pytest.fixture
+def shop(adopted):
+    adopted()
+    logger = logging.getLogger("shop")
+    yield logger
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
+
+
+@pytest.mark.parametrize(("method", "level"), [
+    ("debug", "debug"), ("info", "info"), ("warning", "warn"), ("error", "error"), ("critical", "crit")])
+def test_records_have_their_levels(log, shop, method, level):
+    getattr(shop, method)("sold %d", 3)
+    getattr(logging, method)("by the root")  # calls basicConfig() by itself
+    assert log.lines() == [(level, "[group site] shop: sold 3"), (level, "[group site] by the root")]
+
+
+@pytest.mark.parametrize(("request_level", "least"), [
+    (logs.ERROR, 30), (logs.WARN, 30), (logs.NOTICE, 30), (logs.INFO, 20), (logs.DEBUG, 10), (8, 1), (15, 1)])
+def test_loglevel_decides_what_loggers_let_through(log, adopted, request_level, least):
+    log.request_level = request_level
+    adopted()
+    assert logging.getLogger("shop").getEffectiveLevel() == least
+
+
+def test_a_level_of_the_applications_own_counts(shop):
+    logging.root.setLevel(logging.ERROR)
+    assert shop.getEffectiveLevel() == logging.ERROR
+
+
+def test_a_record_goes_against_the_request_of_its_thread(log, shop, monkeypatch):
+    exchange, errors = make(log)
+    monkeypatch.setattr(logs.current, "worker", Worker("x", errors), raising=False)
+    log.level, log.request_level = logs.WARN, logs.INFO
+    shop.info("one\ntwo")
+    shop.debug("too much")
+    errors.detach()
+    shop.info("not wanted here")
+    shop.error("after its end")
+    assert exchange.lines == [(logs.INFO, "shop: one"), (logs.INFO, "| two")]
+    assert log.lines() == [("error", "[group site] [request x] shop: after its end")]
+
+
+def test_a_record_with_a_traceback_is_whole(log, shop):
     try:
         raise ValueError("boom")
     except ValueError:
-        logging.Logger("shop").exception("oh")
-    text = "\n".join(text for _, text in log.lines())
-    assert "Traceback" in text
-    assert "ValueError: boom" in text
+        shop.exception("oh")
+    texts = [text.removeprefix("[group site] ") for _, text in log.lines()]
+    assert texts[:2] == ["shop: oh", "| Traceback (most recent call last):"]
+    assert texts[-1] == "| ValueError: boom"
 
 
-def test_a_record_that_does_not_fit_its_format_hurts_nobody(log, monkeypatch):
-    monkeypatch.setattr(logging, "lastResort", logging._defaultLastResort)
-    logs.adopt_logging(log)
-    logging.Logger("shop").error("%d", "x")
-    assert "unformattable" in log.lines()[0][1]
+def test_a_record_that_does_not_fit_its_format_hurts_nobody(log, shop):
+    shop.error("%d", "x")
+    assert "shop: unformattable" in log.lines()[0][1]
 
 
-def test_a_last_resort_of_the_applications_own_stays(log, monkeypatch):
-    own = logging.NullHandler()
-    monkeypatch.setattr(logging, "lastResort", own)
-    logs.adopt_logging(log)
-    assert logging.lastResort is own
+def test_handlers_of_the_root_take_the_place_of_ours(log, shop):
+    log.request_level = logs.DEBUG
+    shop.debug("before")  # allowed, and logging remembers that
+    handler = logging.StreamHandler(logs.Stream(log, logs.WARN, "<stderr>", 2))
+    logging.basicConfig(handlers=[handler], format="own: %(message)s")
+    shop.debug("one that logging still remembers")
+    shop.debug("not any more")
+    shop.info("neither")
+    shop.error("boom")
+    assert [text for _, text in log.lines()] == [
+        "[group site] shop: before", "[group site] own: one that logging still remembers", "[group site] own: boom"]
+
+
+def test_what_a_handler_below_has_shown_is_not_shown_again(log, shop):
+    shop.addHandler(logging.StreamHandler(logs.Stream(log, logs.NOTICE, "<stdout>", 1)))
+    shop.error("one\ntwo")
+    shop.info("three")
+    shop.handlers = [logging.NullHandler()]
+    shop.error("four")  # as with Django's mail_admins: no word of it was anywhere
+    assert log.lines() == [("error", "[group site] one"), ("error", "[group site] | two"),
+                           ("notice", "[group site] three"), ("error", "[group site] shop: four")]
+
+
+def test_a_logger_that_does_not_propagate_and_has_no_handler_is_not_mute(log, shop):
+    shop.propagate = False
+    shop.error("alone")
+    assert log.lines() == [("error", "[group site] shop: alone")]
+
+
+def test_dictconfig_gets_what_it_asks_for(log, shop, monkeypatch):
+    monkeypatch.setattr("sys.stderr", logs.Stream(log, logs.WARN, "<stderr>", 2))
+    handlers = {"console": {"class": "logging.StreamHandler", "formatter": "f"}}
+    base = {"version": 1, "formatters": {"f": {"format": "f: %(message)s"}}, "handlers": handlers,
+            "disable_existing_loggers": False}
+    logging.config.dictConfig({**base, "loggers": {"shop": {"handlers": ["console"], "level": "INFO"}}})
+    shop.info("by its logger")
+    shop.handlers = []
+    shop.setLevel(logging.NOTSET)
+    logging.config.dictConfig({**base, "root": {"handlers": ["console"], "level": "ERROR"}})
+    shop.info("not by the root")
+    shop.error("by the root")
+    assert [text for _, text in log.lines()] == ["[group site] f: by its logger", "[group site] f: by the root"]
+
+
+def test_logging_is_adopted_at_its_import_and_left_as_it_was():
+    """In a process that has not imported it yet."""
+    program = (
+        "import sys; before = sys.meta_path[:]\n"
+        "from pywsgid import adoption, logs\n"
+        "def adopt():\n"
+        "    from pywsgid import records; records.adopt(logs.Log(logs.INFO, 'site', 1))\n"
+        "adoption.when_imported('logging', adopt)\n"
+        "assert 'logging' not in sys.modules\n"
+        "import logging, inspect\n"
+        "logging.info('hello')\n"
+        "assert sys.meta_path == before and 'class Logger' in inspect.getsource(logging)\n"
+        "assert logging.__loader__ is logging.__spec__.loader\n"
+        "assert type(logging.__loader__).__module__ == '_frozen_importlib_external'\n"
+    )
+    done = subprocess.run([sys.executable, "-S", "-c", program], cwd=CHECKOUT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "[wsgid:info]" in done.stdout and "[group site] hello" in done.stdout
 
 
 # ---- wsgi.errors
@@ -205,7 +348,7 @@ def test_when_the_client_has_gone_lines_go_to_the_process_log(log):
     exchange, errors = make(log)
     exchange.over = True
     errors.write("told\n")
-    assert log.lines() == [("error", "told")]
+    assert log.lines() == [("error", "[group site] told")]
 
 
 @pytest.mark.parametrize("data", [b"bytes", None, 1])
