@@ -40,9 +40,11 @@ static int is_shown(request_rec *r, const char *id)
 {
     const core_server_config *core = ap_get_core_module_config(r->server->module_config);
     const apr_array_header_t *format = core->error_log_format;
-    ap_errorlog_info info = { .s = r->server, .c = r->connection, .r = r, .rmain = r->main ? r->main : r };
+    request_rec named = *r;             /* httpd may be about to make the id (announces_requests) */
+    ap_errorlog_info info = { .s = r->server, .c = r->connection, .r = &named, .rmain = &named };
     int i;
 
+    named.log_id = id;
     for (i = 0; format && i < format->nelts; i++) {
         const ap_errorlog_format_item *item = &APR_ARRAY_IDX(format, i, ap_errorlog_format_item);
         char shown[ID_MAX] = "";

@@ -185,3 +185,30 @@ def test_what_a_streamhandler_has_written_is_not_logged_again(httpd):
         httpd.get("/records/handler?console")
     assert [(line.level, line.words) for line in lines] == [
         ("warn", "console: console once"), ("error", "console: console too")]
+
+
+def test_the_id_is_mod_unique_ids_where_that_is_loaded_and_httpds_lines_about_a_request_still_come(make_httpd):
+    """ErrorLogFormat request: httpd writes such a line when it makes the id, so that must be left to it."""
+    httpd = make_httpd("""
+        LogLevel warn
+        WSGIDaemonProcess talker
+        WSGIProcessName talker
+        WSGIScriptAlias /records ${APPS}/records.wsgi
+        WSGIScriptAlias /environ ${APPS}/environ.wsgi
+        <VirtualHost 127.0.0.1:${PORT}>
+        </VirtualHost>
+        <VirtualHost 127.0.0.1:${OWN_PORT}>
+            ErrorLog logs/announced
+            ErrorLogFormat request "request %L begins"
+            ErrorLogFormat "%l %L %M"
+        </VirtualHost>
+    """, modules=["unique_id"])
+    environ = httpd.get("/environ").json()
+    assert environ["mod_wsgi.request_id"] == environ["UNIQUE_ID"]
+    with httpd.log.expects("unique failed") as lines:
+        name = httpd.get("/records/exception?unique").headers["X-Request-Id"]
+    assert f"[request {name}] " in lines[0].text
+    name = httpd.get("/records/exception?announced", port="OWN_PORT").headers["X-Request-Id"]
+    announced = (httpd.root / "logs" / "announced").read_text().splitlines()
+    assert announced[:2] == [f"request {name} begins", f"error {name} shop.cart: announced failed"]
+    assert [line for line in announced if name not in line] == []
