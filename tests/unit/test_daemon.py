@@ -889,6 +889,7 @@ def test_every_python_serves_drains_and_fails_alike(tmp_path, version):
         reply = echo_late(client)
         assert reply.body == b"start and end"
         assert daemon.get("rules.wsgi", PATH_INFO="/raise").abort[0] == 500
+        assert daemon.get("output.wsgi", PATH_INFO="/warning", QUERY_STRING="sold").logs == [(4, "app: sold")]
         assert daemon.get("whoami.wsgi").complete
         gate = AtTheGate(daemon, tmp_path)
         daemon.signal(signal.SIGTERM)

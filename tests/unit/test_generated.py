@@ -1,5 +1,6 @@
 """What derives from the tables is up to date, and table, C and Python agree."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -180,3 +181,21 @@ def test_a_state_table_that_breaks_the_rules_is_refused(copy, name, old, new, pr
     done = generate(copy)
     assert done.returncode == 1
     assert problem in done.stderr
+
+
+# Log calls that pass on a text that has its code already.
+PASSED_ON = {"x->mark", "x->detail", "row->code", "line", "error"}
+
+
+def test_every_log_call_has_a_code():
+    """The generator checks that each code is explained; this, that nothing is said without one."""
+    for path in [*ROOT.glob("apxs/*.c"), ROOT / "mod_wsgid.c"]:
+        for call in re.findall(r"\bap_log_(?:r|p|c)?error\((?:[^;\"]|\"[^\"]*\")*;", path.read_text(encoding="utf-8")):
+            words = set(re.findall(r"[\w>-]+", call))
+            assert "WSGID" in call or words & PASSED_ON, f"{path.name}: {call}"
+    for path in ROOT.glob("pywsgid/*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("log.write"):
+                texts = [one.value for one in ast.walk(node.args[1]) if isinstance(one, ast.Constant)]
+                literal = [text for text in texts if isinstance(text, str) and len(text) > len("%s [%s]")]
+                assert not literal or any(text.startswith("WSGID") for text in literal), f"{path.name}: {literal}"
