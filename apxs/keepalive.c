@@ -58,6 +58,13 @@ static void learn(int has_paid)
     __atomic_store_n(&score, now, __ATOMIC_RELAXED);
 }
 
+static int is_stopping(void)
+{
+    int state;
+
+    return ap_mpm_query(AP_MPMQ_MPM_STATE, &state) == APR_SUCCESS && state == AP_MPMQ_STOPPING;
+}
+
 /* A cleanup of the request's pool; httpd logs a request in one that was registered later, so before this. */
 static apr_status_t wait_a_moment(void *data)
 {
@@ -65,14 +72,19 @@ static apr_status_t wait_a_moment(void *data)
     conn_rec *c = x->r->connection;
     struct pollfd look = { .fd = x->client, .events = POLLIN };
     struct timespec moment = { 0, MOMENT * 1000 };
+    int has_come;
 
     if (c->keepalive != AP_CONN_KEEPALIVE || c->aborted) {
         return APR_SUCCESS;
     }
     ap_update_child_status_from_conn(c->sbh, SERVER_BUSY_KEEPALIVE, c);
     (void) __atomic_add_fetch(&waiting, 1, __ATOMIC_RELAXED);
-    learn(ppoll(&look, 1, &moment, NULL) > 0);
+    has_come = ppoll(&look, 1, &moment, NULL) > 0;
     (void) __atomic_sub_fetch(&waiting, 1, __ATOMIC_RELAXED);
+    learn(has_come);
+    if (!has_come && is_stopping()) {
+        c->keepalive = AP_CONN_CLOSE;   /* the listener, where httpd would put it, has gone */
+    }
     return APR_SUCCESS;
 }
 
