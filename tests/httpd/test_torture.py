@@ -40,6 +40,7 @@ class Torturer:
         self.processes = 0
         self.rounds = 0
         self.is_broken = False
+        self.heirless: set[int] = set()  # whose heir may sleep in its back-off, as it could not load what is mended now
         self.history: list[str] = []
 
     def act(self) -> None:
@@ -73,6 +74,7 @@ class Torturer:
         if not self.is_broken:
             wait_until(self.is_whole, "the whole group to serve")
         self.is_broken = not self.is_broken
+        self.heirless = set(self.ready())
         self.httpd.write("app.wsgi", "raise RuntimeError('broken')\n" if self.is_broken else self.script)
 
     def ready(self) -> list[int]:
@@ -85,7 +87,9 @@ class Torturer:
 
     def one_that_can_be_spared(self) -> int | None:
         """A daemon of a group that is whole, with code that works: else its heir may have to wait, and 503 is right."""
-        return self.random.choice(self.ready()) if not self.is_broken and self.is_whole() else None
+        if self.is_broken or not self.is_whole() or self.heirless.intersection(self.ready()):
+            return None
+        return self.random.choice(self.ready())
 
     def kill(self) -> None:
         pid = self.one_that_can_be_spared()
