@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from httpdenv import AtTheGate
+from httpdenv import AtTheGate, wait_until
 
 CONFIGURATION = """
 WSGIDaemonProcess single
@@ -110,7 +110,7 @@ def test_naming_processes_at_all_makes_multiprocess_true(httpd):
 
 def test_requests_go_to_the_process_with_the_fewest_in_flight(httpd):
     """Two requests are held in processes of their own; whatever else comes goes to the third."""
-    httpd.wait_for_daemons("three", 3)
+    wait_until(lambda: len(httpd.log.find("WSGID0303: group 'three'")) == 3, "three that are ready")
     held = AtTheGate(httpd, "/three/gate", "least", 2)
     free = {httpd.get("/three").json()["pid"] for _ in range(20)}
     busy = {int(answer.text) for answer in held.open()}
