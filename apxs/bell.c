@@ -26,7 +26,7 @@
 
 #include "http_main.h"
 
-#define RETAINED_KEY "mod_wsgid.bell"
+#define RETAINED_KEY WSGID_RETAINED("bell")
 #define PIPE_PLACE   3                  /* where the read end is put, so that all above can be closed */
 #define LEAST_LIFE   10000000           /* nanoseconds between two rings: whoever rings without end costs the parent little */
 #define LEAST_REST   2000000            /* nanoseconds between a ring and its effect */

@@ -6,7 +6,7 @@
  */
 #include "supervisor.h"
 
-#define RETAINED_KEY "mod_wsgid.generations"
+#define RETAINED_KEY WSGID_RETAINED("generations")
 
 typedef struct generation_t generation_t;
 struct generation_t {

@@ -9,7 +9,7 @@
 
 #include <unistd.h>
 
-#define RETAINED_KEY "mod_wsgid.roster"
+#define RETAINED_KEY WSGID_RETAINED("roster")
 
 typedef struct {
     wsgid_kept_slot_t *first;

@@ -25,7 +25,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define RETAINED_KEY  "mod_wsgid.slots"
+#define RETAINED_KEY WSGID_RETAINED("slots")
 #define PAGES         WSGID_SEATS
 #define CACHE_LINE    64        /* a child's counter has a line of its own: it is written twice a request */
 #define ROW_MARGIN(n) ((n) / 4 + 8)     /* children of old generations whose scoreboard slot was given away */

@@ -20,7 +20,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define RETAINED_KEY "mod_wsgid.supervisor"
+#define RETAINED_KEY WSGID_RETAINED("supervisor")
+#define LAYOUT_KEY   "mod_wsgid"        /* the same in every version, with LAYOUT_ROOM bytes of text */
+#define LAYOUT_ROOM  64
 
 typedef struct {
     pid_t parent;
@@ -433,8 +435,25 @@ static apr_status_t let_go(void *data)
     return APR_SUCCESS;
 }
 
+/* Whether another version of this module has run in this httpd, whose processes we know nothing of. */
+static void tell_of_another_layout(server_rec *s)
+{
+    char *last = ap_retained_data_get(LAYOUT_KEY);
+
+    if (!last) {
+        last = ap_retained_data_create(LAYOUT_KEY, LAYOUT_ROOM);
+    }
+    else if (strcmp(last, WSGID_LAYOUT)) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "WSGID0072: this restart has loaded another version of mod_wsgid, which "
+                     "cannot take over what runs (%s, not %s): new processes are started; the old ones finish what they run and "
+                     "stay, without requests, until httpd is stopped and started again", last, WSGID_LAYOUT);
+    }
+    apr_cpystrn(last, WSGID_LAYOUT, LAYOUT_ROOM);
+}
+
 static void begin_configuration(apr_pool_t *pconf, server_rec *s)
 {
+    tell_of_another_layout(s);
     retained = ap_retained_data_get(RETAINED_KEY);
     if (!retained) {
         retained = ap_retained_data_create(RETAINED_KEY, sizeof(*retained));

@@ -31,6 +31,13 @@ typedef enum {
     WSGID_EVENTS
 } wsgid_event_e;
 
+/*
+ * The layout of all that is retained over restarts (here, and in slots.c, roster.c, generations.c, bell.c): to be raised when a
+ * structure of it changes, so that a restart that loads another version of this module does not misread it.
+ */
+#define WSGID_LAYOUT "layout-A"
+#define WSGID_RETAINED(what) "mod_wsgid." WSGID_LAYOUT "." what
+
 typedef struct wsgid_kept_slot_t wsgid_kept_slot_t;
 
 /* A process, in a seat of its slot; the seat's number is that of its page. */

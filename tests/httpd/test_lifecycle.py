@@ -185,3 +185,36 @@ def test_x_restarts_a_daemon_or_says_why_not(make_httpd):
         answer = httpd.get("/", timeout=20)
     assert answer.status_code in (200, 502, 503)
     assert answer.elapsed.total_seconds() < 5
+
+
+UPGRADED = """
+LoadModule wsgid_module "${FILES}/installed/mod_wsgid.so"
+WSGIDaemonProcess app
+WSGIProcessName app
+WSGIScriptAlias /gate ${APPS}/gate.wsgi
+WSGIScriptAlias / ${APPS}/whoami.wsgi
+"""
+
+
+def test_a_graceful_that_loads_another_version_starts_anew_and_loses_nothing(make_httpd, stage):
+    """An upgrade without a stop. The other version is this one, with another name for the layout of its memory."""
+    httpd = make_httpd(UPGRADED, ours=False, start=None)
+    installed = httpd.files / "installed"
+    installed.mkdir()
+    (installed / "pywsgid").symlink_to(stage.module.parent.parent / "pywsgid")
+    (installed / "mod_wsgid.so").write_bytes(stage.module.read_bytes())
+    httpd.start()
+    (old,) = httpd.wait_for_daemons("app", 1)
+    found = processes.find(old)
+    held = AtTheGate(httpd, "/gate", "upgrade")
+    with httpd.log.expects("WSGID0072.*layout-A, not layout-B"):
+        changed = stage.module.read_bytes().replace(b"layout-A", b"layout-B")
+        (installed / "new").write_bytes(changed)
+        (installed / "new").rename(installed / "mod_wsgid.so")
+        httpd.graceful()
+        assert httpd.get("/").json()["pid"] != old
+    assert [answer.status_code for answer in held.open()] == [200]
+    assert old in httpd.daemons("app")
+    assert len(httpd.daemons("app")) == 2
+    httpd.stop()
+    wait_until(lambda: not found.is_alive, "the old process to leave")
