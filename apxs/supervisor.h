@@ -33,7 +33,8 @@ typedef enum {
 
 /*
  * The layout of all that is retained over restarts (here, and in slots.c, roster.c, generations.c, bell.c): to be raised when a
- * structure of it changes, so that a restart that loads another version of this module does not misread it.
+ * structure of it, the statistics page (handover.h) or the wire (wire.h) changes, so that a restart that loads another version of
+ * this module neither misreads it nor speaks with daemons that do not understand.
  */
 #define WSGID_LAYOUT "layout-A"
 #define WSGID_RETAINED(what) "mod_wsgid." WSGID_LAYOUT "." what
