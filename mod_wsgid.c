@@ -44,10 +44,18 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
 
 static void child_init(apr_pool_t *pchild, server_rec *s)
 {
-    wsgid_supervisor_child_init(pchild, s);
-    wsgid_slots_claim_row(pchild, s);
+    wsgid_supervisor_child_init(pchild);
+    wsgid_slots_claim_row(s);
     wsgid_dispatch_child_init(pchild, s);
     wsgid_keepalive_child_init(pchild, s);
+}
+
+/* In the parent, whenever a child has been started or has gone. */
+static void child_status(server_rec *s, pid_t pid, ap_generation_t generation, int slot, mpm_child_status status)
+{
+    (void) slot;
+    wsgid_slots_child_status(pid, status);
+    wsgid_supervisor_child_status(s, generation, status);
 }
 
 /* In the parent, every ten seconds or so: what could not be started for want of processes or memory is tried again. */
@@ -57,11 +65,6 @@ static int monitor(apr_pool_t *p, server_rec *s)
     (void) s;
     wsgid_supervisor_look();
     return OK;
-}
-
-static void end_generation(server_rec *s, ap_generation_t generation)
-{
-    wsgid_supervisor_end_generation(s, generation);
 }
 
 static void register_hooks(apr_pool_t *p)
@@ -75,9 +78,9 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_child_status(wsgid_slots_child_status, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_status(child_status, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_monitor(monitor, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_end_generation(end_generation, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_end_generation(wsgid_supervisor_end_generation, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_translate_name(wsgid_alias_translate, before_us, after_us, APR_HOOK_MIDDLE);
     ap_hook_handler(wsgid_request_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_log_transaction(wsgid_notes_log_transaction, NULL, NULL, APR_HOOK_FIRST);

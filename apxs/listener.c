@@ -3,7 +3,7 @@
  *
  * The parent (often root) makes them, so that a daemon can come and go behind a listener that never closes. Only the
  * user that httpd's children run as may connect: mode 0600, owned by that user, in a directory where nobody else can
- * put a socket of the same name. Retries, logging and the choice of the owner are the supervisor's.
+ * put a socket of the same name. What fails is logged, and the owner chosen, by roster.c.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -78,12 +78,10 @@ static apr_status_t make(int fd, const struct sockaddr_un *address, uid_t owner,
     return status == APR_SUCCESS ? wsgid_listener_adapt(address->sun_path, owner, backlog, fd) : status;
 }
 
-apr_status_t wsgid_listener_open(apr_pool_t *p, const char *path, uid_t owner, int backlog, int *fd,
-                                 struct sockaddr_un *address)
+apr_status_t wsgid_listener_open(const char *path, uid_t owner, int backlog, int *fd, struct sockaddr_un *address)
 {
     apr_status_t status = set_address(address, path);
 
-    (void) p;
     *fd = -1;
     if (status != APR_SUCCESS) {
         return status;

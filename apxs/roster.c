@@ -100,13 +100,13 @@ static apr_status_t open_slot(wsgid_kept_slot_t *slot, const wsgid_group_t *grou
     if (status != APR_SUCCESS) {
         return status;
     }
-    status = wsgid_listener_open(slot->pool, slot->path, (uid_t) WSGID_NUMBER(group, SOCKET_USER),
+    status = wsgid_listener_open(slot->path, (uid_t) WSGID_NUMBER(group, SOCKET_USER),
                                  (int) WSGID_NUMBER(group, LISTEN_BACKLOG), &slot->listener, &address);
     if (status != APR_SUCCESS) {
         return status;
     }
     wsgid_slots_set_address(slot->memory, &address);
-    return wsgid_listener_open(slot->pool, slot->control_path, (uid_t) WSGID_NUMBER(group, SOCKET_USER), CONTROL_BACKLOG,
+    return wsgid_listener_open(slot->control_path, (uid_t) WSGID_NUMBER(group, SOCKET_USER), CONTROL_BACKLOG,
                                &slot->control, &address);
 }
 

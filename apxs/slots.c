@@ -148,9 +148,8 @@ static int claim(registry_t *registry, int rows)
     return NO_ROW;
 }
 
-void wsgid_slots_claim_row(apr_pool_t *pchild, server_rec *s)
+void wsgid_slots_claim_row(server_rec *s)
 {
-    (void) pchild;
     if (!find_retained()) {
         return;                         /* no group, so no slot */
     }
@@ -178,13 +177,11 @@ static void clear_row(pid_t pid)
     }
 }
 
-void wsgid_slots_child_status(server_rec *s, pid_t pid, ap_generation_t generation, int slot, mpm_child_status status)
+void wsgid_slots_child_status(pid_t pid, mpm_child_status status)
 {
-    (void) slot;
     if (status == MPM_CHILD_EXITED && pid > 0 && find_retained()) {
         clear_row(pid);
     }
-    wsgid_supervisor_child_status(s, generation, status);
 }
 
 /* ------------------------------------------------------------------ making and unmaking */

@@ -392,7 +392,7 @@ void wsgid_supervisor_child_status(server_rec *s, ap_generation_t number, mpm_ch
 }
 
 /* The count of children says the same; but core's own count may come before or after ours. */
-int wsgid_supervisor_end_generation(server_rec *s, ap_generation_t number)
+void wsgid_supervisor_end_generation(server_rec *s, ap_generation_t number)
 {
     (void) s;
     (void) number;
@@ -400,7 +400,6 @@ int wsgid_supervisor_end_generation(server_rec *s, ap_generation_t number)
         wsgid_roster_release_unused();
         wsgid_supervisor_satisfy();
     }
-    return OK;
 }
 
 /* ------------------------------------------------------------------ a configuration begins and ends */
@@ -551,9 +550,8 @@ int wsgid_supervisor_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_re
     return OK;
 }
 
-void wsgid_supervisor_child_init(apr_pool_t *pchild, server_rec *s)
+void wsgid_supervisor_child_init(apr_pool_t *pchild)
 {
-    (void) s;
     if (!retained || is_parent()) {
         return;
     }

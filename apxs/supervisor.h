@@ -16,7 +16,6 @@
 
 /* ------------------------------------------------------------------ records */
 
-
 typedef enum { WSGID_VACANT, WSGID_WAITING, WSGID_BOOTING, WSGID_READY, WSGID_LEAVING, WSGID_STATES } wsgid_state_e;
 
 typedef enum {
@@ -196,8 +195,7 @@ void wsgid_roster_close_descriptors(void);
 const char *wsgid_listener_path(apr_pool_t *p, const char *prefix, unsigned number, int slot, const char *suffix);
 #define WSGID_LISTENER_REQUESTS ".sock"
 #define WSGID_LISTENER_CONTROL  ".ctl"
-apr_status_t wsgid_listener_open(apr_pool_t *p, const char *path, uid_t owner, int backlog, int *fd,
-                                 struct sockaddr_un *address);
+apr_status_t wsgid_listener_open(const char *path, uid_t owner, int backlog, int *fd, struct sockaddr_un *address);
 /* A listener that is kept over a restart gets another owner and backlog. */
 apr_status_t wsgid_listener_adapt(const char *path, uid_t owner, int backlog, int fd);
 /* NULL, or why sockets must not be made in this prefix's directory. */

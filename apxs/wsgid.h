@@ -4,7 +4,7 @@
  * Rules: a symbol that crosses files is wsgid_<file>_...; what returns apr_status_t does not log, what returns an HTTP
  * status or void has logged. Inside the module failures are apr_status_t; only failures.c turns them into HTTP
  * statuses. What crosses only the files of one concern is in the header of that concern: configuration.h, options.h,
- * supervisor.h, spawn.h, exchange.h.
+ * supervisor.h, spawn.h, exchange.h, status.h, tally.h.
  */
 #ifndef WSGID_H
 #define WSGID_H
@@ -205,9 +205,9 @@ unsigned wsgid_slots_in_flight(const wsgid_slot_t *slot);
 void wsgid_slots_enter(wsgid_slot_t *slot);
 void wsgid_slots_leave(wsgid_slot_t *slot);
 /* child_init: this process takes a row. */
-void wsgid_slots_claim_row(apr_pool_t *pchild, server_rec *s);
+void wsgid_slots_claim_row(server_rec *s);
 /* child_status hook, in the parent: the row of a child that is gone is cleared. */
-void wsgid_slots_child_status(server_rec *s, pid_t pid, ap_generation_t generation, int slot, mpm_child_status status);
+void wsgid_slots_child_status(pid_t pid, mpm_child_status status);
 
 /* ------------------------------------------------------------------ supervisor.c: the daemons, in the parent */
 
@@ -217,10 +217,10 @@ int wsgid_supervisor_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_re
  * then. */
 void wsgid_supervisor_look(void);
 /* child_init: undoes in a child of httpd what only its parent needs. */
-void wsgid_supervisor_child_init(apr_pool_t *pchild, server_rec *s);
+void wsgid_supervisor_child_init(apr_pool_t *pchild);
 /* end_generation hook: removed groups may go when nobody can send to them any more. */
-int wsgid_supervisor_end_generation(server_rec *s, ap_generation_t generation);
-/* Part of the child_status hook (wsgid_slots_child_status calls it): which configurations still have children. */
+void wsgid_supervisor_end_generation(server_rec *s, ap_generation_t generation);
+/* child_status hook: which configurations still have children. */
 void wsgid_supervisor_child_status(server_rec *s, ap_generation_t generation, mpm_child_status status);
 
 /* ------------------------------------------------------------------ request path, in a child of httpd */
