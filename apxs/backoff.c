@@ -136,9 +136,6 @@ void wsgid_backoff_sleep(const wsgid_birth_t *birth)
     if (birth->spawn->delay <= 0) {
         return;
     }
-    if (!scripts) {
-        scripts = apr_array_make(birth->pool, 1, sizeof(wsgid_script_t));
-    }
     stamps = stamps_of(birth->pool, scripts);
     for (;;) {
         apr_interval_time_t left = apr_time_as_msec(end - apr_time_now() + 999);

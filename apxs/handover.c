@@ -16,17 +16,13 @@
 
 #include "unixd.h"
 
-typedef struct {
-    FILE *stream;
-} block_t;
-
-static void put(block_t *block, const char *key, const char *value)
+static void put(FILE *block, const char *key, const char *value)
 {
-    (void) fwrite(key, 1, strlen(key) + 1, block->stream);      /* one look at ferror() at the end */
-    (void) fwrite(value, 1, strlen(value) + 1, block->stream);
+    (void) fwrite(key, 1, strlen(key) + 1, block);      /* one look at ferror() at the end */
+    (void) fwrite(value, 1, strlen(value) + 1, block);
 }
 
-static void put_number(block_t *block, const char *key, long number)
+static void put_number(FILE *block, const char *key, long number)
 {
     char text[24];
 
@@ -34,7 +30,7 @@ static void put_number(block_t *block, const char *key, long number)
     put(block, key, text);
 }
 
-static void put_option(block_t *block, const wsgid_group_t *group, wsgid_option_e option)
+static void put_option(FILE *block, const wsgid_group_t *group, wsgid_option_e option)
 {
     const wsgid_value_t *value = &group->value[option];
     int i;
@@ -60,7 +56,7 @@ static long uid_of_httpd(const wsgid_group_t *group)
     return WSGID_TEXT(group, SOCKET_USER) ? (long) WSGID_NUMBER(group, SOCKET_USER) : (long) ap_unixd_config.user_id;
 }
 
-static void put_internal(block_t *block, const wsgid_spawn_t *spawn)
+static void put_internal(FILE *block, const wsgid_spawn_t *spawn)
 {
     const wsgid_group_t *group = spawn->group;
 
@@ -70,10 +66,8 @@ static void put_internal(block_t *block, const wsgid_spawn_t *spawn)
         put(block, "processes-named", "1");
     }
     put_number(block, "httpd-uid", uid_of_httpd(group));
-    put_number(block, "httpd-pid", (long) getpid());
     put_number(block, "log-level", ap_get_server_module_loglevel(group->server, APLOG_MODULE_INDEX));
     put_number(block, "request-log-level", wsgid_logs_most_verbose());
-    put(block, "server-version", ap_get_server_description());
     put(block, "module-version", WSGID_VERSION);
     put_number(block, "wire-version", WSGID_WIRE_VERSION);
     if (spawn->predecessor >= 0) {
@@ -81,22 +75,22 @@ static void put_internal(block_t *block, const wsgid_spawn_t *spawn)
     }
 }
 
-static void put_scripts(block_t *block, apr_pool_t *p, const apr_array_header_t *scripts)
+static void put_scripts(FILE *block, apr_pool_t *p, const apr_array_header_t *scripts)
 {
     int i;
 
-    for (i = 0; scripts && i < scripts->nelts; i++) {
+    for (i = 0; i < scripts->nelts; i++) {
         const wsgid_script_t *script = &APR_ARRAY_IDX(scripts, i, wsgid_script_t);
         put(block, "script", apr_pstrcat(p, script->callable, ":", script->path, NULL));
     }
 }
 
 /* What the predecessor says it has loaded counts only where it is nobody's word but ours: see launch.c. */
-static void put_loaded(block_t *block, const apr_array_header_t *loaded)
+static void put_loaded(FILE *block, const apr_array_header_t *loaded)
 {
     int i;
 
-    for (i = 0; loaded && i < loaded->nelts; i++) {
+    for (i = 0; i < loaded->nelts; i++) {
         put(block, "loaded", APR_ARRAY_IDX(loaded, i, const char *));
     }
 }
@@ -133,21 +127,21 @@ static apr_status_t seal(int fd, const char *bytes, apr_size_t length)
 
 static apr_status_t compose_block(const wsgid_spawn_t *spawn, apr_pool_t *p, char **bytes, size_t *length)
 {
-    block_t block = { open_memstream(bytes, length) };
+    FILE *block = open_memstream(bytes, length);
     int option;
     int failed;
 
-    if (!block.stream) {
+    if (!block) {
         return errno;
     }
     for (option = 0; option < WSGID_OPT_COUNT; option++) {
-        put_option(&block, spawn->group, option);
+        put_option(block, spawn->group, option);
     }
-    put_internal(&block, spawn);
-    put_scripts(&block, p, spawn->group->scripts);
-    put_loaded(&block, spawn->loaded);
-    failed = ferror(block.stream);
-    return fclose(block.stream) != 0 || failed ? APR_ENOMEM : APR_SUCCESS;
+    put_internal(block, spawn);
+    put_scripts(block, p, spawn->group->scripts);
+    put_loaded(block, spawn->loaded);
+    failed = ferror(block);
+    return fclose(block) != 0 || failed ? APR_ENOMEM : APR_SUCCESS;
 }
 
 apr_status_t wsgid_handover_make(const wsgid_spawn_t *spawn, apr_pool_t *p, int *fd)

@@ -232,7 +232,6 @@ class Daemon:
             "group": "unit",
             "slot": 0,
             "httpd-uid": os.getuid(),
-            "httpd-pid": os.getpid(),
             "log-level": 7,
             "module-version": "0.1.0",
             "wire-version": str(protocol.VERSION),

@@ -16,8 +16,8 @@ GENERATOR = ROOT / "docs" / "generate.py"
 NAMES = re.findall(r'^OPTION\(\w+, "([\w-]+)"', (ROOT / "apxs/options.def").read_text(encoding="utf-8"), re.MULTILINE)
 # What the parent tells a daemon beside the options (docs/design.md).
 NOT_OPTIONS = {
-    "group", "slot", "processes-named", "httpd-uid", "httpd-pid", "log-level", "request-log-level",
-    "server-version", "module-version", "wire-version", "successor",
+    "group", "slot", "processes-named", "httpd-uid", "log-level", "request-log-level",
+    "module-version", "wire-version", "successor",
 }  # fmt: skip
 DESIGN = """# Design
 
