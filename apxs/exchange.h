@@ -180,8 +180,8 @@ void wsgid_response_truncate(wsgid_exchange_t *x);
 
 /* Appends a part of the file in x->file to x->out; takes the descriptor. */
 apr_status_t wsgid_file_append(wsgid_exchange_t *x, apr_uint64_t offset, apr_uint64_t length);
-/* A file goes out in slices only while its client still uploads (client.c); otherwise the kernel sends it in one go. */
-void wsgid_file_account(wsgid_exchange_t *x, apr_uint64_t length);
+/* Appends a part, not empty, of a file that is open. */
+apr_status_t wsgid_file_insert(wsgid_exchange_t *x, apr_file_t *file, apr_off_t offset, apr_off_t length);
 /*
  * If-Modified-Since and its kin are httpd's to answer where the whole body is a file: 1 if the client has it already (or its
  * precondition failed), and the response has become that. By the validators in the headers; for the application's own files none are

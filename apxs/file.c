@@ -66,31 +66,28 @@ int wsgid_file_is_unchanged(wsgid_exchange_t *x)
     return 1;
 }
 
-void wsgid_file_account(wsgid_exchange_t *x, apr_uint64_t length)
+/* It goes out in slices only while its client still uploads (client.c); otherwise the kernel sends it in one go. */
+apr_status_t wsgid_file_insert(wsgid_exchange_t *x, apr_file_t *file, apr_off_t offset, apr_off_t length)
 {
+    apr_bucket *bucket = apr_brigade_insert_file(x->out, file, offset, length, x->r->pool);
+
     if (!x->body_read) {
-        x->queued += length;
+        x->queued += (apr_size_t)length;
     }
+    return bucket ? apr_bucket_file_enable_mmap(bucket, 0) : APR_ENOMEM;
 }
 
 apr_status_t wsgid_file_append(wsgid_exchange_t *x, apr_uint64_t offset, apr_uint64_t length)
 {
-    request_rec *r = x->r;
     apr_file_t *file;
-    apr_bucket *bucket;
     apr_status_t rv;
 
     x->detail = refusal(x->file, offset, length);
     if (x->detail) {
         return WSGID_E_PROTOCOL;
     }
-    rv = adopt(&file, x->file, r->pool);
+    rv = adopt(&file, x->file, x->r->pool);
     close(x->file);
     x->file = -1;
-    if (rv == APR_SUCCESS && length > 0) {
-        bucket = apr_brigade_insert_file(x->out, file, (apr_off_t)offset, (apr_off_t)length, r->pool);
-        rv = bucket ? apr_bucket_file_enable_mmap(bucket, 0) : APR_ENOMEM;
-        wsgid_file_account(x, length);
-    }
-    return rv;
+    return rv == APR_SUCCESS && length > 0 ? wsgid_file_insert(x, file, (apr_off_t)offset, (apr_off_t)length) : rv;
 }

@@ -102,7 +102,6 @@ apr_status_t wsgid_sendfile_append(wsgid_exchange_t *x)
     const char *path = apr_table_get(r->headers_out, HEADER);
     apr_file_t *file = NULL;
     apr_finfo_t info;
-    apr_bucket *bucket;
     apr_status_t rv;
     int place = path[0] == '/' ? open(path, O_PATH | O_CLOEXEC) : -1;
 
@@ -116,10 +115,5 @@ apr_status_t wsgid_sendfile_append(wsgid_exchange_t *x)
     }
     apr_table_unset(r->headers_out, HEADER);
     describe(r, &info);
-    if (!wsgid_file_is_unchanged(x) && info.size > 0) {
-        bucket = apr_brigade_insert_file(x->out, file, 0, info.size, r->pool);
-        rv = bucket ? apr_bucket_file_enable_mmap(bucket, 0) : APR_ENOMEM;
-        wsgid_file_account(x, (apr_uint64_t)info.size);
-    }
-    return rv;
+    return !wsgid_file_is_unchanged(x) && info.size > 0 ? wsgid_file_insert(x, file, 0, info.size) : APR_SUCCESS;
 }
