@@ -68,8 +68,7 @@ static const char *set_options(cmd_parms *cmd, wsgid_alias_t *alias, const char 
     return error;
 }
 
-/* Without the slashes at its end, so that "/" is "" and each prefix ends where a segment does. */
-static const char *without_slashes(apr_pool_t *p, const char *path)
+const char *wsgid_alias_prefix(apr_pool_t *p, const char *path)
 {
     apr_size_t length = strlen(path);
 
@@ -100,8 +99,8 @@ static const char *set_literal(cmd_parms *cmd, wsgid_alias_t *alias)
         return apr_psprintf(cmd->pool, "WSGID0022: '%s' is not a path (absolute, or relative to ServerRoot)",
                             alias->target);
     }
-    alias->url = without_slashes(cmd->pool, alias->url);
-    alias->target = without_slashes(cmd->pool, path);
+    alias->url = wsgid_alias_prefix(cmd->pool, alias->url);
+    alias->target = wsgid_alias_prefix(cmd->pool, path);
     return NULL;
 }
 

@@ -16,8 +16,6 @@
 
 #define MAX_SOCKET_PREFIX 72            /* of the 107 bytes of a socket's path; the rest is pid, numbers and suffix */
 
-#define DEFAULT_CALLABLE "application"
-
 /* The public part first: others see only that. */
 typedef struct {
     wsgid_dir_config_t shown;
@@ -34,7 +32,7 @@ typedef struct {
     wsgid_says_e what;
     const server_rec *server;
     const char *directive;              /* "<Directory", "<Location"; NULL where it is not plain to what it applies */
-    const char *path;                   /* without slashes at the end */
+    const char *path;                   /* wsgid_alias_prefix() */
 } section_t;
 
 /* Of one reading of the configuration; in pconf. */
@@ -216,7 +214,6 @@ static void remember_section(const cmd_parms *cmd, wsgid_says_e what)
 {
     const ap_directive_t *plain;
     section_t *section;
-    apr_size_t length;
 
     if (!cmd->path || is_htaccess(cmd)) {
         return;
@@ -226,8 +223,7 @@ static void remember_section(const cmd_parms *cmd, wsgid_says_e what)
     section->what = what;
     section->server = cmd->server;
     section->directive = plain ? plain->directive : NULL;
-    for (length = strlen(cmd->path); length && cmd->path[length - 1] == '/'; length--);
-    section->path = apr_pstrmemdup(reading.pool, cmd->path, length);
+    section->path = wsgid_alias_prefix(reading.pool, cmd->path);
 }
 
 static wsgid_decides_e section_decides(const section_t *section, const wsgid_alias_t *alias)
@@ -459,7 +455,7 @@ const wsgid_target_t *wsgid_config_target(request_rec *r)
 #define CHOOSE(field) (alias->field ? alias->field : config->shown.field)
     target->group = restricted(r, config, resolve(r, CHOOSE(group), WSGID_DEFAULT_GROUP));
     target->application_group = resolve(r, CHOOSE(application_group), "");
-    target->callable = resolve(r, CHOOSE(callable), DEFAULT_CALLABLE);
+    target->callable = resolve(r, CHOOSE(callable), WSGID_DEFAULT_CALLABLE);
 #undef CHOOSE
     target->error_override = config->shown.error_override == 1;
     target->chunked_request = config->shown.chunked_request != 0;

@@ -10,6 +10,8 @@
 
 /* ------------------------------------------------------------------ config.c */
 
+#define WSGID_DEFAULT_CALLABLE "application"
+
 /* What a <Directory>, <Location> ... section says about a request, known while the configuration is read. */
 typedef enum { WSGID_SAYS_GROUP, WSGID_SAYS_CALLABLE } wsgid_says_e;
 /* Whether some section decides that for the requests of an alias. */
@@ -36,7 +38,9 @@ const char *wsgid_config_literal(const char *value);
 
 /* WSGIScriptAlias and WSGIScriptAliasMatch (cmd->info not NULL). */
 const char *wsgid_alias_define(cmd_parms *cmd, void *dir, const char *words);
-/* Whether a path or URL lies at or below a prefix, segment by segment. */
+/* A path or URL without the slashes at its end, so that "/" is "" and each prefix ends where a segment does. */
+const char *wsgid_alias_prefix(apr_pool_t *p, const char *path);
+/* Whether a path or URL lies at or below such a prefix, segment by segment. */
 int wsgid_alias_is_below(const char *path, const char *prefix);
 
 /* ------------------------------------------------------------------ groups.c, options.c */

@@ -229,7 +229,7 @@ static void add_script(apr_pool_t *p, server_rec *s, const wsgid_alias_t *alias,
     wsgid_script_t *script;
 
     if (!callable) {
-        callable = "application";
+        callable = WSGID_DEFAULT_CALLABLE;
     }
     if (!group || wsgid_names_is_variable(callable) || has_script(group, alias->target, callable)
         || !is_file(p, alias->target)) {
