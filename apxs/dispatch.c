@@ -96,7 +96,7 @@ static int keep_idle(wsgid_group_t *group, const wsgid_slot_t *slot, int fd)
 }
 
 /* Ready before booting, then fewest in flight; a lower rank is the better choice. NO_RANK: not to be chosen at all. */
-#define NO_RANK    (~(apr_uint64_t)0)
+#define NO_RANK      (~(apr_uint64_t)0)
 #define RANK_BOOTING ((apr_uint64_t)1 << 40)
 #define RANK_AVOIDED ((apr_uint64_t)1 << 41)
 

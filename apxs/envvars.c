@@ -23,7 +23,7 @@ static void set_assignment(apr_array_header_t *environment, const char *assignme
     int i;
 
     if (length < 2) {
-        return;                         /* options.c and parse_line() let no such thing pass */
+        return;                         /* option_types.c and parse_line() let no such thing pass */
     }
     for (i = 0; i < environment->nelts; i++) {
         if (!strncmp(APR_ARRAY_IDX(environment, i, const char *), assignment, length)) {

@@ -299,6 +299,20 @@ static apr_status_t send_named_file(wsgid_exchange_t *x)
     return APR_SUCCESS;
 }
 
+/* What the client's upload means for a response that begins now. */
+static void settle_upload(wsgid_exchange_t *x)
+{
+    if (x->r->expecting_100) {          /* httpd would answer without chunks, which alone show where a response breaks off */
+        x->r->expecting_100 = 0;
+        x->uninvited = 1;
+    }
+    if (!x->granted && x->client >= 0 && wsgid_body_is_long(x)
+        && (ap_is_HTTP_ERROR(x->r->status) || apr_table_get(x->r->headers_out, "Content-Length"))) {
+        /* The upload will not be read: said now, except where it costs the chunks that show whether a response is whole. */
+        x->r->connection->keepalive = AP_CONN_CLOSE;
+    }
+}
+
 static apr_status_t on_response(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
 {
     uint32_t head;
@@ -329,15 +343,7 @@ static apr_status_t on_response(wsgid_exchange_t *x, const wsgid_wire_frame_t *f
     }
     set_head(x->r, payload(x) + WSGID_WIRE_RESPONSE_PREFIX, head);
     x->answered = 1;
-    if (x->r->expecting_100) {          /* httpd would answer without chunks, which alone show where a response breaks off */
-        x->r->expecting_100 = 0;
-        x->uninvited = 1;
-    }
-    if (!x->granted && x->client >= 0 && wsgid_body_is_long(x)
-        && (ap_is_HTTP_ERROR(x->r->status) || apr_table_get(x->r->headers_out, "Content-Length"))) {
-        /* The upload will not be read: said now, except where it costs the chunks that show whether a response is whole. */
-        x->r->connection->keepalive = AP_CONN_CLOSE;
-    }
+    settle_upload(x);
     if (x->target->error_override && ap_is_HTTP_ERROR(x->r->status)) {
         return override(x);
     }

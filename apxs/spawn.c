@@ -146,6 +146,8 @@ static void place_descriptors(wsgid_birth_t *birth)
 
 /* The path is argv[0] too: by it Python finds its virtualenv. How the process is shown in ps is the daemon's own
  * affair. */
+static void execute(const wsgid_birth_t *birth) __attribute__((noreturn));
+
 static void execute(const wsgid_birth_t *birth)
 {
     const char *boot = wsgid_interpreter_boot(birth);
@@ -170,7 +172,6 @@ static void become(void *data)
     }
     wsgid_interpreter_choose(birth);
     execute(birth);
-    _exit(WSGID_EXIT_EXEC);
 }
 
 pid_t wsgid_spawn_fork(void (*become_child)(void *data), void *data)
