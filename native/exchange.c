@@ -78,13 +78,22 @@ static void step_over(struct msghdr *message, size_t sent)
     }
 }
 
+/* One send, of whatever there is room for; a message of one buffer is cheaper to hand over without its frame. */
+static ssize_t send_some(int fd, const struct msghdr *message)
+{
+    if (message->msg_iovlen == 1 && message->msg_controllen == 0) {
+        return send(fd, message->msg_iov->iov_base, message->msg_iov->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    return sendmsg(fd, message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 /* Sends it whole, as long as httpd takes something. 0 or an errno: EPIPE for all that means that httpd has gone, ETIMEDOUT. */
 static int send_message(wsgid_exchange_t *x, struct msghdr *message)
 {
     int is_last_try = 0;
 
     while (message->msg_iovlen > 0) {
-        ssize_t sent = sendmsg(x->connection->fd, message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t sent = send_some(x->connection->fd, message);
 
         if (sent >= 0) {
             step_over(message, (size_t)sent);

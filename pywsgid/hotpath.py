@@ -36,6 +36,7 @@ ENVIRON_AT = protocol.HEADER_SIZE + protocol.REQUEST_PREFIX
 BUFFER_SIZE = ENVIRON_AT + protocol.MAX_ENVIRON + protocol.MAX_START + 1
 
 JOINED_MAX = 16 * 1024  # frames of less are sent as one; beyond that a copy costs more than a call
+MAX_DATA = protocol.MAX_DATA
 _violation = protocol.RemoteProtocolError
 
 
@@ -186,7 +187,7 @@ class Exchange:
     def send_block(self, block):
         """Sends a block of the response, not empty."""
         size = len(block)
-        if size > protocol.MAX_DATA or type(block) is not bytes:
+        if size > MAX_DATA or type(block) is not bytes:
             self.send(protocol.encode_data(block))
             return
         outcome = self._send_data(self._handle, block, size)

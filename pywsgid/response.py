@@ -241,7 +241,8 @@ class Response:
                 "the application returned %s, which is not iterable" % type(result).__name__, SPECIFICATION
             ) from None
         for block in blocks:
-            check_block(block)
+            if type(block) is not bytes:
+                check_block(block)
             self._block(block)
             if self._bodiless and self.state >= SENT:
                 break  # nobody will see the rest
@@ -327,15 +328,16 @@ class Response:
         return encoded + self._added
 
     def _block(self, block):
-        if self.state == HEADLESS:
+        state, length = self.state, self._length
+        if state == HEADLESS:
             raise Violation("the first block came before start_response() was called", START_RESPONSE)
         if not block:
             self._look_for_client()
             return
-        self._sent += len(block)
-        if self._length is not None and self._sent > self._length and not self._bodiless:
-            raise LengthMismatch("the body is longer than its Content-Length of %d" % self._length)
-        if self.state == HELD:
+        self._sent = sent = self._sent + len(block)
+        if length is not None and sent > length and not self._bodiless:
+            raise LengthMismatch("the body is longer than its Content-Length of %d" % length)
+        if state == HELD:
             head = self._head()
             self.state = SENT
             self._exchange.send(protocol.encode_response(head, b"" if self._bodiless else block))
