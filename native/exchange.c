@@ -351,7 +351,6 @@ static int parse_request(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
     }
     x->facts[FACT_ENVIRON] = request.environ_length;
     x->facts[FACT_BODY] = request.body_length;
-    x->facts[FACT_FLAGS] = frame->flags;
     x->facts[FACT_ID] = (int64_t)request.id;
     x->facts[FACT_SENT] = (int64_t)request.sent;
     x->facts[FACT_COMPLETE] = !!(frame->flags & WSGID_WIRE_END);

@@ -37,9 +37,8 @@ enum {
 enum {
     FACT_ENVIRON,                       /* bytes; the environ block begins at WSGID_ENVIRON_AT of the buffer */
     FACT_BODY,                          /* bytes of the body that came along, behind the environ block */
-    FACT_FLAGS,                         /* of REQUEST */
-    FACT_ID,
-    FACT_SENT,                          /* of REQUEST: microseconds since the epoch */
+    FACT_ID,                            /* of REQUEST, as the next */
+    FACT_SENT,                          /* microseconds since the epoch */
     FACT_WAITED,                        /* microseconds since then when it had been read; less than 0 if the clock was set back */
     FACT_COMPLETE,                      /* httpd's END has been read */
     FACT_GONE,                          /* a send or a receive has failed: nothing more is sent */

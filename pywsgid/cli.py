@@ -169,7 +169,3 @@ def main(words: Sequence[str] | None = None) -> int:
     except Failure as failure:
         print(f"pywsgid: {failure}", file=sys.stderr)
         return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,7 +7,7 @@ serving. If there is no old code, because the first attempt failed, the tracebac
 
 Rules: never used without --reload. The page goes to clients on this machine alone, who asked for it by a name of this
 machine (a web page of somebody else may have its name lead here), and nothing of the request or of the source gets
-into it unescaped. Standard library only.
+into it unescaped. Nothing is imported but the standard library and what the daemon has loaded.
 """
 
 import html
@@ -18,6 +18,8 @@ import sys
 import threading
 import time
 import traceback
+
+from .loader import stamp_of
 
 INTERVAL = 0.2  # seconds between two looks at the sources
 SHARE = 20  # a look may take one part in so many of the time
@@ -139,14 +141,6 @@ class Watcher(threading.Thread):
         for directory in self._directories:
             walk(directory, found)
         return {path: stamp for path, stamp in found.items() if stamp}
-
-
-def stamp_of(path):
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def walk(directory, found):

@@ -28,9 +28,9 @@ from .peer import (
 # hotpath.h has the same numbers.
 LEAVE, REQUEST, UNSENT, VIOLATION, SILENT, REFUSED, NO_ACCEPT, GONE, FAILED = range(9)
 (
-    *(ENVIRON, BODY, FLAGS, ID, SENT, WAITED, COMPLETE, IS_GONE, IS_UNSENT, CREDIT, AT, FAULT, AMOUNT, PID, UID, ERRNO),
+    *(ENVIRON, BODY, ID, SENT, WAITED, COMPLETE, IS_GONE, IS_UNSENT, CREDIT, AT, FAULT, AMOUNT, PID, UID, ERRNO),
     FACTS,
-) = range(17)
+) = range(16)
 FACTS_SIZE = 4096
 ENVIRON_AT = protocol.HEADER_SIZE + protocol.REQUEST_PREFIX
 BUFFER_SIZE = ENVIRON_AT + protocol.MAX_ENVIRON + protocol.MAX_START + 1
@@ -87,10 +87,6 @@ class Exchange:
         self._file = None
         self._keep = False
         self.environ = self.body = b""
-
-    @property
-    def on_demand(self):
-        return bool(self._facts[FLAGS] & protocol.ON_DEMAND)
 
     @property
     def unsent(self):

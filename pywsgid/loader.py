@@ -8,10 +8,9 @@ What cannot be loaded is a LoadFailure with one line that says why, and the trac
 is remembered for RETRY_AFTER seconds or until the file changes. Then the script is tried again, and where depends on
 the process:
 * nothing else is loaded here: the process is left for a clean one (LEAVE). A second import in the same process trips
-over what
-  the first one has half imported, registered or patched, and shows an error that is not the real one.
+  over what the first one has half imported, registered or patched, and shows an error that is not the real one.
 * another script of this process is healthy: it is tried again in place, as the healthy one must not pay for its
-neighbour.
+  neighbour.
 """
 
 import _thread
@@ -141,8 +140,7 @@ class Loader:
             return any(script.module is not None for script in self._scripts.values())
 
 
-# ---------------------------------------------------------------------------------------------------------------- a
-# script
+# ------------------------------------------------------------------------------------------------------------- a script
 
 
 def stamp_of(path):

@@ -80,7 +80,7 @@ ERROR_TEXT = {
     CUT_OFF: "connection closed inside a frame",
 }
 
-# type: name, who sends it, the flags that it may have, shortest and longest payload.
+# Of each type: name, who sends it, the flags that it may have, shortest and longest payload.
 FRAMES = {
     REQUEST: ("REQUEST", FROM_HTTPD, END | ON_DEMAND, REQUEST_PREFIX, REQUEST_PREFIX + MAX_ENVIRON + MAX_START),
     BODY: ("BODY", FROM_HTTPD, END, 0, MAX_BODY),

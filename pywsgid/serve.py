@@ -355,7 +355,8 @@ def reachable_module(site: Site) -> str:
 
 
 def daemon_of(module: str) -> str:
-    """The package that a module starts: pywsgid beside it, or the directory that it lies in itself (apxs/spawn.c)."""
+    """The package that a module starts: pywsgid beside it, or the directory that it lies in itself
+    (apxs/interpreter.c)."""
     here = os.path.dirname(module)
     for package in (os.path.join(here, "pywsgid"), here):
         if os.path.exists(os.path.join(package, "boot.py")):

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any
 
 from pywsgid import option_values
+from pywsgid.logs import LEVEL_NAMES
 from pywsgid.options import OPTIONS
 
 
@@ -54,14 +55,11 @@ def size(text: str) -> int:
     return int(match[1]) * option_values.UNITS[match[2]]
 
 
-LEVELS = ("emerg", "alert", "crit", "error", "warn", "notice", "info", "debug", *(f"trace{n}" for n in range(1, 9)))
-
-
 def log_level(text: str) -> str:
     """As in httpd's LogLevel: a level, or several words of which all but one name a module."""
     for item in text.split():
-        if item.rpartition(":")[2] not in LEVELS:
-            known = ", ".join(LEVELS[:8])
+        if item.rpartition(":")[2] not in LEVEL_NAMES:
+            known = ", ".join(LEVEL_NAMES[:8])
             raise argparse.ArgumentTypeError(f"{item}: not a level; levels are {known}, trace1 to trace8")
     return text
 

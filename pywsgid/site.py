@@ -49,7 +49,6 @@ class Site:
         """Where the application is started."""
         return self.options["working-directory"] or self.target.directory
 
-
     @property
     def shutdown_timeout(self) -> float:
         return float(self.options["shutdown-timeout"] or OPTIONS["shutdown-timeout"].default)

@@ -5,7 +5,7 @@ request, without the GIL). This one is for the rest, and says exactly what the o
 
     transport.next(exchange) -> bool
         Sends what exchange.finish() left, gives its connection back or closes it, waits for the next request and
-        reads it whole into `exchange` (id, sent, waited, environ, body, complete, on_demand; the environ block is a
+        reads it whole into `exchange` (id, sent, waited, environ, body, complete; the environ block is a
         view that the next receive() overwrites; sent is microseconds since the epoch, waited those from there until it
         had been read). False: the process drains, the worker is to leave. Unsent: the last response was
         given up; to be called again.
@@ -95,7 +95,7 @@ class Exchange:
     """A worker's end: the request that it has, and the way back. One for each worker, used again for each request."""
 
     __slots__ = (
-        *("id", "sent", "waited", "environ", "body", "complete", "on_demand", "gone", "unsent"),
+        *("id", "sent", "waited", "environ", "body", "complete", "gone", "unsent"),
         *("_transport", "_socket", "_lock", "_buffer", "_view", "_start", "_end"),
         *("_frame_left", "_frame_last", "_credit", "_last", "_file", "_keep", "_open", "_patience"),
         *("_started", "_row"),
@@ -127,7 +127,7 @@ class Exchange:
         self._started = b""  # STARTED, until it is out: it goes before the first frame, in the same send
         self.id = self.sent = self.waited = 0
         self.environ = self.body = b""
-        self.complete = self.on_demand = False
+        self.complete = False
 
     # ---- reading
 
@@ -191,7 +191,6 @@ class Exchange:
         self.id, self.sent, line, self.environ, body = protocol.parse_request(self._payload(length))
         self.body = bytes(body)
         self.complete = bool(flags & protocol.END)
-        self.on_demand = bool(flags & protocol.ON_DEMAND)
         if self._start != self._end:
             raise _violation(protocol.OVER_CREDIT, "%d bytes behind REQUEST" % (self._end - self._start))
         self.waited = self._row.begin(self.sent, protocol.parse_line(self.environ, line, handover.PAGE_LINE - 1))
