@@ -151,6 +151,23 @@ def test_a_table_that_breaks_the_rules_is_refused(copy, table, problem):
     assert problem in done.stderr
 
 
+def files_of_the_table():
+    """What the table of files in docs/design.md names; a name without a directory lies where the one before it does."""
+    table = (ROOT / "docs/design.md").read_text(encoding="utf-8").partition("\n## The tree\n")[2].partition("\n## ")[0]
+    for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE):
+        directory = ""
+        for name in re.findall(r"`([^`]+)`", row):
+            directory = name.rpartition("/")[0] or directory
+            yield f"{directory}/{name.rpartition('/')[2]}".lstrip("/")
+
+
+def test_the_table_of_files_has_each_file_once():
+    endings = {".c", ".h", ".def", ".html", ".py"}
+    there = [path for place in ("apxs", "native", "pywsgid") for path in (ROOT / place).iterdir()]
+    files = [str(path.relative_to(ROOT)) for path in there if path.suffix in endings and path.name != "_native.c"]
+    assert sorted(files_of_the_table()) == sorted([*files, "mod_wsgid.c"])
+
+
 def test_state_tables_are_drawn_between_their_marks(copy):
     assert generate(copy).returncode == 0
     text = (copy / "docs/design.md").read_text()
