@@ -1,6 +1,7 @@
 """Has something done as soon as the application imports a module, which this process may never need.
 
-A finder in front of all others, which is gone once it has been asked for the module.
+A finder in front of all others, which is gone once the module has been executed. It leaves by way of a new list: other
+threads may be on their way through the old one, and must not miss the finder behind it.
 """
 
 import sys
@@ -22,14 +23,17 @@ class Finder:
     def find_spec(self, name, path=None, target=None):
         if name != self._name:
             return None
-        sys.meta_path.remove(self)
-        for finder in list(sys.meta_path):
+        for finder in [finder for finder in sys.meta_path if finder is not self]:
             spec = finder.find_spec(name, path, target)
             if spec is not None:
                 if spec.loader is not None:
-                    spec.loader = Loader(spec.loader, self._act)
+                    spec.loader = Loader(spec.loader, self._loaded)
                 return spec
         return None
+
+    def _loaded(self):
+        sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
+        self._act()
 
 
 class Loader:
