@@ -7,7 +7,6 @@ write.
 """
 
 from . import logs, protocol
-from .peer import PeerGone
 
 PARTIAL_MAX = logs.LINE_MAX  # an endless line is sent in pieces
 
@@ -34,7 +33,7 @@ class Errors:
         if self._log.may_want(level):
             try:
                 exchange.send([protocol.encode_log(level, line) for line in lines])
-            except PeerGone:
+            except OSError:  # PeerGone, or no memory for a send: who logs has no use for either
                 return False
         return True
 

@@ -37,13 +37,23 @@ def least_of(level):
 
 
 class Handler(logging.Handler):
-    """Logs records as lines of the application."""
+    """Logs records as lines of the application.
+
+    No lock is held meanwhile, as other handlers hold theirs: a line is whole by itself, and one that is sent to httpd
+    may have to wait for a slow client, which must not keep other threads from logging.
+    """
 
     def __init__(self, log, level=logging.NOTSET):
         super().__init__(level)
         self._log = log
         self.setFormatter(logging.Formatter("%(name)s: %(message)s"))
         self._of_root = logging.Formatter()
+
+    def handle(self, record):
+        found = self.filter(record)
+        if found:
+            self.emit(found if isinstance(found, logging.LogRecord) else record)
+        return found
 
     def emit(self, record):
         level = level_of(record.levelno)
@@ -60,9 +70,13 @@ class Handler(logging.Handler):
 class Default(Handler):
     """The one above the root logger."""
 
+    is_silent = False  # the application has decided
+
     def emit(self, record):
-        if logging.root.handlers:
-            logging.root.setLevel(logging.root.level)  # has loggers forget what they were allowed before
+        was_silent, self.is_silent = self.is_silent, bool(logging.root.handlers)
+        if self.is_silent:
+            if not was_silent:
+                logging.root.setLevel(logging.root.level)  # has loggers forget what they were allowed before
         elif _shown() is not record:
             super().emit(record)
 

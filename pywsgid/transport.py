@@ -59,6 +59,7 @@ import select
 import struct
 import threading
 import time
+from _thread import get_ident
 
 from . import handover, protocol
 from .peer import (
@@ -98,7 +99,7 @@ class Exchange:
         *("id", "sent", "waited", "environ", "body", "complete", "gone", "unsent"),
         *("_transport", "_socket", "_lock", "_buffer", "_view", "_start", "_end"),
         *("_frame_left", "_frame_last", "_credit", "_last", "_file", "_keep", "_open", "_patience"),
-        *("_started", "_row"),
+        *("_started", "_row", "_sender"),
     )
 
     def __init__(self, transport, patience):
@@ -107,6 +108,7 @@ class Exchange:
         self._socket = None
         self._row = transport.page.row()
         self._lock = threading.Lock()  # frames from several threads (wsgi.errors) must not mix
+        self._sender = None  # the thread that sends one
         self._buffer = mmap.mmap(-1, BUFFER_SIZE)
         self._view = memoryview(self._buffer)
         self._reset(None)
@@ -244,10 +246,16 @@ class Exchange:
 
     def send(self, parts):
         """Sends whole frames. PeerGone if the client has gone or the exchange is over."""
+        if self._sender == get_ident():
+            raise PeerGone("another frame is on its way")  # a __del__ that logs, in the middle of our own send
         with self._lock:
             if not self._open:
                 raise PeerGone("the request is over")
-            self._send(parts)
+            self._sender = get_ident()
+            try:
+                self._send(parts)
+            finally:
+                self._sender = None
 
     def send_block(self, block):
         """Sends a block of the response, not empty."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import logging.config
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from pywsgid import logs, protocol, records
+from pywsgid import handover, logs, protocol, records, sending, transport
 from pywsgid.errors import Errors
+from pywsgid.page import Page
 from pywsgid.peer import PeerGone
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -248,6 +252,55 @@ def test_handlers_of_the_root_take_the_place_of_ours(log, shop):
         "[group site] shop: before", "[group site] own: one that logging still remembers", "[group site] own: boom"]
 
 
+def test_a_record_that_waits_for_its_slow_client_holds_up_no_other_thread(log, shop, monkeypatch):
+    """send() waits as long as httpd does not take the frame."""
+    sends, may_go_on = threading.Event(), threading.Event()
+
+    def slow(self, frames):
+        sends.set()
+        assert may_go_on.wait(10)
+
+    def stuck():
+        logs.current.worker = Worker("x", errors)
+        shop.error("to a slow client")
+
+    monkeypatch.setattr(Exchange, "send", slow)
+    errors = make(log)[1]
+    first = threading.Thread(target=stuck)
+    first.start()
+    assert sends.wait(10)
+    second = threading.Thread(target=shop.error, args=("of another thread",))
+    second.start()
+    second.join(5)
+    try:
+        assert log.lines() == [("error", "[group site] shop: of another thread")]
+    finally:
+        may_go_on.set()
+        first.join(10)
+        second.join(10)
+
+
+def test_a_filter_of_the_handler_counts(log, shop):
+    handler = records.Handler(log)
+    handler.addFilter(lambda record: record.levelno > logging.WARNING)
+    shop.addHandler(handler)
+    shop.propagate = False
+    shop.warning("small")
+    shop.error("big")
+    assert [text for _, text in log.lines()] == ["[group site] shop: big"]
+
+
+def test_an_application_that_has_configured_logging_pays_for_ours_once(shop, monkeypatch):
+    """What loggers remember of their levels is forgotten by all of them: not with each record."""
+    forgets = []
+    forget = logging.root.manager._clear_cache
+    monkeypatch.setattr(logging.root.manager, "_clear_cache", lambda: forgets.append(forget()))
+    logging.root.addHandler(logging.NullHandler())
+    for _ in range(10):
+        shop.error("boom")
+    assert len(forgets) == 1
+
+
 def test_what_a_handler_below_has_shown_is_not_shown_again(log, shop):
     shop.addHandler(logging.StreamHandler(logs.Stream(log, logs.NOTICE, "<stdout>", 1)))
     shop.error("one\ntwo")
@@ -297,6 +350,34 @@ def test_logging_is_adopted_at_its_import_and_left_as_it_was():
     done = subprocess.run([sys.executable, "-S", "-c", program], cwd=CHECKOUT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "[wsgid:info]" in done.stdout and "[group site] hello" in done.stdout
+
+
+def test_who_imports_another_module_meanwhile_misses_no_finder():
+    """importlib goes through sys.meta_path while other threads import, too."""
+    program = (
+        "import sys\n"
+        "from pywsgid import adoption\n"
+        "before = sys.meta_path[:]\n"
+        "adoption.when_imported('logging', lambda: None)\n"
+        "another = iter(sys.meta_path)\n"
+        "next(another)\n"
+        "import logging\n"
+        "assert list(another) == before == sys.meta_path\n"
+    )
+    done = subprocess.run([sys.executable, "-S", "-c", program], cwd=CHECKOUT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_who_only_looks_for_logging_does_not_prevent_its_adoption():
+    program = (
+        "import importlib.util\n"
+        "from pywsgid import adoption\n"
+        "adoption.when_imported('logging', lambda: print('adopted'))\n"
+        "assert importlib.util.find_spec('logging')\n"
+        "import logging\n"
+    )
+    done = subprocess.run([sys.executable, "-S", "-c", program], cwd=CHECKOUT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("adopted\n", "")
 
 
 # ---- wsgi.errors
@@ -349,6 +430,41 @@ def test_when_the_client_has_gone_lines_go_to_the_process_log(log):
     exchange.over = True
     errors.write("told\n")
     assert log.lines() == [("error", "[group site] told")]
+
+
+def test_a_record_in_the_middle_of_a_send_does_not_wait_for_it(log, shop, monkeypatch):
+    """A garbage collection may begin anywhere, and what it collects may have a __del__ that logs."""
+    ours, theirs = socket.socketpair()
+    page = Page(bytearray(handover.PAGE_SIZE), 1)
+    exchange = transport.Exchange(SimpleNamespace(page=page, pid=1), sending.Patience(0, 1))
+    exchange._reset(ours)
+
+    def collects(sock, patience, parts):
+        shop.error("deleted")
+        sending.send_all(sock, patience, parts)
+
+    def respond():
+        logs.current.worker = Worker("x", Errors(exchange, log))
+        exchange.send_block(b"block")
+
+    monkeypatch.setattr(transport, "send_all", collects)
+    thread = threading.Thread(target=respond, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert log.lines() == [("error", "[group site] [request x] shop: deleted")]
+    assert theirs.recv(100) == b"".join(protocol.encode_data(b"block"))
+    ours.close()
+    theirs.close()
+
+
+def test_a_frame_that_cannot_be_sent_hurts_nobody_who_logs(log, shop, monkeypatch):
+    def send(self, frames):
+        raise OSError(errno.ENOBUFS, "No buffer space available")
+
+    monkeypatch.setattr(Exchange, "send", send)
+    monkeypatch.setattr(logs.current, "worker", Worker("x", make(log)[1]), raising=False)
+    shop.error("told")
+    assert log.lines() == [("error", "[group site] [request x] shop: told")]
 
 
 @pytest.mark.parametrize("data", [b"bytes", None, 1])
