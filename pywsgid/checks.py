@@ -31,6 +31,7 @@ from pywsgid.wsgi_conf import (
     covers,
     heads,
     hosts,
+    is_below,
     options,
 )
 
@@ -85,7 +86,7 @@ class Subject:
 
 def all_findings(subject: Subject) -> list[Finding]:
     checks = (check_modules, check_directives, check_options, check_groups, check_server, check_sockets,
-              check_references, check_interpreters, check_paths, check_scripts, check_moving)
+              check_references, check_interpreters, check_paths, check_aliases, check_scripts, check_moving)
     return [finding for check in checks for finding in check(subject)]
 
 
@@ -423,6 +424,20 @@ def directory_problem(directory: str, identity: Identity | None) -> tuple[str, s
 # ------------------------------------------------------------------------------------------------ scripts
 
 
+def check_aliases(subject: Subject) -> Findings:
+    """Aliases whose requests an earlier one takes, as alias.c says it at start."""
+    earlier: list[Script] = []
+    for script in subject.scripts:
+        if script.line.key != "wsgiscriptalias":
+            continue
+        other = next((other for other in earlier if hosts(other.line.sections) == hosts(script.line.sections)
+                      and is_below(script.url.rstrip("/"), other.url)), None)
+        if other:
+            yield Finding(script.line.place, "WSGID0027", f"WSGIScriptAlias {script.url} has no effect: that of "
+                          f"{other.url} at {other.line.place} takes its requests", "write the longer URL first")
+        earlier.append(script)
+
+
 def check_scripts(subject: Subject) -> Findings:
     done: set[tuple[str, str]] = set()
     for script in subject.scripts:
@@ -482,7 +497,16 @@ def check_import(subject: Subject, script: Script, group: Group) -> Findings:
         python_path=python_path(subject, group), group=group, root=subject.configuration.root)
     if problem:
         yield Finding(script.line.place, "WSGID0332", f"{script.path} under {path} as {name_of(identity)}: {problem}",
-                      "mend it, or install what it needs for that interpreter (python-home= names another one)")
+                      import_cure(problem))
+
+
+def import_cure(problem: str) -> str:
+    """What to do about a script that import_probe.py says this of."""
+    if "ModuleNotFoundError" in problem or "ImportError" in problem:
+        return "install it for that interpreter, name the one that has it (python-home=), or where it is (python-path=)"
+    if "does not define" in problem or "is not callable" in problem:
+        return "define it, or name the application with WSGICallableObject"
+    return "mend it"
 
 
 def check_access(subject: Subject, script: Script) -> Findings:

@@ -29,10 +29,11 @@ CONDITIONS = ("ifmodule", "ifdefine", "iffile", "ifversion", "ifdirective", "ifs
 
 @dataclass(frozen=True)
 class Section:
-    """<Name arguments> around a directive."""
+    """<Name arguments> around a directive, opened at `place`: two hosts may have the same address."""
 
     name: str
     arguments: str
+    place: str = ""
 
     @property
     def words(self) -> list[str]:
@@ -164,7 +165,7 @@ def _read_file(reading: Reading, path: str, sections: tuple[Section, ...], depth
             skipping += 1
         else:
             conditions.append(False)
-            opened.append(Section(name[1:], arguments))
+            opened.append(Section(name[1:], arguments, f"{path}:{number}"))
             # Some are directives in their own right: <WSGIInterpreterOptions>.
             reading.directives.append(Directive(name, arguments, path, number, tuple(opened[:-1])))
 
@@ -305,4 +306,4 @@ def dumped(text: str) -> Iterator[Directive]:
             name, arguments = _parts(line)
             yield Directive(name, arguments, path, number, tuple(sections))
             if name.startswith("<"):
-                sections.append(Section(name[1:], arguments))
+                sections.append(Section(name[1:], arguments, f"{path}:{number}"))

@@ -165,6 +165,7 @@ FAULTS = {
     "virtualenv": ("WSGIDaemonProcess shop python-home=/nowhere", "WSGID0082", "home=", "/nowhere/bin/python"),
     "no interpreter": ("WSGIDaemonProcess shop python=/bin/true", "WSGID0082", "python=", "does not work"),
     "script": ("WSGIScriptAlias / @APP@/far/away.wsgi", "WSGID0330", "Alias", "app/far is missing"),
+    "hidden alias": (f"{ALIAS}\nWSGIScriptAlias /x/ @APP@/site.wsgi", "WSGID0027", "/x/", "write the longer URL first"),
     "access": (f"{ALIAS}\n<Directory @APP@>\nRequire all denied\n</Directory>", "WSGID0426", "Alias",
                "add: <Directory"),
     "socket directory": ("WSGISocketPrefix /nowhere/wsgid\nWSGIDaemonProcess x", "WSGID0061", "Prefix",
@@ -203,10 +204,10 @@ def test_all_faults_are_told_at_once(place):
 # ---------------------------------------------------------------- imports
 
 IMPORTS = {
-    "import": ("import os\nimport no_such_module\n", "ModuleNotFoundError: No module named 'no_such_module'"),
-    "syntax": ("import os\ndef application(:\n", "line 2"),
-    "name": ("app = 1\n", "does not define 'application'"),
-    "callable": ("application = 1\n", "is not callable"),
+    "import": ("import os\nimport no_such_module\n", "No module named 'no_such_module': install it for"),
+    "syntax": ("import os\ndef application(:\n", "line 2): mend it"),
+    "name": ("app = 1\n", "does not define 'application': define it, or name"),
+    "callable": ("application = 1\n", "is not callable: define it, or name"),
     "exit": ("import os\nos._exit(3)\n", "exit status 3"),
     "system exit": ("raise SystemExit('no')\n", "SystemExit: no"),
     "time": ("import time\ntime.sleep(60)\n", "did not end within 1 s"),
@@ -263,10 +264,10 @@ WSGICallableObject one
 <VirtualHost *:80>
     WSGIProcessName two
     WSGICallableObject two
-    {ALIAS}
     WSGIScriptAlias /location @APP@/site.wsgi
     WSGIScriptAlias /directory @APP@/deep/site.wsgi
     WSGIScriptAlias /option @APP@/site.wsgi process-group=five callable-object=five
+    {ALIAS}
     <Location /location>
         WSGIProcessName three
         WSGICallableObject three
@@ -277,8 +278,22 @@ WSGICallableObject one
     </Directory>
 </VirtualHost>
 """)
-    # Another order of the aliases is needed to be served (WSGID0027), not to be checked.
     assert (result.code, result.lines) == (0, [])
+
+
+def test_aliases_of_two_hosts_hide_nothing_from_each_other(place):
+    host = f"<VirtualHost *:80>\nServerName @.example.com\n{ALIAS}\n</VirtualHost>\n"
+    result = place.check(host.replace("@.", "a.") + host.replace("@.", "b.") + "WSGIScriptAlias /x @APP@/site.wsgi")
+    assert (result.code, result.lines) == (0, [])
+
+
+def test_of_two_hosts_with_one_address_each_has_its_own_group(place):
+    place.write("app/site.wsgi", "import os\napplication = {'one': print}[os.environ['NAME']]\n")
+    result = place.check("".join(
+        f"WSGIDaemonProcess {name} env=NAME={name}\n<VirtualHost *:80>\nServerName {name}.example.com\n"
+        f"WSGIProcessName {name}\n{ALIAS}\n</VirtualHost>\n" for name in ("one", "two")))
+    assert len(result.lines) == 1, result.out
+    assert "KeyError: 'two'" in result.find("WSGID0332")
 
 
 def test_what_an_application_leaves_behind_is_not_waited_for(place):
@@ -398,8 +413,8 @@ WSGIRestrictStdout Off
     WSGIDaemonProcess shop python={PYTHON} home=@APP@ processes=2 threads=15 script-user=root display-name='a b'
     WSGIProcessGroup shop
     WSGIApplicationGroup shop-1
-    {ALIAS}
     WSGIScriptAlias /embedded @APP@/site.wsgi process-group=%{{GLOBAL}} application-group=%{{GLOBAL}}
+    {ALIAS}
 </VirtualHost>
 """, load="LoadModule wsgi_module modules/mod_wsgi.so")
     assert f'LoadModule wsgid_module "{CHECKOUT}' in result.find("WSGID0420")
