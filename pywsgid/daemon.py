@@ -176,11 +176,24 @@ def furnish(log, configuration):
     """Makes the interpreter as the application is to find it; gives its captured streams."""
     faulthandler.enable(file=2)
     streams = logs.capture_streams(log)
+    threading.excepthook = lambda raised: thread_failed(log, raised)
     adoption.when_imported("logging", lambda: adopt_logging(log))
     title.set_title(configuration.title)
     sys.argv = ["mod_wsgid"]
     add_paths(log, configuration)
     return streams
+
+
+def thread_failed(log, raised):
+    """threading.excepthook. Python's own writes a traceback piece by piece to sys.stderr, which would be at warn."""
+    if raised.exc_type is SystemExit:
+        return
+    error = raised.exc_value if raised.exc_value is not None else raised.exc_type()
+    log.write(
+        logs.ERROR,
+        "WSGID0347: group %r: thread %r has ended: it raised %s\n%s"
+        % (log.group, getattr(raised.thread, "name", "?"), logs.describe(error), logs.traceback_text(error)),
+    )
 
 
 def adopt_logging(log):

@@ -19,6 +19,7 @@ import threading
 import time
 import traceback
 
+from . import logs
 from .loader import stamp_of
 
 INTERVAL = 0.2  # seconds between two looks at the sources
@@ -181,27 +182,28 @@ class Shown:
         self._hosts = {"localhost", *hosts}
 
     def __call__(self, environ, start_response):
+        errors = environ["wsgi.errors"]  # the application may put another one there
         try:
             result = self._wrapped(environ, start_response)
         except Exception as error:
-            return self._show(error, environ, start_response)
+            return self._show(error, environ, start_response, errors)
         if isinstance(result, (list, tuple, environ["wsgi.file_wrapper"])):
             return result
-        return self._watched(result, environ, start_response)
+        return self._watched(result, environ, start_response, errors)
 
-    def _watched(self, result, environ, start_response):
+    def _watched(self, result, environ, start_response, errors):
         """What the application yields, and the page in its place if it raises before the first block."""
         try:
             try:
                 yield from result
             except Exception as error:
-                yield from self._show(error, environ, start_response)
+                yield from self._show(error, environ, start_response, errors)
         finally:
             close = getattr(result, "close", None)
             if close is not None:
                 close()
 
-    def _show(self, error, environ, start_response):
+    def _show(self, error, environ, start_response, errors):
         """Raises if the page is not for this client, or if the response has begun: start_response does that then."""
         if not is_local(environ, self._hosts):
             raise error
@@ -213,8 +215,19 @@ class Shown:
             ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
         ]
         start_response("500 Internal Server Error", headers, (type(error), error, error.__traceback__))
-        environ["wsgi.errors"].write(traceback_text(error))
+        tell(errors, error, requested(environ))
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
+def tell(errors, error, request):
+    """Logs an exception as it would be without us."""
+    errors.record(logs.ERROR, traceback_text(error), "WSGID0340")
+    what = "WSGID0340: the application raised %s [request %r]" % (logs.describe(error), request)
+    errors.application(logs.ERROR, logs.record_lines(what))
+
+
+def requested(environ):
+    return "%s %s" % (environ.get("REQUEST_METHOD", ""), environ.get("REQUEST_URI", environ.get("PATH_INFO", "")))
 
 
 def is_local(environ, hosts):
@@ -267,11 +280,10 @@ mark { background: #5c2626 } td, th { border-color: #444 } }
 def page(error, environ):
     """The traceback, the causes first, with source lines; then the request."""
     title = summary(error)
-    request = "%s %s" % (environ.get("REQUEST_METHOD", ""), environ.get("REQUEST_URI", environ.get("PATH_INFO", "")))
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
         "<title>%s</title><style>%s</style><h1>%s</h1>" % (escaped(title), STYLE, escaped(title)),
-        "<p><code>%s</code></p>" % escaped(request),
+        "<p><code>%s</code></p>" % escaped(requested(environ)),
     ]
     chain = list(causes(error))
     for number, (link, raised) in enumerate(chain):

@@ -768,6 +768,23 @@ def test_a_program_that_the_application_starts_has_none_of_its_descriptors(clien
     }
 
 
+def test_a_thread_that_fails_is_one_record_at_error(tmp_path, write):
+    script = write(
+        "import sys, threading\ndef fail(how):\n    raise how('no more')\n"
+        "def application(environ, start_response):\n    start_response('200 OK', [])\n"
+        "    for how in (SystemExit, ValueError):\n"
+        "        thread = threading.Thread(target=fail, args=(how,), name='mailer')\n"
+        "        thread.start()\n        thread.join()\n    return []\n"
+    )
+    with Daemon(tmp_path) as daemon:
+        assert daemon.get(script).complete
+        lines = [line for line in daemon.log_text().splitlines() if "WSGID0347" in line]
+        assert all("[wsgid:error]" in line for line in lines)
+        assert lines[0].endswith("thread 'mailer' has ended: it raised ValueError: no more")
+        assert lines[-1].endswith("WSGID0347 | ValueError: no more")
+        assert "SystemExit" not in daemon.log_text()
+
+
 def test_usr2_dumps_every_stack_and_nothing_else_happens(tmp_path):
     with Daemon(tmp_path) as daemon:
         gate = AtTheGate(daemon, tmp_path)

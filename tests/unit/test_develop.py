@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pywsgid import develop
+from pywsgid import develop, logs
 
 LOCAL = {"REQUEST_METHOD": "GET", "REQUEST_URI": "/x?<y>", "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost:8000",
          "HTTP_X": "<script>&\"'", "wsgi.file_wrapper": type("FileWrapper", (), {})}
@@ -16,10 +16,14 @@ LOCAL = {"REQUEST_METHOD": "GET", "REQUEST_URI": "/x?<y>", "REMOTE_ADDR": "127.0
 
 class Errors:
     def __init__(self) -> None:
-        self.text = ""
+        self.lines: list[str] = []
 
-    def write(self, text: str) -> None:
-        self.text += text
+    def record(self, level: int, text: str, code: str) -> None:
+        self.application(level, logs.record_lines(text, code))
+
+    def application(self, level: int, lines: list[str]) -> None:
+        assert level == logs.ERROR
+        self.lines += lines
 
 
 class Client:
@@ -63,7 +67,10 @@ def test_the_page_has_the_traceback_its_causes_the_source_and_the_request():
     assert page.count("<mark>") == 2 and "{}[&quot;&lt;key&gt;&quot;]</mark>" in page
     assert "GET /x?&lt;y&gt;" in page and "&lt;script&gt;&amp;&quot;&#x27;" in page
     assert "pywsgid/develop.py" not in page
-    assert "ValueError: <b>bad</b>" in client.errors.text
+    assert all(line.startswith("WSGID0340 | ") for line in client.errors.lines[:-1])
+    assert client.errors.lines[-2:] == [
+        "WSGID0340 | ValueError: <b>bad</b>",
+        "WSGID0340: the application raised ValueError: <b>bad</b> [request 'GET /x?<y>']"]
 
 
 def test_nothing_unescaped_gets_into_the_page(tmp_path):
