@@ -10,7 +10,9 @@ import argparse
 import glob
 import json
 import os
+import pwd
 import socket
+import textwrap
 import time
 from datetime import datetime
 
@@ -104,7 +106,8 @@ def describe(said: dict) -> str:
     rate = "unknown" if said["rate"] is None else said["rate"]
     since = datetime.fromtimestamp(said["since"]).strftime("%Y-%m-%d %H:%M:%S")
     lines = [f"group '{said['group']}' slot {said['slot']}: process {said['pid']} is {said['state']} since {since}, "
-             f"Python {said['python']}, uid {said['uid']}, {len(said['running'])} of {said['threads']} threads busy, "
+             f"Python {said['python']}, user {user_name(said['uid'])}, "
+             f"{len(said['running'])} of {said['threads']} threads busy, "
              f"{said['queue']} waiting, {said['finished']} requests, {rate} a second, "
              f"{said['errors']} errors"]
     both = {"waited": said["queue_times"], "ran": said["application_times"]}
@@ -112,6 +115,13 @@ def describe(said: dict) -> str:
     lines += [f"    thread {entry['thread']}: {entry['request']}, for {entry['elapsed']:.3f} s"
               for entry in said["running"]]
     return "\n".join(lines)
+
+
+def user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
 
 
 def spread(times: list[int]) -> str:
@@ -139,7 +149,7 @@ def stacks(arguments: argparse.Namespace) -> int:
             continue
         print(f"group '{said['group']}' slot {said['slot']}: process {said['pid']}")
         for what, stack in said["stacks"]:
-            print(f"  {what}\n{stack}", end="")
+            print(f"  {what}\n{textwrap.indent(stack, '  ')}", end="")
     return 0
 
 

@@ -149,21 +149,36 @@ COMMANDS = (
     Command("stacks", "print the Python stack of every thread of a group", declare_questions_of_one, stacks),
     Command("version", "print the version", no_arguments, version),
 )
+BY_NAME = {command.name: command for command in COMMANDS}
 
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="pywsgid", description="Serve WSGI applications from Apache httpd (mod_wsgid).")
-    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    top.add_argument("--version", action="store_const", const=BY_NAME["version"], dest="command",
+                     help="print the version")
+    commands = top.add_subparsers(metavar="COMMAND")
     for command in COMMANDS:
         sub = commands.add_parser(command.name, help=command.help, description=command.help.capitalize() + ".",
                                   aliases=command.aliases, allow_abbrev=False)
         command.declare(sub)
-        sub.set_defaults(command=command)
+        sub.set_defaults(command=command, parser=sub)
     return top
 
 
+def parsed(words: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments of a command; its own usage is what wrong ones are told with."""
+    top = parser()
+    arguments, others = top.parse_known_args(words)
+    if others:
+        getattr(arguments, "parser", top).error(f"unrecognized arguments: {' '.join(others)}")
+    if arguments.command is None:
+        top.print_help(sys.stderr)
+        raise SystemExit(2)
+    return arguments
+
+
 def main(words: Sequence[str] | None = None) -> int:
-    arguments = parser().parse_args(words)
+    arguments = parsed(words)
     try:
         return arguments.command.run(arguments)
     except Failure as failure:

@@ -168,8 +168,8 @@ def announce(process: subprocess.Popen[bytes], what: str, address: Address) -> N
         if status is None:
             time.sleep(PROBE_PAUSE)
             continue
-        trouble = f" answers, but with status {status}: see the log" if status >= 500 else ""
-        print(f"{what} is served at {address.url}{trouble} (Ctrl-C stops)", flush=True)
+        trouble = f", but answers with status {status}: the log says why" if status >= 500 else ""
+        print(f"{what} is served at {address.url} (Ctrl-C stops){trouble}", flush=True)
         return
 
 

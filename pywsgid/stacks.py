@@ -17,13 +17,15 @@ def describe_worker(worker):
     return "%s, for %.3f s" % (request_line(environ), time.monotonic() - worker.since)
 
 
-def stack_text(identity):
-    """A thread's stack, without what it begins with: threading's frames and ours, unless there are no others."""
+def stack_text(identity, idle=False):
+    """A thread's stack, without what it begins with: threading's frames and ours, unless there are no others. Of those
+    of an idle thread only the innermost is told: where it waits."""
     frame = sys._current_frames().get(identity)
     if frame is None:
         return "  (it has ended)\n"
     frames = list(traceback.walk_stack(frame))[::-1]
-    foreign = next((number for number, (frame, _) in enumerate(frames) if not _is_ours(frame.f_globals)), 0)
+    none = len(frames) - 1 if idle else 0
+    foreign = next((number for number, (frame, _) in enumerate(frames) if not _is_ours(frame.f_globals)), none)
     return "".join(traceback.StackSummary.extract(frames[foreign:]).format())
 
 
@@ -32,12 +34,16 @@ def _is_ours(names):
 
 
 def texts(workers):
-    """Of every thread: its name and what it runs, and its stack."""
+    """Of every thread: its name and what it runs, and its stack; those that run a request first."""
     running = {worker.thread.ident: describe_worker(worker) for worker in workers}
     names = {thread.ident: thread.name for thread in threading.enumerate()}
+    order = sorted(sys._current_frames(), key=lambda identity: (not running.get(identity), identity in running))
     return [
-        ("thread %s: %s" % (names.get(identity, identity), running.get(identity) or "no request"), stack_text(identity))
-        for identity in list(sys._current_frames())
+        (
+            "thread %s: %s" % (names.get(identity, identity), running.get(identity) or "no request"),
+            stack_text(identity, identity in running and not running[identity]),
+        )
+        for identity in order
     ]
 
 

@@ -55,7 +55,7 @@ def test_status_says_who_runs_what(httpd):
     whose = [line.split(":")[0] for line in lines]
     assert whose == ["group 'app' slot 0", "group 'app' slot 1", "group 'other' slot 0"]
     assert "GET /gate/" in done.stdout
-    assert "1 of 2 threads busy" in done.stdout
+    assert f"user {machine.web_user()}, 1 of 2 threads busy" in done.stdout
     assert pids(httpd, "app") == set(httpd.daemons("app"))
     assert [answer.status_code for answer in held.open()] == [200]
 
@@ -139,7 +139,10 @@ def test_stacks_show_where_a_thread_is(httpd):
     assert done.returncode == 0, done.stderr
     assert "gate.wsgi" in done.stdout
     assert "wait_for" in done.stdout
-    assert "GET /gate/" in done.stdout
+    first = done.stdout.index("  thread ")
+    assert "GET /gate/" in done.stdout[first : done.stdout.index("\n", first)], "what runs comes first"
+    idle = re.findall(r"^  thread wsgid-\d: no request\n((?:   .*\n)+)", done.stdout, re.M)
+    assert [frames.count("File") for frames in idle] == [1, 1, 1], "of what waits, where it waits"
     assert [answer.status_code for answer in held.open()] == [200]
 
 

@@ -88,7 +88,7 @@ def test_an_application_that_cannot_be_loaded_is_told(start, open_directory):
     (open_directory / "broken.wsgi").write_text(BROKEN)
     run = start(open_directory / "broken.wsgi")
     run.wait_for_address()
-    assert re.search(r"answers, but with status 50[03]: see the log", run.out)
+    assert re.search(r"but answers with status 50[03]: the log says why", run.out)
     assert "RuntimeError: not today" in run.log
 
 
@@ -330,7 +330,7 @@ def test_an_exception_is_shown_with_reload_and_only_then(developed, start, open_
     assert page.status_code == 500 and page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "ValueError: &lt;shown&gt;" in page.text and "raise ValueError" in page.text
     assert str(open_directory / "site.wsgi") in page.text
-    wait_until(lambda: "ValueError: <shown>" in run.log, "the same on the terminal", 5)
+    wait_until(lambda: "WSGID0340: the application raised ValueError: <shown>" in run.log, "it on the terminal", 5)
     assert "shown" not in get(url + "raise", headers={"Host": "rebound.example"}).text
     run.end(signal.SIGINT)
     page = get(start(open_directory / "site.wsgi").wait_for_address() + "raise")
@@ -343,7 +343,7 @@ def test_an_application_that_cannot_be_loaded_at_first_is_shown_until_it_is_mend
     script.write_text(DEVELOPED)  # its neighbour is missing
     run = start(script, "--reload")
     url = run.wait_for_address()
-    assert "answers, but with status 500" in run.out
+    assert "but answers with status 500" in run.out
     assert "No module named &#x27;neighbour&#x27;" in get(url).text
     (open_directory / "neighbour.py").write_text("WORD = = 1\n")
     wait_until(lambda: "SyntaxError" in get(url).text, "the next mistake in the browser", 20)

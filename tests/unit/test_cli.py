@@ -88,6 +88,16 @@ def test_version_is_that_of_the_c_header():
     assert pywsgid("version").stdout.startswith(f"pywsgid {__version__}, Python ")
 
 
+def test_version_is_an_option_too():
+    assert pywsgid("--version").stdout == pywsgid("version").stdout
+
+
+def test_an_unknown_option_is_told_with_the_usage_of_its_command():
+    done = pywsgid("serve", "hello:app", "--nothing")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == "pywsgid serve: error: unrecognized arguments: --nothing"
+
+
 def test_no_command_is_a_usage_error():
     assert pywsgid().returncode == 2
 
