@@ -46,6 +46,14 @@ def test_links_lead_somewhere(one):
             assert (one.path.parent / target.partition("#")[0]).exists(), target
 
 
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_links_of_the_entry_pages_lead_somewhere(name):
+    root = page("README.md").path.parents[1]
+    targets = re.findall(r"\]\(([^)\s]+)\)", (root / name).read_text(encoding="utf-8"))
+    assert targets
+    assert [one for one in targets if not one.startswith("http") and not (root / one.partition("#")[0]).exists()] == []
+
+
 def test_every_page_is_in_the_index():
     index = page("README.md").text
     assert [name for name in names(PAGES) if f"({name})" not in index and name != "README.md"] == []
