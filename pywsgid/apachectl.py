@@ -13,7 +13,7 @@ TEXT = """#!/bin/sh
 #   apachectl start | stop | restart | graceful | graceful-stop | configtest | status
 #   apachectl foreground      stays in the foreground, for systemd or a container
 #
-# graceful takes up a changed httpd.conf and new code, and loses no request. Anything else is handed on to httpd.
+# graceful takes up a changed httpd.conf and new code, and loses no request. Options (-S, -M) are handed on to httpd.
 set -eu
 
 HTTPD=@HTTPD@
@@ -74,8 +74,12 @@ case ${1:-help} in
     help|-h|--help)
         sed -n '2,8s/^# \\{0,1\\}//p' "$0"
         ;;
-    *)
+    -*)
         httpd "$@"
+        ;;
+    *)
+        echo "$1 is none of: start stop restart graceful graceful-stop configtest status foreground" >&2
+        exit 2
         ;;
 esac
 """

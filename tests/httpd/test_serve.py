@@ -397,6 +397,9 @@ def test_setup_writes_a_directory_with_an_apachectl_of_its_own(shop):
     assert not list((directory / "run").glob("*.sock"))
     assert "not running" in control(directory, "stop").stdout
     assert "apachectl start" in control(directory, "help").stdout
+    assert "Syntax OK" in control(directory, "-t").stderr
+    unknown = control(directory, "strat")
+    assert (unknown.returncode, unknown.stdout) == (2, "") and "strat is none of: start" in unknown.stderr
 
 
 def test_setup_leaves_a_configuration_that_is_there_alone(shop):
