@@ -33,10 +33,6 @@ class Transfer:
     size: int
     seconds: float
 
-    @property
-    def mb_per_second(self) -> float:
-        return self.size / self.seconds / 1e6
-
 
 def get_request(target: str, close: bool = False) -> bytes:
     connection = "Connection: close\r\n" if close else ""

@@ -10,6 +10,7 @@ A module of tests in tests/httpd makes its server once:
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 import pytest
 from httpdenv import Httpd, Stage, in_place_or_copied, machine
 
+ROOT = Path(__file__).resolve().parents[1]
+WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror"]
 STAGE_MISSING = "{module} is not there: run `make` first"
 
 
@@ -38,6 +41,21 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("certificates")
     machine.make_certificate(directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def gcc() -> Callable[..., None]:
+    """Compiles with all warnings as errors; the arguments are gcc's own."""
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        pytest.fail("no gcc: install build-essential (Debian, Ubuntu) or gcc, then run `make`", pytrace=False)
+
+    def run(*arguments: str | Path) -> None:
+        command = [compiler, *WARNINGS, "-I", str(ROOT / "apxs"), *map(str, arguments)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 0 and not result.stderr, result.stderr
+
+    return run
 
 
 @pytest.fixture(scope="module")

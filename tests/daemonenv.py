@@ -228,6 +228,22 @@ class Daemon:
         self.log_path = directory / "error_log"
         self.listener = listener or self._listen(self.path)
         self.python, self.boot, self.code = python, boot, None
+        self.configuration = self._block(scripts, successor is not None, options)
+        leash, self.leash = os.pipe2(os.O_CLOEXEC)
+        self.page = os.memfd_create("page")
+        os.ftruncate(self.page, handover.PAGE_SIZE)
+        self.bell, self._bell_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.control_path = str(directory / "c")
+        self.control = self._listen(self.control_path)
+        self.pid = self._spawn(leash, successor)
+        os.close(leash)
+        if ready:
+            wait_until(lambda: self.state() == handover.PAGE_READY or self.has_ended(), f"ready: {self.log_text()}")
+            assert self.code is None, self.log_text()
+
+    @staticmethod
+    def _block(scripts: list[str | Path], is_successor: bool, options: dict[str, object]) -> bytes:
+        """The configuration: what all have, and options by their names with _ for -."""
         values = {
             "group": "unit",
             "slot": 0,
@@ -240,20 +256,9 @@ class Daemon:
         }
         values |= {name.replace("_", "-"): value for name, value in options.items()}
         pairs = list(values.items()) + [("script", f"application:{APPS / script}") for script in scripts]
-        pairs += [("successor", 1)] if successor is not None else []
+        pairs += [("successor", 1)] if is_successor else []
         flat = [(key, item) for key, value in pairs for item in (value if isinstance(value, list) else [value])]
-        self.configuration = b"".join(f"{key}\0{value}\0".encode() for key, value in flat)
-        leash, self.leash = os.pipe2(os.O_CLOEXEC)
-        self.page = os.memfd_create("page")
-        os.ftruncate(self.page, handover.PAGE_SIZE)
-        self.bell, self._bell_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self.control_path = str(directory / "c")
-        self.control = self._listen(self.control_path)
-        self.pid = self._spawn(leash, successor)
-        os.close(leash)
-        if ready:
-            wait_until(lambda: self.state() == handover.PAGE_READY or self.has_ended(), f"ready: {self.log_text()}")
-            assert self.code is None, self.log_text()
+        return b"".join(f"{key}\0{value}\0".encode() for key, value in flat)
 
     def _listen(self, path: str) -> socket.socket:
         with contextlib.suppress(FileNotFoundError):
@@ -386,3 +391,17 @@ class Daemon:
             os.close(descriptor)
         if kind is None:
             assert "WSGID0325" not in self.log_text(), self.log_text()
+
+
+class AtTheGate:
+    """A request that is held by gate.wsgi until it is let go."""
+
+    def __init__(self, daemon: Daemon, tmp_path: Path, name: str = "gate") -> None:
+        self.path = tmp_path / name
+        self.client = daemon.connect()
+        self.client.request("gate.wsgi", PATH_INFO=str(self.path), QUERY_STRING=name)
+        daemon.wait_for_log(f"at the gate {name}")
+
+    def let_go(self) -> Reply:
+        self.path.touch()
+        return self.client.reply()

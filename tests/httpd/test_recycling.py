@@ -15,20 +15,13 @@ SetEnv EXECUTIONS /dev/null
 WSGIScriptAlias /requests ${APPS}/executions.wsgi process-name=requests
 WSGIScriptAlias /interval ${APPS}/executions.wsgi process-name=interval
 WSGIScriptAlias /inactivity ${APPS}/executions.wsgi process-name=inactivity
-WSGIScriptAlias /memory ${FILES}/grows.wsgi process-name=memory
-"""
-GROWS = """
-kept = []
-def application(environ, start_response):
-    kept.append(b"x" * int(environ["QUERY_STRING"] or 0))
-    start_response("200 OK", [])
-    return [b"grown"]
+WSGIScriptAlias /memory ${APPS}/grows.wsgi process-name=memory
 """
 
 
 @pytest.fixture(scope="module")
 def httpd(make_httpd):
-    return make_httpd(CONFIGURATION, files={"grows.wsgi": GROWS})
+    return make_httpd(CONFIGURATION)
 
 
 def wait_for_replacement(httpd, group, reason):

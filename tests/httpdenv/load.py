@@ -153,11 +153,6 @@ class Load:
         ends = sorted(begin + duration for begin, duration in self.took)
         return max((later - earlier for earlier, later in zip(ends, ends[1:])), default=0.0)
 
-    def percentile(self, fraction: float) -> float:
-        """Of the durations, in seconds."""
-        durations = sorted(duration for _, duration in self.took)
-        return durations[min(len(durations) - 1, int(len(durations) * fraction))]
-
     def assert_nothing_lost(self) -> None:
         assert self.lost == []
         assert self.resets == []

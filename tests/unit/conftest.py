@@ -1,4 +1,4 @@
-"""What the tests of the daemon share: each runs over both transports."""
+"""What the tests of the daemon share: both transports, a daemon for each module, a connection to it, scripts."""
 
 from __future__ import annotations
 
@@ -12,3 +12,28 @@ def transport(request: pytest.FixtureRequest):
     Daemon.transport = request.param
     yield request.param or "native"
     Daemon.transport = ""
+
+
+@pytest.fixture(scope="module")
+def daemon(transport, tmp_path_factory):
+    """A daemon for all tests of a module; one for each transport."""
+    with Daemon(tmp_path_factory.mktemp("shared"), shutdown_timeout=5) as daemon:
+        yield daemon
+        assert daemon.get("hello.wsgi").body == b"Hello World!\n", "it lived through all of that"
+
+
+@pytest.fixture
+def client(daemon):
+    client = daemon.connect()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="app.wsgi"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write

@@ -1,4 +1,4 @@
-"""The daemon as a process: requests on the wire, failures, draining, leaving. httpd is played by daemonenv.Client."""
+"""The daemon as a process: requests on the wire, applications that fail, peers that break the protocol."""
 
 from __future__ import annotations
 
@@ -7,74 +7,27 @@ import hashlib
 import json
 import os
 import pwd
-import shutil
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import pytest
-from daemonenv import ROOT, Client, Daemon, wait_until
+from daemonenv import AtTheGate, Daemon, wait_until
 
-from pywsgid import handover, protocol
+from pywsgid import protocol
 from pywsgid.input import WINDOW
 
 pytestmark = pytest.mark.usefixtures("transport")
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="another uid needs root")
 
-COUNTING = """
-import os
-def application(environ, start_response):
-    with open(environ["QUERY_STRING"], "a") as file:
-        file.write("x")
-    start_response("200 OK", [])
-    return [b"ran"]
-"""
-
-
-@pytest.fixture
-def write(tmp_path):
-    def write(text, name="app.wsgi"):
-        path = tmp_path / name
-        path.write_text(text)
-        return path
-
-    return write
-
-
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory):
-    with Daemon(tmp_path_factory.mktemp("shared"), shutdown_timeout=5) as daemon:
-        yield daemon
-        assert daemon.get("hello.wsgi").body == b"Hello World!\n", "it lived through all of that"
-
-
-@pytest.fixture
-def client(daemon):
-    client = daemon.connect()
-    yield client
-    client.close()
-
-
-class AtTheGate:
-    """A request that is held by gate.wsgi until it is let go."""
-
-    def __init__(self, daemon, tmp_path, name="gate"):
-        self.path = tmp_path / name
-        self.client = daemon.connect()
-        self.client.request("gate.wsgi", PATH_INFO=str(self.path), QUERY_STRING=name)
-        daemon.wait_for_log(f"at the gate {name}")
-
-    def let_go(self):
-        self.path.touch()
-        return self.client.reply()
-
 
 # ---- request, response
+
+
+def test_it_runs_on_the_transport_whose_turn_it_is(daemon, transport):
+    assert ("_native" in Path(f"/proc/{daemon.pid}/maps").read_text()) == (transport == "native")
 
 
 def test_a_response_that_is_all_there_is_one_frame(client, write):
@@ -372,6 +325,23 @@ def test_sys_exit_ends_the_request_only(daemon, client, how, name):
     assert not daemon.has_ended()
 
 
+def test_a_thread_that_fails_is_one_record_at_error(tmp_path, write):
+    script = write(
+        "import sys, threading\ndef fail(how):\n    raise how('no more')\n"
+        "def application(environ, start_response):\n    start_response('200 OK', [])\n"
+        "    for how in (SystemExit, ValueError):\n"
+        "        thread = threading.Thread(target=fail, args=(how,), name='mailer')\n"
+        "        thread.start()\n        thread.join()\n    return []\n"
+    )
+    with Daemon(tmp_path) as daemon:
+        assert daemon.get(script).complete
+        lines = [line for line in daemon.log_text().splitlines() if "WSGID0347" in line]
+        assert all("[wsgid:error]" in line for line in lines)
+        assert lines[0].endswith("thread 'mailer' has ended: it raised ValueError: no more")
+        assert lines[-1].endswith("WSGID0347 | ValueError: no more")
+        assert "SystemExit" not in daemon.log_text()
+
+
 def test_a_broken_rule_names_it_and_where_it_was_broken(client):
     reply = client.get("rules.wsgi", PATH_INFO="/status-bytes")
     assert reply.abort[1].startswith("WSGID0341")
@@ -544,7 +514,7 @@ def test_a_stranger_is_refused(write):
 
 
 def test_a_request_whose_client_has_gone_is_dropped_unread(tmp_path, write):
-    script, note = write(COUNTING), tmp_path / "note"
+    script, note = "running.wsgi", tmp_path / "note"
     with Daemon(tmp_path, threads=1) as daemon:
         gate = AtTheGate(daemon, tmp_path)
         gone = daemon.connect()
@@ -558,7 +528,7 @@ def test_a_request_whose_client_has_gone_is_dropped_unread(tmp_path, write):
 
 def test_a_request_that_httpd_takes_back_is_not_run(tmp_path, write):
     """It closes its sending end; what is unread then is dropped."""
-    script, note = write(COUNTING), tmp_path / "note"
+    script, note = "running.wsgi", tmp_path / "note"
     with Daemon(tmp_path, threads=1) as daemon:
         gate = AtTheGate(daemon, tmp_path)
         taken = daemon.connect()
@@ -567,410 +537,3 @@ def test_a_request_that_httpd_takes_back_is_not_run(tmp_path, write):
         assert gate.let_go().complete
         assert taken.is_closed()
         assert not note.exists()
-
-
-# ---- draining
-
-
-@pytest.mark.parametrize("how", ["leash", "SIGTERM", "SIGHUP", "SIGINT", "SIGUSR1"])
-def test_what_was_read_is_finished_and_what_was_not_is_given_back(tmp_path, write, how):
-    script, note = write(COUNTING), tmp_path / "note"
-    with Daemon(tmp_path, threads=1) as daemon:
-        idle = daemon.connect()
-        assert idle.get("hello.wsgi").complete
-        gate = AtTheGate(daemon, tmp_path)
-        unread = daemon.connect()
-        unread.request(script, QUERY_STRING=str(note))
-        daemon.pull_leash() if how == "leash" else daemon.signal(getattr(signal, how))
-        daemon.wait_for_log("WSGID0310")
-        assert daemon.state() == handover.PAGE_DRAINING
-        assert idle.is_closed()
-        reply = gate.let_go()
-        assert reply.complete
-        assert gate.client.is_closed()
-        assert daemon.wait() == 0
-        # Never accepted: still in the listener, for the successor. Accepted and unread: reset, not end-of-file.
-        with Daemon(tmp_path, listener=daemon.listener, threads=1) as successor:
-            try:
-                assert unread.reply().body == b"ran"
-            except ConnectionResetError:
-                unread.close()
-                assert not note.exists()
-            assert successor.get("hello.wsgi").complete
-
-
-def test_an_accepted_request_that_was_not_read_is_reset(tmp_path, write):
-    script, note = write(COUNTING), tmp_path / "note"
-    with Daemon(tmp_path, threads=1) as daemon:
-        unread = daemon.connect()
-        assert unread.get("hello.wsgi").complete  # so it is accepted and idle
-        gate = AtTheGate(daemon, tmp_path)
-        unread.request(script, QUERY_STRING=str(note))
-        daemon.pull_leash()
-        daemon.wait_for_log("WSGID0310")
-        with pytest.raises(ConnectionResetError):
-            unread.socket.recv(1)
-        assert gate.let_go().complete
-        assert daemon.wait() == 0
-        assert not note.exists()
-
-
-def test_drains_lose_and_double_nothing_under_load(tmp_path, write):
-    """Daemon after daemon on one listener; a request that was not started is sent again, and runs exactly once."""
-    script = write(
-        "import os\ndef application(environ, start_response):\n"
-        "    fd = os.open(environ['QUERY_STRING'], os.O_WRONLY | os.O_CREAT | os.O_APPEND)\n"
-        "    os.write(fd, environ['PATH_INFO'].encode() + b'\\n')\n    os.close(fd)\n"
-        "    start_response('200 OK', [])\n    return [b'ran']\n"
-    )
-    note = tmp_path / "note"
-    daemon = Daemon(tmp_path, threads=2)
-    clients = [daemon.connect() for _ in range(4)]
-    done = 0
-    for generation in range(6):
-        for round_ in range(60):
-            number = generation * 60 + round_
-            index = number % len(clients)
-            if round_ == 30:
-                old, daemon = daemon, Daemon(tmp_path, threads=2, listener=daemon.listener)
-                old.pull_leash()
-            clients[index] = run_once(clients[index], daemon.path, script, note, f"/{number}")
-            done += 1
-        assert old.wait() == 0
-        os.close(old.leash)
-        os.close(old.page)
-    with daemon:
-        assert sorted(note.read_text().split()) == sorted(f"/{number}" for number in range(done))
-    for client in clients:
-        client.close()
-
-
-def run_once(client, path, script, note, name):
-    """As httpd does it: a reset or a broken pipe means not started, so again on a new connection."""
-    for _ in range(10):
-        try:
-            client.request(script, PATH_INFO=name, QUERY_STRING=str(note))
-            reply = client.reply()
-            assert reply.body == b"ran", "end-of-file before any frame: it would be a 502"
-            return client
-        except (ConnectionResetError, BrokenPipeError):
-            client.close()
-            client = Client(path)
-    raise AssertionError("never started")
-
-
-def test_when_httpd_dies_it_leaves(tmp_path):
-    with Daemon(tmp_path) as daemon:
-        os.close(daemon.leash)
-        try:
-            assert daemon.wait() == 0
-            assert "httpd has gone" in daemon.wait_for_log("WSGID0310")
-        finally:
-            daemon.leash = os.open(os.devnull, os.O_RDONLY)
-
-
-@pytest.mark.parametrize(("how", "option"), [("SIGTERM", "shutdown_timeout"), ("leash", "graceful_timeout")])
-def test_a_request_that_does_not_end_is_told_with_its_stack_and_left(tmp_path, how, option):
-    with Daemon(tmp_path, **{option: 0.3}) as daemon:
-        gate = AtTheGate(daemon, tmp_path)
-        daemon.pull_leash() if how == "leash" else daemon.signal(signal.SIGTERM)
-        assert daemon.wait() == 0
-        assert "1 requests still running" in daemon.wait_for_log("WSGID0312")
-        assert f"GET {gate.path}" in daemon.wait_for_log("WSGID0313")
-        assert "in wait_for" in daemon.log_text()
-
-
-def test_a_second_stricter_order_shortens_the_drain(tmp_path):
-    with Daemon(tmp_path, graceful_timeout=0, shutdown_timeout=0.3) as daemon:
-        AtTheGate(daemon, tmp_path)
-        daemon.pull_leash()
-        daemon.wait_for_log("WSGID0310")
-        daemon.signal(signal.SIGTERM)
-        assert daemon.wait() == 0
-
-
-def test_a_successor_pulls_the_leash_when_it_is_ready(tmp_path):
-    (tmp_path / "next").mkdir()
-    with Daemon(tmp_path) as old:
-        client = old.connect()
-        assert client.get("hello.wsgi").complete
-        with Daemon(tmp_path / "next", listener=old.listener, successor=old.leash, scripts=["hello.wsgi"]) as new:
-            assert old.wait() == 0
-            assert client.is_closed()
-            again = Client(old.path)
-            assert again.get("hello.wsgi").complete
-            again.close()
-            assert new.counts()[0] == 1
-
-
-def test_a_successor_that_cannot_load_leaves_its_predecessor_alone(tmp_path):
-    (tmp_path / "next").mkdir()
-    with Daemon(tmp_path) as old:
-        options = {"listener": old.listener, "successor": old.leash, "scripts": ["unimportable.wsgi"], "ready": False}
-        with Daemon(tmp_path / "next", **options) as new:
-            assert new.wait() == handover.EXIT_LOAD
-        assert old.get("hello.wsgi").complete if old.listener.fileno() >= 0 else not old.has_ended()
-        assert old.state() == handover.PAGE_READY
-
-
-def test_atexit_runs_and_threads_are_joined(tmp_path, write):
-    note = tmp_path / "note"
-    script = write(
-        f"import atexit\natexit.register(lambda: open({str(note)!r}, 'w').write('bye'))\n"
-        "def application(environ, start_response): pass\n"
-    )
-    with Daemon(tmp_path, scripts=[script]) as daemon:
-        daemon.signal(signal.SIGTERM)
-        assert daemon.wait() == 0
-        assert note.read_text() == "bye"
-
-
-def test_a_thread_that_never_ends_does_not_keep_the_process(tmp_path, write):
-    script = write(
-        "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,)).start()\n"
-        "def application(environ, start_response): pass\n"
-    )
-    with Daemon(tmp_path, scripts=[script], shutdown_timeout=0.1) as daemon:
-        daemon.signal(signal.SIGTERM)
-        assert daemon.wait(8) == 0
-        daemon.wait_for_log("WSGID0315")
-
-
-def test_a_child_that_the_application_forks_holds_no_connection_open(tmp_path, write):
-    script = write(
-        "import os, time\ndef application(environ, start_response):\n    child = os.fork()\n    if child == 0:\n"
-        "        time.sleep(30)\n        os._exit(0)\n    start_response('200 OK', [])\n    return [b'%d' % child]\n"
-    )
-    with Daemon(tmp_path) as daemon:
-        client, idle = daemon.connect(), daemon.connect()
-        assert idle.get("hello.wsgi").complete
-        child = int(client.get(script).body)
-        try:
-            daemon.signal(signal.SIGTERM)
-            assert client.is_closed()
-            assert idle.is_closed()
-            assert daemon.wait() == 0
-        finally:
-            os.kill(child, signal.SIGKILL)
-
-
-def test_a_program_that_the_application_starts_has_none_of_its_descriptors(client, write):
-    script = write(
-        "import subprocess\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
-        "    return [subprocess.run(['ls', '/proc/self/fd'], close_fds=False, capture_output=True).stdout]\n"
-    )
-    numbers = {int(number) for number in client.get(script).body.split()}
-    assert numbers.isdisjoint({handover.FD_LISTENER + 1, handover.FD_LEASH, handover.FD_STATISTICS}) or numbers <= {
-        0,
-        1,
-        2,
-        3,
-    }
-
-
-def test_a_thread_that_fails_is_one_record_at_error(tmp_path, write):
-    script = write(
-        "import sys, threading\ndef fail(how):\n    raise how('no more')\n"
-        "def application(environ, start_response):\n    start_response('200 OK', [])\n"
-        "    for how in (SystemExit, ValueError):\n"
-        "        thread = threading.Thread(target=fail, args=(how,), name='mailer')\n"
-        "        thread.start()\n        thread.join()\n    return []\n"
-    )
-    with Daemon(tmp_path) as daemon:
-        assert daemon.get(script).complete
-        lines = [line for line in daemon.log_text().splitlines() if "WSGID0347" in line]
-        assert all("[wsgid:error]" in line for line in lines)
-        assert lines[0].endswith("thread 'mailer' has ended: it raised ValueError: no more")
-        assert lines[-1].endswith("WSGID0347 | ValueError: no more")
-        assert "SystemExit" not in daemon.log_text()
-
-
-def test_usr2_dumps_every_stack_and_nothing_else_happens(tmp_path):
-    with Daemon(tmp_path) as daemon:
-        gate = AtTheGate(daemon, tmp_path)
-        daemon.signal(signal.SIGUSR2)
-        wait_until(lambda: daemon.log_text().count("WSGID0314") >= 4, "a line for each thread")
-        assert f"GET {gate.path}, for" in daemon.log_text()
-        assert "in wait_for" in daemon.log_text()
-        assert gate.let_go().complete
-
-
-# ---- loading
-
-
-def test_an_import_that_fails_is_told_once_and_tried_again_by_a_clean_process(tmp_path, write):
-    script = write("import a_module_that_is_not_there")
-    with Daemon(tmp_path) as daemon:
-        first = daemon.get(script)
-        assert first.abort[0] == 500
-        assert first.abort[1].startswith("WSGID0332")
-        assert "ModuleNotFoundError" in first.log_text
-        again = daemon.get(script)
-        assert (again.abort[0], again.abort[1][:9], again.logs) == (500, "WSGID0335", [])
-        write("def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'mended']\n")
-        assert daemon.get(script).retry
-        assert daemon.wait() == handover.EXIT_LOAD
-        daemon.wait_for_log("WSGID0336")
-
-
-def test_beside_a_healthy_script_it_is_tried_again_in_place(tmp_path, write):
-    script = write("raise ValueError")
-    with Daemon(tmp_path, scripts=["hello.wsgi"]) as daemon:
-        assert daemon.get(script).abort[0] == 500
-        write("def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'mended']\n")
-        assert daemon.get(script).body == b"mended"
-
-
-def test_none_of_its_scripts_can_be_loaded(tmp_path):
-    with Daemon(tmp_path, scripts=["unimportable.wsgi"], ready=False) as daemon:
-        assert daemon.wait() == handover.EXIT_LOAD
-        daemon.wait_for_log("ModuleNotFoundError")
-        daemon.wait_for_log("WSGID0332")
-        daemon.wait_for_log("WSGID0306")
-        assert daemon.state() == handover.PAGE_BOOTING
-
-
-def test_one_of_its_scripts_can_be_loaded(tmp_path):
-    with Daemon(tmp_path, scripts=["unimportable.wsgi", "hello.wsgi"]) as daemon:
-        daemon.wait_for_log("WSGID0332")
-        assert daemon.get("hello.wsgi").complete
-        assert daemon.get("unimportable.wsgi").abort[0] == 500
-
-
-def test_not_ready_in_time(tmp_path, write):
-    script = write("import time\ntime.sleep(30)")
-    with Daemon(tmp_path, scripts=[script], startup_timeout=0.3, ready=False) as daemon:
-        assert daemon.wait() == handover.EXIT_LOAD
-        daemon.wait_for_log("WSGID0304")
-        assert f'"{script}", line 2' in daemon.log_text()
-
-
-def test_not_wanted_any_more_while_it_starts(tmp_path, write):
-    script = write("import time\nprint('importing')\ntime.sleep(30)")
-    with Daemon(tmp_path, scripts=[script], ready=False) as daemon:
-        daemon.wait_for_log("importing")
-        daemon.pull_leash()
-        assert daemon.wait() == 0
-
-
-def test_a_configuration_that_cannot_be_used(tmp_path):
-    with Daemon(tmp_path, threads="many", ready=False) as daemon:
-        assert daemon.wait() == handover.EXIT_CONFIGURATION
-        assert "threads='many'" in daemon.wait_for_log("WSGID0301")
-
-
-# ---- the interpreter
-
-
-def interpreters():
-    """Other Pythons of this machine: name -> path, or None where there is none."""
-    found = {}
-    for version in ("2.7", "3.6", "3.9", "3.10", "3.11", "3.12", "3.13", "3.13t", "3.14", "3.14t"):
-        at = sorted(
-            (Path.home() / ".pyenv" / "versions").glob(
-                f"{version.rstrip('t')}.*{'t' if version[-1] == 't' else ''}/bin/python"
-            )
-        )
-        found[version] = str(at[-1]) if at else shutil.which(f"python{version}")
-    return found
-
-
-def interpreter(version):
-    path = interpreters()[version]
-    if path is None or subprocess.run([path, "-c", ""], check=False, capture_output=True).returncode != 0:
-        pytest.skip(f"no Python {version} on this machine")
-    return path
-
-
-@pytest.mark.parametrize("version", ["2.7", "3.6", "3.9"])
-def test_a_python_that_is_too_old_says_so(tmp_path, version):
-    with Daemon(tmp_path, python=interpreter(version), ready=False) as daemon:
-        assert daemon.wait() == handover.EXIT_INTERPRETER
-        assert f"is Python {version}; mod_wsgid needs 3.10" in daemon.wait_for_log("WSGID0300")
-        assert len(daemon.log_text().splitlines()) == 1
-
-
-def echo_late(client):
-    """Sends the rest of the body, END included, against the first credit."""
-    assert client.frame()[0] == protocol.CREDIT
-    client.send(*protocol.encode_body(b"and end", end=True))
-    return client.reply()
-
-
-@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13", "3.13t", "3.14", "3.14t"])
-def test_every_python_serves_drains_and_fails_alike(tmp_path, version):
-    with Daemon(tmp_path, python=interpreter(version), scripts=["hello.wsgi"]) as daemon:
-        client = daemon.connect()
-        assert client.get("hello.wsgi").body == b"Hello World!\n"
-        client.request("echo.wsgi", b"start ", end=False)
-        reply = echo_late(client)
-        assert reply.body == b"start and end"
-        assert daemon.get("rules.wsgi", PATH_INFO="/raise").abort[0] == 500
-        assert daemon.get("output.wsgi", PATH_INFO="/warning", QUERY_STRING="sold").logs == [(4, "app: sold")]
-        assert daemon.get("whoami.wsgi").complete
-        gate = AtTheGate(daemon, tmp_path)
-        daemon.signal(signal.SIGTERM)
-        daemon.wait_for_log("WSGID0310")
-        assert gate.let_go().complete
-        assert daemon.wait() == 0
-        assert "Traceback" not in daemon.log_text()
-
-
-def test_only_the_package_is_importable_from_where_it_lies(client, write):
-    """Neither the package's modules by their own names, nor what lies beside the package."""
-    script = write(
-        "import sys\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
-        "    return [repr((sys.path, sys.argv, sys.modules['pywsgid'].__path__)).encode()]\n"
-    )
-    path, argv, package = eval(client.get(script).body)
-    assert str(ROOT) not in path
-    assert str(ROOT / "pywsgid") not in path
-    assert argv == ["mod_wsgid"]
-    assert package == [str(ROOT / "pywsgid")]
-
-
-def test_another_pywsgid_of_the_applications_is_not_mixed_in(tmp_path, write):
-    (tmp_path / "site" / "pywsgid").mkdir(parents=True)
-    (tmp_path / "site" / "pywsgid" / "__init__.py").write_text("raise RuntimeError('the wrong one')")
-    with Daemon(tmp_path, python_path=str(tmp_path / "site"), scripts=["hello.wsgi"]) as daemon:
-        assert daemon.get("hello.wsgi").complete
-
-
-def test_python_path_comes_first_with_its_pth_files(tmp_path, write):
-    for name in ("one", "two", "three", "home"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "two" / "more.pth").write_text(f"{tmp_path / 'three'}\n")
-    script = write(
-        "import sys\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
-        "    return [repr(sys.path).encode()]\n"
-    )
-    paths = [str(tmp_path / "one"), str(tmp_path / "two"), str(tmp_path / "none")]
-    with Daemon(tmp_path, python_path=paths, home=str(tmp_path / "home")) as daemon:
-        found = eval(daemon.get(script).body)
-        assert found[:4] == [str(tmp_path / name) for name in ("home", "one", "two", "three")]
-        assert str(tmp_path / "none") in daemon.wait_for_log("WSGID0308")
-
-
-def test_the_title_is_what_ps_shows(tmp_path):
-    with Daemon(tmp_path, display_name="shop %{GROUP}") as daemon:
-        command = Path(f"/proc/{daemon.pid}/cmdline").read_bytes().rstrip(b"\0")
-        assert command == b"shop wsgid:unit"
-        assert Path(f"/proc/{daemon.pid}/comm").read_text() == "shop wsgid:unit\n"
-
-
-def test_nothing_is_imported_that_a_request_does_not_need(tmp_path, write):
-    """Whatever is imported costs every application start-up time and memory. Compared with `python -c pass`."""
-    script = write(
-        "import sys\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
-        "    return [' '.join(sys.modules).encode()]\n"
-    )
-    program = "import sys; print(*sys.modules)"
-    bare = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
-    with Daemon(tmp_path, scripts=[script]) as daemon:
-        loaded = set(daemon.get(script).body.decode().split()) - set(bare)
-    allowed = "threading select mmap struct faulthandler binascii math errno itertools"
-    allowed += " pwd"  # of site, where HOME is not set
-    allowed += " collections functools operator keyword reprlib types"  # of threading
-    allowed += " importlib warnings"  # of boot.py
-    roots = {name.partition(".")[0] for name in loaded}
-    assert {name for name in roots if not name.startswith(("pywsgid", "_"))} <= set(allowed.split())

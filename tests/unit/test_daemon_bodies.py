@@ -15,29 +15,6 @@ from pywsgid import protocol
 pytestmark = pytest.mark.usefixtures("transport")
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(text, name="app.wsgi"):
-        path = tmp_path / name
-        path.write_text(text)
-        return path
-
-    return write
-
-
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory):
-    with Daemon(tmp_path_factory.mktemp("shared")) as daemon:
-        yield daemon
-
-
-@pytest.fixture
-def client(daemon):
-    client = daemon.connect()
-    yield client
-    client.close()
-
-
 # ---- files
 
 FILES = """

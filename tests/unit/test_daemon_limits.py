@@ -10,21 +10,6 @@ from daemonenv import Daemon, wait_until
 
 from pywsgid import handover, limits
 
-GROWS = """
-kept = []
-def application(environ, start_response):
-    kept.append(b"x" * int(environ["QUERY_STRING"] or 0))
-    start_response("200 OK", [])
-    return [b"grown"]
-"""
-
-
-@pytest.fixture
-def growing(tmp_path):
-    path = tmp_path / "grows.wsgi"
-    path.write_text(GROWS)
-    return path
-
 
 def reason_told(daemon):
     line = daemon.wait_for_log("WSGID0350")
@@ -95,17 +80,17 @@ def test_a_long_request_is_activity():
     assert inactivity.look(215.0)[0] is not None
 
 
-def test_memory(tmp_path, growing):
-    with Daemon(tmp_path, scripts=[growing], maximum_rss=100 << 20) as daemon:
-        assert daemon.get(growing).complete
+def test_memory(tmp_path):
+    with Daemon(tmp_path, scripts=["grows.wsgi"], maximum_rss=100 << 20) as daemon:
+        assert daemon.get("grows.wsgi").complete
         assert daemon.wishes()[0] == 0
-        assert daemon.get(growing, QUERY_STRING="120000000").complete
+        assert daemon.get("grows.wsgi", QUERY_STRING="120000000").complete
         daemon.wait_for_wish(handover.WISH_MEMORY)
         assert "(maximum-rss=100M)" in reason_told(daemon)
 
 
-def test_a_limit_below_what_the_process_begins_with_is_told_and_ignored(tmp_path, growing):
-    with Daemon(tmp_path, scripts=[growing], maximum_rss=1 << 20, restart_interval=0.5) as daemon:
+def test_a_limit_below_what_the_process_begins_with_is_told_and_ignored(tmp_path):
+    with Daemon(tmp_path, scripts=["grows.wsgi"], maximum_rss=1 << 20, restart_interval=0.5) as daemon:
         assert "maximum-rss=1M " in daemon.wait_for_log("WSGID0357")
         daemon.wait_for_wish(handover.WISH_INTERVAL)
         assert daemon.log_text().count("WSGID0357") == 1

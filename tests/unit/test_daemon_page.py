@@ -43,16 +43,6 @@ def application(environ, start_response):
 """
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(text, name="app.wsgi"):
-        path = tmp_path / name
-        path.write_text(text)
-        return path
-
-    return write
-
-
 def at_rest(daemon, requests):
     """The statistics once so many requests are done: the end of the last is counted after its response has left."""
     wait_until(lambda: daemon.counts() == (requests, requests), f"{requests} requests: {daemon.counts()}")

@@ -17,7 +17,6 @@ from pywsgid import hotpath, native, protocol
 from pywsgid._native_build import CDEF
 
 SOURCES = [*sorted((ROOT / "native").glob("*.c")), ROOT / "apxs" / "wire.c"]
-WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror"]
 SLEEPER = """
 import time
 def application(environ, start_response):
@@ -25,16 +24,6 @@ def application(environ, start_response):
     start_response("200 OK", [])
     return [b"slept"]
 """
-
-
-@pytest.fixture
-def write(tmp_path):
-    def write(text, name="app.wsgi"):
-        path = tmp_path / name
-        path.write_text(text)
-        return path
-
-    return write
 
 
 def uses_extension(daemon):
@@ -229,20 +218,6 @@ def buffer_kib(daemon):
 
 
 # ---- sanitizers and the analyzer
-
-
-@pytest.fixture(scope="module")
-def gcc():
-    compiler = shutil.which("gcc")
-    if compiler is None:
-        pytest.fail("no gcc: install build-essential (Debian, Ubuntu) or gcc", pytrace=False)
-
-    def run(*arguments):
-        command = [compiler, *WARNINGS, *map(str, arguments)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert result.returncode == 0 and not result.stderr, result.stderr
-
-    return run
 
 
 @pytest.mark.parametrize("level", ["-O0", "-O2"])

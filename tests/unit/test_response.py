@@ -2,76 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from wsgiref.validate import validator
 
 import pytest
-from wire.conversation import Parser
+from responseenv import TEXT, Exchange, run, start
 
 from pywsgid import protocol
 from pywsgid.filewrapper import FileWrapper
 from pywsgid.peer import PeerGone
-from pywsgid.response import ENDED, LengthMismatch, Response, Violation
-
-TEXT = [("Content-Type", "text/plain")]
-
-
-class Exchange:
-    """Notes frames as (name, has END, payload); those of finish() are in `last`."""
-
-    def __init__(self):
-        self.frames, self.sends, self.last, self.keep, self.file = [], 0, None, None, None
-        self.gone = False
-
-    def send(self, parts):
-        self.sends += 1
-        self.frames += self.read(parts)
-
-    def send_block(self, block):
-        self.send(protocol.encode_data(block))
-
-    def finish(self, parts, keep, file=None):
-        assert self.last is None, "finished twice"
-        self.last, self.keep, self.file = self.read(parts), keep, file
-
-    def is_hung_up(self):
-        return self.gone
-
-    def read(self, parts):
-        parser = Parser(protocol.FROM_DAEMON)
-        return [(protocol.type_name(k), bool(f & protocol.END), p) for k, f, p in parser.feed(b"".join(parts))]
-
-    @property
-    def all(self):
-        return self.frames + (self.last or [])
-
-    @property
-    def names(self):
-        return [name + ("+" if end else "") for name, end, _ in self.all]
-
-    @property
-    def head(self):
-        payload = next(p for name, _, p in self.all if name == "RESPONSE")
-        return protocol.parse_head(protocol.parse_response(payload)[0])
-
-    @property
-    def body(self):
-        pieces = [protocol.parse_response(p)[1] if name == "RESPONSE" else p for name, _, p in self.all]
-        return b"".join(pieces)
-
-
-def run(result, status="200 OK", headers=None, method="GET"):
-    exchange = Exchange()
-    response = Response(exchange, method)
-    response.start_response(status, list(TEXT if headers is None else headers))
-    response.run(result)
-    assert response.state == ENDED
-    return exchange
-
-
-def start(status="200 OK", headers=None):
-    Response(Exchange(), "GET").start_response(status, list(TEXT) if headers is None else headers)
+from pywsgid.response import LengthMismatch, Response, Violation
 
 
 def test_a_list_is_one_send_with_its_length():
@@ -469,92 +409,6 @@ def test_the_validator_is_content():
     response.run(result)
     result.close()
     assert exchange.body == b"fine"
-
-
-# ---- files
-
-
-@pytest.fixture
-def file(tmp_path):
-    (tmp_path / "file").write_bytes(b"0123456789")
-    with open(tmp_path / "file", "rb") as file:
-        yield file
-
-
-def test_a_file_goes_out_as_its_descriptor_with_its_length(file):
-    exchange = run(FileWrapper(file))
-    assert (exchange.names, exchange.body, exchange.file) == (["RESPONSE"], b"", (file.fileno(), 0, 10))
-    assert exchange.head[1] == [*TEXT, ("Content-Length", "10")]
-    assert exchange.keep
-
-
-def test_position_and_content_length_say_which_part(file):
-    file.read(2)
-    exchange = run(FileWrapper(file), headers=[("Content-Length", "5")])
-    assert exchange.file == (file.fileno(), 2, 5)
-    assert exchange.head[1] == [("Content-Length", "5")]
-
-
-def test_a_file_that_is_too_short_is_found_before_anything_is_sent(file):
-    file.read(2)
-    exchange = Exchange()
-    response = Response(exchange, "GET")
-    response.start_response("200 OK", [("Content-Length", "9")])
-    with pytest.raises(LengthMismatch):
-        response.run(FileWrapper(file))
-    assert exchange.all == []
-
-
-def test_a_file_without_a_rest_is_an_empty_body(file):
-    file.read()
-    exchange = run(FileWrapper(file))
-    assert (exchange.names, exchange.file) == (["RESPONSE+"], None)
-    assert exchange.head[1] == [*TEXT, ("Content-Length", "0")]
-    assert run(FileWrapper(file), headers=[("Content-Length", "0")]).file is None
-
-
-@pytest.mark.parametrize("length", [None, "10", "9999"])
-def test_head_names_the_length_of_a_file_and_sends_none(file, length):
-    exchange = run(FileWrapper(file), headers=[("Content-Length", length)] if length else None, method="HEAD")
-    assert (exchange.names, exchange.file) == (["RESPONSE+"], None)
-    assert dict(exchange.head[1])["Content-Length"] == (length or "10")
-
-
-@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
-def test_no_file_for_a_status_without_a_body(file, status):
-    exchange = run(FileWrapper(file), status)
-    assert (exchange.names, exchange.file, exchange.head[1]) == (["RESPONSE+"], None, TEXT)
-
-
-def test_a_file_may_follow_write(file):
-    for headers, rest in (([("Content-Length", "6")], 4), (list(TEXT), 10)):
-        exchange = Exchange()
-        response = Response(exchange, "GET")
-        response.start_response("200 OK", headers)(b"ab")
-        response.run(FileWrapper(file))
-        assert (exchange.names, exchange.file) == (["RESPONSE"], (file.fileno(), 0, rest))
-
-
-def test_middleware_makes_a_file_an_ordinary_iterable(file):
-    exchange = run(block for block in FileWrapper(file, 4))
-    assert exchange.names == ["RESPONSE", "DATA", "DATA", "DATA+"]
-    assert (exchange.body, exchange.file) == (b"0123456789", None)
-
-
-def test_a_subclass_of_the_wrapper_is_iterated(file):
-    class Upper(FileWrapper):
-        def __next__(self):
-            return super().__next__().replace(b"0", b"X")
-
-    exchange = run(Upper(file))
-    assert (exchange.body, exchange.file) == (b"X123456789", None)
-
-
-def test_what_is_no_file_is_read_up_to_its_content_length():
-    exchange = run(FileWrapper(io.BytesIO(b"0123456789"), 4), headers=[("Content-Length", "6")])
-    assert (exchange.body, exchange.file) == (b"012345", None)
-    with pytest.raises(LengthMismatch):
-        run(FileWrapper(io.BytesIO(b"0123"), 4), headers=[("Content-Length", "6")])
 
 
 # ---- early hints, clients that go

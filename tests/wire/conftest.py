@@ -1,6 +1,5 @@
 """What tests of the codec in C need built: the extension, and a program with sanitizers around wire.c."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import pytest
 from wire import extension as native
 
 ROOT = Path(__file__).resolve().parents[2]
-WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -17,21 +15,6 @@ def extension():
     if native.lib is None:
         pytest.fail(f"pywsgid._native cannot be imported ({native.why_not}): run `make`", pytrace=False)
     return native
-
-
-@pytest.fixture(scope="session")
-def gcc():
-    """Compiles with all warnings as errors; the arguments are gcc's own."""
-    compiler = shutil.which("gcc")
-    if compiler is None:
-        pytest.fail("no gcc: install build-essential (Debian, Ubuntu) or gcc, then run `make`", pytrace=False)
-
-    def run(*arguments):
-        command = [compiler, *WARNINGS, "-I", str(ROOT / "apxs"), *map(str, arguments)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert result.returncode == 0 and not result.stderr, result.stderr
-
-    return run
 
 
 @pytest.fixture(scope="session")

@@ -61,10 +61,6 @@ def parse_response(payload):
     return payload[protocol.RESPONSE_PREFIX : end], payload[end:]
 
 
-def check_environ(block):
-    _check(lib.wsgid_wire_check_environ(_bytes(block), len(block)))
-
-
 def check_head(head):
     _check(lib.wsgid_wire_check_head(_bytes(head), len(head)))
 

@@ -33,7 +33,6 @@ class Bad(NamedTuple):
     data: bytes  # as much of the frame as is needed to see the fault
     error: int
     by_header: bool  # 8 bytes are enough to see it
-    python_only: bool = False  # wire.h leaves this payload to its reader
 
 
 def frame(type_, flags, payload, reserved=0, length=None):
@@ -232,11 +231,11 @@ BAD = [
     Bad("first data one byte too long", DAEMON, response(b"200\0", b"d" * (MIB + 1)), TOO_LONG, False),
     Bad("interim without its last NUL", DAEMON, frame(INTERIM, 0, b"103"), BAD_PAYLOAD, False),
     Bad("interim with a name alone", DAEMON, frame(INTERIM, 0, b"103\0A\0"), BAD_PAYLOAD, False),
-    Bad("credit of nothing", DAEMON, frame(CREDIT, 0, bytes(4)), BAD_PAYLOAD, False, True),
-    Bad("file beyond any file", DAEMON, frame(FILE, 0, pack("<QQ", 2**63 - 1, 1)), BAD_PAYLOAD, False, True),
-    Bad("file that wraps around", DAEMON, frame(FILE, 0, pack("<QQ", 2**64 - 1, 2)), BAD_PAYLOAD, False, True),
-    Bad("log of level 16", DAEMON, frame(LOG, 0, b"\x10"), BAD_PAYLOAD, False, True),
-    Bad("abort with status 200", DAEMON, frame(ABORT, 0, b"\xc8\x00"), BAD_PAYLOAD, False, True),
+    Bad("credit of nothing", DAEMON, frame(CREDIT, 0, bytes(4)), BAD_PAYLOAD, False),
+    Bad("file beyond any file", DAEMON, frame(FILE, 0, pack("<QQ", 2**63 - 1, 1)), BAD_PAYLOAD, False),
+    Bad("file that wraps around", DAEMON, frame(FILE, 0, pack("<QQ", 2**64 - 1, 2)), BAD_PAYLOAD, False),
+    Bad("log of level 16", DAEMON, frame(LOG, 0, b"\x10"), BAD_PAYLOAD, False),
+    Bad("abort with status 200", DAEMON, frame(ABORT, 0, b"\xc8\x00"), BAD_PAYLOAD, False),
 ]
 
 

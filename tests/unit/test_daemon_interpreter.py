@@ -1,0 +1,130 @@
+"""The daemon as a process: the Pythons that it runs under, and the interpreter as the application finds it."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from daemonenv import ROOT, AtTheGate, Daemon
+
+from pywsgid import handover, protocol
+
+pytestmark = pytest.mark.usefixtures("transport")
+
+
+def interpreters():
+    """Other Pythons of this machine: name -> path, or None where there is none."""
+    found = {}
+    for version in ("2.7", "3.6", "3.9", "3.10", "3.11", "3.12", "3.13", "3.13t", "3.14", "3.14t"):
+        at = sorted(
+            (Path.home() / ".pyenv" / "versions").glob(
+                f"{version.rstrip('t')}.*{'t' if version[-1] == 't' else ''}/bin/python"
+            )
+        )
+        found[version] = str(at[-1]) if at else shutil.which(f"python{version}")
+    return found
+
+
+def interpreter(version):
+    path = interpreters()[version]
+    if path is None or subprocess.run([path, "-c", ""], check=False, capture_output=True).returncode != 0:
+        pytest.skip(f"no Python {version} on this machine")
+    return path
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.9"])
+def test_a_python_that_is_too_old_says_so(tmp_path, version):
+    with Daemon(tmp_path, python=interpreter(version), ready=False) as daemon:
+        assert daemon.wait() == handover.EXIT_INTERPRETER
+        assert f"is Python {version}; mod_wsgid needs 3.10" in daemon.wait_for_log("WSGID0300")
+        assert len(daemon.log_text().splitlines()) == 1
+
+
+def echo_late(client):
+    """Sends the rest of the body, END included, against the first credit."""
+    assert client.frame()[0] == protocol.CREDIT
+    client.send(*protocol.encode_body(b"and end", end=True))
+    return client.reply()
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13", "3.13t", "3.14", "3.14t"])
+def test_every_python_serves_drains_and_fails_alike(tmp_path, version):
+    with Daemon(tmp_path, python=interpreter(version), scripts=["hello.wsgi"]) as daemon:
+        client = daemon.connect()
+        assert client.get("hello.wsgi").body == b"Hello World!\n"
+        client.request("echo.wsgi", b"start ", end=False)
+        reply = echo_late(client)
+        assert reply.body == b"start and end"
+        assert daemon.get("rules.wsgi", PATH_INFO="/raise").abort[0] == 500
+        assert daemon.get("output.wsgi", PATH_INFO="/warning", QUERY_STRING="sold").logs == [(4, "app: sold")]
+        assert daemon.get("whoami.wsgi").complete
+        gate = AtTheGate(daemon, tmp_path)
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_for_log("WSGID0310")
+        assert gate.let_go().complete
+        assert daemon.wait() == 0
+        assert "Traceback" not in daemon.log_text()
+
+
+def test_only_the_package_is_importable_from_where_it_lies(client, write):
+    """Neither the package's modules by their own names, nor what lies beside the package."""
+    script = write(
+        "import sys\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
+        "    return [repr((sys.path, sys.argv, sys.modules['pywsgid'].__path__)).encode()]\n"
+    )
+    path, argv, package = eval(client.get(script).body)
+    assert str(ROOT) not in path
+    assert str(ROOT / "pywsgid") not in path
+    assert argv == ["mod_wsgid"]
+    assert package == [str(ROOT / "pywsgid")]
+
+
+def test_another_pywsgid_of_the_applications_is_not_mixed_in(tmp_path, write):
+    (tmp_path / "site" / "pywsgid").mkdir(parents=True)
+    (tmp_path / "site" / "pywsgid" / "__init__.py").write_text("raise RuntimeError('the wrong one')")
+    with Daemon(tmp_path, python_path=str(tmp_path / "site"), scripts=["hello.wsgi"]) as daemon:
+        assert daemon.get("hello.wsgi").complete
+
+
+def test_python_path_comes_first_with_its_pth_files(tmp_path, write):
+    for name in ("one", "two", "three", "home"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "two" / "more.pth").write_text(f"{tmp_path / 'three'}\n")
+    script = write(
+        "import sys\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
+        "    return [repr(sys.path).encode()]\n"
+    )
+    paths = [str(tmp_path / "one"), str(tmp_path / "two"), str(tmp_path / "none")]
+    with Daemon(tmp_path, python_path=paths, home=str(tmp_path / "home")) as daemon:
+        found = eval(daemon.get(script).body)
+        assert found[:4] == [str(tmp_path / name) for name in ("home", "one", "two", "three")]
+        assert str(tmp_path / "none") in daemon.wait_for_log("WSGID0308")
+
+
+def test_the_title_is_what_ps_shows(tmp_path):
+    with Daemon(tmp_path, display_name="shop %{GROUP}") as daemon:
+        command = Path(f"/proc/{daemon.pid}/cmdline").read_bytes().rstrip(b"\0")
+        assert command == b"shop wsgid:unit"
+        assert Path(f"/proc/{daemon.pid}/comm").read_text() == "shop wsgid:unit\n"
+
+
+def test_nothing_is_imported_that_a_request_does_not_need(tmp_path, write):
+    """Whatever is imported costs every application start-up time and memory. Compared with `python -c pass`."""
+    script = write(
+        "import sys\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
+        "    return [' '.join(sys.modules).encode()]\n"
+    )
+    program = "import sys; print(*sys.modules)"
+    bare = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    with Daemon(tmp_path, scripts=[script]) as daemon:
+        loaded = set(daemon.get(script).body.decode().split()) - set(bare)
+    allowed = "threading select mmap struct faulthandler binascii math errno itertools"
+    allowed += " pwd"  # of site, where HOME is not set
+    allowed += " collections functools operator keyword reprlib types"  # of threading
+    allowed += " importlib warnings"  # of boot.py
+    roots = {name.partition(".")[0] for name in loaded}
+    assert {name for name in roots if not name.startswith(("pywsgid", "_"))} <= set(allowed.split())
