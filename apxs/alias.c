@@ -8,8 +8,6 @@
  */
 #include "configuration.h"
 
-#include "apr_lib.h"
-
 #define NOTE "wsgid-alias"      /* the alias's place in the server's list */
 
 /* ------------------------------------------------------------------ the line */

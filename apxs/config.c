@@ -329,15 +329,12 @@ static const char *add_sendfile_path(cmd_parms *cmd, void *dir, const char *path
     char resolved[PATH_MAX];
     const char *directory = ap_server_root_relative(cmd->pool, path);
     apr_array_header_t *list = config->shown.sendfile ? (apr_array_header_t *) config->shown.sendfile
-                                                      : apr_array_make(cmd->pool, 1, sizeof(wsgid_sendfile_t));
-    wsgid_sendfile_t *entry;
+                                                      : apr_array_make(cmd->pool, 1, sizeof(const char *));
 
     if (!directory || !realpath(directory, resolved) || !ap_is_directory(cmd->temp_pool, resolved) || !strcmp(resolved, "/")) {
         return apr_psprintf(cmd->pool, "WSGID0029: WSGISendfilePath %s: not a directory below /", path);
     }
-    entry = apr_array_push(list);
-    entry->directory = directory;
-    entry->resolved = apr_pstrdup(cmd->pool, resolved);
+    APR_ARRAY_PUSH(list, const char *) = apr_pstrdup(cmd->pool, resolved);
     config->shown.sendfile = list;
     return NULL;
 }

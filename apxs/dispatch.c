@@ -7,7 +7,6 @@
 #include "exchange.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "apr_thread_mutex.h"

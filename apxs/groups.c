@@ -8,8 +8,6 @@
  */
 #include "configuration.h"
 
-#include <sys/stat.h>
-
 #include "apr_hash.h"
 #include "apr_lib.h"
 

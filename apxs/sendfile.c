@@ -13,8 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "apr_portable.h"
-
 #define HEADER "X-Sendfile"
 
 /* "/proc/self/fd/17" */
@@ -42,7 +40,7 @@ static int is_allowed(const wsgid_exchange_t *x, int fd)
     }
     where[length] = '\0';
     for (i = 0; i < x->target->sendfile->nelts; i++) {
-        if (is_below(where, APR_ARRAY_IDX(x->target->sendfile, i, wsgid_sendfile_t).resolved)) {
+        if (is_below(where, APR_ARRAY_IDX(x->target->sendfile, i, const char *))) {
             return 1;
         }
     }

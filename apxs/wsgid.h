@@ -126,15 +126,10 @@ typedef struct {
     int chunked_request;
     int script_reloading;               /* WSGIScriptReloading */
     int map_head_to_get;                /* wsgid_map_head_e */
-    const apr_array_header_t *sendfile; /* wsgid_sendfile_t: directories that X-Sendfile may name files in */
+    const apr_array_header_t *sendfile; /* const char *: directories that X-Sendfile may name files in, links resolved */
 } wsgid_dir_config_t;
 
 typedef enum { WSGID_MAP_HEAD_AUTO, WSGID_MAP_HEAD_ON, WSGID_MAP_HEAD_OFF } wsgid_map_head_e;
-
-typedef struct {
-    const char *directory;              /* as written */
-    const char *resolved;               /* without symbolic links */
-} wsgid_sendfile_t;
 
 extern const command_rec wsgid_config_directives[];
 void *wsgid_config_create_server(apr_pool_t *p, server_rec *s);

@@ -328,6 +328,9 @@ class Daemon:
     def state(self) -> int:
         return struct.unpack_from("<I", os.pread(self.page, 8, 0), 4)[0]
 
+    def uses_extension(self) -> bool:
+        return "_native" in Path(f"/proc/{self.pid}/maps").read_text()
+
     def log_text(self) -> str:
         return self.log_path.read_text() if self.log_path.exists() else ""
 

@@ -434,7 +434,7 @@ def test_notes_are_no_problems_unless_one_is_strict(place):
 # ---------------------------------------------------------------- reading
 
 
-def test_debians_layout_is_read_with_its_variables(place):
+def debians_layout(place) -> Path:
     """apache2.conf without ServerRoot, envvars, enabled modules and sites by symbolic links."""
     top = place.root / "etc"
     names = {name: line for name in ("mpm_event", "authz_core", "alias") for line in machine.load_lines([name])}
@@ -463,7 +463,7 @@ def test_debians_layout_is_read_with_its_variables(place):
     place.write("etc/envvars", f"export APACHE_RUN_DIR={place.root}/run$SUFFIX\nexport APACHE_RUN_USER="
                 f"{machine.web_user()}\nexport APACHE_LOG_DIR={place.root}\n")
     user = "User ${APACHE_RUN_USER}" if os.geteuid() == 0 else ""
-    main = place.write("etc/apache2.conf", f"""# a comment that goes on \\
+    return place.write("etc/apache2.conf", f"""# a comment that goes on \\
 WSGINonsense
 DefaultRuntimeDir ${{APACHE_RUN_DIR}}
 {user}
@@ -481,12 +481,16 @@ ErrorLog ${{APACHE_LOG_DIR}}/error.log
 IncludeOptional sites-enabled/*.conf
 IncludeOptional none/*.conf
 """)
+
+
+def test_debians_layout_is_read_with_its_variables(place):
+    main = debians_layout(place)
+    shop = main.parent / "sites-enabled" / "shop.conf"
     result = run_check(main)
     assert (result.code, len(result.lines)) == (1, 1), result.out
-    assert result.find("WSGID0003").startswith(f"{top}/sites-enabled/shop.conf:4: ")
+    assert result.find("WSGID0003").startswith(f"{shop}:4: ")
     assert "WSGID0422" in run_check(main, "-D", "EXTRA").out
-    (top / "sites-available" / "shop.conf").write_text(
-        (top / "sites-available" / "shop.conf").read_text().replace("threads=0", "threads=2"))
+    shop.write_text(shop.read_text().replace("threads=0", "threads=2"))
     assert run_check(main).out == f"{main}, 1 daemon group, 1 script: nothing is wrong\n"
 
 

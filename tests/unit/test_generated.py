@@ -117,6 +117,12 @@ def test_check_says_what_is_out_of_date(copy):
     assert "docs/reference/options.md is out of date" in done.stderr
 
 
+def assert_refused(copy, problem):
+    done = generate(copy)
+    assert done.returncode == 1
+    assert problem in done.stderr
+
+
 @pytest.mark.parametrize(
     ("page", "problem"),
     [
@@ -128,9 +134,7 @@ def test_check_says_what_is_out_of_date(copy):
 )
 def test_every_code_is_documented_once(copy, page, problem):
     (copy / "docs/errors.d/a.md").write_text(page)
-    done = generate(copy)
-    assert done.returncode == 1
-    assert problem in done.stderr
+    assert_refused(copy, problem)
 
 
 @pytest.mark.parametrize(
@@ -146,9 +150,7 @@ def test_every_code_is_documented_once(copy, page, problem):
 )
 def test_a_table_that_breaks_the_rules_is_refused(copy, table, problem):
     (copy / "apxs/options.def").write_text(table)
-    done = generate(copy)
-    assert done.returncode == 1
-    assert problem in done.stderr
+    assert_refused(copy, problem)
 
 
 def files_of_the_table():
@@ -195,9 +197,7 @@ def test_state_tables_are_drawn_between_their_marks(copy):
 )
 def test_a_state_table_that_breaks_the_rules_is_refused(copy, name, old, new, problem):
     (copy / name).write_text((copy / name).read_text().replace(old, new))
-    done = generate(copy)
-    assert done.returncode == 1
-    assert problem in done.stderr
+    assert_refused(copy, problem)
 
 
 # Log calls that pass on a text that has its code already.

@@ -26,10 +26,6 @@ def application(environ, start_response):
 """
 
 
-def uses_extension(daemon):
-    return "_native" in Path(f"/proc/{daemon.pid}/maps").read_text()
-
-
 # ---- loading
 
 
@@ -73,7 +69,7 @@ def test_a_virtualenv_with_nothing_in_it_has_the_fast_path(tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
     with Daemon(tmp_path, python=str(tmp_path / "venv" / "bin" / "python")) as daemon:
         assert daemon.get("hello.wsgi").body == b"Hello World!\n"
-        assert uses_extension(daemon)
+        assert daemon.uses_extension()
         assert "WSGID0329" not in daemon.log_text()
 
 
@@ -85,7 +81,7 @@ def test_the_applications_own_cffi_is_not_mistaken(tmp_path, write):
     )
     with Daemon(tmp_path) as daemon:
         assert daemon.get(script).body == b"0"
-        assert uses_extension(daemon)
+        assert daemon.uses_extension()
 
 
 # ---- the gate
