@@ -5,8 +5,9 @@
  * the next request comes. Where the client asks again at once, that is most of what httpd has to do for a small request; so the thread
  * waits a moment itself. It finds the request as httpd finds a pipelined one: by a look at the input filters after the response.
  *
- * Rules: not before the response has been sent and logged (no %D holds this wait); never for longer than MOMENT, nor in more than half
- * of a child's threads at once; and hardly ever where it has not paid lately.
+ * Rules: not before the response has been sent and logged (no %D holds this wait); never for longer than MOMENT; hardly ever where it
+ * has not paid lately; and not while requests of ours have more than a quarter of a child's threads. For the thread of a client that
+ * always asks at once is kept from all others: with as many of these as there are threads, the others, and new ones, would starve.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -25,8 +26,8 @@
 #define PROBE_EVERY   32                /* whether that has changed */
 
 /* Of this child, and all its threads. An update that is lost by a race of two does no harm to the score; the count is exact. */
-static int most_waiting;                /* 0: it would not pay here */
-static int waiting;
+static int most_ours;                   /* 0: it would not pay here */
+static int ours;                        /* requests from their begin to the end of the wait: threads, nearly */
 static int score = SCORE_MAX / 2;
 static unsigned probes;
 
@@ -38,14 +39,14 @@ void wsgid_keepalive_child_init(apr_pool_t *pchild, server_rec *s)
     (void) s;
     if (ap_mpm_query(AP_MPMQ_IS_ASYNC, &is_async) == APR_SUCCESS && is_async
         && ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads) == APR_SUCCESS) {
-        most_waiting = threads / 2;
+        most_ours = threads / 4;
     }
 }
 
 int wsgid_keepalive_may_wait(const wsgid_exchange_t *x)
 {
-    return most_waiting > 0 && x->client >= 0 && x->body_read && !x->r->main
-        && __atomic_load_n(&waiting, __ATOMIC_RELAXED) < most_waiting
+    return most_ours > 0 && x->client >= 0 && x->body_read && !x->r->main
+        && __atomic_load_n(&ours, __ATOMIC_RELAXED) <= most_ours
         && (__atomic_load_n(&score, __ATOMIC_RELAXED) >= SCORE_PAYS
             || __atomic_fetch_add(&probes, 1, __ATOMIC_RELAXED) % PROBE_EVERY == 0);
 }
@@ -65,30 +66,45 @@ static int is_stopping(void)
     return ap_mpm_query(AP_MPMQ_MPM_STATE, &state) == APR_SUCCESS && state == AP_MPMQ_STOPPING;
 }
 
-/* A cleanup of the request's pool; httpd logs a request in one that was registered later, so before this. */
-static apr_status_t wait_a_moment(void *data)
+static void wait_a_moment(const wsgid_exchange_t *x)
 {
-    const wsgid_exchange_t *x = data;
     conn_rec *c = x->r->connection;
     struct pollfd look = { .fd = x->client, .events = POLLIN };
     struct timespec moment = { 0, MOMENT * 1000 };
     int has_come;
 
     if (c->keepalive != AP_CONN_KEEPALIVE || c->aborted) {
-        return APR_SUCCESS;
+        return;
     }
     ap_update_child_status_from_conn(c->sbh, SERVER_BUSY_KEEPALIVE, c);
-    (void) __atomic_add_fetch(&waiting, 1, __ATOMIC_RELAXED);
     has_come = ppoll(&look, 1, &moment, NULL) > 0;
-    (void) __atomic_sub_fetch(&waiting, 1, __ATOMIC_RELAXED);
     learn(has_come);
     if (!has_come && is_stopping()) {
         c->keepalive = AP_CONN_CLOSE;   /* the listener, where httpd would put it, has gone */
     }
+}
+
+/* A cleanup of the request's pool; httpd logs a request in one that was registered later, so before this. */
+static apr_status_t end(void *data)
+{
+    const wsgid_exchange_t *x = data;
+
+    if (x->waits) {
+        wait_a_moment(x);
+    }
+    (void) __atomic_sub_fetch(&ours, 1, __ATOMIC_RELAXED);
     return APR_SUCCESS;
+}
+
+void wsgid_keepalive_begin(wsgid_exchange_t *x)
+{
+    if (most_ours > 0 && x->client >= 0) {      /* HTTP/2 has threads of its own */
+        (void) __atomic_add_fetch(&ours, 1, __ATOMIC_RELAXED);
+        apr_pool_cleanup_register(x->r->pool, x, end, apr_pool_cleanup_null);
+    }
 }
 
 void wsgid_keepalive_wait_later(wsgid_exchange_t *x)
 {
-    apr_pool_cleanup_register(x->r->pool, x, wait_a_moment, apr_pool_cleanup_null);
+    x->waits = 1;
 }

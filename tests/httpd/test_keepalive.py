@@ -7,15 +7,18 @@ from pathlib import Path
 import pytest
 from httpdenv import processes, wait_until
 from httpdenv.client import request
+from httpdenv.traffic import AtTheGate
 
 HELLO = b"Hello World!\n"
 REQUESTS = 100
+BUSY = 6  # a quarter of the threads
 EPOLL_WAIT = {"232", "281", "22"}  # epoll_wait and epoll_pwait on x86-64, epoll_pwait on arm64
 CONFIGURATION = """
 StartServers 1
 ServerLimit 1
-ThreadsPerChild 25
-MaxRequestWorkers 25
+ThreadsPerChild 24
+MaxRequestWorkers 24
+WSGIScriptAlias /gate ${APPS}/gate.wsgi
 WSGIScriptAlias / ${APPS}/hello.wsgi
 """
 
@@ -64,3 +67,17 @@ def test_the_listener_is_not_woken_for_who_asks_again_at_once(httpd):
         if turns[-1] < REQUESTS / 2:
             return
     pytest.fail(f"the listener was woken so many times for {REQUESTS} requests: {turns}")
+
+
+def test_threads_are_not_kept_for_one_client_each_while_many_are_busy(httpd):
+    """Where as many clients ask again at once as there are threads, all other connections would wait for one."""
+    ask(httpd)
+    listener = listener_of(httpd)
+    gate = AtTheGate(httpd, "/gate", "many", BUSY)
+    turns = []
+    for _ in range(10):
+        before = wake_ups(listener)
+        ask(httpd)
+        turns.append(wake_ups(listener) - before)
+    gate.open()
+    assert max(turns) > REQUESTS / 2, f"the listener was woken so many times for {REQUESTS} requests: {turns}"
