@@ -1,7 +1,8 @@
 """Asking running daemons over their control sockets: pywsgid status, reload, restart, stacks (control.py answers).
 
 Rules: the sockets are found by their names, PREFIX.PID.N.SLOT.ctl, in httpd's runtime directory; whom they belong to is
-said by who answers. The command line's side: it may import what it likes.
+said by who answers. A daemon is another user's process, and the terminal may be root's: what it says is bounded, and
+printed without control characters. The command line's side: it may import what it likes.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import textwrap
 import time
 from datetime import datetime
 
-from pywsgid import handover
+from pywsgid import handover, logs
 from pywsgid.cli import Failure
 
 # Where httpds of distributions have their runtime directory: Debian; Fedora, RHEL; httpd's own default.
 DIRECTORIES = ("/run/apache2", "/var/run/apache2", "/run/httpd", "/usr/local/apache2/logs", "/usr/local/apache2/run")
 PATIENCE = 2.0  # seconds for one answer
+ANSWER_MAX = 16 * 1024 * 1024  # bytes
 PAUSE = 0.05  # seconds between two looks
 RATE_OVER = 0.5  # seconds over which requests a second are counted
 
@@ -57,13 +59,28 @@ def ask(path: str, question: str) -> dict | None:
         try:
             connection.connect(path)
             connection.sendall(question.encode("ascii") + b"\n")
-            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+            answer = whole_answer(connection)
         except PermissionError as error:
             raise Failure("WSGID0441", f"{path} may not be opened by this user",
                           "ask as root or as the user of httpd's children (sudo)") from error
         except OSError:
             return None
     return json.loads(answer) if answer else None
+
+
+def whole_answer(connection: socket.socket) -> bytes:
+    """All that comes until its end; OSError if that is too long in coming, or too much."""
+    deadline, answer = time.monotonic() + PATIENCE, b""
+    while piece := connection.recv(65536):
+        answer += piece
+        if len(answer) > ANSWER_MAX or time.monotonic() > deadline:
+            raise TimeoutError
+    return answer
+
+
+def say(text: str) -> None:
+    """Prints lines."""
+    print("\n".join(logs.printable(line) for line in text.split("\n")))
 
 
 def members(arguments: argparse.Namespace, question: str = "status") -> dict[str, dict]:
@@ -85,7 +102,7 @@ def members(arguments: argparse.Namespace, question: str = "status") -> dict[str
 
 def status(arguments: argparse.Namespace) -> int:
     for said in with_rates(members(arguments)):
-        print(json.dumps(said) if arguments.json else describe(said))
+        say(json.dumps(said) if arguments.json else describe(said))
     return 0
 
 
@@ -147,9 +164,9 @@ def stacks(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print(json.dumps(said))
             continue
-        print(f"group '{said['group']}' slot {said['slot']}: process {said['pid']}")
+        say(f"group '{said['group']}' slot {said['slot']}: process {said['pid']}")
         for what, stack in said["stacks"]:
-            print(f"  {what}\n{textwrap.indent(stack, '  ')}", end="")
+            say(f"  {what}\n{textwrap.indent(stack, '  ')}".removesuffix("\n"))
     return 0
 
 
@@ -160,7 +177,7 @@ def replace(arguments: argparse.Namespace, question: str) -> int:
     problems = 0
     for path, said in asked.items():
         outcome, good = await_replacement(path, said, deadline)
-        print(f"group '{said['group']}' slot {said['slot']}: process {said['pid']} {outcome}")
+        say(f"group '{said['group']}' slot {said['slot']}: process {said['pid']} {outcome}")
         problems += not good
     return 1 if problems else 0
 

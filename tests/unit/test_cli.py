@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import os
 import re
 import socket
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -358,3 +361,49 @@ def test_what_a_histogram_says_of_most_requests(times, half, most):
     buckets = [times.get(number, 0) for number in range(handover.PAGE_BUCKETS)]
     assert asking.quantile(buckets, 0.5) == pytest.approx(half)
     assert asking.quantile(buckets, 0.99) == pytest.approx(most)
+
+
+EVIL = "\x1b]0;mine\x07\rover"
+
+
+@pytest.mark.parametrize("words", [["status"], ["stacks", EVIL]], ids=["status", "stacks"])
+def test_what_a_daemon_says_does_not_drive_the_terminal(tmp_path, capsys, words):
+    """It is another user's process, and the terminal may be root's."""
+    said = {"group": EVIL, "slot": 0, "pid": 1, "state": "serving", "since": 0, "python": EVIL, "uid": 1, "threads": 1,
+            "queue": 0, "finished": 0, "errors": 0, "queue_times": [], "application_times": [],
+            "running": [{"thread": 1, "request": EVIL, "elapsed": 1}], "stacks": [[EVIL, EVIL]]}
+    with daemon_that_says(tmp_path / "x.1.0.0.ctl", json.dumps(said).encode()):
+        assert cli.main([*words, "--sockets", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "mine" in shown and all(line.isprintable() for line in shown.split("\n"))
+
+
+def test_a_daemon_that_says_no_end_of_it_is_not_listened_to(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(asking, "ANSWER_MAX", 1000)
+    with daemon_that_says(tmp_path / "x.1.0.0.ctl", b" " * 1001 + b"{}"):
+        assert cli.main(["status", "--sockets", str(tmp_path)]) == 1
+    assert "WSGID0442" in capsys.readouterr().err
+
+
+@contextlib.contextmanager
+def daemon_that_says(path, answer):
+    """A control socket whose every question is answered so."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                with listener.accept()[0] as peer:
+                    peer.recv(64)
+                    peer.sendall(answer)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
