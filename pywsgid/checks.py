@@ -36,6 +36,7 @@ from pywsgid.wsgi_conf import (
 )
 
 PROBLEM, NOTE, UNKNOWN = "problem", "note", "unknown"
+SOCKET_PREFIX_MAX = 72  # as in apxs/config.c: what WSGISocketPrefix may name
 SOCKET_PATH_ROOM = 108 - 24     # as in apxs/listener.c: what a prefix may take of a socket's path
 OURS, THEIRS = "wsgid_module", "wsgi_module"
 
@@ -293,7 +294,7 @@ def check_sockets(subject: Subject) -> Findings:
     text = line.words[0] if line and line.words else None
     prefix = subject.configuration.path(text) if text else os.path.join(subject.runtime, "wsgid")
     directory = os.path.dirname(prefix)
-    problem = socket_problem(prefix, directory)
+    problem = socket_problem(prefix, directory, SOCKET_PREFIX_MAX if text else SOCKET_PATH_ROOM)
     if problem:
         yield Finding(place, "WSGID0061", f"no sockets can be made as {prefix}.*: {problem}",
                       "set WSGISocketPrefix to a path in a directory that root owns and everybody may enter")
@@ -305,9 +306,9 @@ def check_sockets(subject: Subject) -> Findings:
                       "place")
 
 
-def socket_problem(prefix: str, directory: str) -> str | None:
-    if len(os.fsencode(prefix)) > SOCKET_PATH_ROOM:
-        return f"the path may have {SOCKET_PATH_ROOM} characters"
+def socket_problem(prefix: str, directory: str, longest: int) -> str | None:
+    if len(os.fsencode(prefix)) > longest:
+        return f"the path may have {longest} characters"
     try:
         there = os.stat(directory)
     except OSError as error:

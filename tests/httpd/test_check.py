@@ -170,7 +170,7 @@ FAULTS = {
                "add: <Directory"),
     "socket directory": ("WSGISocketPrefix /nowhere/wsgid\nWSGIDaemonProcess x", "WSGID0061", "Prefix",
                          "/nowhere: No such"),
-    "socket path": (f"WSGISocketPrefix run/{'x' * 90}\nWSGIDaemonProcess x", "WSGID0061", "Prefix", "84 characters"),
+    "socket path": (f"WSGISocketPrefix run/{'x' * 90}\nWSGIDaemonProcess x", "WSGID0061", "Prefix", "72 characters"),
     "runtime directory": ("DefaultRuntimeDir /tmp\nWSGIDaemonProcess x", "WSGID0061", "Dir /tmp", "everybody"),
     "open socket directory": ("WSGISocketPrefix /tmp/wsgid\nWSGIDaemonProcess x", "WSGID0061", "Prefix", "everybody"),
     "httpd's own": ("Nonsense on", "WSGID0428", "Nonsense", "Invalid command 'Nonsense'"),
