@@ -306,10 +306,16 @@ static void settle_upload(wsgid_exchange_t *x)
         x->r->expecting_100 = 0;
         x->uninvited = 1;
     }
-    if (!x->granted && x->client >= 0 && wsgid_body_is_long(x)
-        && (ap_is_HTTP_ERROR(x->r->status) || apr_table_get(x->r->headers_out, "Content-Length"))) {
-        /* The upload will not be read: said now, except where it costs the chunks that show whether a response is whole. */
-        x->r->connection->keepalive = AP_CONN_CLOSE;
+    if (x->granted || x->client < 0 || !wsgid_body_is_long(x)) {
+        return;
+    }
+    /* The upload will hardly be read to its end, so the connection ends with the response: said now, or a client would send its next
+     * request into a closing connection. */
+    if (ap_is_HTTP_ERROR(x->r->status)) {
+        x->r->connection->keepalive = AP_CONN_CLOSE;    /* an ErrorDocument may take the place of these headers */
+    }
+    else {
+        apr_table_setn(x->r->headers_out, "Connection", "close");   /* httpd then closes, and keeps the chunks */
     }
 }
 

@@ -22,7 +22,7 @@ def describe() -> dict[str, str]:
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{os.cpu_count()} CPUs ({_processor()}), {_memory()} GB",
-        "system": f"{_distribution()}, Linux {platform.release()}",
+        "system": f"{_distribution()}, Linux {platform.release().partition('-')[0]}",
         "load before": f"{os.getloadavg()[0]:.2f}",
         "httpd": _said([machine.httpd(), "-v"], r"Apache/(\S+)"),
         "python": platform.python_version(),

@@ -15,6 +15,15 @@ WSGIScriptAlias /raw ${APPS}/raw.wsgi
 WSGIScriptAlias /hello ${APPS}/hello.wsgi
 WSGIScriptAlias /lines ${APPS}/lines.wsgi
 WSGIScriptAlias /environ ${APPS}/environ.wsgi
+WSGIScriptAlias /blocks ${FILES}/blocks.wsgi
+"""
+BLOCKS = """
+import time
+def application(environ, start_response):
+    start_response("200 OK", [])
+    for number in range(3):
+        yield b"block"
+        time.sleep(0.05)
 """
 
 # Around what travels in the first frame (64 KiB), what one BODY frame holds (256 KiB), and well beyond all buffers.
@@ -25,7 +34,7 @@ TEXT = b"".join(b"line %d with some text\n" % number for number in range(5000)) 
 
 @pytest.fixture(scope="module")
 def httpd(make_httpd):
-    return make_httpd(CONFIGURATION)
+    return make_httpd(CONFIGURATION, files={"blocks.wsgi": BLOCKS})
 
 
 def content(size: int) -> bytes:
@@ -108,6 +117,16 @@ def test_a_body_that_is_not_read_does_not_hurt_the_next_request(httpd, way, size
         first = session.post(httpd.url(f"/input/{way}"), data=b"x" * size, timeout=20)
         assert first.status_code == 200
         assert session.post(httpd.url("/echo"), data=b"the next", timeout=20).content == b"the next"
+
+
+def test_the_end_of_the_connection_is_announced_to_who_sends_what_nobody_reads(httpd):
+    """A client that hears of it does not send its next request into a closing connection."""
+    with httpd.wire() as wire:
+        wire.send(request("POST", "/blocks", "Content-Length: 2000000", body=b"x" * 100_000))
+        response = wire.read_response()
+    assert response.body == b"block" * 3
+    assert response.all("Transfer-Encoding") == ["chunked"]  # which shows that it is whole
+    assert response.all("Connection") == ["close"]
 
 
 def test_input_terminated_is_declared(httpd):
