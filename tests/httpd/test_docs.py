@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from httpdenv import Httpd, machine, pythons, wait_until
 from httpdenv.examples import CLOSED, MODULES, for_this_machine, with_certificate, with_users
-from httpdenv.pages import Page, page, pages
+from httpdenv.pages import OTHERS, Page, page, pages
 from httpdenv.serving import CHECKOUT, PYTHONPATH, Run, get
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
@@ -46,12 +46,12 @@ def test_links_lead_somewhere(one):
             assert (one.path.parent / target.partition("#")[0]).exists(), target
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
-def test_links_of_the_entry_pages_lead_somewhere(name):
-    root = page("README.md").path.parents[1]
-    targets = re.findall(r"\]\(([^)\s]+)\)", (root / name).read_text(encoding="utf-8"))
-    assert targets
-    assert [one for one in targets if not one.startswith("http") and not (root / one.partition("#")[0]).exists()] == []
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", *(f"docs/{name}" for name in OTHERS)])
+def test_links_of_the_other_pages_lead_somewhere(name):
+    path = page("README.md").path.parents[1] / name
+    targets = re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8"))
+    inside = [target.partition("#")[0] for target in targets if not target.startswith("http")]
+    assert [target for target in inside if not (path.parent / target).exists()] == []
 
 
 def test_every_page_is_in_the_index():
