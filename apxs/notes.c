@@ -33,7 +33,7 @@ static void note_slot(request_rec *r, const wsgid_exchange_t *x)
 
 static void note_times(request_rec *r, const wsgid_exchange_t *x)
 {
-    apr_time_t lasted = x->done - x->sent;
+    apr_time_t lasted = x->done > x->sent ? x->done - x->sent : 0;      /* a clock may be set back */
     apr_time_t waited = x->waited < lasted ? x->waited : lasted;
 
     if (x->refused) {

@@ -25,6 +25,12 @@ DIRECTORIES = ("/run/apache2", "/var/run/apache2", "/run/httpd", "/usr/local/apa
 PATIENCE = 2.0  # seconds for one answer
 ANSWER_MAX = 16 * 1024 * 1024  # bytes
 PAUSE = 0.05  # seconds between two looks
+IDENTITY = {"group": str, "slot": int, "pid": int, "state": str}
+EXPECTED = {  # question -> what its answer has
+    "status": {**IDENTITY, **dict.fromkeys(("uid", "threads", "queue", "finished", "errors"), int), "python": str,
+               "since": (int, float), **dict.fromkeys(("running", "queue_times", "application_times"), list)},
+    "stacks": {**IDENTITY, "stacks": list},
+}
 RATE_OVER = 0.5  # seconds over which requests a second are counted
 
 
@@ -65,7 +71,17 @@ def ask(path: str, question: str) -> dict | None:
                           "ask as root or as the user of httpd's children (sudo)") from error
         except OSError:
             return None
-    return json.loads(answer) if answer else None
+    return understood(answer, EXPECTED.get(question, IDENTITY))
+
+
+def understood(answer: bytes, expected: dict[str, type | tuple]) -> dict | None:
+    """The object of an answer, if it has what is expected: a hostile daemon, or one of another version, may not."""
+    try:
+        said = json.loads(answer)
+    except ValueError:
+        return None
+    fits = isinstance(said, dict) and all(isinstance(said.get(name), kind) for name, kind in expected.items())
+    return said if fits else None
 
 
 def whole_answer(connection: socket.socket) -> bytes:

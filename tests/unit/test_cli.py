@@ -385,6 +385,13 @@ def test_a_daemon_that_says_no_end_of_it_is_not_listened_to(tmp_path, monkeypatc
     assert "WSGID0442" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("answer", [b"{", b"[]", b"\xff", b'{"group": "app"}', b'{"group": "app", "pid": "1"}'])
+def test_a_daemon_that_is_not_understood_is_none(tmp_path, capsys, answer):
+    with daemon_that_says(tmp_path / "x.1.0.0.ctl", answer):
+        assert cli.main(["status", "--sockets", str(tmp_path)]) == 1
+    assert "WSGID0442" in capsys.readouterr().err
+
+
 @contextlib.contextmanager
 def daemon_that_says(path, answer):
     """A control socket whose every question is answered so."""
