@@ -156,6 +156,8 @@ struct wsgid_hub {
 /* All seconds; allowed and page (the statistics page, or NULL) must live as long as the hub. NULL: errno. Never freed. */
 WSGID_API wsgid_hub_t *wsgid_hub_create(int listener, const char *allowed, int allowed_count, double timeout, double send_limit,
                                         double send_silence, int gated, char *page);
+/* Whether Python knows as many facts as this does: it may be of another version. */
+WSGID_API int wsgid_hub_fits(int facts);
 WSGID_API int wsgid_hub_open(wsgid_hub_t *hub);
 WSGID_API void wsgid_hub_drain(wsgid_hub_t *hub);
 /* How many requests wait, unread, in connections that have been accepted. */

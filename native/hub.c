@@ -294,6 +294,11 @@ wsgid_hub_t *wsgid_hub_create(int listener, const char *allowed, int allowed_cou
     return hub;
 }
 
+int wsgid_hub_fits(int facts)
+{
+    return facts == FACT_COUNT;
+}
+
 int wsgid_hub_open(wsgid_hub_t *hub)
 {
     int done;

@@ -82,6 +82,7 @@ typedef struct wsgid_exchange wsgid_exchange_t;
 
 wsgid_hub_t *wsgid_hub_create(int listener, const char *allowed, int allowed_count, double timeout, double send_limit,
                               double send_silence, int gated, char *page);
+int wsgid_hub_fits(int facts);
 int wsgid_hub_open(wsgid_hub_t *hub);
 int wsgid_hub_waiting(wsgid_hub_t *hub);
 void wsgid_hub_drain(wsgid_hub_t *hub);

@@ -19,6 +19,7 @@ MODULE = "_native"
 # What of the extension is called: result, arguments. p: address, b: bytes, i: int, q: 64 bits, z: size, d: double
 FUNCTIONS = {
     "wsgid_hub_create": ("p", "ipidddip"),
+    "wsgid_hub_fits": ("i", "i"),
     "wsgid_hub_open": ("i", "p"),
     "wsgid_hub_waiting": ("i", "p"),
     "wsgid_hub_drain": ("", "p"),
@@ -47,6 +48,22 @@ class Binding:
 
 def load():
     """(binding, ""); or (None, why there is none)."""
+    binding, why_not = _find()
+    if binding is None or _fits(binding):
+        return binding, why_not
+    return None, "pywsgid/%s.*.so has been built from other sources than the Python files beside it" % MODULE
+
+
+def _fits(binding):
+    from . import hotpath
+
+    try:
+        return binding.lib.wsgid_hub_fits(hotpath.FACTS)
+    except AttributeError:  # it is older than this question
+        return False
+
+
+def _find():
     switch = os.environ.get(SWITCH, "")
     if switch == "off":
         return None, "%s=off" % SWITCH

@@ -57,6 +57,16 @@ def test_without_the_extension_it_serves_and_says_so(tmp_path):
         assert daemon.get("hello.wsgi").body == b"Hello World!\n"
 
 
+def test_an_extension_of_another_version_is_done_without(tmp_path):
+    """As after an update of the Python files alone: what the two have in common would be read wrongly."""
+    shutil.copytree(ROOT / "pywsgid", tmp_path / "pywsgid", ignore=shutil.ignore_patterns("__pycache__"))
+    known = tmp_path / "pywsgid" / "hotpath.py"
+    known.write_text(known.read_text() + "FACTS += 1\n")
+    with Daemon(tmp_path, boot=tmp_path / "pywsgid" / "boot.py") as daemon:
+        assert "built from other sources" in daemon.wait_for_log("WSGID0329")
+        assert daemon.get("hello.wsgi").body == b"Hello World!\n"
+
+
 def test_an_extension_that_cannot_be_loaded_is_done_without(tmp_path, monkeypatch):
     (tmp_path / "broken.so").write_bytes(b"not a library")
     monkeypatch.setattr(Daemon, "transport", str(tmp_path / "broken.so"))
