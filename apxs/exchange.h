@@ -41,7 +41,6 @@ typedef struct {
     wsgid_group_t *group;
     const char *mark;                   /* what the daemon's lines about the request begin with; NULL: not known yet */
     apr_time_t begun;                   /* when dispatch began: queue-timeout and the retries count from here */
-
     apr_time_t sent;                    /* when it was ready to be sent, for the first time: where its time in the queue begins */
 
     /* for notes.c */
