@@ -97,6 +97,7 @@ def main():
         log.level, log.group = configuration.log_level, configuration.label
         log.request_level = max(configuration.log_level, configuration.request_log_level)
         statistics = page.Page(page.map_page(handover.FD_STATISTICS), configuration.threads)
+        title.set_title(configuration.title)  # before the close: one of the two always tells whose daemon this is
         os.close(handover.FD_CONFIGURATION)
         keep_private(configuration)
     except (configurations.ConfigurationError, OSError) as error:
@@ -178,7 +179,6 @@ def furnish(log, configuration):
     streams = logs.capture_streams(log)
     threading.excepthook = lambda raised: thread_failed(log, raised)
     adoption.when_imported("logging", lambda: adopt_logging(log))
-    title.set_title(configuration.title)
     sys.argv = ["mod_wsgid"]
     add_paths(log, configuration)
     return streams

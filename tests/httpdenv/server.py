@@ -337,10 +337,13 @@ def _is_daemon(process: Process) -> bool:
 
 def _group_of(process: Process) -> str:
     """The name of a daemon's group, from its title or else from its configuration."""
-    match = re.search(r"wsgid:(\S*)", process.command)
+    before = process.command
+    configuration = processes.configuration(process.pid)
+    # It takes its title before it closes its configuration: where neither was seen, the title is there by now.
+    match = re.search(r"wsgid:(\S*)", before) or (None if configuration else re.search(r"wsgid:(\S*)", process.command))
     if match:
         return "" if match[1] == "%{GLOBAL}" else match[1]
-    return processes.configuration(process.pid).get("group", "")
+    return configuration.get("group", "")
 
 
 def _names(what: str, family: list[Process]) -> str:
