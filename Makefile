@@ -28,7 +28,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 MODULE_SOURCES := $(wildcard mod_wsgid.c apxs/*.c apxs/*.h apxs/*.def apxs/*.html) setup.py
-NATIVE_SOURCES := $(wildcard pywsgid/_native_build.py) $(wildcard apxs/wire.c apxs/*.h native/*) setup.py
+NATIVE_SOURCES := $(wildcard pywsgid/_native_build.py) $(wildcard apxs/wire.c apxs/spin.c apxs/*.h native/*) setup.py
 
 .PHONY: all run test torture lint generate generated analyze sanitize bench bench-short bench-publish bench-venv install \
 	uninstall clean distclean FORCE

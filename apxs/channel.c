@@ -169,27 +169,49 @@ int wsgid_channel_was_too_slow(const wsgid_exchange_t *x)
     return x->answered && x->held >= limit / 4 * 3;
 }
 
-/* One receive into the parts, with the caller's errno turned into what it means. There is room for one descriptor: the kernel
- * closes what a daemon sends beyond that. */
+/* One receive. There is room for one descriptor: the kernel closes what a daemon sends beyond that. */
+typedef struct {
+    int fd;
+    struct msghdr message;
+    union { struct cmsghdr aligned; char bytes[CMSG_SPACE(sizeof(int))]; } control;
+    ssize_t came;                       /* as recvmsg() says */
+} reception_t;
+
+static void receive_once(reception_t *reception, int flags)
+{
+    do {
+        reception->message.msg_control = reception->control.bytes;
+        reception->message.msg_controllen = CMSG_LEN(sizeof(int));
+        reception->came = recvmsg(reception->fd, &reception->message, flags | MSG_CMSG_CLOEXEC);
+    } while (reception->came < 0 && errno == EINTR);
+}
+
+/* For wsgid_spin. */
+static int has_come(void *reception)
+{
+    receive_once(reception, MSG_DONTWAIT);
+    return ((reception_t *)reception)->came >= 0 || errno != EAGAIN;
+}
+
+/* Receives into the parts; the caller is told what errno means. */
 static apr_status_t receive(wsgid_exchange_t *x, struct iovec *parts, int count, int wait, size_t *got)
 {
-    union { struct cmsghdr aligned; char bytes[CMSG_SPACE(sizeof(int))]; } control;
-    struct msghdr message = { .msg_iov = parts, .msg_iovlen = (size_t)count };
-    ssize_t came;
+    reception_t reception = { .fd = x->fd, .message = { .msg_iov = parts, .msg_iovlen = (size_t)count } };
 
     account(x);
-    do {
-        message.msg_control = control.bytes;
-        message.msg_controllen = CMSG_LEN(sizeof(int));
-        came = recvmsg(x->fd, &message, (wait ? 0 : MSG_DONTWAIT) | MSG_CMSG_CLOEXEC);
-    } while (came < 0 && errno == EINTR);
-    if (came > 0) {
-        take_descriptor(x, &message);
-        *got = (size_t)came;
+    if (!wait) {
+        receive_once(&reception, MSG_DONTWAIT);
+    }
+    else if (!wsgid_spin(&x->group->answers, has_come, &reception)) {
+        receive_once(&reception, 0);
+    }
+    if (reception.came > 0) {
+        take_descriptor(x, &reception.message);
+        *got = (size_t)reception.came;
         came_in(x);
         return APR_SUCCESS;
     }
-    if (came == 0) {
+    if (reception.came == 0) {
         return WSGID_E_DIED;
     }
     if (is_gone(errno)) {

@@ -25,6 +25,8 @@
 #define SCORE_WEIGHT  16                /* about so many waits back */
 #define PROBE_EVERY   32                /* whether that has changed */
 
+static wsgid_spin_t clients;            /* what this child knows of waits for them */
+
 /* Of this child, and all its threads. An update that is lost by a race of two does no harm to the score; the count is exact. */
 static int most_ours;                   /* 0: it would not pay here */
 static int ours;                        /* requests from their begin to the end of the wait: threads, nearly */
@@ -66,10 +68,16 @@ static int is_stopping(void)
     return ap_mpm_query(AP_MPMQ_MPM_STATE, &state) == APR_SUCCESS && state == AP_MPMQ_STOPPING;
 }
 
+/* For wsgid_spin. */
+static int has_asked(void *client)
+{
+    return poll(client, 1, 0) > 0;
+}
+
 static void wait_a_moment(const wsgid_exchange_t *x)
 {
     conn_rec *c = x->r->connection;
-    struct pollfd look = { .fd = x->client, .events = POLLIN };
+    struct pollfd client = { .fd = x->client, .events = POLLIN };
     struct timespec moment = { 0, MOMENT * 1000 };
     int has_come;
 
@@ -77,7 +85,7 @@ static void wait_a_moment(const wsgid_exchange_t *x)
         return;
     }
     ap_update_child_status_from_conn(c->sbh, SERVER_BUSY_KEEPALIVE, c);
-    has_come = ppoll(&look, 1, &moment, NULL) > 0;
+    has_come = wsgid_spin(&clients, has_asked, &client) || ppoll(&client, 1, &moment, NULL) > 0;
     learn(has_come);
     if (!has_come && is_stopping()) {
         c->keepalive = AP_CONN_CLOSE;   /* the listener, where httpd would put it, has gone */

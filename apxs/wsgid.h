@@ -28,6 +28,7 @@
 #include "util_script.h"
 
 #include "handover.h"
+#include "spin.h"
 #include "wire.h"
 
 #define WSGID_VERSION "0.1.0"
@@ -78,6 +79,7 @@ typedef struct {
     wsgid_slot_t **slots;               /* set by the supervisor; shared memory that outlives this struct */
     int slot_count;
     struct wsgid_idle_t *idle;          /* dispatch.c: this child's idle connections */
+    wsgid_spin_t answers;               /* channel.c: what this child knows of waits for its daemons */
 } wsgid_group_t;
 
 #define WSGID_NUMBER(group, id) ((group)->value[WSGID_OPT_##id].number)

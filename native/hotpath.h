@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "../apxs/spin.h"
 #include "../apxs/wire.h"
 
 /* What next() says; also what receive() says, as a negative number. pywsgid/hotpath.py has the same numbers. */
@@ -145,6 +146,7 @@ struct wsgid_hub {
     wsgid_connection_t *chunks[CHUNKS]; /* by descriptor */
     wsgid_connection_t *ready, **ready_end;
     wsgid_exchange_t *poller;           /* who waits in the epoll */
+    wsgid_spin_t arrivals;              /* what is known of its waits */
     wsgid_exchange_t *exchanges;
     wsgid_gate_t gate;
 };

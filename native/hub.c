@@ -237,22 +237,39 @@ static int accept_some(wsgid_hub_t *hub, wsgid_exchange_t *x)
     return outcome;
 }
 
+typedef struct {
+    int epoll;
+    struct epoll_event events[EVENTS_AT_ONCE];
+    int count;
+} arrivals_t;
+
+/* For wsgid_spin. */
+static int has_arrived(void *what)
+{
+    arrivals_t *arrivals = what;
+
+    arrivals->count = epoll_wait(arrivals->epoll, arrivals->events, EVENTS_AT_ONCE, 0);
+    return arrivals->count > 0;
+}
+
 int wsgid_hub_poll(wsgid_hub_t *hub, wsgid_exchange_t *x)
 {
-    struct epoll_event events[EVENTS_AT_ONCE];
+    arrivals_t arrivals;
     int outcome = WSGID_REQUEST;
-    int count;
 
+    arrivals.epoll = hub->epoll;
     hub->poller = x;
     (void)pthread_mutex_unlock(&hub->lock);
-    count = epoll_wait(hub->epoll, events, EVENTS_AT_ONCE, -1);
+    if (!wsgid_spin(&hub->arrivals, has_arrived, &arrivals)) {
+        arrivals.count = epoll_wait(hub->epoll, arrivals.events, EVENTS_AT_ONCE, -1);
+    }
     (void)pthread_mutex_lock(&hub->lock);
     hub->poller = NULL;
-    for (int i = 0; i < count && !hub->draining; i++) {
-        if (events[i].data.u64 >> 32) {
-            note(hub, &events[i]);
+    for (int i = 0; i < arrivals.count && !hub->draining; i++) {
+        if (arrivals.events[i].data.u64 >> 32) {
+            note(hub, &arrivals.events[i]);
         }
-        else if ((int)events[i].data.u64 == hub->listener) {
+        else if ((int)arrivals.events[i].data.u64 == hub->listener) {
             outcome = accept_some(hub, x);
         }
     }

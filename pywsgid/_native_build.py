@@ -1,4 +1,4 @@
-"""Builds pywsgid._native with cffi: apxs/wire.c, and the daemon's hot path (native/).
+"""Builds pywsgid._native with cffi: apxs/wire.c, apxs/spin.c, and the daemon's hot path (native/).
 
 setup.py names it as cffi_modules=["pywsgid/_native_build.py:ffi"] and runs it from the root of the tree;
 `python pywsgid/_native_build.py` from there builds in place. One cdef. The C code touches no Python object, so the
@@ -105,7 +105,7 @@ ffi.cdef(CDEF)
 ffi.set_source(
     "pywsgid._native",
     '#include "hotpath.h"',
-    sources=["apxs/wire.c", "native/hub.c", "native/gate.c", "native/exchange.c", "native/measure.c"],
+    sources=["apxs/wire.c", "apxs/spin.c", "native/hub.c", "native/gate.c", "native/exchange.c", "native/measure.c"],
     depends=["apxs/wire.h", "apxs/handover.h", "native/hotpath.h"],
     include_dirs=["native", "apxs"],
     extra_compile_args=["-std=gnu11", "-O2", "-pthread", "-Wall", "-Wextra", "-fvisibility=hidden"],

@@ -16,7 +16,7 @@ from daemonenv import ROOT, Client, Daemon, wait_until
 from pywsgid import hotpath, native, protocol
 from pywsgid._native_build import CDEF
 
-SOURCES = [*sorted((ROOT / "native").glob("*.c")), ROOT / "apxs" / "wire.c"]
+SOURCES = [*sorted((ROOT / "native").glob("*.c")), ROOT / "apxs" / "wire.c", ROOT / "apxs" / "spin.c"]
 SLEEPER = """
 import time
 def application(environ, start_response):

@@ -1,0 +1,88 @@
+"""Waiting awake (apxs/spin.c): how often it looks before it says that it is time to sleep."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+
+import pytest
+from daemonenv import ROOT
+
+LEAST = 4  # looks of a spin
+PROBE_EVERY = 64
+ENOUGH = 100  # waits after which it knows
+
+LOOK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+
+
+class Spin(ctypes.Structure):
+    """wsgid_spin_t"""
+
+    _fields_ = (("vain", ctypes.c_int), ("waits", ctypes.c_uint))
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    path = tmp_path_factory.mktemp("spin") / "spin.so"
+    command = [os.environ.get("CC", "cc"), "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
+    subprocess.run([*command, "-o", str(path), str(ROOT / "apxs" / "spin.c")], check=True)
+    return ctypes.CDLL(str(path))
+
+
+@pytest.fixture
+def wait(library):
+    """wait(n) waits for what is there at the nth look, 0: never; tells whether it was found, and how often it looked."""
+    spin = Spin()
+
+    def wait(there_at: int) -> tuple[bool, int]:
+        looks = 0
+
+        @LOOK
+        def look(what) -> int:
+            nonlocal looks
+            looks += 1
+            return looks == there_at
+
+        return bool(library.wsgid_spin(ctypes.byref(spin), look, None)), looks
+
+    return wait
+
+
+def test_it_looks_until_it_finds(wait):
+    assert wait(1) == (True, 1)
+    assert wait(3) == (True, 3)
+
+
+def test_it_looks_some_times_before_it_gives_up(wait):
+    found, looks = wait(0)
+    assert not found
+    assert looks >= LEAST
+
+
+def test_where_it_is_in_vain_it_looks_once_and_spins_hardly_ever(wait):
+    for _ in range(ENOUGH):
+        wait(0)
+    looks = [wait(0)[1] for _ in range(2 * PROBE_EVERY)]
+    assert sorted(looks)[: 2 * PROBE_EVERY - 2] == [1] * (2 * PROBE_EVERY - 2)
+    assert sorted(looks)[-2] >= LEAST
+
+
+def test_the_one_look_may_find_it(wait):
+    for _ in range(ENOUGH):
+        wait(0)
+    assert (True, 1) in [wait(1) for _ in range(2)]
+
+
+def test_it_learns_when_it_pays_again(wait):
+    for _ in range(ENOUGH):
+        wait(0)
+    for _ in range(20 * PROBE_EVERY):
+        wait(2)
+    assert [wait(2) for _ in range(10)] == [(True, 2)] * 10
+
+
+def test_one_that_lasts_among_many_that_do_not_changes_nothing(wait):
+    for number in range(ENOUGH):
+        wait(0 if number % 4 == 0 else 2)
+    assert [wait(2) for _ in range(10)] == [(True, 2)] * 10
