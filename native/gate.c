@@ -5,9 +5,10 @@
  * closes the gate behind it (it is the holder), and serves the next request itself when it is done: no other thread is woken. But a holder
  * that blocks must not hold up the others:
  *
- *  - One of the workers without a request, the watchman, looks every LOOK while there is activity. A holder that has used hardly any CPU
- *    since the last look, on the same request, and that sleeps (it does not only wait for a processor), is blocked, and the watchman takes
- *    over: the gate is open for it. While that happens at times, looks are close together (LOOK_FINE).
+ *  - One of the workers without a request, the watchman, looks every LOOK while there is activity, less often when nothing has been
+ *    blocked for long. A holder that sleeps (it does not only wait for a processor) is looked at again after LOOK_FINE; if it has used
+ *    hardly any CPU meanwhile, on the same request, it is blocked, and the watchman takes over: the gate is open for it. While that
+ *    happens at times, looks are close together, and one is enough.
  *  - A holder that does use the CPU keeps the gate for BURN of it: others would only fight with it for the GIL.
  *  - When most requests block (the score), the gate is not closed at all, but for every PROBE_EVERYth, to see whether that has changed.
  *  - A worker that has to wait for httpd inside its request opens the gate first (wsgid_gate_blocks).
@@ -26,11 +27,13 @@
 #define US 1000
 #define MS (1000 * US)
 #define LOOK           (500 * US)
+#define CALM_LOOKS     16               /* in vain, after which the time between them is doubled: */
+#define CALM_TIMES     2                /* so many times */
 #define LOOK_FINE      (100 * US)
 #define FINE_FOR       (100 * MS)
 #define BURN           (5 * MS)         /* the interpreter's own switch interval */
 #define BLOCKED_LEAST  (500 * US)       /* a request that was overtaken and took less does not count as one that blocks */
-#define QUIET_LOOKS    40               /* looks without a request until the watchman sleeps */
+#define QUIET_FOR      (20 * MS)        /* without a request until the watchman sleeps */
 #define SCORE_MAX      256
 #define SCORE_SLOW     (SCORE_MAX / 2)
 #define SCORE_WEIGHT   8                /* about so many requests back */
@@ -209,25 +212,40 @@ static int is_still_asleep(wsgid_hub_t *hub, const wsgid_exchange_t *holder, uin
     return asleep && hub->gate.holder == holder && holder->turn == turn;
 }
 
+/* Whether the holder does nothing, as far as can be told. Without the lock meanwhile. */
+static int is_idle(wsgid_hub_t *hub, const wsgid_exchange_t *holder, const sight_t *last, const sight_t *now)
+{
+    int may_be = now->turn == last->turn ? (now->cpu - last->cpu) * 2 < now->at - last->at : now->at - holder->since >= LOOK_FINE;
+
+    return may_be && is_still_asleep(hub, holder, now->turn);
+}
+
 /* Whether the holder has been overtaken. */
 static int is_stuck(wsgid_hub_t *hub, sight_t *last)
 {
-    wsgid_exchange_t *holder = hub->gate.holder;
+    wsgid_gate_t *gate = &hub->gate;
+    wsgid_exchange_t *holder = gate->holder;
     sight_t now = { holder->turn, wsgid_gate_now(), cpu_time(holder), 0 };
     int is_same = now.turn == last->turn;
-    int blocked = is_same && (now.cpu - last->cpu) * 2 < now.at - last->at;
+    int idle = is_idle(hub, holder, last, &now);
 
     now.first_cpu = is_same ? last->first_cpu : now.cpu;
     *last = now;
-    blocked = blocked && is_still_asleep(hub, holder, now.turn);
-    if (!is_same || hub->gate.holder != holder || holder->turn != now.turn
-        || (!blocked && now.cpu - now.first_cpu < BURN)) {
+    if (gate->holder != holder || holder->turn != now.turn) {
         return 0;
     }
-    if (blocked) {
-        hub->gate.fine_until = now.at + FINE_FOR;
+    if (idle && !is_same && now.at >= gate->fine_until) {
+        gate->fine_until = now.at + 2 * LOOK_FINE;  /* it may be about to wake up: once more, soon */
+        return 0;
     }
-    overtake(hub, holder, blocked);
+    if (idle) {
+        gate->calm = 0;
+        gate->fine_until = now.at + FINE_FOR;
+    }
+    else if (now.cpu - now.first_cpu < BURN) {
+        return 0;
+    }
+    overtake(hub, holder, idle);
     return 1;
 }
 
@@ -238,17 +256,27 @@ static void sleep_until(wsgid_hub_t *hub, wsgid_exchange_t *x, int64_t until)
     (void)pthread_cond_timedwait(&x->wake, &hub->lock, &limit);
 }
 
-/* One look's time, or without a limit when it has been quiet for long. Whether it was woken for more than to look. */
-static int rest(wsgid_hub_t *hub, wsgid_exchange_t *x, int quiet)
+static int64_t time_to_next_look(wsgid_gate_t *gate, int64_t now)
+{
+    if (now < gate->fine_until) {
+        return LOOK_FINE;
+    }
+    gate->calm += gate->calm < CALM_LOOKS * CALM_TIMES;
+    return LOOK << gate->calm / CALM_LOOKS;
+}
+
+/* Until the next look, or without a limit when it is quiet. Whether it was woken for more than to look. */
+static int rest(wsgid_hub_t *hub, wsgid_exchange_t *x, int is_quiet)
 {
     wsgid_gate_t *gate = &hub->gate;
     int64_t now;
 
-    if (quiet < QUIET_LOOKS) {
+    if (!is_quiet) {
         now = wsgid_gate_now();
-        sleep_until(hub, x, now + (now < gate->fine_until ? LOOK_FINE : LOOK));
+        sleep_until(hub, x, now + time_to_next_look(gate, now));
         return x->woken || hub->draining;
     }
+    gate->calm = 0;
     gate->asleep = 1;
     while (gate->asleep && !x->woken && !hub->draining) {
         (void)pthread_cond_wait(&x->wake, &hub->lock);
@@ -262,10 +290,10 @@ static void watch(wsgid_hub_t *hub, wsgid_exchange_t *x)
     wsgid_gate_t *gate = &hub->gate;
     sight_t last = { 0, 0, 0, 0 };
     uint64_t turns = gate->turns;
-    int quiet = 0;
+    int64_t active_at = wsgid_gate_now();
 
     gate->watchman = x;
-    while (!rest(hub, x, quiet)) {
+    while (!rest(hub, x, wsgid_gate_now() - active_at >= QUIET_FOR)) {
         if (gate->holder) {
             if (is_stuck(hub, &last)) {
                 break;
@@ -274,8 +302,10 @@ static void watch(wsgid_hub_t *hub, wsgid_exchange_t *x)
         else if (hub->ready || !hub->poller) {
             break;
         }
-        quiet = gate->holder || gate->turns != turns ? 0 : quiet + 1;
-        turns = gate->turns;
+        if (gate->holder || gate->turns != turns) {
+            turns = gate->turns;
+            active_at = wsgid_gate_now();
+        }
     }
     gate->watchman = NULL;
 }

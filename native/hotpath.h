@@ -128,6 +128,7 @@ typedef struct {
     uint64_t turns;
     int score;                          /* how often requests block, 0 to SCORE_MAX */
     int64_t fine_until;                 /* until when looks are close together */
+    int calm;                           /* looks since a request was found blocked, up to a limit */
 } wsgid_gate_t;
 
 struct wsgid_hub {
