@@ -256,24 +256,22 @@ static void sleep_until(wsgid_hub_t *hub, wsgid_exchange_t *x, int64_t until)
     (void)pthread_cond_timedwait(&x->wake, &hub->lock, &limit);
 }
 
-static int64_t time_to_next_look(wsgid_gate_t *gate, int64_t now)
+static int64_t time_to_next_look(wsgid_gate_t *gate, int64_t now, int64_t idle)
 {
-    if (now < gate->fine_until) {
+    if (now < gate->fine_until && idle == 0) {
         return LOOK_FINE;
     }
     gate->calm += gate->calm < CALM_LOOKS * CALM_TIMES;
     return LOOK << gate->calm / CALM_LOOKS;
 }
 
-/* Until the next look, or without a limit when it is quiet. Whether it was woken for more than to look. */
-static int rest(wsgid_hub_t *hub, wsgid_exchange_t *x, int is_quiet)
+/* Until the next look, or without a limit when it is quiet: no request for `idle`. Whether it was woken for more than to look. */
+static int rest(wsgid_hub_t *hub, wsgid_exchange_t *x, int64_t now, int64_t idle)
 {
     wsgid_gate_t *gate = &hub->gate;
-    int64_t now;
 
-    if (!is_quiet) {
-        now = wsgid_gate_now();
-        sleep_until(hub, x, now + time_to_next_look(gate, now));
+    if (idle < QUIET_FOR) {
+        sleep_until(hub, x, now + time_to_next_look(gate, now, idle));
         return x->woken || hub->draining;
     }
     gate->calm = 0;
@@ -290,10 +288,11 @@ static void watch(wsgid_hub_t *hub, wsgid_exchange_t *x)
     wsgid_gate_t *gate = &hub->gate;
     sight_t last = { 0, 0, 0, 0 };
     uint64_t turns = gate->turns;
-    int64_t active_at = wsgid_gate_now();
+    int64_t now = wsgid_gate_now();
+    int64_t active_at = now;
 
     gate->watchman = x;
-    while (!rest(hub, x, wsgid_gate_now() - active_at >= QUIET_FOR)) {
+    while (!rest(hub, x, now, now - active_at)) {
         if (gate->holder) {
             if (is_stuck(hub, &last)) {
                 break;
@@ -302,9 +301,10 @@ static void watch(wsgid_hub_t *hub, wsgid_exchange_t *x)
         else if (hub->ready || !hub->poller) {
             break;
         }
+        now = wsgid_gate_now();
         if (gate->holder || gate->turns != turns) {
             turns = gate->turns;
-            active_at = wsgid_gate_now();
+            active_at = now;
         }
     }
     gate->watchman = NULL;
