@@ -12,12 +12,19 @@ from httpdenv.traffic import AtTheGate
 HELLO = b"Hello World!\n"
 REQUESTS = 100
 BUSY = 6  # a quarter of the threads
+LARGE = 32_000_000  # more than sockets hold
 EPOLL_WAIT = {"232", "281", "22"}  # epoll_wait and epoll_pwait on x86-64, epoll_pwait on arm64
 CONFIGURATION = """
 StartServers 1
 ServerLimit 1
 ThreadsPerChild 24
 MaxRequestWorkers 24
+EnableSendfile On
+<Location /server-status>
+    SetHandler server-status
+    Require all granted
+</Location>
+WSGIScriptAlias /files ${APPS}/files.wsgi
 WSGIScriptAlias /gate ${APPS}/gate.wsgi
 WSGIScriptAlias / ${APPS}/hello.wsgi
 """
@@ -25,7 +32,7 @@ WSGIScriptAlias / ${APPS}/hello.wsgi
 
 @pytest.fixture(scope="module")
 def httpd(make_httpd):
-    return make_httpd(CONFIGURATION, mpm="event")
+    return make_httpd(CONFIGURATION, mpm="event", modules=["status"])
 
 
 def ask(httpd) -> None:
@@ -81,3 +88,15 @@ def test_threads_are_not_kept_for_one_client_each_while_many_are_busy(httpd):
         turns.append(wake_ups(listener) - before)
     gate.open()
     assert max(turns) > REQUESTS / 2, f"the listener was woken so many times for {REQUESTS} requests: {turns}"
+
+
+def test_a_client_that_takes_a_large_file_slowly_keeps_no_thread(httpd):
+    """The MPM goes on with what the client has not taken, though clients that ask again at once are waited for."""
+    ask(httpd)
+    large = httpd.write("large", "x" * LARGE)
+    with httpd.wire() as slow:
+        slow.send(request("GET", f"/files{large}"))
+        wait_until(
+            lambda: "ConnsAsyncWriting: 1" in httpd.get("/server-status?auto").text,
+            lambda: "the MPM to write; " + httpd.get("/server-status?auto").text,
+        )
