@@ -43,12 +43,6 @@ int wsgid_client_is_gone(const wsgid_exchange_t *x)
     return recv(x->client, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
-/* Whether the response so far, and what waits, is no more than what any connection takes at once. */
-static int is_small(const wsgid_exchange_t *x)
-{
-    return x->passed_bytes + x->queued <= AT_ONCE;
-}
-
 /*
  * How many bytes it surely takes now; all, if it cannot be told. Of a send buffer less than a quarter free nothing is asked, so
  * that what goes out is worth a call; poll() sees room from a third on, so that waiting for it always leads on. Only a quarter of
@@ -61,7 +55,7 @@ static apr_size_t room(const wsgid_exchange_t *x)
     socklen_t size = sizeof(memory);
     apr_uint32_t left;
 
-    if (x->client < 0 || (is_small(x) && x->body_read)
+    if (x->client < 0 || (x->passed_bytes + x->queued <= AT_ONCE && x->body_read)
         || getsockopt(x->client, SOL_SOCKET, SO_MEMINFO, memory, &size) != 0) {
         return (apr_size_t)-1;
     }
@@ -206,7 +200,7 @@ static apr_status_t wait_for_client(wsgid_exchange_t *x)
 
 apr_status_t wsgid_client_finish(wsgid_exchange_t *x)
 {
-    int waits = is_small(x) && wsgid_keepalive_may_wait(x);     /* the flush must not wait: a slow client is for the MPM to wait for */
+    int waits = x->file_bytes <= AT_ONCE && wsgid_keepalive_may_wait(x);   /* else the flush might wait, which is the MPM's to do */
     apr_status_t rv = wsgid_client_deliver(x);
 
     while (rv == APR_SUCCESS && x->queued > 0) {

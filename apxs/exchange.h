@@ -93,7 +93,8 @@ typedef struct {
     apr_bucket_brigade *out;
     apr_bucket_brigade *rest;           /* client.c: what follows a slice */
     apr_size_t queued;                  /* bytes in x->out */
-    apr_uint64_t passed_bytes;          /* that went into the filters, or will in one go (files) */
+    apr_uint64_t passed_bytes;          /* that went into the filters */
+    apr_uint64_t file_bytes;            /* of files that the kernel sends in one go; not in queued */
     int passed;                         /* anything did: the head cannot be changed any more */
     apr_size_t unflushed;               /* bytes that went into the filters after the last flush */
     apr_time_t last_moved;              /* the daemon said or the client took something */

@@ -72,7 +72,7 @@ apr_status_t wsgid_file_insert(wsgid_exchange_t *x, apr_file_t *file, apr_off_t 
     apr_bucket *bucket = apr_brigade_insert_file(x->out, file, offset, length, x->r->pool);
 
     if (x->body_read) {
-        x->passed_bytes += (apr_uint64_t)length;
+        x->file_bytes += (apr_uint64_t)length;
     }
     else {
         x->queued += (apr_size_t)length;

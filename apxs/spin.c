@@ -36,9 +36,11 @@ static int pays(wsgid_spin_t *spin)
 static void learn(wsgid_spin_t *spin, int found)
 {
     int vain = __atomic_load_n(&spin->vain, __ATOMIC_RELAXED);
+    int change = ((found ? 0 : VAIN_MAX) - vain) / VAIN_WEIGHT;
 
-    vain += ((found ? 0 : VAIN_MAX) - vain) / VAIN_WEIGHT;
-    __atomic_store_n(&spin->vain, vain, __ATOMIC_RELAXED);
+    if (change != 0) {                              /* as a rule it is 0: threads do not take the cache line from each other */
+        __atomic_store_n(&spin->vain, vain + change, __ATOMIC_RELAXED);
+    }
 }
 
 static int look_again(int (*look)(void *what), void *what)

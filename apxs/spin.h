@@ -7,7 +7,7 @@
  * runs at once, and nobody has to be woken.
  *
  * Rules: no httpd and no Python headers. As long as it pays, a wait spins for what a sleep costs, so that it never costs more than
- * twice the best that could have been done; where it does not, it looks once, and now and then tries again.
+ * twice the CPU of the best that could have been done; where it does not, it looks once, and now and then tries again.
  */
 #ifndef WSGID_SPIN_H
 #define WSGID_SPIN_H
@@ -18,7 +18,7 @@ typedef struct {
     unsigned waits;                     /* since they are in vain, more or less */
 } wsgid_spin_t;
 
-/* Looks, until look(what) is not 0 or it is time to sleep. Whether it found something. */
+/* Looks, until look(what) is not 0 or it is time to sleep. Whether it found something; errno is as the last look left it. */
 int wsgid_spin(wsgid_spin_t *spin, int (*look)(void *what), void *what);
 
 #endif

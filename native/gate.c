@@ -8,8 +8,8 @@
  *  - One of the workers without a request, the watchman, looks every LOOK while there is activity, less often when nothing has been
  *    blocked for long. A holder that sleeps (it does not only wait for a processor) is looked at again after LOOK_FINE; if it has used
  *    hardly any CPU meanwhile, on the same request, it is blocked, and the watchman takes over: the gate is open for it. While that
- *    happens at times, looks are close together, and one is enough.
- *  - A holder that does use the CPU keeps the gate for BURN of it: others would only fight with it for the GIL.
+ *    happens at times, looks are close together, and who begins a request says what it has used by then: so the first look is enough.
+ *  - A holder that does use the CPU keeps the gate for BURN of it, to the next look: others would only fight with it for the GIL.
  *  - When most requests block (the score), the gate is not closed at all, but for every PROBE_EVERYth, to see whether that has changed.
  *  - A worker that has to wait for httpd inside its request opens the gate first (wsgid_gate_blocks).
  *
@@ -27,8 +27,8 @@
 #define US 1000
 #define MS (1000 * US)
 #define LOOK           (500 * US)
-#define CALM_LOOKS     16               /* in vain, after which the time between them is doubled: */
-#define CALM_TIMES     2                /* so many times */
+#define CALM_LOOKS     16               /* so many looks in vain double the time between them, */
+#define CALM_TIMES     2                /* so many times at most */
 #define LOOK_FINE      (100 * US)
 #define FINE_FOR       (100 * MS)
 #define BURN           (5 * MS)         /* the interpreter's own switch interval */
@@ -47,12 +47,13 @@ int64_t wsgid_gate_now(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+/* 0 if it cannot be known: then whether it sleeps has to be enough. */
 static int64_t cpu_time(const wsgid_exchange_t *x)
 {
     struct timespec used;
 
     if (!x->clock_known || clock_gettime(x->clock, &used) != 0) {
-        return -1;
+        return 0;
     }
     return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
 }
@@ -149,6 +150,7 @@ void wsgid_gate_enter(wsgid_hub_t *hub, wsgid_exchange_t *x)
     x->held = !is_let_through(gate);
     if (x->held) {
         x->since = wsgid_gate_now();
+        x->cpu_since = x->since < gate->fine_until ? cpu_time(x) : -1;
         gate->holder = x;
         ensure_watch(gate);
     }
@@ -197,7 +199,7 @@ void wsgid_gate_blocks(wsgid_hub_t *hub, wsgid_exchange_t *x)
 typedef struct {
     uint64_t turn;                                  /* 0: nobody */
     int64_t at, cpu;
-    int64_t first_cpu;                              /* at the first look on this turn */
+    int64_t first_cpu;                              /* when this turn began, as far as is known */
 } sight_t;
 
 /* Whether the holder, in its request number `turn`, sleeps. Without the lock meanwhile. */
@@ -212,12 +214,23 @@ static int is_still_asleep(wsgid_hub_t *hub, const wsgid_exchange_t *holder, uin
     return asleep && hub->gate.holder == holder && holder->turn == turn;
 }
 
-/* Whether the holder does nothing, as far as can be told. Without the lock meanwhile. */
-static int is_idle(wsgid_hub_t *hub, const wsgid_exchange_t *holder, const sight_t *last, const sight_t *now)
+/* What is known from before this look: the last one at the same turn, or what the holder said itself when it began. */
+static sight_t seen_before(const wsgid_exchange_t *holder, const sight_t *last)
 {
-    int may_be = now->turn == last->turn ? (now->cpu - last->cpu) * 2 < now->at - last->at : now->at - holder->since >= LOOK_FINE;
+    return holder->turn == last->turn ? *last : (sight_t){ holder->turn, holder->since, holder->cpu_since, holder->cpu_since };
+}
 
-    return may_be && is_still_asleep(hub, holder, now->turn);
+/* Whether the holder does nothing, as far as can be told. Without the lock meanwhile. */
+static int is_idle(wsgid_hub_t *hub, const wsgid_exchange_t *holder, const sight_t *before, const sight_t *now)
+{
+    int64_t time = now->at - before->at;
+
+    return time >= LOOK_FINE && (before->cpu < 0 || (now->cpu - before->cpu) * 2 < time) && is_still_asleep(hub, holder, now->turn);
+}
+
+static void look_closely(wsgid_gate_t *gate, int64_t until)
+{
+    gate->fine_until = until > gate->fine_until ? until : gate->fine_until;
 }
 
 /* Whether the holder has been overtaken. */
@@ -225,27 +238,33 @@ static int is_stuck(wsgid_hub_t *hub, sight_t *last)
 {
     wsgid_gate_t *gate = &hub->gate;
     wsgid_exchange_t *holder = gate->holder;
-    sight_t now = { holder->turn, wsgid_gate_now(), cpu_time(holder), 0 };
-    int is_same = now.turn == last->turn;
-    int idle = is_idle(hub, holder, last, &now);
+    sight_t before = seen_before(holder, last);
+    sight_t now = { holder->turn, wsgid_gate_now(), cpu_time(holder), before.first_cpu };
+    int is_sure = before.cpu >= 0;
+    int idle = is_idle(hub, holder, &before, &now);
 
-    now.first_cpu = is_same ? last->first_cpu : now.cpu;
+    if (!is_sure) {
+        now.first_cpu = now.cpu - (now.at - before.at);     /* had it been running all the time */
+    }
     *last = now;
     if (gate->holder != holder || holder->turn != now.turn) {
         return 0;
     }
-    if (idle && !is_same && now.at >= gate->fine_until) {
-        gate->fine_until = now.at + 2 * LOOK_FINE;  /* it may be about to wake up: once more, soon */
-        return 0;
-    }
     if (idle) {
         gate->calm = 0;
-        gate->fine_until = now.at + FINE_FOR;
+        look_closely(gate, now.at + (is_sure ? FINE_FOR : 2 * LOOK_FINE));
     }
-    else if (now.cpu - now.first_cpu < BURN) {
+    if (idle && !is_sure) {
+        return 0;                                   /* it may be about to wake up: once more, soon */
+    }
+    if (idle) {
+        overtake(hub, holder, 1);
+        return 1;
+    }
+    if (now.cpu - now.first_cpu < BURN) {
         return 0;
     }
-    overtake(hub, holder, idle);
+    overtake(hub, holder, 0);
     return 1;
 }
 
@@ -262,7 +281,7 @@ static int64_t time_to_next_look(wsgid_gate_t *gate, int64_t now, int64_t idle)
         return LOOK_FINE;
     }
     gate->calm += gate->calm < CALM_LOOKS * CALM_TIMES;
-    return LOOK << gate->calm / CALM_LOOKS;
+    return LOOK << (gate->calm / CALM_LOOKS);
 }
 
 /* Until the next look, or without a limit when it is quiet: no request for `idle`. Whether it was woken for more than to look. */
@@ -271,7 +290,9 @@ static int rest(wsgid_hub_t *hub, wsgid_exchange_t *x, int64_t now, int64_t idle
     wsgid_gate_t *gate = &hub->gate;
 
     if (idle < QUIET_FOR) {
-        sleep_until(hub, x, now + time_to_next_look(gate, now, idle));
+        if (!x->woken && !hub->draining) {          /* it may have been, while it looked without the lock */
+            sleep_until(hub, x, now + time_to_next_look(gate, now, idle));
+        }
         return x->woken || hub->draining;
     }
     gate->calm = 0;

@@ -108,7 +108,7 @@ struct wsgid_exchange {
     pid_t tid;                          /* of its thread, 0: it has not run yet */
     int clock_known;
     clockid_t clock;                    /* CPU time of its thread */
-    int64_t since;
+    int64_t since, cpu_since;           /* when its request began, and what its thread had used of the CPU; -1: not known */
     uint64_t turn;                      /* number of its request in this process */
     wsgid_exchange_t *next_parked;
 
@@ -128,7 +128,7 @@ typedef struct {
     uint64_t turns;
     int score;                          /* how often requests block, 0 to SCORE_MAX */
     int64_t fine_until;                 /* until when looks are close together */
-    int calm;                           /* looks since a request was found blocked, up to a limit */
+    int calm;                           /* looks in vain since the watchman woke up or saw a holder sleep, up to a limit */
 } wsgid_gate_t;
 
 struct wsgid_hub {

@@ -106,7 +106,7 @@ ffi.set_source(
     "pywsgid._native",
     '#include "hotpath.h"',
     sources=["apxs/wire.c", "apxs/spin.c", "native/hub.c", "native/gate.c", "native/exchange.c", "native/measure.c"],
-    depends=["apxs/wire.h", "apxs/handover.h", "native/hotpath.h"],
+    depends=["apxs/wire.h", "apxs/spin.h", "apxs/handover.h", "native/hotpath.h"],
     include_dirs=["native", "apxs"],
     extra_compile_args=["-std=gnu11", "-O2", "-pthread", "-Wall", "-Wextra", "-fvisibility=hidden"],
     py_limited_api=True,

@@ -12,7 +12,7 @@ from httpdenv.client import request
 
 HELD = 8  # requests, and clients
 WATCHED = 1.5  # seconds
-LITTLE = 0.1  # of these, for all processes together
+LITTLE = 0.3  # of these, for all processes together: the gate looks for its file all the time
 CONFIGURATION = """
 WSGIScriptAlias /gate ${APPS}/gate.wsgi
 WSGIScriptAlias / ${APPS}/hello.wsgi
