@@ -82,6 +82,9 @@ static apr_status_t pass(wsgid_exchange_t *x, int flush)
     if (APR_BRIGADE_EMPTY(x->out)) {
         return APR_SUCCESS;
     }
+    if (!x->passed && x->ended) {
+        wsgid_response_announce_end(x);
+    }
     x->passed = 1;
     x->passed_bytes += x->queued;
     x->last_moved = apr_time_now();
@@ -213,13 +216,13 @@ apr_status_t wsgid_client_finish(wsgid_exchange_t *x)
         }
     }
     if (rv == APR_SUCCESS) {
-        rv = pass(x, waits || !x->body_read);   /* httpd reads the rest of an upload before it would flush */
+        rv = pass(x, waits || !x->body_read);   /* httpd reads the rest of an upload before it would flush, */
     }
     if (rv == APR_SUCCESS && waits) {
         wsgid_keepalive_wait_later(x);
     }
-    if (x->client >= 0 && wsgid_body_is_long(x)) {
-        x->r->connection->keepalive = AP_CONN_CLOSE;    /* nor does it read a long one: the connection ends with the response */
+    if (x->client >= 0 && (x->closes || x->body_length < 0) && wsgid_body_is_long(x)) {
+        x->r->connection->keepalive = AP_CONN_CLOSE;    /* but not a long one, if that was said, or if it may never end */
     }
     return rv;
 }

@@ -66,6 +66,7 @@ typedef struct {
     int uninvited;                      /* the response began before 100 Continue was said: it never will be */
     int body_read;                      /* the client's body is read to its end */
     int body_sent;                      /* END has been sent */
+    int closes;                         /* the client was told that the connection ends with the response */
     apr_uint64_t credit;
     int granted;                        /* any credit at all: it has started */
     unsigned char *pending;             /* a BODY frame on its way */
@@ -176,6 +177,8 @@ void wsgid_keepalive_wait_later(wsgid_exchange_t *x);
 apr_status_t wsgid_response_consume(wsgid_exchange_t *x);
 /* Takes a response back of which nothing has been passed. */
 void wsgid_response_forget(wsgid_exchange_t *x);
+/* Tells the client that its connection ends with the response, if so: before the head is passed. */
+void wsgid_response_announce_end(wsgid_exchange_t *x);
 /* Makes the client see that the response is not complete. */
 void wsgid_response_truncate(wsgid_exchange_t *x);
 

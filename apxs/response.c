@@ -299,6 +299,22 @@ static apr_status_t send_named_file(wsgid_exchange_t *x)
     return APR_SUCCESS;
 }
 
+/* The upload will hardly be read to its end, so the connection ends with the response: said in time, or a client would send its next
+ * request into a closing connection. */
+void wsgid_response_announce_end(wsgid_exchange_t *x)
+{
+    if (x->client < 0 || !wsgid_body_is_long(x)) {
+        return;
+    }
+    x->closes = 1;
+    if (ap_is_HTTP_ERROR(x->r->status)) {
+        x->r->connection->keepalive = AP_CONN_CLOSE;    /* an ErrorDocument may take the place of these headers */
+    }
+    else {
+        apr_table_setn(x->r->headers_out, "Connection", "close");   /* httpd then closes, and keeps the chunks */
+    }
+}
+
 /* What the client's upload means for a response that begins now. */
 static void settle_upload(wsgid_exchange_t *x)
 {
@@ -306,16 +322,8 @@ static void settle_upload(wsgid_exchange_t *x)
         x->r->expecting_100 = 0;
         x->uninvited = 1;
     }
-    if (x->granted || x->client < 0 || !wsgid_body_is_long(x)) {
-        return;
-    }
-    /* The upload will hardly be read to its end, so the connection ends with the response: said now, or a client would send its next
-     * request into a closing connection. */
-    if (ap_is_HTTP_ERROR(x->r->status)) {
-        x->r->connection->keepalive = AP_CONN_CLOSE;    /* an ErrorDocument may take the place of these headers */
-    }
-    else {
-        apr_table_setn(x->r->headers_out, "Connection", "close");   /* httpd then closes, and keeps the chunks */
+    if (!x->granted) {                  /* who reads may go on reading while it answers */
+        wsgid_response_announce_end(x);
     }
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 
 import pytest
 from httpdenv.client import chunked, request
@@ -127,6 +128,21 @@ def test_the_end_of_the_connection_is_announced_to_who_sends_what_nobody_reads(h
     assert response.body == b"block" * 3
     assert response.all("Transfer-Encoding") == ["chunked"]  # which shows that it is whole
     assert response.all("Connection") == ["close"]
+
+
+def test_the_next_request_is_not_lost_behind_an_upload_of_which_a_part_was_read(httpd):
+    """The response begins before it is known that nothing more is read: the connection goes on, or says so."""
+    size, now = 2_000_000, 100_000
+    with httpd.wire() as wire:
+        wire.send(request("POST", "/input/first", f"Content-Length: {size}"))
+        time.sleep(0.2)  # so that none of it travels with the request
+        wire.send(b"x" * now)
+        response = wire.read_response()
+        assert json.loads(response.body)["sizes"] == [10]
+        if response.all("Connection") != ["close"]:
+            wire.send(b"x" * (size - now))
+            wire.send(request("GET", "/hello"))
+            assert wire.read_response().status == 200
 
 
 def test_input_terminated_is_declared(httpd):

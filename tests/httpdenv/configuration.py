@@ -30,14 +30,14 @@ PidFile run/httpd.pid
 {identity}
 ErrorLog logs/error_log
 LogLevel {log_level}
-# Few processes and threads: starting hundreds is most of a test's time.
+# Few processes and threads: starting hundreds is most of a test's time. Those that leave count for ServerLimit, too.
 StartServers 1
 <IfModule mpm_prefork_module>
     MaxRequestWorkers 24
     MinSpareServers 2
 </IfModule>
 <IfModule !mpm_prefork_module>
-    ServerLimit 4
+    ServerLimit 8
     ThreadsPerChild 32
     MaxRequestWorkers 128
     MinSpareThreads 8
