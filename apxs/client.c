@@ -216,13 +216,13 @@ apr_status_t wsgid_client_finish(wsgid_exchange_t *x)
         }
     }
     if (rv == APR_SUCCESS) {
-        rv = pass(x, waits || !x->body_read);   /* httpd reads the rest of an upload before it would flush, */
+        rv = pass(x, waits || !x->body_read);   /* httpd reads the rest of an upload before it would flush */
     }
     if (rv == APR_SUCCESS && waits) {
         wsgid_keepalive_wait_later(x);
     }
     if (x->client >= 0 && (x->closes || x->body_length < 0) && wsgid_body_is_long(x)) {
-        x->r->connection->keepalive = AP_CONN_CLOSE;    /* but not a long one, if that was said, or if it may never end */
+        x->r->connection->keepalive = AP_CONN_CLOSE;    /* a long upload is not read if that was said, nor one that may never end */
     }
     return rv;
 }

@@ -5,9 +5,9 @@
  * the next request comes. Where the client asks again at once, that is most of what httpd has to do for a small request; so the thread
  * waits a moment itself. It finds the request as httpd finds a pipelined one: by a look at the input filters after the response.
  *
- * Rules: not before the response has been sent and logged (no %D holds this wait); never for longer than a spin and MOMENT; hardly ever where it
- * has not paid lately; and not while requests of ours have more than a quarter of a child's threads. For the thread of a client that
- * always asks at once is kept from all others: with as many of these as there are threads, the others, and new ones, would starve.
+ * Rules: not before the response has been sent and logged (no %D holds this wait); never for longer than a spin and MOMENT; hardly ever
+ * where it has not paid lately; and not while requests of ours have more than a quarter of a child's threads. For the thread of a client
+ * that always asks at once is kept from all others: with as many of these as there are threads, the others, and new ones, would starve.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE

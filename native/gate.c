@@ -253,13 +253,10 @@ static int is_stuck(wsgid_hub_t *hub, sight_t *last)
     if (idle) {
         gate->calm = 0;
         look_closely(gate, now.at + (is_sure ? FINE_FOR : 2 * LOOK_FINE));
-    }
-    if (idle && !is_sure) {
-        return 0;                                   /* it may be about to wake up: once more, soon */
-    }
-    if (idle) {
-        overtake(hub, holder, 1);
-        return 1;
+        if (is_sure) {                              /* else it may be about to wake up: once more, soon */
+            overtake(hub, holder, 1);
+        }
+        return is_sure;
     }
     if (now.cpu - now.first_cpu < BURN) {
         return 0;

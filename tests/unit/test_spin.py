@@ -71,7 +71,7 @@ def test_where_it_is_in_vain_it_looks_once_and_spins_hardly_ever(wait):
 def test_the_one_look_may_find_it(wait):
     for _ in range(ENOUGH):
         wait(0)
-    assert (True, 1) in [wait(1) for _ in range(2)]
+    assert [wait(1) for _ in range(10)] == [(True, 1)] * 10
 
 
 def test_it_learns_when_it_pays_again(wait):
