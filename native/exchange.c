@@ -260,25 +260,58 @@ void wsgid_exchange_flush(wsgid_exchange_t *x, const char *a, size_t a_size, con
 
 /* ---- receiving */
 
+/* A receive of at most `room` bytes to x->end. */
+typedef struct {
+    wsgid_exchange_t *x;
+    size_t room;
+    ssize_t came;                                   /* as recv() says */
+} reception_t;
+
+static void receive_once(reception_t *reception, int flags)
+{
+    wsgid_exchange_t *x = reception->x;
+
+    reception->came = recv(x->connection->fd, x->buffer + x->end, reception->room, flags);
+}
+
+/* For wsgid_spin. */
+static int has_come(void *reception)
+{
+    receive_once(reception, MSG_DONTWAIT);
+    return ((reception_t *)reception)->came >= 0 || errno != EAGAIN;
+}
+
+/* Nothing was there: waits for it, with the gate open for others. */
+static void receive_patiently(reception_t *reception)
+{
+    wsgid_exchange_t *x = reception->x;
+
+    wsgid_gate_blocks(x->hub, x);
+    wsgid_hub_look_away(x->hub, x->connection);
+    if (!wsgid_spin(&x->hub->bodies, has_come, reception)) {
+        receive_once(reception, 0);
+    }
+}
+
 /* One receive, at most `room` bytes to x->end. 0, EAGAIN if nothing is there (without wait), EPIPE, ETIMEDOUT or another errno. */
 static int receive_some(wsgid_exchange_t *x, size_t room, int wait)
 {
-    for (;;) {
-        ssize_t came = recv(x->connection->fd, x->buffer + x->end, room, MSG_DONTWAIT);
+    reception_t reception = { x, room, 0 };
 
-        if (came < 0 && errno == EAGAIN && wait) {
-            wsgid_gate_blocks(x->hub, x);
-            came = recv(x->connection->fd, x->buffer + x->end, room, 0);
-            if (came < 0 && errno == EAGAIN) {
+    for (;;) {
+        receive_once(&reception, MSG_DONTWAIT);
+        if (reception.came < 0 && errno == EAGAIN && wait) {
+            receive_patiently(&reception);
+            if (reception.came < 0 && errno == EAGAIN) {
                 return ETIMEDOUT;
             }
         }
-        if (came > 0) {
-            x->end += (size_t)came;
+        if (reception.came > 0) {
+            x->end += (size_t)reception.came;
             x->high = x->end > x->high ? x->end : x->high;
             return 0;
         }
-        if (came == 0) {
+        if (reception.came == 0) {
             return EPIPE;
         }
         if (errno != EINTR) {
@@ -401,7 +434,7 @@ static int read_body_header(wsgid_exchange_t *x)
         x->end = have;
     }
     while (!error && x->end - x->start < WSGID_WIRE_HEADER_SIZE) {
-        error = receive_some(x, WSGID_WIRE_HEADER_SIZE + WSGID_RECEIVE_MAX - x->end, 1);
+        error = receive_some(x, WSGID_RECEIVE_MAX - x->end, 1);
     }
     if (error) {
         return -outcome_of(x, error);
@@ -433,7 +466,7 @@ static int take_body(wsgid_exchange_t *x)
 
     if (x->start == x->end) {
         x->start = x->end = 0;
-        error = receive_some(x, WSGID_RECEIVE_MAX, 1);
+        error = receive_some(x, x->frame_left < WSGID_RECEIVE_MAX ? x->frame_left : WSGID_RECEIVE_MAX, 1);
     }
     if (error) {
         return -outcome_of(x, error);

@@ -63,7 +63,7 @@ enum {
 /* A whole REQUEST, however large, and one byte to see that there is more. Only what is used takes memory. */
 #define WSGID_BUFFER_SIZE  (WSGID_ENVIRON_AT + WSGID_WIRE_MAX_ENVIRON + WSGID_WIRE_MAX_START + 1)
 #define WSGID_BUFFER_KEPT  (128 * 1024) /* what a request used beyond that is given back to the system */
-#define WSGID_RECEIVE_MAX  (64 * 1024)  /* body bytes in one receive: what httpd sends in a frame */
+#define WSGID_RECEIVE_MAX  (WSGID_WIRE_HEADER_SIZE + 64 * 1024)     /* of a body in one receive: a frame as httpd sends it */
 
 typedef struct wsgid_hub wsgid_hub_t;
 typedef struct wsgid_exchange wsgid_exchange_t;
@@ -78,6 +78,7 @@ struct wsgid_connection {
     wsgid_connection_state_e state;
     int again;                          /* something came while it was BUSY */
     int hung_up;
+    int unwatched;                      /* its owner alone waits for what comes */
     wsgid_connection_t *next;           /* in the list of those that are READY */
 };
 
@@ -147,7 +148,8 @@ struct wsgid_hub {
     wsgid_connection_t *chunks[CHUNKS]; /* by descriptor */
     wsgid_connection_t *ready, **ready_end;
     wsgid_exchange_t *poller;           /* who waits in the epoll */
-    wsgid_spin_t arrivals;              /* what is known of its waits */
+    wsgid_spin_t arrivals;              /* what is known of its waits, */
+    wsgid_spin_t bodies;                /* and of those of all others, in the middle of a request */
     wsgid_exchange_t *exchanges;
     wsgid_gate_t gate;
 };
@@ -196,6 +198,8 @@ void wsgid_measure_end(wsgid_exchange_t *x);
 
 wsgid_connection_t *wsgid_hub_pop(wsgid_hub_t *hub);
 void wsgid_hub_give_back(wsgid_hub_t *hub, wsgid_connection_t *connection, int keep);
+/* By the owner, without the lock: what comes is the body of its request. Until it is given back, no event tells of it. */
+void wsgid_hub_look_away(wsgid_hub_t *hub, wsgid_connection_t *connection);
 /* Waits for events, without the lock meanwhile. WSGID_REQUEST: goes on; else an outcome for Python. */
 int wsgid_hub_poll(wsgid_hub_t *hub, wsgid_exchange_t *x);
 void wsgid_hub_resume_listening(wsgid_hub_t *hub, wsgid_exchange_t *x);

@@ -24,6 +24,7 @@
 
 #define EVENTS_AT_ONCE 64
 #define ACCEPT_AT_ONCE 64               /* before others have a look at what is ready */
+#define WATCHED (EPOLLIN | EPOLLRDHUP)
 #define HANGUP (EPOLLRDHUP | EPOLLHUP | EPOLLERR)
 
 /* Events of what is no connection have generation 0. */
@@ -107,9 +108,33 @@ wsgid_connection_t *wsgid_hub_pop(wsgid_hub_t *hub)
     return NULL;
 }
 
+static int change_watch(wsgid_hub_t *hub, wsgid_connection_t *connection, uint32_t events)
+{
+    struct epoll_event event = { .events = events | EPOLLET, .data.u64 = tag(connection->generation, connection->fd) };
+
+    return epoll_ctl(hub->epoll, EPOLL_CTL_MOD, connection->fd, &event);
+}
+
+void wsgid_hub_look_away(wsgid_hub_t *hub, wsgid_connection_t *connection)
+{
+    if (!connection->unwatched) {
+        connection->unwatched = change_watch(hub, connection, 0) == 0;      /* else the poller is woken in vain, no more */
+    }
+}
+
+/* Whether it is looked at again. What has come meanwhile makes an event now. */
+static int look_back(wsgid_hub_t *hub, wsgid_connection_t *connection)
+{
+    if (connection->unwatched) {
+        connection->unwatched = 0;
+        return change_watch(hub, connection, WATCHED) == 0;
+    }
+    return 1;
+}
+
 void wsgid_hub_give_back(wsgid_hub_t *hub, wsgid_connection_t *connection, int keep)
 {
-    if (!keep || hub->draining || connection->hung_up) {
+    if (!keep || hub->draining || connection->hung_up || !look_back(hub, connection)) {
         close_connection(hub, connection);
     }
     else if (connection->again) {
@@ -185,13 +210,13 @@ static int admit(wsgid_hub_t *hub, wsgid_exchange_t *x, int fd)
     }
     connection = place(hub, fd);
     if (!connection || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) != 0
-        || watch_descriptor(hub, fd, EPOLLIN | EPOLLRDHUP | EPOLLET, connection->generation + 1) != 0) {
+        || watch_descriptor(hub, fd, WATCHED | EPOLLET, connection->generation + 1) != 0) {
         return failed(x, fd);
     }
     connection->fd = fd;
     connection->generation++;
     connection->state = CONNECTION_IDLE;
-    connection->again = connection->hung_up = 0;
+    connection->again = connection->hung_up = connection->unwatched = 0;
     return WSGID_REQUEST;
 }
 

@@ -14,9 +14,10 @@ from io import BytesIO
 from .peer import PeerGone
 from .protocol import ProtocolError
 
-# Credit that is out at once. More than a UNIX socket's buffer holds (208 KiB by default) buys nothing: the rest would
-# wait in httpd all the same. It is topped up at half, so that httpd need not stop to wait for the next grant.
-WINDOW = 256 * 1024
+# Credit that is out at once, topped up at half, so that httpd need not stop to wait for the next grant. What a UNIX
+# socket's buffer (208 KiB by default) does not hold waits at the client all the same: a larger window only takes fewer
+# grants, each of which wakes httpd.
+WINDOW = 384 * 1024
 LARGE = 1024 * 1024  # a read of more is put together in place: twice its memory would be too much
 
 

@@ -480,7 +480,7 @@ def test_body_without_credit_is_a_violation(daemon, client):
     client.request("input.wsgi", end=False, PATH_INFO="/all")
     assert client.frame()[0] == protocol.CREDIT
     with contextlib.suppress(ConnectionError):  # it does not wait for all of that
-        client.send(*protocol.encode_body(b"x" * 1000), *protocol.encode_body(b"x" * WINDOW, end=True))
+        client.send(*protocol.encode_body(b"x" * (WINDOW // 2 - 1)), *protocol.encode_body(b"x" * protocol.MAX_BODY))
         client.reply()
     wait_until(lambda: daemon.log_text().count("WSGID0321") == before + 1, "one line")
 

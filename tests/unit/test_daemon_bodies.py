@@ -185,6 +185,38 @@ def test_an_upload_read_at_once_is_in_memory_once(tmp_path, write):
         client.close()
 
 
+TURNS = """
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return iter(lambda: environ["wsgi.input"].read(4), b"")
+"""
+
+
+def used_by_threads(daemon):
+    """Nanoseconds of CPU that each has used so far (/proc/PID/task/TID/schedstat)."""
+    tasks = Path(f"/proc/{daemon.pid}/task").iterdir()
+    return {task.name: int((task / "schedstat").read_text().split()[0]) for task in tasks}
+
+
+def test_a_body_that_comes_in_pieces_wakes_one_thread(tmp_path, write):
+    script = write(TURNS)
+    with Daemon(tmp_path, scripts=[script]) as daemon:
+        client = daemon.connect()
+        client.get(script)
+        before = used_by_threads(daemon)
+        client.request(script, end=False)
+        assert client.frame()[0] == protocol.CREDIT
+        for _ in range(2000):
+            client.send(*protocol.encode_body(b"turn"))
+            assert client.frame()[2].endswith(b"turn")
+        used = sorted(after - before[thread] for thread, after in used_by_threads(daemon).items())
+        assert sum(used[:-1]) < used[-1] / 10
+        client.send(*protocol.encode_body(b"", end=True))
+        assert client.reply().complete
+        assert client.get(script).complete  # the connection is listened to again
+        client.close()
+
+
 # ---- 100-continue on demand
 
 
