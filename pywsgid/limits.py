@@ -43,7 +43,8 @@ class Requests:
         """A request has been served."""
         with self._lock:
             self._count += 1
-        if self._count == self.most:
+            is_last = self._count == self.most  # by another thread's count it may be passed a moment later
+        if is_last:
             self._wake()
 
     def look(self, now):

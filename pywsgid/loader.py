@@ -74,15 +74,16 @@ class Script:
     def _try(self):
         stamp = stamp_of(self.path)
         try:
-            self.module = import_script(self.path)
+            module = import_script(self.path)
         except LoadFailure as failure:
             self._failure, self._failed_at, self._failed_stamp = failure, time.monotonic(), stamp
             return FAILED_NOW, failure
         self._failure = None
         self.stamp = stamp
         self.loaded_at = time.time()
-        asked = getattr(self.module, "reload_required", None)
+        asked = getattr(module, "reload_required", None)
         self.reload_required = asked if callable(asked) else None
+        self.module = module  # last: who finds it there, without the lock, finds all else
         return LOADED, None
 
 

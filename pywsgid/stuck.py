@@ -30,7 +30,8 @@ def _set_exception(identity, exception):
     """PyThreadState_SetAsyncExc; None takes back one that has not been raised yet."""
     import ctypes  # 4 ms, which nobody pays before a request is stuck
 
-    call = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    # Not ctypes.pythonapi.NAME, which threads share: several workers may come here at once, to describe and to call it.
+    call = ctypes.pythonapi["PyThreadState_SetAsyncExc"]
     call.argtypes = (ctypes.c_ulong, ctypes.py_object)
     call(identity, ctypes.py_object() if exception is None else exception)
 
@@ -45,7 +46,7 @@ class Guard:
         self.environ = None
         self._input = None  # wsgi.input, as we gave it
         self.since = 0.0
-        self.told = False  # that it is slow
+        self.told = 0.0  # `since` of the last call that was told to be slow: it may be told when another has begun
         self.interrupted_at = 0.0  # monotonic; 0.0: it was not
         self.is_abandoned = False
 
@@ -63,7 +64,7 @@ class Guard:
 
     def _begin(self, environ):
         self.since = time.monotonic()
-        self.told = self.is_abandoned = False
+        self.is_abandoned = False
         self.interrupted_at = 0.0
         self._input = environ["wsgi.input"]
         self.environ = environ
@@ -133,8 +134,8 @@ class Watch:
 
     def _look_at(self, guard, running, since, now):
         """Does what is due for one request; when the next thing is."""
-        if not guard.told and now >= since + self._slow:
-            guard.told = True
+        if guard.told != since and now >= since + self._slow:
+            guard.told = since
             self._tell_slow(guard, running, now - since)
         if guard.is_abandoned:
             return now + self._first
@@ -146,7 +147,7 @@ class Watch:
         if now >= due:
             self._abandon(guard, running, since, now)
             return now + self._first
-        return due if guard.told else min(due, since + self._slow)
+        return due if guard.told == since else min(due, since + self._slow)
 
     def _tell_slow(self, guard, running, lasted):
         from . import stacks
