@@ -1,5 +1,12 @@
-"""What every thread is doing, as lines for the log. Imported only when somebody asks: traceback costs milliseconds."""
+"""What every thread is doing, as lines for the log. Imported only when somebody asks: traceback costs milliseconds.
 
+Without a GIL the other threads run on while we look, and to follow their frames crashes the process (Python's own
+documentation of free threading says so). faulthandler stops them; what it tells of at most 100 threads is read back.
+"""
+
+import faulthandler
+import os
+import re
 import sys
 import threading
 import time
@@ -7,6 +14,11 @@ import traceback
 
 from . import logs
 from .environ import request_line
+
+OUR_FILES = os.path.dirname(os.path.abspath(__file__)) + os.sep
+# As faulthandler writes it: a thread, and one of its frames.
+THREAD = re.compile(r"(?:Thread|Current thread) 0x([0-9a-f]+)")
+FRAME = re.compile(r'  File "(.*)", line (\d+) in (.*)')
 
 
 def describe_worker(worker):
@@ -17,31 +29,62 @@ def describe_worker(worker):
     return "%s, for %.3f s" % (request_line(environ), time.monotonic() - worker.since)
 
 
-def stack_text(identity, idle=False):
-    """A thread's stack, without what it begins with: threading's frames and ours, unless there are no others. Of those
-    of an idle thread only the innermost is told: where it waits."""
-    frame = sys._current_frames().get(identity)
-    if frame is None:
-        return "  (it has ended)\n"
-    frames = list(traceback.walk_stack(frame))[::-1]
+def stack_text(identity):
+    """A thread's stack, as text_of() gives it."""
+    return text_of(take().get(identity))
+
+
+def take():
+    """{identity: stack} of every thread: a frame, or what faulthandler says of it."""
+    if getattr(sys, "_is_gil_enabled", lambda: True)():
+        return sys._current_frames()
+    descriptor = os.memfd_create("stacks")
+    try:
+        faulthandler.dump_traceback(file=descriptor, all_threads=True)
+        return parse(os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode("ascii", "replace"))
+    finally:
+        os.close(descriptor)
+
+
+def parse(text):
+    """The stacks in what faulthandler has written: a list of (file, line, function, None) each, the innermost last."""
+    stacks, stack = {}, []
+    for line in text.splitlines():
+        if found := THREAD.match(line):
+            stack = stacks[int(found[1], 16)] = []
+        elif found := FRAME.fullmatch(line):
+            stack.insert(0, (found[1], int(found[2]), found[3], None))
+    return stacks
+
+
+def text_of(stack, idle=False):
+    """A stack without what it begins with: threading's frames and ours, unless there are no others. Of those of an idle
+    thread only the innermost is told: where it waits."""
+    if not stack:
+        return "  (it has ended, or cannot be seen)\n"
+    if isinstance(stack, list):
+        frames = traceback.StackSummary.from_list(stack)
+    else:
+        frames = traceback.StackSummary.extract(list(traceback.walk_stack(stack))[::-1])
     none = len(frames) - 1 if idle else 0
-    foreign = next((number for number, (frame, _) in enumerate(frames) if not _is_ours(frame.f_globals)), none)
-    return "".join(traceback.StackSummary.extract(frames[foreign:]).format())
+    foreign = next((number for number, frame in enumerate(frames) if not _is_ours(frame.filename)), none)
+    return "".join(traceback.StackSummary.from_list(frames[foreign:]).format())
 
 
-def _is_ours(names):
-    return names.get("__package__") == __package__ or names.get("__name__") == "threading"
+def _is_ours(path):
+    return path.startswith(OUR_FILES) or path == threading.__file__
 
 
 def texts(workers):
     """Of every thread: its name and what it runs, and its stack; those that run a request first."""
     running = {worker.thread.ident: describe_worker(worker) for worker in workers}
     names = {thread.ident: thread.name for thread in threading.enumerate()}
-    order = sorted(sys._current_frames(), key=lambda identity: (not running.get(identity), identity in running))
+    stacks = take()
+    order = sorted(stacks, key=lambda identity: (not running.get(identity), identity in running))
     return [
         (
             "thread %s: %s" % (names.get(identity, identity), running.get(identity) or "no request"),
-            stack_text(identity, identity in running and not running[identity]),
+            text_of(stacks[identity], identity in running and not running[identity]),
         )
         for identity in order
     ]
@@ -55,8 +98,9 @@ def dump_all(log, workers):
 
 def dump_running(log, workers):
     """The requests that are still running, each with its stack."""
+    stacks = take()
     for worker in workers:
         what = describe_worker(worker)
         if what is not None:
-            stack = stack_text(worker.thread.ident)
+            stack = text_of(stacks.get(worker.thread.ident))
             log.write(logs.WARN, "WSGID0313: group %r: cut off: %s\n%s" % (log.group, what, stack), worker.environ)
