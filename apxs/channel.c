@@ -69,7 +69,7 @@ static apr_status_t send_all(wsgid_exchange_t *x, struct msghdr *message)
 
 apr_status_t wsgid_channel_send_request(wsgid_exchange_t *x)
 {
-    static apr_uint32_t counter;    /* makes request ids unique within a child; they only serve to tell log lines apart */
+    static apr_uint32_t counter;    /* makes request ids unique within a child; a late line of one request is told from the next by it */
     unsigned char head[WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_REQUEST_PREFIX];
     uint8_t flags = 0;
     struct iovec parts[3];

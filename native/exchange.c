@@ -146,6 +146,11 @@ static int send_pieces(wsgid_exchange_t *x, const char *a, size_t a_size, const 
     return send_message(x, &message);
 }
 
+static int is_open(const wsgid_exchange_t *x)
+{
+    return __atomic_load_n(&x->open, __ATOMIC_ACQUIRE);
+}
+
 /* A send or a receive has failed. */
 static int lost(wsgid_exchange_t *x, int error)
 {
@@ -158,16 +163,35 @@ static int lost(wsgid_exchange_t *x, int error)
     return error == ETIMEDOUT ? WSGID_SILENT : WSGID_FAILED;
 }
 
+/* Under x->lock. */
+static int send_if_open(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int descriptor)
+{
+    int error;
+
+    if (!is_open(x) || x->facts[FACT_GONE]) {
+        return WSGID_GONE;
+    }
+    error = send_pieces(x, a, a_size, b, b_size, descriptor);
+    return error ? lost(x, error) : 0;
+}
+
 int wsgid_exchange_send(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int descriptor)
 {
-    int outcome = WSGID_GONE;
+    int outcome;
 
     (void)pthread_mutex_lock(&x->lock);
-    if (x->open && !x->facts[FACT_GONE]) {
-        int error = send_pieces(x, a, a_size, b, b_size, descriptor);
+    outcome = send_if_open(x, a, a_size, b, b_size, descriptor);
+    (void)pthread_mutex_unlock(&x->lock);
+    return outcome;
+}
 
-        outcome = error ? lost(x, error) : 0;
-    }
+int wsgid_exchange_log(wsgid_exchange_t *x, int64_t id, const char *frames, size_t size)
+{
+    int outcome;
+
+    (void)pthread_mutex_lock(&x->lock);
+    /* Whether it is open comes first: from then on, the id is that of the request that runs. */
+    outcome = is_open(x) && x->facts[FACT_ID] == id ? send_if_open(x, frames, size, NULL, 0, -1) : WSGID_GONE;
     (void)pthread_mutex_unlock(&x->lock);
     return outcome;
 }
@@ -190,7 +214,7 @@ int wsgid_exchange_cut(wsgid_exchange_t *x, int64_t id, const char *a, size_t a_
     struct iovec parts[2];
     struct msghdr message = { .msg_iov = parts };
     wsgid_connection_t *connection = __atomic_load_n(&x->connection, __ATOMIC_ACQUIRE);
-    int cut = connection && x->open && !x->facts[FACT_GONE] && x->facts[FACT_ID] == id;
+    int cut = connection && is_open(x) && !x->facts[FACT_GONE] && x->facts[FACT_ID] == id;
 
     if (cut) {
         x->facts[FACT_GONE] = 1;
@@ -232,7 +256,7 @@ static wsgid_connection_t *end_response(wsgid_exchange_t *x, const char *a, size
 
     (void)pthread_mutex_lock(&x->lock);
     connection = x->connection;
-    x->open = 0;
+    __atomic_store_n(&x->open, 0, __ATOMIC_RELAXED);
     if (connection) {
         int error = x->facts[FACT_GONE] ? 0 : send_pieces(x, a, a_size, b, b_size, -1);
 
@@ -515,7 +539,7 @@ static int take(wsgid_hub_t *hub, wsgid_exchange_t *x, wsgid_connection_t *conne
     (void)pthread_mutex_unlock(&hub->lock);
     outcome = read_request(x, connection);
     if (outcome == WSGID_REQUEST) {
-        x->open = 1;
+        __atomic_store_n(&x->open, 1, __ATOMIC_RELEASE);    /* who sees that, without the lock, sees all that was set before */
         return outcome;
     }
     (void)pthread_mutex_lock(&hub->lock);

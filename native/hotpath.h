@@ -89,7 +89,7 @@ struct wsgid_exchange {
 
     pthread_mutex_t lock;               /* frames from several threads must not mix */
     int announced;                      /* STARTED is out */
-    int open;                           /* frames may be sent: there is a request, and its response has not ended */
+    int open;                           /* frames may be sent: there is a request, and its response has not ended. Set last, and atomically */
     wsgid_connection_t *connection;
     unsigned char started[WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_STARTED_SIZE];    /* the frame that goes before all others */
     size_t start, end;                  /* what of the buffer has been received and not taken */
@@ -180,6 +180,8 @@ WSGID_API void wsgid_exchange_flush(wsgid_exchange_t *x, const char *a, size_t a
 WSGID_API int wsgid_exchange_send(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int descriptor);
 /* One DATA frame now, of at most WSGID_WIRE_MAX_DATA bytes. */
 WSGID_API int wsgid_exchange_send_data(wsgid_exchange_t *x, const char *bytes, size_t size);
+/* LOG frames now, if request `id` still runs: whoever writes them may be another thread, and late. As send(). */
+WSGID_API int wsgid_exchange_log(wsgid_exchange_t *x, int64_t id, const char *frames, size_t size);
 /* The next body bytes, at most WSGID_RECEIVE_MAX: how many, from FACT_AT on; 0 at the end of the body; or minus an outcome. */
 WSGID_API int wsgid_exchange_receive(wsgid_exchange_t *x);
 WSGID_API int wsgid_exchange_is_hung_up(wsgid_exchange_t *x);

@@ -47,6 +47,17 @@ static wsgid_connection_t *find(wsgid_hub_t *hub, int fd)
     return chunk ? &chunk[fd % CHUNK_SIZE] : NULL;
 }
 
+/* Of the descriptors from `first` on. NULL: errno. */
+static wsgid_connection_t *make_chunk(int first)
+{
+    wsgid_connection_t *chunk = calloc(CHUNK_SIZE, sizeof(*chunk));
+
+    for (int i = 0; chunk && i < CHUNK_SIZE; i++) {
+        chunk[i].fd = first + i;                    /* never written again: is_hung_up() of another thread may read it late */
+    }
+    return chunk;
+}
+
 /* The place of a descriptor, made if need be. NULL: errno. */
 static wsgid_connection_t *place(wsgid_hub_t *hub, int fd)
 {
@@ -55,7 +66,7 @@ static wsgid_connection_t *place(wsgid_hub_t *hub, int fd)
         return NULL;
     }
     if (!hub->chunks[fd / CHUNK_SIZE]) {
-        hub->chunks[fd / CHUNK_SIZE] = calloc(CHUNK_SIZE, sizeof(wsgid_connection_t));
+        hub->chunks[fd / CHUNK_SIZE] = make_chunk(fd - fd % CHUNK_SIZE);
     }
     return find(hub, fd);
 }
@@ -213,7 +224,6 @@ static int admit(wsgid_hub_t *hub, wsgid_exchange_t *x, int fd)
         || watch_descriptor(hub, fd, WATCHED | EPOLLET, connection->generation + 1) != 0) {
         return failed(x, fd);
     }
-    connection->fd = fd;
     connection->generation++;
     connection->state = CONNECTION_IDLE;
     connection->again = connection->hung_up = connection->unwatched = 0;

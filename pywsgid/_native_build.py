@@ -93,6 +93,7 @@ void wsgid_exchange_flush(wsgid_exchange_t *x, const char *a, size_t a_size, con
 int wsgid_exchange_send(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size,
                         int descriptor);
 int wsgid_exchange_send_data(wsgid_exchange_t *x, const char *bytes, size_t size);
+int wsgid_exchange_log(wsgid_exchange_t *x, int64_t id, const char *frames, size_t size);
 int wsgid_exchange_receive(wsgid_exchange_t *x);
 int wsgid_exchange_is_hung_up(wsgid_exchange_t *x);
 int wsgid_exchange_cut(wsgid_exchange_t *x, int64_t id, const char *a, size_t a_size);

@@ -6,9 +6,15 @@ request has ended (a thread that lives on, close() of the response) lines go to 
 write.
 """
 
+import os
+from _thread import RLock
+
 from . import logs, protocol
 
 PARTIAL_MAX = logs.LINE_MAX  # an endless line is sent in pieces
+# For the lines in the making of all requests; never held for long. A __del__ that writes meanwhile may take it again.
+_making = RLock()
+os.register_at_fork(after_in_child=_making._at_fork_reinit)
 
 
 class Errors:
@@ -30,9 +36,12 @@ class Errors:
         exchange = self._exchange
         if exchange is None:
             return False
+        request = exchange.id
+        if self._exchange is None:  # over meanwhile: this may be the id of the next one. Else it is ours
+            return False
         if self._log.may_want(level):
             try:
-                exchange.send([protocol.encode_log(level, line) for line in lines])
+                exchange.log(request, [protocol.encode_log(level, line) for line in lines])
             except OSError:  # PeerGone, or no memory for a send: who logs has no use for either
                 return False
         return True
@@ -48,11 +57,12 @@ class Errors:
         if record is not None:
             record.log(self.application, logs.ERROR, text)
             return len(text)
-        whole = self._partial + text
-        lines, newline, self._partial = whole.rpartition("\n")
+        with _making:
+            lines, newline, self._partial = (self._partial + text).rpartition("\n")
+            is_long = len(self._partial) > PARTIAL_MAX
         if newline:
             self.application(logs.ERROR, logs.loose_lines(lines + "\n"))
-        if len(self._partial) > PARTIAL_MAX:
+        if is_long:
             self.flush()
         return len(text)
 
@@ -66,7 +76,8 @@ class Errors:
             self.write(line)
 
     def flush(self):
-        text, self._partial = self._partial, ""
+        with _making:
+            text, self._partial = self._partial, ""
         if text:
             self.application(logs.ERROR, logs.loose_lines(text))
 

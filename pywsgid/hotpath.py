@@ -190,6 +190,13 @@ class Exchange:
         if outcome:
             raise self._failure(outcome)
 
+    def log(self, request_id, frames):
+        """Sends LOG frames, if the request of that id still runs."""
+        joined = b"".join(frames)
+        outcome = self._lib.wsgid_exchange_log(self._handle, request_id, joined, len(joined))
+        if outcome:
+            raise self._failure(outcome)
+
     def _send_many(self, parts):
         """Frames of any number and kind: small ones together, large ones out of the application's own buffers."""
         outcome, small, size = 0, [], 0

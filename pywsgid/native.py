@@ -29,6 +29,7 @@ FUNCTIONS = {
     "wsgid_exchange_flush": ("", "pbzbzi"),
     "wsgid_exchange_send": ("i", "pbzbzi"),
     "wsgid_exchange_send_data": ("i", "pbz"),
+    "wsgid_exchange_log": ("i", "pqbz"),
     "wsgid_exchange_receive": ("i", "p"),
     "wsgid_exchange_is_hung_up": ("i", "p"),
     "wsgid_exchange_cut": ("i", "pqbz"),
@@ -57,10 +58,7 @@ def load():
 def _fits(binding):
     from . import hotpath
 
-    try:
-        return binding.lib.wsgid_hub_fits(hotpath.FACTS)
-    except AttributeError:  # it is older than this question
-        return False
+    return all(hasattr(binding.lib, name) for name in FUNCTIONS) and binding.lib.wsgid_hub_fits(hotpath.FACTS)
 
 
 def _find():

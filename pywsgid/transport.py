@@ -11,7 +11,9 @@ request, without the GIL). This one is for the rest, and says exactly what the o
         given up; to be called again.
     exchange.is_hung_up()       whether httpd has closed its end: it took the request back, or its client has gone. For
                                 any thread, never waits.
-    exchange.send(parts)        whole frames, now. Any thread may, as long as the exchange lasts.
+    exchange.send(parts)        whole frames, now
+    exchange.log(id, frames)    the same: LOG frames, if the request of that id still runs; PeerGone if not. Any thread
+                                may, however late: none gets into the exchange of another request
     exchange.send_block(block)  the same: a block of the response, as bytes, not empty
     exchange.grant(size)        so many more body bytes may come
     exchange.receive()          the next bytes of the body, b"" at its end
@@ -244,12 +246,16 @@ class Exchange:
 
     # ---- sending
 
-    def send(self, parts):
+    def log(self, request_id, frames):
+        """See the top of this file."""
+        self.send(frames, request_id)
+
+    def send(self, parts, request_id=None):
         """Sends whole frames. PeerGone if the client has gone or the exchange is over."""
         if self._sender == get_ident():
             raise PeerGone("another frame is on its way")  # a __del__ that logs, in the middle of our own send
         with self._lock:
-            if not self._open:
+            if not self._open or request_id not in (None, self.id):
                 raise PeerGone("the request is over")
             self._sender = get_ident()
             try:

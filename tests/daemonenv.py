@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import signal
@@ -27,6 +28,7 @@ from pywsgid import handover, native, protocol
 ROOT = Path(__file__).resolve().parents[1]
 APPS = ROOT / "tests" / "apps"
 LIMIT = 15  # seconds that anything here may take
+IDS = itertools.count(1)
 
 
 def wait_until(predicate: Callable, what: str, limit: float = LIMIT):
@@ -109,7 +111,7 @@ class Client:
         block = protocol.encode_environ(values)
         flags = (protocol.END if end else 0) | (protocol.ON_DEMAND if on_demand else 0)
         sent = time.time_ns() // 1000 if sent is None else sent
-        self.send(*protocol.encode_request(1, block, body, flags, sent, block.index(b"REQUEST_METHOD\0")))
+        self.send(*protocol.encode_request(next(IDS), block, body, flags, sent, block.index(b"REQUEST_METHOD\0")))
         self.started = None
 
     def frame(self) -> tuple[int, int, bytes] | None:

@@ -17,6 +17,8 @@ TEXT = [("Content-Type", "text/plain")]
 class Exchange:
     """Notes frames as (name, has END, payload); those of finish() are in `last`."""
 
+    id = 1
+
     def __init__(self) -> None:
         self.frames, self.sends, self.last, self.keep, self.file = [], 0, None, None, None
         self.gone = False
@@ -24,6 +26,9 @@ class Exchange:
     def send(self, parts):
         self.sends += 1
         self.frames += self.read(parts)
+
+    def log(self, request_id, frames):
+        self.send(frames)
 
     def send_block(self, block):
         self.send(protocol.encode_data(block))

@@ -253,10 +253,10 @@ def test_handlers_of_the_root_take_the_place_of_ours(log, shop):
 
 
 def test_a_record_that_waits_for_its_slow_client_holds_up_no_other_thread(log, shop, monkeypatch):
-    """send() waits as long as httpd does not take the frame."""
+    """log() waits as long as httpd does not take the frame."""
     sends, may_go_on = threading.Event(), threading.Event()
 
-    def slow(self, frames):
+    def slow(self, request_id, frames):
         sends.set()
         assert may_go_on.wait(10)
 
@@ -264,7 +264,7 @@ def test_a_record_that_waits_for_its_slow_client_holds_up_no_other_thread(log, s
         logs.current.worker = Worker("x", errors)
         shop.error("to a slow client")
 
-    monkeypatch.setattr(Exchange, "send", slow)
+    monkeypatch.setattr(Exchange, "log", slow)
     errors = make(log)[1]
     first = threading.Thread(target=stuck)
     first.start()
@@ -385,10 +385,10 @@ def test_who_only_looks_for_logging_does_not_prevent_its_adoption():
 
 class Exchange:
     def __init__(self):
-        self.lines, self.over = [], False
+        self.lines, self.over, self.id = [], False, 7
 
-    def send(self, frames):
-        if self.over:
+    def log(self, request_id, frames):
+        if self.over or request_id != self.id:
             raise PeerGone()
         for frame in frames:
             assert frame[0] == protocol.LOG
@@ -458,10 +458,10 @@ def test_a_record_in_the_middle_of_a_send_does_not_wait_for_it(log, shop, monkey
 
 
 def test_a_frame_that_cannot_be_sent_hurts_nobody_who_logs(log, shop, monkeypatch):
-    def send(self, frames):
+    def send(self, request_id, frames):
         raise OSError(errno.ENOBUFS, "No buffer space available")
 
-    monkeypatch.setattr(Exchange, "send", send)
+    monkeypatch.setattr(Exchange, "log", send)
     monkeypatch.setattr(logs.current, "worker", Worker("x", make(log)[1]), raising=False)
     shop.error("told")
     assert log.lines() == [("error", "[group site] [request x] shop: told")]
