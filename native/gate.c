@@ -13,7 +13,8 @@
  *  - When most requests block (the score), the gate is not closed at all, but for every PROBE_EVERYth, to see whether that has changed.
  *  - A worker that has to wait for httpd inside its request opens the gate first (wsgid_gate_blocks).
  *
- * Without a GIL the gate is always open. Without activity the watchman sleeps, too: who begins a request then wakes it.
+ * Without a GIL the gate is always open, until wsgid_hub_gate says that there is one after all. Without activity the watchman sleeps, too:
+ * who begins a request then wakes it.
  */
 #define _GNU_SOURCE
 #include "hotpath.h"

@@ -164,6 +164,8 @@ WSGID_API wsgid_hub_t *wsgid_hub_create(int listener, const char *allowed, int a
 /* Whether Python knows as many facts as this does: it may be of another version. */
 WSGID_API int wsgid_hub_fits(int facts);
 WSGID_API int wsgid_hub_open(wsgid_hub_t *hub);
+/* There is a GIL from here on: `gated` as create() takes it. */
+WSGID_API void wsgid_hub_gate(wsgid_hub_t *hub);
 WSGID_API void wsgid_hub_drain(wsgid_hub_t *hub);
 /* How many requests wait, unread, in connections that have been accepted. */
 WSGID_API int wsgid_hub_waiting(wsgid_hub_t *hub);

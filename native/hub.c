@@ -362,6 +362,13 @@ int wsgid_hub_open(wsgid_hub_t *hub)
     return done == 0 ? 0 : errno;
 }
 
+void wsgid_hub_gate(wsgid_hub_t *hub)
+{
+    (void)pthread_mutex_lock(&hub->lock);
+    hub->gate.gated = 1;                            /* from the next request on; who is parked becomes watchman then */
+    (void)pthread_mutex_unlock(&hub->lock);
+}
+
 /* The sum of what `act` says. */
 static int for_each_connection(wsgid_hub_t *hub, int (*act)(wsgid_hub_t *, wsgid_connection_t *))
 {

@@ -23,6 +23,7 @@ from . import (
     control,
     environ,
     handover,
+    interpreter,
     lifecycle,
     loader,
     logs,
@@ -277,7 +278,7 @@ def announce(service):
     service.log.write(
         logs.INFO,
         "WSGID0303: group %r: ready: Python %s, %d threads, slot %d"
-        % (service.log.group, sys.version.split()[0], service.configuration.threads, service.configuration.slot),
+        % (service.log.group, interpreter.description(), service.configuration.threads, service.configuration.slot),
     )
     if service.configuration.successor:
         try:

@@ -9,10 +9,10 @@ import errno
 import mmap
 import os
 import struct
-import sys
 import time
 
 from . import logs, protocol
+from .interpreter import has_gil
 from .peer import (
     DESCRIPTORS_PAUSE,
     PeerGone,
@@ -279,7 +279,7 @@ class Transport:
         uids = struct.pack("%dI" % len(allowed), *allowed)
         self._memory = mmap.mmap(-1, len(uids))  # stays where it is
         self._memory[:] = uids
-        gated = getattr(sys, "_is_gil_enabled", lambda: True)()
+        self._is_gated = has_gil()
         self._hub = binding.lib.wsgid_hub_create(
             listener,
             binding.address(self._memory),
@@ -287,7 +287,7 @@ class Transport:
             timeout + 1,  # httpd knows who it is that does not move (its client, mostly): it is to speak first
             send_timeout,
             timeout,
-            gated,
+            self._is_gated,
             binding.address(page.memory),
         )
         if not self._hub:
@@ -320,6 +320,9 @@ class Transport:
 
     def next(self, exchange):
         """See transport.py."""
+        if not self._is_gated and has_gil():  # the application has imported an extension that needs one
+            self._is_gated = True
+            self.binding.lib.wsgid_hub_gate(self._hub)
         while True:
             outcome = exchange.next()
             if outcome <= REQUEST:

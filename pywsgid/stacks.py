@@ -14,6 +14,7 @@ import traceback
 
 from . import logs
 from .environ import request_line
+from .interpreter import has_gil
 
 OUR_FILES = os.path.dirname(os.path.abspath(__file__)) + os.sep
 # As faulthandler writes it: a thread, and one of its frames.
@@ -36,7 +37,7 @@ def stack_text(identity):
 
 def take():
     """{identity: stack} of every thread: a frame, or what faulthandler says of it."""
-    if getattr(sys, "_is_gil_enabled", lambda: True)():
+    if has_gil():
         return sys._current_frames()
     descriptor = os.memfd_create("stacks")
     try:

@@ -1,0 +1,17 @@
+"""What kind of Python this is.
+
+A free-threaded one runs without a GIL until the application imports an extension that needs one (Python warns of it),
+or PYTHON_GIL=1 says so.
+"""
+
+import sys
+
+has_gil = getattr(sys, "_is_gil_enabled", lambda: True)  # from 3.13 on
+
+
+def description():
+    """`3.13.2`, `3.13.2 (free-threaded)`, `3.13.2 (free-threaded, but with a GIL)`."""
+    version = sys.version.split()[0]
+    if "t" not in sys.abiflags:
+        return version
+    return version + (" (free-threaded, but with a GIL)" if has_gil() else " (free-threaded)")
