@@ -100,7 +100,7 @@ class Loader:
         self._on_load = on_load
 
     def find(self, path, name):
-        """(callable, loaded_at) if it is loaded, else None: the request path's one look-up."""
+        """(callable, loaded_at) if it is loaded, else None: each worker asks once and keeps it."""
         return self._callables.get((path, name))
 
     def get(self, path):

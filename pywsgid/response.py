@@ -15,6 +15,7 @@ SENT -> ENDED. No other transitions.
 """
 
 from . import filewrapper, protocol
+from .interpreter import has_gil
 from .peer import PeerGone
 
 HEADLESS, HELD, SENT, ENDED = range(4)
@@ -49,8 +50,23 @@ STRINGS = "A Note On String Types"
 HEADS_REMEMBERED = 200
 HEAD_REMEMBERED_MAX = 1024  # bytes
 
-_good_names = {}  # header name -> its lower case: names that have been checked
-_good_heads = {}  # (status, *headers) -> (Content-Length, whether it has no body, the head): checked and encoded
+
+class Known:
+    """What has been checked before."""
+
+    __slots__ = ("names", "heads")
+
+    def __init__(self):
+        self.names = {}  # header name -> its lower case
+        self.heads = {}  # (status, *headers) -> (Content-Length, whether it has no body, the head): checked and encoded
+
+
+_shared = Known()
+
+
+def known():
+    """For a worker: what all know. Without a GIL each has its own, as a dict lets in one thread at a time."""
+    return _shared if has_gil() else Known()
 
 
 class Violation(ValueError):
@@ -92,7 +108,7 @@ def check_value(name, value):
             raise Violation("%s holds the control character %a" % (name, character), START_RESPONSE)
 
 
-def check_name(name):
+def check_name(name, names):
     """Checks a header's name and gives its lower case."""
     if type(name) is not str:
         raise Violation("a header's name must be a str, not " + type(name).__name__, START_RESPONSE)
@@ -101,8 +117,8 @@ def check_name(name):
     lower = name.lower()
     if lower in HOP_BY_HOP:
         raise Violation("the header %s is about the connection, which is the server's business" % name, OTHER_HEADERS)
-    if len(_good_names) < NAMES_REMEMBERED:
-        _good_names[name] = lower
+    if len(names) < NAMES_REMEMBERED:
+        names[name] = lower
     return lower
 
 
@@ -115,8 +131,8 @@ def check_content_length(value, before):
     return length
 
 
-def check_headers(headers):
-    """Checks a list of (name, value) and gives the Content-Length, None without one."""
+def check_headers(headers, names):
+    """Checks a list of (name, value) and gives the Content-Length, None without one. `names`: of a Known."""
     if type(headers) is not list:
         raise Violation("the headers must be a list, not " + type(headers).__name__, START_RESPONSE)
     length = None
@@ -124,7 +140,7 @@ def check_headers(headers):
         if type(pair) is not tuple or len(pair) != 2:
             raise Violation("a header must be a tuple of two, not %.100a" % (pair,), START_RESPONSE)
         name, value = pair
-        lower = (_good_names.get(name) if type(name) is str else None) or check_name(name)
+        lower = (names.get(name) if type(name) is str else None) or check_name(name, names)
         if type(value) is not str:
             raise Violation("the value of %s must be a str, not %s" % (name, type(value).__name__), START_RESPONSE)
         check_value(name, value)
@@ -146,11 +162,12 @@ class Response:
 
     __slots__ = (
         *("state", "_exchange", "_length", "_sent", "_head_only", "_lengthless", "_bodiless"),
-        *("_given", "_declared", "_encoded", "_added"),
+        *("_given", "_declared", "_encoded", "_added", "_known"),
     )
 
-    def __init__(self, exchange, method):
+    def __init__(self, exchange, method, known=_shared):
         self.state = HEADLESS
+        self._known = known
         self._exchange = exchange
         self._lengthless = False  # a status that has no body
         self._added = b""  # the Content-Length that we add to the head
@@ -174,12 +191,12 @@ class Response:
         if type(headers) is list:
             self._given = given = (status, *headers)
             try:
-                known = _good_heads.get(given)
+                known = self._known.heads.get(given)
             except TypeError:
                 pass  # something that is not hashable: the checks will say what is wrong
         if known is None:
             check_status(status)
-            known = check_headers(headers), status[:3] in BODILESS, None
+            known = check_headers(headers, self._known.names), status[:3] in BODILESS, None
         self._declared, self._lengthless, self._encoded = known
         self._length = self._declared
         self._bodiless = self._head_only or self._lengthless
@@ -209,7 +226,7 @@ class Response:
         """
         if self.state >= SENT:
             return
-        check_headers(headers)
+        check_headers(headers, self._known.names)
         try:
             self._exchange.send((protocol.encode_interim(protocol.encode_head("103 Early Hints", headers)),))
         except PeerGone:
@@ -321,8 +338,9 @@ class Response:
         encoded = self._encoded
         if encoded is None:
             encoded = protocol.encode_head(self._given[0], self._given[1:])
-            if len(encoded) <= HEAD_REMEMBERED_MAX and len(_good_heads) < HEADS_REMEMBERED:
-                _good_heads[self._given] = self._declared, self._lengthless, encoded
+            heads = self._known.heads
+            if len(encoded) <= HEAD_REMEMBERED_MAX and len(heads) < HEADS_REMEMBERED:
+                heads[self._given] = self._declared, self._lengthless, encoded
         return encoded + self._added
 
     def _block(self, block):

@@ -12,7 +12,7 @@ from . import RequestTimeout, errors, loader, logs, protocol
 from . import environ as environs
 from .input import Input
 from .peer import PeerSilent, Unsent
-from .response import SENT, LengthMismatch, Response, Violation
+from .response import SENT, LengthMismatch, Response, Violation, known
 
 # httpd looks after a request that nobody reads for the first time after WSGID_CHANNEL_SLICE, and may then take it
 # back by closing its end. So a request that is older when it is read must be looked at again: half a slice is on the
@@ -30,6 +30,9 @@ class Worker:
         self.environ = None
         self.since = 0.0
         self.errors = None  # errors.Errors of the last request
+        # What the path of each request looks up, this worker's own: without a GIL, a dict lets in one thread at a time.
+        self.callables = {}  # (path, name) -> (callable, loaded_at)
+        self.known = known()
         self._target = ()  # what TARGET names of the last request: its environ must not be kept
         self.thread = threading.Thread(target=self._run, name="wsgid-%d" % number, daemon=True)
         self._service = service
@@ -121,7 +124,7 @@ class Worker:
         self.since = time.monotonic()
         self.environ = environ
         self._target = environ.get(TARGET[0], "?"), environ.get(TARGET[1]), environ.get(TARGET[2])
-        request = Request(service, exchange, environ, self._guard)
+        request = Request(self, service, exchange, environ, self._guard)
         self.errors = request.errors
         request.run()
         if service.tally is not None:
@@ -156,9 +159,10 @@ class Worker:
 class Request:
     """One request's way through the application."""
 
-    __slots__ = ("_guard", "_service", "_log", "_exchange", "_environ", "_input", "errors", "_response")
+    __slots__ = ("_callables", "_guard", "_service", "_log", "_exchange", "_environ", "_input", "errors", "_response")
 
-    def __init__(self, service, exchange, environ, guard=None):
+    def __init__(self, worker, service, exchange, environ, guard):
+        self._callables = worker.callables
         self._service = service
         self._guard = guard  # stuck.Guard
         self._log = service.log
@@ -166,7 +170,7 @@ class Request:
         self._environ = environ
         self._input = Input(exchange, service.transport.report_violation)
         self.errors = errors.Errors(exchange, service.log)
-        self._response = Response(exchange, environ.get("REQUEST_METHOD"))
+        self._response = Response(exchange, environ.get("REQUEST_METHOD"), worker.known)
 
     def run(self):
         found = self._find()
@@ -220,8 +224,12 @@ class Request:
         name = environ.get("mod_wsgi.callable_object") or "application"
         environ["mod_wsgi.callable_object"] = name
         environ.setdefault("mod_wsgi.handler_script", "")
+        found = self._callables.get((path, name))
+        if found is not None:
+            return found
         found = self._service.loader.find(path, name)
         if found is not None:
+            self._callables[path, name] = found
             return found
         state, found = self._service.loader.load(path, name)
         if state == loader.LOADED:

@@ -302,7 +302,7 @@ def test_names_that_are_made_up_do_not_fill_the_memory():
     from pywsgid import response
 
     start(headers=[(f"X-{number}", "") for number in range(response.NAMES_REMEMBERED * 2)])
-    assert len(response._good_names) <= response.NAMES_REMEMBERED
+    assert len(response._shared.names) <= response.NAMES_REMEMBERED
 
 
 def test_a_second_start_response_needs_exc_info():
@@ -527,4 +527,4 @@ def test_heads_that_are_made_up_do_not_fill_the_memory():
 
     for number in range(response.HEADS_REMEMBERED + 100):
         run([b"x"], headers=[("X-Number", str(number))])
-    assert len(response._good_heads) <= response.HEADS_REMEMBERED
+    assert len(response._shared.heads) <= response.HEADS_REMEMBERED
