@@ -69,6 +69,7 @@ def version_tuple(text):
 
 def request_line(environ):
     """`GET /path?query`, for messages: escaped and bounded."""
+    environ = dict(environ)  # it may be another thread's: see request_mark()
     target = environ.get("REQUEST_URI") or environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     line = "%s %s" % (environ.get("REQUEST_METHOD", "?"), target)
     if len(line) > 500:

@@ -105,7 +105,7 @@ class Loader:
 
     def get(self, path):
         """The Script that is loaded from a path, or None."""
-        script = self._scripts.get(path)
+        script = self._scripts[path] if path in self._scripts else None  # not get(): see logs.request_mark()
         return script if script is not None and script.module is not None else None
 
     def loaded(self):

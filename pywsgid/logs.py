@@ -166,7 +166,9 @@ def request_mark(environ=None):
     """`[request ID] ` of a request, that of this thread if none is given; "" if there is none."""
     if environ is None:
         environ = getattr(getattr(current, "worker", None), "environ", None)
-    name = environ.get(REQUEST_ID) if environ else None
+    # A copy, as it may be another thread's: to find what another thread has made, get() of Python 3.13t waits for a
+    # lock that it has itself, up to a second while more threads compute than there are processors.
+    name = dict(environ).get(REQUEST_ID) if environ else None
     return "[request " + printable(str(name)) + "] " if name else ""
 
 

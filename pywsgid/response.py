@@ -65,7 +65,8 @@ _shared = Known()
 
 
 def known():
-    """For a worker: what all know. Without a GIL each has its own, as a dict lets in one thread at a time."""
+    """For a worker: what all know. Without a GIL each has its own: get() of what others have made would be slow there
+    (logs.request_mark)."""
     return _shared if has_gil() else Known()
 
 

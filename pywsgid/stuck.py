@@ -21,7 +21,7 @@ knows what of it was on its way to the application.
 import threading
 import time
 
-from . import RequestTimeout, environ, handover, logs, protocol
+from . import RequestTimeout, environ, handover, logs, protocol, stacks
 
 AGAIN = 1.0  # seconds until a wish that was not granted is made again
 
@@ -150,8 +150,6 @@ class Watch:
         return due if guard.told == since else min(due, since + self._slow)
 
     def _tell_slow(self, guard, running, lasted):
-        from . import stacks
-
         self._log.write(
             logs.WARN,
             "WSGID0352: group %r: slow: %s has run for %.3f s (slow-request=%g) and goes on; its thread:\n%s"
@@ -175,8 +173,6 @@ class Watch:
             )
 
     def _abandon(self, guard, running, since, now):
-        from . import stacks
-
         reason = "WSGID0355: no answer within request-timeout=%g, and the request cannot be interrupted" % self._limit
         if guard.abandon(since, protocol.encode_abort(504, reason)):
             self._page.error()

@@ -30,7 +30,7 @@ class Worker:
         self.environ = None
         self.since = 0.0
         self.errors = None  # errors.Errors of the last request
-        # What the path of each request looks up, this worker's own: without a GIL, a dict lets in one thread at a time.
+        # What each request looks up, this worker's own: without a GIL, get() of what others have made is slow.
         self.callables = {}  # (path, name) -> (callable, loaded_at)
         self.known = known()
         self._target = ()  # what TARGET names of the last request: its environ must not be kept
