@@ -17,13 +17,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from httpdenv import machine
 
 OLDEST = (3, 10)
-WHAT = "import json, sys; print(json.dumps([sys.version_info[:2], sys.base_prefix, sys._base_executable]))"
+WHAT = (
+    "import json, sys\n"
+    "print(json.dumps([sys.version_info[:2], 't' in sys.abiflags, sys.base_prefix, sys._base_executable]))"
+)
+# python3.13 may be free-threaded itself; where it is not, those that are have names of their own.
+NAMES = ("python3.[0-9]*[0-9]", "python3.[0-9]*[0-9]t", "python3.[0-9]*[0-9]-nogil")
 # What a build lacks that was made without some headers, or loses when it is copied away from its libraries.
 CHECK = "import ctypes, sqlite3, ssl, venv"
 
@@ -35,6 +40,7 @@ class Python:
     executable: Path
     version: tuple[int, int]
     prefix: Path
+    free_threaded: bool = False
 
 
 def candidates() -> Iterator[str]:
@@ -45,17 +51,17 @@ def candidates() -> Iterator[str]:
             root = subprocess.run(tool, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
             directories += [f"{root}/versions/*/bin", f"{root}/*/bin"]
     for directory in directories:
-        yield from sorted(glob.glob(f"{directory}/python3.[0-9]*[0-9]"))
+        yield from sorted(path for name in NAMES for path in glob.glob(f"{directory}/{name}"))
     yield sys.executable
 
 
 @functools.cache
 def installed() -> tuple[Python, ...]:
-    """One interpreter for each version that is supported, those that everybody can reach first."""
+    """One interpreter for each version that is supported, and one without a GIL; what everybody can reach is first."""
     known = {python.executable: python for name in candidates() if (python := _look_at(name))}
-    found: dict[tuple[int, int], Python] = {}
+    found: dict[tuple[tuple[int, int], bool], Python] = {}
     for python in sorted(known.values(), key=lambda python: not machine.everybody_reaches(python.executable)):
-        found.setdefault(python.version, python)
+        found.setdefault((python.version, python.free_threaded), python)
     return tuple(found.values())
 
 
@@ -63,12 +69,12 @@ def _look_at(name: str) -> Python | None:
     """What an executable says of itself; None for what is no interpreter for us."""
     try:
         out = subprocess.run([name, "-I", "-c", WHAT], check=True, capture_output=True, text=True, timeout=20).stdout
-        version, prefix, executable = json.loads(out)
+        version, free_threaded, prefix, executable = json.loads(out)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
     if tuple(version) < OLDEST:
         return None
-    return Python(Path(executable).resolve(), (version[0], version[1]), Path(prefix))
+    return Python(Path(executable).resolve(), (version[0], version[1]), Path(prefix), free_threaded)
 
 
 def reachable(python: Python) -> Python | None:
@@ -85,7 +91,7 @@ def reachable(python: Python) -> Python | None:
             fresh.chmod(0o755)
             _find_libraries_beside(fresh / python.executable.relative_to(python.prefix), python.prefix)
             fresh.rename(target)
-    copy = Python(target / python.executable.relative_to(python.prefix), python.version, target)
+    copy = replace(python, executable=target / python.executable.relative_to(python.prefix), prefix=target)
     return copy if _works_for_daemons(copy) else None
 
 
@@ -106,10 +112,13 @@ def _works_for_daemons(python: Python) -> bool:
     return done.returncode == 0
 
 
-def for_daemons(version: tuple[int, int] | None = None, other_than: tuple[int, int] | None = None) -> Python | None:
-    """An interpreter that daemons can use: of a version, or of any other than one."""
+def for_daemons(
+    version: tuple[int, int] | None = None, other_than: tuple[int, int] | None = None, free_threaded: bool = False
+) -> Python | None:
+    """An interpreter that daemons can use: of a version, or of any other than one; with a GIL or free-threaded."""
     for python in installed():
-        if version in (None, python.version) and python.version != other_than and (usable := reachable(python)):
+        fits = version in (None, python.version) and python.version != other_than
+        if fits and python.free_threaded == free_threaded and (usable := reachable(python)):
             return usable
     return None
 
@@ -128,10 +137,13 @@ def virtualenv(python: Python, *requirements: str) -> Path:
 
 
 def _make_virtualenv(python: Python, target: Path, requirements: tuple[str, ...]) -> None:
-    """The runner's own pip installs, as Debian's interpreter may come without one."""
-    subprocess.run([python.executable, "-m", "venv", "--without-pip", target], check=True, capture_output=True)
-    if requirements:
+    """Its own pip installs; the runner's, which may be too old for it, where Debian's interpreter comes without one."""
+    pip = [target / "bin" / "python", "-m", "pip", "--quiet"]
+    done = subprocess.run([python.executable, "-m", "venv", target], check=False, capture_output=True)
+    if done.returncode != 0:
+        subprocess.run([python.executable, "-m", "venv", "--without-pip", target], check=True, capture_output=True)
         pip = [sys.executable, "-m", "pip", "--quiet", "--python", target / "bin" / "python"]
+    if requirements:
         subprocess.run([*pip, "install", *requirements], check=True, capture_output=True, text=True)
     subprocess.run(["chmod", "-R", "a+rX", target], check=True)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from daemonenv import ROOT, AtTheGate, Daemon
+from httpdenv import pythons
 
 from pywsgid import handover, protocol
 
@@ -26,6 +27,9 @@ def interpreters():
             )
         )
         found[version] = str(at[-1]) if at else shutil.which(f"python{version}")
+    for python in pythons.installed():
+        name = "%d.%d" % python.version + "t" * python.free_threaded
+        found[name] = found.get(name) or str(python.executable)
     return found
 
 

@@ -47,6 +47,21 @@ def test_jitter_is_another_number_in_each_process():
     assert {limits.Requests(10, 5, None).most for _ in range(200)} == {10, 11, 12, 13, 14, 15}
 
 
+def test_the_last_request_is_noticed_though_another_thread_counts_on_at_once():
+    class Lock:
+        def __enter__(self):
+            pass
+
+        def __exit__(self, *_):
+            requests._count += 1  # the other thread, as soon as it can
+
+    woken = []
+    requests = limits.Requests(1, 0, lambda: woken.append(True))
+    requests._lock = Lock()
+    requests.count()
+    assert woken == [True]
+
+
 def test_interval(tmp_path):
     with Daemon(tmp_path, restart_interval=0.3) as daemon:
         daemon.wait_for_wish(handover.WISH_INTERVAL)

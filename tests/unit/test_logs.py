@@ -425,6 +425,38 @@ def test_after_the_request_lines_go_to_the_process_log(log):
     assert (exchange.lines, log.lines()) == ([], [("error", "[group site] late")])
 
 
+def test_a_line_of_another_thread_does_not_get_into_the_next_request(log):
+    """The request ends, and its worker begins the next one, while the line is on its way."""
+
+    class Moving(Exchange):
+        @property
+        def id(self):
+            errors.detach()
+            return 8
+
+        @id.setter
+        def id(self, number):
+            pass
+
+    exchange = Moving()
+    errors = Errors(exchange, log)
+    errors.write("late\n")
+    assert (exchange.lines, log.lines()) == ([], [("error", "[group site] late")])
+
+
+def test_an_exchange_takes_no_line_of_another_request():
+    ours, theirs = socket.socketpair()
+    exchange = transport.Exchange(SimpleNamespace(page=Page(bytearray(handover.PAGE_SIZE), 1)), sending.Patience(0, 1))
+    exchange._reset(ours)
+    exchange.id = 8
+    with pytest.raises(PeerGone):
+        exchange.log(7, [protocol.encode_log(logs.ERROR, "late")])
+    exchange.log(8, [protocol.encode_log(logs.ERROR, "in time")])
+    assert theirs.recv(100) == protocol.encode_log(logs.ERROR, "in time")
+    ours.close()
+    theirs.close()
+
+
 def test_when_the_client_has_gone_lines_go_to_the_process_log(log):
     exchange, errors = make(log)
     exchange.over = True
