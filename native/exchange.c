@@ -8,6 +8,7 @@
  */
 #define _GNU_SOURCE
 #include "hotpath.h"
+#include "../apxs/handover.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -396,6 +397,8 @@ static int fill(wsgid_exchange_t *x, size_t size)
 static int parse_request(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
 {
     wsgid_wire_request_t request;
+    char line[WSGID_PAGE_LINE];
+    size_t line_length;
     /* The block is checked by Python, which reads it anyway. */
     wsgid_wire_error_e error = wsgid_wire_split_request(x->buffer + WSGID_WIRE_HEADER_SIZE, frame->length, &request);
 
@@ -411,7 +414,10 @@ static int parse_request(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
     x->facts[FACT_ID] = (int64_t)request.id;
     x->facts[FACT_SENT] = (int64_t)request.sent;
     x->facts[FACT_COMPLETE] = !!(frame->flags & WSGID_WIRE_END);
-    wsgid_measure_begin(x, &request);
+    line_length = wsgid_wire_copy_line(&request, line, sizeof(line));
+    wsgid_measure_begin(x, request.sent, line, line_length);
+    wsgid_kinds_name(x, line, line_length);
+    wsgid_gate_judge(x->hub, x);
     return WSGID_REQUEST;
 }
 

@@ -10,7 +10,8 @@
  *    hardly any CPU meanwhile, on the same request, it is blocked, and the watchman takes over: the gate is open for it. While that
  *    happens at times, looks are close together, and who begins a request says what it has used by then: so the first look is enough.
  *  - A holder that does use the CPU keeps the gate for BURN of it, to the next look: others would only fight with it for the GIL.
- *  - When most requests block (the score), the gate is not closed at all, but for every PROBE_EVERYth, to see whether that has changed.
+ *  - When most requests of a kind block (kinds.c), the gate is opened again as soon as such a request has been read, but for each
+ *    PROBE_EVERYth, to see whether that has changed.
  *  - A worker that has to wait for httpd inside its request opens the gate first (wsgid_gate_blocks).
  *
  * Without a GIL the gate is always open, until wsgid_hub_gate says that there is one after all. Without activity the watchman sleeps, too:
@@ -35,9 +36,6 @@
 #define BURN           (5 * MS)         /* the interpreter's own switch interval */
 #define BLOCKED_LEAST  (500 * US)       /* a request that was overtaken and took less does not count as one that blocks */
 #define QUIET_FOR      (20 * MS)        /* without a request until the watchman sleeps */
-#define SCORE_MAX      256
-#define SCORE_SLOW     (SCORE_MAX / 2)
-#define SCORE_WEIGHT   8                /* about so many requests back */
 #define PROBE_EVERY    8
 
 int64_t wsgid_gate_now(void)
@@ -137,18 +135,14 @@ static void ensure_watch(wsgid_gate_t *gate)
 
 /* ---- requests */
 
-static int is_let_through(const wsgid_gate_t *gate)
-{
-    return !gate->gated || (gate->score > SCORE_SLOW && gate->turns % PROBE_EVERY != 0);
-}
-
 void wsgid_gate_enter(wsgid_hub_t *hub, wsgid_exchange_t *x)
 {
     wsgid_gate_t *gate = &hub->gate;
 
     x->turn = ++gate->turns;
     x->overtaken = 0;
-    x->held = !is_let_through(gate);
+    memset(x->kinds, 0, sizeof(x->kinds));          /* what it asks for is not known yet */
+    x->held = gate->gated;
     if (x->held) {
         x->since = wsgid_gate_now();
         x->cpu_since = x->since < gate->fine_until ? cpu_time(x) : -1;
@@ -160,17 +154,29 @@ void wsgid_gate_enter(wsgid_hub_t *hub, wsgid_exchange_t *x)
     }
 }
 
-static void learn(wsgid_gate_t *gate, const wsgid_exchange_t *x)
+void wsgid_gate_judge(wsgid_hub_t *hub, wsgid_exchange_t *x)
 {
-    int blocked = x->overtaken && wsgid_gate_now() - x->since >= BLOCKED_LEAST;
+    if (!x->held || x->turn % PROBE_EVERY == 0 || !wsgid_kinds_block(&hub->gate, x)) {
+        return;
+    }
+    (void)pthread_mutex_lock(&hub->lock);           /* fails only for a lock that is broken */
+    x->held = 0;
+    if (hub->gate.holder == x) {
+        hub->gate.holder = NULL;
+        wsgid_gate_let_in(hub);
+    }
+    (void)pthread_mutex_unlock(&hub->lock);
+}
 
-    gate->score += ((blocked ? SCORE_MAX : 0) - gate->score) / SCORE_WEIGHT;
+static int has_blocked(const wsgid_exchange_t *x)
+{
+    return x->overtaken && wsgid_gate_now() - x->since >= BLOCKED_LEAST;
 }
 
 void wsgid_gate_leave(wsgid_hub_t *hub, wsgid_exchange_t *x)
 {
     if (x->held) {
-        learn(&hub->gate, x);
+        wsgid_kinds_learn(&hub->gate, x, has_blocked(x));
         x->held = 0;
     }
     if (hub->gate.holder == x) {

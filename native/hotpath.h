@@ -4,6 +4,7 @@
  *
  *   hub.c        the listener, the connections, which of them have something to read; draining; forks
  *   gate.c       how many workers run requests at once, and who takes over from one that blocks
+ *   kinds.c      which requests are likely to block
  *   exchange.c   a worker's end of a connection: requests and bodies in, frames out
  *   measure.c    what is counted and timed of each request, for the statistics page
  *
@@ -65,6 +66,9 @@ enum {
 #define WSGID_BUFFER_KEPT  (128 * 1024) /* what a request used beyond that is given back to the system */
 #define WSGID_RECEIVE_MAX  (WSGID_WIRE_HEADER_SIZE + 64 * 1024)     /* of a body in one receive: a frame as httpd sends it */
 
+#define WSGID_KINDS        512          /* of requests, that are told apart */
+#define WSGID_KINDS_EACH   3            /* that each request is of */
+
 typedef struct wsgid_hub wsgid_hub_t;
 typedef struct wsgid_exchange wsgid_exchange_t;
 typedef struct wsgid_connection wsgid_connection_t;
@@ -111,6 +115,7 @@ struct wsgid_exchange {
     clockid_t clock;                    /* CPU time of its thread */
     int64_t since, cpu_since;           /* when its request began, and what its thread had used of the CPU; -1: not known */
     uint64_t turn;                      /* number of its request in this process */
+    uint16_t kinds[WSGID_KINDS_EACH];   /* of its request: places in wsgid_gate_t.blocked */
     wsgid_exchange_t *next_parked;
 
     wsgid_exchange_t *next;             /* all of the hub */
@@ -127,7 +132,7 @@ typedef struct {
     int called;                         /* somebody has been woken and is on the way */
     wsgid_exchange_t *parked;
     uint64_t turns;
-    int score;                          /* how often requests block, 0 to SCORE_MAX */
+    int16_t blocked[WSGID_KINDS];       /* kinds.c: how often requests of each kind block. Written under the hub's lock */
     int64_t fine_until;                 /* until when looks are close together */
     int calm;                           /* looks in vain since the watchman woke up or saw a holder sleep, up to a limit */
 } wsgid_gate_t;
@@ -194,9 +199,18 @@ WSGID_API void wsgid_exchange_uncount(wsgid_exchange_t *x);
 
 /* ---- measure.c. By x's own thread, without the lock */
 
-/* A request has been read; its thread is free again. */
-void wsgid_measure_begin(wsgid_exchange_t *x, const wsgid_wire_request_t *request);
+/* A request has been read: `line` is its line for people, with a NUL, of less than WSGID_PAGE_LINE bytes; its thread is free again. */
+void wsgid_measure_begin(wsgid_exchange_t *x, uint64_t sent, const char *line, size_t length);
 void wsgid_measure_end(wsgid_exchange_t *x);
+
+/* ---- kinds.c */
+
+/* By x's own thread: what kinds a request is of, by its line. */
+void wsgid_kinds_name(wsgid_exchange_t *x, const char *line, size_t length);
+/* Whether most of one of its kinds have blocked lately. */
+int wsgid_kinds_block(const wsgid_gate_t *gate, const wsgid_exchange_t *x);
+/* The hub's lock is held: the request of x is over. */
+void wsgid_kinds_learn(wsgid_gate_t *gate, const wsgid_exchange_t *x, int has_blocked);
 
 /* ---- hub.c; the hub's lock is held */
 
@@ -214,6 +228,8 @@ int64_t wsgid_gate_now(void);
 /* A request begins, or has ended. */
 void wsgid_gate_enter(wsgid_hub_t *hub, wsgid_exchange_t *x);
 void wsgid_gate_leave(wsgid_hub_t *hub, wsgid_exchange_t *x);
+/* The request of x has been read. Without the lock. */
+void wsgid_gate_judge(wsgid_hub_t *hub, wsgid_exchange_t *x);
 int wsgid_gate_is_closed(const wsgid_hub_t *hub);
 /* Wakes a worker if there is something for it to do. */
 void wsgid_gate_let_in(wsgid_hub_t *hub);

@@ -10,6 +10,7 @@
 #include "hotpath.h"
 #include "../apxs/handover.h"
 
+#include <string.h>
 #include <time.h>
 
 #define ROWS ((WSGID_PAGE_SIZE - WSGID_PAGE_ROWS) / WSGID_PAGE_ROW_SIZE)
@@ -54,13 +55,13 @@ static uint64_t not_negative(int64_t time)
     return time > 0 ? (uint64_t)time : 0;
 }
 
-static void begin_row(const wsgid_exchange_t *x, const wsgid_wire_request_t *request)
+static void begin_row(const wsgid_exchange_t *x, const char *line, size_t length)
 {
     wsgid_page_row_t *row = row_of(x);
 
     if (row) {
         row->requests++;
-        wsgid_wire_copy_line(request, row->line, sizeof(row->line));
+        memcpy(row->line, line, length + 1);
         __atomic_store_n(&row->since, x->read_at, __ATOMIC_RELEASE);        /* the line is there for who sees it */
     }
 }
@@ -75,13 +76,13 @@ static void end_row(const wsgid_exchange_t *x, int was_begun)
     }
 }
 
-void wsgid_measure_begin(wsgid_exchange_t *x, const wsgid_wire_request_t *request)
+void wsgid_measure_begin(wsgid_exchange_t *x, uint64_t sent, const char *line, size_t length)
 {
     wsgid_page_t *page = page_of(x);
     uint64_t waited;
 
     x->read_at = now();
-    x->facts[FACT_WAITED] = (int64_t)(x->read_at - request->sent);          /* unsigned: sent may be any number */
+    x->facts[FACT_WAITED] = (int64_t)(x->read_at - sent);          /* unsigned: it may be any number */
     waited = not_negative(x->facts[FACT_WAITED]);
     wsgid_wire_put_started(x->started, x->hub->pid, waited < UINT32_MAX ? (uint32_t)waited : UINT32_MAX);
     x->counted = 1;
@@ -89,7 +90,7 @@ void wsgid_measure_begin(wsgid_exchange_t *x, const wsgid_wire_request_t *reques
         add(&page->requests_started, 1);
         add(&page->queue_time, waited);
         add(&page->queue_times[bucket_of(waited)], 1);
-        begin_row(x, request);
+        begin_row(x, line, length);
     }
 }
 

@@ -107,7 +107,11 @@ ffi.cdef(CDEF)
 ffi.set_source(
     "pywsgid._native",
     '#include "hotpath.h"',
-    sources=["apxs/wire.c", "apxs/spin.c", "native/hub.c", "native/gate.c", "native/exchange.c", "native/measure.c"],
+    sources=[
+        "apxs/wire.c",
+        "apxs/spin.c",
+        *("native/%s.c" % name for name in ("hub", "gate", "kinds", "exchange", "measure")),
+    ],
     depends=["apxs/wire.h", "apxs/spin.h", "apxs/handover.h", "native/hotpath.h"],
     include_dirs=["native", "apxs"],
     extra_compile_args=["-std=gnu11", "-O2", "-pthread", "-Wall", "-Wextra", "-fvisibility=hidden"],

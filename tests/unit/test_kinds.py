@@ -1,0 +1,116 @@
+"""Which requests are likely to block (native/kinds.c)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+
+import pytest
+from daemonenv import ROOT
+
+HARNESS = """
+#include "hotpath.h"
+#include <string.h>
+
+static wsgid_gate_t gate;
+static wsgid_exchange_t x;
+
+void forget(void)
+{
+    memset(&gate, 0, sizeof(gate));
+}
+
+void learn(const char *line, int has_blocked)
+{
+    wsgid_kinds_name(&x, line, strlen(line));
+    wsgid_kinds_learn(&gate, &x, has_blocked);
+}
+
+int block(const char *line)
+{
+    wsgid_kinds_name(&x, line, strlen(line));
+    return wsgid_kinds_block(&gate, &x);
+}
+"""
+ENOUGH = 8  # requests until it is known that they block
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("kinds")
+    (directory / "harness.c").write_text(HARNESS)
+    command = [os.environ.get("CC", "cc"), "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
+    sources = [directory / "harness.c", ROOT / "native" / "kinds.c"]
+    subprocess.run([*command, "-I", ROOT / "native", "-o", directory / "kinds.so", *sources], check=True)
+    return ctypes.CDLL(str(directory / "kinds.so"))
+
+
+class Kinds:
+    def __init__(self, library) -> None:
+        self._library = library
+        library.forget()
+
+    def learn(self, line: str, *, has_blocked: bool, times: int = ENOUGH) -> None:
+        for _ in range(times):
+            self._library.learn(line.encode(), has_blocked)
+
+    def block(self, line: str) -> bool:
+        return bool(self._library.block(line.encode()))
+
+
+@pytest.fixture
+def kinds(library):
+    kinds = Kinds(library)
+    kinds.learn("GET /", has_blocked=False)
+    return kinds
+
+
+def among_others(kinds, line: str) -> None:
+    """It blocks, and ten others for each of it do not."""
+    for _ in range(ENOUGH):
+        kinds.learn(line, has_blocked=True, times=1)
+        kinds.learn("GET /fast", has_blocked=False, times=10)
+
+
+def test_nothing_blocks_until_it_has(kinds):
+    assert not kinds.block("GET /report")
+    kinds.learn("GET /report", has_blocked=True, times=1)
+    assert not kinds.block("GET /report")
+
+
+def test_a_path_that_blocks(kinds):
+    among_others(kinds, "GET /report")
+    assert kinds.block("GET /report")
+    assert kinds.block("GET /report?year=2026")
+    assert not kinds.block("GET /fast")
+    assert not kinds.block("POST /report")
+
+
+def test_a_path_that_blocks_with_any_query(kinds):
+    for year in range(ENOUGH):
+        kinds.learn(f"GET /report?year={year}", has_blocked=True, times=1)
+        kinds.learn("GET /fast", has_blocked=False, times=10)
+    assert kinds.block("GET /report?year=2026")
+    assert not kinds.block("GET /fast")
+
+
+def test_a_query_that_blocks(kinds):
+    for _ in range(ENOUGH):
+        kinds.learn("GET /report?all", has_blocked=True, times=1)
+        kinds.learn("GET /report?one", has_blocked=False, times=10)
+    assert kinds.block("GET /report?all")
+    assert not kinds.block("GET /report?one")
+    assert not kinds.block("GET /report")
+
+
+def test_where_all_requests_block_an_unknown_one_is_likely_to(kinds):
+    for number in range(2 * ENOUGH):
+        kinds.learn(f"GET /page/{number}", has_blocked=True, times=1)
+    assert kinds.block("GET /never/seen")
+
+
+def test_what_blocks_no_longer(kinds):
+    among_others(kinds, "GET /report")
+    kinds.learn("GET /report", has_blocked=False)
+    assert not kinds.block("GET /report")
