@@ -15,7 +15,8 @@
 #define SPIN_FOR      25000             /* nanoseconds: about what a sleep and its wake-up cost */
 #define LOOKS_LEAST   4                 /* of a spin, however long others have the processor in between */
 #define VAIN_MAX      256
-#define VAIN_TOO_MUCH (VAIN_MAX / 2)
+#define VAIN_MOSTLY   (VAIN_MAX / 2)
+#define VAIN_ALWAYS   (VAIN_MAX - VAIN_WEIGHT)      /* as near to VAIN_MAX as it gets */
 #define VAIN_WEIGHT   16                /* about so many spins back */
 #define PROBE_EVERY   64                /* whether it still does not pay */
 
@@ -27,10 +28,9 @@ static int64_t now(void)
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-static int pays(wsgid_spin_t *spin)
+static int is_time_to_probe(wsgid_spin_t *spin)
 {
-    return __atomic_load_n(&spin->vain, __ATOMIC_RELAXED) <= VAIN_TOO_MUCH
-        || __atomic_fetch_add(&spin->waits, 1, __ATOMIC_RELAXED) % PROBE_EVERY == PROBE_EVERY - 1;
+    return __atomic_fetch_add(&spin->waits, 1, __ATOMIC_RELAXED) % PROBE_EVERY == PROBE_EVERY - 1;
 }
 
 static void learn(wsgid_spin_t *spin, int found)
@@ -51,11 +51,12 @@ static int look_again(int (*look)(void *what), void *what)
 
 int wsgid_spin(wsgid_spin_t *spin, int (*look)(void *what), void *what)
 {
+    int vain = __atomic_load_n(&spin->vain, __ATOMIC_RELAXED);
     int64_t until;
     int looks, found;
 
-    if (!pays(spin)) {
-        return look_again(look, what);
+    if (vain > VAIN_MOSTLY && !is_time_to_probe(spin)) {
+        return vain <= VAIN_ALWAYS && look_again(look, what);
     }
     until = now() + SPIN_FOR;
     found = look_again(look, what);

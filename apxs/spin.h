@@ -7,7 +7,8 @@
  * runs at once, and nobody has to be woken.
  *
  * Rules: no httpd and no Python headers. As long as it pays, a wait spins for what a sleep costs, so that it never costs more than
- * twice the CPU of the best that could have been done; where it does not, it looks once, and now and then tries again.
+ * twice the CPU of the best that could have been done; where it mostly does not, it looks once, where it never does, not at all, and
+ * now and then it tries again.
  */
 #ifndef WSGID_SPIN_H
 #define WSGID_SPIN_H

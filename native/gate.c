@@ -30,7 +30,7 @@
 #define MS (1000 * US)
 #define LOOK           (500 * US)
 #define CALM_LOOKS     16               /* so many looks in vain double the time between them, */
-#define CALM_TIMES     2                /* so many times at most */
+#define CALM_TIMES     3                /* so many times at most */
 #define LOOK_FINE      (100 * US)
 #define FINE_FOR       (100 * MS)
 #define BURN           (5 * MS)         /* the interpreter's own switch interval */

@@ -68,6 +68,17 @@ def test_where_it_is_in_vain_it_looks_once_and_spins_hardly_ever(wait):
     assert sorted(looks)[-2] >= LEAST
 
 
+def test_where_it_always_is_in_vain_it_looks_only_to_see_whether_that_has_changed(wait):
+    for _ in range(60 * PROBE_EVERY):
+        wait(0)
+    looks = sorted(wait(0)[1] for _ in range(2 * PROBE_EVERY))
+    assert looks[: 2 * PROBE_EVERY - 2] == [0] * (2 * PROBE_EVERY - 2)
+    assert looks[-2] >= LEAST
+    for _ in range(20 * PROBE_EVERY):
+        wait(2)
+    assert [wait(2) for _ in range(10)] == [(True, 2)] * 10
+
+
 def test_the_one_look_may_find_it(wait):
     for _ in range(ENOUGH):
         wait(0)
