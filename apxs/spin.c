@@ -12,12 +12,15 @@
 #include <stdint.h>
 #include <time.h>
 
-#define SPIN_FOR      25000             /* nanoseconds: about what a sleep and its wake-up cost */
+#define SPIN_LEAST    25000             /* nanoseconds: about what a sleep and its wake-up cost where they are cheap, */
+#define SPIN_MOST     100000            /* and where they are not */
+#define SPIN_TIMES    2                 /* what the longest wait lasted that a spin has ended lately */
 #define LOOKS_LEAST   4                 /* of a spin, however long others have the processor in between */
 #define VAIN_MAX      256
 #define VAIN_MOSTLY   (VAIN_MAX / 2)
-#define VAIN_ALWAYS   (VAIN_MAX - VAIN_WEIGHT)      /* as near to VAIN_MAX as it gets */
 #define VAIN_WEIGHT   16                /* about so many spins back */
+#define VAIN_ALWAYS   (VAIN_MAX - VAIN_WEIGHT)      /* as near to VAIN_MAX as it gets */
+#define LONG_WEIGHT   64
 #define PROBE_EVERY   64                /* whether it still does not pay */
 
 static int64_t now(void)
@@ -33,14 +36,34 @@ static int is_time_to_probe(wsgid_spin_t *spin)
     return __atomic_fetch_add(&spin->waits, 1, __ATOMIC_RELAXED) % PROBE_EVERY == PROBE_EVERY - 1;
 }
 
-static void learn(wsgid_spin_t *spin, int found)
+/* As a rule `by` is 0: threads do not take the cache line from each other. */
+static void change(int *learned, int value, int by)
 {
-    int vain = __atomic_load_n(&spin->vain, __ATOMIC_RELAXED);
-    int change = ((found ? 0 : VAIN_MAX) - vain) / VAIN_WEIGHT;
-
-    if (change != 0) {                              /* as a rule it is 0: threads do not take the cache line from each other */
-        __atomic_store_n(&spin->vain, vain + change, __ATOMIC_RELAXED);
+    if (by != 0) {
+        __atomic_store_n(learned, value + by, __ATOMIC_RELAXED);
     }
+}
+
+static void learn(wsgid_spin_t *spin, int found, int64_t took)
+{
+    int vain = __atomic_load_n(&spin->vain, __ATOMIC_RELAXED), lasted = __atomic_load_n(&spin->lasted, __ATOMIC_RELAXED);
+    int more = (int)(took < SPIN_MOST ? took : SPIN_MOST) - lasted;
+
+    change(&spin->vain, vain, ((found ? 0 : VAIN_MAX) - vain) / VAIN_WEIGHT);
+    if (found) {
+        change(&spin->lasted, lasted, more > 0 ? more : more / LONG_WEIGHT);
+    }
+}
+
+/* How long to spin: a probe is to find, too, that waits have become longer. */
+static int limit(const wsgid_spin_t *spin, int is_probe)
+{
+    int lasted = __atomic_load_n(&spin->lasted, __ATOMIC_RELAXED);
+
+    if (is_probe || lasted == 0 || lasted > SPIN_MOST / SPIN_TIMES) {
+        return SPIN_MOST;
+    }
+    return lasted < SPIN_LEAST / SPIN_TIMES ? SPIN_LEAST : lasted * SPIN_TIMES;
 }
 
 static int look_again(int (*look)(void *what), void *what)
@@ -51,18 +74,20 @@ static int look_again(int (*look)(void *what), void *what)
 
 int wsgid_spin(wsgid_spin_t *spin, int (*look)(void *what), void *what)
 {
-    int vain = __atomic_load_n(&spin->vain, __ATOMIC_RELAXED);
-    int64_t until;
-    int looks, found;
+    int is_probe = __atomic_load_n(&spin->vain, __ATOMIC_RELAXED) > VAIN_MOSTLY;
+    int64_t begun, took = 1;                        /* at once; 0 would be not known */
+    int looks, found, most;
 
-    if (vain > VAIN_MOSTLY && !is_time_to_probe(spin)) {
-        return vain <= VAIN_ALWAYS && look_again(look, what);
+    if (is_probe && !is_time_to_probe(spin)) {
+        return __atomic_load_n(&spin->vain, __ATOMIC_RELAXED) <= VAIN_ALWAYS && look_again(look, what);
     }
-    until = now() + SPIN_FOR;
+    most = limit(spin, is_probe);
+    begun = now();
     found = look_again(look, what);
-    for (looks = 1; !found && (looks < LOOKS_LEAST || now() < until); looks++) {
+    for (looks = 1; !found && (looks < LOOKS_LEAST || took < most); looks++) {
         found = look_again(look, what);
+        took = now() - begun;
     }
-    learn(spin, found);
+    learn(spin, found, took);
     return found;
 }

@@ -6,9 +6,9 @@
  * the thread offers its processor to others (sched_yield): where there are more threads than processors, the one that is waited for
  * runs at once, and nobody has to be woken.
  *
- * Rules: no httpd and no Python headers. As long as it pays, a wait spins for what a sleep costs, so that it never costs more than
- * twice the CPU of the best that could have been done; where it mostly does not, it looks once, where it never does, not at all, and
- * now and then it tries again.
+ * Rules: no httpd and no Python headers. A wait spins for 25 to 100 us, twice what those of its kind last that spins have ended lately:
+ * about what a sleep costs, from machine to machine. Where it mostly does not pay, it looks once, where it never does, not at all, and now
+ * and then it tries again, for 100 us.
  */
 #ifndef WSGID_SPIN_H
 #define WSGID_SPIN_H
@@ -16,6 +16,7 @@
 /* What is known of one kind of waits, learned from these. Zeroed, it expects the best. Any number of threads may use it at once. */
 typedef struct {
     int vain;                           /* how many of the last spins found nothing, 0 to VAIN_MAX */
+    int lasted;                         /* nanoseconds: the longest wait that a spin has ended lately. 0: not known */
     unsigned waits;                     /* since they are in vain, more or less */
 } wsgid_spin_t;
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import statistics
 import subprocess
 
 import pytest
@@ -19,7 +20,7 @@ LOOK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 class Spin(ctypes.Structure):
     """wsgid_spin_t"""
 
-    _fields_ = (("vain", ctypes.c_int), ("waits", ctypes.c_uint))
+    _fields_ = (("vain", ctypes.c_int), ("lasted", ctypes.c_int), ("waits", ctypes.c_uint))
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +31,7 @@ def library(tmp_path_factory):
     return ctypes.CDLL(str(path))
 
 
-@pytest.fixture
-def wait(library):
+def waiter(library):
     """wait(n) waits for what is there at the nth look, 0: never; tells whether it found it, and how often it looked."""
     spin = Spin()
 
@@ -47,6 +47,11 @@ def wait(library):
         return bool(library.wsgid_spin(ctypes.byref(spin), look, None)), looks
 
     return wait
+
+
+@pytest.fixture
+def wait(library):
+    return waiter(library)
 
 
 def test_it_looks_until_it_finds(wait):
@@ -97,3 +102,13 @@ def test_one_that_lasts_among_many_that_do_not_changes_nothing(wait):
     for number in range(ENOUGH):
         wait(0 if number % 4 == 0 else 2)
     assert [wait(2) for _ in range(10)] == [(True, 2)] * 10
+
+
+def test_it_looks_longer_where_waits_are_longer(library):
+    def looks_in_vain(there_at: int) -> int:
+        wait = waiter(library)
+        for _ in range(ENOUGH):
+            wait(there_at)
+        return statistics.median(wait(0)[1] for _ in range(5))
+
+    assert looks_in_vain(1) < looks_in_vain(30)
