@@ -19,7 +19,7 @@
 #define VAIN_MAX      256
 #define VAIN_MOSTLY   (VAIN_MAX / 2)
 #define VAIN_WEIGHT   16                /* about so many spins back */
-#define VAIN_ALWAYS   (VAIN_MAX - VAIN_WEIGHT)      /* as near to VAIN_MAX as it gets */
+#define VAIN_ALWAYS   (VAIN_MAX - VAIN_WEIGHT + 1)  /* as near to VAIN_MAX as it gets */
 #define LONG_WEIGHT   64
 #define PROBE_EVERY   64                /* whether it still does not pay */
 
@@ -74,12 +74,13 @@ static int look_again(int (*look)(void *what), void *what)
 
 int wsgid_spin(wsgid_spin_t *spin, int (*look)(void *what), void *what)
 {
-    int is_probe = __atomic_load_n(&spin->vain, __ATOMIC_RELAXED) > VAIN_MOSTLY;
+    int vain = __atomic_load_n(&spin->vain, __ATOMIC_RELAXED);
+    int is_probe = vain > VAIN_MOSTLY && is_time_to_probe(spin);
     int64_t begun, took = 1;                        /* at once; 0 would be not known */
     int looks, found, most;
 
-    if (is_probe && !is_time_to_probe(spin)) {
-        return __atomic_load_n(&spin->vain, __ATOMIC_RELAXED) <= VAIN_ALWAYS && look_again(look, what);
+    if (vain > VAIN_MOSTLY && !is_probe) {
+        return vain < VAIN_ALWAYS && look_again(look, what);
     }
     most = limit(spin, is_probe);
     begun = now();

@@ -11,7 +11,7 @@
  *    happens at times, looks are close together, and who begins a request says what it has used by then: so the first look is enough.
  *  - A holder that does use the CPU keeps the gate for BURN of it, to the next look: others would only fight with it for the GIL.
  *  - When most requests of a kind block (kinds.c), the gate is opened again as soon as such a request has been read, but for each
- *    PROBE_EVERYth, to see whether that has changed.
+ *    PROBE_EVERYth or so, to see whether that has changed.
  *  - A worker that has to wait for httpd inside its request opens the gate first (wsgid_gate_blocks).
  *
  * Without a GIL the gate is always open, until wsgid_hub_gate says that there is one after all. Without activity the watchman sleeps, too:
@@ -154,9 +154,15 @@ void wsgid_gate_enter(wsgid_hub_t *hub, wsgid_exchange_t *x)
     }
 }
 
+/* Not each eighth turn, which might always be that of the same kind. */
+static int is_probe(const wsgid_exchange_t *x)
+{
+    return (uint32_t)x->turn * 2654435769u < UINT32_MAX / PROBE_EVERY;
+}
+
 void wsgid_gate_judge(wsgid_hub_t *hub, wsgid_exchange_t *x)
 {
-    if (!x->held || x->turn % PROBE_EVERY == 0 || !wsgid_kinds_block(&hub->gate, x)) {
+    if (!x->held || is_probe(x) || !wsgid_kinds_block(&hub->gate, x)) {
         return;
     }
     (void)pthread_mutex_lock(&hub->lock);           /* fails only for a lock that is broken */
@@ -176,7 +182,9 @@ static int has_blocked(const wsgid_exchange_t *x)
 void wsgid_gate_leave(wsgid_hub_t *hub, wsgid_exchange_t *x)
 {
     if (x->held) {
-        wsgid_kinds_learn(&hub->gate, x, has_blocked(x));
+        if (x->kinds[1] != 0) {                     /* it has been read */
+            wsgid_kinds_learn(&hub->gate, x, has_blocked(x));
+        }
         x->held = 0;
     }
     if (hub->gate.holder == x) {

@@ -108,7 +108,7 @@ struct wsgid_exchange {
     /* gate.c; under the hub's lock */
     pthread_cond_t wake;
     int woken;
-    int held;                           /* the gate was closed behind it */
+    int held;                           /* the gate was closed behind it, and it is to be learned from. Its own thread's */
     int overtaken;
     pid_t tid;                          /* of its thread, 0: it has not run yet */
     int clock_known;
@@ -169,8 +169,8 @@ WSGID_API wsgid_hub_t *wsgid_hub_create(int listener, const char *allowed, int a
 /* Whether Python knows as many facts as this does: it may be of another version. */
 WSGID_API int wsgid_hub_fits(int facts);
 WSGID_API int wsgid_hub_open(wsgid_hub_t *hub);
-/* There is a GIL from here on: `gated` as create() takes it. */
-WSGID_API void wsgid_hub_gate(wsgid_hub_t *hub);
+/* Whether there is a GIL has changed: `gated` as create() takes it. */
+WSGID_API void wsgid_hub_gate(wsgid_hub_t *hub, int gated);
 WSGID_API void wsgid_hub_drain(wsgid_hub_t *hub);
 /* How many requests wait, unread, in connections that have been accepted. */
 WSGID_API int wsgid_hub_waiting(wsgid_hub_t *hub);
@@ -216,7 +216,7 @@ void wsgid_kinds_learn(wsgid_gate_t *gate, const wsgid_exchange_t *x, int has_bl
 
 wsgid_connection_t *wsgid_hub_pop(wsgid_hub_t *hub);
 void wsgid_hub_give_back(wsgid_hub_t *hub, wsgid_connection_t *connection, int keep);
-/* By the owner, without the lock: what comes is the body of its request. Until it is given back, no event tells of it. */
+/* By the owner, also without the lock: what comes is the body of its request. Until it is given back, no event tells of that. */
 void wsgid_hub_look_away(wsgid_hub_t *hub, wsgid_connection_t *connection);
 /* Waits for events, without the lock meanwhile. WSGID_REQUEST: goes on; else an outcome for Python. */
 int wsgid_hub_poll(wsgid_hub_t *hub, wsgid_exchange_t *x);

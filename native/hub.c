@@ -1,7 +1,7 @@
 /*
  * The slot's listener and all connections to it.
  *
- * A connection is put into the epoll once, edge-triggered, and stays there: a request costs no epoll_ctl. One worker at a time waits in the
+ * A connection is put into the epoll once, edge-triggered, and stays there: a request costs no epoll_ctl, unless it waits for its body. One worker at a time waits in the
  * epoll (the poller); what it learns is noted in the connections under the lock, and those that have something form a list, from which any
  * worker takes the next. Who pops a connection owns it (BUSY) until it is given back; an event that comes meanwhile is remembered. No edge is
  * lost, as each is noted under the lock; one too many costs a receive that finds nothing.
@@ -33,11 +33,16 @@ static uint64_t tag(uint32_t generation, int fd)
     return (uint64_t)generation << 32 | (uint32_t)fd;
 }
 
-static int watch_descriptor(wsgid_hub_t *hub, int fd, uint32_t events, uint32_t generation)
+static int control(wsgid_hub_t *hub, int operation, int fd, uint32_t events, uint32_t generation)
 {
     struct epoll_event event = { .events = events, .data.u64 = tag(generation, fd) };
 
-    return epoll_ctl(hub->epoll, EPOLL_CTL_ADD, fd, &event);
+    return epoll_ctl(hub->epoll, operation, fd, &event);
+}
+
+static int watch_descriptor(wsgid_hub_t *hub, int fd, uint32_t events, uint32_t generation)
+{
+    return control(hub, EPOLL_CTL_ADD, fd, events, generation);
 }
 
 static wsgid_connection_t *find(wsgid_hub_t *hub, int fd)
@@ -121,9 +126,7 @@ wsgid_connection_t *wsgid_hub_pop(wsgid_hub_t *hub)
 
 static int change_watch(wsgid_hub_t *hub, wsgid_connection_t *connection, uint32_t events)
 {
-    struct epoll_event event = { .events = events | EPOLLET, .data.u64 = tag(connection->generation, connection->fd) };
-
-    return epoll_ctl(hub->epoll, EPOLL_CTL_MOD, connection->fd, &event);
+    return control(hub, EPOLL_CTL_MOD, connection->fd, events | EPOLLET, connection->generation);
 }
 
 void wsgid_hub_look_away(wsgid_hub_t *hub, wsgid_connection_t *connection)
@@ -362,10 +365,14 @@ int wsgid_hub_open(wsgid_hub_t *hub)
     return done == 0 ? 0 : errno;
 }
 
-void wsgid_hub_gate(wsgid_hub_t *hub)
+void wsgid_hub_gate(wsgid_hub_t *hub, int gated)
 {
     (void)pthread_mutex_lock(&hub->lock);
-    hub->gate.gated = 1;                            /* from the next request on; who is parked becomes watchman then */
+    hub->gate.gated = gated;                        /* from the next request on; who is parked becomes watchman then */
+    if (!gated) {
+        hub->gate.holder = NULL;
+        wsgid_gate_let_in(hub);
+    }
     (void)pthread_mutex_unlock(&hub->lock);
 }
 

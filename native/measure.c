@@ -82,7 +82,7 @@ void wsgid_measure_begin(wsgid_exchange_t *x, uint64_t sent, const char *line, s
     uint64_t waited;
 
     x->read_at = now();
-    x->facts[FACT_WAITED] = (int64_t)(x->read_at - sent);          /* unsigned: it may be any number */
+    x->facts[FACT_WAITED] = (int64_t)(x->read_at - sent);   /* unsigned: it may be any number */
     waited = not_negative(x->facts[FACT_WAITED]);
     wsgid_wire_put_started(x->started, x->hub->pid, waited < UINT32_MAX ? (uint32_t)waited : UINT32_MAX);
     x->counted = 1;

@@ -84,7 +84,7 @@ wsgid_hub_t *wsgid_hub_create(int listener, const char *allowed, int allowed_cou
                               double send_silence, int gated, char *page);
 int wsgid_hub_fits(int facts);
 int wsgid_hub_open(wsgid_hub_t *hub);
-void wsgid_hub_gate(wsgid_hub_t *hub);
+void wsgid_hub_gate(wsgid_hub_t *hub, int gated);
 int wsgid_hub_waiting(wsgid_hub_t *hub);
 void wsgid_hub_drain(wsgid_hub_t *hub);
 void wsgid_hub_abandon(wsgid_hub_t *hub);

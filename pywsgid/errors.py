@@ -6,21 +6,17 @@ request has ended (a thread that lives on, close() of the response) lines go to 
 write.
 """
 
-import os
 from _thread import RLock
 
 from . import logs, protocol
 
 PARTIAL_MAX = logs.LINE_MAX  # an endless line is sent in pieces
-# For the lines in the making of all requests; never held for long. A __del__ that writes meanwhile may take it again.
-_making = RLock()
-os.register_at_fork(after_in_child=_making._at_fork_reinit)
 
 
 class Errors:
     """The wsgi.errors of one request."""
 
-    __slots__ = ("_exchange", "_log", "_partial")
+    __slots__ = ("_exchange", "_locks", "_log", "_partial")
 
     encoding = "utf-8"
     errors = "backslashreplace"
@@ -30,6 +26,7 @@ class Errors:
         self._exchange = exchange
         self._log = log
         self._partial = ""
+        self._locks = []
 
     def send(self, level, lines):
         """Sends lines (logs.record_lines) as frames against the request. False: that is over."""
@@ -46,6 +43,13 @@ class Errors:
                 return False
         return True
 
+    def _lock(self):
+        """For the line in the making. Several threads may make it at once: the first in the list is it. A __del__ that
+        writes meanwhile may take it again."""
+        if not self._locks:
+            self._locks.append(RLock())
+        return self._locks[0]
+
     def record(self, level, text, code):
         """Logs a record of ours that belongs to a message of this code."""
         self.application(level, logs.record_lines(text, code))
@@ -57,7 +61,7 @@ class Errors:
         if record is not None:
             record.log(self.application, logs.ERROR, text)
             return len(text)
-        with _making:
+        with self._lock():
             lines, newline, self._partial = (self._partial + text).rpartition("\n")
             is_long = len(self._partial) > PARTIAL_MAX
         if newline:
@@ -76,7 +80,7 @@ class Errors:
             self.write(line)
 
     def flush(self):
-        with _making:
+        with self._lock():
             text, self._partial = self._partial, ""
         if text:
             self.application(logs.ERROR, logs.loose_lines(text))

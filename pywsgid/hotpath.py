@@ -12,7 +12,7 @@ import struct
 import time
 
 from . import logs, protocol
-from .interpreter import has_gil
+from .interpreter import has_gil, is_free_threaded
 from .peer import (
     DESCRIPTORS_PAUSE,
     PeerGone,
@@ -320,9 +320,9 @@ class Transport:
 
     def next(self, exchange):
         """See transport.py."""
-        if not self._is_gated and has_gil():  # the application has imported an extension that needs one
-            self._is_gated = True
-            self.binding.lib.wsgid_hub_gate(self._hub)
+        if is_free_threaded and has_gil() != self._is_gated:  # the application imports an extension, or has done so
+            self._is_gated = not self._is_gated
+            self.binding.lib.wsgid_hub_gate(self._hub, self._is_gated)
         while True:
             outcome = exchange.next()
             if outcome <= REQUEST:

@@ -21,7 +21,7 @@ FUNCTIONS = {
     "wsgid_hub_create": ("p", "ipidddip"),
     "wsgid_hub_fits": ("i", "i"),
     "wsgid_hub_open": ("i", "p"),
-    "wsgid_hub_gate": ("", "p"),
+    "wsgid_hub_gate": ("", "pi"),
     "wsgid_hub_waiting": ("i", "p"),
     "wsgid_hub_drain": ("", "p"),
     "wsgid_hub_abandon": ("", "p"),

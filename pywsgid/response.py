@@ -188,17 +188,17 @@ class Response:
                 exc_info = None  # breaks the circle through the traceback's frame
         elif self.state != HEADLESS:
             raise Violation("start_response() was called again without exc_info", START_RESPONSE)
-        known = None
+        found = None
         if type(headers) is list:
             self._given = given = (status, *headers)
             try:
-                known = self._known.heads.get(given)
+                found = self._known.heads.get(given)
             except TypeError:
                 pass  # something that is not hashable: the checks will say what is wrong
-        if known is None:
+        if found is None:
             check_status(status)
-            known = check_headers(headers, self._known.names), status[:3] in BODILESS, None
-        self._declared, self._lengthless, self._encoded = known
+            found = check_headers(headers, self._known.names), status[:3] in BODILESS, None
+        self._declared, self._lengthless, self._encoded = found
         self._length = self._declared
         self._bodiless = self._head_only or self._lengthless
         self.state = HELD

@@ -14,7 +14,7 @@ import time
 
 from . import logs
 from .environ import request_line
-from .interpreter import has_gil
+from .interpreter import is_free_threaded
 
 OUR_FILES = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -34,7 +34,7 @@ def stack_text(identity):
 
 def take():
     """{identity: stack} of every thread: a frame; without a GIL, (path, text) of each frame, the innermost last."""
-    if has_gil():
+    if not is_free_threaded:  # not has_gil(): an import may have one for a moment
         return sys._current_frames()
     descriptor = os.memfd_create("stacks")
     try:

@@ -124,7 +124,6 @@ class Exchange:
         self._last = ()
         self._file = None
         self._keep = False
-        self._open = sock is not None
         self._patience.renew()
         self.gone = False  # a send or a receive has failed
         self.unsent = None  # why the response was given up, if that is for the log
@@ -132,6 +131,7 @@ class Exchange:
         self.id = self.sent = self.waited = 0
         self.environ = self.body = b""
         self.complete = False
+        self._open = sock is not None  # last: from here on, id is not that of the request before
 
     # ---- reading
 

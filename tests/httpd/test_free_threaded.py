@@ -15,6 +15,7 @@ import pytest
 from httpdenv import Crowd, Load, pythons, wait_until
 
 THREADS = 15
+NAMES = ("app", "many", "stuck", "back", "gil")
 CONFIGURATION = """
 WSGIDaemonProcess app python=@PYTHON@
 WSGIDaemonProcess many python=@PYTHON@ maximum-requests=200
@@ -25,8 +26,7 @@ WSGIDaemonProcess flask python-home=@FLASK@
 MaxKeepAliveRequests 0
 WSGIScriptAlias /flask ${APPS}/flask_site.wsgi process-name=flask
 WSGIScriptAlias /echo ${APPS}/echo.wsgi process-name=app
-""" + "".join(f"WSGIScriptAlias /{name} ${{FILES}}/app.wsgi process-name={name}\n" for name in
-              ("app", "many", "stuck", "back", "gil"))
+""" + "".join(f"WSGIScriptAlias /{name} ${{FILES}}/{name}.wsgi process-name={name}\n" for name in NAMES)
 # /meet answers when THREADS requests are in the application at once; the query is the answer's first line.
 SCRIPT = """
 import hashlib, os, sys, threading, time
@@ -80,7 +80,8 @@ def python():
 def httpd(make_httpd, python):
     text = CONFIGURATION.replace("@PYTHON@", str(python.executable))
     text = text.replace("@FLASK@", str(pythons.virtualenv(python, "flask>=3")))
-    httpd = make_httpd(text, start=None, files={"app.wsgi": SCRIPT.replace("@THREADS@", str(THREADS))})
+    script = SCRIPT.replace("@THREADS@", str(THREADS))
+    httpd = make_httpd(text, start=None, files={f"{name}.wsgi": script for name in NAMES})
     (httpd.files / "extensions").mkdir(mode=0o755)
     httpd.start()
     httpd.log.wait_for("group 'flask': ready", timeout=30)

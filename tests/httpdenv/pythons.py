@@ -57,7 +57,7 @@ def candidates() -> Iterator[str]:
 
 @functools.cache
 def installed() -> tuple[Python, ...]:
-    """One interpreter for each version that is supported, and one without a GIL; what everybody can reach is first."""
+    """One interpreter for each supported version, and one of each without a GIL; what everybody can reach is first."""
     known = {python.executable: python for name in candidates() if (python := _look_at(name))}
     found: dict[tuple[tuple[int, int], bool], Python] = {}
     for python in sorted(known.values(), key=lambda python: not machine.everybody_reaches(python.executable)):

@@ -443,6 +443,27 @@ def test_a_request_that_waited_too_long_is_refused(tmp_path):
         assert daemon.counts()[0] == 1
 
 
+LATE = """
+from pywsgid import logs, protocol
+def application(environ, start_response):
+    exchange = environ["wsgi.errors"]._exchange
+    said = []
+    for request in (exchange.id + 1, exchange.id):
+        try:
+            exchange.log(request, [protocol.encode_log(logs.ERROR, "of %d" % (request - exchange.id))])
+            said.append("sent")
+        except OSError:
+            said.append("refused")
+    start_response("200 OK", [])
+    return [" ".join(said).encode()]
+"""
+
+
+def test_a_line_of_another_request_is_refused(client, write):
+    reply = client.get(write(LATE))
+    assert (reply.body, [text for _, text in reply.logs]) == (b"refused sent", ["of 0"])
+
+
 # ---- the wire
 
 

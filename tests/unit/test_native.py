@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from daemonenv import ROOT, Client, Daemon, wait_until
@@ -24,6 +25,21 @@ def application(environ, start_response):
     start_response("200 OK", [])
     return [b"slept"]
 """
+
+
+# ---- the GIL
+
+
+def test_the_gate_follows_the_gil_which_an_import_may_bring_back_for_a_moment(monkeypatch):
+    said = []
+    transport = hotpath.Transport.__new__(hotpath.Transport)
+    transport._is_gated, transport._hub = False, 1
+    transport.binding = SimpleNamespace(lib=SimpleNamespace(wsgid_hub_gate=lambda hub, gated: said.append(gated)))
+    monkeypatch.setattr(hotpath, "is_free_threaded", True)
+    for gil in (False, True, True, False, False, True):
+        monkeypatch.setattr(hotpath, "has_gil", lambda gil=gil: gil)
+        transport.next(SimpleNamespace(next=lambda: hotpath.REQUEST))
+    assert said == [True, False, True]
 
 
 # ---- loading

@@ -38,9 +38,9 @@ def test_what_faulthandler_has_written_is_read_back():
     assert stacks.text_of(found[0x7F0000000030]) == stacks.text_of(None)
 
 
-@pytest.mark.parametrize("gil", [True, False])
-def test_this_thread_is_found_with_its_name_and_place(monkeypatch, gil):
-    monkeypatch.setattr(stacks, "has_gil", lambda: gil)
+@pytest.mark.parametrize("is_free_threaded", [False, True])
+def test_this_thread_is_found_with_its_name_and_place(monkeypatch, is_free_threaded):
+    monkeypatch.setattr(stacks, "is_free_threaded", is_free_threaded)
     (text,) = [stack for what, stack in stacks.texts([]) if what == "thread MainThread: no request"]
     assert f'File "{__file__}", line ' in text
     assert "in test_this_thread_is_found_with_its_name_and_place\n" in text
