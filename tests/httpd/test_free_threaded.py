@@ -32,6 +32,7 @@ SCRIPT = """
 import hashlib, os, sys, threading, time
 
 MEETING = threading.Barrier(@THREADS@)
+TIRED = threading.Event()
 
 def compute():
     return sum(number * number for number in range(200))
@@ -42,8 +43,10 @@ def application(environ, start_response):
         MEETING.wait(20)
     elif what == "/spin":
         end = time.monotonic() + 30
-        while time.monotonic() < end:
+        while not TIRED.is_set() and time.monotonic() < end:
             compute()
+    elif what == "/tire":
+        TIRED.set()
     elif what == "/slow":
         time.sleep(0.6)
     elif what == "/compute":
@@ -188,10 +191,13 @@ def test_a_process_that_is_killed_is_replaced(httpd):
 def test_stacks_are_told_while_all_threads_run(httpd):
     pid = ask(httpd, "/app?x")[1]
     with Load(httpd, "/app/compute", 16) as load:
+        spinning = Crowd(httpd, "/app/spin", 2)
         stacks = wait_until(lambda: (text := pywsgid(httpd, "stacks", "app")) and "in compute" in text and text, "one")
         for _ in range(10):
             os.kill(int(pid), signal.SIGUSR2)
             load.wait_for_more(20)
+        assert ask(httpd, "/app/tire")
+        assert [answer.status_code for answer in spinning.join()] == [200, 200]
     load.assert_nothing_lost()
     assert re.search(r'File ".*/app.wsgi", line \d+, in compute\n', stacks)
     assert ask(httpd, "/app?x")[1] == pid
