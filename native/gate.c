@@ -10,8 +10,8 @@
  *    hardly any CPU meanwhile, on the same request, it is blocked, and the watchman takes over: the gate is open for it. While that
  *    happens at times, looks are close together, and who begins a request says what it has used by then: so the first look is enough.
  *  - A holder that does use the CPU keeps the gate for BURN of it, to the next look: others would only fight with it for the GIL.
- *  - When most requests of a kind block (kinds.c), the gate is opened again as soon as such a request has been read, but for each
- *    PROBE_EVERYth or so, to see whether that has changed.
+ *  - When most requests of a kind block (kinds.c), the gate is opened again as soon as such a request has been read, but for
+ *    one of PROBE_EVERY, to see whether that has changed.
  *  - A worker that has to wait for httpd inside its request opens the gate first (wsgid_gate_blocks).
  *
  * Without a GIL the gate is always open, until wsgid_hub_gate says that there is one after all. Without activity the watchman sleeps, too:

@@ -5,7 +5,8 @@
  *   hub.c        the listener, the connections, which of them have something to read; draining; forks
  *   gate.c       how many workers run requests at once, and who takes over from one that blocks
  *   kinds.c      which requests are likely to block
- *   exchange.c   a worker's end of a connection: requests and bodies in, frames out
+ *   exchange.c   a worker's end of a connection: request after request, frames out
+ *   receive.c    requests and bodies in
  *   measure.c    what is counted and timed of each request, for the statistics page
  *
  * Rules: no Python.h and no Python object: what Python is to see lies in memory that it has mapped (wsgid_exchange_t.facts and .buffer),
@@ -93,7 +94,7 @@ struct wsgid_exchange {
 
     pthread_mutex_t lock;               /* frames from several threads must not mix */
     int announced;                      /* STARTED is out */
-    int open;                           /* frames may be sent: there is a request, and its response has not ended. Set last, and atomically */
+    int open;                           /* frames may be sent: there is a request, its response has not ended. Set last, and atomically */
     wsgid_connection_t *connection;
     unsigned char started[WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_STARTED_SIZE];    /* the frame that goes before all others */
     size_t start, end;                  /* what of the buffer has been received and not taken */
@@ -202,6 +203,13 @@ WSGID_API void wsgid_exchange_uncount(wsgid_exchange_t *x);
 /* A request has been read: `line` is its line for people, with a NUL, of less than WSGID_PAGE_LINE bytes; its thread is free again. */
 void wsgid_measure_begin(wsgid_exchange_t *x, uint64_t sent, const char *line, size_t length);
 void wsgid_measure_end(wsgid_exchange_t *x);
+
+/* ---- exchange.c and receive.c. By x's own thread, without the lock */
+
+/* Whether an errno of a send or a receive means that httpd has gone. */
+int wsgid_exchange_is_gone(int error);
+/* Reads a whole REQUEST. WSGID_LEAVE: there was nothing to read. */
+int wsgid_receive_request(wsgid_exchange_t *x, wsgid_connection_t *connection);
 
 /* ---- kinds.c */
 

@@ -1,10 +1,10 @@
 /*
  * The slot's listener and all connections to it.
  *
- * A connection is put into the epoll once, edge-triggered, and stays there: a request costs no epoll_ctl, unless it waits for its body. One worker at a time waits in the
- * epoll (the poller); what it learns is noted in the connections under the lock, and those that have something form a list, from which any
- * worker takes the next. Who pops a connection owns it (BUSY) until it is given back; an event that comes meanwhile is remembered. No edge is
- * lost, as each is noted under the lock; one too many costs a receive that finds nothing.
+ * A connection is put into the epoll once, edge-triggered, and stays there: a request costs no epoll_ctl, unless it waits for its body. One
+ * worker at a time waits in the epoll (the poller); what it learns is noted in the connections under the lock, and those that have
+ * something form a list, from which any worker takes the next. Who pops a connection owns it (BUSY) until it is given back; an event that
+ * comes meanwhile is remembered. No edge is lost, as each is noted under the lock; one too many costs a receive that finds nothing.
  *
  * That a connection is IDLE or READY exactly while it is nobody's decides the race between a worker and drain(): what drain() finds so is
  * closed unread, which gives its sender ECONNRESET, so that it tries elsewhere; what a worker has popped is read and run.

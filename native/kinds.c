@@ -1,8 +1,9 @@
 /*
  * Which requests block, told by what they ask for.
  *
- * A request is of three kinds: all requests, those with its method and path, those with its query as well. Of each kind it is known how many
- * of the last have blocked, more or less, of those behind which the gate was closed: from the others nothing is learned. Kinds that share a place by accident share what is known: a guess is worse then, nothing is wrong.
+ * A request is of three kinds: all requests, those with its method and path, those with its query as well. Of each kind it is known how
+ * many of the last have blocked, more or less, of those behind which the gate was closed: from the others nothing is learned. Kinds that
+ * share a place by accident share what is known: a guess is worse then, nothing is wrong.
  */
 #define _GNU_SOURCE
 #include "hotpath.h"

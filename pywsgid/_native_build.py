@@ -110,7 +110,7 @@ ffi.set_source(
     sources=[
         "apxs/wire.c",
         "apxs/spin.c",
-        *("native/%s.c" % name for name in ("hub", "gate", "kinds", "exchange", "measure")),
+        *("native/%s.c" % name for name in ("hub", "gate", "kinds", "exchange", "receive", "measure")),
     ],
     depends=["apxs/wire.h", "apxs/spin.h", "apxs/handover.h", "native/hotpath.h"],
     include_dirs=["native", "apxs"],

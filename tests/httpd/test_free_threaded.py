@@ -15,10 +15,11 @@ import pytest
 from httpdenv import Crowd, Load, pythons, wait_until
 
 THREADS = 15
-NAMES = ("app", "many", "stuck", "back", "gil")
+NAMES = ("app", "many", "slow", "stuck", "back", "gil")
 CONFIGURATION = """
 WSGIDaemonProcess app python=@PYTHON@
 WSGIDaemonProcess many python=@PYTHON@ maximum-requests=200
+WSGIDaemonProcess slow python=@PYTHON@ slow-request=0.3
 WSGIDaemonProcess stuck python=@PYTHON@ request-timeout=1 slow-request=0.3
 WSGIDaemonProcess back python=@PYTHON@ python-path=${FILES}/extensions
 WSGIDaemonProcess gil python=@PYTHON@ env=PYTHON_GIL=1
@@ -47,8 +48,6 @@ def application(environ, start_response):
             compute()
     elif what == "/tire":
         TIRED.set()
-    elif what == "/slow":
-        time.sleep(0.6)
     elif what == "/compute":
         compute()
     elif what == "/needs-the-gil":
@@ -205,9 +204,13 @@ def test_stacks_are_told_while_all_threads_run(httpd):
 
 
 def test_a_slow_request_is_told_with_its_stack(httpd):
-    with httpd.log.expects("WSGID0352: group 'stuck': slow: GET /stuck/slow") as lines:
-        assert ask(httpd, "/stuck/slow?x")[0] == "x"
-    assert re.search(r"line \d+, in application$", lines[0].text)
+    slow = "WSGID0352: group 'slow': slow: GET /slow/spin"
+    with httpd.log.expects(slow) as lines:
+        spinning = Crowd(httpd, "/slow/spin")
+        wait_until(lambda: httpd.log.find(slow), "the line")
+        assert ask(httpd, "/slow/tire")
+        assert [answer.status_code for answer in spinning.join()] == [200]
+    assert re.search(r"line \d+, in (application|compute|<genexpr>)$", lines[0].text)
 
 
 def test_requests_that_run_for_too_long_are_all_interrupted(httpd):
