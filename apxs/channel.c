@@ -1,8 +1,8 @@
 /*
  * The bytes between an httpd child and a daemon: frames out, bytes in, over one blocking UNIX socket.
  *
- * Every wait is bounded: the socket's own timeouts (set by dispatch.c) end a call after WSGID_CHANNEL_SLICE, and the caller
- * decides whether to go on. What the kernel says of a peer that has gone is kept apart here, because at-most-once rests
+ * Every wait is bounded: a send (by the socket's own timeout, which dispatch.c sets) and a wait for the daemon end after
+ * WSGID_CHANNEL_SLICE, and the caller decides whether to go on. What the kernel says of a peer that has gone is kept apart here, because at-most-once rests
  * on it: EPIPE and ECONNRESET mean that our bytes were not read (WSGID_E_NOT_STARTED), end-of-file that they were
  * (WSGID_E_DIED). No frame is understood here.
  */
@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -193,6 +194,21 @@ static int has_come(void *reception)
     return ((reception_t *)reception)->came >= 0 || errno != EAGAIN;
 }
 
+/*
+ * Sleeps until something has come, for a slice at most. Not in recvmsg(), which is woken, too, when the daemon takes the request out
+ * of the socket: a stream socket's readers and writers sleep on one queue, and only poll() says whom it waits for.
+ */
+static void sleep_for(reception_t *reception)
+{
+    struct pollfd awaited = { .fd = reception->fd, .events = POLLIN };
+
+    if (poll(&awaited, 1, (int)apr_time_as_msec(WSGID_CHANNEL_SLICE)) < 0 && errno != EINTR) {
+        reception->came = -1;
+        return;
+    }
+    receive_once(reception, MSG_DONTWAIT);
+}
+
 /* Receives into the parts; the caller is told what errno means. */
 static apr_status_t receive(wsgid_exchange_t *x, struct iovec *parts, int count, int wait, size_t *got)
 {
@@ -203,7 +219,7 @@ static apr_status_t receive(wsgid_exchange_t *x, struct iovec *parts, int count,
         receive_once(&reception, MSG_DONTWAIT);
     }
     else if (!wsgid_spin(&x->group->answers, has_come, &reception)) {
-        receive_once(&reception, 0);
+        sleep_for(&reception);
     }
     if (reception.came > 0) {
         take_descriptor(x, &reception.message);

@@ -147,13 +147,12 @@ static int is_queue_full(const wsgid_group_t *group, apr_uint64_t in_flight)
     return limit > 0 && in_flight >= running + limit;
 }
 
-/* Calls on the socket return after a slice at the latest, so that the caller can look at the slot in between. */
-static int set_slices(int fd)
+/* A send, and connecting, return after a slice at the latest, so that the caller can look at the slot in between. */
+static int set_slice(int fd)
 {
     struct timeval slice = { 0, WSGID_CHANNEL_SLICE };
 
-    return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &slice, sizeof(slice)) == 0
-        && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &slice, sizeof(slice)) == 0 ? 0 : errno;
+    return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &slice, sizeof(slice)) == 0 ? 0 : errno;
 }
 
 /* Connects; a full backlog is waited for, as long as the slot has or awaits a process. */
@@ -186,7 +185,7 @@ static apr_status_t open_connection(wsgid_exchange_t *x)
     if (fd < 0) {
         return errno;
     }
-    rv = set_slices(fd);
+    rv = set_slice(fd);
     if (rv == APR_SUCCESS) {
         rv = connect_slot(x, fd);
     }

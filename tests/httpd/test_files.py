@@ -141,8 +141,7 @@ def test_no_descriptors_are_left_behind(httpd):
     for _ in range(30):
         assert httpd.request("HEAD", f"/files{path}").status_code == 200
         assert httpd.get(f"/files{path}", headers={"Range": "bytes=0-1"}).status_code == 206
-    children = [p.pid for p in processes.children(httpd.pid) if p.pid != pid]
-    for process in [pid, *children]:
+    for process in [pid, *httpd.children()]:
         wait_until(lambda p=process: path not in processes.descriptors(p).values(), f"process {process} to close it")
 
 
@@ -216,19 +215,19 @@ def test_a_connection_goes_on_after_a_304(httpd):
 @pytest.mark.parametrize("over", EVERY_WAY)
 def test_a_file_that_shrinks_meanwhile_is_visibly_cut_off(httpd, over):
     """Cut to half once the daemon knows its size, or before: the child of httpd must live on in any case."""
-    before = children(httpd)
+    before = httpd.children()
     path = put(httpd, "shrinking", content())
     with httpd.log.allows(r"WSGID\d{4}", "AH0", "Traceback"):
         done = run_curl(httpd, over, f"/files{path}?kind=shrink&length={SIZE}")
     assert done.code in BROKEN or done.status >= 500, done
     assert httpd.get("/hello").status_code == 200
-    assert set(before) <= set(children(httpd))
+    assert set(before) <= set(httpd.children())
 
 
 @pytest.mark.parametrize("over", ["http/1.1", "tls", "h2c"])
 def test_a_file_that_shrinks_while_it_is_sent_is_visibly_cut_off(httpd, over):
     """The client reads slowly, so that most of 64 MB is still in the file when it is cut."""
-    before = children(httpd)
+    before = httpd.children()
     path = put(httpd, "shrinking", bytes(64 << 20))
     with httpd.log.allows(r"WSGID\d{4}", "AH0", r"\(70014\)|core_output|End of file"):
         cut = threading.Timer(0.5, os.truncate, (path, 1000))
@@ -238,13 +237,7 @@ def test_a_file_that_shrinks_while_it_is_sent_is_visibly_cut_off(httpd, over):
     assert done.status == 200
     assert done.code in BROKEN, done
     assert httpd.get("/hello").status_code == 200
-    assert set(before) <= set(children(httpd))
-
-
-def children(httpd) -> list[int]:
-    """Those of httpd itself: the bell comes and goes."""
-    daemons = httpd.daemons()
-    return [p.pid for p in processes.children(httpd.pid) if p.pid not in daemons and p.name != "wsgid-bell"]
+    assert set(before) <= set(httpd.children())
 
 
 # ---- X-Sendfile

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from httpdenv import processes, wait_until
+from httpdenv import wait_until
 from httpdenv.client import request
 from httpdenv.traffic import AtTheGate
 
@@ -45,8 +45,7 @@ def ask(httpd) -> None:
 
 def listener_of(httpd) -> Path:
     """The thread of httpd's only child that waits in an epoll for all connections."""
-    others = [p.pid for p in processes.children(httpd.pid) if p.pid not in httpd.daemons() and p.name != "wsgid-bell"]
-    tasks = [task for pid in others for task in Path(f"/proc/{pid}/task").iterdir()]
+    tasks = [task for pid in httpd.children() for task in Path(f"/proc/{pid}/task").iterdir()]
     (listener,) = wait_until(lambda: [task for task in tasks if system_call(task) in EPOLL_WAIT], "a listener")
     return listener
 

@@ -54,11 +54,7 @@ class Peaks:
     """The rise of the peak memory (VmHWM) of the daemon and of httpd's children, in bytes, over the `with` block."""
 
     def __init__(self, httpd) -> None:
-        daemons = httpd.daemons()
-        self._pids = {
-            "daemon": daemons,
-            "httpd": [p.pid for p in processes.children(httpd.pid) if p.pid not in daemons],
-        }
+        self._pids = {"daemon": httpd.daemons(), "httpd": httpd.children()}
         self.risen: dict[str, int] = {}
 
     def __enter__(self) -> Peaks:

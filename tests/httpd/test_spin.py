@@ -1,10 +1,11 @@
-"""Waits that last cost no processor, though short ones are waited for awake (apxs/spin.c)."""
+"""Waits that last cost no processor but for one sleep, though short ones are waited for awake (apxs/spin.c)."""
 
 from __future__ import annotations
 
 import os
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from httpdenv import AtTheGate, processes
@@ -13,9 +14,17 @@ from httpdenv.client import request
 HELD = 8  # requests, and clients
 WATCHED = 1.5  # seconds
 LITTLE = 0.3  # of these, for all processes together: the gate looks for its file all the time
+LAST = 80  # requests; a connection takes 100
+NAP = "/?sleep=0.005&"  # longer than any spin
+ONE_SLEEP = 1.5  # for each of them, and the few that find their connection and their first answers
 CONFIGURATION = """
 WSGIScriptAlias /gate ${APPS}/gate.wsgi
 WSGIScriptAlias / ${APPS}/hello.wsgi
+"""
+ONE_AT_A_TIME = """
+WSGIDaemonProcess app threads=1
+WSGIProcessName app
+WSGIScriptAlias / ${APPS}/executions.wsgi
 """
 
 
@@ -50,3 +59,24 @@ def test_connections_that_wait_for_their_clients_and_a_daemon_for_requests(httpd
                 wire.send(request("GET", "/"))
                 assert wire.read_response().status == 200
         assert used_while_watched(httpd) < LITTLE
+
+
+def sleeps(pid: int) -> int:
+    """How often the threads of a process have gone to sleep so far."""
+    name = "voluntary_ctxt_switches:"
+    texts = [path.read_text("latin-1") for path in Path(f"/proc/{pid}/task").glob("*/status")]
+    return sum(int(line.split()[1]) for text in texts for line in text.splitlines() if line.startswith(name))
+
+
+def test_a_thread_that_waits_for_its_answer_is_woken_by_nothing_else(make_httpd):
+    """Not when the daemon, which is busy, takes the request. The clients send all requests at once: nobody waits for them."""
+    httpd = make_httpd(ONE_AT_A_TIME)
+    with httpd.wire() as one, httpd.wire() as other:
+        before = sum(sleeps(pid) for pid in httpd.children())
+        for wire in (one, other):
+            wire.send(request("GET", NAP) * LAST)
+        for wire in (one, other):
+            for _ in range(LAST):
+                assert wire.read_response().status == 200
+        slept = sum(sleeps(pid) for pid in httpd.children()) - before
+    assert slept < 2 * LAST * ONE_SLEEP

@@ -282,13 +282,18 @@ class Httpd:
             self.log_of(path.name)
         return list(self._logs.values())
 
-    # ---------------------------------------------------------------- daemons
+    # ---------------------------------------------------------------- daemons, and httpd's own children
 
     def daemons(self, group: str | None = None) -> list[int]:
         """The pids of the daemons that run now, of one group ("" is the default group) or of all."""
         # Under -X a keeper is between httpd and its daemons.
         found = [child for child in processes.descendants(self.pid) if _is_daemon(child)]
         return sorted(child.pid for child in found if group is None or _group_of(child) == group)
+
+    def children(self) -> list[int]:
+        """The pids of httpd's own children, which serve connections; not the bell, which comes and goes."""
+        others = self.daemons()
+        return sorted(p.pid for p in processes.children(self.pid) if p.pid not in others and p.name != "wsgid-bell")
 
     def wait_for_daemons(
         self, group: str | None, count: int, without: Iterable[int] = (), timeout: float = 10.0
