@@ -69,7 +69,7 @@ def sleeps(pid: int) -> int:
 
 
 def test_a_thread_that_waits_for_its_answer_is_woken_by_nothing_else(make_httpd):
-    """Not when the daemon, which is busy, takes the request. The clients send all requests at once: nobody waits for them."""
+    """Not when the daemon, which is busy, takes the request. All are sent at once: nobody waits for a client."""
     httpd = make_httpd(ONE_AT_A_TIME)
     with httpd.wire() as one, httpd.wire() as other:
         before = sum(sleeps(pid) for pid in httpd.children())
