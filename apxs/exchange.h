@@ -53,7 +53,6 @@ typedef struct {
     wsgid_slot_t *slot;                 /* entered; NULL outside */
     int fd;                             /* -1: none */
     int client;                         /* the client's socket, -1 where it has none of its own */
-    int waits;                          /* for the client's next request, once this one is over: keepalive.c */
     wsgid_pids_t pids;                  /* who may be behind it */
     int was_idle;                       /* it may be stale: its daemon may have gone since the last request */
 
@@ -164,8 +163,6 @@ apr_status_t wsgid_client_finish(wsgid_exchange_t *x);
 
 /* child_init. */
 void wsgid_keepalive_child_init(apr_pool_t *pchild, server_rec *s);
-/* A request begins; it ends with its pool. */
-void wsgid_keepalive_begin(wsgid_exchange_t *x);
 /* Whether to wait a moment for the client's next request once this one is over: then the response must be flushed. */
 int wsgid_keepalive_may_wait(const wsgid_exchange_t *x);
 /* Waits, when the request is over. */

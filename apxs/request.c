@@ -64,7 +64,6 @@ static wsgid_exchange_t *new_exchange(request_rec *r)
     x->rest = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     wsgid_client_open(x);
     wsgid_notes_keep(x);
-    wsgid_keepalive_begin(x);
     return x;
 }
 

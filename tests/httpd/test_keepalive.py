@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,15 @@ from httpdenv.traffic import AtTheGate
 
 HELLO = b"Hello World!\n"
 REQUESTS = 100
-BUSY = 6  # a quarter of the threads
+BUSY = 13  # of 16 threads: fewer than a quarter idle
 LARGE = 32_000_000  # more than sockets hold
 EPOLL_WAIT = {"232", "281", "22"}  # epoll_wait and epoll_pwait on x86-64, epoll_pwait on arm64
 CONFIGURATION = """
 StartServers 1
 ServerLimit 1
-ThreadsPerChild 24
-MaxRequestWorkers 24
+ThreadsPerChild 16
+MinSpareThreads 1
+MaxRequestWorkers 16
 EnableSendfile On
 <Location /server-status>
     SetHandler server-status
@@ -75,17 +77,40 @@ def test_the_listener_is_not_woken_for_who_asks_again_at_once(httpd):
     pytest.fail(f"the listener was woken so many times for {REQUESTS} requests: {turns}")
 
 
-def test_threads_are_not_kept_for_one_client_each_while_many_are_busy(httpd):
+@contextmanager
+def requests_of_ours(httpd):
+    gate = AtTheGate(httpd, "/gate", "many", BUSY)
+    yield
+    gate.open()
+
+
+@contextmanager
+def requests_of_others(httpd):
+    """httpd waits, with a thread for each, for the rest of heads."""
+    with ExitStack() as stack:
+        for _ in range(BUSY):
+            stack.enter_context(httpd.wire()).send(b"GET / HTTP/1.1\r\nHo")
+        wait_until(lambda: BUSY + 1 == busy_threads(httpd), "threads to wait for what was begun")
+        yield
+
+
+def busy_threads(httpd) -> int:
+    """The one that tells included."""
+    text = httpd.get("/server-status?auto").text
+    return int(next(line for line in text.splitlines() if line.startswith("BusyWorkers:")).split()[1])
+
+
+@pytest.mark.parametrize("many", [requests_of_ours, requests_of_others])
+def test_threads_are_not_kept_for_one_client_each_while_many_are_busy(httpd, many):
     """Where as many clients ask again at once as there are threads, all other connections would wait for one."""
     ask(httpd)
     listener = listener_of(httpd)
-    gate = AtTheGate(httpd, "/gate", "many", BUSY)
     turns = []
-    for _ in range(10):
-        before = wake_ups(listener)
-        ask(httpd)
-        turns.append(wake_ups(listener) - before)
-    gate.open()
+    with many(httpd):
+        for _ in range(10):
+            before = wake_ups(listener)
+            ask(httpd)
+            turns.append(wake_ups(listener) - before)
     assert max(turns) > REQUESTS / 2, f"the listener was woken so many times for {REQUESTS} requests: {turns}"
 
 
