@@ -16,6 +16,23 @@
 
 #define AT_ONCE (64 * 1024)     /* what an idle connection takes without waiting: below the smallest send and receive buffers' sum */
 
+/* A stream of HTTP/2 has a pipe, in httpd 2.4.58 and later. */
+static int find_pipe(conn_rec *c)
+{
+    apr_os_file_t pipe = -1;
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 129)
+    apr_pollfd_t input = { .desc_type = APR_NO_DESC };
+
+    if (ap_get_pollfd_from_conn(c, &input, NULL) != APR_SUCCESS || input.desc_type != APR_POLL_FILE
+        || apr_os_file_get(&pipe, input.desc.f) != APR_SUCCESS) {
+        return -1;
+    }
+#else
+    (void) c;
+#endif
+    return pipe;
+}
+
 void wsgid_client_open(wsgid_exchange_t *x)
 {
     apr_socket_t *socket = x->r->connection->master ? NULL : ap_get_conn_socket(x->r->connection);
@@ -23,6 +40,7 @@ void wsgid_client_open(wsgid_exchange_t *x)
     if (!socket || apr_os_sock_get(&x->client, socket) != APR_SUCCESS) {
         x->client = -1;
     }
+    x->input = x->client >= 0 ? x->client : find_pipe(x->r->connection);
 }
 
 int wsgid_client_is_gone(const wsgid_exchange_t *x)

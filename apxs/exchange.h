@@ -53,6 +53,7 @@ typedef struct {
     wsgid_slot_t *slot;                 /* entered; NULL outside */
     int fd;                             /* -1: none */
     int client;                         /* the client's socket, -1 where it has none of its own */
+    int input;                          /* what is readable when there is more of the upload: the same, or httpd's pipe; -1: nothing */
     wsgid_pids_t pids;                  /* who may be behind it */
     int was_idle;                       /* it may be stale: its daemon may have gone since the last request */
 

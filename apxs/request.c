@@ -11,7 +11,7 @@
 #include <poll.h>
 
 #define MAX_ATTEMPTS 8              /* not started so many times: something is wrong that trying again does not mend */
-#define BLIND_WAIT apr_time_from_msec(5)    /* between two looks at a client without a socket of its own (HTTP/2) */
+#define BLIND_WAIT apr_time_from_msec(5)    /* between two looks at an upload that nothing tells of (HTTP/2 before httpd 2.4.58) */
 
 /* ---- what may be run */
 
@@ -141,8 +141,8 @@ static int is_two_ways(const wsgid_exchange_t *x)
 /* Waits a slice for the daemon, and for the client where it takes bytes or owes us some. APR_EAGAIN: nothing happened. */
 static apr_status_t wait_for_either(wsgid_exchange_t *x)
 {
-    struct pollfd fds[2] = { { .fd = x->fd }, { .fd = x->client } };
-    apr_interval_time_t slice = x->client < 0 && wsgid_body_is_wanted(x) ? BLIND_WAIT : WSGID_CHANNEL_SLICE;
+    struct pollfd fds[2] = { { .fd = x->fd }, { .fd = x->input } };
+    apr_interval_time_t slice = x->input < 0 && wsgid_body_is_wanted(x) ? BLIND_WAIT : WSGID_CHANNEL_SLICE;
     int happened;
 
     fds[0].events = (is_queue_full(x) ? 0 : POLLIN) | (x->pending_start < x->pending_end ? POLLOUT : 0);

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from httpdenv import AtTheGate, processes
+from httpdenv import AtTheGate, http2, machine, processes
 from httpdenv.client import request
 
 HELD = 8  # requests, and clients
@@ -21,6 +23,13 @@ CONFIGURATION = """
 WSGIScriptAlias /gate ${APPS}/gate.wsgi
 WSGIScriptAlias / ${APPS}/hello.wsgi
 """
+TURNS = "sixteen letters."
+PAUSED = """
+Protocols h2c http/1.1
+WSGIScriptAlias / ${APPS}/turns.wsgi
+"""
+PIPES_SINCE = (2, 4, 58)  # httpd's: what tells that there is more of an upload over HTTP/2
+FEW_SLEEPS = 50  # of each upload, while it is watched
 ONE_AT_A_TIME = """
 WSGIDaemonProcess app threads=1
 WSGIProcessName app
@@ -80,3 +89,39 @@ def test_a_thread_that_waits_for_its_answer_is_woken_by_nothing_else(make_httpd)
                 assert wire.read_response().status == 200
         slept = sum(sleeps(pid) for pid in httpd.children()) - before
     assert slept < 2 * LAST * ONE_SLEEP
+
+
+def httpd_version() -> tuple[int, ...]:
+    said = subprocess.run([machine.httpd(), "-v"], check=True, capture_output=True, text=True).stdout
+    return tuple(int(number) for number in re.search(r"Apache/([\d.]+)", said)[1].split("."))
+
+
+@pytest.mark.skipif(httpd_version() < PIPES_SINCE, reason="this httpd does not tell")
+def test_uploads_over_http2_that_pause(make_httpd):
+    """Nobody looks for their next piece; yet it is there at once, and so is their end."""
+    httpd = make_httpd(PAUSED, modules=["http2"])
+    with ExitStack() as stack:
+        uploads = [http2.Exchange(httpd.ports["PORT"]) for _ in range(HELD)]
+        for upload in uploads:
+            stack.enter_context(upload.socket)
+            upload.begin("POST", "/", [])
+            answer_to(upload, TURNS)
+        before = sum(sleeps(pid) for pid in httpd.children())
+        time.sleep(WATCHED)
+        assert sum(sleeps(pid) for pid in httpd.children()) - before < HELD * FEW_SLEEPS
+        for upload in uploads:
+            answer_to(upload, TURNS)
+            upload.connection.end_stream(upload.stream)
+            upload.flush()
+            while not upload.answer.is_over:
+                upload.take()
+            assert upload.answer.body == 2 * TURNS.upper().encode()
+
+
+def answer_to(upload: http2.Exchange, piece: str) -> None:
+    """Sends it, and waits for what the application makes of it."""
+    wanted = upload.answer.body + piece.upper().encode()
+    upload.connection.send_data(upload.stream, piece.encode())
+    upload.flush()
+    while upload.answer.body != wanted:
+        upload.take()

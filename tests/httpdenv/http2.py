@@ -36,10 +36,10 @@ class Answer:
         return self.ended or self.reset is not None
 
 
-class _Exchange:
+class Exchange:
     """A connection in clear text, one stream at a time; `window` bytes of each answer may be on their way."""
 
-    def __init__(self, port: int, window: int, timeout: float) -> None:
+    def __init__(self, port: int, window: int = WINDOW, timeout: float = 10) -> None:
         self._window = window
         self.stream = -1
         self.socket = socket.create_connection(("127.0.0.1", port), timeout)
@@ -110,7 +110,7 @@ def post(
 
     `then` is the path of a GET on the same connection after it.
     """
-    exchange = _Exchange(port, window, timeout)
+    exchange = Exchange(port, window, timeout)
     with exchange.socket:
         answer, left = exchange.begin("POST", path, [("content-length", str(size)), *headers]), size
         while not answer.is_over:
