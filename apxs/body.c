@@ -31,34 +31,61 @@ static apr_status_t refused(wsgid_exchange_t *x, apr_status_t rv)
     return WSGID_E_REQUEST_BODY;
 }
 
-/* Copies the data of the body brigade to 'to', notes the end of the body, and empties the brigade. */
-static apr_status_t drain_brigade(wsgid_exchange_t *x, unsigned char *to, apr_size_t *taken)
+/* Copies as much of a bucket as there is room for; what is left of it stays, as the next one. */
+static apr_status_t take(wsgid_exchange_t *x, apr_bucket *bucket, unsigned char *to, apr_size_t room, apr_size_t *taken)
 {
-    apr_bucket *bucket;
+    const char *bytes;
+    apr_size_t length;
+    apr_status_t rv = apr_bucket_read(bucket, &bytes, &length, APR_BLOCK_READ);
 
-    for (bucket = APR_BRIGADE_FIRST(x->body_brigade); bucket != APR_BRIGADE_SENTINEL(x->body_brigade);
-         bucket = APR_BUCKET_NEXT(bucket)) {
-        const char *bytes;
-        apr_size_t length;
-        apr_status_t rv;
+    if (rv == APR_SUCCESS && length > room - *taken) {
+        length = room - *taken;
+        rv = apr_bucket_split(bucket, length);
+    }
+    if (rv == APR_SUCCESS) {
+        memcpy(to + *taken, bytes, length);
+        *taken += length;
+        x->body_taken += (apr_off_t)length;
+    }
+    return rv;
+}
+
+/*
+ * Moves what the body brigade has to 'to', and notes the end of the body. The brigade may have more than was asked for: what is behind
+ * a filter that changes the body (its character set, say) is longer than what the client sent.
+ */
+static apr_status_t drain_brigade(wsgid_exchange_t *x, unsigned char *to, apr_size_t room, apr_size_t *taken)
+{
+    apr_status_t rv = APR_SUCCESS;
+
+    while (!APR_BRIGADE_EMPTY(x->body_brigade)) {
+        apr_bucket *bucket = APR_BRIGADE_FIRST(x->body_brigade);
 
         if (APR_BUCKET_IS_EOS(bucket)) {
             x->body_read = 1;
+            apr_brigade_cleanup(x->body_brigade);
             break;
         }
-        if (APR_BUCKET_IS_METADATA(bucket)) {
-            continue;
+        if (!APR_BUCKET_IS_METADATA(bucket)) {
+            if (*taken == room) {
+                break;
+            }
+            rv = take(x, bucket, to, room, taken);
+            if (rv != APR_SUCCESS) {
+                break;
+            }
         }
-        rv = apr_bucket_read(bucket, &bytes, &length, APR_BLOCK_READ);
-        if (rv != APR_SUCCESS) {
-            return rv;
-        }
-        x->body_taken += (apr_off_t)length;
-        memcpy(to + *taken, bytes, length);
-        *taken += length;
+        apr_bucket_delete(bucket);
     }
-    apr_brigade_cleanup(x->body_brigade);
-    return APR_SUCCESS;
+    return rv;
+}
+
+/* More of the body into the empty brigade. APR_EAGAIN: nothing is at hand. */
+static apr_status_t ask_filters(wsgid_exchange_t *x, apr_read_type_e block, apr_size_t room)
+{
+    apr_status_t rv = ap_get_brigade(x->r->input_filters, x->body_brigade, AP_MODE_READBYTES, block, (apr_off_t)room);
+
+    return rv == APR_SUCCESS && block == APR_NONBLOCK_READ && APR_BRIGADE_EMPTY(x->body_brigade) ? APR_EAGAIN : rv;
 }
 
 /* Reads until 'room' is full, the body ends, or (not blocking) nothing more is at hand. */
@@ -67,15 +94,13 @@ static apr_status_t read_client(wsgid_exchange_t *x, unsigned char *to, apr_size
 {
     *taken = 0;
     while (*taken < room && !x->body_read) {
-        apr_status_t rv = ap_get_brigade(x->r->input_filters, x->body_brigade, AP_MODE_READBYTES, block,
-                                         (apr_off_t)(room - *taken));
+        apr_status_t rv = APR_BRIGADE_EMPTY(x->body_brigade) ? ask_filters(x, block, room - *taken) : APR_SUCCESS;
 
-        if (APR_STATUS_IS_EAGAIN(rv)
-            || (rv == APR_SUCCESS && block == APR_NONBLOCK_READ && APR_BRIGADE_EMPTY(x->body_brigade))) {
+        if (APR_STATUS_IS_EAGAIN(rv)) {
             return APR_EAGAIN;
         }
         if (rv == APR_SUCCESS) {
-            rv = drain_brigade(x, to, taken);
+            rv = drain_brigade(x, to, room, taken);
         }
         if (rv != APR_SUCCESS) {
             return refused(x, rv);
@@ -92,7 +117,9 @@ apr_status_t wsgid_body_read_start(wsgid_exchange_t *x)
 
     x->body_length = declared_length(x->r);
     whole = x->body_length >= 0 && x->body_length <= WSGID_WIRE_MAX_START;
-    room = whole ? (apr_size_t)x->body_length + 1 : WSGID_WIRE_MAX_START;       /* one more: to meet the end of the body */
+    room = x->body_length >= 0 && x->body_length < WSGID_WIRE_MAX_START
+           ? (apr_size_t)x->body_length + 1     /* one more: to meet the end of the body */
+           : WSGID_WIRE_MAX_START;
     if (!ap_request_has_body(x->r)) {
         x->body_read = 1;
         return APR_SUCCESS;

@@ -16,6 +16,11 @@ WSGIScriptAlias /hello ${APPS}/hello.wsgi
 WSGIScriptAlias /lines ${APPS}/lines.wsgi
 WSGIScriptAlias /environ ${APPS}/environ.wsgi
 WSGIScriptAlias /blocks ${FILES}/blocks.wsgi
+<Location /echo/utf-8>
+    CharsetDefault ISO-8859-1
+    CharsetSourceEnc UTF-8
+    CharsetOptions TranslateAllMimeTypes
+</Location>
 SetEnv GO ${FILES}/go
 """
 BLOCKS = """
@@ -36,7 +41,7 @@ TEXT = b"".join(b"line %d with some text\n" % number for number in range(5000)) 
 
 @pytest.fixture(scope="module")
 def httpd(make_httpd):
-    return make_httpd(CONFIGURATION, files={"blocks.wsgi": BLOCKS})
+    return make_httpd(CONFIGURATION, files={"blocks.wsgi": BLOCKS}, modules=["charset_lite"])
 
 
 def content(size: int) -> bytes:
@@ -57,6 +62,16 @@ def test_a_body_with_a_length_is_echoed(httpd, size):
     response = httpd.post("/echo", body)
     assert response.status_code == 200
     assert response.content == body
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_body_that_an_input_filter_makes_longer_is_whole(httpd, size):
+    """Twice as long, and back again on its way to the client; CONTENT_LENGTH is still what the client said."""
+    body = "é".encode("latin-1") * size
+    response = httpd.post("/echo/utf-8", body)
+    assert response.status_code == 200
+    assert response.content == body
+
 
 
 @pytest.mark.parametrize("size", SIZES)
