@@ -15,12 +15,19 @@
 /* So little that a request waits in the backlog, instead of being turned away. */
 #define SHORT_DELAY apr_time_from_msec(500)
 
+/* We never wait to write into it: whoever else may write could have filled it. */
 static apr_status_t make_leash(int *read_end, int *write_end)
 {
     int ends[2];
 
     if (pipe2(ends, O_CLOEXEC) != 0) {
         return errno;
+    }
+    if (fcntl(ends[1], F_SETFL, O_NONBLOCK) != 0) {
+        int error = errno;
+        (void) close(ends[0]);
+        (void) close(ends[1]);
+        return error;
     }
     *read_end = ends[0];
     *write_end = ends[1];
@@ -85,6 +92,20 @@ static const apr_array_header_t *scripts_to_keep(apr_pool_t *p, const wsgid_proc
     return kept;
 }
 
+/*
+ * The write end of a leash for a successor, who runs what the application's user likes: opened anew, because whoever shares our own end
+ * could have it wait again. Without /proc that is all that there is. -1: errno.
+ */
+static int lend_leash(int write_end)
+{
+    char path[64];
+    int fd;
+
+    apr_snprintf(path, sizeof(path), "/proc/self/fd/%d", write_end);
+    fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    return fd >= 0 ? fd : fcntl(write_end, F_DUPFD_CLOEXEC, 0);
+}
+
 /* The forked process may be quick, so what is said of the slot is said before. */
 static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *predecessor, apr_uint32_t configuration,
                                  int page, int leash)
@@ -93,11 +114,14 @@ static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *pred
     wsgid_spawn_t spawn = {
         .group = slot->group, .slot = slot->index, .listener = slot->listener, .leash = leash, .page = page,
         .bell = wsgid_bell_rope(), .control = slot->control,
-        .predecessor = predecessor ? predecessor->leash : -1, .delay = slot->delay
+        .predecessor = predecessor && predecessor->leash >= 0 ? lend_leash(predecessor->leash) : -1, .delay = slot->delay
     };
     apr_pool_t *pool;
     apr_status_t status;
 
+    if (predecessor && predecessor->leash >= 0 && spawn.predecessor < 0) {
+        return errno;
+    }
     apr_pool_create(&pool, slot->pool);
     spawn.loaded = scripts_to_keep(pool, predecessor, configuration);
     process->born = apr_time_now() + slot->delay;
@@ -105,6 +129,9 @@ static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *pred
                         slot->delay > 0 ? process->born : 0);
     status = wsgid_spawn(&process->pid, &spawn, pool);
     apr_pool_destroy(pool);
+    if (spawn.predecessor >= 0) {
+        (void) close(spawn.predecessor);
+    }
     return status;
 }
 
@@ -113,8 +140,8 @@ static void fail_to_start(wsgid_kept_slot_t *slot, apr_status_t status)
     slot->fork_failed = apr_time_now();
     wsgid_phase_of_kept(slot, WSGID_PHASE_UNFORKABLE, slot->fork_failed + FORK_RETRY);
     ap_log_error(APLOG_MARK, APLOG_CRIT, status, slot->server, "WSGID0055: group '%s' slot %d: no process can be "
-                 "started: look at the limits of processes, memory and open files of httpd; it is tried again when "
-                 "httpd has something to do",
+                 "started: look at the limits of processes, memory and open files of httpd; it is tried again "
+                 "within ten seconds or so",
                  slot->label, slot->index);
 }
 

@@ -60,7 +60,7 @@ static apr_status_t bind_private(int fd, const struct sockaddr_un *address)
     return status;
 }
 
-apr_status_t wsgid_listener_adapt(const char *path, uid_t owner, int backlog, int fd)
+static apr_status_t open_to(const char *path, uid_t owner, int backlog, int fd)
 {
     if (geteuid() == 0 && lchown(path, owner, (gid_t) -1) != 0) {
         return errno;
@@ -75,7 +75,7 @@ static apr_status_t make(int fd, const struct sockaddr_un *address, uid_t owner,
     if (status == APR_SUCCESS) {
         status = bind_private(fd, address);
     }
-    return status == APR_SUCCESS ? wsgid_listener_adapt(address->sun_path, owner, backlog, fd) : status;
+    return status == APR_SUCCESS ? open_to(address->sun_path, owner, backlog, fd) : status;
 }
 
 apr_status_t wsgid_listener_open(const char *path, uid_t owner, int backlog, int *fd, struct sockaddr_un *address)
@@ -94,6 +94,24 @@ apr_status_t wsgid_listener_open(const char *path, uid_t owner, int backlog, int
     if (status != APR_SUCCESS) {
         (void) close(*fd);
         *fd = -1;
+    }
+    return status;
+}
+
+apr_status_t wsgid_listener_adapt(const char *path, uid_t owner, int backlog, int *fd)
+{
+    struct sockaddr_un address;
+    struct stat there;
+    int fresh;
+    apr_status_t status;
+
+    if (lstat(path, &there) == 0 || errno != ENOENT) {
+        return open_to(path, owner, backlog, *fd);
+    }
+    status = wsgid_listener_open(path, owner, backlog, &fresh, &address);
+    if (status == APR_SUCCESS) {
+        (void) close(*fd);
+        *fd = fresh;
     }
     return status;
 }

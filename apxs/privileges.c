@@ -1,5 +1,5 @@
 /*
- * From root to the group's user: all that happens with root's rights between fork and exec.
+ * From root to the group's user. Before it, only the wait of a back-off and env-file= are looked at with root's rights.
  *
  * Rules: the name service is asked in the parent only (wsgid_privileges_look_up); in the forked process each step is
  * one row of a table, in the order that security needs, each is checked, and the first that fails is logged and ends

@@ -69,7 +69,7 @@ static void tug_leash(const wsgid_process_t *process, char word)
     ignore.sa_handler = SIG_IGN;
     (void) sigaction(SIGPIPE, &ignore, &before);
     unused = write(process->leash, &word, 1);
-    (void) unused;                      /* the pipe is as good as empty, so it fails only if the reader has gone */
+    (void) unused;                      /* it fails if the reader has gone, or where a daemon has filled the pipe: its own loss */
     (void) sigaction(SIGPIPE, &before, NULL);
 }
 
@@ -168,13 +168,13 @@ void wsgid_process_ask_to_leave(wsgid_process_t *process)
 
 /* ------------------------------------------------------------------ catching up */
 
-/* The forked process says when its sleep was over, which a changed script may have ended early. */
+/* The forked process says when its sleep was over, which a changed script may have ended early; of a short one it says nothing. */
 static void observe_wait(wsgid_process_t *process)
 {
     apr_time_t woke = wsgid_slots_next_try(process->slot->memory);
     apr_time_t now = apr_time_now();
 
-    if (woke != process->born) {
+    if (woke != process->born || now >= process->born) {
         process->born = woke > 0 && woke < now ? woke : now;
         wsgid_slots_set_process(process->slot->memory, wsgid_process_seat(process), process->pid, process->born);
         wsgid_process_step(process, WSGID_LAUNCHED);

@@ -118,10 +118,10 @@ static apr_status_t open_or_adapt(wsgid_kept_slot_t *slot, const wsgid_group_t *
         return open_slot(slot, group);
     }
     status = wsgid_listener_adapt(slot->path, (uid_t) WSGID_NUMBER(group, SOCKET_USER),
-                                  (int) WSGID_NUMBER(group, LISTEN_BACKLOG), slot->listener);
+                                  (int) WSGID_NUMBER(group, LISTEN_BACKLOG), &slot->listener);
     return status != APR_SUCCESS ? status
            : wsgid_listener_adapt(slot->control_path, (uid_t) WSGID_NUMBER(group, SOCKET_USER), CONTROL_BACKLOG,
-                                  slot->control);
+                                  &slot->control);
 }
 
 /* From now on the slot is this group's, and a process of this configuration is wanted in it. */

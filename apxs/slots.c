@@ -43,7 +43,7 @@ typedef struct {
     pid_t pid[PAGES];                   /* for messages; 0: none */
     int64_t born[PAGES];                /* when its wait, if any, is over */
     wsgid_tally_t tally;
-    row_t rows[];                       /* one for each row of the registry, then the spare one */
+    row_t rows[];                       /* one for each row of the registry */
 } shared_t;
 
 struct wsgid_slot_t {
@@ -155,8 +155,8 @@ void wsgid_slots_claim_row(server_rec *s)
     }
     my_row = claim(retained->registry, retained->rows);
     if (my_row == NO_ROW) {
-        ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "WSGID0120: all %d rows for requests in flight are taken; this "
-                     "child shares the spare one", retained->rows);
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "WSGID0120: all %d rows for requests in flight are taken; those "
+                     "of this child are not counted", retained->rows);
     }
 }
 
@@ -188,7 +188,7 @@ void wsgid_slots_child_status(pid_t pid, mpm_child_status status)
 
 static apr_size_t shared_size(void)
 {
-    return sizeof(shared_t) + (retained->rows + 1) * sizeof(row_t);
+    return sizeof(shared_t) + retained->rows * sizeof(row_t);
 }
 
 /* A page of fixed size: a daemon cannot shrink it under our feet, which would be a SIGBUS for us. */
@@ -353,25 +353,27 @@ wsgid_slot_state_e wsgid_slots_state(const wsgid_slot_t *slot)
 
 /* ------------------------------------------------------------------ requests in flight */
 
-static uint32_t *my_counter(wsgid_slot_t *slot)
+static void count(wsgid_slot_t *slot, int by)
 {
-    return &slot->shared->rows[my_row == NO_ROW ? retained->rows : my_row].in_flight;
+    if (my_row != NO_ROW) {
+        __atomic_add_fetch(&slot->shared->rows[my_row].in_flight, (uint32_t) by, __ATOMIC_RELAXED);
+    }
 }
 
 void wsgid_slots_enter(wsgid_slot_t *slot)
 {
-    __atomic_add_fetch(my_counter(slot), 1, __ATOMIC_RELAXED);
+    count(slot, 1);
 }
 
 void wsgid_slots_leave(wsgid_slot_t *slot)
 {
-    __atomic_sub_fetch(my_counter(slot), 1, __ATOMIC_RELAXED);
+    count(slot, -1);
 }
 
 unsigned wsgid_slots_in_flight(const wsgid_slot_t *slot)
 {
     uint32_t rows = __atomic_load_n(&retained->registry->high_water, __ATOMIC_RELAXED);
-    unsigned sum = __atomic_load_n(&slot->shared->rows[retained->rows].in_flight, __ATOMIC_RELAXED);
+    unsigned sum = 0;
     uint32_t row;
 
     for (row = 0; row < rows && row < (uint32_t) retained->rows; row++) {

@@ -3,8 +3,9 @@
  *
  * Rules:
  *
- *   - The parent does the least that it can. It has no timers and sleeps in the MPM's loop; it acts at start, at a
- *     restart, at the death of a child (the bell's, too, which a daemon has rung), at stop. A back-off is slept away by the
+ *   - The parent does the least that it can. It sleeps in the MPM's loop; it acts at start, at a restart, at
+ *     the death of a child (the bell's, too, which a daemon has rung), at stop, and, for what could not be started, when httpd does its
+ *     own maintenance, every ten seconds or so. A back-off is slept away by the
  *     forked process, the predecessor is told to leave by its successor.
  *   - A slot is level-triggered: satisfy() looks at what is there and starts what is missing. Events only change
  *     states and call it.
@@ -43,11 +44,16 @@ static int is_parent(void)
 
 static void on_child(int reason, void *data, int status);
 
-static void start(wsgid_process_t *process, wsgid_process_t *predecessor)
+/* predecessor: who serves until then, or NULL. */
+static apr_status_t start(wsgid_process_t *process, wsgid_process_t *predecessor, int wished)
 {
-    if (wsgid_launch_process(process, predecessor, retained->configuration) == APR_SUCCESS) {
+    apr_status_t status = wsgid_launch_process(process, predecessor, retained->configuration);
+
+    if (status == APR_SUCCESS) {
+        process->wished = wished;
         wsgid_process_watch(process, configuration_pool, on_child);
     }
+    return status;
 }
 
 /* httpd is about to stop or to restart: no moment to start anything. */
@@ -108,20 +114,18 @@ static void note_crowded(wsgid_kept_slot_t *slot)
     }
 }
 
-/* Into a vacant seat. predecessor: who serves until then, or NULL. 0: there is none. */
-static int start_in_slot(wsgid_kept_slot_t *slot, wsgid_process_t *predecessor, int wished)
+/* NULL: there is none until a process has left. */
+static wsgid_process_t *vacant_seat(wsgid_kept_slot_t *slot)
 {
     wsgid_process_t *vacant = wsgid_process_youngest(slot, WSGID_IN(VACANT));
 
     if (!vacant) {
         note_crowded(slot);
-        return 0;
+        return NULL;
     }
     slot->crowded = 0;
     slot->crowded_told = 0;
-    vacant->wished = wished;
-    start(vacant, predecessor);
-    return 1;
+    return vacant;
 }
 
 /* While a process of the group is replaced, the others' wishes wait: one at a time, so that the group goes on serving. */
@@ -146,6 +150,7 @@ static int is_group_busy(const wsgid_group_t *group)
 static void grant_wish(wsgid_kept_slot_t *slot)
 {
     wsgid_process_t *serving = wsgid_process_youngest(slot, WSGID_IN(READY));
+    wsgid_process_t *vacant;
 
     if (!serving || serving->granted == serving->wishes || is_group_busy(slot->group)) {
         return;
@@ -155,8 +160,12 @@ static void grant_wish(wsgid_kept_slot_t *slot)
         wsgid_process_tell_failure(serving);
         return;
     }
+    vacant = vacant_seat(slot);
+    if (!vacant) {
+        return;
+    }
     slot->delay = 0;
-    if (start_in_slot(slot, serving, 1)) {
+    if (start(vacant, serving, 1) == APR_SUCCESS) {         /* else it wishes on, and it is tried again */
         serving->granted = serving->wishes;
         serving->granted_wish = serving->wish;
     }
@@ -166,7 +175,7 @@ static void grant_wish(wsgid_kept_slot_t *slot)
  * successor of the one that serves or, where none does yet, of the one that will first. */
 static void satisfy(wsgid_kept_slot_t *slot)
 {
-    wsgid_process_t *predecessor;
+    wsgid_process_t *predecessor, *vacant;
 
     if (!slot->group || is_stopping() || wsgid_launch_is_pointless(slot)) {
         return;
@@ -181,7 +190,10 @@ static void satisfy(wsgid_kept_slot_t *slot)
         predecessor = wsgid_process_eldest(slot, WSGID_IN(BOOTING));
     }
     make_way(slot, predecessor);
-    (void) start_in_slot(slot, predecessor, 0);
+    vacant = vacant_seat(slot);
+    if (vacant) {
+        (void) start(vacant, predecessor, 0);       /* a failure is told, and it is tried again */
+    }
 }
 
 void wsgid_supervisor_satisfy(void)

@@ -196,8 +196,8 @@ const char *wsgid_listener_path(apr_pool_t *p, const char *prefix, unsigned numb
 #define WSGID_LISTENER_REQUESTS ".sock"
 #define WSGID_LISTENER_CONTROL  ".ctl"
 apr_status_t wsgid_listener_open(const char *path, uid_t owner, int backlog, int *fd, struct sockaddr_un *address);
-/* A listener that is kept over a restart gets another owner and backlog. */
-apr_status_t wsgid_listener_adapt(const char *path, uid_t owner, int backlog, int fd);
+/* A listener that is kept over a restart gets another owner and backlog; it is bound anew, as another descriptor, if its file is gone. */
+apr_status_t wsgid_listener_adapt(const char *path, uid_t owner, int backlog, int *fd);
 /* NULL, or why sockets must not be made in this prefix's directory. */
 const char *wsgid_listener_check_directory(apr_pool_t *p, const char *prefix);
 /* Unlinks what parents that are dead left under this prefix. */

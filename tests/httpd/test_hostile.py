@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import struct
 
 import pytest
@@ -177,3 +179,45 @@ def test_a_descriptor_without_a_file_frame_is_closed(httpd):
             provoke(httpd, FRAMES["an unknown type"], "file")
     for child in children(httpd):
         assert "/etc/hostname" not in processes.descriptors(child).values()
+
+
+# ---- against the parent
+
+STOPS_ITS_PREDECESSOR = """
+import fcntl, os, signal
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [str(os.getpid()).encode()]
+try:
+    predecessor = int(open("${FILES}/predecessor").read())
+except FileNotFoundError:
+    pass
+else:
+    os.kill(predecessor, signal.SIGSTOP)
+    flags = fcntl.fcntl(9, fcntl.F_GETFL)
+    fcntl.fcntl(9, fcntl.F_SETFL, flags | os.O_NONBLOCK)
+    try:
+        while True:
+            os.write(9, b"\\1" * 4096)
+    except BlockingIOError:
+        fcntl.fcntl(9, fcntl.F_SETFL, flags & ~os.O_NONBLOCK)
+    raise RuntimeError("the leash is full")
+"""
+
+
+def test_a_successor_that_fills_the_leash_of_a_process_that_stands_still_does_not_stop_httpd(make_httpd):
+    """Whoever writes into a full pipe waits for its reader: httpd's parent must not."""
+    httpd = make_httpd("WSGIScriptAlias / ${FILES}/stops.wsgi\n", files={"stops.wsgi": ""})
+    script = STOPS_ITS_PREDECESSOR.replace("${FILES}", str(httpd.files))
+    httpd.write("stops.wsgi", script)
+    old = int(wait_until(lambda: (answer := httpd.get("/")).ok and answer.text, "the script to be loaded"))
+    httpd.write("predecessor", str(old))
+    httpd.write("stops.wsgi", f"{script}# changed")
+    httpd.log.wait_for("WSGID0056.*exit code 84")
+    child = httpd.children()[0]
+    os.kill(child, signal.SIGKILL)
+    wait_until(lambda: child not in httpd.children() and httpd.children(), "another child of httpd")
+    os.kill(old, signal.SIGKILL)
+    httpd.log.wait_for(f"WSGID0051.*{old}|WSGID0052.*{old}")
+    httpd.stop()
+    httpd.log.accept_all(r"WSGID\d{4}", "AH00052")

@@ -218,3 +218,38 @@ def test_a_graceful_that_loads_another_version_starts_anew_and_loses_nothing(mak
     assert len(httpd.daemons("app")) == 2
     httpd.stop()
     wait_until(lambda: not found.is_alive, "the old process to leave")
+
+
+def test_graceful_binds_sockets_anew_whose_files_are_gone(make_httpd):
+    """Whatever cleaned the directory: httpd goes on, and serves again."""
+    httpd = make_httpd(CONFIGURATION)
+    assert httpd.get("/").status_code == 200
+    for path in httpd.root.rglob("*.sock"):
+        path.unlink()
+    for path in httpd.root.rglob("*.ctl"):
+        path.unlink()
+    httpd.graceful()
+    assert httpd.get("/").status_code == 200
+    assert any(httpd.root.rglob("*.sock")) and any(httpd.root.rglob("*.ctl"))
+
+
+DIES_BRIEFLY = """
+import os, threading
+def application(environ, start_response):
+    raise NotImplementedError
+if os.path.exists("{files}/broken"):
+    raise RuntimeError("broken")
+threading.Timer(0.05, os._exit, [3]).start()
+"""
+
+
+def test_a_script_that_breaks_after_its_processes_died_young_is_tried_ever_less_often(make_httpd):
+    """The half second between the starts of those that die young is no end of the back-off."""
+    httpd = make_httpd("WSGIScriptAlias / ${FILES}/dies.wsgi\n", files={"dies.wsgi": ""})
+    httpd.write("dies.wsgi", DIES_BRIEFLY.format(files=httpd.files))
+    httpd.log.wait_for("next try in 0.5 s", timeout=20)
+    httpd.write("broken", "")
+    httpd.log.wait_for("next try in 2 s", timeout=20)
+    assert not httpd.log.find("WSGID0057")
+    httpd.stop()
+    httpd.log.accept_all(r"WSGID\d{4}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 
 import pytest
-from httpdenv import Crowd, Load, wait_until
+from httpdenv import Crowd, Load, processes, wait_until
 
 # The answer begins with the query (httpdenv.load); then the word and the process that ran it.
 SCRIPT = """
@@ -198,3 +199,18 @@ def test_script_reloading_in_htaccess(make_httpd):
     assert len(httpd.log.find("WSGID0350")) == 1
     assert "off/app.wsgi" not in httpd.log.find("WSGID0350")[0].text
     os.stat(httpd.files)
+
+
+def test_a_wish_that_httpd_cannot_grant_yet_is_granted_later(httpd, change):
+    """It is out of descriptors when the script changes. It looks again every ten seconds."""
+    limits = resource.prlimit(httpd.pid, resource.RLIMIT_NOFILE)
+    with httpd.log.expects("WSGID0055"):
+        resource.prlimit(httpd.pid, resource.RLIMIT_NOFILE, (len(processes.descriptors(httpd.pid)), limits[1]))
+        try:
+            change("touch", "granted_later")
+            crowd = Crowd(httpd, "/touch", 1)
+            httpd.log.wait_for("WSGID0055")
+        finally:
+            resource.prlimit(httpd.pid, resource.RLIMIT_NOFILE, limits)
+        (answer,) = crowd.join()
+    assert answer.text.split()[0] == "granted_later"
