@@ -29,7 +29,7 @@ import sys
 import threading
 import time
 
-from . import bell, handover, logs
+from . import bell, forks, handover, logs
 from .states import TRANSITIONS
 
 GONE = "httpd has gone"  # nobody hears the bell; and the one who sleeps on it must find out by itself (apxs/bell.c)
@@ -238,9 +238,10 @@ class Lifecycle:
     def take_signals(self):
         """From here on signals drain. Only in the main thread."""
         _signal.set_wakeup_fd(self._pipe_end, warn_on_full_buffer=False)
-        for number in DRAIN_SIGNALS:
+        numbers = (*DRAIN_SIGNALS, _signal.SIGUSR2)
+        for number in numbers:
             _signal.signal(number, _note)
-        _signal.signal(_signal.SIGUSR2, _note)
+        forks.release_signals(numbers)
 
     @property
     def workers(self):

@@ -198,6 +198,39 @@ def test_a_child_that_the_application_forks_holds_no_connection_open(tmp_path, w
             os.kill(child, signal.SIGKILL)
 
 
+FORKS = '''
+import multiprocessing, os, signal, time
+fork = multiprocessing.get_context("fork")
+def pool():
+    with fork.Pool(2) as workers:
+        return workers.map(abs, [-1, -2])
+def terminated():
+    child = fork.Process(target=time.sleep, args=(30,))
+    child.start()
+    child.terminate()
+    child.join()
+    return child.exitcode
+def told_at_once():
+    child = os.fork()
+    if not child:
+        time.sleep(30)
+    os.kill(child, signal.SIGTERM)
+    return os.waitpid(child, 0)[1]
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [repr([globals()[environ["QUERY_STRING"]]() for _ in range(20)]).encode()]
+'''
+
+
+@pytest.mark.parametrize("way, result", [("pool", [1, 2]), ("terminated", -15), ("told_at_once", 15)])
+def test_a_signal_for_a_child_that_the_application_forks_ends_the_child_alone(tmp_path, write, way, result):
+    with Daemon(tmp_path) as daemon:
+        answer = daemon.connect().get(write(FORKS), QUERY_STRING=way)
+        assert answer.body.decode() == repr([result] * 20)
+        assert daemon.connect().get("hello.wsgi").complete
+        assert "WSGID0310" not in daemon.log_text()
+
+
 def test_a_program_that_the_application_starts_has_none_of_its_descriptors(client, write):
     script = write(
         "import subprocess\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
