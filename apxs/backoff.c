@@ -127,7 +127,7 @@ static void leave_if_pulled(int timeout)
 
 void wsgid_backoff_sleep(const wsgid_birth_t *birth)
 {
-    apr_time_t end = apr_time_now() + birth->spawn->delay;
+    apr_time_t end = wsgid_now() + birth->spawn->delay;
     const apr_array_header_t *scripts = birth->group->scripts;
     wsgid_phase_slot_t slot = { birth->group->slots[birth->spawn->slot], birth->group->server, birth->group->label,
                                 birth->spawn->slot };
@@ -138,11 +138,11 @@ void wsgid_backoff_sleep(const wsgid_birth_t *birth)
     }
     stamps = stamps_of(birth->pool, scripts);
     for (;;) {
-        apr_interval_time_t left = apr_time_as_msec(end - apr_time_now() + 999);
+        apr_interval_time_t left = apr_time_as_msec(end - wsgid_now() + 999);
         if (left <= 0 || scripts_changed(scripts, stamps)) {
             break;
         }
         leave_if_pulled(left < LOOK_INTERVAL ? (int) left : LOOK_INTERVAL);
     }
-    wsgid_phase_step(&slot, WSGID_PHASE_WOKEN, apr_time_now());
+    wsgid_phase_step(&slot, WSGID_PHASE_WOKEN, wsgid_now());
 }

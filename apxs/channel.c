@@ -40,7 +40,7 @@ static void step_over(struct msghdr *message, size_t sent)
 /* Sends it all. The daemon reads a REQUEST whole before anything else, so waiting for it cannot deadlock. */
 static apr_status_t send_all(wsgid_exchange_t *x, struct msghdr *message)
 {
-    apr_time_t deadline = apr_time_now() + WSGID_NUMBER(x->group, SOCKET_TIMEOUT);
+    apr_time_t deadline = wsgid_now() + WSGID_NUMBER(x->group, SOCKET_TIMEOUT);
 
     while (message->msg_iovlen > 0) {
         ssize_t sent = sendmsg(x->fd, message, MSG_NOSIGNAL);
@@ -57,7 +57,7 @@ static apr_status_t send_all(wsgid_exchange_t *x, struct msghdr *message)
             if (state != WSGID_SLOT_READY && state != WSGID_SLOT_BOOTING) {
                 return WSGID_E_NOT_STARTED;
             }
-            if (apr_time_now() > deadline) {
+            if (wsgid_now() > deadline) {
                 return WSGID_E_TIMEOUT;
             }
         }
@@ -146,14 +146,14 @@ static void take_descriptor(wsgid_exchange_t *x, struct msghdr *message)
 static void account(wsgid_exchange_t *x)
 {
     if (x->left_off) {
-        x->held += apr_time_now() - x->left_off;
+        x->held += wsgid_now() - x->left_off;
         x->left_off = 0;
     }
 }
 
 static void came_in(wsgid_exchange_t *x)
 {
-    x->last_moved = x->left_off = apr_time_now();
+    x->last_moved = x->left_off = wsgid_now();
     if (!WSGID_NUMBER(x->group, SEND_TIMEOUT)) {
         x->held = 0;
     }

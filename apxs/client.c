@@ -105,7 +105,7 @@ static apr_status_t pass(wsgid_exchange_t *x, int flush)
     }
     x->passed = 1;
     x->passed_bytes += x->queued;
-    x->last_moved = apr_time_now();
+    x->last_moved = wsgid_now();
     x->queued = 0;
     rv = ap_pass_brigade(x->r->output_filters, x->out);
     apr_brigade_cleanup(x->out);

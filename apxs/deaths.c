@@ -8,7 +8,6 @@
 
 #include <signal.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #define EXIT_OF_WATCHDOG 1              /* faulthandler.dump_traceback_later(..., exit=True) */
 
@@ -81,11 +80,8 @@ static const char *exit_meaning(int code)
 /* Python's own watchdog has no exit code of its own, but it is known when it was to end the process. */
 static int was_watchdog(const wsgid_process_t *process, wsgid_death_t death)
 {
-    struct timespec now;
-
-    (void) clock_gettime(CLOCK_MONOTONIC, &now);
     return was_exit(death, EXIT_OF_WATCHDOG) && process->watchdog
-        && (apr_uint64_t) now.tv_sec * 1000 + (apr_uint64_t) now.tv_nsec / 1000000 >= process->watchdog;
+        && (apr_uint64_t) apr_time_as_msec(wsgid_now()) >= process->watchdog;
 }
 
 static const char *describe_death(apr_pool_t *p, const wsgid_process_t *process, wsgid_death_t death)

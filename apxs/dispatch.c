@@ -159,7 +159,7 @@ static int set_slice(int fd)
 static apr_status_t connect_slot(wsgid_exchange_t *x, int fd)
 {
     const struct sockaddr_un *address = wsgid_slots_address(x->slot);
-    apr_time_t deadline = apr_time_now() + WSGID_NUMBER(x->group, CONNECT_TIMEOUT);
+    apr_time_t deadline = wsgid_now() + WSGID_NUMBER(x->group, CONNECT_TIMEOUT);
 
     while (connect(fd, (const struct sockaddr *)address, sizeof(*address)) != 0) {
         wsgid_slot_state_e state = wsgid_slots_state(x->slot);
@@ -170,7 +170,7 @@ static apr_status_t connect_slot(wsgid_exchange_t *x, int fd)
         if (state != WSGID_SLOT_READY && state != WSGID_SLOT_BOOTING) {
             return WSGID_E_NO_PROCESS;
         }
-        if (apr_time_now() > deadline) {
+        if (wsgid_now() > deadline) {
             return WSGID_E_CONNECT_TIMEOUT;
         }
     }

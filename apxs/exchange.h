@@ -40,11 +40,13 @@ typedef struct {
     const wsgid_target_t *target;
     wsgid_group_t *group;
     const char *mark;                   /* what the daemon's lines about the request begin with; NULL: not known yet */
-    apr_time_t begun;                   /* when dispatch began: queue-timeout and the retries count from here */
-    apr_time_t sent;                    /* when it was ready to be sent, for the first time: where its time in the queue begins */
+    apr_time_t begun;                   /* wsgid_now() when dispatch began: queue-timeout and the retries count from here */
+    apr_time_t sent;                    /* apr_time_now() when it was ready to be sent, for the first time: where its time in the queue
+                                           begins, which the daemon computes from this */
 
     /* for notes.c */
-    apr_time_t done;                    /* when the daemons were done with it, one way or another */
+    apr_time_t ready;                   /* wsgid_now() when it was ready to be sent, for the first time */
+    apr_time_t done;                    /* wsgid_now() when the daemons were done with it, one way or another */
     const wsgid_slot_t *last_slot;      /* that it was sent to */
     int sends;                          /* how often it was sent */
     int refused;                        /* it was given up unread */
@@ -82,7 +84,7 @@ typedef struct {
     int introduced;                     /* STARTED has come: */
     apr_uint32_t pid;                   /* whose thread read it, by its own word (STARTED); 0: not known */
     apr_uint32_t waited;                /* microseconds from x->sent until then, likewise */
-    apr_time_t left_off;                /* when the last receive ended, 0 if it found nothing */
+    apr_time_t left_off;                /* wsgid_now() when the last receive ended, 0 if it found nothing */
     apr_interval_time_t held;           /* how long the daemon may have waited for us so far */
 
     /* the answer: response.c */
@@ -98,7 +100,7 @@ typedef struct {
     apr_uint64_t file_bytes;            /* of files that the kernel sends in one go; not in queued */
     int passed;                         /* anything did: the head cannot be changed any more */
     apr_size_t unflushed;               /* bytes that went into the filters after the last flush */
-    apr_time_t last_moved;              /* the daemon said or the client took something */
+    apr_time_t last_moved;              /* wsgid_now() when the daemon said or the client took something */
 
     /* for failures.c */
     int http_status;                    /* of WSGID_E_ABORTED, _REQUEST_BODY, _OVERRIDDEN, _SENDFILE */

@@ -83,7 +83,7 @@ static int http_status(const wsgid_exchange_t *x, const failure_t *row)
 /* When it makes sense to ask again: the earliest next try of the group's slots, in seconds, at least one. */
 static int retry_after(const wsgid_group_t *group)
 {
-    apr_time_t now = apr_time_now(), earliest = 0;
+    apr_time_t now = wsgid_now(), earliest = 0;
     int i;
 
     for (i = 0; i < group->slot_count; i++) {
@@ -117,7 +117,7 @@ static void tell(wsgid_exchange_t *x, const failure_t *row, apr_status_t why)
     }
     ap_log_rerror(APLOG_MARK, row->level, system, r, "%s%s: group '%s': %s%s [request '%s', after %" APR_TIME_T_FMT " ms]",
                   wsgid_logs_mark(r), row->code, group, row->text, detail(x, row), r->the_request,
-                  apr_time_as_msec(apr_time_now() - x->begun));
+                  apr_time_as_msec(wsgid_now() - x->begun));
 }
 
 int wsgid_failures_answer(wsgid_exchange_t *x, apr_status_t why)

@@ -124,7 +124,7 @@ static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *pred
     }
     apr_pool_create(&pool, slot->pool);
     spawn.loaded = scripts_to_keep(pool, predecessor, configuration);
-    process->born = apr_time_now() + slot->delay;
+    process->born = wsgid_now() + slot->delay;
     wsgid_phase_of_kept(slot, slot->delay > SHORT_DELAY ? WSGID_PHASE_DELAYED : WSGID_PHASE_STARTED,
                         slot->delay > 0 ? process->born : 0);
     status = wsgid_spawn(&process->pid, &spawn, pool);
@@ -137,7 +137,7 @@ static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *pred
 
 static void fail_to_start(wsgid_kept_slot_t *slot, apr_status_t status)
 {
-    slot->fork_failed = apr_time_now();
+    slot->fork_failed = wsgid_now();
     wsgid_phase_of_kept(slot, WSGID_PHASE_UNFORKABLE, slot->fork_failed + FORK_RETRY);
     ap_log_error(APLOG_MARK, APLOG_CRIT, status, slot->server, "WSGID0055: group '%s' slot %d: no process can be "
                  "started: look at the limits of processes, memory and open files of httpd; it is tried again "
@@ -177,5 +177,5 @@ apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *pre
 
 int wsgid_launch_is_pointless(const wsgid_kept_slot_t *slot)
 {
-    return apr_time_now() < slot->fork_failed + FORK_RETRY;
+    return slot->fork_failed && wsgid_now() < slot->fork_failed + FORK_RETRY;
 }

@@ -33,8 +33,8 @@ static void note_slot(request_rec *r, const wsgid_exchange_t *x)
 
 static void note_times(request_rec *r, const wsgid_exchange_t *x)
 {
-    apr_time_t lasted = x->done > x->sent ? x->done - x->sent : 0;      /* a clock may be set back */
-    apr_time_t waited = x->waited < lasted ? x->waited : lasted;
+    apr_time_t lasted = x->done - x->ready;
+    apr_time_t waited = x->waited < lasted ? x->waited : lasted;        /* the daemon's word, and the system's clock may be set */
 
     if (x->refused) {
         note_number(r, "wsgid-queue-time", lasted);

@@ -172,7 +172,7 @@ void wsgid_process_ask_to_leave(wsgid_process_t *process)
 static void observe_wait(wsgid_process_t *process)
 {
     apr_time_t woke = wsgid_slots_next_try(process->slot->memory);
-    apr_time_t now = apr_time_now();
+    apr_time_t now = wsgid_now();
 
     if (woke != process->born || now >= process->born) {
         process->born = woke > 0 && woke < now ? woke : now;

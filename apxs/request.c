@@ -59,7 +59,7 @@ static wsgid_exchange_t *new_exchange(request_rec *r)
     x->fd = x->file = -1;
     x->target = wsgid_config_target(r);
     x->group = wsgid_groups_find(x->target->group);
-    x->begun = apr_time_now();
+    x->begun = wsgid_now();
     x->out = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     x->rest = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     wsgid_client_open(x);
@@ -71,7 +71,7 @@ static wsgid_exchange_t *new_exchange(request_rec *r)
 
 static int is_over(apr_interval_time_t limit, apr_time_t since)
 {
-    return limit > 0 && apr_time_now() - since > limit;
+    return limit > 0 && wsgid_now() - since > limit;
 }
 
 /* Enough is waiting for the client: the daemon must wait, too. */
@@ -217,7 +217,7 @@ static void rewind_exchange(wsgid_exchange_t *x)
     x->credit = 0;
     x->granted = 0;
     x->body_sent = 0;
-    x->last_moved = apr_time_now();
+    x->last_moved = wsgid_now();
 }
 
 static apr_status_t run_once(wsgid_exchange_t *x, const wsgid_slot_t *avoid)
@@ -255,6 +255,7 @@ static apr_status_t run(wsgid_exchange_t *x)
     apr_status_t rv;
 
     x->sent = apr_time_now();
+    x->ready = wsgid_now();
     do {
         rv = run_once(x, avoid);
         if (x->slot) {
@@ -267,7 +268,7 @@ static apr_status_t run(wsgid_exchange_t *x)
                           "sent to, sending it again", wsgid_logs_mark(x->r), x->group->label);
         }
     } while (rv == WSGID_E_NOT_STARTED && attempts < MAX_ATTEMPTS);
-    x->done = apr_time_now();
+    x->done = wsgid_now();
     x->refused = is_unread(rv);
     return rv == WSGID_E_NOT_STARTED ? WSGID_E_GAVE_UP : rv;
 }

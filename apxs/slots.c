@@ -39,7 +39,7 @@ typedef struct {
 typedef struct {
     uint32_t phase;                     /* wsgid_slot_state_e, never READY: that is for the pages to say */
     uint32_t page_used[PAGES];          /* belongs to a process that has not been reaped */
-    int64_t next_try;
+    int64_t next_try;                   /* as wsgid_now() counts, like born */
     pid_t pid[PAGES];                   /* for messages; 0: none */
     int64_t born[PAGES];                /* when its wait, if any, is over */
     wsgid_tally_t tally;

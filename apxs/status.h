@@ -71,7 +71,7 @@ typedef struct {
 } wsgid_group_status_t;
 
 typedef struct {
-    apr_time_t now;
+    apr_time_t now;                     /* apr_time_now(): to be shown, and for what is said in that */
     const apr_array_header_t *groups;   /* wsgid_group_status_t */
 } wsgid_status_t;
 
@@ -97,7 +97,7 @@ double wsgid_status_quantile(const apr_uint64_t *times, double share);
 typedef struct {
     int used;
     pid_t pid;
-    apr_time_t born;
+    apr_time_t born;                    /* as wsgid_now() counts */
     wsgid_page_t page;
 } wsgid_seat_view_t;
 

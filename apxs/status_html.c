@@ -260,11 +260,13 @@ static void put_ends(request_rec *r, const wsgid_group_status_t *group, apr_time
     wsgid_reason_e last = wsgid_status_last_end(group->ends);
     apr_pool_t *p = r->pool;
     const char *between = "";
+    apr_interval_time_t ago;
     int i;
 
     if (last == WSGID_REASONS) {
         return;
     }
+    ago = now > group->ends[last].last ? now - group->ends[last].last : 0;      /* the clock may have been set back */
     ap_rputs("<p class=\"ends\">Why processes have ended: ", r);
     for (i = 0; i < WSGID_REASONS; i++) {
         if (group->ends[i].count) {
@@ -273,7 +275,7 @@ static void put_ends(request_rec *r, const wsgid_group_status_t *group, apr_time
         }
     }
     ap_rprintf(r, ". The last one <span class=\"%s\">%s ago: %s%s</span>.</p>", is_bad(last) ? "bad" : "",
-               words(p, now - group->ends[last].last), wsgid_tally_words(last), detail(p, last, &group->ends[last]));
+               words(p, ago), wsgid_tally_words(last), detail(p, last, &group->ends[last]));
 }
 
 /* ------------------------------------------------------------------ groups */

@@ -8,6 +8,11 @@
 
 #include "apr_user.h"
 
+/* The moment that is shown, on both clocks: what httpd notes is told by the one that nobody sets, what daemons say by the other. */
+typedef struct {
+    apr_time_t steady;                  /* wsgid_now() */
+    apr_time_t wall;                    /* apr_time_now() */
+} moment_t;
 
 /* ------------------------------------------------------------------ text */
 
@@ -177,7 +182,7 @@ static int by_elapsed(const void *left, const void *right)
 }
 
 static const apr_array_header_t *running_threads(apr_pool_t *p, const wsgid_slot_t *slot, int seat,
-                                                 const wsgid_process_status_t *process, apr_time_t now)
+                                                 const wsgid_process_status_t *process, const moment_t *now)
 {
     int most = process->threads < WSGID_PAGE_MOST_ROWS ? process->threads : WSGID_PAGE_MOST_ROWS;
     wsgid_page_row_t *rows = apr_palloc(p, most * sizeof(*rows));
@@ -191,8 +196,8 @@ static const apr_array_header_t *running_threads(apr_pool_t *p, const wsgid_slot
         if (rows[i].since) {
             thread = apr_array_push(running);
             thread->thread = i + 1;
-            thread->elapsed = rows[i].since < (apr_uint64_t) now
-                                  ? between(now - (apr_time_t) rows[i].since, process->uptime) : 0;
+            thread->elapsed = rows[i].since < (apr_uint64_t) now->wall
+                                  ? between(now->wall - (apr_time_t) rows[i].since, process->uptime) : 0;
             thread->line = printable(p, rows[i].line, sizeof(rows[i].line));
         }
     }
@@ -200,7 +205,7 @@ static const apr_array_header_t *running_threads(apr_pool_t *p, const wsgid_slot
     return running;
 }
 
-static wsgid_process_state_e state_of(const wsgid_seat_view_t *seat, apr_time_t now)
+static wsgid_process_state_e state_of(const wsgid_seat_view_t *seat, const moment_t *now)
 {
     static const wsgid_process_state_e said[] = {
         [WSGID_PAGE_BOOTING] = WSGID_PROCESS_BOOTING, [WSGID_PAGE_READY] = WSGID_PROCESS_READY,
@@ -208,7 +213,7 @@ static wsgid_process_state_e state_of(const wsgid_seat_view_t *seat, apr_time_t 
     };
 
     /* wsgid_slots_read_page() lets no other state through. */
-    return seat->page.state == WSGID_PAGE_BOOTING && seat->born > now ? WSGID_PROCESS_WAITING : said[seat->page.state];
+    return seat->page.state == WSGID_PAGE_BOOTING && seat->born > now->steady ? WSGID_PROCESS_WAITING : said[seat->page.state];
 }
 
 /* How many threads a process has: those of the configuration, unless it is of an older one, and says something sensible. */
@@ -228,11 +233,13 @@ static int busy_threads(const wsgid_page_t *page, int threads)
 }
 
 static void fill_process(apr_pool_t *p, const wsgid_group_t *group, const wsgid_slot_t *slot, int which,
-                         const wsgid_seat_view_t *seat, apr_time_t now, wsgid_process_status_t *process)
+                         const wsgid_seat_view_t *seat, const moment_t *now, wsgid_process_status_t *process)
 {
+    apr_interval_time_t age = now->steady - seat->born;
+
     process->pid = seat->pid;
     process->state = state_of(seat, now);
-    process->uptime = process->state == WSGID_PROCESS_WAITING ? now - seat->born : between(now - seat->born, now);
+    process->uptime = process->state == WSGID_PROCESS_WAITING ? age : between(age, now->steady);
     process->python = python_version(p, &seat->page);
     process->threads = threads_of(group, &seat->page);
     process->busy = busy_threads(&seat->page, process->threads);
@@ -253,7 +260,7 @@ static int by_age(const void *left, const void *right)
     return a->uptime < b->uptime ? 1 : a->uptime > b->uptime ? -1 : 0;
 }
 
-static void fill_slot(apr_pool_t *p, const wsgid_group_t *group, int index, apr_time_t now, wsgid_slot_status_t *status)
+static void fill_slot(apr_pool_t *p, const wsgid_group_t *group, int index, const moment_t *now, wsgid_slot_status_t *status)
 {
     const wsgid_slot_t *slot = group->slots[index];
     apr_array_header_t *processes = apr_array_make(p, WSGID_SEATS, sizeof(wsgid_process_status_t));
@@ -277,7 +284,8 @@ static void fill_slot(apr_pool_t *p, const wsgid_group_t *group, int index, apr_
     status->processes = processes;
     status->index = index;
     status->state = wsgid_slots_state(slot);
-    status->next_try = status->state == WSGID_SLOT_WAITING ? between(wsgid_slots_next_try(slot) - now, now) : 0;
+    status->next_try = status->state == WSGID_SLOT_WAITING
+                           ? between(wsgid_slots_next_try(slot) - now->steady, WSGID_COUNT_MOST) : 0;
     status->in_flight = wsgid_slots_in_flight(slot);
     status->queued = status->in_flight > busy ? status->in_flight - busy : 0;
 }
@@ -311,7 +319,7 @@ static void add_slot(wsgid_group_status_t *group, const wsgid_slot_status_t *slo
     }
 }
 
-static void fill_group(apr_pool_t *p, const wsgid_group_t *group, apr_time_t now, wsgid_group_status_t *status)
+static void fill_group(apr_pool_t *p, const wsgid_group_t *group, const moment_t *now, wsgid_group_status_t *status)
 {
     apr_array_header_t *slots = apr_array_make(p, group->slot_count, sizeof(wsgid_slot_status_t));
     int i;
@@ -332,11 +340,12 @@ const wsgid_status_t *wsgid_status_collect(apr_pool_t *p)
     const apr_array_header_t *known = wsgid_groups_all();
     apr_array_header_t *groups = apr_array_make(p, known->nelts, sizeof(wsgid_group_status_t));
     wsgid_status_t *status = apr_pcalloc(p, sizeof(*status));
+    moment_t now = { .steady = wsgid_now(), .wall = apr_time_now() };
     int i;
 
-    status->now = apr_time_now();
+    status->now = now.wall;
     for (i = 0; i < known->nelts; i++) {
-        fill_group(p, APR_ARRAY_IDX(known, i, wsgid_group_t *), status->now, apr_array_push(groups));
+        fill_group(p, APR_ARRAY_IDX(known, i, wsgid_group_t *), &now, apr_array_push(groups));
     }
     status->groups = groups;
     return status;

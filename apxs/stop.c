@@ -49,14 +49,14 @@ static int is_all_gone(void)
 
 static void wait_until_gone(void)
 {
-    apr_time_t begun = apr_time_now();
+    apr_time_t begun = wsgid_now();
     wsgid_kept_slot_t *slot;
     int seat;
 
     for (wsgid_supervisor_reap(); !is_all_gone(); wsgid_supervisor_reap()) {
         for (slot = wsgid_roster_first(); slot; slot = slot->next) {
             for (seat = 0; seat < WSGID_SEATS; seat++) {
-                kill_late(&slot->seat[seat], apr_time_now() - begun);
+                kill_late(&slot->seat[seat], wsgid_now() - begun);
             }
         }
         apr_sleep(STOP_LOOK);

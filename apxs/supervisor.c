@@ -100,7 +100,7 @@ static void make_way(wsgid_kept_slot_t *slot, const wsgid_process_t *stays)
 
 static void note_crowded(wsgid_kept_slot_t *slot)
 {
-    apr_time_t now = apr_time_now();
+    apr_time_t now = wsgid_now();
 
     if (!slot->crowded) {
         slot->crowded = now;
@@ -278,7 +278,7 @@ static void bury(wsgid_process_t *process, wsgid_death_t death)
 {
     wsgid_kept_slot_t *slot = process->slot;
     wsgid_process_t dead;
-    apr_interval_time_t life = apr_time_now() - process->born;
+    apr_interval_time_t life = wsgid_now() - process->born;
     int was_last;
 
     wsgid_process_observe(slot);

@@ -35,7 +35,7 @@ typedef enum {
  * structure of it, the statistics page (handover.h) or the wire (wire.h) changes, so that a restart that loads another version of
  * this module neither misreads it nor speaks with daemons that do not understand.
  */
-#define WSGID_LAYOUT "layout-A"
+#define WSGID_LAYOUT "layout-B"
 #define WSGID_RETAINED(what) "mod_wsgid." WSGID_LAYOUT "." what
 
 typedef struct wsgid_kept_slot_t wsgid_kept_slot_t;
@@ -47,7 +47,7 @@ typedef struct {
     int has_been_ready;
     pid_t pid;
     int leash;                          /* write end, -1 once pulled */
-    apr_time_t born;                    /* when its sleep, if any, was to end */
+    apr_time_t born;                    /* wsgid_now() when its sleep, if any, was to end */
     unsigned serial;                    /* which of its slot's processes: the later the greater */
     apr_uint32_t configuration;         /* it was started for */
     apr_uint32_t wishes;                /* its page says: how often it has wished for a successor, */
@@ -84,10 +84,10 @@ struct wsgid_kept_slot_t {
     unsigned failures;                  /* deaths before ready, in a row */
     unsigned brief;                     /* ready but brief lives, in a row */
     apr_interval_time_t delay;          /* before the next start */
-    apr_time_t fork_failed;
+    apr_time_t fork_failed;             /* wsgid_now() when the last one did; 0: none has */
     apr_interval_time_t shutdown_timeout;
     apr_uint64_t failed_change;         /* of scripts of its group: the last one that could not be loaded */
-    apr_time_t crowded;                 /* since when a successor has waited for a seat; 0: none does */
+    apr_time_t crowded;                 /* wsgid_now() since when a successor has waited for a seat; 0: none does */
     int crowded_told;                   /* and the log has been told */
     int released;                       /* nobody can send to it any more: freed when its last process has died */
 };
@@ -212,7 +212,7 @@ void wsgid_slots_destroy(wsgid_slot_t *slot);
 /* In a child of httpd: the descriptors that only the parent needs. */
 void wsgid_slots_close_descriptors(wsgid_slot_t *slot);
 void wsgid_slots_set_address(wsgid_slot_t *slot, const struct sockaddr_un *address);
-/* For phase.c alone. Never READY: that is for the pages to say. */
+/* For phase.c alone. Never READY: that is for the pages to say. next_try as wsgid_now() counts, like born below. */
 wsgid_slot_state_e wsgid_slots_phase(const wsgid_slot_t *slot);
 void wsgid_slots_set_phase(wsgid_slot_t *slot, wsgid_slot_state_e phase, apr_time_t next_try);
 /* The memfd of a seat's page, which is cleared for the next process there; -1: it belongs to one that lives. */
@@ -250,7 +250,7 @@ void wsgid_bell_close_descriptors(void);
 
 typedef enum {
     WSGID_PHASE_STARTED,                /* a process is on its way */
-    WSGID_PHASE_DELAYED,                /* one that sleeps first, until next_try */
+    WSGID_PHASE_DELAYED,                /* one that sleeps first, until next_try (as wsgid_now() counts) */
     WSGID_PHASE_WOKEN,                  /* and its sleep is over */
     WSGID_PHASE_UNFORKABLE,             /* none can be forked; there is another try after next_try */
     WSGID_PHASE_EMPTIED,                /* its last process has died, and none will follow */

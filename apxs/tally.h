@@ -32,7 +32,7 @@ typedef struct {
 
 typedef struct {
     apr_uint64_t count;
-    apr_time_t last;                    /* when; 0: never */
+    apr_time_t last;                    /* apr_time_now() then; 0: never */
     int detail;                         /* signal or exit code of the last one */
 } wsgid_ends_t;
 

@@ -59,6 +59,14 @@ const char *wsgid_options_name(wsgid_option_e option);
 /* Whether the daemon is told of it (DAEMON in options.def). */
 int wsgid_options_is_for_daemon(wsgid_option_e option);
 
+/* ------------------------------------------------------------------ now.c: the clock of limits and waits */
+
+/*
+ * Microseconds of CLOCK_MONOTONIC, the same in httpd's parent, its children and the forked process. Not to be shown, nor compared
+ * with apr_time_now(). It may begin with the machine, so 0 is not long ago.
+ */
+apr_time_t wsgid_now(void);
+
 /* ------------------------------------------------------------------ groups.c: the known daemon groups */
 
 typedef struct wsgid_slot_t wsgid_slot_t;
@@ -195,7 +203,7 @@ typedef struct {
 wsgid_pids_t wsgid_slots_pids(const wsgid_slot_t *slot);
 /* "process 4711", "process 4711 or 4712" */
 const char *wsgid_slots_processes(apr_pool_t *p, const wsgid_pids_t *pids);
-/* When a WAITING slot's process is tried next. */
+/* When a WAITING slot's process is tried next, as wsgid_now() counts. */
 apr_time_t wsgid_slots_next_try(const wsgid_slot_t *slot);
 /* Counters of requests in flight: one row per httpd child, so that a killed child leaks nothing. */
 unsigned wsgid_slots_in_flight(const wsgid_slot_t *slot);

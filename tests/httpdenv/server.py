@@ -214,7 +214,11 @@ class Httpd:
 
     def _start_environment(self) -> dict[str, str]:
         plain = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C"}
-        return {**plain, **machine.sanitizer_environment(self.root / "logs"), **self._environment}
+        sanitizer = machine.sanitizer_environment(self.root / "logs")
+        # The sanitizers' libraries have to be the first of all.
+        preload = [extra["LD_PRELOAD"] for extra in (sanitizer, self._environment) if "LD_PRELOAD" in extra]
+        joined = {"LD_PRELOAD": ":".join(preload)} if preload else {}
+        return {**plain, **sanitizer, **self._environment, **joined}
 
     def _accepts(self) -> bool:
         """Whether it listens and has written its PidFile: under -X there is no line that says that it serves."""

@@ -1,0 +1,28 @@
+"""A clock that a test sets, for one httpd: its daemons, which do not inherit its environment, have the true one."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("clock.c")
+
+
+class Clock:
+    """The system time of an httpd that is started with `environment`; it goes right until it is set."""
+
+    def __init__(self, directory: Path, gcc: Callable[..., None]) -> None:
+        self._offset, library = directory / "clock", directory / "clock.so"
+        gcc("-shared", "-fPIC", SOURCE, "-o", library)
+        self._write(0)
+        self.environment = {"LD_PRELOAD": str(library), "WSGID_TEST_CLOCK": str(self._offset)}
+
+    def set(self, seconds: int) -> None:
+        """So many seconds off the true time, from now on."""
+        self._write(seconds)
+
+    def _write(self, seconds: int) -> None:
+        # In place, and eight bytes at once: it is mapped.
+        with self._offset.open("r+b" if self._offset.exists() else "wb", buffering=0) as file:
+            file.write(struct.pack("=q", seconds))
