@@ -360,6 +360,7 @@ static const char *set_socket_prefix(cmd_parms *cmd, void *dir, const char *text
     wsgid_server_config_t *config = ap_get_module_config(cmd->server->module_config, &wsgid_module);
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
     const char *path = ap_server_root_relative(cmd->pool, text);
+    const char *wrong;
 
     (void) dir;
     if (error) {
@@ -368,6 +369,11 @@ static const char *set_socket_prefix(cmd_parms *cmd, void *dir, const char *text
     if (!path || strlen(path) > MAX_SOCKET_PREFIX) {
         return apr_psprintf(cmd->pool, "WSGID0026: WSGISocketPrefix %s: not a path of at most %d characters (absolute, "
                             "or relative to ServerRoot)", text, MAX_SOCKET_PREFIX);
+    }
+    wrong = wsgid_listener_check_directory(cmd->pool, path);
+    if (wrong) {
+        return apr_psprintf(cmd->pool, "WSGID0061: sockets cannot be made under WSGISocketPrefix %s: %s: set it to a path in a directory "
+                            "of root's", text, wrong);
     }
     config->socket_prefix = path;
     return NULL;

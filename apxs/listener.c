@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "unixd.h"
+
 #define SUFFIX_ROOM  24         /* ".4194304.99999.999.sock" and the NUL: the largest pid of Linux, many slots */
 
 const char *wsgid_listener_path(apr_pool_t *p, const char *prefix, unsigned number, int slot, const char *suffix)
@@ -156,6 +158,18 @@ const char *wsgid_listener_check_directory(apr_pool_t *p, const char *prefix)
         return apr_psprintf(p, "%s is not a directory", directory);
     }
     return check_access(p, directory, &there);
+}
+
+const char *wsgid_listener_check_reach(apr_pool_t *p, const char *prefix)
+{
+    const char *directory = directory_of(p, prefix);
+    struct stat there;
+
+    if (geteuid() != 0 || stat(directory, &there) != 0 || (there.st_mode & (S_IXGRP | S_IXOTH))
+        || there.st_uid == ap_unixd_config.user_id) {
+        return NULL;                    /* what the group's bits are worth is for the system to say */
+    }
+    return apr_psprintf(p, "%s can be entered by its owner alone, and not by httpd's User", directory);
 }
 
 /* ------------------------------------------------------------------ what dead parents left */

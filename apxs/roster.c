@@ -184,6 +184,9 @@ static int prepare_directory(apr_pool_t *p, const char *prefix)
 {
     const char *wrong = prefix ? wsgid_listener_check_directory(p, prefix) : "DefaultRuntimeDir is no directory";
 
+    if (!wrong) {
+        wrong = wsgid_listener_check_reach(p, prefix);
+    }
     if (wrong) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, main_server, "WSGID0061: sockets cannot be made under this prefix: %s: "
                      "set WSGISocketPrefix to a path in a directory of root's", wrong);

@@ -198,8 +198,8 @@ const char *wsgid_listener_path(apr_pool_t *p, const char *prefix, unsigned numb
 apr_status_t wsgid_listener_open(const char *path, uid_t owner, int backlog, int *fd, struct sockaddr_un *address);
 /* A listener that is kept over a restart gets another owner and backlog; it is bound anew, as another descriptor, if its file is gone. */
 apr_status_t wsgid_listener_adapt(const char *path, uid_t owner, int backlog, int *fd);
-/* NULL, or why sockets must not be made in this prefix's directory. */
-const char *wsgid_listener_check_directory(apr_pool_t *p, const char *prefix);
+/* NULL, or why httpd's children could not get at sockets in this prefix's directory. Once User is known. */
+const char *wsgid_listener_check_reach(apr_pool_t *p, const char *prefix);
 /* Unlinks what parents that are dead left under this prefix. */
 void wsgid_listener_sweep(apr_pool_t *p, server_rec *s, const char *prefix);
 

@@ -179,6 +179,11 @@ const char *wsgid_names_check(apr_pool_t *p, const char *value);
 /* Whether a value holds a variable that only a request can resolve. */
 int wsgid_names_is_variable(const char *value);
 
+/* ------------------------------------------------------------------ listener.c: where sockets are made */
+
+/* NULL, or why sockets must not be made in this prefix's directory. */
+const char *wsgid_listener_check_directory(apr_pool_t *p, const char *prefix);
+
 /* ------------------------------------------------------------------ slots.c: the memory of a slot, for requests */
 
 /* The process that serves, its successor, and predecessors that finish what they run, which may take as long as a request

@@ -96,7 +96,8 @@ OPTIONS = {
     ),
     "connect-timeout": Option(
         "seconds", 15.0, 0, 86400, False, "seconds",
-        "How long a request may try to reach a process that is starting or whose backlog is full.",
+        "How long a request may try to reach a process whose backlog is full. How long it waits for one that still "
+        "loads its application is for queue-timeout to bound, and how long that may take for startup-timeout.",
     ),
     "socket-timeout": Option(
         "seconds", None, 0, 86400, True, "seconds",

@@ -102,6 +102,12 @@ REFUSED = {
     "alias without a slash": ("WSGIScriptAlias x /x", "WSGID0020: 'x' is not a URL path; it begins with a slash"),
     "alias with a bad expression": ("WSGIScriptAliasMatch ( /x", "WSGID0020: '(' is not a valid regular expression"),
     "restriction by a variable": ("WSGIRestrictProcess %{HOST}", "WSGID0025: %{HOST}: WSGIRestrictProcess takes names"),
+    "socket prefix nowhere": (
+        "WSGISocketPrefix /nowhere/x",
+        "WSGID0061: sockets cannot be made under WSGISocketPrefix /nowhere/x: /nowhere: No such file or directory"),
+    "socket prefix for everybody": (
+        "WSGISocketPrefix /tmp/x",
+        "WSGID0061: sockets cannot be made under WSGISocketPrefix /tmp/x: /tmp can be written by everybody"),
     "long socket prefix": ("WSGISocketPrefix /" + "x" * 72, "WSGID0026: WSGISocketPrefix /xxx"),
 }  # fmt: skip
 

@@ -187,3 +187,13 @@ def accept_all_of_ours(httpd) -> None:
     httpd.stop()
     # The report of a SyntaxError has no first line of its own: it names the place and the error.
     httpd.log.accept_all(r"WSGID\d{4}", "Traceback", "SyntaxError", r"^ ")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's httpd is its own User")
+def test_a_socket_directory_that_httpds_user_may_not_enter_is_told_at_the_start(make_httpd, tmp_path):
+    """Not with each request."""
+    tmp_path.chmod(0o700)
+    httpd = make_httpd(f"WSGISocketPrefix {tmp_path}/x\nWSGIDaemonProcess x\n", start=False)
+    with httpd.log.expects(f"WSGID0061.*{tmp_path} can be entered by its owner alone", "AH00020"):
+        with pytest.raises(AssertionError):
+            httpd.start(timeout=2)
