@@ -105,6 +105,14 @@ static const char *name_of_user(const wsgid_birth_t *birth)
                                  : apr_psprintf(birth->pool, "#%ld", (long) birth->identity->uid);
 }
 
+/* Where a way ends, as an administrator sees it. */
+static const char *seen_from_outside(const wsgid_birth_t *birth, const char *found)
+{
+    const char *root = WSGID_TEXT(birth->group, CHROOT);
+
+    return root ? apr_psprintf(birth->pool, "%s within chroot=%s, which has to hold all that follows", found, root) : found;
+}
+
 static void refuse_python(const wsgid_birth_t *birth, const char *path, const char *found, int error)
     __attribute__((noreturn));
 
@@ -113,7 +121,7 @@ static void refuse_python(const wsgid_birth_t *birth, const char *path, const ch
     ap_log_error(APLOG_MARK, APLOG_ERR, error, birth->group->server, "WSGID0082: group '%s': user %s cannot execute "
                  "the interpreter %s: the way ends at %s: let this user pass, or name another interpreter with python= "
                  "or python-home=",
-                 birth->group->label, name_of_user(birth), path, found);
+                 birth->group->label, name_of_user(birth), path, seen_from_outside(birth, found));
     _exit(WSGID_EXIT_EXEC);
 }
 
@@ -221,6 +229,6 @@ const char *wsgid_interpreter_boot(const wsgid_birth_t *birth)
     }
     ap_log_error(APLOG_MARK, APLOG_ERR, error, birth->group->server, "WSGID0084: group '%s': user %s cannot read %s: "
                  "the way ends at %s: pywsgid must lie beside the module, where every daemon's user may read it",
-                 birth->group->label, name_of_user(birth), boot, found);
+                 birth->group->label, name_of_user(birth), boot, seen_from_outside(birth, found));
     _exit(WSGID_EXIT_EXEC);
 }

@@ -95,6 +95,7 @@ UNUSABLE = {
     "home-of-virtualenv-missing": ("python-home=/nowhere/venv", "/nowhere/venv"),
     "home-missing": ("home=/nowhere/home", "/nowhere/home"),
     "chroot-missing": ("chroot=/nowhere/root", "/nowhere/root"),
+    "chroot-empty": ("chroot=/etc", "within chroot=/etc, which has to hold"),
     "env-file-missing": ("env-file=/nowhere/env", "/nowhere/env"),
     "interpreter-is-no-python": ("python=/bin/true", "/bin/true|WSGID00"),
 }
