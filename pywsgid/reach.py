@@ -9,6 +9,8 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,28 +82,54 @@ def first_in_the_way(paths: list[str], identity: Identity | None, needs: int = o
     """in_the_way() of the first of `paths` that has something in its way."""
     if identity is None:
         return _walk_all(paths, needs)
+    return _asked(identity, lambda: _walk_all(paths, needs), paths[0])
+
+
+def first_writable(path: str, identity: Identity) -> str | None:
+    """The first directory on the way to `path`, itself included, in which `identity` can put something else in the
+    place of what is there; None if there is none."""
+    return _asked(identity, lambda: _first_writable(path), path)
+
+
+def _asked(identity: Identity, look: Callable[[], str | None], otherwise: str) -> str | None:
+    """What `look` finds as that user; `otherwise` if nobody can become it."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _answer(paths, identity, needs, writer)
+        _answer(identity, look, writer)
     os.close(writer)
     with open(reader, "rb") as answer:
         text = os.fsdecode(answer.read())
     _, status = os.waitpid(pid, 0)
-    return paths[0] if status else text or None
+    return otherwise if status else text or None
 
 
-def _answer(paths: list[str], identity: Identity, needs: int, writer: int) -> None:
-    """In the forked process: becomes the user for good, writes what is in the way, leaves."""
+def _answer(identity: Identity, look: Callable[[], str | None], writer: int) -> None:
+    """In the forked process: becomes the user for good, writes what it finds, leaves."""
     status = 1
     try:
         os.initgroups(identity.name, identity.gid)
         os.setgid(identity.gid)
         os.setuid(identity.uid)
-        os.write(writer, os.fsencode(_walk_all(paths, needs) or ""))
+        os.write(writer, os.fsencode(look() or ""))
         status = 0
     finally:
         os._exit(status)
+
+
+def _first_writable(path: str) -> str | None:
+    for way in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):
+        for directory in (*_parents(way), way):
+            try:
+                found = os.stat(directory)
+            except OSError:
+                break  # nor does it get any further
+            # In a sticky directory, what is another's stays.
+            is_shared = found.st_mode & stat.S_ISVTX and directory != way
+            may_write = os.access(directory, os.W_OK | os.X_OK, effective_ids=True) and not is_shared
+            if found.st_uid == os.geteuid() or may_write:
+                return directory
+    return None
 
 
 def _walk_all(paths: list[str], needs: int) -> str | None:

@@ -6,7 +6,9 @@ until a signal comes (serve), or leave it all with an apachectl (setup). Each of
 that is one line, or in a value that the next one takes.
 
 Rules: a temporary server root lies in /tmp under a short name (a UNIX socket's path holds about 107 bytes), and nothing
-else is written. What the configuration says is site.py's, how httpd is run foreground.py's.
+else is written. Where root writes, nobody else may: what the application's user writes has a directory of its own, and
+a file is always made anew, never opened, as there may be a link in its place. What the configuration says is site.py's,
+how httpd is run foreground.py's.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, BinaryIO
 
 from pywsgid import apachectl, foreground, reach, target
 from pywsgid.cli import Failure
@@ -37,6 +39,8 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 CONFIGURATION = "httpd.conf"
 SCRIPT = "application.wsgi"
 DEVELOPMENT = "development.wsgi"
+# Its user's, with --reload: what the application has to write.
+DEVELOPED = "development"
 SELF_SIGNED = ("name it; for a try, `openssl req -x509 -nodes -newkey rsa:2048 -subj /CN=localhost -addext "
                "basicConstraints=critical,CA:FALSE -keyout key.pem -out cert.pem` makes both")
 # run/wsgid.4194304.99999.999.sock has to fit into 107 characters.
@@ -48,7 +52,7 @@ def serve(arguments: argparse.Namespace, module: str) -> int:
     with foreground.stop_signals():
         try:
             site = planned(vars(arguments), module)
-            with server_root(site.options["server-root"]) as root:
+            with server_root(site) as root:
                 site = written(replace(site, root=root))
                 command = [site.server.program, "-d", root, "-f", os.path.join(root, CONFIGURATION), "-DFOREGROUND"]
                 return foreground.serve(command, site.target.name, site.address, site.shutdown_timeout)
@@ -63,7 +67,7 @@ def setup(arguments: argparse.Namespace, module: str) -> int:
         raise Failure("WSGID0411", f"{arguments.directory} holds an {CONFIGURATION} already",
                       "name another directory, or remove that file first")
     site = planned(options, module)
-    with server_root(site.options["server-root"]) as root:
+    with server_root(site) as root:
         site = replace(site, root=root)
         if site.options["log-directory"] is None:
             site = replace(site, options={**site.options, "log-directory": os.path.join(root, "logs")})
@@ -205,8 +209,11 @@ def roles(site: Site, identity: Identity | None) -> str:
 
 def is_example(script: str) -> bool:
     """conf/hello.wsgi of a checkout is ours and needs nothing beside itself."""
-    example = os.path.join(os.path.dirname(os.path.realpath(PACKAGE)), "conf", "hello.wsgi")
-    return os.path.realpath(script) == example
+    return os.path.realpath(script) == example()
+
+
+def example() -> str:
+    return os.path.join(os.path.dirname(os.path.realpath(PACKAGE)), "conf", "hello.wsgi")
 
 
 def user_of(identity: Identity | None) -> str:
@@ -295,8 +302,9 @@ def check_module(site: Site) -> None:
 
 
 @contextmanager
-def server_root(named: str | None) -> Iterator[str]:
+def server_root(site: Site) -> Iterator[str]:
     """The directory with its subdirectories; removed at the end unless it was named."""
+    named = site.options["server-root"]
     root = named or tempfile.mkdtemp(prefix="wsgid-", dir="/tmp")
     try:
         if len(os.fsencode(root)) > LONGEST_ROOT:
@@ -306,10 +314,39 @@ def server_root(named: str | None) -> Iterator[str]:
             os.chmod(root, 0o755)
         for directory in (root, *(os.path.join(root, name) for name in ("application", "htdocs", "logs", "run"))):
             make_directory(directory)
+        if named is not None:
+            for name in ("", "logs", "run"):
+                check_hands(site, os.path.join(root, name))
+        if os.geteuid() == 0:
+            # The application's user may have had it.
+            take(os.path.join(root, "application"), 0, 0)
         yield root
     finally:
         if named is None:
             shutil.rmtree(root, ignore_errors=True)
+
+
+def check_hands(site: Site, path: str) -> None:
+    """That none of the users that requests may reach can put something else where root, or root's httpd, writes."""
+    for identity in dict.fromkeys((site.identity, site.application)):
+        open_to_it = identity and reach.first_writable(path, identity)
+        if open_to_it:
+            raise Failure("WSGID0411", f"user {user_of(identity)}, who {roles(site, identity)}, can change what is in "
+                          f"{open_to_it}, and root writes to {path.rstrip('/')}",
+                          "name a directory that only root can change (below /srv, say)")
+
+
+def take(path: str, uid: int, gid: int) -> None:
+    """Makes a directory that user's alone, whoever's it was."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            os.fchown(descriptor, uid, gid)
+            os.fchmod(descriptor, 0o755)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def make_directory(path: str) -> None:
@@ -332,6 +369,7 @@ def written(site: Site) -> Site:
     site = with_reachable_script(replace(site, module=reachable_module(site)))
     if site.options["log-directory"]:
         make_directory(site.options["log-directory"])
+        check_hands(site, os.path.abspath(site.options["log-directory"]))
     try:
         text = configuration(site)
     except ValueError as error:
@@ -367,8 +405,9 @@ def daemon_of(module: str) -> str:
 def with_reachable_script(site: Site) -> Site:
     """With the script that is to be written, or a copy of the example if that is out of reach."""
     place = os.path.join(site.root, "application")
-    if not site.target.source and (in_the_way(site.script, site.application) or in_the_way(site.script, site.identity)):
-        copy = copy_file(site.script, place)
+    if site.script and is_example(site.script) and any(
+            in_the_way(site.script, identity) for identity in (site.application, site.identity)):
+        copy = copy_file(example(), place)  # and not what may stand in its place by now
         site = replace(site, script=copy, target=replace(site.target, directory=place, script=copy))
     if site.options.get("reload"):
         return with_development_script(site, place)
@@ -379,14 +418,19 @@ def with_reachable_script(site: Site) -> Site:
 
 def with_development_script(site: Site, place: str) -> Site:
     """With a script that wraps the application. Its user touches it when a source changes, so that it is its own."""
-    marker = os.path.join(place, "loaded")
-    if os.path.lexists(marker):
-        os.unlink(marker)
-    directories = dict.fromkeys([site.target.directory, site.directory, *(site.options["python-path"] or [])])
-    script = write(os.path.join(place, DEVELOPMENT), develop_script(site, marker, list(directories)))
+    developed = os.path.join(site.root, DEVELOPED)
+    marker = os.path.join(developed, "loaded")
+    make_directory(developed)
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(marker)
+    except OSError as error:
+        raise unwritable(marker, error) from error
     if site.application:
-        os.chown(place, site.application.uid, site.application.gid)
-        os.chown(script, site.application.uid, site.application.gid)
+        take(developed, site.application.uid, site.application.gid)
+    directories = dict.fromkeys([site.target.directory, site.directory, *(site.options["python-path"] or [])])
+    script = write(os.path.join(place, DEVELOPMENT), develop_script(site, marker, list(directories)),
+                   owner=site.application)
     return replace(site, script=script, target=replace(site.target, callable="application"))
 
 
@@ -401,20 +445,35 @@ def develop_script(site: Site, marker: str, directories: list[str]) -> str:
 
 def copy_file(path: str, directory: str) -> str:
     copy = os.path.join(directory, os.path.basename(path))
-    shutil.copyfile(path, copy)
-    os.chmod(copy, 0o644)
+    with open(path, "rb") as source, created(copy) as file:
+        shutil.copyfileobj(source, file)
     return copy
 
 
-def write(path: str, text: str, mode: int = 0o644) -> str:
-    try:
-        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text)
-        os.chmod(path, mode)
-    except OSError as error:
-        raise Failure("WSGID0411", f"{path} cannot be written ({error.strerror})",
-                      "name a directory of your own") from error
+def write(path: str, text: str, mode: int = 0o644, owner: Identity | None = None) -> str:
+    with created(path, mode, owner) as file:
+        file.write(text.encode("utf-8", "surrogateescape"))
     return path
+
+
+@contextmanager
+def created(path: str, mode: int = 0o644, owner: Identity | None = None) -> Iterator[BinaryIO]:
+    """A new file in place of whatever is there; `owner`'s once it is written."""
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with open(descriptor, "wb") as file:
+            yield file
+            os.fchmod(descriptor, mode)
+            if owner:
+                os.fchown(descriptor, owner.uid, owner.gid)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: str, error: OSError) -> Failure:
+    return Failure("WSGID0411", f"{path} cannot be written ({error.strerror})", "name a directory of your own")
 
 
 def open_to_all(top: str) -> None:

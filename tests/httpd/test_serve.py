@@ -362,6 +362,54 @@ def test_reload_shows_flasks_exceptions_and_django_serves_static_files(start, op
     assert get(run.wait_for_address() + "static/admin/css/base.css").headers["Content-Type"] == "text/css"
 
 
+def links_instead_of_files(directory: Path, victim: Path) -> None:
+    """What the application's user can make of a server root: wherever it may, a link in the place of a file."""
+    command = ["find", directory, "-type", "f", "-exec", "ln", "-sf", victim, "{}", ";"]
+    subprocess.run(command, user=machine.web_user(), group=machine.group_of(machine.web_user()), extra_groups=[],
+                   stderr=subprocess.DEVNULL, check=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's daemons run as another user")
+@pytest.mark.parametrize("was_its_own", [False, True], ids=["ours", "its"])
+def test_root_does_not_follow_what_the_applications_user_puts_in_the_place_of_a_file(
+    start, open_directory, shop, was_its_own
+):
+    root, victim = open_directory / "server", open_directory / "victim"
+    victim.write_text("root's")
+    victim.chmod(0o600)
+    for _ in range(2):
+        run = start("shop.web:app", "--reload", "--server-root", root, checkout=shop)
+        assert get(run.wait_for_address()).status_code == 200
+        assert run.end(signal.SIGINT) == 0
+        if was_its_own:
+            for path in (root / "application", *root.glob("application/*")):
+                shutil.chown(path, machine.web_user())
+        links_instead_of_files(root, victim)
+    found = victim.stat()
+    assert (victim.read_text(), found.st_uid, found.st_mode & 0o777) == ("root's", 0, 0o600)
+    run = start("shop.web:app", "--reload", "--server-root", root, checkout=shop)
+    assert get(run.wait_for_address()).status_code == 200
+    its = [path.name for path in root.rglob("*") if path.owner() == machine.web_user() and path.is_dir()]
+    assert its == ["development"]
+    assert not (root / "application" / "development.wsgi").is_symlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's daemons run as another user")
+@pytest.mark.parametrize("option", ["--server-root", "--log-directory"])
+def test_root_does_not_write_where_the_applications_user_can(start, open_directory, shop, option):
+    its = open_directory / "its"
+    (its / "deep").mkdir(parents=True)
+    shutil.chown(its, machine.web_user())
+    run = start("shop.web:app", option, its / "deep", checkout=shop)
+    assert run.process.wait(15) == 1
+    assert run.log.count("\n") == 1
+    assert re.match(rf"pywsgid: WSGID0411: user {machine.web_user()}, who .* can change what is in {its}, ", run.log)
+    shutil.chown(its, 0)
+    its.chmod(0o1777)  # as /tmp: what is another's stays
+    run = start("shop.web:app", option, its / "deep", checkout=shop)
+    assert get(run.wait_for_address()).status_code == 200
+
+
 # ---------------------------------------------------------------- setup
 
 

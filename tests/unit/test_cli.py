@@ -294,6 +294,18 @@ def test_a_script_below_a_closed_directory_is_told_with_that_directory(tmp_path,
         serve.check_way(planned(target=goal))
 
 
+def test_a_script_that_was_closed_after_the_look_at_it_is_not_copied_to_where_everybody_reads(tmp_path, monkeypatch):
+    """Root copies; a link to a file of root's may be what closed it."""
+    (tmp_path / "application").mkdir()
+    (tmp_path / "secret").write_text("root's")
+    script = tmp_path / "site.wsgi"
+    script.symlink_to("secret")
+    monkeypatch.setattr(serve, "in_the_way", lambda path, *_: path)
+    goal = target.Target(str(script), str(tmp_path), script=str(script))
+    serve.with_reachable_script(planned(target=goal, script=str(script), root=str(tmp_path)))
+    assert not list((tmp_path / "application").iterdir())
+
+
 def test_in_the_way_names_the_first_closed_directory(tmp_path):
     if os.geteuid() == 0:
         # pytest's directories are its user's alone.
