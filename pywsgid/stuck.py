@@ -50,11 +50,14 @@ class Guard:
         self.interrupted_at = 0.0  # monotonic; 0.0: it was not
         self.is_abandoned = False
 
-    def run(self, environ, call):
-        """Calls `call` as a part of a request; RequestTimeout may come up in it, and does not after it."""
+    def run(self, environ, stream, call):
+        """Calls `call` as a part of a request; RequestTimeout may come up in it, and does not after it.
+
+        `stream` is the request's Input: what stands in environ as wsgi.input is the application's to change.
+        """
         try:
             try:
-                self._begin(environ)
+                self._begin(environ, stream)
                 call()
             finally:
                 self._end()
@@ -62,11 +65,11 @@ class Guard:
             self._end()  # it may have come up within _end(), and does not come again
             raise
 
-    def _begin(self, environ):
+    def _begin(self, environ, stream):
         self.since = time.monotonic()
         self.is_abandoned = False
         self.interrupted_at = 0.0
-        self._input = environ["wsgi.input"]
+        self._input = stream
         self.environ = environ
 
     def _end(self):

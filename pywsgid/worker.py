@@ -195,7 +195,7 @@ class Request:
                     result = application(environ, self._response.start_response)
                     self._response.run(result)
 
-                self._guard.run(environ, call)
+                self._guard.run(environ, self._input, call)
         except BaseException as error:
             self._failed(error)
         finally:
@@ -318,7 +318,7 @@ class Request:
             if self._guard is None:
                 close()
             else:
-                self._guard.run(self._environ, close)
+                self._guard.run(self._environ, self._input, close)
         except BaseException as error:
             self._close_failed(error)
 

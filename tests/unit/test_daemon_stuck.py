@@ -13,9 +13,9 @@ from pywsgid import handover, protocol
 over_both = pytest.mark.usefixtures("transport")
 
 # /sleep waits in C, /spin runs Python, /catch answers RequestTimeout by itself, /swallow goes on, /close and /drip are
-# slow in close() and between blocks.
+# slow in close() and between blocks, /replaced and /cleared as /close, with another wsgi.input or none.
 SCRIPT = """
-import os, time, pywsgid
+import io, os, time, pywsgid
 
 def until(path):
     deadline = time.monotonic() + 30
@@ -58,8 +58,12 @@ def application(environ, start_response):
     finally:
         print("ends", what, flush=True)
     start_response("200 OK", [])
-    if what == "/close":
-        return Closing(lambda: until(go))
+    if what in ("/close", "/replaced", "/cleared"):
+        if what == "/replaced":
+            environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read())
+        elif what == "/cleared":
+            environ.clear()
+        return Closing(lambda: (print("closes", what, flush=True), until(go)))
     if what == "/drip":
         return drip(go)
     return [b"answered"]
@@ -151,6 +155,17 @@ def test_in_close_it_costs_the_client_nothing(tmp_path, script):
         assert client.reply().body == b"answered"
         assert daemon.get("hello.wsgi").complete
         assert "RequestTimeout" in daemon.wait_for_log("WSGID0344")
+        client.close()
+
+
+@pytest.mark.parametrize("what", ["/replaced", "/cleared"])
+def test_what_an_application_does_to_environ_is_no_matter_for_close(tmp_path, script, what):
+    with Daemon(tmp_path, scripts=[script], threads=1, request_timeout=0.3) as daemon:
+        client = ask(daemon, script, what)
+        assert client.reply().body == b"answered"
+        daemon.wait_for_log(f"closes {what}")
+        assert "RequestTimeout" in daemon.wait_for_log("WSGID0344")
+        assert ask(daemon, script, "/spin").reply().abort[0] == 504, "the next one is looked after, too"
         client.close()
 
 
