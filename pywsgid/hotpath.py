@@ -119,8 +119,8 @@ class Exchange:
             self._head, self._tail = parts
         elif len(parts) > 1:
             self._head, self._tail = self._last_of(parts)
-        elif parts:
-            self._head = parts[0]
+        else:
+            self._head, self._tail = parts[0] if parts else b"", b""  # also of what an earlier finish() left
         self._file = file
         self._keep = keep
 

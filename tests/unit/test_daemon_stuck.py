@@ -170,6 +170,26 @@ def test_what_an_application_does_to_environ_is_no_matter_for_close(tmp_path, sc
 
 
 @over_both
+def test_an_exception_behind_the_last_frame_puts_abort_in_the_place_of_all_of_it(tmp_path):
+    """The last that runs under the guard is finish()."""
+    script = tmp_path / "late.wsgi"
+    script.write_text(
+        "import sys, pywsgid\ndef raise_behind_finish(frame, event, argument):\n"
+        "    if event == 'return' and frame.f_code.co_name == 'finish':\n"
+        "        sys.setprofile(None)\n        raise pywsgid.RequestTimeout\n"
+        "def application(environ, start_response):\n    start_response('200 OK', [])\n"
+        "    sys.setprofile(raise_behind_finish)\n    return [b'x' * 100000]\n"
+    )
+    with Daemon(tmp_path, scripts=[script], request_timeout=60) as daemon:
+        client = daemon.connect()
+        client.request(script)
+        reply = client.reply()
+        assert (reply.abort[0], reply.body) == (504, b"")
+        assert client.frame() is None, "and nothing behind it"
+        client.close()
+
+
+@over_both
 def test_requests_that_end_about_then_are_hit_or_not_and_nothing_else_is(tmp_path):
     """An exception that came late would end a worker, or the next request."""
     script = tmp_path / "near.wsgi"
