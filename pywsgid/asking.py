@@ -15,23 +15,24 @@ import pwd
 import socket
 import textwrap
 import time
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from pywsgid import handover, logs
 from pywsgid.cli import Failure
+from pywsgid.foreground import note
 
 # Where httpds of distributions have their runtime directory: Debian; Fedora, RHEL; httpd's own default.
 DIRECTORIES = ("/run/apache2", "/var/run/apache2", "/run/httpd", "/usr/local/apache2/logs", "/usr/local/apache2/run")
 PATIENCE = 2.0  # seconds for one answer
 ANSWER_MAX = 16 * 1024 * 1024  # bytes
 PAUSE = 0.05  # seconds between two looks
-IDENTITY = {"group": str, "slot": int, "pid": int, "state": str}
-EXPECTED = {  # question -> what its answer has
-    "status": {**IDENTITY, **dict.fromkeys(("uid", "threads", "queue", "finished", "errors"), int), "python": str,
-               "since": (int, float), **dict.fromkeys(("running", "queue_times", "application_times"), list)},
-    "stacks": {**IDENTITY, "stacks": list},
-}
+DIGITS = 20  # of a whole number: 64 bits
+MOMENT_MAX = 1e11  # seconds: no time is further away than that
 RATE_OVER = 0.5  # seconds over which requests a second are counted
+
+Kind = Callable[[Any], Any]  # gives a value of an answer as it may be used; ValueError if it is none of that kind
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -58,8 +59,8 @@ def pattern(place: str) -> str:
     return os.path.join(glob.escape(place), "*.ctl") if os.path.isdir(place) else glob.escape(place) + "*.ctl"
 
 
-def ask(path: str, question: str) -> dict | None:
-    """What the process behind a socket says; None if nobody does."""
+def ask(path: str, question: str, tells: bool = False) -> dict | None:
+    """What the process behind a socket says; None if nobody does. `tells`: says so if it is not understood."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(PATIENCE)
         try:
@@ -71,17 +72,26 @@ def ask(path: str, question: str) -> dict | None:
                           "ask as root or as the user of httpd's children (sudo)") from error
         except OSError:
             return None
-    return understood(answer, EXPECTED.get(question, IDENTITY))
+    said = understood(answer, EXPECTED.get(question, IDENTITY))
+    if said is None and tells:
+        note(f"WSGID0443: {logs.printable(path)}: what the process there says is not understood: is it of the same "
+             "version as this command? Its group is left out")
+    return said
 
 
-def understood(answer: bytes, expected: dict[str, type | tuple]) -> dict | None:
-    """The object of an answer, if it has what is expected: a hostile daemon, or one of another version, may not."""
+def understood(answer: bytes, expected: Kind) -> dict | None:
+    """What is expected of an answer, and nothing else of it; None if a hostile daemon, or one of another version, says
+    something else."""
     try:
-        said = json.loads(answer)
-    except ValueError:
+        return expected(json.loads(answer, parse_int=bounded))
+    except (ValueError, RecursionError):
         return None
-    fits = isinstance(said, dict) and all(isinstance(said.get(name), kind) for name, kind in expected.items())
-    return said if fits else None
+
+
+def bounded(digits: str) -> int:
+    if len(digits) > DIGITS:
+        raise ValueError
+    return int(digits)
 
 
 def whole_answer(connection: socket.socket) -> bytes:
@@ -104,14 +114,77 @@ def members(arguments: argparse.Namespace, question: str = "status") -> dict[str
     name = getattr(arguments, "name", None)
     found = {}
     for path in find_sockets(arguments.sockets):
-        said = ask(path, "status")
+        said = ask(path, "status", tells=True)
         if said is None or (name is not None and said["group"] != name):
             continue
-        found[path] = said if question == "status" else ask(path, question) or {}
+        found[path] = said if question == "status" else ask(path, question, tells=True) or IDENTITY(said)
     if not found:
         raise Failure("WSGID0442", f"no process of {f'group {name!r}' if name else 'any group'} answers",
                       "see `pywsgid status`, and httpd's ErrorLog if it should")
     return found
+
+
+# ---------------------------------------------------------------- what an answer has
+
+def text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
+
+
+def whole(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 64:
+        raise ValueError
+    return value
+
+
+def user(value: Any) -> int:
+    if whole(value) >= 1 << 32:
+        raise ValueError
+    return value
+
+
+def seconds(value: Any) -> float:
+    if type(value) not in (int, float) or not -MOMENT_MAX < value < MOMENT_MAX:
+        raise ValueError
+    return value
+
+
+def row_of(kind: Kind, most: int | None = None) -> Kind:
+    def row(value: Any) -> list:
+        if not isinstance(value, list) or (most is not None and len(value) > most):
+            raise ValueError
+        return [kind(item) for item in value]
+
+    return row
+
+
+def record_of(**fields: Kind) -> Kind:
+    def record(value: Any) -> dict:
+        if not isinstance(value, dict):
+            raise ValueError
+        return {name: kind(value.get(name)) for name, kind in fields.items()}
+
+    return record
+
+
+def stack(value: Any) -> list[str]:
+    """What a thread runs, and its stack."""
+    if len(row_of(text)(value)) != 2:
+        raise ValueError
+    return value
+
+
+WHO = {"group": text, "slot": whole, "pid": whole, "state": text}
+IDENTITY = record_of(**WHO)
+HISTOGRAM = row_of(whole, handover.PAGE_BUCKETS)
+RUNNING = row_of(record_of(thread=whole, request=text, elapsed=seconds))
+EXPECTED = {  # question -> its answer
+    "status": record_of(**WHO, uid=user, python=text, since=seconds, threads=whole, running=RUNNING, queue=whole,
+                        started=whole, finished=whole, errors=whole, queue_times=HISTOGRAM,
+                        application_times=HISTOGRAM),
+    "stacks": record_of(**WHO, stacks=row_of(stack)),
+}
 
 
 # ---------------------------------------------------------------- the commands
@@ -181,8 +254,8 @@ def stacks(arguments: argparse.Namespace) -> int:
             print(json.dumps(said))
             continue
         say(f"group '{said['group']}' slot {said['slot']}: process {said['pid']}")
-        for what, stack in said["stacks"]:
-            say(f"  {what}\n{textwrap.indent(stack, '  ')}".removesuffix("\n"))
+        for what, lines in said.get("stacks", []):
+            say(f"  {what}\n{textwrap.indent(lines, '  ')}".removesuffix("\n"))
     return 0
 
 

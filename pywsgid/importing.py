@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from pywsgid import reach
+from pywsgid import logs, reach
 from pywsgid.foreground import has_exited, signal_session
 from pywsgid.reach import Identity
 from pywsgid.wsgi_conf import Group
@@ -27,6 +27,7 @@ FALLBACKS = ("/usr/bin/python3", "/usr/local/bin/python3")
 BUILT_WITH = re.compile(rb"WSGID_PYTHON=(/[^\0]+)\0")
 VERSION = "import sys; sys.stdout.write('%d.%d' % sys.version_info[:2])"
 LEAST = (3, 10)
+LONGEST = 2000  # characters of what is said of an import
 LOOK = 0.005  # seconds between two looks whether it has ended; its output is less than a pipe holds
 
 
@@ -79,7 +80,7 @@ class Importer:
             os.close(writer)
         answer = what_is_in(reader)
         if answer:
-            return json.loads(answer)["error"] or None
+            return told_in(answer)
         if code is None:
             return f"its import did not end within {self._timeout:g} s (--timeout)"
         return f"its import ended the process ({f'signal {-code}' if code < 0 else f'exit status {code}'})"
@@ -99,6 +100,18 @@ class Importer:
         signal_session(process, signal.SIGKILL)
         out, _ = process.communicate()
         return (process.returncode, out or "") if in_time else (None, "")
+
+
+def told_in(answer: bytes) -> str | None:
+    """What import_probe.py says is wrong, or None. The application can write there, too."""
+    try:
+        said = json.loads(answer)
+        error = said["error"] if isinstance(said, dict) else None
+    except (ValueError, KeyError, RecursionError):
+        error = None
+    if not isinstance(error, str):
+        return "how its import went is not understood: it writes to descriptors that are not its own"
+    return logs.printable(error[:LONGEST]) or None
 
 
 def what_is_in(pipe: int) -> bytes:

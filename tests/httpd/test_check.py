@@ -203,6 +203,16 @@ def test_all_faults_are_told_at_once(place):
 
 # ---------------------------------------------------------------- imports
 
+# Writes to all descriptors that it finds.
+SPEAKING = """
+import os
+for descriptor in range(3, 99):
+    try:
+        os.write(descriptor, %s)
+    except OSError:
+        pass
+os._exit(0)
+"""
 IMPORTS = {
     "import": ("import os\nimport no_such_module\n", "No module named 'no_such_module': install it for"),
     "syntax": ("import os\ndef application(:\n", "line 2): mend it"),
@@ -210,6 +220,9 @@ IMPORTS = {
     "callable": ("application = 1\n", "is not callable: define it, or name"),
     "exit": ("import os\nos._exit(3)\n", "exit status 3"),
     "system exit": ("raise SystemExit('no')\n", "SystemExit: no"),
+    "control characters": ("raise SystemExit('\\x1b]0;mine\\x07')\n", r"SystemExit: \x1b]0;mine\x07"),
+    "no answer": (SPEAKING % "b'[' * 60000", "is not understood"),
+    "no text": (SPEAKING % """b'{"error": [1]}'""", "is not understood"),
     "time": ("import time\ntime.sleep(60)\n", "did not end within 1 s"),
 }
 

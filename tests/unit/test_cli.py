@@ -376,14 +376,24 @@ def test_what_a_histogram_says_of_most_requests(times, half, most):
 
 
 EVIL = "\x1b]0;mine\x07\rover"
+SAID = {"group": "app", "slot": 0, "pid": 1, "state": "serving", "since": 0, "python": "3.11.2", "uid": 1, "threads": 1,
+        "queue": 0, "started": 0, "finished": 0, "errors": 0, "queue_times": [], "application_times": [], "running": [],
+        "stacks": [["thread 1", "in f"]]}
+DEEP = b"[" * 200_000
+# What stands in an answer in the place of what has to stand there.
+NONSENSE = [
+    {"running": [1]}, {"running": [{"thread": 1}]}, {"running": [{"thread": 1, "request": "", "elapsed": "long"}]},
+    {"since": 1e300}, {"since": float("nan")}, {"since": -1e300}, {"uid": 1 << 80}, {"finished": -1}, {"pid": True},
+    {"queue_times": ["a"]}, {"queue_times": [0] * 1000}, {"application_times": [1e300]}, {"slot": None},
+    DEEP, b'{"slot": 1' + b"0" * 100_000 + b"}",
+]
 
 
 @pytest.mark.parametrize("words", [["status"], ["stacks", EVIL]], ids=["status", "stacks"])
 def test_what_a_daemon_says_does_not_drive_the_terminal(tmp_path, capsys, words):
     """It is another user's process, and the terminal may be root's."""
-    said = {"group": EVIL, "slot": 0, "pid": 1, "state": "serving", "since": 0, "python": EVIL, "uid": 1, "threads": 1,
-            "queue": 0, "finished": 0, "errors": 0, "queue_times": [], "application_times": [],
-            "running": [{"thread": 1, "request": EVIL, "elapsed": 1}], "stacks": [[EVIL, EVIL]]}
+    said = {**SAID, "group": EVIL, "python": EVIL, "running": [{"thread": 1, "request": EVIL, "elapsed": 1}],
+            "stacks": [[EVIL, EVIL]]}
     with daemon_that_says(tmp_path / "x.1.0.0.ctl", json.dumps(said).encode()):
         assert cli.main([*words, "--sockets", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
@@ -404,9 +414,37 @@ def test_a_daemon_that_is_not_understood_is_none(tmp_path, capsys, answer):
     assert "WSGID0442" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["status", "stacks"])
+@pytest.mark.parametrize("nonsense", NONSENSE, ids=lambda value: str(value)[:40])
+def test_a_daemon_that_talks_nonsense_is_told_in_a_line_and_the_others_are_shown(
+    tmp_path, monkeypatch, capsys, command, nonsense
+):
+    monkeypatch.setattr(asking, "RATE_OVER", 0.01)
+    answer = nonsense if isinstance(nonsense, bytes) else json.dumps(SAID | nonsense).encode()
+    words = [command, "app"] if command == "stacks" else [command]
+    with (daemon_that_says(tmp_path / "x.1.0.0.ctl", answer),
+          daemon_that_says(tmp_path / "x.1.1.0.ctl", json.dumps({**SAID, "more": [[[]]]}).encode())):
+        for options in ([], ["--json"]):
+            assert cli.main([*words, *options, "--sockets", str(tmp_path)]) == 0
+            out, err = capsys.readouterr()
+            assert ("in f" if command == "stacks" else "3.11.2") in out
+            assert err.startswith(f"pywsgid: WSGID0443: {tmp_path}/x.1.0.0.ctl: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("stacks", [[1], [["a"]], [["a", 1]], None, DEEP])
+def test_stacks_that_are_nonsense_are_told_too(tmp_path, capsys, stacks):
+    answers = {b"status": json.dumps(SAID).encode(),
+               b"stacks": stacks if isinstance(stacks, bytes) else json.dumps(SAID | {"stacks": stacks}).encode()}
+    with daemon_that_says(tmp_path / "x.1.0.0.ctl", answers):
+        assert cli.main(["stacks", "app", "--sockets", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert out == "group 'app' slot 0: process 1\n"
+    assert err.startswith("pywsgid: WSGID0443: ") and err.count("\n") == 1
+
+
 @contextlib.contextmanager
 def daemon_that_says(path, answer):
-    """A control socket whose every question is answered so."""
+    """A control socket whose every question is answered so; or each by its own of a dictionary of answers."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     listener.listen()
@@ -415,8 +453,9 @@ def daemon_that_says(path, answer):
         with contextlib.suppress(OSError):
             while True:
                 with listener.accept()[0] as peer:
-                    peer.recv(64)
-                    peer.sendall(answer)
+                    question = peer.recv(64).strip()
+                    with contextlib.suppress(ConnectionError):
+                        peer.sendall(answer[question] if isinstance(answer, dict) else answer)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
