@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from httpdenv.waiting import wait_until
 from wire.conversation import Parser
 
 from pywsgid import handover, native, protocol
@@ -29,14 +30,6 @@ ROOT = Path(__file__).resolve().parents[1]
 APPS = ROOT / "tests" / "apps"
 LIMIT = 15  # seconds that anything here may take
 IDS = itertools.count(1)
-
-
-def wait_until(predicate: Callable, what: str, limit: float = LIMIT):
-    deadline = time.monotonic() + limit
-    while not (value := predicate()):
-        assert time.monotonic() < deadline, f"waited {limit} s for {what}"
-        time.sleep(0.005)
-    return value
 
 
 @dataclass

@@ -1,4 +1,7 @@
-"""Waiting for a predicate, with a limit: the only place where the tests sleep."""
+"""Waiting for a predicate, with a limit: what tests do in the place of a sleep.
+
+Those that sleep all the same look at what does not happen meanwhile, or let a limit of the application's pass.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ T = TypeVar("T")
 INTERVAL = 0.01
 
 
-def wait_until(predicate: Callable[[], T], what: str | Callable[[], str], timeout: float = 10.0) -> T:
+def wait_until(predicate: Callable[[], T], what: str | Callable[[], str], timeout: float = 15.0) -> T:
     """The first true value of `predicate`; AssertionError naming `what` after `timeout` seconds without one."""
     deadline = time.monotonic() + timeout
     while True:

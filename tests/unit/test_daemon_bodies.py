@@ -293,12 +293,16 @@ def application(environ, start_response):
 """
 
 
+def wait_until_it_asks(client, script):
+    """The application runs, and its client has not gone."""
+    wait_until(lambda: client.get(script, PATH_INFO="/answers").body == b"(None, False)", "the application to ask")
+
+
 def test_an_application_can_ask_whether_its_client_has_gone(daemon, client, write):
     script = write(ASKING)
     asking = daemon.connect()
     asking.request(script)
-    time.sleep(0.1)
-    assert client.get(script, PATH_INFO="/answers").body == b"(None, False)"
+    wait_until_it_asks(client, script)
     asking.close()
     wait_until(lambda: client.get(script, PATH_INFO="/answers").body == b"(True, True)", "the application to see it")
 
@@ -307,7 +311,7 @@ def test_a_body_that_is_on_its_way_does_not_hide_that_the_client_has_gone(daemon
     script = write(ASKING)
     asking = daemon.connect()
     asking.request(script, b"start", end=False)
-    time.sleep(0.05)
+    wait_until_it_asks(client, script)
     asking.close()
     wait_until(lambda: client.get(script, PATH_INFO="/answers").body == b"(True, True)", "the application to see it")
 

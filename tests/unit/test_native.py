@@ -153,8 +153,7 @@ def test_a_request_that_computes_for_long_does_not_keep_others_out(tmp_path, wri
         long, short = daemon.connect(), daemon.connect()
         long.request(script, QUERY_STRING="3")
         began = time.monotonic()
-        while daemon.counts()[0] < 1:
-            time.sleep(0.001)
+        wait_until(lambda: daemon.counts()[0], "its start")
         assert short.get(script).complete
         assert time.monotonic() - began < 2.5
         assert long.reply().complete
