@@ -36,7 +36,7 @@ enum {
     WSGID_FAILED = 8                    /* FACT_ERRNO */
 };
 
-/* The facts that Python sees, each an int64_t. It writes only FACT_GONE. */
+/* The facts that Python sees, each an int64_t. It writes two of them: FACT_GONE, and FACT_CREDIT when it grants some. */
 enum {
     FACT_ENVIRON,                       /* bytes; the environ block begins at WSGID_ENVIRON_AT of the buffer */
     FACT_BODY,                          /* bytes of the body that came along, behind the environ block */
