@@ -299,8 +299,9 @@ class Request:
         if isinstance(error, protocol.LocalProtocolError):
             return "WSGID0345: the application's response cannot be sent: %s" % error
         if self._response.state >= SENT:
-            return "WSGID0342: the application raised %s after its headers had been sent: the response is cut off" % (
-                logs.describe(error)
+            return (
+                "WSGID0342: the application raised %s after its headers had gone to httpd: the client gets a 500, or a "
+                "response that breaks off where some of it had gone on" % logs.describe(error)
             )
         return "WSGID0340: the application raised %s" % logs.describe(error)
 
