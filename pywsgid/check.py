@@ -17,7 +17,7 @@ import sys
 from dataclasses import dataclass
 
 from pywsgid import conf_reader
-from pywsgid.checks import NOTE, PROBLEM, UNKNOWN, Finding, Subject, all_findings
+from pywsgid.checks import NAMES_OF_THEIRS, NOTE, PROBLEM, UNKNOWN, Finding, Subject, all_findings
 from pywsgid.cli import Failure
 from pywsgid.conf_reader import Directive, Reading
 from pywsgid.importing import Importer
@@ -30,6 +30,7 @@ SYNTAX_ERROR = re.compile(r"Syntax error on line (\d+) of (.+?):(?= Syntax error
 LEVEL = re.compile(r"^\[[^\]]*\] \[(?:[\w.-]+:)?(\w+)\] (?:\[[^\]]*\] )*")
 CODE = re.compile(r"(?:WSGID|AH)\d{4,5}: ")
 PLACE = re.compile(r"(/[^\s:()']+):(\d+)")
+HANDLERS = ("wsgid-script", "wsgi-script")     # ours, mod_wsgi's
 SEVERE = ("emerg", "alert", "crit", "error")
 # What httpd says beside errors.
 HARMLESS = re.compile(r"Syntax OK|AH00558|AH00014|Configuration check failed|^\s*$")
@@ -50,23 +51,25 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def check(arguments: argparse.Namespace, module: str | None) -> int:
     try:
-        findings, what = findings_of(arguments, module)
+        findings, what, serves = findings_of(arguments, module)
     except Failure as failure:
         print(f"pywsgid: {failure}", file=sys.stderr)
         return NOT_CHECKED
     for finding in findings:
         print(finding)
     counts = {kind: sum(finding.kind == kind for finding in findings) for kind in (PROBLEM, NOTE, UNKNOWN)}
-    print(f"{what}: {summary(counts)}")
+    print(f"{what}: {summary(counts, serves)}")
     if counts[PROBLEM] or arguments.strict and counts[NOTE]:
         return WRONG
     return NOT_CHECKED if counts[UNKNOWN] else FINE
 
 
-def summary(counts: dict[str, int]) -> str:
+def summary(counts: dict[str, int], serves: bool) -> str:
     words = {PROBLEM: "problem", NOTE: "note", UNKNOWN: "not checked"}
     parts = [f"{count} {words[kind]}{'s' if count != 1 and kind != UNKNOWN else ''}" for kind, count in counts.items()
              if count]
+    if not serves:
+        parts.append("nothing is served, as no line leads a URL to a script (WSGIScriptAlias)")
     return ", ".join(parts) or "nothing is wrong"
 
 
@@ -93,8 +96,8 @@ def built(server: Server) -> Built:
                  tuple(int(part) for part in version[1].split(".")) if version else (2, 4))
 
 
-def findings_of(arguments: argparse.Namespace, module: str | None) -> tuple[list[Finding], str]:
-    """(findings in the order of the files, what was checked)"""
+def findings_of(arguments: argparse.Namespace, module: str | None) -> tuple[list[Finding], str, bool]:
+    """(findings in the order of the files, what was checked, whether it serves anything)"""
     server = usable_server()
     how = built(server)
     path = os.path.abspath(arguments.configuration or how.configuration)
@@ -113,12 +116,12 @@ def findings_of(arguments: argparse.Namespace, module: str | None) -> tuple[list
     runtime = configuration.text("defaultruntimedir")
     importer = Importer(module_file(reading) or module, arguments.timeout, not arguments.no_import)
     subject = Subject(configuration, reading.loaded, module, importer,
-                      configuration.path(runtime) if runtime else how.runtime, place=path)
+                      configuration.path(runtime) if runtime else how.runtime, place=path, blocks=reading.blocks)
     findings = all_findings(subject) if is_about_wsgi(subject) else [nothing_of_wsgi(path)]
     findings += [] if asked else gaps(reading)
     findings += refusals(said, path, findings) if code else []
     order = {name: index for index, name in enumerate(dict.fromkeys(reading.files))}
-    return sorted(findings, key=lambda finding: place_key(finding, order)), described(subject, path)
+    return sorted(findings, key=lambda finding: place_key(finding, order)), described(subject, path), serves(subject)
 
 
 def usable_server() -> Server:
@@ -158,7 +161,14 @@ def module_file(reading: Reading) -> str | None:
 
 def is_about_wsgi(subject: Subject) -> bool:
     return any(name in subject.loaded for name in ("wsgid_module", "wsgi_module")) or \
-        any(line.key.lstrip("<").startswith("wsgi") for line in subject.configuration.directives)
+        any(line.key.lstrip("<").startswith("wsgi") for line in subject.configuration.directives) or \
+        any(block.module in NAMES_OF_THEIRS for block in subject.blocks)
+
+
+def serves(subject: Subject) -> bool:
+    """Whether any request may come to a script: by an alias, or by the handler."""
+    handlers = subject.configuration.named("addhandler", "sethandler")
+    return bool(subject.scripts) or any(word in HANDLERS for line in handlers for word in line.words)
 
 
 def nothing_of_wsgi(path: str) -> Finding:

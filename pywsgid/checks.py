@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from pywsgid import directives, option_values, reach
-from pywsgid.conf_reader import Directive, Section
+from pywsgid.conf_reader import Directive, ModuleBlock, Section
 from pywsgid.importing import Importer
 from pywsgid.options import FOREIGN, OPTIONS, Option
 from pywsgid.reach import Identity
@@ -39,6 +39,8 @@ PROBLEM, NOTE, UNKNOWN = "problem", "note", "unknown"
 SOCKET_PREFIX_MAX = 72  # as in apxs/config.c: what WSGISocketPrefix may name
 SOCKET_PATH_ROOM = 108 - 24     # as in apxs/listener.c: what a prefix may take of a socket's path
 OURS, THEIRS = "wsgid_module", "wsgi_module"
+# As <IfModule> may ask for either: by the identifier of LoadModule, or by the source file.
+NAMES_OF_OURS, NAMES_OF_THEIRS = (OURS, "mod_wsgid.c"), (THEIRS, "mod_wsgi.c")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Subject:
     runtime: str                            # DefaultRuntimeDir
     is_root: bool = field(default_factory=lambda: os.geteuid() == 0)
     place: str = ""                         # for what stands in no line: the configuration itself
+    blocks: list[ModuleBlock] = field(default_factory=list)     # all <IfModule>
 
     def __post_init__(self) -> None:
         self.groups = self.configuration.groups()
@@ -86,7 +89,7 @@ class Subject:
 
 
 def all_findings(subject: Subject) -> list[Finding]:
-    checks = (check_modules, check_directives, check_options, check_groups, check_server, check_sockets,
+    checks = (check_modules, check_blocks, check_directives, check_options, check_groups, check_server, check_sockets,
               check_references, check_interpreters, check_paths, check_aliases, check_scripts, check_moving)
     return [finding for check in checks for finding in check(subject)]
 
@@ -120,6 +123,33 @@ def check_module_file(subject: Subject, line: Directive) -> Findings:
     elif not any(os.path.isfile(os.path.join(here, name)) for name in ("pywsgid/boot.py", "boot.py")):
         yield Finding(line.place, "WSGID0421", f"pywsgid/boot.py is not beside {path}, and daemons are started from "
                       "there", "put the package there: `make install`")
+
+
+def check_blocks(subject: Subject) -> Findings:
+    """<IfModule mod_wsgi.c>: neither that name nor wsgi_module is ours, so httpd skips what stands in it."""
+    prepared = any(block.module in NAMES_OF_OURS and block.wanted for block in subject.blocks)
+    for block in subject.blocks:
+        if block.module not in NAMES_OF_THEIRS or not block.names:
+            continue
+        text = f"<IfModule {'' if block.wanted else '!'}{block.module}>"
+        if block.wanted:
+            what = "vanishes when mod_wsgid takes mod_wsgi's place" if block.holds else \
+                "is skipped, as mod_wsgi is not loaded"
+            # With a block for each module, what is skipped here stands there.
+            yield Finding(block.place, "WSGID0446", f"what stands in {text} {what}: {contents(block)}",
+                          "write <IfModule wsgid_module>, or remove this line and its </IfModule>",
+                          NOTE if prepared else PROBLEM)
+        elif "loadmodule" not in map(str.lower, block.names):
+            what = "holds, as mod_wsgi is not loaded" if block.holds else "will hold when mod_wsgid takes its place"
+            yield Finding(block.place, "WSGID0446", f"{text} {what}: {contents(block)}",
+                          "if that is for servers without WSGI, write <IfModule !wsgid_module>", NOTE)
+
+
+def contents(block: ModuleBlock) -> str:
+    """Its directives by name: ours first, three at most."""
+    names = sorted(dict.fromkeys(name.lstrip("<") for name in block.names),
+                   key=lambda name: not name.lower().startswith("wsgi"))
+    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
 
 
 # ------------------------------------------------------------------------------------------------ names and values

@@ -76,6 +76,17 @@ def split(text: str) -> list[str]:
 
 
 @dataclass
+class ModuleBlock:
+    """An <IfModule> that asks for a module, or with `wanted` False for its absence."""
+
+    module: str         # as it is written: wsgi_module, mod_wsgi.c
+    wanted: bool
+    place: str
+    holds: bool = True
+    names: list[str] = field(default_factory=list)      # of the directives in it
+
+
+@dataclass
 class Reading:
     """A configuration that is being read."""
 
@@ -88,6 +99,7 @@ class Reading:
     loaded: dict[str, Directive | None] = field(default_factory=dict)   # wsgid_module -> its LoadModule line
     files: list[str] = field(default_factory=list)
     gaps: list[tuple[str, str]] = field(default_factory=list)           # place, what could not be followed
+    blocks: list[ModuleBlock] = field(default_factory=list)     # those that were come to, skipped or not
 
     def value(self, name: str) -> str | None:
         return self.defines.get(name) or self.environment.get(name)
@@ -139,16 +151,22 @@ def _read_file(reading: Reading, path: str, sections: tuple[Section, ...], depth
     opened = list(sections)
     skipping = 0        # how many sections that are not read are open
     conditions: list[bool] = []     # for each open section of this file: whether it was only a condition
+    blocks: list[ModuleBlock | None] = []   # for each open section of this file: which <IfModule> it is
     for number, text in lines_of(path):
         if not text or text.startswith("#"):
             continue
         if text.startswith("</"):
+            blocks[-1:] = []
             if skipping:
                 skipping -= 1
             elif conditions and not conditions.pop():
                 opened.pop()
             continue
         name, arguments = _parts(text)
+        for block in filter(None, blocks):
+            block.names.append(name)
+        if name.startswith("<"):
+            blocks.append(None)
         if skipping:
             skipping += name.startswith("<")
             continue
@@ -157,6 +175,9 @@ def _read_file(reading: Reading, path: str, sections: tuple[Section, ...], depth
             _directive(reading, Directive(name, arguments, path, number, tuple(opened)), depth)
         elif name[1:].lower() in CONDITIONS:
             holds = _holds(reading, name[1:].lower(), arguments, f"{path}:{number}")
+            if name[1:].lower() == "ifmodule":
+                blocks[-1] = _module_block(arguments, f"{path}:{number}", holds)
+                reading.blocks.append(blocks[-1])
             skipping += not holds
             if holds:
                 conditions.append(True)
@@ -250,6 +271,11 @@ def _holds(reading: Reading, name: str, arguments: str, place: str) -> bool:
         return _version_fits(reading.version, words) == wanted
     reading.gaps.append((place, f"whether <{name} {arguments}> holds; taken as if it does"))
     return True
+
+
+def _module_block(arguments: str, place: str, holds: bool) -> ModuleBlock:
+    word = next(iter(split(arguments)), "")
+    return ModuleBlock(word.removeprefix("!"), not word.startswith("!"), place, holds)
 
 
 def _is_loaded(reading: Reading, name: str) -> bool:

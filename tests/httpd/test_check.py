@@ -438,6 +438,41 @@ WSGIRestrictStdout Off
     assert (result.code, len(result.lines)) == (1, 5)
 
 
+@pytest.mark.parametrize("condition", ["mod_wsgi.c", "wsgi_module"])
+def test_a_section_that_waits_for_mod_wsgi_is_told(place, condition):
+    """httpd skips it: neither is our module's name."""
+    text = f"<IfModule {condition}>\nAlias /x @APP@\nWSGIDaemonProcess shop\n{ALIAS}\n</IfModule>"
+    result = place.check(text)
+    line = result.find("WSGID0446")
+    assert line.startswith(place.line_of("", "<IfModule") + ": WSGID0446: ")
+    assert "is skipped" in line and "WSGIDaemonProcess, WSGIScriptAlias, Alias: write <IfModule wsgid_module>" in line
+    assert (result.code, len(result.lines)) == (1, 1)
+    assert "nothing is served" in result.out
+    line = place.check(text, load="LoadModule wsgi_module modules/mod_wsgi.so").find("WSGID0446")
+    assert line.startswith(place.line_of("", "<IfModule")) and "vanishes when mod_wsgid takes" in line
+    assert "WSGID0446" in place.check(text, load="").out
+
+
+def test_sections_for_both_modules_are_no_problem(place):
+    result = place.check(f"<IfModule mod_wsgi.c>\n{ALIAS}\n</IfModule>\n<IfModule wsgid_module>\n{ALIAS}\n</IfModule>")
+    assert result.code == 0 and "note: WSGID0446" in result.find("WSGID0446")
+
+
+def test_a_section_that_holds_without_mod_wsgi_is_noted(place):
+    text = f"<IfModule !mod_wsgi.c>\nAlias /off @APP@\n</IfModule>\n{ALIAS}"
+    result = place.check(text)
+    assert result.code == 0 and "note: WSGID0446: <IfModule !mod_wsgi.c> holds" in result.find("WSGID0446")
+    result = place.check(text, load="LoadModule wsgi_module modules/mod_wsgi.so")
+    assert "will hold when mod_wsgid takes its place: Alias" in result.find("WSGID0446")
+
+
+def test_that_nothing_is_served_is_not_called_good(place):
+    result = place.check("")
+    assert result.code == 0 and "nothing is wrong" not in result.out
+    assert result.out.endswith("0 scripts: nothing is served, as no line leads a URL to a script (WSGIScriptAlias)\n")
+    assert "nothing is served" not in place.check("AddHandler wsgid-script .wsgi", "--no-import").out
+
+
 def test_notes_are_no_problems_unless_one_is_strict(place):
     text = f"WSGIDaemonProcess shop script-user=root\nWSGIProcessName shop\n{ALIAS}"
     assert place.check(text).code == 0
