@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from pywsgid import directives, option_values, reach
 from pywsgid.conf_reader import Directive, ModuleBlock, Section
-from pywsgid.importing import Importer
+from pywsgid.importing import LEAST, OLD, PERMISSION, Importer, Problem
 from pywsgid.options import FOREIGN, OPTIONS, Option
 from pywsgid.reach import Identity
 from pywsgid.wsgi_conf import (
@@ -383,12 +383,23 @@ def check_interpreters(subject: Subject) -> Findings:
             continue
         identity = identity_of(subject, group)
         path, option = interpreter(subject, group)
-        problem = subject.importer.interpreter_problem(path, identity)
+        problem = subject.importer.interpreter_problem(path, identity, group, subject.configuration.root)
         if problem:
-            yield Finding(group.line.place, "WSGID0082", f"daemon group '{group.name}': {name_of(identity)} cannot run "
-                          f"{path}{f' ({option}=)' if option else ''}: {problem}",
-                          "let this user pass, or name another interpreter (Python 3.10 or later) with python= or "
-                          "python-home=")
+            yield interpreter_finding(group, f"{path}{f' ({option}=)' if option else ''}", name_of(identity), problem)
+
+
+def interpreter_finding(group: Group, interpreter: str, user: str, problem: Problem) -> Finding:
+    least = ".".join(map(str, LEAST))
+    if problem.kind == OLD:     # as boot.py says it
+        return Finding(group.line.place, "WSGID0300", f"daemon group '{group.name}': the interpreter {interpreter} "
+                       f"{problem.what}; mod_wsgid needs {least} or later", "name another with python= or python-home=")
+    cure = f"name another interpreter (Python {least} or later) with python= or python-home="
+    if problem.kind == PERMISSION:
+        cure = f"let this user pass, or {cure}"
+    elif "shared librar" in problem.what:
+        cure = f"say where that library is (env=LD_LIBRARY_PATH=DIRECTORY), or {cure}"
+    return Finding(group.line.place, "WSGID0082", f"daemon group '{group.name}': {user} cannot run {interpreter}: "
+                   f"{problem.what}", cure)
 
 
 def not_root(group: Group) -> Finding:
@@ -470,7 +481,7 @@ def check_aliases(subject: Subject) -> Findings:
 
 
 def check_scripts(subject: Subject) -> Findings:
-    done: set[tuple[str, str]] = set()
+    done: set[tuple[str, str, str | None]] = set()
     for script in subject.scripts:
         group = subject.group_of(script)
         if script.path is None or script.group is None:
@@ -483,7 +494,7 @@ def check_scripts(subject: Subject) -> Findings:
         problems = list(check_script_file(subject, script, group))
         yield from problems
         yield from check_access(subject, script)
-        what = (script.path, group.name)
+        what = (script.path, group.name, script.callable)
         if not problems and what not in done and can_become(subject, group) and os.path.isfile(script.path):
             done.add(what)
             yield from check_import(subject, script, group)
@@ -520,7 +531,8 @@ def first_missing(path: str) -> str:
 def check_import(subject: Subject, script: Script, group: Group) -> Findings:
     identity = identity_of(subject, group)
     path, _ = interpreter(subject, group)
-    if script.callable is None or group.get("chroot") or subject.importer.interpreter_problem(path, identity):
+    if script.callable is None or group.get("chroot") or \
+            subject.importer.interpreter_problem(path, identity, group, subject.configuration.root):
         return
     problem = subject.importer.import_problem(
         path, identity, script=script.path, callable=script.callable,

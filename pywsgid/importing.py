@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from pywsgid import logs, reach
 from pywsgid.foreground import has_exited, signal_session
@@ -28,7 +28,26 @@ BUILT_WITH = re.compile(rb"WSGID_PYTHON=(/[^\0]+)\0")
 VERSION = "import sys; sys.stdout.write('%d.%d' % sys.version_info[:2])"
 LEAST = (3, 10)
 LONGEST = 2000  # characters of what is said of an import
+# What of an interpreter's last words says most: tracebacks and lists of paths stand before it.
+TELLING = re.compile(r"^\S.*(?:error|cannot|not found|no such|denied|exception).*", re.IGNORECASE | re.MULTILINE)
+PERMISSION, FAILURE, OLD = "permission", "failure", "old"
 LOOK = 0.005  # seconds between two looks whether it has ended; its output is less than a pipe holds
+
+
+class Problem(NamedTuple):
+    """Why an interpreter cannot be used. `kind` is PERMISSION, FAILURE or OLD."""
+
+    kind: str
+    what: str
+
+
+class Ended(NamedTuple):
+    """How a process ended. No code if it took too long; `refused` if it could not even be executed."""
+
+    code: int | None
+    out: str = ""
+    err: str = ""
+    refused: str = ""
 
 
 class Importer:
@@ -38,7 +57,7 @@ class Importer:
         self._built_with = built_with(module)
         self._timeout = timeout
         self._imports = imports
-        self._problems: dict[tuple[str, Identity | None], str | None] = {}
+        self._problems: dict[tuple[Any, ...], Problem | None] = {}
         with open(os.path.join(os.path.dirname(__file__), "import_probe.py"), encoding="utf-8") as file:
             self._probe = file.read()
 
@@ -47,24 +66,36 @@ class Importer:
         candidates = dict.fromkeys((self._built_with, *FALLBACKS))
         return next((path for path in candidates if not reach.in_the_way(path, identity, os.X_OK)), self._built_with)
 
-    def interpreter_problem(self, path: str, identity: Identity | None) -> str | None:
-        """Why that user cannot run it, or None."""
-        key = path, identity
+    def interpreter_problem(self, path: str, identity: Identity | None, group: Group, root: str) -> Problem | None:
+        """Why that user cannot run it with that group's environment, or None."""
+        variables = environment(path, identity, group, root)
+        key = path, identity, tuple(sorted(variables.items()))
         if key not in self._problems:
-            self._problems[key] = self._try(path, identity)
+            self._problems[key] = self._try(path, identity, variables)
         return self._problems[key]
 
-    def _try(self, path: str, identity: Identity | None) -> str | None:
+    def _try(self, path: str, identity: Identity | None, variables: dict[str, str]) -> Problem | None:
         if not os.path.lexists(path):
-            return "it is not there"
+            return Problem(FAILURE, "it is not there")
         blocked = reach.in_the_way(path, identity, os.X_OK)
         if blocked:
-            return f"{blocked} is closed to it" if blocked != path else "it is not executable for it"
-        code, out = self._run([path, "-I", "-c", VERSION], identity, {"PATH": SEARCH_PATH})
-        if code != 0 or not re.fullmatch(r"\d+\.\d+", out):
-            return "it does not work" if code is not None else f"it did not end within {self._timeout:g} s"
-        version = tuple(int(part) for part in out.split("."))
-        return None if version >= LEAST else f"it is Python {out}"
+            what = f"{blocked} is closed to it" if blocked != path else "it is not executable for it"
+            return Problem(PERMISSION, what)
+        if os.path.isdir(path):
+            return Problem(FAILURE, "it is a directory")
+        ended = self._run([path, "-I", "-c", VERSION], identity, variables)
+        if ended.code != 0 or not re.fullmatch(r"\d+\.\d+", ended.out):
+            return Problem(FAILURE, self._why(ended))
+        version = tuple(int(part) for part in ended.out.split("."))
+        return None if version >= LEAST else Problem(OLD, f"is Python {ended.out}")
+
+    def _why(self, ended: Ended) -> str:
+        if ended.code is None:
+            return ended.refused or f"it did not end within {self._timeout:g} s"
+        telling = TELLING.search(ended.err)
+        said = telling[0] if telling else next(filter(None, map(str.strip, ended.err.splitlines())), "")
+        how = f"signal {-ended.code}" if ended.code < 0 else f"exit status {ended.code}"
+        return f"it does not work ({how}{', ' + said.strip() if said else ''})"
 
     def import_problem(self, python: str, identity: Identity | None, *, group: Group, root: str,
                        **order: Any) -> str | None:
@@ -74,32 +105,36 @@ class Importer:
         reader, writer = os.pipe()
         words = json.dumps({**order, "descriptor": writer})
         try:
-            code, _ = self._run([python, "-c", self._probe, words], identity,
-                                environment(python, identity, group, root), pass_fds=(writer,), shown=False)
+            ended = self._run([python, "-c", self._probe, words], identity,
+                              environment(python, identity, group, root), pass_fds=(writer,), shown=False)
         finally:
             os.close(writer)
         answer = what_is_in(reader)
         if answer:
             return told_in(answer)
-        if code is None:
-            return f"its import did not end within {self._timeout:g} s (--timeout)"
-        return f"its import ended the process ({f'signal {-code}' if code < 0 else f'exit status {code}'})"
+        if ended.code is None:
+            return ended.refused or f"its import did not end within {self._timeout:g} s (--timeout)"
+        how = f"signal {-ended.code}" if ended.code < 0 else f"exit status {ended.code}"
+        return f"its import ended the process ({how})"
 
     def _run(self, command: list[str], identity: Identity | None, environment: dict[str, str],
-             shown: bool = True, **options: Any) -> tuple[int | None, str]:
-        """(exit code, output if `shown`); no code if it took too long. It is gone with all that it started."""
-        process = subprocess.Popen(
-            command, cwd="/", env=environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if shown else subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
-            errors="replace", start_new_session=True, **reach.becoming(identity), **options)
+             shown: bool = True, **options: Any) -> Ended:
+        """Its output only if `shown`. It is gone with all that it started."""
+        output = subprocess.PIPE if shown else subprocess.DEVNULL
+        try:
+            process = subprocess.Popen(
+                command, cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, text=True,
+                errors="replace", start_new_session=True, **reach.becoming(identity), **options)
+        except OSError as error:
+            return Ended(None, refused=f"it cannot be executed ({error.strerror})")
         deadline = time.monotonic() + self._timeout
         while not has_exited(process) and time.monotonic() < deadline:
             time.sleep(LOOK)
         in_time = has_exited(process)
         # Before it is reaped: its number is its own, and the session's, only until then.
         signal_session(process, signal.SIGKILL)
-        out, _ = process.communicate()
-        return (process.returncode, out or "") if in_time else (None, "")
+        out, err = process.communicate()
+        return Ended(process.returncode, out or "", err or "") if in_time else Ended(None)
 
 
 def told_in(answer: bytes) -> str | None:

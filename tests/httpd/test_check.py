@@ -163,6 +163,9 @@ FAULTS = {
     "env-file": ("WSGIDaemonProcess shop env-file=/nowhere", "WSGID0424", "env-file", "is not there"),
     "interpreter": ("WSGIDaemonProcess shop python=/nowhere/python", "WSGID0082", "python=", "is not there"),
     "virtualenv": ("WSGIDaemonProcess shop python-home=/nowhere", "WSGID0082", "home=", "/nowhere/bin/python"),
+    "directory": ("WSGIDaemonProcess shop python=/usr/bin", "WSGID0082", "python=", "is a directory: name another"),
+    "no program": ("WSGIDaemonProcess shop python=@APP@/../conf/text", "WSGID0082", "python=",
+                   "cannot be executed (Exec format error): name another"),
     "no interpreter": ("WSGIDaemonProcess shop python=/bin/true", "WSGID0082", "python=", "does not work"),
     "script": ("WSGIScriptAlias / @APP@/far/away.wsgi", "WSGID0330", "Alias", "app/far is missing"),
     "hidden alias": (f"{ALIAS}\nWSGIScriptAlias /x/ @APP@/site.wsgi", "WSGID0027", "/x/", "write the longer URL first"),
@@ -180,6 +183,7 @@ FAULTS = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_told_in_one_line_with_its_place(place, name):
     text, code, part, words = FAULTS[name]
+    place.write("conf/text", "what no kernel runs\n").chmod(0o755)
     result = place.check(text)
     assert result.code == 1, result.out + result.err
     line = result.find(code)
@@ -263,6 +267,46 @@ WSGIDaemonProcess shop python={PYTHON} home=@APP@ python-path=lib "env=A=b c" en
 </VirtualHost>
 """)
     assert (result.code, result.lines) == (0, [])
+
+
+FAILING = {
+    "library": ("echo 'python: error while loading shared libraries: libx.so: cannot open' >&2; exit 127",
+                "(exit status 127, python: error while loading shared libraries: libx.so: cannot open): say where"),
+    "traceback": ("printf 'Could not find a thing\\nTraceback:\\n  error.py\\nImportError: encodings\\n' >&2; exit 1",
+                  "(exit status 1, ImportError: encodings): name another"),
+    "word": ("echo; echo 'go away' >&2; exit 3", "(exit status 3, go away): name another"),
+    "signal": ("kill -9 $$", "(signal 9): name another"),
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_an_interpreter_that_fails_is_quoted(place, name):
+    script, words = FAILING[name]
+    place.write("app/python", f"#!/bin/sh\n{script}\n").chmod(0o755)
+    result = place.check(f"WSGIDaemonProcess shop python=@APP@/python\nWSGIProcessName shop\n{ALIAS}")
+    assert words in result.find("WSGID0082") and "let this user pass" not in result.out
+    assert (result.code, len(result.lines)) == (1, 1)
+
+
+def test_an_old_interpreter_is_told_as_the_daemon_says_it(place):
+    place.write("app/python", "#!/bin/sh\nprintf 3.9\n").chmod(0o755)
+    line = place.check("WSGIDaemonProcess shop python=@APP@/python").find("WSGID0300")
+    assert f"{place.root}/app/python (python=) is Python 3.9; mod_wsgid needs 3.10 or later: name another" in line
+
+
+def test_an_interpreter_is_tried_with_the_environment_of_its_group(place):
+    place.write("app/python", f"#!/bin/sh\n[ \"$NEEDS\" ] || exit 9\nexec {PYTHON} \"$@\"\n").chmod(0o755)
+    line = "WSGIDaemonProcess {0} python=@APP@/python {1}\nWSGIScriptAlias /{0} @APP@/site.wsgi process-group={0}\n"
+    result = place.check(line.format("bare", "env=OTHER=1") + line.format("full", "env=NEEDS=1"))
+    assert "'bare'" in result.find("WSGID0082") and "exit status 9" in result.lines[0]
+    assert len(result.lines) == 1
+
+
+def test_each_callable_of_a_script_is_looked_for(place):
+    result = place.check(f"WSGIScriptAlias /m @APP@/site.wsgi\n{ALIAS.replace(' / ', ' /n ')} callable-object=nope")
+    line = result.find("WSGID0332")
+    assert line.startswith(place.line_of("", "nope")) and "does not define 'nope'" in line
+    assert len(result.lines) == 1
 
 
 def test_each_script_is_tried_with_the_group_and_the_callable_that_hold_for_it(place):
