@@ -403,8 +403,11 @@ def interpreter_finding(group: Group, interpreter: str, user: str, problem: Prob
 
 
 def not_root(group: Group) -> Finding:
+    setting = "user=" if group.get("user") else "User"
     return Finding(group.line.place, "WSGID0423", f"daemon group '{group.name}' runs as another user than "
-                   f"{name_of(None)}: its interpreter, paths and imports", "run this as root", UNKNOWN)
+                   f"{name_of(None)} if root starts httpd: its interpreter, paths and imports",
+                   f"run this as root, or, if {name_of(None)} starts httpd, drop {setting}, which "
+                   "then has no effect (WSGID0024)", UNKNOWN)
 
 
 def used_groups(subject: Subject) -> list[Group]:

@@ -424,6 +424,7 @@ def test_what_only_root_can_check_is_said_and_is_no_problem(place):
     result = place.check(f"WSGIDaemonProcess shop user={names[0].pw_name}\nWSGIProcessName shop\n{ALIAS}", user=65534)
     assert result.code == 2, result.out
     assert "not checked: WSGID0423: " in result.find("WSGID0423") and "run this as root" in result.lines[0]
+    assert "if uid 65534 starts httpd, drop user=, which then has no effect (WSGID0024)" in result.lines[0]
 
 
 # ---------------------------------------------------------------- modules
