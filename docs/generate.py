@@ -147,6 +147,8 @@ def default_text(option):
     if option.default is None:
         return ""
     number = isinstance(option.default, (int, float))
+    if option.type == "SIZE":
+        return f"default {size_text(option.default)}"
     return f"default {option.default:g}" if number else f"default {option.default}"
 
 
@@ -161,8 +163,9 @@ def options_page(options, foreign):
     lines = ["# Options of WSGIDaemonProcess", "", DO_NOT_EDIT.format(source="`apxs/options.def`"), ""]
     lines += wrap(
         '`WSGIDaemonProcess NAME [option=value ...]`. A value with blanks stands in quotes: `display-name="my site"`. '
-        "An option may be given once, unless it says that it may be repeated. Whatever is wrong is refused by "
-        "`apachectl configtest`."
+        "An option may be given once, unless it says that it may be repeated. What is wrong with names and values "
+        "is refused by `apachectl configtest`. That a path is not there, or closed to the group's user, or that an "
+        "interpreter does not work, is found when the daemons start, or before that by `pywsgid check`."
     )
     for option in options:
         lines += ["", f"## {option.name}", "", *wrap(facts_text(option)), "", *wrap(option.help)]
@@ -224,6 +227,7 @@ def string_lines(text, indent, end=","):
 # ---------------------------------------------------------------- directives
 
 CONTEXTS = {
+    "IN_MAIN_SERVER": "server",
     "IN_SERVER": "server, virtual host",
     "IN_DIRECTORY": "server, virtual host, directory",
     "IN_HTACCESS": "server, virtual host, directory, .htaccess (AllowOverride FileInfo)",

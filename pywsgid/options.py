@@ -170,7 +170,9 @@ OPTIONS = {
     "request-timeout": Option(
         "seconds", 0.0, 0, 86400, True, "seconds",
         "How long a request may run before it counts as stuck and its client gets 504; 0: as long as it takes. "
-        "Every request by itself, uploads and downloads included. See interrupt-timeout.",
+        "Every request by itself, uploads and downloads included. See interrupt-timeout. A call into C that keeps "
+        "the GIL lets nothing else run, this neither: no 504 comes before it returns, or before deadlock-timeout "
+        "ends the process.",
     ),
     "interrupt-timeout": Option(
         "seconds", 5.0, 0, 86400, True, "seconds",

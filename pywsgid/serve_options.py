@@ -135,6 +135,7 @@ HELP = {
     "python": "Python interpreter that the application runs under. Default: the one that runs pywsgid, if the "
               "application's user can reach it.",
     "python-home": "Virtual environment of the application, in place of the one that pywsgid runs in.",
+    "python-path": "Directories to look for modules in before all others, .pth files in them included.",
 }
 
 

@@ -117,6 +117,33 @@ def test_check_says_what_is_out_of_date(copy):
     assert "docs/reference/options.md is out of date" in done.stderr
 
 
+def section(page, name):
+    """What stands under a heading of the reference."""
+    text = (ROOT / "docs/reference" / page).read_text(encoding="utf-8")
+    return " ".join(text.partition(f"\n## {name}\n")[2].partition("\n## ")[0].split())
+
+
+def test_the_reference_shows_sizes_as_they_are_written():
+    assert "64K to 1G; default 8M" in section("options.md", "response-buffer-size")
+    assert "e+" not in (ROOT / "docs/reference/options.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["WSGISocketPrefix", "WSGIPythonHome", "WSGIPythonPath"])
+def test_a_directive_of_the_main_server_alone_has_no_other_context(name):
+    text = section("directives.md", name)
+    assert "Context: server. " in text and "Not within a VirtualHost" in text
+
+
+def test_the_reference_says_what_configtest_does_not_find():
+    text = (ROOT / "docs/reference/options.md").read_text(encoding="utf-8").partition("\n## ")[0]
+    assert "by `pywsgid check`" in text
+    assert "deadlock-timeout" in section("options.md", "request-timeout")
+
+
+def test_options_of_serve_name_no_directive_as_their_default():
+    assert "Default: WSGI" not in (ROOT / "docs/reference/serve.md").read_text(encoding="utf-8")
+
+
 def assert_refused(copy, problem):
     done = generate(copy)
     assert done.returncode == 1
