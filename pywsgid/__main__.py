@@ -1,8 +1,25 @@
-"""`python -m pywsgid`: the command line."""
+"""`python -m pywsgid`: the command line.
+
+Rules: the version check runs under any Python there is, so this file uses no newer syntax, and imports nothing that
+does before it.
+"""
 
 import sys
 
-from pywsgid.cli import main
+LEAST_VERSION = (3, 10)
+
+
+def main():
+    if sys.version_info[:2] < LEAST_VERSION:
+        sys.stderr.write(
+            "pywsgid: WSGID0447: the interpreter %s is Python %d.%d; mod_wsgid needs %d.%d or later: run it with "
+            "another, `python3.10 -m pywsgid`\n" % ((sys.executable,) + tuple(sys.version_info[:2]) + LEAST_VERSION)
+        )
+        return 1
+    from pywsgid import cli
+
+    return cli.main()
+
 
 if __name__ == "__main__":
     sys.exit(main())

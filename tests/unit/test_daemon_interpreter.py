@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("transport")
 def interpreters():
     """Other Pythons of this machine: name -> path, or None where there is none."""
     found = {}
-    for version in ("2.7", "3.6", "3.9", "3.10", "3.11", "3.12", "3.13", "3.13t", "3.14", "3.14t"):
+    for version in ("2.7", "3.6", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.13t", "3.14", "3.14t"):
         at = sorted(
             (Path.home() / ".pyenv" / "versions").glob(
                 f"{version.rstrip('t')}.*{'t' if version[-1] == 't' else ''}/bin/python"
@@ -46,6 +46,15 @@ def test_a_python_that_is_too_old_says_so(tmp_path, version):
         assert daemon.wait() == handover.EXIT_INTERPRETER
         assert f"is Python {version}; mod_wsgid needs 3.10" in daemon.wait_for_log("WSGID0300")
         assert len(daemon.log_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.8", "3.9"])
+def test_the_command_line_under_a_python_that_is_too_old_says_so(version):
+    command = [interpreter(version), "-m", "pywsgid", "serve", "x"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("pywsgid: WSGID0447: ") and done.stderr.count("\n") == 1
+    assert f"is Python {version}; mod_wsgid needs 3.10 or later" in done.stderr
 
 
 def echo_late(client):
