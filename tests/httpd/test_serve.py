@@ -410,6 +410,19 @@ def test_root_does_not_write_where_the_applications_user_can(start, open_directo
     assert get(run.wait_for_address()).status_code == 200
 
 
+def test_static_files_of_django_are_served_by_httpd_from_where_they_are_collected(start, open_directory):
+    project, static = open_directory / "project", open_directory / "static"
+    project.mkdir()
+    make_project(project)
+    with open(project / "site_of_mine" / "settings.py", "a") as settings:
+        settings.write(f"STATIC_ROOT = {str(static)!r}\n")
+    subprocess.run([sys.executable, "manage.py", "collectstatic", "--no-input"], cwd=project, check=True,
+                   capture_output=True)
+    subprocess.run(["chmod", "-R", "a+rX", static], check=True)
+    run = start(project, "--url-alias", "/static/", static)
+    assert get(run.wait_for_address() + "static/admin/css/base.css").status_code == 200
+
+
 # ---------------------------------------------------------------- setup
 
 
