@@ -2,9 +2,9 @@
  * The bytes between an httpd child and a daemon: frames out, bytes in, over one blocking UNIX socket.
  *
  * Every wait is bounded: a send (by the socket's own timeout, which dispatch.c sets) and a wait for the daemon end after
- * WSGID_CHANNEL_SLICE, and the caller decides whether to go on. What the kernel says of a peer that has gone is kept apart here, because at-most-once rests
- * on it: EPIPE and ECONNRESET mean that our bytes were not read (WSGID_E_NOT_STARTED), end-of-file that they were
- * (WSGID_E_DIED). No frame is understood here.
+ * WSGID_CHANNEL_SLICE, and the caller decides whether to go on. What the kernel says of a peer that has gone is kept apart
+ * here, because at-most-once rests on it: EPIPE and ECONNRESET mean that our bytes were not read (WSGID_E_NOT_STARTED),
+ * end-of-file that they were (WSGID_E_DIED). No frame is understood here.
  */
 #include "exchange.h"
 

@@ -3,10 +3,9 @@
  *
  * Rules:
  *
- *   - The parent does the least that it can. It sleeps in the MPM's loop; it acts at start, at a restart, at
- *     the death of a child (the bell's, too, which a daemon has rung), at stop, and, for what could not be started, when httpd does its
- *     own maintenance, every ten seconds or so. A back-off is slept away by the
- *     forked process, the predecessor is told to leave by its successor.
+ *   - The parent does the least that it can. It sleeps in the MPM's loop; it acts at start, at a restart, at the death of a child
+ *     (the bell's, too, which a daemon has rung), at stop, and, for what could not be started, when httpd does its own maintenance,
+ *     every ten seconds or so. A back-off is slept away by the forked process, the predecessor is told to leave by its successor.
  *   - A slot is level-triggered: satisfy() looks at what is there and starts what is missing. Events only change
  *     states and call it.
  *   - Only the policy is here. supervisor.h names the files that do the work, and says what may be retained.

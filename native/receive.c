@@ -1,7 +1,7 @@
 /*
- * What a worker receives from httpd: a whole REQUEST, then bytes of its body. Each frame's header is checked by wire.c before the bytes that
- * it announces are awaited. Sockets block, with SO_RCVTIMEO; what may have to wait is tried without waiting first, so that the gate is
- * opened before.
+ * What a worker receives from httpd: a whole REQUEST, then bytes of its body. Each frame's header is checked by wire.c before the bytes
+ * that it announces are awaited. Sockets block, with SO_RCVTIMEO; what may have to wait is tried without waiting first, so that the gate
+ * is opened before.
  */
 #define _GNU_SOURCE
 #include "hotpath.h"

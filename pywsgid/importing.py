@@ -27,7 +27,7 @@ FALLBACKS = ("/usr/bin/python3", "/usr/local/bin/python3")
 BUILT_WITH = re.compile(rb"WSGID_PYTHON=(/[^\0]+)\0")
 VERSION = "import sys; sys.stdout.write('%d.%d' % sys.version_info[:2])"
 LEAST = (3, 10)
-LONGEST = 2000  # characters of what is said of an import
+LONGEST = 2000  # characters of what an interpreter or an import says
 # What of an interpreter's last words says most: tracebacks and lists of paths stand before it.
 TELLING = re.compile(r"^\S.*(?:error|cannot|not found|no such|denied|exception).*", re.IGNORECASE | re.MULTILINE)
 PERMISSION, FAILURE, OLD = "permission", "failure", "old"
@@ -95,7 +95,7 @@ class Importer:
         telling = TELLING.search(ended.err)
         said = telling[0] if telling else next(filter(None, map(str.strip, ended.err.splitlines())), "")
         how = f"signal {-ended.code}" if ended.code < 0 else f"exit status {ended.code}"
-        return f"it does not work ({how}{', ' + said.strip() if said else ''})"
+        return f"it does not work ({how}{', ' + logs.printable(said.strip()[:LONGEST]) if said else ''})"
 
     def import_problem(self, python: str, identity: Identity | None, *, group: Group, root: str,
                        **order: Any) -> str | None:

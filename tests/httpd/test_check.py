@@ -276,6 +276,7 @@ FAILING = {
                   "(exit status 1, ImportError: encodings): name another"),
     "word": ("echo; echo 'go away' >&2; exit 3", "(exit status 3, go away): name another"),
     "signal": ("kill -9 $$", "(signal 9): name another"),
+    "control characters": ("printf 'go \\033]0;mine\\007 away' >&2; exit 3", r"go \x1b]0;mine\x07 away): name another"),
 }
 
 
