@@ -22,6 +22,7 @@ BENCH ?=
 
 VENV := .venv
 BENCH_VENV := .bench-venv
+export WSGID_BENCH_VENV = $(abspath $(BENCH_VENV))
 PY := $(VENV)/bin/python
 HERE := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -151,6 +152,7 @@ $(BENCH_VENV)/.ready: $(VENV)/.python pyproject.toml tools/requirements.py
 	@cp $(VENV)/.python $(BENCH_VENV)/.python
 	@$(PY) tools/requirements.py bench > $@.txt
 	@$(BENCH_VENV)/bin/python -m pip install -q -r $@.txt
+	@tools/prepare.sh --load
 	@touch $@
 
 # ---------------------------------------------------------------------------------------------- install

@@ -7,6 +7,7 @@
     scenarios.py  what is measured, one function each
     marks.py      the marks that the project has set itself, as data
     conditions.py machine, versions, date    report.py, plot.py  table, JSON, plot, docs/performance.md
+    floor.py      a command of its own: what two processes can do at best, with (next to) nothing before them
 
 Rules: nothing here asserts a time; each load is bounded in time; every server is stopped at the end, whatever happens;
 all peers run at the same time behind httpds of their own, configured alike, and the loads take turns. httpds come from

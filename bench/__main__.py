@@ -58,12 +58,11 @@ def _list_of(known: list[str]):
 
 
 def check_reach() -> None:
-    """The servers run as httpd's user, who has to reach all that they are made of."""
+    """httpd's user, as whom the peers run, has to reach what they are installed in; our module is copied if need be."""
     from httpdenv import machine
 
-    for path in (CHECKOUT / "Makefile", VENV / "pyvenv.cfg"):
-        if os.geteuid() == 0 and not machine.everybody_reaches(path):
-            sys.exit(f"bench: {machine.web_user()} cannot reach {path.parent}: clone to where everybody may go")
+    if os.geteuid() == 0 and not machine.everybody_reaches(VENV / "pyvenv.cfg"):
+        sys.exit(f"bench: {machine.web_user()} cannot reach {VENV}: make BENCH_VENV=/where/everybody/may/go bench")
 
 
 def measure(options: argparse.Namespace):

@@ -6,18 +6,20 @@ A sample is a dict of figures. What a contender raises is its sample of that rou
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from typing import TypeVar
 
 Sample = dict[str, float]
 Samples = dict[str, list[dict]]
+Name = TypeVar("Name", bound=Hashable)
 # What may go wrong with a contender without ending the bench: sockets, broken answers, wrk without a word.
 FAILURES = (OSError, ValueError, RuntimeError, AssertionError)
 
 
-def interleave(contenders: Mapping[str, Callable[[], Sample]], rounds: int) -> Samples:
+def interleave(contenders: Mapping[Name, Callable[[], Sample]], rounds: int) -> dict[Name, list[dict]]:
     """Every contender once a round, each round beginning with another one."""
     names = list(contenders)
-    samples: Samples = {name: [] for name in names}
+    samples: dict[Name, list[dict]] = {name: [] for name in names}
     for number in range(rounds):
         first = number % len(names) if names else 0
         for name in names[first:] + names[:first]:

@@ -61,9 +61,16 @@ class Bench:
             yield running
 
     def measure(self, scenario: str, point: str, contenders: dict[str, Callable[[], dict]], times: int = 0) -> None:
-        samples = rounds.interleave(contenders, times or self.rounds)
-        self.results.setdefault(scenario, {}).setdefault(point, {}).update(samples)
-        self.tell(scenario, point, samples)
+        self.measure_together(scenario, {point: contenders}, times)
+
+    def measure_together(self, scenario: str, points: dict[str, dict[str, Callable[[], dict]]], times: int = 0) -> None:
+        """Points that are held against one another take turns, too."""
+        everyone = {(point, name): take for point, contenders in points.items() for name, take in contenders.items()}
+        samples = rounds.interleave(everyone, times or self.rounds)
+        for point, contenders in points.items():
+            found = {name: samples[point, name] for name in contenders}
+            self.results.setdefault(scenario, {}).setdefault(point, {}).update(found)
+            self.tell(scenario, point, found)
 
 
 def each(running: dict[str, Running], take: Callable[..., dict], *arguments: object) -> dict[str, Callable[[], dict]]:
@@ -114,10 +121,13 @@ def threads(bench: Bench) -> None:
 
 def processes(bench: Bench) -> None:
     """An application that uses 1 ms of CPU, 16 connections, by processes"""
-    for count in bench.some((1, 2), slice(1, 2)):
-        with bench.serving(WSGI, Setup("burn", processes=count)) as running:
+    with contextlib.ExitStack() as stack:
+        points = {}
+        for count in (1, 2):
+            running = stack.enter_context(bench.serving(WSGI, Setup("burn", processes=count)))
             warm(bench, running)
-            bench.measure("processes", plural(count, "process", "processes"), each(running, requests, bench, HELLO, 16))
+            points[plural(count, "process", "processes")] = each(running, requests, bench, HELLO, 16)
+        bench.measure_together("processes", points)
 
 
 def sizes(bench: Bench) -> None:

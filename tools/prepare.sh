@@ -4,8 +4,8 @@
 # everywhere else one line says what to install. Of httpd only the program is installed (apache2-bin): no service that
 # starts, no port that is taken.
 #
-# With --browser instead of a directory: Debian's Chromium and its driver, for the tests of the status page. Where they are
-# not to be had, these tests are skipped, so that is no failure.
+# With --browser instead of a directory: Debian's Chromium and its driver, for the tests of the status page; with --load: wrk,
+# for the bench. Where they are not to be had, what needs them is skipped or says so, so that is no failure.
 set -eu
 cd "$(dirname "$0")/.."
 venv=${1:-.venv}
@@ -99,6 +99,14 @@ install_browser() {
     say "no chromium with chromedriver: the tests of the status page in a browser will be skipped"
 }
 
+install_load() {
+    have_any wrk && return
+    if have_any apt-get && can_become_root; then
+        install_debian wrk && return
+    fi
+    say "no wrk: nothing can be measured until it is installed"
+}
+
 main() {
     if [ "$(uname -s)" != Linux ]; then
         say "mod_wsgid runs on Linux, not on $(uname -s)"
@@ -118,8 +126,8 @@ main() {
     echo "$python" > "$venv/.python"
 }
 
-if [ "$venv" = --browser ]; then
-    install_browser
-else
-    main
-fi
+case $venv in
+    --browser) install_browser ;;
+    --load) install_load ;;
+    *) main ;;
+esac

@@ -1,0 +1,81 @@
+"""The bench works: its short form starts every peer, measures every scenario, and writes what it found.
+
+Its peers are installed first, as `make bench` does it. No time is asserted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from httpdenv import machine
+
+from bench import CHECKOUT, rounds
+from bench.marks import OURS
+from bench.peers import PEERS
+from bench.scenarios import SCENARIOS
+
+pytestmark = pytest.mark.timeout(1200)      # peers are compiled: a minute; all scenarios: two
+
+
+@pytest.fixture(scope="module")
+def venv():
+    """A virtualenv with the peers, which httpd's user can reach: the checkout's, or one that ends with the tests."""
+    own, temporary = CHECKOUT / ".bench-venv", None
+    if os.geteuid() == 0 and not machine.everybody_reaches(CHECKOUT / "Makefile"):
+        temporary = machine.temporary_directory("wsgid-bench-venv-")
+    venv = temporary / "venv" if temporary else own
+    make(venv, "bench-venv")
+    if shutil.which("wrk") is None:
+        pytest.skip("no wrk")
+    yield venv
+    if temporary:
+        shutil.rmtree(temporary)
+
+
+def make(venv: Path, target: str, *more: str) -> str:
+    """What it printed; the make that runs these tests has no part in it."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "-C", CHECKOUT, f"BENCH_VENV={venv}", target, *more]
+    made = subprocess.run(command, env=environ, capture_output=True, text=True)
+    assert made.returncode == 0, made.stdout + made.stderr
+    return made.stdout
+
+
+@pytest.fixture(scope="module")
+def found(venv, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("figures")
+    make(venv, "bench-short", f"BENCH=--output {directory}")
+    assert (directory / "figures.svg").read_text().lstrip().startswith("<?xml")
+    return json.loads((directory / "figures.json").read_text())["results"]
+
+
+def test_every_scenario_is_measured_without_a_failed_request(found):
+    assert set(found) == set(SCENARIOS)
+    for scenario, points in found.items():
+        assert points, scenario
+        for point, samples in points.items():
+            assert rounds.keys(samples[OURS]), (scenario, point)
+            assert not rounds.errors(samples[OURS]), (scenario, point)
+
+
+def test_every_peer_is_measured(found):
+    samples, = found["hello"].values()
+    assert set(samples) == set(PEERS)
+    for name, taken in samples.items():
+        assert rounds.median(taken, "rps"), f"{name}: {rounds.errors(taken)}"
+
+
+def test_the_floor_is_measured(venv):
+    floor = [venv / "bin" / "python", "-m", "bench.floor", "--rounds", "1", "--seconds", "1"]
+    said = subprocess.run(floor, cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
+    assert (said.returncode, said.stderr) == (0, "")
+    line = r"^(\w+): [\d,]+ requests/s with one process, [\d,]+ with two: (\d\.\d\d) times"
+    ways = re.findall(line, said.stdout, re.M)
+    assert [way for way, _ in ways] == ["straight", "relayed"]
+    assert all(float(ratio) > 0 for _, ratio in ways)
