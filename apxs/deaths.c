@@ -84,6 +84,26 @@ static int was_watchdog(const wsgid_process_t *process, wsgid_death_t death)
         && (apr_uint64_t) apr_time_as_msec(wsgid_now()) >= process->watchdog;
 }
 
+/* Where one of them is too low, nothing else names it: the kernel sends a signal or refuses memory. " under memory-limit=1048576"
+ * or "". */
+static const char *limits_of(apr_pool_t *p, const wsgid_group_t *group)
+{
+    static const wsgid_option_e deadly[] = {
+        WSGID_OPT_CPU_TIME_LIMIT, WSGID_OPT_MEMORY_LIMIT, WSGID_OPT_VIRTUAL_MEMORY_LIMIT, WSGID_OPT_STACK_SIZE
+    };
+    const char *limits = "";
+    size_t i;
+
+    for (i = 0; group && i < sizeof(deadly) / sizeof(*deadly); i++) {
+        const wsgid_value_t *value = &group->value[deadly[i]];
+
+        if (value->number) {
+            limits = apr_pstrcat(p, limits, *limits ? " " : " under ", wsgid_options_name(deadly[i]), "=", value->text, NULL);
+        }
+    }
+    return limits;
+}
+
 static const char *describe_death(apr_pool_t *p, const wsgid_process_t *process, wsgid_death_t death)
 {
     if (was_watchdog(process, death)) {
@@ -183,8 +203,9 @@ void wsgid_deaths_report(apr_pool_t *p, const wsgid_process_t *process, wsgid_de
     const wsgid_kept_slot_t *slot = process->slot;
     const char *who = apr_psprintf(p, "group '%s' slot %d: process %" APR_PID_T_FMT, slot->label, slot->index,
                                    process->pid);
-    const char *how = apr_psprintf(p, "after %.3f s: %s; %s", (double) life / APR_USEC_PER_SEC,
-                                   describe_death(p, process, death), next);
+    const char *limits = has_obeyed(process, death) ? "" : limits_of(p, slot->group);
+    const char *how = apr_psprintf(p, "after %.3f s: %s%s; %s", (double) life / APR_USEC_PER_SEC,
+                                   describe_death(p, process, death), limits, next);
 
     log_death(process, death, who, how);
 }

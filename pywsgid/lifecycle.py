@@ -160,7 +160,7 @@ class Lifecycle:
                 self._log.write(
                     logs.CRIT,
                     "WSGID0319: group %r: only %d of %d threads can be started (%s): the limits of this process are "
-                    "too low (virtual-memory-limit=, ulimit -u), or stack-size= or threads= are too large"
+                    "too low (memory-limit=, virtual-memory-limit=, ulimit -u), or stack-size= or threads= too large"
                     % (self._log.group, number, len(self._workers), error),
                 )
                 self._fail()

@@ -12,12 +12,13 @@ import time
 
 from . import logs
 
+SLOW = 10.0  # seconds of loading after which the log says what is being done
 HUNG_BEHIND = 5.0  # seconds after startup-timeout until the C-level watchdog ends a process that holds the GIL
 PART = 4  # the deadlock watchdog is armed anew four times in its time: seldom, and it is late by no more than a quarter
 
 
 class BootWatch:
-    """While the main thread imports the application: startup-timeout, and the leash."""
+    """While the main thread imports the application: startup-timeout, and the leash; and a line where it takes long."""
 
     def __init__(self, log, life, page, timeout, leash):
         self._log = log
@@ -45,7 +46,11 @@ class BootWatch:
         poll = select.poll()
         poll.register(self._stop, select.POLLIN)
         poll.register(self._leash, select.POLLIN)
-        events = dict(poll.poll(self._timeout * 1000 if self._timeout else None))
+        slow = min(SLOW, self._timeout or SLOW)
+        events = dict(poll.poll(slow * 1000))
+        if not events and slow != self._timeout:
+            self._tell_what_takes_long()
+            events = dict(poll.poll((self._timeout - slow) * 1000 if self._timeout else None))
         if self._stop in events:
             return
         if events:
@@ -57,6 +62,15 @@ class BootWatch:
         )
         faulthandler.dump_traceback(file=2, all_threads=True)
         self._life.step("late")
+
+    def _tell_what_takes_long(self):
+        from . import stacks
+
+        self._log.write(
+            logs.WARN,
+            "WSGID0371: group %r: not ready after %g s, and requests wait: what its import is doing stands below\n%s"
+            % (self._log.group, SLOW, stacks.stack_text(threading.main_thread().ident)),
+        )
 
 
 class Deadlock:

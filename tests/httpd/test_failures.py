@@ -52,6 +52,17 @@ def test_a_script_loaded_on_first_use_is_a_500_and_recovers_when_mended(make_htt
     httpd.log.accept_all("WSGID0052.*exit code 84")
 
 
+def test_a_script_that_takes_long_to_load_is_told_with_what_it_does(make_httpd, stage):
+    slow = "import time\ntime.sleep(10.5)\n" + mended(stage)
+    httpd = make_httpd(
+        "WSGIDaemonProcess app startup-timeout=60\nWSGIScriptAlias / ${FILES}/app.wsgi process-name=app\n",
+        files={"app.wsgi": slow},
+    )
+    with httpd.log.expects("WSGID0371.*not ready after 10 s"):
+        assert httpd.get("/", timeout=20).status_code == 200
+    assert f'File "{httpd.files}/app.wsgi", line 2, in <module>' in httpd.log_text()
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -70,6 +81,21 @@ def test_other_ways_not_to_load(make_httpd, content, words):
     httpd.log.wait_for(words, timeout=5)
     quickly(httpd, "/", 500, 502, 503)
     accept_all_of_ours(httpd)
+
+
+LIMITS = ["memory-limit=1M", "memory-limit=9M", "virtual-memory-limit=20M", "memory-limit=16M"]
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_a_limit_that_is_too_low_for_python_is_named_with_the_death(make_httpd, limit):
+    """From no room for the interpreter itself to no room for its threads."""
+    httpd = make_httpd(
+        f"WSGIDaemonProcess app {limit}\nWSGIScriptAlias / ${{APPS}}/hello.wsgi process-name=app\n"
+    )
+    option, _, megabytes = limit.removesuffix("M").partition("=")
+    httpd.log.wait_for(f"WSGID0056.* under {option}={int(megabytes) << 20}; ", timeout=5)
+    quickly(httpd, "/", 503)
+    httpd.log.accept_all(".")
 
 
 def test_a_script_that_does_not_exist_is_a_404_or_500_with_a_line(make_httpd):
