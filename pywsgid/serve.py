@@ -14,6 +14,7 @@ how httpd is run foreground.py's.
 from __future__ import annotations
 
 import argparse
+import errno
 import ipaddress
 import os
 import shutil
@@ -38,6 +39,8 @@ from pywsgid.site import Site, configuration
 SYSTEM_PYTHON = "/usr/bin/python3"
 CONFIGURATION = "httpd.conf"
 SCRIPT = "application.wsgi"
+APACHECTL = "apachectl"
+DIRECTORIES = ("application", "htdocs", "logs", "run")
 DEVELOPMENT = "development.wsgi"
 # Its user's, with --reload: what the application has to write.
 DEVELOPED = "development"
@@ -63,16 +66,14 @@ def serve(arguments: argparse.Namespace, module: str) -> int:
 def setup(arguments: argparse.Namespace, module: str) -> int:
     """Writes a directory to keep, and says how to start it."""
     options = vars(arguments) | {"server-root": os.path.abspath(arguments.directory)}
-    if os.path.lexists(os.path.join(options["server-root"], CONFIGURATION)):
-        raise Failure("WSGID0411", f"{arguments.directory} holds an {CONFIGURATION} already",
-                      "name another directory, or remove that file first")
+    check_room(options["server-root"])
     site = planned(options, module)
     with server_root(site) as root:
         site = replace(site, root=root)
         if site.options["log-directory"] is None:
             site = replace(site, options={**site.options, "log-directory": os.path.join(root, "logs")})
         site = written(site)
-        control = os.path.join(root, "apachectl")
+        control = os.path.join(root, APACHECTL)
         write(control, apachectl.script(site, CONFIGURATION), 0o755)
     configtest(control)
     print(f"{arguments.directory} is ready: `{control} start` serves {site.target.name} at {site.address.url}")
@@ -80,6 +81,18 @@ def setup(arguments: argparse.Namespace, module: str) -> int:
 
 
 # ------------------------------------------------------------------------------------------------ before the start
+
+
+def check_room(directory: str) -> None:
+    """That the directory is not there, is empty, or has only what an earlier setup left."""
+    there = set(os.listdir(directory)) if os.path.isdir(directory) else set()
+    if CONFIGURATION in there:
+        raise Failure("WSGID0411", f"{directory} holds an {CONFIGURATION} already",
+                      "name another directory, or remove that file first")
+    others = sorted(there - {*DIRECTORIES, APACHECTL, DEVELOPED, "mod_wsgid.so", "pywsgid"})
+    if others:
+        raise Failure("WSGID0411", f"{directory} is in use for something else ({others[0]} is there)",
+                      "name a directory that is not there yet: the server gets it to itself")
 
 
 def planned(options: dict[str, Any], module: str) -> Site:
@@ -142,6 +155,14 @@ def is_loopback(host: str) -> bool:
     return all(ipaddress.ip_address(address[0].partition("%")[0]).is_loopback for *_, address in found)
 
 
+TAKEN = "stop what listens there, or choose another port (--port 8001; make run PORT=8001)"
+NO_PORT = {
+    errno.EACCES: "choose a port from 1024 (--port 8000), or start it as root, with --user for the application",
+    errno.EADDRNOTAVAIL: "name an address of this machine (--host 127.0.0.1; --host 0.0.0.0 for all it has)",
+    socket.EAI_NONAME: "name an address of this machine (--host 127.0.0.1; --host 0.0.0.0 for all it has)",
+}
+
+
 def check_port(host: str, port: int) -> int:
     """The port, chosen by the system if it is 0; nobody listens on it now."""
     try:
@@ -154,8 +175,8 @@ def check_port(host: str, port: int) -> int:
             probe.listen(1)
             return probe.getsockname()[1]
     except OSError as error:
-        raise Failure("WSGID0405", f"cannot listen on {bracketed(host)}:{port} ({error.strerror})",
-                      "stop what listens there, or choose another port (--port 8001; make run PORT=8001)") from error
+        cure = NO_PORT.get(error.errno, TAKEN)
+        raise Failure("WSGID0405", f"cannot listen on {bracketed(host)}:{port} ({error.strerror})", cure) from error
 
 
 # ------------------------------------------------------------------------------------------------ who, and by what way
@@ -312,7 +333,7 @@ def server_root(site: Site) -> Iterator[str]:
                           "characters)", "name a shorter directory")
         if named is None:
             os.chmod(root, 0o755)
-        for directory in (root, *(os.path.join(root, name) for name in ("application", "htdocs", "logs", "run"))):
+        for directory in (root, *(os.path.join(root, name) for name in DIRECTORIES)):
             make_directory(directory)
         if named is not None:
             for name in ("", "logs", "run"):

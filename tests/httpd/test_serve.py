@@ -471,6 +471,21 @@ def test_setup_leaves_a_configuration_that_is_there_alone(shop):
     assert (shop / "httpd.conf").read_text() == "mine"
 
 
+def test_setup_does_not_mix_its_files_with_those_of_others(shop):
+    before = sorted(shop.rglob("*"))
+    done = setup(shop, "shop.web:app", shop)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"WSGID0411: {shop} is in use for something else" in done.stderr
+    assert sorted(shop.rglob("*")) == before
+
+
+def test_setup_may_be_repeated_once_its_configuration_is_removed(shop):
+    directory = shop / "kept"
+    for _ in range(2):
+        assert setup(shop, "--port", "0", "shop.web:app", directory).returncode == 0
+        (directory / "httpd.conf").unlink()
+
+
 def test_setup_says_what_httpd_refuses(shop):
     (shop / "more.conf").write_text("Nonsense on\n")
     done = setup(shop, "--port", "0", "--include-file", "more.conf", "shop.web:app", shop / "kept")

@@ -140,6 +140,11 @@ def test_serve_on_a_port_that_is_taken_names_it(script):
     assert f"WSGID0405: cannot listen on 127.0.0.1:{port}" in line and "PORT=" in line
 
 
+def test_serve_at_an_address_of_another_machine_says_so(script):
+    line = failure("serve", "--host", "192.0.2.1", str(script))
+    assert "WSGID0405: cannot listen on 192.0.2.1:8000" in line and "name an address of this machine" in line
+
+
 @pytest.mark.parametrize("words", [
     "--port=-1", "--port=65536", "--port=http", "--threads=0", "--env=1A=b", "--mount-point=shop", "--log-level=loud",
     "--umask=8", "--queue-timeout=soon", "--memory-limit=1T", "--env=A=${PATH}"])
