@@ -16,14 +16,37 @@ ends the call takes the lock and then takes back an exception that has not come 
 Guard.run() and nowhere else, once for each call. What of ours runs under it must stand an exception at any point: a
 connection on which a frame was cut short is given up (transport.py), and wsgi.input cannot be read any more, as nobody
 knows what of it was on its way to the application.
+
+CPython 3.14 (its issue 148874) can raise an exception when `with` has taken a lock and not yet begun its body, and then
+nobody ever gives the lock back, ours or the application's. So no exception is set while a thread is about to take one:
+it is looked at again soon. Without a GIL nobody can know that; there only the guard's own lock is safe (_end).
 """
 
+import sys
 import threading
 import time
 
 from . import RequestTimeout, environ, handover, logs, protocol, stacks
+from .interpreter import is_free_threaded
 
 AGAIN = 1.0  # seconds until a wish that was not granted is made again
+SOON = 0.01  # seconds until a thread is looked at again that was about to take a lock
+WITH_LOSES_LOCKS = sys.version_info[:2] == (3, 14)
+
+
+def _is_taking_a_lock(identity):
+    """Whether a thread is in the call that a `with` begins with: if that takes a lock, perhaps for long."""
+    if not WITH_LOSES_LOCKS or is_free_threaded:
+        return False
+    try:
+        import ctypes  # noqa: F401  what comes next needs it, and nothing is to run between this look and that
+    except ImportError:
+        return False
+    from opcode import opmap
+
+    frame = sys._current_frames().get(identity)
+    at = frame.f_lasti - 2 if frame is not None else -1  # the code unit, of two bytes, that stands before the call
+    return at >= 0 and frame.f_code.co_code[at] == opmap["LOAD_SPECIAL"]
 
 
 def _set_exception(identity, exception):
@@ -42,7 +65,7 @@ class Guard:
     def __init__(self, worker, exchange):
         self.worker = worker
         self._exchange = exchange
-        self.lock = threading.Lock()  # whoever has it decides what becomes of the call
+        self.lock = threading.RLock()  # whoever has it decides what becomes of the call
         self.environ = None
         self._input = None  # wsgi.input, as we gave it
         self.since = 0.0
@@ -78,14 +101,18 @@ class Guard:
             self.is_abandoned = False
         if self.interrupted_at:
             _set_exception(self.worker.thread.ident, None)
+            try:
+                self.lock.release()  # which the `with` of another _end() has lost
+            except RuntimeError:
+                pass  # it has not
 
     def _is_running(self, since):
         return self.environ is not None and self.since == since
 
     def interrupt(self, since, now):
-        """Raises RequestTimeout in the call that began at `since`. False: it has ended."""
+        """Raises RequestTimeout in the call that began at `since`. False: it has ended, or takes a lock just now."""
         with self.lock:
-            if not self._is_running(since):
+            if not self._is_running(since) or _is_taking_a_lock(self.worker.thread.ident):
                 return False
             self.interrupted_at = now
             self._input.detach()
@@ -145,6 +172,8 @@ class Watch:
         due = since + self._limit
         if now >= due and self._grace and not guard.interrupted_at:
             self._interrupt(guard, running, since, now)
+            if not guard.interrupted_at and now < due + self._grace:
+                return now + SOON
         if guard.interrupted_at:
             due = guard.interrupted_at + self._grace
         if now >= due:

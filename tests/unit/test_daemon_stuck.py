@@ -217,6 +217,38 @@ def test_requests_that_end_about_then_are_hit_or_not_and_nothing_else_is(tmp_pat
         assert ended[504]
 
 
+@over_both
+def test_a_lock_that_was_waited_for_over_the_limit_is_given_back(tmp_path):
+    """Python 3.14 raises between the taking of a lock and the body of `with`, and nobody gives it back."""
+    script = tmp_path / "lock.wsgi"
+    script.write_text(
+        "import threading, time\nLOCK, HELD = threading.Lock(), threading.Event()\n"
+        "def hold():\n    with LOCK:\n        HELD.set()\n        time.sleep(0.4)\n"
+        "def application(environ, start_response):\n"
+        "    if environ['PATH_INFO'] == '/wait':\n"
+        "        threading.Thread(target=hold).start()\n        HELD.wait()\n        with LOCK:\n            pass\n"
+        "    is_free = LOCK.acquire(timeout=5)\n    start_response('200 OK', [])\n    return [str(is_free).encode()]\n"
+    )
+    with Daemon(tmp_path, scripts=[script], threads=1, request_timeout=0.2) as daemon:
+        reply = ask(daemon, script, "/wait").reply()
+        assert reply.complete or reply.abort[0] == 504
+        if not reply.complete:
+            assert ask(daemon, script, "/free").reply().body == b"True"
+
+
+@over_both
+def test_a_lock_that_is_never_free_does_not_keep_a_request(tmp_path):
+    script = tmp_path / "lock.wsgi"
+    script.write_text(
+        "import threading\nLOCK = threading.Lock()\nLOCK.acquire()\n"
+        "def application(environ, start_response):\n    with LOCK:\n        pass\n"
+    )
+    with Daemon(tmp_path, scripts=[script], threads=1, request_timeout=0.2, interrupt_timeout=0.2) as daemon:
+        reply = ask(daemon, script, "/").reply()
+        assert (reply.abort[0], reply.abort[1][:9]) == (504, "WSGID0355")
+        daemon.wait_for_wish(handover.WISH_STUCK)
+
+
 # ---- request-timeout, no exception
 
 
