@@ -59,8 +59,9 @@ def import_package(directory):
 def main():
     check_version()
     directory = os.path.dirname(os.path.abspath(__file__))
-    # Python puts the script's own directory first (not with -P or -I): what is beside this file must not be importable.
-    if sys.path and os.path.abspath(sys.path[0] or os.curdir) == directory:
+    # Python puts the script's own directory first, with its symbolic links followed (not with -P or -I): what is beside
+    # this file must not be importable.
+    if sys.path and os.path.realpath(sys.path[0] or os.curdir) == os.path.realpath(directory):
         del sys.path[0]
     try:
         import_package(directory)

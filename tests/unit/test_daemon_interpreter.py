@@ -96,6 +96,19 @@ def test_only_the_package_is_importable_from_where_it_lies(client, write):
     assert package == [str(ROOT / "pywsgid")]
 
 
+def test_nor_is_it_where_a_symbolic_link_leads_to_the_package(tmp_path, write):
+    """As in build/ of a checkout. Python follows the link when it puts the directory on the path."""
+    script = write(
+        "import sys\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
+        "    return [repr(sys.path).encode()]\n"
+    )
+    link = tmp_path / "pywsgid"
+    link.symlink_to(ROOT / "pywsgid")
+    with Daemon(tmp_path, boot=link / "boot.py") as daemon:
+        path = eval(daemon.get(script).body)
+    assert {str(link), str(ROOT / "pywsgid")}.isdisjoint(path)
+
+
 def test_another_pywsgid_of_the_applications_is_not_mixed_in(tmp_path, write):
     (tmp_path / "site" / "pywsgid").mkdir(parents=True)
     (tmp_path / "site" / "pywsgid" / "__init__.py").write_text("raise RuntimeError('the wrong one')")
