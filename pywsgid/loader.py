@@ -19,6 +19,7 @@ import builtins
 import os
 import sys
 import time
+from importlib.machinery import ModuleSpec, SourceFileLoader
 
 from . import logs
 
@@ -194,6 +195,7 @@ def import_script(path):
     name = module_name(path)
     module = type(sys)(name)
     module.__file__ = path
+    module.__spec__ = ModuleSpec(name, SourceFileLoader(name, path), origin=path)  # 3.15 warns without
     module.__builtins__ = builtins
     sys.modules[name] = module
     try:

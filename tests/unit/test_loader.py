@@ -9,6 +9,7 @@ import re
 import sys
 import tempfile
 import threading
+import warnings
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,14 @@ def test_a_script_that_raises(write, text, said):
     assert re.search(said, found.trace)
     assert "pywsgid" not in found.trace
     assert not any(getattr(module, "__file__", None) == path for module in sys.modules.values())
+
+
+def test_a_traceback_needs_nothing_that_python_warns_of(write):
+    """Python 3.15 warns of a module without a loader, for each traceback; as an error that would cost the traceback."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = failure(write("def fail():\n    raise ValueError('boom')\nfail()\n"))
+    assert "    raise ValueError('boom')\n" in found.trace
 
 
 def test_a_script_that_is_not_there(tmp_path):
