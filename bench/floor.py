@@ -41,14 +41,23 @@ def serve(listener: socket.socket, share: int) -> None:
                     poller.register(connection, select.EPOLLIN)
                     if len(connections) == share:
                         poller.unregister(listener)
-            elif connections[number].recv(16384):
-                burn.burn(burn.MILLISECOND)
-                connections[number].sendall(ANSWER)
-            else:
+            elif not answer(connections[number]):
                 if len(connections) == share:
                     poller.register(listener, select.EPOLLIN)
                 poller.unregister(number)
                 connections.pop(number).close()
+
+
+def answer(connection: socket.socket) -> bool:
+    """Whether it could: a client that has gone needs none."""
+    try:
+        if not connection.recv(16384):
+            return False
+        burn.burn(burn.MILLISECOND)
+        connection.sendall(ANSWER)
+    except ConnectionError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
