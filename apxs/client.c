@@ -84,10 +84,24 @@ static apr_size_t room(const wsgid_exchange_t *x)
     return left / 4 > x->unflushed ? left / 4 - x->unflushed : 0;
 }
 
+/*
+ * Whether an error of the filters means that the client gets no more. Before anything has gone to it (mod_security's APR_EGENERAL with its
+ * own answer, mod_substitute's APR_ENOMEM) it is to have a whole one; in the middle of a response it must see that this breaks off.
+ */
+static int is_loss(apr_status_t rv, int had_begun)
+{
+    if (rv == AP_FILTER_ERROR) {
+        return 0;
+    }
+    return had_begun || APR_STATUS_IS_ECONNABORTED(rv) || APR_STATUS_IS_ECONNRESET(rv) || APR_STATUS_IS_EPIPE(rv)
+        || APR_STATUS_IS_TIMEUP(rv);
+}
+
 /* Passes x->out to the filters. */
 static apr_status_t pass(wsgid_exchange_t *x, int flush)
 {
     conn_rec *c = x->r->connection;
+    int had_begun = x->r->sent_bodyct != 0;     /* its head is on the way */
     apr_status_t rv;
 
     if (!APR_BRIGADE_EMPTY(x->out)) {
@@ -109,10 +123,10 @@ static apr_status_t pass(wsgid_exchange_t *x, int flush)
     x->queued = 0;
     rv = ap_pass_brigade(x->r->output_filters, x->out);
     apr_brigade_cleanup(x->out);
-    if (rv == AP_FILTER_ERROR && !c->aborted) {
-        return WSGID_E_FILTER;
+    if (rv == APR_SUCCESS && !c->aborted) {
+        return APR_SUCCESS;
     }
-    return rv != APR_SUCCESS || c->aborted ? WSGID_E_CLIENT_GONE : APR_SUCCESS;
+    return c->aborted || is_loss(rv, had_begun) ? WSGID_E_CLIENT_GONE : WSGID_E_FILTER;
 }
 
 /* Passes the first 'size' bytes and keeps the rest. */

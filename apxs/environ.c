@@ -99,6 +99,13 @@ static int append_header_key(wsgid_block_t *block, const char *name)
     return 1;
 }
 
+static int has_cgi_pass_auth(const request_rec *r)
+{
+    const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
+
+    return core->cgi_pass_auth == AP_CGI_PASS_AUTH_ON;
+}
+
 static void put_headers(wsgid_block_t *block, request_rec *r, int pass_authorization)
 {
     const apr_array_header_t *headers = apr_table_elts(r->headers_in);
@@ -112,7 +119,7 @@ static void put_headers(wsgid_block_t *block, request_rec *r, int pass_authoriza
     }
     put(block, "CONTENT_TYPE", apr_table_get(r->headers_in, "Content-Type"));
     put(block, "CONTENT_LENGTH", apr_table_get(r->headers_in, "Content-Length"));
-    if (pass_authorization) {
+    if (pass_authorization || has_cgi_pass_auth(r)) {
         put(block, "HTTP_AUTHORIZATION", apr_table_get(r->headers_in, "Authorization"));
     }
 }
@@ -191,6 +198,15 @@ static const char *method(const request_rec *r, const wsgid_target_t *target)
     return maps && r->header_only && r->method_number == M_GET ? "GET" : r->method;
 }
 
+/* What the client asked for, before internal redirects (RewriteRule in a directory, Action, ErrorDocument). */
+static const request_rec *first_of(const request_rec *r)
+{
+    while (r->prev) {
+        r = r->prev;
+    }
+    return r;
+}
+
 static void put_request_line(wsgid_block_t *block, request_rec *r, const wsgid_target_t *target)
 {
     const char *path_info = r->path_info ? r->path_info : "";
@@ -201,7 +217,7 @@ static void put_request_line(wsgid_block_t *block, request_rec *r, const wsgid_t
     put(block, "SERVER_PROTOCOL", r->protocol);
     block->line = block->length;        /* the daemon shows what follows: these two stay together */
     put(block, "REQUEST_METHOD", method(r, target));
-    put(block, "REQUEST_URI", r->unparsed_uri);
+    put(block, "REQUEST_URI", first_of(r)->unparsed_uri);
     put(block, "QUERY_STRING", r->args ? r->args : "");
     put(block, "SCRIPT_FILENAME", r->filename);
     put(block, "SCRIPT_NAME", name);

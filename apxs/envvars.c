@@ -143,8 +143,8 @@ void wsgid_envvars_read_file(wsgid_birth_t *birth)
     (void) fclose(stream);
 }
 
-/* From nothing: httpd's own environment (tokens of its service manager, a sanitizer's LD_PRELOAD) is not the
- * application's. */
+/* From nothing: httpd's own environment (tokens of its service manager, a sanitizer's LD_PRELOAD) is not the application's, but
+ * for the time zone. */
 char *const *wsgid_envvars_make(const wsgid_birth_t *birth)
 {
     apr_pool_t *p = birth->pool;
@@ -155,6 +155,7 @@ char *const *wsgid_envvars_make(const wsgid_birth_t *birth)
                  birth->home ? apr_pstrcat(p, birth->home, "/bin:" SEARCH_PATH, NULL) : SEARCH_PATH);
     set_variable(p, environment, "VIRTUAL_ENV", birth->home);
     set_variable(p, environment, "LANG", lang ? lang : USUAL_LANG);
+    set_variable(p, environment, "TZ", getenv("TZ"));   /* httpd's own: the lines of both stand in one log */
     set_variable(p, environment, "LC_ALL", WSGID_TEXT(birth->group, LOCALE));
     set_variable(p, environment, "HOME", birth->identity->home);
     set_variable(p, environment, "USER", birth->identity->name);

@@ -48,7 +48,8 @@ static int check_chunked(const wsgid_exchange_t *x)
 
 static int is_ours(const request_rec *r)
 {
-    return r->handler && (!strcmp(r->handler, WSGID_HANDLER) || !strcmp(r->handler, WSGID_HANDLER_OTHER));
+    return r->handler && (!strcmp(r->handler, WSGID_HANDLER) || !strcmp(r->handler, WSGID_HANDLER_OTHER)
+                          || !strcmp(r->handler, WSGID_HANDLER_TYPE));
 }
 
 static wsgid_exchange_t *new_exchange(request_rec *r)

@@ -155,6 +155,7 @@ int wsgid_alias_translate(request_rec *r);
 const wsgid_alias_t *wsgid_alias_of(request_rec *r);
 /* Handler names that are ours. */
 #define WSGID_HANDLER       "wsgid-script"
+#define WSGID_HANDLER_TYPE  "application/x-httpd-wsgi"  /* mod_wsgi's, too, for AddType */
 #define WSGID_HANDLER_OTHER "wsgi-script"       /* mod_wsgi's, for configurations that come from there */
 
 /* What a request asks for, with alias, directory and defaults applied and variables resolved. Lives in r->pool. */

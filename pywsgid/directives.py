@@ -49,8 +49,6 @@ FOREIGN = {
     "WSGITelemetryOptions": "nothing is reported to a service; drop it",
     "WSGISlowRequests": "use slow-request= of WSGIDaemonProcess instead",
     "WSGIVerboseDebugging": "use LogLevel wsgid:debug instead",
-    "WSGIDispatchScript": "choose the group with WSGIProcessName %{ENV:name} and RewriteRule [E=] instead",
-    "WSGIHandlerScript": "map the URLs with WSGIScriptAlias or WSGIScriptAliasMatch instead",
     "WSGIPassApacheRequest": "a daemon has no access to httpd's request structure; drop it",
     "WSGIIgnoreActivity": "every request counts for inactivity-timeout; drop it",
     "WSGITrustedProxyHeaders": "use mod_remoteip instead",
@@ -60,6 +58,14 @@ FOREIGN = {
 
 # Refused, as to ignore them would open what they protect.
 REFUSED = {
+    "WSGIHandlerScript": (
+        "what its handler runs would be sent as it is, source and all: map the URLs with WSGIScriptAlias or "
+        "WSGIScriptAliasMatch instead"
+    ),
+    "WSGIDispatchScript": (
+        "what it sends to a group would run in another one: choose the group with WSGIProcessName %{ENV:name} and "
+        "RewriteRule [E=] instead"
+    ),
     "WSGIAccessScript": "use Require and its providers instead",
     "WSGIAuthUserScript": (
         "use an AuthBasicProvider of httpd (file, dbm, dbd, ldap, socache), or authenticate in the application"

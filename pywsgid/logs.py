@@ -39,15 +39,44 @@ LINE_MAX = 7168
 CONTINUED = "| "  # what a further line of a record begins with
 REQUEST_ID = "mod_wsgi.request_id"  # key of environ
 
+ZONE = os.environ.get("TZ")  # before the application can change it
+_known_zone = None  # tzinfo of ZONE, once it is needed
+
 current = _local()  # .worker: the Worker whose thread this is
 record_behind = None  # records.written_by(), once `logging` is there
+
+
+def local_time(seconds):
+    """In httpd's zone, as its own lines: the application may have one for itself (Django sets TIME_ZONE's)."""
+    if os.environ.get("TZ") == ZONE:
+        return time.localtime(seconds)
+    from datetime import datetime  # milliseconds, all of this
+
+    return datetime.fromtimestamp(seconds, _zone()).timetuple()
+
+
+def _zone():
+    global _known_zone
+    if _known_zone is None:
+        from datetime import timezone
+        from zoneinfo import ZoneInfo
+
+        try:
+            if ZONE is None:
+                with open("/etc/localtime", "rb") as file:
+                    _known_zone = ZoneInfo.from_file(file)
+            else:
+                _known_zone = ZoneInfo(ZONE.lstrip(":"))
+        except (OSError, ValueError, KeyError):  # the last, where there is no zone of that name
+            _known_zone = timezone.utc
+    return _known_zone
 
 
 def timestamp(now=None):
     """`Mon Nov 23 08:20:19.123456 2026`."""
     now = time.time() if now is None else now
     seconds = int(now)
-    at = time.localtime(seconds)
+    at = local_time(seconds)
     return "%s %s %02d %02d:%02d:%02d.%06d %d" % (
         DAYS[at.tm_wday],
         MONTHS[at.tm_mon - 1],

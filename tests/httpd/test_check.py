@@ -155,6 +155,7 @@ FAULTS = {
     "two interpreters": ("WSGIDaemonProcess a python=/usr/bin/python3 python-home=/usr", "WSGID0011", "Process a",
                          "keep one"),
     "refused": ("WSGIAuthUserScript /x", "WSGID0015", "AuthUser", "use an AuthBasicProvider"),
+    "refused, as sources would be sent": ("WSGIHandlerScript bobo /x", "WSGID0015", "HandlerScript", "WSGIScriptAlias"),
     "unknown group": ("WSGIDaemonProcess shop\nWSGIProcessName shpo", "WSGID0018", "shpo", "did you mean shop?"),
     "unknown group of an alias": (f"{ALIAS} process-group=nobody", "WSGID0018", "Alias", "WSGIDaemonProcess nobody"),
     "unknown directive": ("WSGIProcesName shop", "WSGID0422", "Proces", "did you mean WSGIProcessName?"),

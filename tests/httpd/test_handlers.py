@@ -15,6 +15,17 @@ DocumentRoot ${FILES}
     Options +ExecCGI
     AddHandler wsgi-script .wsgi
 </Directory>
+<Directory ${FILES}/by-type>
+    Options +ExecCGI
+    AddType application/x-httpd-wsgi .wsgi
+    CGIPassAuth On
+</Directory>
+<Directory ${FILES}/rewritten>
+    Options +ExecCGI +FollowSymLinks
+    AddHandler wsgi-script .wsgi
+    RewriteEngine On
+    RewriteRule "^(?!app[.]wsgi)(.*)$" "app.wsgi/$1" [QSA]
+</Directory>
 <Directory ${FILES}/forbidden>
     Options -ExecCGI
     AddHandler wsgid-script .wsgi
@@ -30,17 +41,30 @@ DocumentRoot ${FILES}
 def httpd(make_httpd, stage):
     source = (stage.apps / "environ.wsgi").read_text()
     callables = (stage.apps / "callables.wsgi").read_text()
-    files = {f"{name}/app.wsgi": source for name in ("allowed", "other-name", "forbidden", "plain")}
+    places = ("allowed", "other-name", "by-type", "rewritten", "forbidden", "plain")
+    files = {f"{place}/app.wsgi": source for place in places}
     files["set/app"] = source
     files["allowed/named/app.wsgi"] = callables
     files["allowed/named/.htaccess"] = "WSGICallableObject other\n"
-    return make_httpd(CONFIGURATION, files=files)
+    return make_httpd(CONFIGURATION, files=files, modules=["rewrite"])
 
 
-@pytest.mark.parametrize("path", ["/allowed/app.wsgi", "/other-name/app.wsgi", "/set/app"])
+@pytest.mark.parametrize("path", ["/allowed/app.wsgi", "/other-name/app.wsgi", "/by-type/app.wsgi", "/set/app"])
 def test_a_handler_runs_a_script_where_exec_cgi_is_on(httpd, path):
     seen = httpd.get(f"{path}/more?query").json()
     assert (seen["SCRIPT_NAME"], seen["PATH_INFO"], seen["QUERY_STRING"]) == (path, "/more", "query")
+
+
+def test_the_request_uri_is_what_the_client_asked_for_and_not_what_it_was_rewritten_to(httpd):
+    seen = httpd.get("/rewritten/some/path?query").json()
+    assert (seen["SCRIPT_NAME"], seen["PATH_INFO"]) == ("/rewritten/app.wsgi", "/some/path")
+    assert seen["REQUEST_URI"] == "/rewritten/some/path?query"
+
+
+def test_credentials_reach_where_cgi_pass_auth_is_on(httpd):
+    secret = {"Authorization": "Basic dXNlcjpwYXNzd29yZA=="}
+    assert httpd.get("/by-type/app.wsgi", headers=secret).json()["HTTP_AUTHORIZATION"] == secret["Authorization"]
+    assert "HTTP_AUTHORIZATION" not in httpd.get("/allowed/app.wsgi", headers=secret).json()
 
 
 def test_without_exec_cgi_it_is_a_403_with_a_line(httpd):

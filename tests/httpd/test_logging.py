@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
 import pytest
 
 CONFIGURATION = """
@@ -85,3 +89,22 @@ def test_output_goes_to_the_groups_log_with_its_level_and_group(httpd, own_log, 
 def test_a_traceback_goes_to_the_virtual_hosts_log_whole(httpd, own_log):
     with own_log.expects(r"WSGID03\d\d", "Traceback", "in raised", "RuntimeError: raised by the application"):
         assert httpd.get("/rules/raise", port="OWN_PORT").status_code == 500
+
+
+@pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
+def test_every_line_has_the_time_of_httpds_zone_whatever_the_applications_is(make_httpd, zone):
+    """Django sets TIME_ZONE's. Lines of a process stand beside httpd's own."""
+    chicago = "import os, time\nos.environ['TZ'] = 'America/Chicago'\ntime.tzset()\nprint('it is told here')\n"
+    httpd = make_httpd(
+        "WSGIDaemonProcess app\nWSGIScriptAlias / ${FILES}/app.wsgi process-name=app\n",
+        files={"app.wsgi": f"import time\nprint('zone', time.tzname[0])\n{chicago}application = print\n"},
+        environment={"TZ": zone} if zone else {},
+    )
+    line = httpd.log.wait_for("it is told here")
+    told = re.search(r"\[(\w{3} \w{3} \d\d \d\d:\d\d:\d\d)\.\d+ (\d{4})\].*it is told here", httpd.log_text())
+    at = datetime.strptime(" ".join(told.groups()), "%a %b %d %H:%M:%S %Y")
+    now = datetime.now(ZoneInfo(zone) if zone else None).replace(tzinfo=None)
+    assert abs((now - at).total_seconds()) < 60, line
+    if zone:
+        httpd.log.wait_for("zone JST")
+    httpd.log.accept_all("zone|told here")

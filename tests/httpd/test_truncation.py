@@ -13,9 +13,21 @@ WSGIDaemonProcess app
 WSGIProcessName app
 WSGIScriptAlias /broken ${APPS}/broken.wsgi
 WSGIScriptAlias /hello ${APPS}/hello.wsgi
+WSGIScriptAlias /filtered ${FILES}/long.wsgi
+<Location /filtered>
+    # A filter that fails on a long line.
+    SetOutputFilter SUBSTITUTE
+    Substitute s/y/z/
+    SubstituteMaxLineLength 1k
+</Location>
 """
     + HOSTS
 )
+ONE_LONG_LINE = """
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"x" * 5000]
+"""
 BLOCK = 100_000
 STREAM_RESET = 92  # curl's exit code
 RAISED = ("WSGID0342.*RuntimeError", "Traceback", "RuntimeError: raised after the headers")
@@ -25,7 +37,7 @@ MISMATCHED = ("WSGID0343.*Content-Length",)
 
 @pytest.fixture(scope="module")
 def httpd(make_httpd):
-    return make_httpd(CONFIGURATION, modules=MODULES)
+    return make_httpd(CONFIGURATION, modules=[*MODULES, "substitute"], files={"long.wsgi": ONE_LONG_LINE})
 
 
 def assert_broken_off(done) -> None:
@@ -135,3 +147,12 @@ def test_other_streams_of_the_connection_are_not_touched(httpd):
 
 def test_the_daemon_goes_on_after_all_that(httpd):
     wait_until(lambda: httpd.get("/hello").status_code == 200, "an answer")
+
+
+@pytest.mark.parametrize("over", EVERY_WAY)
+def test_a_filter_that_fails_before_anything_was_sent_gives_a_whole_error_page(httpd, over):
+    """As with a file of httpd's own. mod_security, which answers in the response's place, fails in the same way."""
+    with httpd.log.allows("AH01328", "AH01329"):
+        done = run_curl(httpd, over, "/filtered")
+    assert (done.code, done.status) == (0, 500)
+    assert b"Internal Server Error" in done.body
