@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from pywsgid import directives, option_values, reach
+from pywsgid import directives, django_settings, option_values, reach
 from pywsgid.conf_reader import Directive, ModuleBlock, Section
 from pywsgid.importing import LEAST, OLD, PERMISSION, Importer, Problem
 from pywsgid.options import FOREIGN, OPTIONS, Option
@@ -90,7 +90,8 @@ class Subject:
 
 def all_findings(subject: Subject) -> list[Finding]:
     checks = (check_modules, check_blocks, check_directives, check_options, check_groups, check_server, check_sockets,
-              check_references, check_interpreters, check_paths, check_aliases, check_scripts, check_moving)
+              check_references, check_interpreters, check_paths, check_aliases, check_django, check_scripts,
+              check_moving)
     return [finding for check in checks for finding in check(subject)]
 
 
@@ -481,6 +482,32 @@ def check_aliases(subject: Subject) -> Findings:
             yield Finding(script.line.place, "WSGID0027", f"WSGIScriptAlias {script.url} has no effect: that of "
                           f"{other.url} at {other.line.place} takes its requests", "write the longer URL first")
         earlier.append(script)
+
+
+def check_django(subject: Subject) -> Findings:
+    """Two Django sites in one process would both be the one that is loaded first (django_settings.py)."""
+    first: dict[str, tuple[str, Script]] = {}
+    for script in subject.scripts:
+        settings, group = settings_of(script), subject.group_of(script)
+        if settings is None or group is None or is_given_settings(group):
+            continue
+        running, other = first.setdefault(group.name, (settings, script))
+        if running != settings:
+            yield Finding(script.line.place, "WSGID0339", f"{script.path} ({settings}) and {other.path} ({running}) "
+                          "are two Django sites in one process, which can be one only",
+                          "give each its own WSGIDaemonProcess")
+
+
+def settings_of(script: Script) -> str | None:
+    try:
+        with open(script.path if script.path and os.path.isfile(script.path) else os.devnull, "rb") as file:
+            return django_settings.named_in(file.read())
+    except OSError:
+        return None         # check_script_file() says why
+
+
+def is_given_settings(group: Group) -> bool:
+    return any(name == "env" and value.startswith(f"{django_settings.VARIABLE}=") for name, value in group.options)
 
 
 def check_scripts(subject: Subject) -> Findings:

@@ -21,7 +21,7 @@ import sys
 import time
 from importlib.machinery import ModuleSpec, SourceFileLoader
 
-from . import logs
+from . import django_settings, logs
 
 RETRY_AFTER = 2.0  # seconds: long enough not to import in a loop, short enough not to be noticed after mending
 
@@ -189,9 +189,20 @@ def blocked_by(path):
     return "the file itself is not readable for this user: chmod o+r, or run the group as another user="
 
 
+def check_settings(path, source):
+    running = django_settings.in_the_way_of(source)
+    if running:
+        raise LoadFailure(
+            "WSGID0339: script %s is a Django site with settings of its own (%s), and this process is one with %s: it "
+            "would answer with that site's data; give each its own WSGIDaemonProcess"
+            % (path, django_settings.named_in(source), running)
+        )
+
+
 def import_script(path):
     """Runs a script as a module. Whatever it raises, SystemExit too, is a LoadFailure and not the process's end."""
     source = read_source(path)
+    check_settings(path, source)
     name = module_name(path)
     module = type(sys)(name)
     module.__file__ = path

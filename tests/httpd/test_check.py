@@ -193,6 +193,22 @@ def test_a_fault_is_told_in_one_line_with_its_place(place, name):
     assert len(result.lines) == 1, result.out
 
 
+def django_script(settings: str) -> str:
+    return f"import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', '{settings}')\n{GOOD}"
+
+
+def test_two_django_sites_in_one_group_are_told(place):
+    for name in ("shop", "blog"):
+        place.write(f"app/{name}.wsgi", django_script(f"{name}.settings"))
+    aliases = "WSGIScriptAlias /shop @APP@/shop.wsgi\nWSGIScriptAlias /blog @APP@/blog.wsgi"
+    result = place.check(f"WSGIDaemonProcess both\nWSGIProcessName both\n{aliases}")
+    assert "app/blog.wsgi (blog.settings)" in result.find("WSGID0339") and result.code == 1
+    given = "WSGIDaemonProcess both env=DJANGO_SETTINGS_MODULE=shop.settings\nWSGIProcessName both"
+    assert place.check(f"{given}\n{aliases}").code == 0
+    apart = aliases.replace("shop.wsgi", "shop.wsgi process-name=a").replace("blog.wsgi", "blog.wsgi process-name=b")
+    assert place.check(f"WSGIDaemonProcess a\nWSGIDaemonProcess b\n{apart}").code == 0
+
+
 def test_all_faults_are_told_at_once(place):
     """httpd would stop at the first."""
     texts = [FAULTS[name][0] for name in ("unknown directive", "refused", "httpd's own")]

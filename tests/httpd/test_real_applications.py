@@ -305,3 +305,35 @@ def test_nothing_of_ours_is_installed_in_the_virtualenvs(httpd, other_python, sy
         homes.append(pythons.virtualenv(other_python, "markupsafe"))
     for home in homes:
         assert list(home.glob("lib/python3*/site-packages/*wsgid*")) == []
+
+
+SITE = """
+import os
+NAMED
+from django.core.wsgi import get_wsgi_application
+application = get_wsgi_application()
+"""
+SETTINGS = """
+SECRET_KEY, ALLOWED_HOSTS, ROOT_URLCONF = "x", ["*"], __name__
+urlpatterns = []
+"""
+
+
+@pytest.mark.parametrize("way", ["os.environ[{0}] = {1}", "os.environ.setdefault({0}, {1})"])
+def test_two_django_sites_in_one_process_do_not_answer_for_one_another(make_httpd, system_python, way):
+    """With mod_wsgi each would have a sub-interpreter."""
+    files = {}
+    for site in ("shop", "blog"):
+        names = way.format("'DJANGO_SETTINGS_MODULE'", f"'{site}_settings'")
+        files[f"{site}.wsgi"] = SITE.replace("NAMED", names)
+        files[f"{site}_settings.py"] = SETTINGS
+    home = pythons.virtualenv(system_python, "django>=4.2")
+    httpd = make_httpd(
+        f"WSGIDaemonProcess sites python-home={home} python-path=${{FILES}}\nWSGIProcessName sites\n"
+        "WSGIScriptAlias /shop ${FILES}/shop.wsgi\nWSGIScriptAlias /blog ${FILES}/blog.wsgi\n",
+        files=files,
+    )
+    with httpd.log.expects("WSGID0339.*blog.wsgi.*blog_settings.*shop_settings"):
+        assert httpd.get("/shop/").status_code == 404
+        assert httpd.get("/blog/").status_code == 500
+    httpd.log.accept_all("WSGID0335.*WSGIDaemonProcess|Not Found")
