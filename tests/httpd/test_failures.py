@@ -95,6 +95,7 @@ def test_a_limit_that_is_too_low_for_python_is_named_with_the_death(make_httpd, 
     option, _, megabytes = limit.removesuffix("M").partition("=")
     httpd.log.wait_for(f"WSGID0056.* under {option}={int(megabytes) << 20}; ", timeout=5)
     quickly(httpd, "/", 503)
+    httpd.stop()  # or it would go on trying
     httpd.log.accept_all(".")
 
 
