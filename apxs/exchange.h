@@ -31,7 +31,7 @@ enum {
     WSGID_E_REQUEST_BODY,               /* httpd's input filters refused the body: x->http_status */
     WSGID_E_OVERRIDDEN,                 /* WSGIErrorOverride: the status goes to httpd's ErrorDocument: x->http_status */
     WSGID_E_SENDFILE,                   /* X-Sendfile names what it may not: x->http_status */
-    WSGID_E_FILTER,                     /* an output filter has answered in the response's place (416, say) */
+    WSGID_E_FILTER,                     /* an output filter has failed, or answered in the response's place (416, say) */
     WSGID_E_CLIENT_GONE
 };
 

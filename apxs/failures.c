@@ -46,7 +46,7 @@ static const failure_t failures[] = {
     { WSGID_E_REQUEST_BODY, 0, APLOG_INFO, 0, "WSGID0171", "the request's body could not be read" },
     { WSGID_E_OVERRIDDEN, 0, APLOG_DEBUG, 0, "WSGID0174", "ErrorDocument stands in for the application's page (WSGIErrorOverride)" },
     { WSGID_E_SENDFILE, 0, APLOG_ERR, 0, "WSGID0175", "X-Sendfile names a file that must not be sent" },
-    { WSGID_E_FILTER, AP_FILTER_ERROR, APLOG_DEBUG, 0, "WSGID0176", "an output filter has answered in the response's place" },
+    { WSGID_E_FILTER, AP_FILTER_ERROR, APLOG_DEBUG, 0, "WSGID0176", "an output filter has failed, or answered in the response's place" },
     { WSGID_E_CLIENT_GONE, 0, APLOG_DEBUG, 0, "WSGID0172", "the client has gone" },
     { APR_SUCCESS, 502, APLOG_ERR, 0, "WSGID0173", "talking to the daemon failed" }     /* the operating system's own errors */
 };

@@ -17,9 +17,10 @@ import sys
 from dataclasses import dataclass
 
 from pywsgid import conf_reader
-from pywsgid.checks import NAMES_OF_THEIRS, NOTE, PROBLEM, UNKNOWN, Finding, Subject, all_findings
+from pywsgid.checks import all_findings
 from pywsgid.cli import Failure
 from pywsgid.conf_reader import Directive, Reading
+from pywsgid.findings import NAMES_OF_THEIRS, NOTE, PROBLEM, UNKNOWN, Finding, Subject
 from pywsgid.importing import Importer
 from pywsgid.server import NoServer, Server, find_server
 from pywsgid.wsgi_conf import Configuration

@@ -1,91 +1,51 @@
-"""What `pywsgid check` looks for: each check takes the configuration and yields findings.
+"""What `pywsgid check` looks for: each check takes the configuration and yields findings (findings.py).
 
-A finding is one line: where, what, cure. It has the code under which the module or the daemon would say the same, or
-one of its own (docs/errors.d/build.md). Rules: a check looks at the machine, never changes it; what it cannot know,
-because only root or a request could, is a finding of its own kind (UNKNOWN) and not silence. How a configuration is
-read is conf_reader.py's, what it means wsgi_conf.py's.
+Rules: a check looks at the machine, never changes it; what it cannot know, because only root or a request could, is a
+finding of its own kind (UNKNOWN) and not silence. What is about scripts alone is script_checks.py's.
 """
 
 from __future__ import annotations
 
 import difflib
-import fnmatch
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 
-from pywsgid import directives, django_settings, option_values, reach
-from pywsgid.conf_reader import Directive, ModuleBlock, Section
-from pywsgid.importing import LEAST, OLD, PERMISSION, Importer, Problem
+from pywsgid import directives, option_values, reach
+from pywsgid.conf_reader import Directive, ModuleBlock
+from pywsgid.findings import (
+    NAMES_OF_OURS,
+    NAMES_OF_THEIRS,
+    NOTE,
+    OURS,
+    PROBLEM,
+    THEIRS,
+    UNKNOWN,
+    Finding,
+    Findings,
+    Subject,
+    can_become,
+    httpd_identity,
+    identity_of,
+    interpreter,
+    name_of,
+    python_path,
+)
+from pywsgid.importing import LEAST, OLD, PERMISSION, Problem
 from pywsgid.options import FOREIGN, OPTIONS, Option
 from pywsgid.reach import Identity
+from pywsgid.script_checks import check_aliases, check_django, check_scripts
 from pywsgid.wsgi_conf import (
     ALIASES,
     DEFAULT_GROUP,
     GROUP_DIRECTIVES,
     GROUP_OPTIONS,
-    Configuration,
     Group,
-    Script,
-    covers,
     heads,
-    hosts,
-    is_below,
     options,
 )
 
-PROBLEM, NOTE, UNKNOWN = "problem", "note", "unknown"
 SOCKET_PREFIX_MAX = 72  # as in apxs/config.c: what WSGISocketPrefix may name
 SOCKET_PATH_ROOM = 108 - 24     # as in apxs/listener.c: what a prefix may take of a socket's path
-OURS, THEIRS = "wsgid_module", "wsgi_module"
-# As <IfModule> may ask for either: by the identifier of LoadModule, or by the source file.
-NAMES_OF_OURS, NAMES_OF_THEIRS = (OURS, "mod_wsgid.c"), (THEIRS, "mod_wsgi.c")
-
-
-@dataclass(frozen=True)
-class Finding:
-    place: str
-    code: str
-    what: str
-    cure: str
-    kind: str = PROBLEM
-
-    def __str__(self) -> str:
-        label = "" if self.kind == PROBLEM else f"{'note' if self.kind == NOTE else 'not checked'}: "
-        return f"{self.place}: {label}{self.code}: {self.what}: {self.cure}"
-
-
-Findings = Iterator[Finding]
-
-
-@dataclass
-class Subject:
-    """All that a check may look at."""
-
-    configuration: Configuration
-    loaded: dict[str, Directive | None]     # module -> its LoadModule line, if it is not compiled in
-    module: str | None                      # mod_wsgid.so as pywsgid knows it
-    importer: Importer
-    runtime: str                            # DefaultRuntimeDir
-    is_root: bool = field(default_factory=lambda: os.geteuid() == 0)
-    place: str = ""                         # for what stands in no line: the configuration itself
-    blocks: list[ModuleBlock] = field(default_factory=list)     # all <IfModule>
-
-    def __post_init__(self) -> None:
-        self.groups = self.configuration.groups()
-        self.scripts = self.configuration.scripts()
-        self.by_name = {group.name or DEFAULT_GROUP: group for group in self.groups}
-
-    @property
-    def default_group(self) -> Group:
-        """What the module makes if no line defines it."""
-        return Group(DEFAULT_GROUP, Directive("WSGIDaemonProcess", "", self.place, 0), ())
-
-    def group_of(self, script: Script) -> Group | None:
-        if script.group == DEFAULT_GROUP:
-            return self.by_name.get(DEFAULT_GROUP, self.default_group)
-        return self.by_name.get(script.group) if script.group else None
 
 
 def all_findings(subject: Subject) -> list[Finding]:
@@ -241,51 +201,6 @@ def check_groups(subject: Subject) -> Findings:
 # ------------------------------------------------------------------------------------------------ who
 
 
-def httpd_identity(subject: Subject) -> Identity | None:
-    """Whom httpd's children become; None if they stay who they are, or if it cannot be known."""
-    name = subject.configuration.text("user")
-    if not subject.is_root or name is None:
-        return None
-    try:
-        identity = reach.identity_of(name)
-    except KeyError:
-        return None
-    gid = reach.group_id(subject.configuration.text("group") or "")
-    return replace(identity, gid=identity.gid if gid is None else gid)
-
-
-def identity_of(subject: Subject, group: Group) -> Identity | None:
-    """Whom a group's processes run as; None for whoever runs this, or if the name is wrong (told elsewhere)."""
-    httpd = httpd_identity(subject)
-    if not subject.is_root:
-        return None
-    name, gid = group.get("user"), reach.group_id(group.get("group") or "")
-    try:
-        identity = reach.identity_of(name) if name else httpd
-    except KeyError:
-        return httpd
-    if identity and gid is not None:
-        return replace(identity, gid=gid)
-    # group= not named: httpd's Group, whoever the user is.
-    return replace(identity, gid=httpd.gid) if identity and httpd else identity
-
-
-def name_of(identity: Identity | None) -> str:
-    return f"user {identity.name}" if identity else f"uid {os.geteuid()}"
-
-
-def can_become(subject: Subject, group: Group) -> bool:
-    """Whether what is found here is what the group's own user would find."""
-    if subject.is_root:
-        identity = identity_of(subject, group)
-        return identity is not None and identity.uid != 0   # else it is told already that there is no such user
-    name = group.get("user") or subject.configuration.text("user")
-    try:
-        return name is None or reach.identity_of(name).uid == os.geteuid()
-    except KeyError:
-        return True
-
-
 def check_server(subject: Subject) -> Findings:
     """User and Group of httpd itself."""
     configuration = subject.configuration
@@ -418,25 +333,6 @@ def used_groups(subject: Subject) -> list[Group]:
     return [*groups, subject.default_group] if needed and DEFAULT_GROUP not in subject.by_name else groups
 
 
-def interpreter(subject: Subject, group: Group) -> tuple[str, str]:
-    """(path, the option that names it)"""
-    configuration = subject.configuration
-    if group.get("python"):
-        return configuration.path(group.get("python")), "python"
-    home = group.get("python-home")
-    named = "python-home" if home else "WSGIPythonHome"
-    home = home or configuration.text("wsgipythonhome")
-    if home:
-        places = [os.path.join(configuration.path(home), "bin", name) for name in ("python", "python3")]
-        return next((place for place in places if os.path.lexists(place)), places[0]), named
-    return subject.importer.default_python(identity_of(subject, group)), ""
-
-
-def python_path(subject: Subject, group: Group) -> list[str]:
-    values = group.all("python-path") or [subject.configuration.text("wsgipythonpath") or ""]
-    return [subject.configuration.path(item) for value in values for item in value.split(":") if item]
-
-
 def check_paths(subject: Subject) -> Findings:
     """home, python-path, env-file and chroot, as the group's user finds them."""
     for group in subject.groups:
@@ -465,154 +361,6 @@ def directory_problem(directory: str, identity: Identity | None) -> tuple[str, s
     blocked = reach.in_the_way(os.path.join(directory, "."), identity, os.X_OK)
     return (f"{name_of(identity)} cannot enter {blocked.removesuffix('/.')}",
             f"chmod o+x {blocked.removesuffix('/.')}, or run the group as another user") if blocked else None
-
-
-# ------------------------------------------------------------------------------------------------ scripts
-
-
-def check_aliases(subject: Subject) -> Findings:
-    """Aliases whose requests an earlier one takes, as alias.c says it at start."""
-    earlier: list[Script] = []
-    for script in subject.scripts:
-        if script.line.key != "wsgiscriptalias":
-            continue
-        other = next((other for other in earlier if hosts(other.line.sections) == hosts(script.line.sections)
-                      and is_below(script.url.rstrip("/"), other.url)), None)
-        if other:
-            yield Finding(script.line.place, "WSGID0027", f"WSGIScriptAlias {script.url} has no effect: that of "
-                          f"{other.url} at {other.line.place} takes its requests", "write the longer URL first")
-        earlier.append(script)
-
-
-def check_django(subject: Subject) -> Findings:
-    """Two Django sites in one process would both be the one that is loaded first (django_settings.py)."""
-    first: dict[str, tuple[str, Script]] = {}
-    for script in subject.scripts:
-        settings, group = settings_of(script), subject.group_of(script)
-        if settings is None or group is None or is_given_settings(group):
-            continue
-        running, other = first.setdefault(group.name, (settings, script))
-        if running != settings:
-            yield Finding(script.line.place, "WSGID0339", f"{script.path} ({settings}) and {other.path} ({running}) "
-                          "are two Django sites in one process, which can be one only",
-                          "give each its own WSGIDaemonProcess")
-
-
-def settings_of(script: Script) -> str | None:
-    try:
-        with open(script.path if script.path and os.path.isfile(script.path) else os.devnull, "rb") as file:
-            return django_settings.named_in(file.read())
-    except OSError:
-        return None         # check_script_file() says why
-
-
-def is_given_settings(group: Group) -> bool:
-    return any(name == "env" and value.startswith(f"{django_settings.VARIABLE}=") for name, value in group.options)
-
-
-def check_scripts(subject: Subject) -> Findings:
-    done: set[tuple[str, str, str | None]] = set()
-    for script in subject.scripts:
-        group = subject.group_of(script)
-        if script.path is None or script.group is None:
-            what = "script" if script.path is None else "daemon group"
-            yield Finding(script.line.place, "WSGID0425", f"which {what} serves it depends on the request",
-                          "look at it by hand", NOTE)
-            continue
-        if group is None:
-            continue    # told already: there is no such group
-        problems = list(check_script_file(subject, script, group))
-        yield from problems
-        yield from check_access(subject, script)
-        what = (script.path, group.name, script.callable)
-        if not problems and what not in done and can_become(subject, group) and os.path.isfile(script.path):
-            done.add(what)
-            yield from check_import(subject, script, group)
-
-
-def check_script_file(subject: Subject, script: Script, group: Group) -> Findings:
-    path, place = script.path or "", script.line.place
-    if not os.path.exists(path):
-        first = first_missing(path)
-        yield Finding(place, "WSGID0330", f"{path} is not there" + (f" ({first} is missing)" if first != path else ""),
-                      "correct WSGIScriptAlias, or put it there")
-        return
-    if not can_become(subject, group):
-        return
-    roles = [("which its application runs as", identity_of(subject, group), os.R_OK | (os.X_OK if os.path.isdir(path)
-                                                                                      else 0)),
-             ("which httpd runs as", httpd_identity(subject), os.F_OK)]
-    for role, identity, needs in roles:
-        blocked = reach.in_the_way(path, identity, needs)
-        if blocked:
-            what, cure = ("read", "chmod o+r") if blocked == path else ("enter", "chmod o+x")
-            yield Finding(place, "WSGID0331", f"{name_of(identity)}, {role}, cannot {what} {blocked}"
-                          f"{'' if blocked == path else f', and so not reach {path}'}", f"{cure} {blocked}, or move it")
-            return
-
-
-def first_missing(path: str) -> str:
-    """The first part of a path that is not there."""
-    while not os.path.exists(os.path.dirname(path)):
-        path = os.path.dirname(path)
-    return path
-
-
-def check_import(subject: Subject, script: Script, group: Group) -> Findings:
-    identity = identity_of(subject, group)
-    path, _ = interpreter(subject, group)
-    if script.callable is None or group.get("chroot") or \
-            subject.importer.interpreter_problem(path, identity, group, subject.configuration.root):
-        return
-    problem = subject.importer.import_problem(
-        path, identity, script=script.path, callable=script.callable,
-        home=subject.configuration.path(group.get("home")) if group.get("home") else "",
-        python_path=python_path(subject, group), group=group, root=subject.configuration.root)
-    if problem:
-        yield Finding(script.line.place, "WSGID0332", f"{script.path} under {path} as {name_of(identity)}: {problem}",
-                      import_cure(problem))
-
-
-def import_cure(problem: str) -> str:
-    """What to do about a script that import_probe.py says this of."""
-    if "ModuleNotFoundError" in problem or "ImportError" in problem:
-        return "install it for that interpreter, name the one that has it (python-home=), or where it is (python-path=)"
-    if "does not define" in problem or "is not callable" in problem:
-        return "define it, or name the application with WSGICallableObject"
-    return "mend it"
-
-
-def check_access(subject: Subject, script: Script) -> Findings:
-    """Require all denied, of the innermost <Directory> that says anything."""
-    best: tuple[tuple[int, int, int], Directive] | None = None
-    for line in subject.configuration.named("require", "order", "allow", "deny"):
-        weight = access_weight(line.sections, script)
-        if weight is not None and (best is None or weight >= best[0]):
-            best = weight, line
-    if best and [word.lower() for word in best[1].words] == ["all", "denied"] and best[1].key == "require":
-        yield Finding(script.line.place, "WSGID0426", f"access to {script.path} is denied at {best[1].place}",
-                      f"add: <Directory {os.path.dirname(script.path or '/')}> Require all granted </Directory>")
-
-
-def access_weight(sections: tuple[Section, ...], script: Script) -> tuple[int, int, int] | None:
-    """As httpd merges: shorter directories first, a host's after the server's, files last; None if it does not hold."""
-    host = hosts(sections)
-    if host and host != hosts(script.line.sections):
-        return None
-    directory = files = 0
-    for section in sections:
-        kind, words = section.name.lower(), section.words
-        if kind == "directory" and script.path and covers(section, script.path):
-            directory = len(words[0].rstrip("/").split("/"))
-        elif kind in ("location", "locationmatch", "if", "directorymatch", "filesmatch"):
-            return None     # only a request decides
-        elif kind == "files" and words:
-            if not fnmatch.fnmatchcase(os.path.basename(script.path or ""), words[0]):
-                return None
-            files = 1
-        elif kind == "directory" or kind == "files" or kind.startswith(("limit", "proxy")):
-            return None
-    return files, directory, len(host)
 
 
 # ------------------------------------------------------------------------------------------------ coming from mod_wsgi

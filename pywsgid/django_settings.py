@@ -16,7 +16,8 @@ def named_in(source):
     for line in source.decode("utf-8", "replace").splitlines():
         code, found, rest = line.partition(VARIABLE)
         pieces = rest[1:].replace("'", '"').split('"')  # of `", "shop.settings")` or `"] = "shop.settings"`
-        if found and not code.lstrip().startswith("#") and len(pieces) == 3:
+        is_name = len(pieces) == 3 and all(part.isidentifier() for part in pieces[1].split("."))
+        if found and is_name and not code.lstrip().startswith("#"):
             return pieces[1]
     return None
 

@@ -171,7 +171,7 @@ def built_with(module: str | None) -> str:
 
 
 def environment(python: str, identity: Identity | None, group: Group, root: str) -> dict[str, str]:
-    """As apxs/envvars.c makes it: from nothing, then env-file=, then env=."""
+    """As apxs/envvars.c makes it: from nothing, then env-file=, then env=. But for TZ, which is httpd's own."""
     account = reach.account(identity)
     home = os.path.dirname(os.path.dirname(python))
     made = {"PATH": SEARCH_PATH, "LANG": group.get("lang") or USUAL_LANG, **account}
@@ -179,9 +179,15 @@ def environment(python: str, identity: Identity | None, group: Group, root: str)
         made |= {"PATH": f"{home}/bin:{SEARCH_PATH}", "VIRTUAL_ENV": home}
     if group.get("locale"):
         made["LC_ALL"] = group.get("locale") or ""
+    return made | assigned(group, root)
+
+
+def assigned(group: Group, root: str) -> dict[str, str]:
+    """What env-file= and env= say."""
+    found = {}
     for path in group.all("env-file"):
-        made |= from_file(os.path.join(root, path))
-    return made | dict(assignment.split("=", 1) for assignment in group.all("env") if "=" in assignment)
+        found |= from_file(os.path.join(root, path))
+    return found | dict(assignment.split("=", 1) for assignment in group.all("env") if "=" in assignment)
 
 
 def from_file(path: str) -> dict[str, str]:

@@ -50,9 +50,12 @@ def local_time(seconds):
     """In httpd's zone, as its own lines: the application may have one for itself (Django sets TIME_ZONE's)."""
     if os.environ.get("TZ") == ZONE:
         return time.localtime(seconds)
-    from datetime import datetime  # milliseconds, all of this
+    try:
+        from datetime import datetime  # milliseconds, all of this
 
-    return datetime.fromtimestamp(seconds, _zone()).timetuple()
+        return datetime.fromtimestamp(seconds, _zone()).timetuple()
+    except (ImportError, MemoryError):  # at the end of the interpreter, or of memory; the line matters more
+        return time.localtime(seconds)
 
 
 def _zone():

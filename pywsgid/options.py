@@ -72,7 +72,8 @@ OPTIONS = {
     ),
     "env": Option(
         "assignments", None, 0, 0, False, "",
-        "A variable for the processes' environment, which is otherwise built from nothing. Wins over env-file.",
+        "A variable for the processes' environment, which is otherwise built from nothing but httpd's TZ. Wins over"
+        " env-file.",
     ),
     "env-file": Option(
         "path", None, 0, 0, False, "",

@@ -85,7 +85,10 @@ def setup(arguments: argparse.Namespace, module: str) -> int:
 
 def check_room(directory: str) -> None:
     """That the directory is not there, is empty, or has only what an earlier setup left."""
-    there = set(os.listdir(directory)) if os.path.isdir(directory) else set()
+    try:
+        there = set(os.listdir(directory)) if os.path.isdir(directory) else set()
+    except OSError as error:
+        raise unwritable(directory, error) from error
     if CONFIGURATION in there:
         raise Failure("WSGID0411", f"{directory} holds an {CONFIGURATION} already",
                       "name another directory, or remove that file first")
@@ -156,10 +159,11 @@ def is_loopback(host: str) -> bool:
 
 
 TAKEN = "stop what listens there, or choose another port (--port 8001; make run PORT=8001)"
+ELSEWHERE = "name an address of this machine (--host 127.0.0.1; --host 0.0.0.0 for all it has)"
 NO_PORT = {
     errno.EACCES: "choose a port from 1024 (--port 8000), or start it as root, with --user for the application",
-    errno.EADDRNOTAVAIL: "name an address of this machine (--host 127.0.0.1; --host 0.0.0.0 for all it has)",
-    socket.EAI_NONAME: "name an address of this machine (--host 127.0.0.1; --host 0.0.0.0 for all it has)",
+    errno.EADDRNOTAVAIL: ELSEWHERE,
+    socket.EAI_NONAME: ELSEWHERE,
 }
 
 

@@ -68,7 +68,7 @@ class BootWatch:
 
         self._log.write(
             logs.WARN,
-            "WSGID0371: group %r: not ready after %g s, and requests wait: what its import is doing stands below\n%s"
+            "WSGID0371: group %r: not ready after %g s: what its import is doing stands below\n%s"
             % (self._log.group, SLOW, stacks.stack_text(threading.main_thread().ident)),
         )
 

@@ -155,6 +155,7 @@ FAULTS = {
     "two interpreters": ("WSGIDaemonProcess a python=/usr/bin/python3 python-home=/usr", "WSGID0011", "Process a",
                          "keep one"),
     "refused": ("WSGIAuthUserScript /x", "WSGID0015", "AuthUser", "use an AuthBasicProvider"),
+    "refused, as another group would run it": ("WSGIDispatchScript /x", "WSGID0015", "Dispatch", "WSGIProcessName"),
     "refused, as sources would be sent": ("WSGIHandlerScript bobo /x", "WSGID0015", "HandlerScript", "WSGIScriptAlias"),
     "unknown group": ("WSGIDaemonProcess shop\nWSGIProcessName shpo", "WSGID0018", "shpo", "did you mean shop?"),
     "unknown group of an alias": (f"{ALIAS} process-group=nobody", "WSGID0018", "Alias", "WSGIDaemonProcess nobody"),
@@ -204,6 +205,9 @@ def test_two_django_sites_in_one_group_are_told(place):
     result = place.check(f"WSGIDaemonProcess both\nWSGIProcessName both\n{aliases}")
     assert "app/blog.wsgi (blog.settings)" in result.find("WSGID0339") and result.code == 1
     given = "WSGIDaemonProcess both env=DJANGO_SETTINGS_MODULE=shop.settings\nWSGIProcessName both"
+    assert place.check(f"{given}\n{aliases}").code == 0
+    place.write("app/variables", "DJANGO_SETTINGS_MODULE='shop.settings'\n")
+    given = "WSGIDaemonProcess both env-file=@APP@/variables\nWSGIProcessName both"
     assert place.check(f"{given}\n{aliases}").code == 0
     apart = aliases.replace("shop.wsgi", "shop.wsgi process-name=a").replace("blog.wsgi", "blog.wsgi process-name=b")
     assert place.check(f"WSGIDaemonProcess a\nWSGIDaemonProcess b\n{apart}").code == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import re
@@ -470,3 +471,13 @@ def daemon_that_says(path, answer):
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join(5)
+
+
+def test_setup_in_a_directory_that_cannot_be_read_is_told(monkeypatch, tmp_path):
+    """Root reads all, so this is what another user meets."""
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(cli.Failure, match="WSGID0411.*cannot be written .Permission denied.: name a dir"):
+        serve.check_room(str(tmp_path))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pywsgid import loader
+from pywsgid import django_settings, loader
 
 
 @pytest.fixture
@@ -194,3 +194,15 @@ def test_it_is_tried_again_after_a_while(write, monkeypatch):
     both.load(path, "application")
     monkeypatch.setattr(loader, "RETRY_AFTER", 0)
     assert both.load(path, "application")[0] == loader.LEAVE
+
+
+@pytest.mark.parametrize(("line", "settings"), [
+    ('os.environ["DJANGO_SETTINGS_MODULE"] = "shop.settings"', "shop.settings"),
+    ("os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')", "shop.settings"),
+    ("# os.environ['DJANGO_SETTINGS_MODULE'] = 'shop.settings'", None),
+    ("os.environ['DJANGO_SETTINGS_MODULE'] = NAME", None),
+    ("os.environ['DJANGO_SETTINGS_MODULE'] = '\x1b]0;x\x07'", None),
+    ("import os", None),
+])
+def test_the_django_settings_that_a_script_names(line, settings):
+    assert django_settings.named_in(f"import os\n{line}\n".encode()) == settings

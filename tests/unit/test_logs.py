@@ -517,3 +517,11 @@ def test_any_text_can_be_sent(log, text):
     exchange, errors = make(log)
     errors.write(text + "\n")
     assert len(exchange.lines) == 1
+
+
+def test_a_line_has_a_time_also_where_nothing_can_be_imported_any_more(monkeypatch):
+    """As at the end of an interpreter whose application has set a zone."""
+    monkeypatch.setenv("TZ", "America/Chicago")
+    monkeypatch.setattr(logs, "_known_zone", None)
+    monkeypatch.setitem(sys.modules, "zoneinfo", None)
+    assert re.fullmatch(r"\w{3} \w{3} \d\d \d\d:\d\d:\d\d\.\d{6} \d{4}", logs.timestamp())
