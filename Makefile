@@ -1,21 +1,29 @@
 # make            build/mod_wsgid.so, and .venv with pywsgid
 # make run        serve conf/hello.wsgi on http://localhost:8000  (APP=path/to/app.wsgi PORT=8000 HOST=127.0.0.1)
-# make test       every check and test                            (TESTS=tests/unit/test_cli.py)
-# make install    the module and its daemon into Apache's directories, as root  (DESTDIR=, INSTALL_PYTHON=)
-# make generate   what derives from the tables in the sources: pywsgid/options.py, docs/reference, docs/errors.md
-# make torture    all that may befall daemons, at random, under load  (SECONDS=300 SEED=2)
-# make bench      mod_wsgid beside its peers, side by side  (BENCH="--only hello --rounds 3"); docs/performance.md
-# make sanitize   build/sanitize/mod_wsgid.so with ASan and UBSan; then WSGID_SANITIZE=1 make test
-# make uninstall, make bench-short, make bench-publish, make analyze, make lint, make generated, make clean, make distclean
+# make test       every test, with the compiler and the tools that this machine has  (TESTS=tests/unit/test_cli.py WORKERS=4)
+# make install    the module, its daemon and the pywsgid command, as root  (DESTDIR=, INSTALL_PYTHON=, PREFIX=/usr/local)
+# make uninstall  removes what make install has put there
+# make clean      removes what was built; make distclean also removes .venv
 #
-# PYTHON=/path/to/python3 says what .venv is made from, WERROR= lets a compiler that warns where ours does not go on.
+# For work on mod_wsgid itself:
+#
+# make generate   what derives from the tables in the sources: pywsgid/options.py, docs/reference, docs/errors.md
+# make lint       the checks of style, with the versions of the tools that pyproject.toml pins
+# make generated  fails if a generated file is out of date
+# make analyze    compiles with warnings as errors and with gcc's analyzer; the gcc of Debian 12 is the one that has to pass
+# make sanitize   build/sanitize/mod_wsgid.so with ASan and UBSan; then WSGID_SANITIZE=1 pytest
+# make test-sanitized                   a short selection of tests with that build
+# make fuzz, make torture               random input, and random faults under load, at length  (SECONDS=300 SEED=2)
+# make bench, bench-short, bench-publish    mod_wsgid and its peers, side by side  (BENCH="--only hello --rounds 3")
+# make test-bench                           installs the peers and tests the bench
+#
+# .ci/run runs what has to pass before a change goes in. PYTHON=/path/to/python3 names the Python that .venv is made from.
 # Stamps (files that begin with a dot in .venv and build) stand for steps, so that nothing is done twice.
 
 APP ?= conf/hello.wsgi
 PORT ?= 8000
 HOST ?= 127.0.0.1
 TESTS ?= tests
-WERROR ?= --strict
 
 # Options of python -m bench.
 BENCH ?=
@@ -31,8 +39,8 @@ export PIP_ROOT_USER_ACTION := ignore
 MODULE_SOURCES := $(wildcard mod_wsgid.c apxs/*.c apxs/*.h apxs/*.def apxs/*.html) setup.py
 NATIVE_SOURCES := $(wildcard pywsgid/_native_build.py) $(wildcard apxs/wire.c apxs/spin.c apxs/*.h native/*) setup.py
 
-.PHONY: all run test torture lint generate generated analyze sanitize bench bench-short bench-publish bench-venv install \
-	uninstall clean distclean FORCE
+.PHONY: all run test test-sanitized test-bench torture lint lint-ruff generate generated analyze sanitize bench bench-short \
+	bench-publish bench-venv install uninstall clean distclean FORCE
 .DELETE_ON_ERROR:
 
 all: build/mod_wsgid.so build/pywsgid build/.native $(VENV)/.run
@@ -61,6 +69,12 @@ $(VENV)/.test: $(VENV)/.build tools/prepare.sh
 	@tools/prepare.sh --browser
 	@touch $@
 
+$(VENV)/.lint: $(VENV)/.build
+	@echo "pip: what the checks need"
+	@$(PY) tools/requirements.py lint > $@.txt
+	@$(PY) -m pip install -q -r $@.txt
+	@touch $@
+
 # pywsgid is linked into .venv by itself, not by a line in a .pth file: its neighbours in the checkout are nobody's modules.
 $(VENV)/.run: $(VENV)/.build
 	@ln -sfn "$(HERE)/pywsgid" "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pywsgid"
@@ -72,7 +86,7 @@ $(VENV)/.run: $(VENV)/.build
 
 build/mod_wsgid.so: $(MODULE_SOURCES) | $(VENV)/.build
 	@echo "apxs: $@"
-	@$(PY) setup.py -q build_module $(WERROR) --output "$(HERE)/$@" --python "$(HERE)/$(PY)"
+	@$(PY) setup.py -q build_module --output "$(HERE)/$@" --python "$(HERE)/$(PY)"
 	@touch $@
 
 # The module finds its daemon at pywsgid/boot.py beside itself.
@@ -93,8 +107,19 @@ run: all
 
 # ---------------------------------------------------------------------------------------------- checks
 
-test: all lint generated analyze
-	@$(PY) -m pytest -q $(TESTS)
+# Modules of tests run side by side, each within one worker. Tests wait more than they compute: one worker more than cores.
+WORKERS ?= $(shell cores=$$(nproc 2>/dev/null || echo 1); echo $$((cores < 7 ? cores + 1 : 8)))
+PYTEST := $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+test: all $(VENV)/.test
+	@$(PYTEST) $(TESTS)
+
+# What has found faults in C that nothing else did, within a minute.
+SANITIZED := $(addprefix tests/httpd/test_,bodies.py files.py hostile.py truncation.py)
+
+test-sanitized: all sanitize $(VENV)/.test
+	@echo "pytest with ASan and UBSan: $(SANITIZED)"
+	@WSGID_SANITIZE=1 $(PYTEST) $(SANITIZED)
 
 SECONDS ?= 300
 SEED ?= 1
@@ -102,20 +127,31 @@ SEED ?= 1
 torture: all $(VENV)/.test
 	@WSGID_TORTURE_SECONDS=$(SECONDS) WSGID_TORTURE_SEED=$(SEED) $(PY) -m pytest -q tests/httpd/test_torture.py
 
-lint: $(VENV)/.test
+# The checks that `make lint` consists of. To add one: a target lint-NAME below, and its name here.
+LINT := lint-ruff
+
+lint: $(LINT)
+
+lint-ruff: $(VENV)/.lint
+	@echo "ruff check"
 	@$(PY) -m ruff check -q .
 
-generate: $(VENV)/.test
+generate: $(VENV)/.build
 	@$(PY) docs/generate.py
 
 # What is generated must be what is checked in.
-generated: $(VENV)/.test
+generated: $(VENV)/.build
+	@echo "docs/generate.py --check"
 	@$(PY) docs/generate.py --check
 
 analyze: build/analyze/mod_wsgid.so
 
+# The compiler is apxs's; a newer one may warn where the one that has to pass does not.
+ANALYZED_WITH := 12
 build/analyze/mod_wsgid.so: $(MODULE_SOURCES) | $(VENV)/.build
-	@echo "gcc -fanalyzer"
+	@compiler=$$($(PY) setup.py -q compiler) && echo "gcc -Wall -Wextra -Werror -fanalyzer: $$compiler" && \
+		case "$$compiler" in *" $(ANALYZED_WITH)."*) ;; \
+		*) echo "  (only gcc $(ANALYZED_WITH), as in Debian 12, has to pass: another compiler may find more)" ;; esac
 	@$(PY) setup.py -q build_module --strict --analyze --output "$(HERE)/$@" --python "$(HERE)/$(PY)"
 	@touch $@
 
@@ -123,7 +159,7 @@ sanitize: build/sanitize/mod_wsgid.so build/sanitize/pywsgid
 
 build/sanitize/mod_wsgid.so: $(MODULE_SOURCES) | $(VENV)/.build
 	@echo "apxs: $@"
-	@$(PY) setup.py -q build_module $(WERROR) --sanitize --output "$(HERE)/$@" --python "$(HERE)/$(PY)"
+	@$(PY) setup.py -q build_module --sanitize --output "$(HERE)/$@" --python "$(HERE)/$(PY)"
 	@touch $@
 
 build/sanitize/pywsgid:
@@ -134,6 +170,9 @@ build/sanitize/pywsgid:
 
 bench: all bench-venv
 	@$(BENCH_VENV)/bin/python -m bench $(BENCH)
+
+test-bench: all bench-venv $(VENV)/.test
+	@$(PY) -m pytest -q -m bench tests/httpd/test_bench.py
 
 # Shows that the bench works; asserts no time.
 bench-short: all bench-venv
@@ -161,7 +200,7 @@ $(BENCH_VENV)/.ready: $(VENV)/.python pyproject.toml tools/requirements.py
 INSTALL_PYTHON ?= $(shell cat $(VENV)/.python)
 
 build/install/mod_wsgid.so: $(MODULE_SOURCES) FORCE | all
-	@$(PY) setup.py -q build_module $(WERROR) --output "$(HERE)/$@" --python "$(INSTALL_PYTHON)"
+	@$(PY) setup.py -q build_module --output "$(HERE)/$@" --python "$(INSTALL_PYTHON)"
 
 install: build/install/mod_wsgid.so
 	@DESTDIR="$(DESTDIR)" INSTALL_PYTHON="$(INSTALL_PYTHON)" tools/install.sh install

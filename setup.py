@@ -199,6 +199,24 @@ class BuildModule(Command):
         return {}
 
 
+class Compiler(Command):
+    """Prints which compiler apxs calls, and its version: "x86_64-linux-gnu-gcc 12.2.0"."""
+
+    description = "print the compiler of the httpd module and its version"
+    user_options = []
+
+    def initialize_options(self):
+        pass
+
+    def finalize_options(self):
+        pass
+
+    def run(self):
+        compiler = query(find_apxs(), "CC")
+        command = [*compiler.split(), "-dumpfullversion", "-dumpversion"]
+        print(compiler, subprocess.check_output(command, text=True).strip())
+
+
 class Build(build):
     sub_commands = [*build.sub_commands, ("build_module", None)]
 
@@ -212,7 +230,7 @@ def options():
 
 setup(
     version=version(),
-    cmdclass={"build": Build, "build_module": BuildModule},
+    cmdclass={"build": Build, "build_module": BuildModule, "compiler": Compiler},
     cffi_modules=[NATIVE + ":ffi"] if os.path.exists(os.path.join(ROOT, NATIVE)) else [],
     options=options(),
 )

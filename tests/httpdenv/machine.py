@@ -145,6 +145,7 @@ def in_place_or_copied() -> tuple[Stage, Path | None]:
     (top / "build").mkdir()
     shutil.copy2(module, top / "build" / "mod_wsgid.so")
     _copy_tree(CHECKOUT / "pywsgid", top / "pywsgid")
+    (top / "build" / "pywsgid").symlink_to("../pywsgid")
     _copy_tree(apps, top / "tests" / "apps")
     return Stage(top / "build" / "mod_wsgid.so", top / "tests" / "apps", copied=True), top
 

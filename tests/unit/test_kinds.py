@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import subprocess
 
 import pytest
 from daemonenv import ROOT
@@ -37,12 +35,11 @@ ENOUGH = 8  # requests until it is known that they block
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
+def library(gcc, tmp_path_factory):
     directory = tmp_path_factory.mktemp("kinds")
     (directory / "harness.c").write_text(HARNESS)
-    command = [os.environ.get("CC", "cc"), "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
     sources = [directory / "harness.c", ROOT / "native" / "kinds.c"]
-    subprocess.run([*command, "-I", ROOT / "native", "-o", directory / "kinds.so", *sources], check=True)
+    gcc("-fPIC", "-shared", "-I", ROOT / "native", "-o", directory / "kinds.so", *sources)
     return ctypes.CDLL(str(directory / "kinds.so"))
 
 

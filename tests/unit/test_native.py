@@ -241,6 +241,7 @@ def buffer_kib(daemon):
 # ---- sanitizers and the analyzer
 
 
+@pytest.mark.skipif(os.environ.get("WSGID_STRICT") != "1", reason="only with WSGID_STRICT=1, as .ci/run has it")
 @pytest.mark.parametrize("level", ["-O0", "-O2"])
 def test_the_analyzer_has_nothing_to_say(gcc, tmp_path, level):
     for source in SOURCES:

@@ -6,8 +6,6 @@ Its clock is ours: each time that it offers the processor to others, a microseco
 from __future__ import annotations
 
 import ctypes
-import os
-import subprocess
 
 import pytest
 from daemonenv import ROOT
@@ -48,12 +46,11 @@ int tell_time(clockid_t clock, struct timespec *time)
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
+def library(gcc, tmp_path_factory):
     directory = tmp_path_factory.mktemp("spin")
     (directory / "harness.c").write_text(HARNESS)
-    command = [os.environ.get("CC", "cc"), "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
     sources = ["-I", ROOT / "apxs", directory / "harness.c"]
-    subprocess.run([*command, "-o", directory / "spin.so", *sources], check=True)
+    gcc("-fPIC", "-shared", "-o", directory / "spin.so", *sources)
     return ctypes.CDLL(str(directory / "spin.so"))
 
 
