@@ -7,7 +7,7 @@
 #
 # For work on mod_wsgid itself:
 #
-# make generate   what derives from the tables in the sources: pywsgid/options.py, docs/reference, docs/errors.md
+# make generate   what derives from the tables in the sources: pywsgid/wire/options.py, docs/reference, docs/errors.md
 # make lint       the checks of style, with the versions of the tools that pyproject.toml pins
 # make generated  fails if a generated file is out of date
 # make analyze    compiles with warnings as errors and with gcc's analyzer; the gcc of Debian 12 is the one that has to pass
@@ -36,8 +36,8 @@ HERE := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-MODULE_SOURCES := $(wildcard mod_wsgid.c apxs/*.c apxs/*.h apxs/*.def apxs/*.html) setup.py
-NATIVE_SOURCES := $(wildcard pywsgid/_native_build.py) $(wildcard apxs/wire.c apxs/spin.c apxs/*.h native/*) setup.py
+MODULE_SOURCES := $(wildcard mod_wsgid.c apxs/*.h apxs/*/*.c apxs/*/*.h apxs/*/*.def apxs/*/*.html) setup.py
+NATIVE_SOURCES := $(wildcard apxs/common/* pywsgid/native/*.c pywsgid/native/*.h pywsgid/native/build.py) setup.py
 
 .PHONY: all run test test-sanitized test-bench torture lint lint-ruff generate generated analyze sanitize bench bench-short \
 	bench-publish bench-venv install uninstall clean distclean FORCE
@@ -89,14 +89,14 @@ build/mod_wsgid.so: $(MODULE_SOURCES) | $(VENV)/.build
 	@$(PY) setup.py -q build_module --output "$(HERE)/$@" --python "$(HERE)/$(PY)"
 	@touch $@
 
-# The module finds its daemon at pywsgid/boot.py beside itself.
+# The module finds its daemon at pywsgid/daemon/boot.py beside itself.
 build/pywsgid:
 	@mkdir -p build
 	@ln -sfn ../pywsgid $@
 
 build/.native: $(NATIVE_SOURCES) | $(VENV)/.build
 	@mkdir -p build
-	@test ! -e pywsgid/_native_build.py || { echo "cffi: pywsgid/_native"; \
+	@test ! -e pywsgid/native/build.py || { echo "cffi: pywsgid/_native"; \
 		$(PY) setup.py -q build_ext --force --inplace --build-temp build/native; }
 	@touch $@
 

@@ -4,9 +4,9 @@
  * The table of contents: the module record and the hooks. What each does is in the file that its prefix names (apxs/);
  * how the parts fit is in docs/design.md.
  */
-#include "apxs/configuration.h"
-#include "apxs/exchange.h"
-#include "apxs/status.h"
+#include "apxs/config/configuration.h"
+#include "apxs/request/exchange.h"
+#include "apxs/status/status.h"
 #include "http_main.h"
 #include "mpm_common.h"
 
@@ -15,9 +15,9 @@ static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 {
     (void) plog;
     (void) ptemp;
-    wsgid_config_reset(pconf);
+    wsgid_directives_reset(pconf);
     wsgid_groups_reset(pconf);
-    return wsgid_config_check_modules(NULL);
+    return wsgid_directives_check_modules(NULL);
 }
 
 /* All is read: what is wrong with it must show at configtest, which ends before post_config. */
@@ -27,7 +27,7 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
 
     (void) plog;
     if (status == OK) {
-        wsgid_config_check_mentions(ptemp, s);
+        wsgid_directives_check_mentions(ptemp, s);
     }
     return status;
 }
@@ -81,19 +81,19 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_child_status(child_status, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_monitor(monitor, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_end_generation(wsgid_supervisor_end_generation, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_translate_name(wsgid_alias_translate, before_us, after_us, APR_HOOK_MIDDLE);
+    ap_hook_translate_name(wsgid_aliases_translate, before_us, after_us, APR_HOOK_MIDDLE);
     ap_hook_handler(wsgid_request_handler, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_log_transaction(wsgid_notes_log_transaction, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_log_transaction(wsgid_access_log_log_transaction, NULL, NULL, APR_HOOK_FIRST);
     wsgid_status_register_hooks();
 }
 
 module AP_MODULE_DECLARE_DATA wsgid_module = {
     STANDARD20_MODULE_STUFF,
-    wsgid_config_create_dir,
-    wsgid_config_merge_dir,
-    wsgid_config_create_server,
-    wsgid_config_merge_server,
-    wsgid_config_directives,
+    wsgid_directives_create_dir,
+    wsgid_directives_merge_dir,
+    wsgid_directives_create_server,
+    wsgid_directives_merge_server,
+    wsgid_directives_directives,
     register_hooks,
     0                                   /* no flags */
 };

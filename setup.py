@@ -3,7 +3,7 @@
 The module is compiled in a copy of its sources, because apxs drops objects beside what it compiles and knows nothing of
 headers: whatever is newer than the last result, all of it is compiled again (it takes seconds).
 
-`pip install .` puts mod_wsgid.so into the package, beside boot.py, where the module looks for its daemon. The Makefile
+`pip install .` puts mod_wsgid.so into the package, where the module finds its daemon. The Makefile
 calls `setup.py build_module` with its own --output and --python. All else about the package is in pyproject.toml.
 """
 
@@ -20,9 +20,9 @@ from setuptools import Command, setup
 from setuptools.command.build import build
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
-NATIVE = os.path.join("pywsgid", "_native_build.py")
+NATIVE = os.path.join("pywsgid", "native", "build.py")
 # The first source names the module for apxs.
-PATTERNS = ("mod_wsgid.c", "apxs/*.c", "apxs/*.h", "apxs/*.def", "apxs/*.html")
+PATTERNS = ("mod_wsgid.c", "apxs/**/*.c", "apxs/**/*.h", "apxs/**/*.def", "apxs/**/*.html")
 COMPILE = ["-std=gnu11", "-Wall", "-Wextra"]
 # Nothing but the module record may be seen from outside. The quotes are for the shell that apxs hands its command to.
 LINK = ["-Wl,-export-symbols-regex", "-Wl,'^wsgid_module$'"]
@@ -31,7 +31,7 @@ SANITIZE = "-fsanitize=address,undefined"
 
 def sources():
     """Every file that the module is made from, relative to the root; mod_wsgid.c first."""
-    return [os.path.relpath(path, ROOT) for pattern in PATTERNS for path in sorted(glob(os.path.join(ROOT, pattern)))]
+    return [os.path.relpath(path, ROOT) for pattern in PATTERNS for path in sorted(glob(os.path.join(ROOT, pattern), recursive=True))]
 
 
 def version():
@@ -69,7 +69,7 @@ def content_hash(page, element):
 
 
 def page_header(path):
-    """apxs/status.html as a header of C; its comments are for those who change it."""
+    """apxs/status/status.html as a header of C; its comments are for those who change it."""
     with open(path, encoding="utf-8") as file:
         top, bottom = file.read().split("<!-- figures -->\n")
     page = re.sub("<!--.*?-->\n", "", top, flags=re.S) + bottom
@@ -152,7 +152,7 @@ class BuildModule(Command):
             copy = os.path.join(self.work, path)
             os.makedirs(os.path.dirname(copy), exist_ok=True)
             shutil.copy(os.path.join(ROOT, path), copy)
-        page = os.path.join(self.work, "apxs", "status")
+        page = os.path.join(self.work, "apxs", "status", "status")
         with open(page + "_page.h", "w", encoding="utf-8") as file:
             file.write(page_header(page + ".html"))
         with open(self.settings_file(), "w", encoding="utf-8") as file:

@@ -4,7 +4,7 @@
  * Rules: a symbol that crosses files is wsgid_<file>_...; what returns apr_status_t does not log, what returns an HTTP
  * status or void has logged. Inside the module failures are apr_status_t; only failures.c turns them into HTTP
  * statuses. What crosses only the files of one concern is in the header of that concern: configuration.h, options.h,
- * supervisor.h, spawn.h, exchange.h, status.h, tally.h.
+ * supervisor.h, spawn.h, exchange.h, status.h, totals.h.
  */
 #ifndef WSGID_H
 #define WSGID_H
@@ -27,9 +27,9 @@
 #include "apr_tables.h"
 #include "util_script.h"
 
-#include "handover.h"
-#include "spin.h"
-#include "wire.h"
+#include "common/process_abi.h"
+#include "common/spin.h"
+#include "common/wire.h"
 
 #define WSGID_VERSION "0.1.0"
 
@@ -42,7 +42,7 @@ APLOG_USE_MODULE(wsgid);
 
 typedef enum {
 #define OPTION(id, ...) WSGID_OPT_##id,
-#include "options.def"
+#include "config/options.def"
 #undef OPTION
     WSGID_OPT_COUNT
 } wsgid_option_e;
@@ -59,13 +59,13 @@ const char *wsgid_options_name(wsgid_option_e option);
 /* Whether the daemon is told of it (DAEMON in options.def). */
 int wsgid_options_is_for_daemon(wsgid_option_e option);
 
-/* ------------------------------------------------------------------ now.c: the clock of limits and waits */
+/* ------------------------------------------------------------------ clock.c: the clock of limits and waits */
 
 /*
  * Microseconds of CLOCK_MONOTONIC, the same in httpd's parent, its children and the forked process. Not to be shown, nor compared
  * with apr_time_now(). It may begin with the machine, so 0 is not long ago.
  */
-apr_time_t wsgid_now(void);
+apr_time_t wsgid_clock_now(void);
 
 /* ------------------------------------------------------------------ groups.c: the known daemon groups */
 
@@ -106,7 +106,7 @@ int wsgid_groups_complete(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main
 /* pre_config: forgets all. */
 void wsgid_groups_reset(apr_pool_t *pconf);
 
-/* ------------------------------------------------------------------ config.c, alias.c, names.c */
+/* ------------------------------------------------------------------ directives.c, aliases.c, variables.c */
 
 /* A WSGIScriptAlias or WSGIScriptAliasMatch line. */
 typedef struct {
@@ -141,18 +141,18 @@ typedef struct {
 
 typedef enum { WSGID_MAP_HEAD_AUTO, WSGID_MAP_HEAD_ON, WSGID_MAP_HEAD_OFF } wsgid_map_head_e;
 
-extern const command_rec wsgid_config_directives[];
-void *wsgid_config_create_server(apr_pool_t *p, server_rec *s);
-void *wsgid_config_merge_server(apr_pool_t *p, void *base, void *add);
-void *wsgid_config_create_dir(apr_pool_t *p, char *dir);
-void *wsgid_config_merge_dir(apr_pool_t *p, void *base, void *add);
+extern const command_rec wsgid_directives_directives[];
+void *wsgid_directives_create_server(apr_pool_t *p, server_rec *s);
+void *wsgid_directives_merge_server(apr_pool_t *p, void *base, void *add);
+void *wsgid_directives_create_dir(apr_pool_t *p, char *dir);
+void *wsgid_directives_merge_dir(apr_pool_t *p, void *base, void *add);
 /* Refuses mod_wsgi beside us. OK or an HTTP error, logged. */
-int wsgid_config_check_modules(server_rec *s);
+int wsgid_directives_check_modules(server_rec *s);
 
 /* translate_name hook. */
-int wsgid_alias_translate(request_rec *r);
+int wsgid_aliases_translate(request_rec *r);
 /* The alias that sent this request to its script, or NULL. */
-const wsgid_alias_t *wsgid_alias_of(request_rec *r);
+const wsgid_alias_t *wsgid_aliases_of(request_rec *r);
 /* Handler names that are ours. */
 #define WSGID_HANDLER       "wsgid-script"
 #define WSGID_HANDLER_TYPE  "application/x-httpd-wsgi"  /* mod_wsgi's, too, for AddType */
@@ -171,14 +171,14 @@ typedef struct {
     const apr_array_header_t *sendfile; /* NULL: X-Sendfile is a header like any other */
 } wsgid_target_t;
 
-const wsgid_target_t *wsgid_config_target(request_rec *r);
+const wsgid_target_t *wsgid_directives_target(request_rec *r);
 
 /* Resolves one value that may be %{...}; NULL if its variable is not set. */
-const char *wsgid_names_resolve(request_rec *r, const char *value);
+const char *wsgid_variables_resolve(request_rec *r, const char *value);
 /* NULL, or why this value can never be resolved (for configtest). */
-const char *wsgid_names_check(apr_pool_t *p, const char *value);
+const char *wsgid_variables_check(apr_pool_t *p, const char *value);
 /* Whether a value holds a variable that only a request can resolve. */
-int wsgid_names_is_variable(const char *value);
+int wsgid_variables_is_variable(const char *value);
 
 /* ------------------------------------------------------------------ listener.c: where sockets are made */
 
@@ -209,7 +209,7 @@ typedef struct {
 wsgid_pids_t wsgid_slots_pids(const wsgid_slot_t *slot);
 /* "process 4711", "process 4711 or 4712" */
 const char *wsgid_slots_processes(apr_pool_t *p, const wsgid_pids_t *pids);
-/* When a WAITING slot's process is tried next, as wsgid_now() counts. */
+/* When a WAITING slot's process is tried next, as wsgid_clock_now() counts. */
 apr_time_t wsgid_slots_next_try(const wsgid_slot_t *slot);
 /* Counters of requests in flight: one row per httpd child, so that a killed child leaks nothing. */
 unsigned wsgid_slots_in_flight(const wsgid_slot_t *slot);
@@ -248,7 +248,7 @@ typedef struct {
 apr_status_t wsgid_environ_build(request_rec *r, const wsgid_target_t *target, wsgid_block_t *block);
 
 /* Hook: what access logs may show. */
-int wsgid_notes_log_transaction(request_rec *r);
+int wsgid_access_log_log_transaction(request_rec *r);
 
 /* Content handler. */
 int wsgid_request_handler(request_rec *r);

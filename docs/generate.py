@@ -1,9 +1,9 @@
 """Writes what derives from the tables in the sources, or with --check says what is out of date (exit code 1).
 
-    apxs/options.def      ->  docs/reference/options.md, pywsgid/options.py
-    apxs/directives.def   ->  docs/reference/directives.md, pywsgid/directives.py
+    apxs/config/options.def      ->  docs/reference/options.md, pywsgid/wire/options.py
+    apxs/config/directives.def   ->  docs/reference/directives.md, pywsgid/wire/directives.py
     docs/errors.d/*.md    ->  docs/errors.md, each WSGIDnnnn of the sources exactly once
-    pywsgid/serve_options.py, options.py  ->  docs/reference/serve.md
+    pywsgid/cli/serve/serve_options.py, options.py  ->  docs/reference/serve.md
     state tables in C and Python (MACHINES)  ->  the marked sections of docs/design.md
 
 The tables are read as text, strictly: what this file does not understand is an error, never skipped. Only the one
@@ -95,7 +95,7 @@ LONGEST_NAME = 40  # MAX_NAME in options.c
 
 def read_options():
     """([Option], [(name, cure)]) of options.def."""
-    path = ROOT / "apxs" / "options.def"
+    path = ROOT / "apxs" / "config" / "options.def"
     options, foreign = [], []
     for macro, arguments in macro_calls(path):
         if macro == "OPTION" and len(arguments) == len(Option._fields):
@@ -160,7 +160,7 @@ def facts_text(option):
 
 
 def options_page(options, foreign):
-    lines = ["# Options of WSGIDaemonProcess", "", DO_NOT_EDIT.format(source="`apxs/options.def`"), ""]
+    lines = ["# Options of WSGIDaemonProcess", "", DO_NOT_EDIT.format(source="`apxs/config/options.def`"), ""]
     lines += wrap(
         '`WSGIDaemonProcess NAME [option=value ...]`. A value with blanks stands in quotes: `display-name="my site"`. '
         "An option may be given once, unless it says that it may be repeated. What is wrong with names and values "
@@ -179,7 +179,7 @@ def options_module(options, foreign):
     lines = [
         '"""The options of WSGIDaemonProcess, name -> Option.',
         "",
-        DO_NOT_EDIT.format(source="apxs/options.def"),
+        DO_NOT_EDIT.format(source="apxs/config/options.def"),
         '"""',
         "",
         "",
@@ -237,7 +237,7 @@ ARGUMENTS = {"DIRECTIVE": 7, "FOREIGN_DIRECTIVE": 3, "REFUSED_DIRECTIVE": 2}
 
 def read_directives():
     """{macro: [arguments, ...]} of directives.def."""
-    path = ROOT / "apxs" / "directives.def"
+    path = ROOT / "apxs" / "config" / "directives.def"
     tables = {macro: [] for macro in ARGUMENTS}
     for macro, arguments in macro_calls(path):
         if len(arguments) != ARGUMENTS.get(macro):
@@ -249,7 +249,7 @@ def read_directives():
 
 
 def directives_page(tables):
-    lines = ["# Directives", "", DO_NOT_EDIT.format(source="`apxs/directives.def`"), ""]
+    lines = ["# Directives", "", DO_NOT_EDIT.format(source="`apxs/config/directives.def`"), ""]
     lines += wrap("The options of `WSGIDaemonProcess` are in [options.md](options.md).")
     for _, name, _, _, context, syntax, text in tables["DIRECTIVE"]:
         lines += ["", f"## {name}", "", f"`{name} {syntax}`", "", f"Context: {CONTEXTS[context]}.", "", *wrap(text)]
@@ -267,7 +267,7 @@ def directives_module(tables):
     lines = [
         '"""The directives: those that there are, and those of mod_wsgi that there are not, with the cure.',
         "",
-        DO_NOT_EDIT.format(source="apxs/directives.def"),
+        DO_NOT_EDIT.format(source="apxs/config/directives.def"),
         '"""',
         "",
         "DIRECTIVES = (",
@@ -291,7 +291,7 @@ def directives_module(tables):
 
 SECTION = re.compile(r"^### (WSGID\d{4}): \S.*$", re.MULTILINE)
 CODE = re.compile(r"WSGID\d{4}")
-SOURCES = ("mod_wsgid.c", "apxs/*.c", "apxs/*.h", "apxs/*.def", "pywsgid/**/*.py")
+SOURCES = ("mod_wsgid.c", "apxs/**/*.c", "apxs/**/*.h", "apxs/**/*.def", "pywsgid/**/*.py")
 
 
 def read_errors():
@@ -339,16 +339,16 @@ def errors_page(sections):
 
 # ---------------------------------------------------------------- the command line
 
-SERVE_OPTIONS = ROOT / "pywsgid" / "serve_options.py"
+SERVE_OPTIONS = ROOT / "pywsgid" / "cli" / "serve" / "serve_options.py"
 
 
 def serve_page():
     """--help of pywsgid serve and setup, as a page."""
     sys.path.insert(0, str(ROOT))
-    from pywsgid import serve_options
+    from pywsgid.cli.serve import serve_options
 
     lines = ["# Options of pywsgid serve and pywsgid setup", ""]
-    lines += [DO_NOT_EDIT.format(source="`pywsgid/serve_options.py` and `apxs/options.def`"), ""]
+    lines += [DO_NOT_EDIT.format(source="`pywsgid/cli/serve/serve_options.py` and `apxs/config/options.def`"), ""]
     lines += ["    pywsgid serve [option ...] TARGET", "    pywsgid setup [option ...] TARGET DIR", ""]
     lines += wrap(serve_options.TARGETS + "")
     for title, section in serve_options.SECTIONS:
@@ -370,7 +370,7 @@ STATE_SECTION = re.compile(r"(<!-- states: (\w+)[^\n]*-->\n).*?(<!-- end of stat
 
 
 def read_python_machine(path):
-    """STATES, EVENTS and TRANSITIONS of a module that holds nothing but these literals (pywsgid/states.py)."""
+    """STATES, EVENTS and TRANSITIONS of a module that holds nothing but these literals (pywsgid/daemon/process/states.py)."""
     values = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign):
@@ -382,7 +382,7 @@ def read_python_machine(path):
     return checked_machine(path, Machine(states, events, cells))
 
 
-# In C: macros that are { ACTION, WSGID_STATE }, rows of them, and arrays of names (apxs/process.c).
+# In C: macros that are { ACTION, WSGID_STATE }, rows of them, and arrays of names (apxs/supervisor/process.c).
 CELL_MACRO = re.compile(r"^#define (\w+)(?:\((\w+)\))?\s+\{ (\w+), WSGID_(?:SLOT_)?(?:##)?(\w+) \}$", re.MULTILINE)
 ROW = re.compile(r"^    \[WSGID_(?:SLOT_)?(\w+)\]\s*= \{ (.*) \},$", re.MULTILINE)
 CELL = re.compile(r"(\w+)(?:\((\w+)\))?")
@@ -431,9 +431,9 @@ def checked_machine(path, machine):
 
 
 MACHINES = {
-    "process": (read_c_machine, "apxs/process.c"),
-    "slot": (read_c_machine, "apxs/phase.c"),
-    "daemon": (read_python_machine, "pywsgid/states.py"),
+    "process": (read_c_machine, "apxs/supervisor/process.c"),
+    "slot": (read_c_machine, "apxs/supervisor/phase.c"),
+    "daemon": (read_python_machine, "pywsgid/daemon/process/states.py"),
 }
 
 
@@ -490,10 +490,10 @@ def generated():
     pages = {
         "docs/reference/options.md": options_page(options, foreign),
         "docs/reference/directives.md": directives_page(directives),
-        "pywsgid/directives.py": directives_module(directives),
+        "pywsgid/wire/directives.py": directives_module(directives),
         "docs/errors.md": errors_page(sections),
         "docs/design.md": design_page(),
-        "pywsgid/options.py": options_module(options, foreign),
+        "pywsgid/wire/options.py": options_module(options, foreign),
     }
     return texts_of(pages), error_problems(sections, used_codes())
 

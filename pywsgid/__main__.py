@@ -9,17 +9,17 @@ import sys
 LEAST_VERSION = (3, 10)
 
 
-def main():
+def start():
     if sys.version_info[:2] < LEAST_VERSION:
         sys.stderr.write(
             "pywsgid: WSGID0447: the interpreter %s is Python %d.%d; mod_wsgid needs %d.%d or later: run it with "
             "another, `python3.10 -m pywsgid`\n" % ((sys.executable,) + tuple(sys.version_info[:2]) + LEAST_VERSION)
         )
         return 1
-    from pywsgid import cli
+    from pywsgid.cli import main
 
-    return cli.main()
+    return main.main()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(start())

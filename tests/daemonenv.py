@@ -24,7 +24,8 @@ from typing import Any
 from httpdenv.waiting import wait_until
 from wire.conversation import Parser
 
-from pywsgid import handover, native, protocol
+from pywsgid.daemon.transport import extension
+from pywsgid.wire import process_abi, protocol
 
 ROOT = Path(__file__).resolve().parents[1]
 APPS = ROOT / "tests" / "apps"
@@ -187,21 +188,21 @@ class Client:
 
 
 class Statistics:
-    """The statistics page, as handover.h lays it out."""
+    """The statistics page, as process_abi.h lays it out."""
 
     def __init__(self, *fields: Any) -> None:
         (self.version, self.state, self.started, self.finished, self.wishes, self.wish, self.watchdog, self.change,
          self.errors, self.since, self.threads, self.reserved, python, self.queue_time, self.application_time,
          *buckets) = fields  # fmt: skip
         self.python = python.rstrip(b"\0").decode()
-        self.queue_times, self.application_times = buckets[: handover.PAGE_BUCKETS], buckets[handover.PAGE_BUCKETS :]
+        self.queue_times, self.application_times = buckets[: process_abi.PAGE_BUCKETS], buckets[process_abi.PAGE_BUCKETS :]
 
 
 class Daemon:
     """The process. Its log is `log_text()`; what it leaves as exit code is `code`.
 
     `transport` and `environment` are for all that are started from then on; `transport` is "" for what is found, or a
-    value of pywsgid.native.SWITCH.
+    value of pywsgid.daemon.transport.extension.SWITCH.
     """
 
     transport = ""
@@ -216,7 +217,7 @@ class Daemon:
         successor: int | None = None,
         listener: socket.socket | None = None,
         ready: bool = True,
-        boot: Path = ROOT / "pywsgid" / "boot.py",
+        boot: Path = ROOT / "pywsgid" / "daemon" / "boot.py",
         **options: object,
     ) -> None:
         self.path = str(directory / "s")
@@ -226,14 +227,14 @@ class Daemon:
         self.configuration = self._block(scripts, successor is not None, options)
         leash, self.leash = os.pipe2(os.O_CLOEXEC)
         self.page = os.memfd_create("page")
-        os.ftruncate(self.page, handover.PAGE_SIZE)
+        os.ftruncate(self.page, process_abi.PAGE_SIZE)
         self.bell, self._bell_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.control_path = str(directory / "c")
         self.control = self._listen(self.control_path)
         self.pid = self._spawn(leash, successor)
         os.close(leash)
         if ready:
-            wait_until(lambda: self.state() == handover.PAGE_READY or self.has_ended(), f"ready: {self.log_text()}")
+            wait_until(lambda: self.state() == process_abi.PAGE_READY or self.has_ended(), f"ready: {self.log_text()}")
             assert self.code is None, self.log_text()
 
     @staticmethod
@@ -276,7 +277,7 @@ class Daemon:
         actions = [(os.POSIX_SPAWN_DUP2, source, number) for number, source in enumerate(aside)]
         environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", **self.environment}
         if self.transport:
-            environment[native.SWITCH] = self.transport
+            environment[extension.SWITCH] = self.transport
         pid = os.posix_spawn(
             self.python,
             [self.python, str(self.boot)],
@@ -312,12 +313,12 @@ class Daemon:
 
     def statistics(self) -> Statistics:
         """The whole of the statistics page but for the rows."""
-        return Statistics(*struct.unpack_from(handover.PAGE_FORMAT, os.pread(self.page, handover.PAGE_SCRIPTS, 0)))
+        return Statistics(*struct.unpack_from(process_abi.PAGE_FORMAT, os.pread(self.page, process_abi.PAGE_SCRIPTS, 0)))
 
     def row(self, number: int) -> tuple[int, int, bytes]:
         """Of a thread, from 0: since, requests, line."""
-        at = handover.PAGE_ROWS + number * handover.PAGE_ROW_SIZE
-        since, requests, line = struct.unpack(handover.PAGE_ROW_FORMAT, os.pread(self.page, handover.PAGE_ROW_SIZE, at))
+        at = process_abi.PAGE_ROWS + number * process_abi.PAGE_ROW_SIZE
+        since, requests, line = struct.unpack(process_abi.PAGE_ROW_FORMAT, os.pread(self.page, process_abi.PAGE_ROW_SIZE, at))
         return since, requests, line.partition(b"\0")[0]
 
     def state(self) -> int:
@@ -352,10 +353,10 @@ class Daemon:
 
     def refuse_wish(self) -> None:
         """As httpd's parent does when the successor could not take over."""
-        os.write(self.leash, bytes((handover.LEASH_FAILED,)))
+        os.write(self.leash, bytes((process_abi.LEASH_FAILED,)))
 
     def wait_for_wish(self, reason: int, number: int = 1) -> None:
-        """Its wish of this number, for this reason (handover.WISH_), and the ring that goes with it."""
+        """Its wish of this number, for this reason (process_abi.WISH_), and the ring that goes with it."""
         wait_until(lambda: self.wishes() == (number, reason), f"wish {number}: {self.wishes()} {self.log_text()}")
         wait_until(self.has_rung, "the bell")
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from wire.conversation import Parser
 
-from pywsgid import protocol
-from pywsgid.response import ENDED, Response
+from pywsgid.daemon.wsgi.response import ENDED, Response
+from pywsgid.wire import protocol
 
 TEXT = [("Content-Type", "text/plain")]
 

@@ -2,7 +2,7 @@
 # Puts the built module where Apache looks for it, or takes it away again; `make install` and `make uninstall` call it.
 #
 #   LIBEXECDIR/mod_wsgid.so     what LoadModule names
-#   LIBEXECDIR/pywsgid/         the daemon: the module looks for pywsgid/boot.py beside itself
+#   LIBEXECDIR/pywsgid/         the daemon: the module looks for pywsgid/daemon/boot.py beside itself
 #   mods-available/wsgid.load, wsgid.conf   on Debian, for a2enmod
 #   conf.modules.d/10-wsgid.conf            on Fedora and RHEL
 #
@@ -26,10 +26,10 @@ install_module() {
     mkdir -p "$DESTDIR$modules"
     install -m 644 build/install/mod_wsgid.so "$DESTDIR$modules/mod_wsgid.so"
     rm -rf "$DESTDIR$modules/pywsgid"
-    mkdir -m 755 "$DESTDIR$modules/pywsgid"
-    for file in pywsgid/*.py pywsgid/_native*.so; do
-        [ ! -e "$file" ] || install -m 644 "$file" "$DESTDIR$modules/pywsgid/"
+    for file in $(find pywsgid -name '*.py' ! -path 'pywsgid/native/*') pywsgid/_native*.so; do
+        [ ! -e "$file" ] || install -D -m 644 "$file" "$DESTDIR$modules/$file"
     done
+    find "$DESTDIR$modules/pywsgid" -type d -exec chmod 755 {} +
     say installed "$DESTDIR$modules/mod_wsgid.so, $DESTDIR$modules/pywsgid/"
 }
 

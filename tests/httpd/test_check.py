@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from httpdenv import configuration, machine
 
-from pywsgid import check as command
-from pywsgid import cli, conf_reader, server
+from pywsgid.cli import main, server
+from pywsgid.cli.check import command, conf_reader
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 GOOD = "def application(environ, start_response): pass\n"
@@ -95,7 +95,7 @@ def run_check(*words: str | Path, user: int | None = None) -> Result:
     if user is None:
         out, err = io.StringIO(), io.StringIO()
         with redirect_stdout(out), redirect_stderr(err):
-            code = cli.main(["check", *map(str, words)])
+            code = main.main(["check", *map(str, words)])
         return Result(code, out.getvalue(), err.getvalue())
     done = subprocess.run([sys.executable, "-m", "pywsgid", "check", *words], cwd=CHECKOUT, capture_output=True,
                           text=True, user=user, timeout=60)
@@ -464,7 +464,7 @@ def test_a_module_that_is_not_there_or_not_complete_is_told(place):
     assert f"there is no {place.root}/modules/mod_wsgid.so" in result.find("WSGID0421")
     shutil.copy(place.module, place.root / "app" / "mod_wsgid.so")
     result = place.check(ALIAS, load=f"LoadModule wsgid_module {place.root}/app/mod_wsgid.so")
-    assert "pywsgid/boot.py is not beside" in result.find("WSGID0421")
+    assert "pywsgid/daemon/boot.py is not beside" in result.find("WSGID0421")
 
 
 def test_no_module_at_all_is_told(place):

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 AS_ROOT = os.geteuid() == 0
 FOREIGN_LINE = re.compile(r'^FOREIGN_DIRECTIVE\("([<\w]+)"', re.MULTILINE)
-FOREIGN_DIRECTIVES = FOREIGN_LINE.findall((ROOT / "apxs/directives.def").read_text(encoding="utf-8"))
+FOREIGN_DIRECTIVES = FOREIGN_LINE.findall((ROOT / "apxs/config/directives.def").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,11 @@ from httpdenv.pages import OTHERS, Page, page, pages
 from httpdenv.serving import CHECKOUT, PYTHONPATH, Run, get
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from pywsgid import check, cli, directives, serve_options
-from pywsgid.options import FOREIGN, OPTIONS
+from pywsgid.cli import main
+from pywsgid.cli.check import command as check
+from pywsgid.cli.serve import serve_options
+from pywsgid.wire import directives
+from pywsgid.wire.options import FOREIGN, OPTIONS
 
 PAGES = pages()
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
@@ -81,7 +84,7 @@ def test_commands_of_pywsgid_are_understood(one):
     commands = [words for words in one.commands if words[0] == "pywsgid"]
     commands += [span.split() for span in one.spans if re.match(r"pywsgid (serve|setup|check) [^-]", span)]
     for words in commands:
-        assert cli.parser().parse_args(words[1:]).command
+        assert main.parser().parse_args(words[1:]).command
     for span in one.spans:
         if span.startswith("pywsgid"):
             parser = argparse.ArgumentParser()

@@ -9,7 +9,7 @@ import struct
 import pytest
 from httpdenv import processes, wait_until
 
-from pywsgid import protocol
+from pywsgid.wire import protocol
 
 CONFIGURATION = """
 WSGIDaemonProcess app threads=1

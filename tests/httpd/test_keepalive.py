@@ -1,4 +1,4 @@
-"""A thread of httpd waits a moment for the next request of the client it has answered (apxs/keepalive.c)."""
+"""A thread of httpd waits a moment for the next request of the client it has answered (apxs/request/keepalive.c)."""
 
 from __future__ import annotations
 

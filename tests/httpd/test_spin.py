@@ -1,4 +1,4 @@
-"""Waits that last cost no processor but for one sleep, though short ones are waited for awake (apxs/spin.c)."""
+"""Waits that last cost no processor but for one sleep, though short ones are waited for awake (apxs/common/spin.c)."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def environment(pid: int) -> dict[str, str]:
 
 
 def configuration(pid: int) -> dict[str, str]:
-    """What a daemon got on its descriptor 4 (apxs/handover.h); empty once that is closed (and used again)."""
+    """What a daemon got on its descriptor 4 (apxs/common/process_abi.h); empty once that is closed (and used again)."""
     try:
         if not os.readlink(PROC / str(pid) / "fd" / "4").startswith("/memfd:"):
             return {}

@@ -17,8 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from pywsgid import __version__, asking, cli, handover, module, reach, serve, serve_options, server, site, target
-from pywsgid.options import OPTIONS
+from pywsgid import __version__
+from pywsgid.cli import control_client, main, messages, module, reach, server
+from pywsgid.cli.serve import command, serve_options, site, target
+from pywsgid.wire import process_abi
+from pywsgid.wire.options import OPTIONS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SOMEWHERE = server.Server("/usr/sbin/httpd", "/modules", frozenset({"core", "unixd", "event"}))
@@ -71,7 +74,7 @@ def test_module_config_prints_one_line_for_httpd_and_nothing_else():
 
 def test_module_config_without_a_module_says_how_to_build_it(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(module, "PACKAGE", str(tmp_path / "pywsgid"))
-    assert cli.main(["module-config"]) == 1
+    assert main.main(["module-config"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("pywsgid: WSGID0401: ") and "make" in err and err.count("\n") == 1
@@ -108,7 +111,7 @@ def test_no_command_is_a_usage_error():
 
 def test_every_command_has_help():
     listing = pywsgid("--help").stdout
-    for command in cli.COMMANDS:
+    for command in main.COMMANDS:
         assert command.name in listing
         assert command.help.capitalize() in " ".join(pywsgid(command.name, "--help").stdout.split())
 
@@ -228,7 +231,7 @@ def test_a_callable_of_a_module_becomes_a_script_that_imports_it(application, te
     ("shop", "WSGID0403", "without manage.py"),
 ])
 def test_what_is_no_application_is_refused_with_what_might_be_meant(application, text, code, problem):
-    with pytest.raises(cli.Failure) as failed:
+    with pytest.raises(messages.Failure) as failed:
         find(text)
     assert str(failed.value).startswith(code) and problem in str(failed.value)
 
@@ -294,10 +297,10 @@ def test_a_script_below_a_closed_directory_is_told_with_that_directory(tmp_path,
     path = closed / "deep" / "site.wsgi"
     path.touch()
     # Whoever runs this, root too, is told what the check found: that it finds it is the next test's matter.
-    monkeypatch.setattr(serve, "in_the_way", lambda *_: str(closed))
+    monkeypatch.setattr(command, "in_the_way", lambda *_: str(closed))
     goal = target.Target(str(path), str(path.parent), script=str(path))
-    with pytest.raises(cli.Failure, match=rf"WSGID0406: .* cannot enter {closed}, .*chmod o\+x {closed}"):
-        serve.check_way(planned(target=goal))
+    with pytest.raises(messages.Failure, match=rf"WSGID0406: .* cannot enter {closed}, .*chmod o\+x {closed}"):
+        command.check_way(planned(target=goal))
 
 
 def test_a_script_that_was_closed_after_the_look_at_it_is_not_copied_to_where_everybody_reads(tmp_path, monkeypatch):
@@ -306,9 +309,9 @@ def test_a_script_that_was_closed_after_the_look_at_it_is_not_copied_to_where_ev
     (tmp_path / "secret").write_text("root's")
     script = tmp_path / "site.wsgi"
     script.symlink_to("secret")
-    monkeypatch.setattr(serve, "in_the_way", lambda path, *_: path)
+    monkeypatch.setattr(command, "in_the_way", lambda path, *_: path)
     goal = target.Target(str(script), str(tmp_path), script=str(script))
-    serve.with_reachable_script(planned(target=goal, script=str(script), root=str(tmp_path)))
+    command.with_reachable_script(planned(target=goal, script=str(script), root=str(tmp_path)))
     assert not list((tmp_path / "application").iterdir())
 
 
@@ -362,7 +365,7 @@ def test_quote_survives_quotes_and_backslashes_and_refuses_line_breaks():
 
 
 def test_port_0_is_replaced_by_a_free_one():
-    assert serve.check_port("127.0.0.1", 0) > 0
+    assert command.check_port("127.0.0.1", 0) > 0
 
 
 # ---------------------------------------------------------------- pywsgid status
@@ -376,9 +379,9 @@ def test_port_0_is_replaced_by_a_free_one():
     ({}, 0, 0),
 ])
 def test_what_a_histogram_says_of_most_requests(times, half, most):
-    buckets = [times.get(number, 0) for number in range(handover.PAGE_BUCKETS)]
-    assert asking.quantile(buckets, 0.5) == pytest.approx(half)
-    assert asking.quantile(buckets, 0.99) == pytest.approx(most)
+    buckets = [times.get(number, 0) for number in range(process_abi.PAGE_BUCKETS)]
+    assert control_client.quantile(buckets, 0.5) == pytest.approx(half)
+    assert control_client.quantile(buckets, 0.99) == pytest.approx(most)
 
 
 EVIL = "\x1b]0;mine\x07\rover"
@@ -401,22 +404,22 @@ def test_what_a_daemon_says_does_not_drive_the_terminal(tmp_path, capsys, words)
     said = {**SAID, "group": EVIL, "python": EVIL, "running": [{"thread": 1, "request": EVIL, "elapsed": 1}],
             "stacks": [[EVIL, EVIL]]}
     with daemon_that_says(tmp_path / "x.1.0.0.ctl", json.dumps(said).encode()):
-        assert cli.main([*words, "--sockets", str(tmp_path)]) == 0
+        assert main.main([*words, "--sockets", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "mine" in shown and all(line.isprintable() for line in shown.split("\n"))
 
 
 def test_a_daemon_that_says_no_end_of_it_is_not_listened_to(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(asking, "ANSWER_MAX", 1000)
+    monkeypatch.setattr(control_client, "ANSWER_MAX", 1000)
     with daemon_that_says(tmp_path / "x.1.0.0.ctl", b" " * 1001 + b"{}"):
-        assert cli.main(["status", "--sockets", str(tmp_path)]) == 1
+        assert main.main(["status", "--sockets", str(tmp_path)]) == 1
     assert "WSGID0442" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("answer", [b"{", b"[]", b"\xff", b'{"group": "app"}', b'{"group": "app", "pid": "1"}'])
 def test_a_daemon_that_is_not_understood_is_none(tmp_path, capsys, answer):
     with daemon_that_says(tmp_path / "x.1.0.0.ctl", answer):
-        assert cli.main(["status", "--sockets", str(tmp_path)]) == 1
+        assert main.main(["status", "--sockets", str(tmp_path)]) == 1
     assert "WSGID0442" in capsys.readouterr().err
 
 
@@ -425,13 +428,13 @@ def test_a_daemon_that_is_not_understood_is_none(tmp_path, capsys, answer):
 def test_a_daemon_that_talks_nonsense_is_told_in_a_line_and_the_others_are_shown(
     tmp_path, monkeypatch, capsys, command, nonsense
 ):
-    monkeypatch.setattr(asking, "RATE_OVER", 0.01)
+    monkeypatch.setattr(control_client, "RATE_OVER", 0.01)
     answer = nonsense if isinstance(nonsense, bytes) else json.dumps(SAID | nonsense).encode()
     words = [command, "app"] if command == "stacks" else [command]
     with (daemon_that_says(tmp_path / "x.1.0.0.ctl", answer),
           daemon_that_says(tmp_path / "x.1.1.0.ctl", json.dumps({**SAID, "more": [[[]]]}).encode())):
         for options in ([], ["--json"]):
-            assert cli.main([*words, *options, "--sockets", str(tmp_path)]) == 0
+            assert main.main([*words, *options, "--sockets", str(tmp_path)]) == 0
             out, err = capsys.readouterr()
             assert ("in f" if command == "stacks" else "3.11.2") in out
             assert err.startswith(f"pywsgid: WSGID0443: {tmp_path}/x.1.0.0.ctl: ") and err.count("\n") == 1
@@ -442,7 +445,7 @@ def test_stacks_that_are_nonsense_are_told_too(tmp_path, capsys, stacks):
     answers = {b"status": json.dumps(SAID).encode(),
                b"stacks": stacks if isinstance(stacks, bytes) else json.dumps(SAID | {"stacks": stacks}).encode()}
     with daemon_that_says(tmp_path / "x.1.0.0.ctl", answers):
-        assert cli.main(["stacks", "app", "--sockets", str(tmp_path)]) == 0
+        assert main.main(["stacks", "app", "--sockets", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     assert out == "group 'app' slot 0: process 1\n"
     assert err.startswith("pywsgid: WSGID0443: ") and err.count("\n") == 1
@@ -479,5 +482,5 @@ def test_setup_in_a_directory_that_cannot_be_read_is_told(monkeypatch, tmp_path)
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
     monkeypatch.setattr(os, "listdir", refuse)
-    with pytest.raises(cli.Failure, match="WSGID0411.*cannot be written .Permission denied.: name a dir"):
-        serve.check_room(str(tmp_path))
+    with pytest.raises(messages.Failure, match="WSGID0411.*cannot be written .Permission denied.: name a dir"):
+        command.check_room(str(tmp_path))

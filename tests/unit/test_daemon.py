@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from daemonenv import AtTheGate, Daemon, wait_until
 
-from pywsgid import protocol
-from pywsgid.input import WINDOW
+from pywsgid.daemon.wsgi.input import WINDOW
+from pywsgid.wire import protocol
 
 pytestmark = pytest.mark.usefixtures("transport")
 
@@ -444,7 +444,8 @@ def test_a_request_that_waited_too_long_is_refused(tmp_path):
 
 
 LATE = """
-from pywsgid import logs, protocol
+from pywsgid.daemon import logs
+from pywsgid.wire import protocol
 def application(environ, start_response):
     exchange = environ["wsgi.errors"]._exchange
     said = []

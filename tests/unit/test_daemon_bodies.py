@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from daemonenv import Daemon, Reply, wait_until
 
-from pywsgid import protocol
+from pywsgid.wire import protocol
 
 pytestmark = pytest.mark.usefixtures("transport")
 

@@ -1,10 +1,12 @@
-"""pywsgid.configuration against the option table, and pywsgid.environ."""
+"""pywsgid.daemon.configuration against the option table, and pywsgid.environ."""
 
 from __future__ import annotations
 
 import pytest
 
-from pywsgid import configuration, environ, options, protocol
+from pywsgid.daemon import configuration
+from pywsgid.daemon.wsgi import environ
+from pywsgid.wire import options, protocol
 
 LEAST = {"group": "site", "slot": "0", "httpd-uid": "33", "wire-version": str(protocol.VERSION)}
 

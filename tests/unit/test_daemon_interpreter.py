@@ -12,7 +12,7 @@ import pytest
 from daemonenv import ROOT, AtTheGate, Daemon
 from httpdenv import pythons
 
-from pywsgid import handover, protocol
+from pywsgid.wire import process_abi, protocol
 
 pytestmark = pytest.mark.usefixtures("transport")
 
@@ -43,7 +43,7 @@ def interpreter(version):
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.9"])
 def test_a_python_that_is_too_old_says_so(tmp_path, version):
     with Daemon(tmp_path, python=interpreter(version), ready=False) as daemon:
-        assert daemon.wait() == handover.EXIT_INTERPRETER
+        assert daemon.wait() == process_abi.EXIT_INTERPRETER
         assert f"is Python {version}; mod_wsgid needs 3.10" in daemon.wait_for_log("WSGID0300")
         assert len(daemon.log_text().splitlines()) == 1
 
@@ -104,7 +104,7 @@ def test_nor_is_it_where_a_symbolic_link_leads_to_the_package(tmp_path, write):
     )
     link = tmp_path / "pywsgid"
     link.symlink_to(ROOT / "pywsgid")
-    with Daemon(tmp_path, boot=link / "boot.py") as daemon:
+    with Daemon(tmp_path, boot=link / "daemon" / "boot.py") as daemon:
         path = eval(daemon.get(script).body)
     assert {str(link), str(ROOT / "pywsgid")}.isdisjoint(path)
 

@@ -8,7 +8,7 @@ import signal
 import pytest
 from daemonenv import AtTheGate, Client, Daemon, wait_until
 
-from pywsgid import handover
+from pywsgid.wire import process_abi
 
 pytestmark = pytest.mark.usefixtures("transport")
 
@@ -27,7 +27,7 @@ def test_what_was_read_is_finished_and_what_was_not_is_given_back(tmp_path, writ
         unread.request(script, QUERY_STRING=str(note))
         daemon.pull_leash() if how == "leash" else daemon.signal(getattr(signal, how))
         daemon.wait_for_log("WSGID0310")
-        assert daemon.state() == handover.PAGE_DRAINING
+        assert daemon.state() == process_abi.PAGE_DRAINING
         assert idle.is_closed()
         reply = gate.let_go()
         assert reply.complete
@@ -152,9 +152,9 @@ def test_a_successor_that_cannot_load_leaves_its_predecessor_alone(tmp_path):
     with Daemon(tmp_path) as old:
         options = {"listener": old.listener, "successor": old.leash, "scripts": ["unimportable.wsgi"], "ready": False}
         with Daemon(tmp_path / "next", **options) as new:
-            assert new.wait() == handover.EXIT_LOAD
+            assert new.wait() == process_abi.EXIT_LOAD
         assert old.get("hello.wsgi").complete if old.listener.fileno() >= 0 else not old.has_ended()
-        assert old.state() == handover.PAGE_READY
+        assert old.state() == process_abi.PAGE_READY
 
 
 def test_atexit_runs_and_threads_are_joined(tmp_path, write):
@@ -237,7 +237,7 @@ def test_a_program_that_the_application_starts_has_none_of_its_descriptors(clien
         "    return [subprocess.run(['ls', '/proc/self/fd'], close_fds=False, capture_output=True).stdout]\n"
     )
     numbers = {int(number) for number in client.get(script).body.split()}
-    assert numbers.isdisjoint({handover.FD_LISTENER + 1, handover.FD_LEASH, handover.FD_STATISTICS}) or numbers <= {
+    assert numbers.isdisjoint({process_abi.FD_LISTENER + 1, process_abi.FD_LEASH, process_abi.FD_STATISTICS}) or numbers <= {
         0,
         1,
         2,
@@ -269,7 +269,7 @@ def test_an_import_that_fails_is_told_once_and_tried_again_by_a_clean_process(tm
         assert (again.abort[0], again.abort[1][:9], again.logs) == (500, "WSGID0335", [])
         write("def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'mended']\n")
         assert daemon.get(script).retry
-        assert daemon.wait() == handover.EXIT_LOAD
+        assert daemon.wait() == process_abi.EXIT_LOAD
         daemon.wait_for_log("WSGID0336")
 
 
@@ -283,11 +283,11 @@ def test_beside_a_healthy_script_it_is_tried_again_in_place(tmp_path, write):
 
 def test_none_of_its_scripts_can_be_loaded(tmp_path):
     with Daemon(tmp_path, scripts=["unimportable.wsgi"], ready=False) as daemon:
-        assert daemon.wait() == handover.EXIT_LOAD
+        assert daemon.wait() == process_abi.EXIT_LOAD
         daemon.wait_for_log("ModuleNotFoundError")
         daemon.wait_for_log("WSGID0332")
         daemon.wait_for_log("WSGID0306")
-        assert daemon.state() == handover.PAGE_BOOTING
+        assert daemon.state() == process_abi.PAGE_BOOTING
 
 
 def test_one_of_its_scripts_can_be_loaded(tmp_path):
@@ -300,7 +300,7 @@ def test_one_of_its_scripts_can_be_loaded(tmp_path):
 def test_not_ready_in_time(tmp_path, write):
     script = write("import time\ntime.sleep(30)")
     with Daemon(tmp_path, scripts=[script], startup_timeout=0.3, ready=False) as daemon:
-        assert daemon.wait() == handover.EXIT_LOAD
+        assert daemon.wait() == process_abi.EXIT_LOAD
         daemon.wait_for_log("WSGID0304")
         assert f'"{script}", line 2' in daemon.log_text()
 
@@ -315,5 +315,5 @@ def test_not_wanted_any_more_while_it_starts(tmp_path, write):
 
 def test_a_configuration_that_cannot_be_used(tmp_path):
     with Daemon(tmp_path, threads="many", ready=False) as daemon:
-        assert daemon.wait() == handover.EXIT_CONFIGURATION
+        assert daemon.wait() == process_abi.EXIT_CONFIGURATION
         assert "threads='many'" in daemon.wait_for_log("WSGID0301")

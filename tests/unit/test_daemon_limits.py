@@ -8,7 +8,8 @@ import time
 import pytest
 from daemonenv import Daemon, wait_until
 
-from pywsgid import handover, limits
+from pywsgid.daemon.process import limits
+from pywsgid.wire import process_abi
 
 
 def reason_told(daemon):
@@ -24,7 +25,7 @@ def test_requests(tmp_path):
             daemon.get("hello.wsgi")
         assert daemon.wishes()[0] == 0
         daemon.get("hello.wsgi")
-        daemon.wait_for_wish(handover.WISH_REQUESTS)
+        daemon.wait_for_wish(process_abi.WISH_REQUESTS)
         assert reason_told(daemon).startswith("it has served 3 requests (maximum-requests)")
         assert daemon.get("hello.wsgi").complete, "it goes on until it is replaced"
 
@@ -33,7 +34,7 @@ def test_requests_with_jitter(tmp_path):
     with Daemon(tmp_path, maximum_requests=2, maximum_requests_jitter=4) as daemon:
         for _ in range(6):
             daemon.get("hello.wsgi")
-        daemon.wait_for_wish(handover.WISH_REQUESTS)
+        daemon.wait_for_wish(process_abi.WISH_REQUESTS)
 
 
 class Page:
@@ -64,7 +65,7 @@ def test_the_last_request_is_noticed_though_another_thread_counts_on_at_once():
 
 def test_interval(tmp_path):
     with Daemon(tmp_path, restart_interval=0.3) as daemon:
-        daemon.wait_for_wish(handover.WISH_INTERVAL)
+        daemon.wait_for_wish(process_abi.WISH_INTERVAL)
         assert reason_told(daemon).startswith("it has served for 0.3 s (restart-interval)")
 
 
@@ -74,7 +75,7 @@ def test_inactivity(tmp_path):
         while time.monotonic() < since + 1:
             assert daemon.get("hello.wsgi").complete
         assert daemon.wishes()[0] == 0
-        daemon.wait_for_wish(handover.WISH_INACTIVITY)
+        daemon.wait_for_wish(process_abi.WISH_INACTIVITY)
         assert reason_told(daemon).startswith("it has had nothing to do for 0.4 s (inactivity-timeout)")
 
 
@@ -100,14 +101,14 @@ def test_memory(tmp_path):
         assert daemon.get("grows.wsgi").complete
         assert daemon.wishes()[0] == 0
         assert daemon.get("grows.wsgi", QUERY_STRING="120000000").complete
-        daemon.wait_for_wish(handover.WISH_MEMORY)
+        daemon.wait_for_wish(process_abi.WISH_MEMORY)
         assert "(maximum-rss=100M)" in reason_told(daemon)
 
 
 def test_a_limit_below_what_the_process_begins_with_is_told_and_ignored(tmp_path):
     with Daemon(tmp_path, scripts=["grows.wsgi"], maximum_rss=1 << 20, restart_interval=0.5) as daemon:
         assert "maximum-rss=1M " in daemon.wait_for_log("WSGID0357")
-        daemon.wait_for_wish(handover.WISH_INTERVAL)
+        daemon.wait_for_wish(process_abi.WISH_INTERVAL)
         assert daemon.log_text().count("WSGID0357") == 1
 
 
@@ -115,11 +116,11 @@ def test_after_a_failure_it_waits_longer_each_time(tmp_path):
     with Daemon(tmp_path, maximum_requests=1) as daemon:
         daemon.get("hello.wsgi")
         for number, seconds in ((1, "1 s"), (2, "2 s")):
-            daemon.wait_for_wish(handover.WISH_REQUESTS, number)
+            daemon.wait_for_wish(process_abi.WISH_REQUESTS, number)
             refused = time.monotonic()
             daemon.refuse_wish()
             daemon.wait_for_log(f"asks again in {seconds}")
-        daemon.wait_for_wish(handover.WISH_REQUESTS, 3)
+        daemon.wait_for_wish(process_abi.WISH_REQUESTS, 3)
         assert time.monotonic() >= refused + 2
         assert daemon.get("hello.wsgi").complete
 
@@ -132,14 +133,14 @@ def test_without_limits_nothing_of_it_is_imported(tmp_path):
     )
     with Daemon(tmp_path) as daemon:
         loaded = daemon.get(script).body.decode().split()
-    assert not {"pywsgid.limits", "pywsgid.stuck", "ctypes", "random"} & set(loaded)
+    assert not {"pywsgid.daemon.process.limits", "pywsgid.daemon.process.stuck", "ctypes", "random"} & set(loaded)
 
 
 def test_an_error_in_a_keeper_is_told_and_the_process_lives_on(tmp_path):
     """A page that is not there: what a mistake of ours may look like."""
     script = tmp_path / "breaks.wsgi"
     script.write_text(
-        "from pywsgid import limits\ndef application(environ, start_response):\n"
+        "from pywsgid.daemon.process import limits\ndef application(environ, start_response):\n"
         "    limits.Interval.look = None\n    start_response('200 OK', [])\n    return [b'broken']\n"
     )
     with Daemon(tmp_path, restart_interval=1) as daemon:
@@ -179,7 +180,7 @@ def test_when_memory_runs_out_a_request_is_lost_and_no_worker(tmp_path):
             assert client.is_closed()
             client.close()
             assert daemon.get(script).body == b"lives"
-        daemon.wait_for_wish(handover.WISH_MEMORY)
+        daemon.wait_for_wish(process_abi.WISH_MEMORY)
         daemon.wait_for_log("WSGID0346")
         assert daemon.get(script, PATH_INFO="/feed").body == b"lives"
         assert daemon.get(script, HTTP_X_LARGE="v" * 900_000).body == b"lives"
@@ -193,6 +194,6 @@ def test_threads_that_cannot_be_started_are_told(tmp_path):
         "def application(environ, start_response): pass\n"
     )
     with Daemon(tmp_path, scripts=[script], threads=100, ready=False) as daemon:
-        assert daemon.wait() == handover.EXIT_LOAD
+        assert daemon.wait() == process_abi.EXIT_LOAD
         assert "of 100 threads" in daemon.wait_for_log("WSGID0319")
-        assert daemon.state() == handover.PAGE_BOOTING
+        assert daemon.state() == process_abi.PAGE_BOOTING

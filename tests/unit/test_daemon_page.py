@@ -8,7 +8,8 @@ import time
 import pytest
 from daemonenv import Daemon, wait_until
 
-from pywsgid import handover, page, protocol
+from pywsgid.daemon.process import page
+from pywsgid.wire import process_abi, protocol
 
 pytestmark = pytest.mark.usefixtures("transport")
 
@@ -51,14 +52,14 @@ def at_rest(daemon, requests):
 
 def upper(bucket):
     """Microseconds: all that a bucket counts is below."""
-    return handover.PAGE_FIRST << bucket
+    return process_abi.PAGE_FIRST << bucket
 
 
 def test_who_the_process_is(tmp_path):
     before = time.time_ns() // 1000
     with Daemon(tmp_path, threads=4) as daemon:
         said = daemon.statistics()
-    assert (said.version, said.threads, said.reserved) == (handover.PAGE_VERSION, 4, 0)
+    assert (said.version, said.threads, said.reserved) == (process_abi.PAGE_VERSION, 4, 0)
     assert said.python == sys.version.split()[0]
     assert before <= said.since <= time.time_ns() // 1000
 
@@ -80,7 +81,7 @@ def test_a_clock_that_was_set_back_counts_as_no_time(tmp_path):
     with Daemon(tmp_path) as daemon:
         daemon.get("hello.wsgi", sent=time.time_ns() // 1000 + 100_000_000)
         said = at_rest(daemon, 1)
-    assert (said.queue_time, said.queue_times) == (0, [1] + [0] * (handover.PAGE_BUCKETS - 1))
+    assert (said.queue_time, said.queue_times) == (0, [1] + [0] * (process_abi.PAGE_BUCKETS - 1))
 
 
 @pytest.mark.parametrize(("waited", "bucket"), [(70_000_000, 22), (140_000_000, 23), (10**12, 23)])
@@ -119,7 +120,7 @@ def test_the_row_of_a_thread_says_what_it_runs(tmp_path, write):
 def test_each_thread_has_its_row_and_those_beyond_the_page_have_none(tmp_path, write):
     gate = tmp_path / "gate"
     script = write(WAITING)
-    rows = (handover.PAGE_SIZE - handover.PAGE_ROWS) // handover.PAGE_ROW_SIZE
+    rows = (process_abi.PAGE_SIZE - process_abi.PAGE_ROWS) // process_abi.PAGE_ROW_SIZE
     with Daemon(tmp_path, threads=rows + 10) as daemon:
         clients = []
         for number in range(rows + 5):
@@ -141,7 +142,7 @@ def test_a_long_line_is_cut_and_a_shorter_one_leaves_nothing_of_it(tmp_path):
     with Daemon(tmp_path, threads=1) as daemon:
         daemon.get("hello.wsgi", REQUEST_URI="/" + "x" * 5000)
         at_rest(daemon, 1)
-        assert daemon.row(0)[2] == b"GET /" + b"x" * (handover.PAGE_LINE - 1 - 5)
+        assert daemon.row(0)[2] == b"GET /" + b"x" * (process_abi.PAGE_LINE - 1 - 5)
         daemon.get("hello.wsgi", REQUEST_URI="/y")
         at_rest(daemon, 2)
         assert daemon.row(0)[2] == b"GET /y"

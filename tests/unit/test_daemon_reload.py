@@ -8,7 +8,7 @@ import time
 import pytest
 from daemonenv import Client, Daemon, wait_until
 
-from pywsgid import handover
+from pywsgid.wire import process_abi
 
 ANSWERS = (
     "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'%s']\n"
@@ -61,9 +61,9 @@ def looks_go_by(daemon):
 
 def test_a_change_is_wished_for_once_and_the_old_code_serves_meanwhile(tmp_path, script):
     with Daemon(tmp_path, scripts=[script.path]) as daemon:
-        assert daemon.wishes() == (0, handover.WISH_NONE)
+        assert daemon.wishes() == (0, process_abi.WISH_NONE)
         script("new")
-        daemon.wait_for_wish(handover.WISH_CHANGED)
+        daemon.wait_for_wish(process_abi.WISH_CHANGED)
         looks_go_by(daemon)
         assert daemon.wishes()[0] == 1
         assert daemon.get(script.path).body == b"old"
@@ -73,7 +73,7 @@ def test_a_change_is_wished_for_once_and_the_old_code_serves_meanwhile(tmp_path,
 def test_the_successor_has_the_new_code_and_the_old_process_leaves(tmp_path, script, successor):
     with Daemon(tmp_path, scripts=[script.path]) as old:
         script("new")
-        old.wait_for_wish(handover.WISH_CHANGED)
+        old.wait_for_wish(process_abi.WISH_CHANGED)
         new = successor(old, scripts=[script.path])
         assert old.wait() == 0
         client = Client(old.path)
@@ -86,7 +86,7 @@ def test_the_new_code_is_there_within_half_a_second(tmp_path, script):
     with Daemon(tmp_path, scripts=[script.path]) as daemon:
         script("new")
         changed = time.monotonic()
-        daemon.wait_for_wish(handover.WISH_CHANGED)
+        daemon.wait_for_wish(process_abi.WISH_CHANGED)
         assert time.monotonic() - changed < 2  # 0.3 s; the machine may be busy
 
 
@@ -94,25 +94,25 @@ def test_a_change_that_fails_is_told_once_and_the_next_is_tried_at_once(tmp_path
     with Daemon(tmp_path, scripts=[script.path]) as daemon:
         for number in (1, 2):
             script(f"broken {number}")
-            daemon.wait_for_wish(handover.WISH_CHANGED, number)
+            daemon.wait_for_wish(process_abi.WISH_CHANGED, number)
             daemon.refuse_wish()
             wait_until(lambda n=number: daemon.log_text().count("WSGID0351") == n, "a line for each change")
             assert daemon.get(script.path).body == b"old"
         looks_go_by(daemon)
         assert daemon.wishes()[0] == 2
         script("mended")
-        daemon.wait_for_wish(handover.WISH_CHANGED, 3)
+        daemon.wait_for_wish(process_abi.WISH_CHANGED, 3)
 
 
 def test_what_changes_again_while_the_successor_starts_is_wished_for_after_its_failure(tmp_path, script):
     with Daemon(tmp_path, scripts=[script.path]) as daemon:
         script("first")
-        daemon.wait_for_wish(handover.WISH_CHANGED)
+        daemon.wait_for_wish(process_abi.WISH_CHANGED)
         script("second")
         looks_go_by(daemon)
         assert daemon.wishes()[0] == 1
         daemon.refuse_wish()
-        daemon.wait_for_wish(handover.WISH_CHANGED, 2)
+        daemon.wait_for_wish(process_abi.WISH_CHANGED, 2)
 
 
 def test_a_symbolic_link_that_is_switched_is_a_change(tmp_path, script):
@@ -124,7 +124,7 @@ def test_a_symbolic_link_that_is_switched_is_a_change(tmp_path, script):
     with Daemon(tmp_path, scripts=[link / "app.wsgi"]) as daemon:
         (tmp_path / "fresh-link").symlink_to(release / "2")
         (tmp_path / "fresh-link").rename(link)
-        daemon.wait_for_wish(handover.WISH_CHANGED)
+        daemon.wait_for_wish(process_abi.WISH_CHANGED)
 
 
 def test_a_script_that_has_gone_is_served_from_memory(tmp_path, script):
@@ -134,14 +134,14 @@ def test_a_script_that_has_gone_is_served_from_memory(tmp_path, script):
         assert daemon.wishes()[0] == 0
         assert daemon.get(script.path).body == b"old"
         script("back")
-        daemon.wait_for_wish(handover.WISH_CHANGED)
+        daemon.wait_for_wish(process_abi.WISH_CHANGED)
 
 
 def test_a_script_that_a_request_loaded_is_watched_too(tmp_path, script):
     with Daemon(tmp_path) as daemon:
         assert daemon.get(script.path).body == b"old"
         script("new")
-        daemon.wait_for_wish(handover.WISH_CHANGED)
+        daemon.wait_for_wish(process_abi.WISH_CHANGED)
 
 
 @pytest.mark.parametrize("preloaded", [True, False])
@@ -182,7 +182,7 @@ def test_touch_holds_the_request_that_finds_the_change_until_the_new_code_is_the
         script("new")
         first, second = old.connect(), old.connect()
         first.request(script.path)
-        old.wait_for_wish(handover.WISH_CHANGED)
+        old.wait_for_wish(process_abi.WISH_CHANGED)
         second.request("hello.wsgi")
         new = successor(old, scripts=[script.path], reload="touch")
         assert first.reply().retry
@@ -203,14 +203,14 @@ def test_touch_has_the_old_code_answer_if_the_new_cannot(tmp_path, script):
         clients = [daemon.connect() for _ in range(2)]
         for client in clients:
             client.request(script.path)
-        daemon.wait_for_wish(handover.WISH_CHANGED)
+        daemon.wait_for_wish(process_abi.WISH_CHANGED)
         daemon.refuse_wish()
         assert [client.reply().body for client in clients] == [b"old"] * 2
         assert daemon.get(script.path).body == b"old", "which is not held again for the same change"
         assert daemon.wishes()[0] == 1
         script("mended")
         clients[0].request(script.path)
-        daemon.wait_for_wish(handover.WISH_CHANGED, 2)
+        daemon.wait_for_wish(process_abi.WISH_CHANGED, 2)
         daemon.pull_leash()
         assert clients[0].reply().retry
         for client in clients:
@@ -229,7 +229,7 @@ def test_touch_lets_a_signal_end_it_while_it_holds(tmp_path, script):
         script("new")
         client = daemon.connect()
         client.request(script.path)
-        daemon.wait_for_wish(handover.WISH_CHANGED)
+        daemon.wait_for_wish(process_abi.WISH_CHANGED)
         daemon.signal(signal.SIGTERM)
         assert client.reply().retry
         assert daemon.wait() == 0
@@ -252,7 +252,7 @@ def test_a_script_may_require_to_be_loaded_anew(tmp_path, script, reload):
         (tmp_path / "app.wsgi.reload").touch()
         client = daemon.connect()
         client.request(script.path)
-        daemon.wait_for_wish(handover.WISH_CHANGED)
+        daemon.wait_for_wish(process_abi.WISH_CHANGED)
         daemon.pull_leash()
         reply = client.reply()
         assert (reply.body, reply.retry) == ((b"old", False) if reload == "hot" else (b"", True))
@@ -276,7 +276,7 @@ def test_a_successor_needs_what_its_predecessor_has_loaded(tmp_path, script, suc
     other.write_text("1 / 0")
     with Daemon(tmp_path, scripts=[script.path]) as old:
         new = successor(old, scripts=[script.path], loaded=[f"application:{other}"], ready=False)
-        assert new.wait() == handover.EXIT_LOAD
+        assert new.wait() == process_abi.EXIT_LOAD
         new.wait_for_log("ZeroDivisionError")
         assert old.get(script.path).body == b"old"
 

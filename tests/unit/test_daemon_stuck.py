@@ -1,4 +1,4 @@
-"""Requests that run for too long, threads that never come back, a process in which nothing runs (pywsgid/stuck.py)."""
+"""Requests that run for too long, threads that never come back, a process in which nothing runs (pywsgid/daemon/process/stuck.py)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 import pytest
 from daemonenv import Daemon, wait_until
 
-from pywsgid import handover, protocol
+from pywsgid.wire import process_abi, protocol
 
 over_both = pytest.mark.usefixtures("transport")
 
@@ -250,7 +250,7 @@ def test_a_lock_that_is_never_free_does_not_keep_a_request(tmp_path):
     with Daemon(tmp_path, scripts=[script], threads=1, request_timeout=0.2, interrupt_timeout=0.2) as daemon:
         reply = ask(daemon, script, "/").reply()
         assert (reply.abort[0], reply.abort[1][:9]) == (504, "WSGID0355")
-        daemon.wait_for_wish(handover.WISH_STUCK)
+        daemon.wait_for_wish(process_abi.WISH_STUCK)
 
 
 # ---- request-timeout, no exception
@@ -266,7 +266,7 @@ def test_what_cannot_be_interrupted_is_answered_without_it_and_the_process_is_re
         client = ask(daemon, script, what, gone)
         reply = client.reply()
         assert (reply.abort[0], reply.abort[1][:9]) == (504, "WSGID0355")
-        daemon.wait_for_wish(handover.WISH_STUCK)
+        daemon.wait_for_wish(process_abi.WISH_STUCK)
         assert f"GET {what}" in daemon.wait_for_log("WSGID0354")
         wait_until(lambda: daemon.log_text().count("WSGID0314") >= 3, "the stack of every thread")
         assert ("WSGID0353" in daemon.log_text()) == bool(grace)
@@ -332,9 +332,9 @@ def test_a_client_that_does_not_take_is_no_longer_waited_for(tmp_path):
 def test_a_refused_wish_is_made_again(tmp_path, script):
     with Daemon(tmp_path, scripts=[script], request_timeout=0.2, interrupt_timeout=0) as daemon:
         client = ask(daemon, script, "/sleep")
-        daemon.wait_for_wish(handover.WISH_STUCK)
+        daemon.wait_for_wish(process_abi.WISH_STUCK)
         daemon.refuse_wish()
-        daemon.wait_for_wish(handover.WISH_STUCK, 2)
+        daemon.wait_for_wish(process_abi.WISH_STUCK, 2)
         client.close()
 
 

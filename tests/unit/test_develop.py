@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pywsgid import develop, logs
+from pywsgid.daemon import logs
+from pywsgid.daemon.application import development
 
 LOCAL = {"REQUEST_METHOD": "GET", "REQUEST_URI": "/x?<y>", "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost:8000",
          "HTTP_X": "<script>&\"'", "wsgi.file_wrapper": type("FileWrapper", (), {})}
@@ -34,7 +35,7 @@ class Client:
         self.errors = Errors()
         self._sent = False
         environ = {**LOCAL, **environ, "wsgi.errors": self.errors}
-        self.result = develop.Shown(application, ["shop.test"])(environ, self._start)
+        self.result = development.Shown(application, ["shop.test"])(environ, self._start)
 
     def _start(self, status, headers, exc_info=None):
         if exc_info and self._sent:
@@ -66,7 +67,7 @@ def test_the_page_has_the_traceback_its_causes_the_source_and_the_request():
     assert f"<code>{__file__}</code>, line {raising.__code__.co_firstlineno + 2}, in <code>raising</code>" in page
     assert page.count("<mark>") == 2 and "{}[&quot;&lt;key&gt;&quot;]</mark>" in page
     assert "GET /x?&lt;y&gt;" in page and "&lt;script&gt;&amp;&quot;&#x27;" in page
-    assert "pywsgid/develop.py" not in page
+    assert "pywsgid/daemon/application/development.py" not in page
     assert all(line.startswith("WSGID0340 | ") for line in client.errors.lines[:-1])
     assert client.errors.lines[-2:] == [
         "WSGID0340 | ValueError: <b>bad</b>",
@@ -158,7 +159,7 @@ def watcher(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     (tmp_path / "script.wsgi").write_text("")
-    made = develop.Watcher([str(tmp_path / "script.wsgi")], [str(tmp_path)], str(tmp_path / "touched"))
+    made = development.Watcher([str(tmp_path / "script.wsgi")], [str(tmp_path)], str(tmp_path / "touched"))
 
     def look() -> set[str]:
         found = made._look()
@@ -200,5 +201,5 @@ def test_what_is_loaded_from_elsewhere_is_watched_once_it_is_there(watcher, tmp_
 
 
 def test_pythons_own_modules_and_installed_packages_are_not_watched():
-    sources = list(develop.loaded_sources())
+    sources = list(development.loaded_sources())
     assert not [path for path in sources if path.startswith(os.path.dirname(os.__file__)) or "site-packages" in path]

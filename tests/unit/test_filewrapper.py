@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from pywsgid.filewrapper import FileWrapper, region
+from pywsgid.daemon.wsgi.file_wrapper import FileWrapper, region
 
 CONTENT = bytes(range(256)) * 40
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pywsgid import configuration
-from pywsgid.options import FOREIGN, OPTIONS
+from pywsgid.daemon import configuration
+from pywsgid.wire.options import FOREIGN, OPTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATOR = ROOT / "docs" / "generate.py"
-NAMES = re.findall(r'^OPTION\(\w+, "([\w-]+)"', (ROOT / "apxs/options.def").read_text(encoding="utf-8"), re.MULTILINE)
+NAMES = re.findall(r'^OPTION\(\w+, "([\w-]+)"', (ROOT / "apxs/config/options.def").read_text(encoding="utf-8"), re.MULTILINE)
 # What the parent tells a daemon beside the options (docs/design.md).
 NOT_OPTIONS = {
     "group", "slot", "processes-named", "httpd-uid", "log-level", "request-log-level",
@@ -53,16 +53,16 @@ def generate(root, *arguments):
 @pytest.fixture
 def copy(tmp_path):
     """A tree of its own for the generator, with a table, a source and an error page of a few lines."""
-    for name in ("docs/errors.d", "apxs", "pywsgid"):
+    for name in ("docs/errors.d", "apxs/config", "apxs/supervisor", "pywsgid/wire", "pywsgid/daemon/process"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "docs/generate.py").write_text(GENERATOR.read_text(encoding="utf-8"))
-    (tmp_path / "apxs/directives.def").write_text("")
-    (tmp_path / "apxs/options.def").write_text('OPTION(ONE, "one", INTEGER, "1", 0, 9, BOTH, "", "Help.")\n')
+    (tmp_path / "apxs/config/directives.def").write_text("")
+    (tmp_path / "apxs/config/options.def").write_text('OPTION(ONE, "one", INTEGER, "1", 0, 9, BOTH, "", "Help.")\n')
     (tmp_path / "apxs/a.c").write_text('"WSGID0001: a"')
     (tmp_path / "docs/errors.d/a.md").write_text("### WSGID0001: a\n\nCause and cure.\n")
     (tmp_path / "docs/design.md").write_text(DESIGN)
-    (tmp_path / "apxs/process.c").write_text(C_TABLE)
-    (tmp_path / "pywsgid/states.py").write_text(PYTHON_TABLE)
+    (tmp_path / "apxs/supervisor/process.c").write_text(C_TABLE)
+    (tmp_path / "pywsgid/daemon/process/states.py").write_text(PYTHON_TABLE)
     return tmp_path
 
 
@@ -110,10 +110,10 @@ def test_check_passes_after_generation(copy):
 
 def test_check_says_what_is_out_of_date(copy):
     generate(copy)
-    (copy / "apxs/options.def").write_text('OPTION(ONE, "one", INTEGER, "2", 0, 9, BOTH, "", "Help.")\n')
+    (copy / "apxs/config/options.def").write_text('OPTION(ONE, "one", INTEGER, "2", 0, 9, BOTH, "", "Help.")\n')
     done = generate(copy, "--check")
     assert done.returncode == 1
-    assert "pywsgid/options.py is out of date" in done.stderr
+    assert "pywsgid/wire/options.py is out of date" in done.stderr
     assert "docs/reference/options.md is out of date" in done.stderr
 
 
@@ -176,25 +176,16 @@ def test_every_code_is_documented_once(copy, page, problem):
     ],
 )
 def test_a_table_that_breaks_the_rules_is_refused(copy, table, problem):
-    (copy / "apxs/options.def").write_text(table)
+    (copy / "apxs/config/options.def").write_text(table)
     assert_refused(copy, problem)
 
 
-def files_of_the_table():
-    """What the table of files in docs/design.md names; a name without a directory lies where the one before it does."""
-    table = (ROOT / "docs/design.md").read_text(encoding="utf-8").partition("\n## The tree\n")[2].partition("\n## ")[0]
-    for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE):
-        directory = ""
-        for name in re.findall(r"`([^`]+)`", row):
-            directory = name.rpartition("/")[0] or directory
-            yield f"{directory}/{name.rpartition('/')[2]}".lstrip("/")
-
-
-def test_the_table_of_files_has_each_file_once():
-    endings = {".c", ".h", ".def", ".html", ".py"}
-    there = [path for place in ("apxs", "native", "pywsgid") for path in (ROOT / place).iterdir()]
-    files = [str(path.relative_to(ROOT)) for path in there if path.suffix in endings and path.name != "_native.c"]
-    assert sorted(files_of_the_table()) == sorted([*files, "mod_wsgid.c"])
+def test_the_table_of_rooms_has_each_folder_once():
+    table = (ROOT / "docs/design.md").read_text(encoding="utf-8").partition("\n## The rooms\n")[2].partition("\n## ")[0]
+    named = re.findall(r"^\| `([\w/]+)/` \|", table, re.MULTILINE)
+    places = (path for top in ("apxs", "pywsgid") for path in (ROOT / top).rglob("*"))
+    rooms = [str(path.relative_to(ROOT)) for path in places if path.is_dir() and path.name != "__pycache__"]
+    assert sorted(named) == sorted(rooms)
 
 
 def test_state_tables_are_drawn_between_their_marks(copy):
@@ -208,17 +199,17 @@ def test_state_tables_are_drawn_between_their_marks(copy):
     ):  # fmt: skip
         assert line in text.splitlines(), text
     assert "stale" not in text
-    (copy / "pywsgid/states.py").write_text(PYTHON_TABLE.replace("weep", "laugh"))
+    (copy / "pywsgid/daemon/process/states.py").write_text(PYTHON_TABLE.replace("weep", "laugh"))
     assert "docs/design.md is out of date" in generate(copy, "--check").stderr
 
 
 @pytest.mark.parametrize(
     ("name", "old", "new", "problem"),
     [
-        ("apxs/process.c", "TO(OUT)", "TO(AWAY)", "the table has away, which has no name"),
-        ("apxs/process.c", "TO(OUT)", "GO(OUT)", "GO is no macro"),
-        ("apxs/process.c", ", LET_GO", "", "IN has 1 cells for 2 events"),
-        ("pywsgid/states.py", '"rose": None', '"rises": None', "the table has rises"),
+        ("apxs/supervisor/process.c", "TO(OUT)", "TO(AWAY)", "the table has away, which has no name"),
+        ("apxs/supervisor/process.c", "TO(OUT)", "GO(OUT)", "GO is no macro"),
+        ("apxs/supervisor/process.c", ", LET_GO", "", "IN has 1 cells for 2 events"),
+        ("pywsgid/daemon/process/states.py", '"rose": None', '"rises": None', "the table has rises"),
         ("docs/design.md", "daemon", "demon", "demon is no state table"),
     ],
 )
@@ -233,11 +224,11 @@ PASSED_ON = {"x->mark", "x->detail", "row->code", "line", "error"}
 
 def test_every_log_call_has_a_code():
     """The generator checks that each code is explained; this, that nothing is said without one."""
-    for path in [*ROOT.glob("apxs/*.c"), ROOT / "mod_wsgid.c"]:
+    for path in [*ROOT.glob("apxs/*/*.c"), ROOT / "mod_wsgid.c"]:
         for call in re.findall(r"\bap_log_(?:r|p|c)?error\((?:[^;\"]|\"[^\"]*\")*;", path.read_text(encoding="utf-8")):
             words = set(re.findall(r"[\w>-]+", call))
             assert "WSGID" in call or words & PASSED_ON, f"{path.name}: {call}"
-    for path in ROOT.glob("pywsgid/*.py"):
+    for path in (ROOT / "pywsgid").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("log.write"):
                 texts = [one.value for one in ast.walk(node.args[1]) if isinstance(one, ast.Constant)]

@@ -6,9 +6,9 @@ import io
 
 import pytest
 
-from pywsgid.input import WINDOW, Input, InputLost
-from pywsgid.peer import PeerGone, PeerSilent
-from pywsgid.protocol import BAD_TYPE, RemoteProtocolError
+from pywsgid.daemon.transport.peer import PeerGone, PeerSilent
+from pywsgid.daemon.wsgi.input import WINDOW, Input, InputLost
+from pywsgid.wire.protocol import BAD_TYPE, RemoteProtocolError
 
 TEXT = b"first\nsecond line\n\nlast without an end"
 

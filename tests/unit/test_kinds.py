@@ -1,4 +1,4 @@
-"""Which requests are likely to block (native/kinds.c)."""
+"""Which requests are likely to block (pywsgid/native/request_classes.c)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ void forget(void)
 
 void learn(const char *line, int has_blocked)
 {
-    wsgid_kinds_name(&x, line, strlen(line));
-    wsgid_kinds_learn(&gate, &x, has_blocked);
+    wsgid_request_classes_name(&x, line, strlen(line));
+    wsgid_request_classes_learn(&gate, &x, has_blocked);
 }
 
 int block(const char *line)
 {
-    wsgid_kinds_name(&x, line, strlen(line));
-    return wsgid_kinds_block(&gate, &x);
+    wsgid_request_classes_name(&x, line, strlen(line));
+    return wsgid_request_classes_block(&gate, &x);
 }
 """
 ENOUGH = 8  # requests until it is known that they block
@@ -38,8 +38,8 @@ ENOUGH = 8  # requests until it is known that they block
 def library(gcc, tmp_path_factory):
     directory = tmp_path_factory.mktemp("kinds")
     (directory / "harness.c").write_text(HARNESS)
-    sources = [directory / "harness.c", ROOT / "native" / "kinds.c"]
-    gcc("-fPIC", "-shared", "-I", ROOT / "native", "-o", directory / "kinds.so", *sources)
+    sources = [directory / "harness.c", ROOT / "pywsgid" / "native" / "request_classes.c"]
+    gcc("-fPIC", "-shared", "-I", ROOT / "pywsgid" / "native", "-o", directory / "kinds.so", *sources)
     return ctypes.CDLL(str(directory / "kinds.so"))
 
 

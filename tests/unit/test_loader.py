@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pywsgid import django_settings, loader
+from pywsgid.daemon.application import loader
+from pywsgid.wire import django_settings
 
 
 @pytest.fixture

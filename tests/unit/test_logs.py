@@ -1,4 +1,4 @@
-"""pywsgid.logs and pywsgid.errors: lines in the ErrorLog's form, captured streams, `logging`, wsgi.errors."""
+"""pywsgid.daemon.logs and pywsgid.errors: lines in the ErrorLog's form, captured streams, `logging`, wsgi.errors."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from pywsgid import handover, logs, protocol, records, sending, transport
-from pywsgid.errors import Errors
-from pywsgid.page import Page
-from pywsgid.peer import PeerGone
+from pywsgid.daemon import logs
+from pywsgid.daemon.application import log_records
+from pywsgid.daemon.process.page import Page
+from pywsgid.daemon.transport import sending, transport
+from pywsgid.daemon.transport.peer import PeerGone
+from pywsgid.daemon.wsgi.errors import Errors
+from pywsgid.wire import process_abi, protocol
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FORM = re.compile(
@@ -177,7 +180,7 @@ def adopted(log, monkeypatch):
     monkeypatch.setattr(logs, "record_behind", None)
     before = logging.root.level
     logging.root.setLevel(logging.WARNING)
-    yield lambda: records.adopt(log)
+    yield lambda: log_records.adopt(log)
     logging.root.setLevel(before)
 
 
@@ -281,7 +284,7 @@ def test_a_record_that_waits_for_its_slow_client_holds_up_no_other_thread(log, s
 
 
 def test_a_filter_of_the_handler_counts(log, shop):
-    handler = records.Handler(log)
+    handler = log_records.Handler(log)
     handler.addFilter(lambda record: record.levelno > logging.WARNING)
     shop.addHandler(handler)
     shop.propagate = False
@@ -336,10 +339,11 @@ def test_logging_is_adopted_at_its_import_and_left_as_it_was():
     """In a process that has not imported it yet."""
     program = (
         "import sys; before = sys.meta_path[:]\n"
-        "from pywsgid import adoption, logs\n"
+        "from pywsgid.daemon import logs\n"
+        "from pywsgid.daemon.application import logging_import\n"
         "def adopt():\n"
-        "    from pywsgid import records; records.adopt(logs.Log(logs.INFO, 'site', 1))\n"
-        "adoption.when_imported('logging', adopt)\n"
+        "    from pywsgid.daemon.application import log_records; log_records.adopt(logs.Log(logs.INFO, 'site', 1))\n"
+        "logging_import.when_imported('logging', adopt)\n"
         "assert 'logging' not in sys.modules\n"
         "import logging, inspect\n"
         "logging.info('hello')\n"
@@ -356,9 +360,9 @@ def test_who_imports_another_module_meanwhile_misses_no_finder():
     """importlib goes through sys.meta_path while other threads import, too."""
     program = (
         "import sys\n"
-        "from pywsgid import adoption\n"
+        "from pywsgid.daemon.application import logging_import\n"
         "before = sys.meta_path[:]\n"
-        "adoption.when_imported('logging', lambda: None)\n"
+        "logging_import.when_imported('logging', lambda: None)\n"
         "another = iter(sys.meta_path)\n"
         "next(another)\n"
         "import logging\n"
@@ -371,8 +375,8 @@ def test_who_imports_another_module_meanwhile_misses_no_finder():
 def test_who_only_looks_for_logging_does_not_prevent_its_adoption():
     program = (
         "import importlib.util\n"
-        "from pywsgid import adoption\n"
-        "adoption.when_imported('logging', lambda: print('adopted'))\n"
+        "from pywsgid.daemon.application import logging_import\n"
+        "logging_import.when_imported('logging', lambda: print('adopted'))\n"
         "assert importlib.util.find_spec('logging')\n"
         "import logging\n"
     )
@@ -446,7 +450,7 @@ def test_a_line_of_another_thread_does_not_get_into_the_next_request(log):
 
 def test_an_exchange_takes_no_line_of_another_request():
     ours, theirs = socket.socketpair()
-    exchange = transport.Exchange(SimpleNamespace(page=Page(bytearray(handover.PAGE_SIZE), 1)), sending.Patience(0, 1))
+    exchange = transport.Exchange(SimpleNamespace(page=Page(bytearray(process_abi.PAGE_SIZE), 1)), sending.Patience(0, 1))
     exchange._reset(ours)
     exchange.id = 8
     with pytest.raises(PeerGone):
@@ -467,7 +471,7 @@ def test_when_the_client_has_gone_lines_go_to_the_process_log(log):
 def test_a_record_in_the_middle_of_a_send_does_not_wait_for_it(log, shop, monkeypatch):
     """A garbage collection may begin anywhere, and what it collects may have a __del__ that logs."""
     ours, theirs = socket.socketpair()
-    page = Page(bytearray(handover.PAGE_SIZE), 1)
+    page = Page(bytearray(process_abi.PAGE_SIZE), 1)
     exchange = transport.Exchange(SimpleNamespace(page=page, pid=1), sending.Patience(0, 1))
     exchange._reset(ours)
 

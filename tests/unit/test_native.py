@@ -14,10 +14,11 @@ from types import SimpleNamespace
 import pytest
 from daemonenv import ROOT, Client, Daemon, wait_until
 
-from pywsgid import hotpath, native, protocol
-from pywsgid._native_build import CDEF
+from pywsgid.daemon.transport import extension, hotpath
+from pywsgid.native.build import CDEF
+from pywsgid.wire import protocol
 
-SOURCES = [*sorted((ROOT / "native").glob("*.c")), ROOT / "apxs" / "wire.c", ROOT / "apxs" / "spin.c"]
+SOURCES = [*sorted((ROOT / "pywsgid" / "native").glob("*.c")), ROOT / "apxs" / "common" / "wire.c", ROOT / "apxs" / "common" / "spin.c"]
 SLEEPER = """
 import time
 def application(environ, start_response):
@@ -47,13 +48,13 @@ def test_the_gate_follows_the_gil_which_an_import_may_bring_back_for_a_moment(mo
 
 def test_the_table_of_functions_is_what_cffi_is_told():
     declared = dict(re.findall(r"\b(wsgid_(?:hub|exchange)_\w+)\((.*?)\);", CDEF, re.S))
-    assert declared.keys() == native.FUNCTIONS.keys()
+    assert declared.keys() == extension.FUNCTIONS.keys()
     for name, parameters in declared.items():
-        assert len(parameters.split(",")) == len(native.FUNCTIONS[name][1]), name
+        assert len(parameters.split(",")) == len(extension.FUNCTIONS[name][1]), name
 
 
 def test_python_and_c_number_things_alike():
-    header = (ROOT / "native" / "hotpath.h").read_text()
+    header = (ROOT / "pywsgid" / "native" / "hotpath.h").read_text()
     facts = re.findall(r"^    FACT_(\w+)", header, re.M)
     assert facts.pop() == "COUNT"
     other_names = {"GONE": "IS_GONE", "UNSENT": "IS_UNSENT"}
@@ -66,7 +67,7 @@ def test_python_and_c_number_things_alike():
 
 def test_without_the_extension_it_serves_and_says_so(tmp_path):
     shutil.copytree(ROOT / "pywsgid", tmp_path / "pywsgid", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    with Daemon(tmp_path, boot=tmp_path / "pywsgid" / "boot.py") as daemon:
+    with Daemon(tmp_path, boot=tmp_path / "pywsgid" / "daemon" / "boot.py") as daemon:
         line = daemon.wait_for_log("WSGID0329")
         assert "[wsgid:info]" in line
         assert "has not been built" in line
@@ -76,9 +77,9 @@ def test_without_the_extension_it_serves_and_says_so(tmp_path):
 def test_an_extension_of_another_version_is_done_without(tmp_path):
     """As after an update of the Python files alone: what the two have in common would be read wrongly."""
     shutil.copytree(ROOT / "pywsgid", tmp_path / "pywsgid", ignore=shutil.ignore_patterns("__pycache__"))
-    known = tmp_path / "pywsgid" / "hotpath.py"
+    known = tmp_path / "pywsgid" / "daemon" / "transport" / "hotpath.py"
     known.write_text(known.read_text() + "FACTS += 1\n")
-    with Daemon(tmp_path, boot=tmp_path / "pywsgid" / "boot.py") as daemon:
+    with Daemon(tmp_path, boot=tmp_path / "pywsgid" / "daemon" / "boot.py") as daemon:
         assert "built from other sources" in daemon.wait_for_log("WSGID0329")
         assert daemon.get("hello.wsgi").body == b"Hello World!\n"
 

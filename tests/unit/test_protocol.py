@@ -1,4 +1,4 @@
-"""pywsgid.protocol beyond single frames: encoders, their limits, the order of frames, credit, errors."""
+"""pywsgid.wire.protocol beyond single frames: encoders, their limits, the order of frames, credit, errors."""
 
 import ast
 from pathlib import Path
@@ -7,8 +7,8 @@ from struct import pack
 import pytest
 from wire.conversation import CLOSED, SETTLED, TRANSITIONS, Connection, Parser
 
-from pywsgid import protocol
-from pywsgid.protocol import (
+from pywsgid.wire import protocol
+from pywsgid.wire.protocol import (
     ABORT,
     BODY,
     CREDIT,

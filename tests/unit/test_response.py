@@ -8,10 +8,10 @@ from wsgiref.validate import validator
 import pytest
 from responseenv import TEXT, Exchange, run, start
 
-from pywsgid import protocol
-from pywsgid.filewrapper import FileWrapper
-from pywsgid.peer import PeerGone
-from pywsgid.response import LengthMismatch, Response, Violation
+from pywsgid.daemon.transport.peer import PeerGone
+from pywsgid.daemon.wsgi.file_wrapper import FileWrapper
+from pywsgid.daemon.wsgi.response import LengthMismatch, Response, Violation
+from pywsgid.wire import protocol
 
 
 def test_a_list_is_one_send_with_its_length():
@@ -299,7 +299,7 @@ def test_good_headers_are_taken(headers):
 
 
 def test_names_that_are_made_up_do_not_fill_the_memory():
-    from pywsgid import response
+    from pywsgid.daemon.wsgi import response
 
     start(headers=[(f"X-{number}", "") for number in range(response.NAMES_REMEMBERED * 2)])
     assert len(response._shared.names) <= response.NAMES_REMEMBERED
@@ -392,8 +392,8 @@ def test_the_validator_is_content():
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
     }
-    from pywsgid.errors import Errors
-    from pywsgid.input import Input
+    from pywsgid.daemon.wsgi.errors import Errors
+    from pywsgid.daemon.wsgi.input import Input
 
     class Empty:
         body, complete = b"", True
@@ -523,7 +523,7 @@ def test_a_head_that_is_remembered_is_the_one_that_the_application_gave(tmp_path
 
 
 def test_heads_that_are_made_up_do_not_fill_the_memory():
-    from pywsgid import response
+    from pywsgid.daemon.wsgi import response
 
     for number in range(response.HEADS_REMEMBERED + 100):
         run([b"x"], headers=[("X-Number", str(number))])

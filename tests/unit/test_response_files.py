@@ -7,8 +7,8 @@ import io
 import pytest
 from responseenv import TEXT, Exchange, run
 
-from pywsgid.filewrapper import FileWrapper
-from pywsgid.response import LengthMismatch, Response
+from pywsgid.daemon.wsgi.file_wrapper import FileWrapper
+from pywsgid.daemon.wsgi.response import LengthMismatch, Response
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Waiting awake (apxs/spin.c): how often it looks before it says that it is time to sleep.
+"""Waiting awake (apxs/common/spin.c): how often it looks before it says that it is time to sleep.
 
 Its clock is ours: each time that it offers the processor to others, a microsecond passes.
 """
@@ -26,7 +26,7 @@ class Spin(ctypes.Structure):
 HARNESS = """
 #define sched_yield pass_a_microsecond
 #define clock_gettime tell_time
-#include "spin.c"
+#include "common/spin.c"
 
 static long microseconds;
 

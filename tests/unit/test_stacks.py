@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from pywsgid import stacks
+from pywsgid.daemon.process import stacks
 
 OURS = stacks.OUR_FILES + "worker.py"
 DUMP = f"""Thread 0x00007f0000000010 (most recent call first):

@@ -6,7 +6,7 @@ RemoteProtocolError. Pairs of an environ come as a list from C and as a dict fro
 
 from wire import extension as native
 
-from pywsgid import protocol
+from pywsgid.wire import protocol
 
 # What a frame whose payload wire.h leaves to its reader says.
 PLAIN = {

@@ -21,7 +21,7 @@ def extension():
 def sanitized(gcc, tmp_path_factory):
     """Gives records (side, data) to wire.c under ASan and UBSan; returns one line for each, see harness.c."""
     program = tmp_path_factory.mktemp("harness") / "harness"
-    sources = [ROOT / "tests/wire/harness.c", ROOT / "apxs/wire.c"]
+    sources = [ROOT / "tests/wire/harness.c", ROOT / "apxs/common/wire.c"]
     gcc("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *sources, "-o", program)
 
     def run(records):

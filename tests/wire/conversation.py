@@ -4,7 +4,7 @@ Parser makes frames out of bytes as they come; Connection knows which frame may 
 much credit is left.
 """
 
-from pywsgid.protocol import (
+from pywsgid.wire.protocol import (
     ABORT,
     BODY,
     CREDIT,

@@ -1,8 +1,8 @@
-"""The codec in C, called through cffi: the functions here give what those of the same name in pywsgid.protocol give,
+"""The codec in C, called through cffi: the functions here give what those of the same name in pywsgid.wire.protocol give,
 and raise its errors. `lib` is None where the extension cannot be imported; `why_not` then says why.
 """
 
-from pywsgid import protocol
+from pywsgid.wire import protocol
 
 try:
     from pywsgid._native import ffi, lib
@@ -30,7 +30,7 @@ def parse_header(data, offset=0, side=protocol.FROM_HTTPD):
 
 
 def parse_request(payload):
-    """As in pywsgid.protocol, with the environ block checked."""
+    """As in pywsgid.wire.protocol, with the environ block checked."""
     source = _bytes(payload)
     found = ffi.new("wsgid_wire_request_t *")
     _check(lib.wsgid_wire_get_request(source, len(source), found))
@@ -52,7 +52,7 @@ def encode_started(pid, waited):
 
 
 def parse_response(payload):
-    """As in pywsgid.protocol, with the head checked."""
+    """As in pywsgid.wire.protocol, with the head checked."""
     source = _bytes(payload)
     size = ffi.new("uint32_t *")
     _check(lib.wsgid_wire_get_response(source, len(source), len(source), size))

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "wire.h"
+#include "common/wire.h"
 
 static unsigned char *exactly(const unsigned char *bytes, size_t length)
 {

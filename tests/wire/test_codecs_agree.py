@@ -9,8 +9,8 @@ from wire import extension as native
 from wire.codecs import as_dict, c_reads, python_reads, verdict
 from wire.vectors import GOOD
 
-from pywsgid import protocol
-from pywsgid._native_build import CDEF
+from pywsgid.native.build import CDEF
+from pywsgid.wire import protocol
 
 SMALL = [vector for vector in GOOD if len(vector.data) < 4096]
 SIDES = st.sampled_from([protocol.FROM_HTTPD, protocol.FROM_DAEMON])

@@ -9,7 +9,7 @@ from zlib import adler32
 import pytest
 from wire.vectors import BAD, GOOD, frame
 
-from pywsgid import protocol
+from pywsgid.wire import protocol
 
 ROOT = Path(__file__).resolve().parents[2]
 MUTATIONS = 20000
@@ -114,11 +114,11 @@ def test_the_sanitizers_are_on(gcc, tmp_path):
     program = tmp_path / "overrun"
     source = tmp_path / "overrun.c"
     source.write_text(
-        '#include <stdlib.h>\n#include "wire.h"\n'
+        '#include <stdlib.h>\n#include "common/wire.h"\n'
         "int main(void) { unsigned char *p = malloc(7); if (!p) return 2; p[0] = 1; "
         "return (int)wsgid_wire_get_u64(p) & 1; }\n"
     )
-    gcc("-g", "-O0", "-fsanitize=address", source, ROOT / "apxs/wire.c", "-o", program)
+    gcc("-g", "-O0", "-fsanitize=address", source, ROOT / "apxs/common/wire.c", "-o", program)
     result = subprocess.run([program], capture_output=True, text=True, check=False)
     assert result.returncode != 0
     assert "heap-buffer-overflow" in result.stderr
@@ -127,10 +127,10 @@ def test_the_sanitizers_are_on(gcc, tmp_path):
 @pytest.mark.skipif(os.environ.get("WSGID_STRICT") != "1", reason="only with WSGID_STRICT=1, as .ci/run has it")
 @pytest.mark.parametrize("level", ["-O0", "-O2"])
 def test_the_analyzer_has_nothing_to_say(gcc, tmp_path, level):
-    gcc(level, "-fanalyzer", "-Wconversion", "-Wshadow", "-c", ROOT / "apxs/wire.c", "-o", tmp_path / "wire.o")
+    gcc(level, "-fanalyzer", "-Wconversion", "-Wshadow", "-c", ROOT / "apxs/common/wire.c", "-o", tmp_path / "wire.o")
 
 
 def test_the_header_needs_no_other(gcc, tmp_path):
     source = tmp_path / "alone.c"
-    source.write_text('#include "wire.h"\n#include "handover.h"\nint unused_here;\n')
+    source.write_text('#include "common/wire.h"\n#include "common/process_abi.h"\nint unused_here;\n')
     gcc("-Wpedantic", "-c", source, "-o", tmp_path / "alone.o")

@@ -5,8 +5,8 @@ from wire.codecs import PYTHON, as_dict, c_reads, python_reads
 from wire.conversation import Parser
 from wire.vectors import BAD, GOOD, ids
 
-from pywsgid import protocol
-from pywsgid.protocol import RemoteProtocolError
+from pywsgid.wire import protocol
+from pywsgid.wire.protocol import RemoteProtocolError
 
 READERS = pytest.mark.parametrize("reads", [python_reads, c_reads], ids=["python", "c"])
 EVERY_GOOD = pytest.mark.parametrize("vector", GOOD, ids=ids(GOOD))

@@ -1,0 +1,164 @@
+/*
+ * The configuration that a daemon is handed: key\0value\0 ... in a sealed memfd (docs/design.md lists the keys).
+ *
+ * Made in the parent before the fork. Every option marked DAEMON in options.def goes by itself; only what is no option
+ * is named here.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "spawn/spawn.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "unixd.h"
+
+static void put(FILE *block, const char *key, const char *value)
+{
+    (void) fwrite(key, 1, strlen(key) + 1, block);      /* one look at ferror() at the end */
+    (void) fwrite(value, 1, strlen(value) + 1, block);
+}
+
+static void put_number(FILE *block, const char *key, long number)
+{
+    char text[24];
+
+    (void) snprintf(text, sizeof(text), "%ld", number);
+    put(block, key, text);
+}
+
+static void put_option(FILE *block, const wsgid_group_t *group, wsgid_option_e option)
+{
+    const wsgid_value_t *value = &group->value[option];
+    int i;
+
+    if (!wsgid_options_is_for_daemon(option) || !value->text) {
+        return;
+    }
+    if (!value->list) {
+        put(block, wsgid_options_name(option), value->text);
+        return;
+    }
+    for (i = 0; i < value->list->nelts; i++) {
+        put(block, wsgid_options_name(option), APR_ARRAY_IDX(value->list, i, const char *));
+    }
+}
+
+/* Whose processes may connect: httpd's children. */
+static long uid_of_httpd(const wsgid_group_t *group)
+{
+    if (geteuid() != 0) {
+        return (long) geteuid();
+    }
+    return WSGID_TEXT(group, SOCKET_USER) ? (long) WSGID_NUMBER(group, SOCKET_USER) : (long) ap_unixd_config.user_id;
+}
+
+static void put_internal(FILE *block, const wsgid_spawn_t *spawn)
+{
+    const wsgid_group_t *group = spawn->group;
+
+    put(block, "group", group->name);
+    put_number(block, "slot", spawn->slot);
+    if (group->value[WSGID_OPT_PROCESSES].given) {
+        put(block, "processes-named", "1");
+    }
+    put_number(block, "httpd-uid", uid_of_httpd(group));
+    put_number(block, "log-level", ap_get_server_module_loglevel(group->server, APLOG_MODULE_INDEX));
+    put_number(block, "request-log-level", wsgid_logs_most_verbose());
+    put(block, "module-version", WSGID_VERSION);
+    put_number(block, "wire-version", WSGID_WIRE_VERSION);
+    if (spawn->predecessor >= 0) {
+        put(block, "successor", "1");
+    }
+}
+
+static void put_scripts(FILE *block, apr_pool_t *p, const apr_array_header_t *scripts)
+{
+    int i;
+
+    for (i = 0; i < scripts->nelts; i++) {
+        const wsgid_script_t *script = &APR_ARRAY_IDX(scripts, i, wsgid_script_t);
+        put(block, "script", apr_pstrcat(p, script->callable, ":", script->path, NULL));
+    }
+}
+
+/* What the predecessor says it has loaded counts only where it is nobody's word but ours: see launch.c. */
+static void put_loaded(FILE *block, const apr_array_header_t *loaded)
+{
+    int i;
+
+    for (i = 0; i < loaded->nelts; i++) {
+        put(block, "loaded", APR_ARRAY_IDX(loaded, i, const char *));
+    }
+}
+
+static apr_status_t write_all(int fd, const char *bytes, apr_size_t length)
+{
+    while (length > 0) {
+        ssize_t written = write(fd, bytes, length);
+        if (written < 0 && errno != EINTR) {
+            return errno;
+        }
+        if (written > 0) {
+            bytes += written;
+            length -= written;
+        }
+    }
+    return APR_SUCCESS;
+}
+
+/* Nobody can change it once it is sealed, the daemon neither. */
+static apr_status_t seal(int fd, const char *bytes, apr_size_t length)
+{
+    apr_status_t status = write_all(fd, bytes, length);
+
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    if (lseek(fd, 0, SEEK_SET) != 0
+        || fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0) {
+        return errno;
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t compose_block(const wsgid_spawn_t *spawn, apr_pool_t *p, char **bytes, size_t *length)
+{
+    FILE *block = open_memstream(bytes, length);
+    int option;
+    int failed;
+
+    if (!block) {
+        return errno;
+    }
+    for (option = 0; option < WSGID_OPT_COUNT; option++) {
+        put_option(block, spawn->group, option);
+    }
+    put_internal(block, spawn);
+    put_scripts(block, p, spawn->group->scripts);
+    put_loaded(block, spawn->loaded);
+    failed = ferror(block);
+    return fclose(block) != 0 || failed ? APR_ENOMEM : APR_SUCCESS;
+}
+
+apr_status_t wsgid_daemon_configuration_make(const wsgid_spawn_t *spawn, apr_pool_t *p, int *fd)
+{
+    char *bytes = NULL;
+    size_t length = 0;
+    apr_status_t status = compose_block(spawn, p, &bytes, &length);
+
+    *fd = -1;
+    if (status == APR_SUCCESS) {
+        *fd = memfd_create("wsgid-configuration", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        status = *fd < 0 ? errno : seal(*fd, bytes, length);
+    }
+    free(bytes);
+    if (status != APR_SUCCESS && *fd >= 0) {
+        (void) close(*fd);
+        *fd = -1;
+    }
+    return status;
+}

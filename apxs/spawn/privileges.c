@@ -1,0 +1,385 @@
+/*
+ * From root to the group's user. Before it, only the wait of a back-off and env-file= are looked at with root's rights.
+ *
+ * Rules: the name service is asked in the parent only (wsgid_privileges_look_up); in the forked process each step is
+ * one row of a table, in the order that security needs, each is checked, and the first that fails is logged and ends
+ * the process. Limits come first because lowering the nice value needs root, chroot before the ids because it needs
+ * root, the supplementary groups before setuid, the proof after it, chdir last because it must be the user's own right
+ * to enter.
+ *
+ * PR_SET_NO_NEW_PRIVS is not set on purpose: it would break every application that sends mail through sendmail (setgid
+ * postdrop) or calls sudo. PR_SET_PDEATHSIG is not needed: the leash tells a daemon that httpd is gone, and lets it
+ * finish its requests.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "spawn/spawn.h"
+
+#include <grp.h>
+#include <linux/capability.h>
+#include <pwd.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define MAX_GROUPS     65536    /* NGROUPS_MAX of Linux */
+#define FIRST_GROUPS   64       /* enough for nearly everybody; more are asked for when they are there */
+#define CPU_GRACE      5        /* seconds between SIGXCPU, which an application may handle, and SIGKILL */
+
+typedef struct {
+    const wsgid_group_t *group;
+    const wsgid_identity_t *identity;
+    const char *detail;                 /* what exactly failed, set by a step */
+} drop_t;
+
+/* ------------------------------------------------------------------ in the parent: who is it to be */
+
+static const struct passwd *find_user(const wsgid_group_t *group)
+{
+    const char *name = WSGID_TEXT(group, USER);
+    uid_t uid = (uid_t) WSGID_NUMBER(group, USER);
+    const struct passwd *entry = name && *name != '#' ? getpwnam(name) : NULL;
+
+    /* two names may share a uid: the configured one counts */
+    return entry && entry->pw_uid == uid ? entry : getpwuid(uid);
+}
+
+/* root's group is for those who name it, not for a user that the database happens to list there. */
+static int without_root(gid_t *groups, int count, gid_t primary)
+{
+    int kept = 0;
+    int i;
+
+    for (i = 0; i < count; i++) {
+        if (groups[i] != 0 || primary == 0) {
+            groups[kept++] = groups[i];
+        }
+    }
+    return kept;
+}
+
+static int list_groups(apr_pool_t *p, wsgid_identity_t *identity, int room)
+{
+    gid_t *groups = apr_palloc(p, room * sizeof(*groups));
+    int count = room;
+
+    if (getgrouplist(identity->name, identity->gid, groups, &count) < 0) {
+        return count > room && count <= MAX_GROUPS ? list_groups(p, identity, count) : -1;
+    }
+    identity->groups = groups;
+    identity->group_count = without_root(groups, count, identity->gid);
+    return 0;
+}
+
+/* A user without a name is in its primary group only. */
+static int groups_of_user(apr_pool_t *p, wsgid_identity_t *identity)
+{
+    if (identity->name) {
+        return list_groups(p, identity, FIRST_GROUPS);
+    }
+    identity->groups = apr_pmemdup(p, &identity->gid, sizeof(gid_t));
+    identity->group_count = 1;
+    return 0;
+}
+
+static int group_id(const char *name, gid_t *gid)
+{
+    const struct group *entry;
+    char *end;
+
+    if (*name == '#') {
+        *gid = (gid_t) strtoul(name + 1, &end, 10);
+        return name[1] && !*end ? 0 : -1;
+    }
+    entry = getgrnam(name);
+    if (!entry) {
+        return -1;
+    }
+    *gid = entry->gr_gid;
+    return 0;
+}
+
+static int groups_named(apr_pool_t *p, wsgid_identity_t *identity, const apr_array_header_t *names)
+{
+    gid_t *groups = apr_palloc(p, (names->nelts + 1) * sizeof(*groups));
+    int i;
+
+    groups[0] = identity->gid;
+    for (i = 0; i < names->nelts; i++) {
+        if (group_id(APR_ARRAY_IDX(names, i, const char *), &groups[i + 1]) != 0) {
+            return -1;
+        }
+    }
+    identity->groups = groups;
+    identity->group_count = names->nelts + 1;
+    return 0;
+}
+
+const wsgid_identity_t *wsgid_privileges_look_up(apr_pool_t *p, const wsgid_group_t *group)
+{
+    wsgid_identity_t *identity = apr_pcalloc(p, sizeof(*identity));
+    const apr_array_header_t *names = group->value[WSGID_OPT_SUPPLEMENTARY_GROUPS].list;
+    const struct passwd *entry;
+    int failed;
+
+    identity->changes = geteuid() == 0;
+    identity->uid = identity->changes ? (uid_t) WSGID_NUMBER(group, USER) : geteuid();
+    identity->gid = identity->changes ? (gid_t) WSGID_NUMBER(group, GROUP) : getegid();
+    entry = find_user(group);
+    identity->name = entry ? apr_pstrdup(p, entry->pw_name) : NULL;
+    identity->home = entry && entry->pw_dir && *entry->pw_dir == '/' ? apr_pstrdup(p, entry->pw_dir) : "/";
+    if (!identity->changes) {
+        return identity;
+    }
+    failed = names ? groups_named(p, identity, names) : groups_of_user(p, identity);
+    if (failed) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, group->server, "WSGID0070: group '%s': the supplementary groups of uid "
+                     "%ld cannot be found: look at supplementary-groups= and at the system's group database",
+                     group->label, (long) identity->uid);
+        return NULL;
+    }
+    return identity;
+}
+
+/* ------------------------------------------------------------------ in the forked process: limits */
+
+/* Both limits, unless the option is 0 or not named. A hard limit that is lower already stays. */
+static int limit(int resource, const wsgid_value_t *value, rlim_t grace)
+{
+    struct rlimit limits;
+
+    if (!value->text || value->number <= 0) {
+        return 0;
+    }
+    if (getrlimit(resource, &limits) != 0) {
+        return -1;
+    }
+    if (limits.rlim_max == RLIM_INFINITY || (rlim_t) value->number + grace < limits.rlim_max) {
+        limits.rlim_max = (rlim_t) value->number + grace;
+    }
+    limits.rlim_cur = (rlim_t) value->number < limits.rlim_max ? (rlim_t) value->number : limits.rlim_max;
+    return setrlimit(resource, &limits);
+}
+
+static int set_limits(drop_t *drop)
+{
+    const wsgid_value_t *value = drop->group->value;
+
+    drop->detail = "cpu-time-limit";
+    if (limit(RLIMIT_CPU, &value[WSGID_OPT_CPU_TIME_LIMIT], CPU_GRACE) != 0) {
+        return -1;
+    }
+    drop->detail = "stack-size";
+    if (limit(RLIMIT_STACK, &value[WSGID_OPT_STACK_SIZE], 0) != 0) {
+        return -1;
+    }
+    drop->detail = "memory-limit";
+    if (limit(RLIMIT_DATA, &value[WSGID_OPT_MEMORY_LIMIT], 0) != 0) {
+        return -1;
+    }
+    drop->detail = "virtual-memory-limit";
+    return limit(RLIMIT_AS, &value[WSGID_OPT_VIRTUAL_MEMORY_LIMIT], 0);
+}
+
+static int set_priority(drop_t *drop)
+{
+    const wsgid_value_t *value = &drop->group->value[WSGID_OPT_CPU_PRIORITY];
+
+    drop->detail = "cpu-priority";
+    return value->text ? setpriority(PRIO_PROCESS, 0, (int) value->number) : 0;
+}
+
+/* ------------------------------------------------------------------ identity */
+
+static int refuse_root(drop_t *drop)
+{
+    drop->detail = "an application never runs as root: name another user with user=";
+    errno = EPERM;
+    return drop->identity->changes && drop->identity->uid == 0 ? -1 : 0;
+}
+
+static int change_root(drop_t *drop)
+{
+    const char *directory = WSGID_TEXT(drop->group, CHROOT);
+
+    drop->detail = directory;
+    if (!directory || !drop->identity->changes) {
+        return 0;
+    }
+    return chdir(directory) != 0 || chroot(".") != 0 || chdir("/") != 0 ? -1 : 0;
+}
+
+static int set_gid(drop_t *drop)
+{
+    return drop->identity->changes ? setresgid(drop->identity->gid, drop->identity->gid, drop->identity->gid) : 0;
+}
+
+static int set_groups(drop_t *drop)
+{
+    return drop->identity->changes ? setgroups(drop->identity->group_count, drop->identity->groups) : 0;
+}
+
+static int set_uid(drop_t *drop)
+{
+    return drop->identity->changes ? setresuid(drop->identity->uid, drop->identity->uid, drop->identity->uid) : 0;
+}
+
+/* ------------------------------------------------------------------ proof */
+
+static int is_named(const wsgid_identity_t *identity, gid_t gid)
+{
+    int i;
+
+    for (i = 0; i < identity->group_count; i++) {
+        if (identity->groups[i] == gid) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int groups_are_right(const wsgid_identity_t *identity)
+{
+    static gid_t groups[MAX_GROUPS];
+    int count = getgroups(MAX_GROUPS, groups);
+    int i;
+
+    for (i = 0; i < count; i++) {
+        if (!is_named(identity, groups[i])) {
+            return 0;
+        }
+    }
+    return count >= 0;
+}
+
+static int ids_are_right(const wsgid_identity_t *identity)
+{
+    uid_t uids[3];
+    gid_t gids[3];
+    int i;
+
+    if (getresuid(&uids[0], &uids[1], &uids[2]) != 0 || getresgid(&gids[0], &gids[1], &gids[2]) != 0) {
+        return 0;
+    }
+    for (i = 0; i < 3; i++) {
+        if (uids[i] != identity->uid || gids[i] != identity->gid) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* A parent with odd securebits could leave us capabilities that setuid usually takes away. */
+static int has_no_capabilities(void)
+{
+    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    int i;
+
+    memset(data, 0, sizeof(data));
+    if (syscall(SYS_capget, &header, data) != 0) {
+        return 0;
+    }
+    for (i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
+        if (data[i].effective || data[i].permitted) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static int root_cannot_come_back(void)
+{
+    return setuid(0) != 0 && seteuid(0) != 0 && setreuid((uid_t) -1, 0) != 0;
+}
+
+static int prove(drop_t *drop)
+{
+    if (!drop->identity->changes) {
+        return 0;
+    }
+    errno = EPERM;
+    drop->detail = "an id is not what it was set to";
+    if (!ids_are_right(drop->identity)) {
+        return -1;
+    }
+    drop->detail = "a supplementary group was left";
+    if (!groups_are_right(drop->identity)) {
+        return -1;
+    }
+    drop->detail = "capabilities were left";
+    if (!has_no_capabilities()) {
+        return -1;
+    }
+    drop->detail = "root could be regained";
+    return root_cannot_come_back() ? 0 : -1;
+}
+
+/* ------------------------------------------------------------------ surroundings */
+
+static int set_mask(drop_t *drop)
+{
+    if (WSGID_TEXT(drop->group, UMASK)) {
+        umask((mode_t) WSGID_NUMBER(drop->group, UMASK));
+    }
+    return 0;
+}
+
+/* home= must work; the user's own home need not exist (www-data's often does not). */
+static int enter_home(drop_t *drop)
+{
+    drop->detail = WSGID_TEXT(drop->group, HOME);
+    if (drop->detail) {
+        return chdir(drop->detail);
+    }
+    drop->detail = "/";
+    return chdir(drop->identity->home) == 0 ? 0 : chdir("/");
+}
+
+/* ------------------------------------------------------------------ the order */
+
+typedef struct {
+    const char *name;
+    int (*run)(drop_t *drop);
+    const char *cure;
+} step_t;
+
+static const step_t steps[] = {
+    { "refuse root",                  refuse_root,  "an ordinary user is needed" },
+    { "set a resource limit",         set_limits,   "the value must not be above httpd's own limit" },
+    { "set the priority",             set_priority, "only root may raise it: start httpd as root, or take 0 to 19" },
+    { "change the root directory",    change_root,  "chroot= must be a directory" },
+    { "set the group",                set_gid,      "httpd needs CAP_SETGID" },
+    { "set the supplementary groups", set_groups,   "httpd needs CAP_SETGID" },
+    { "set the user",                 set_uid,      "httpd needs CAP_SETUID, and the user room for a process" },
+    { "give up root for good",        prove,        "httpd must run with the usual securebits and capabilities" },
+    { "set the umask",                set_mask,     "" },
+    { "enter the home directory",     enter_home,   "home= must be a directory that this user can enter" },
+};
+
+static void log_failure(const drop_t *drop, const step_t *step, int error)
+{
+    const wsgid_identity_t *identity = drop->identity;
+
+    ap_log_error(APLOG_MARK, APLOG_ERR, error, drop->group->server, "WSGID0071: group '%s', user %s (uid %ld): cannot "
+                 "%s%s%s%s; %s", drop->group->label, identity->name ? identity->name : "without a name",
+                 (long) identity->uid, step->name, drop->detail ? " (" : "", drop->detail ? drop->detail : "",
+                 drop->detail ? ")" : "", step->cure);
+}
+
+int wsgid_privileges_drop(const wsgid_group_t *group, const wsgid_identity_t *identity)
+{
+    drop_t drop = { group, identity, NULL };
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+        drop.detail = NULL;
+        if (steps[i].run(&drop) != 0) {
+            log_failure(&drop, &steps[i], errno);
+            return -1;
+        }
+    }
+    return 0;
+}

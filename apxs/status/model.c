@@ -1,0 +1,352 @@
+/*
+ * Collecting what the status page shows: the parent's word, httpd's counters, the daemons' pages, /proc.
+ *
+ * Here, and only here, hostile input is made harmless (status.h): numbers are clipped, text is printable ASCII, no loop is
+ * longer than our own limits say.
+ */
+#include "status/status.h"
+
+#include "apr_user.h"
+
+/* The moment that is shown, on both clocks: what httpd notes is told by the one that nobody sets, what daemons say by the other. */
+typedef struct {
+    apr_time_t steady;                  /* wsgid_clock_now() */
+    apr_time_t wall;                    /* apr_time_now() */
+} moment_t;
+
+/* ------------------------------------------------------------------ text */
+
+static const char *const process_states[WSGID_PROCESS_STATES] = { "waiting", "booting", "ready", "draining" };
+static const char *const slot_states[] = {
+    [WSGID_SLOT_DOWN] = "down", [WSGID_SLOT_WAITING] = "waiting", [WSGID_SLOT_BOOTING] = "booting",
+    [WSGID_SLOT_READY] = "ready"
+};
+
+const char *wsgid_status_process_state(wsgid_process_state_e state)
+{
+    return process_states[state];
+}
+
+const char *wsgid_status_slot_state(wsgid_slot_state_e state)
+{
+    return slot_states[state];
+}
+
+const char *wsgid_status_quoted(apr_pool_t *p, const char *text)
+{
+    char *quoted = apr_palloc(p, 2 * strlen(text) + 1);
+    char *to = quoted;
+
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\') {
+            *to++ = '\\';
+        }
+        *to++ = *text;
+    }
+    *to = '\0';
+    return quoted;
+}
+
+const char *wsgid_status_seconds(apr_pool_t *p, apr_uint64_t microseconds)
+{
+    return apr_psprintf(p, "%" APR_UINT64_T_FMT ".%06d", microseconds / APR_USEC_PER_SEC,
+                        (int) (microseconds % APR_USEC_PER_SEC));
+}
+
+/* A copy of at most size bytes, up to a NUL, in which what is not printable ASCII is a question mark. */
+static char *printable(apr_pool_t *p, const char *bytes, apr_size_t size)
+{
+    char *text = apr_pstrmemdup(p, bytes, size);
+    char *c;
+
+    for (c = text; *c; c++) {
+        if ((unsigned char) *c < ' ' || (unsigned char) *c > '~') {
+            *c = '?';
+        }
+    }
+    return text;
+}
+
+/* A daemon's word for its version: NULL unless it looks like one. */
+static const char *python_version(apr_pool_t *p, const wsgid_page_t *page)
+{
+    const char *text = printable(p, page->python, sizeof(page->python));
+
+    return apr_isdigit(*text) && strspn(text, "0123456789.+-abcdefghijklmnopqrstuvwxyz") == strlen(text) ? text : NULL;
+}
+
+static const char *user_name(apr_pool_t *p, const wsgid_group_t *group)
+{
+    apr_uid_t uid = (apr_uid_t) WSGID_NUMBER(group, USER);
+    char *name;
+
+    if (apr_uid_name_get(&name, uid, p) != APR_SUCCESS) {
+        name = apr_psprintf(p, "#%lu", (unsigned long) uid);
+    }
+    return ap_escape_logitem(p, name);
+}
+
+/* ------------------------------------------------------------------ histograms */
+
+apr_uint64_t wsgid_status_bound(int bucket)
+{
+    return bucket < WSGID_PAGE_BUCKETS - 1 ? (apr_uint64_t) WSGID_PAGE_FIRST << bucket : 0;
+}
+
+apr_uint64_t wsgid_status_count_times(const apr_uint64_t *times)
+{
+    apr_uint64_t count = 0;
+    int i;
+
+    for (i = 0; i < WSGID_PAGE_BUCKETS; i++) {
+        count += times[i];
+    }
+    return count;
+}
+
+/* Within a bucket, times are taken to be spread evenly. */
+double wsgid_status_quantile(const apr_uint64_t *times, double share)
+{
+    double wanted = share * (double) wsgid_status_count_times(times);
+    double lower = 0;
+    int i;
+
+    if (wanted <= 0) {
+        return WSGID_STATUS_UNKNOWN;
+    }
+    for (i = 0; i < WSGID_PAGE_BUCKETS - 1; i++) {
+        double upper = (double) wsgid_status_bound(i);
+
+        if (wanted <= (double) times[i]) {
+            return lower + (upper - lower) * wanted / (double) times[i];
+        }
+        wanted -= (double) times[i];
+        lower = upper;
+    }
+    return lower;
+}
+
+/* ------------------------------------------------------------------ ends of processes */
+
+static void add_ends(wsgid_ends_t *sum, const wsgid_ends_t *more)
+{
+    int i;
+
+    for (i = 0; i < WSGID_REASONS; i++) {
+        sum[i].count += more[i].count;
+        if (more[i].last > sum[i].last) {
+            sum[i].last = more[i].last;
+            sum[i].detail = more[i].detail;
+        }
+    }
+}
+
+wsgid_reason_e wsgid_status_last_end(const wsgid_ends_t *ends)
+{
+    int last = WSGID_REASONS;
+    int i;
+
+    for (i = 0; i < WSGID_REASONS; i++) {
+        if (ends[i].count && (last == WSGID_REASONS || ends[i].last > ends[last].last)) {
+            last = i;
+        }
+    }
+    return (wsgid_reason_e) last;
+}
+
+apr_uint64_t wsgid_status_count_ends(const wsgid_ends_t *ends)
+{
+    apr_uint64_t count = 0;
+    int i;
+
+    for (i = 0; i < WSGID_REASONS; i++) {
+        count += ends[i].count;
+    }
+    return count;
+}
+
+/* ------------------------------------------------------------------ a process */
+
+/* Times of another clock than ours may lie in the future, and are only as good as who wrote them. */
+static apr_interval_time_t between(apr_interval_time_t time, apr_interval_time_t most)
+{
+    return time < 0 || most < 0 ? 0 : time < most ? time : most;
+}
+
+static int by_elapsed(const void *left, const void *right)
+{
+    const wsgid_running_t *a = left;
+    const wsgid_running_t *b = right;
+
+    return a->elapsed < b->elapsed ? 1 : a->elapsed > b->elapsed ? -1 : 0;
+}
+
+static const apr_array_header_t *running_threads(apr_pool_t *p, const wsgid_slot_t *slot, int seat,
+                                                 const wsgid_process_status_t *process, const moment_t *now)
+{
+    int most = process->threads < WSGID_PAGE_MOST_ROWS ? process->threads : WSGID_PAGE_MOST_ROWS;
+    wsgid_page_row_t *rows = apr_palloc(p, most * sizeof(*rows));
+    int count = wsgid_slots_copy_rows(slot, seat, rows, most);
+    apr_array_header_t *running = apr_array_make(p, 4, sizeof(wsgid_running_t));
+    int i;
+
+    for (i = 0; i < count; i++) {
+        wsgid_running_t *thread;
+
+        if (rows[i].since) {
+            thread = apr_array_push(running);
+            thread->thread = i + 1;
+            thread->elapsed = rows[i].since < (apr_uint64_t) now->wall
+                                  ? between(now->wall - (apr_time_t) rows[i].since, process->uptime) : 0;
+            thread->line = printable(p, rows[i].line, sizeof(rows[i].line));
+        }
+    }
+    qsort(running->elts, running->nelts, sizeof(wsgid_running_t), by_elapsed);
+    return running;
+}
+
+static wsgid_process_state_e state_of(const wsgid_seat_view_t *seat, const moment_t *now)
+{
+    static const wsgid_process_state_e said[] = {
+        [WSGID_PAGE_BOOTING] = WSGID_PROCESS_BOOTING, [WSGID_PAGE_READY] = WSGID_PROCESS_READY,
+        [WSGID_PAGE_DRAINING] = WSGID_PROCESS_DRAINING
+    };
+
+    /* wsgid_slots_read_page() lets no other state through. */
+    return seat->page.state == WSGID_PAGE_BOOTING && seat->born > now->steady ? WSGID_PROCESS_WAITING : said[seat->page.state];
+}
+
+/* How many threads a process has: those of the configuration, unless it is of an older one, and says something sensible. */
+static int threads_of(const wsgid_group_t *group, const wsgid_page_t *page)
+{
+    int configured = (int) WSGID_NUMBER(group, THREADS);
+
+    return page->threads > 0 && page->threads <= WSGID_PAGE_MOST_ROWS ? (int) page->threads : configured;
+}
+
+static int busy_threads(const wsgid_page_t *page, int threads)
+{
+    apr_uint64_t begun = page->requests_started;
+    apr_uint64_t done = page->requests_finished;
+
+    return begun <= done ? 0 : begun - done < (apr_uint64_t) threads ? (int) (begun - done) : threads;
+}
+
+static void fill_process(apr_pool_t *p, const wsgid_group_t *group, const wsgid_slot_t *slot, int which,
+                         const wsgid_seat_view_t *seat, const moment_t *now, wsgid_process_status_t *process)
+{
+    apr_interval_time_t age = now->steady - seat->born;
+
+    process->pid = seat->pid;
+    process->state = state_of(seat, now);
+    process->uptime = process->state == WSGID_PROCESS_WAITING ? age : between(age, now->steady);
+    process->python = python_version(p, &seat->page);
+    process->threads = threads_of(group, &seat->page);
+    process->busy = busy_threads(&seat->page, process->threads);
+    process->running = running_threads(p, slot, which, process, now);
+    wsgid_totals_read_page(&seat->page, &process->counts);
+    process->memory = wsgid_procfs_memory(seat->pid);
+    process->cpu = wsgid_procfs_cpu(seat->pid);
+}
+
+/* ------------------------------------------------------------------ a slot, a group */
+
+/* Who came first stands first. */
+static int by_age(const void *left, const void *right)
+{
+    const wsgid_process_status_t *a = left;
+    const wsgid_process_status_t *b = right;
+
+    return a->uptime < b->uptime ? 1 : a->uptime > b->uptime ? -1 : 0;
+}
+
+static void fill_slot(apr_pool_t *p, const wsgid_group_t *group, int index, const moment_t *now, wsgid_slot_status_t *status)
+{
+    const wsgid_slot_t *slot = group->slots[index];
+    apr_array_header_t *processes = apr_array_make(p, WSGID_SEATS, sizeof(wsgid_process_status_t));
+    wsgid_seat_view_t seats[WSGID_SEATS];
+    wsgid_totals_t totals;
+    unsigned busy = 0;
+    int which;
+
+    wsgid_slots_view(slot, seats, &totals);
+    memcpy(status->ends, totals.ends, sizeof(status->ends));
+    status->counts = totals.gone;
+    for (which = 0; which < WSGID_SEATS; which++) {
+        if (seats[which].used) {
+            wsgid_process_status_t *process = apr_array_push(processes);
+            fill_process(p, group, slot, which, &seats[which], now, process);
+            wsgid_totals_add(&status->counts, &process->counts);
+            busy += process->busy;
+        }
+    }
+    qsort(processes->elts, processes->nelts, sizeof(wsgid_process_status_t), by_age);
+    status->processes = processes;
+    status->index = index;
+    status->state = wsgid_slots_state(slot);
+    status->next_try = status->state == WSGID_SLOT_WAITING
+                           ? between(wsgid_slots_next_try(slot) - now->steady, WSGID_COUNT_MOST) : 0;
+    status->in_flight = wsgid_slots_in_flight(slot);
+    status->queued = status->in_flight > busy ? status->in_flight - busy : 0;
+}
+
+static void add_process(wsgid_group_status_t *group, const wsgid_process_status_t *process)
+{
+    int i;
+
+    group->processes[process->state]++;
+    if (process->state == WSGID_PROCESS_READY || process->state == WSGID_PROCESS_DRAINING) {
+        group->threads += process->threads;
+        group->busy += process->busy;
+    }
+    for (i = 0; i < process->running->nelts; i++) {
+        apr_interval_time_t elapsed = APR_ARRAY_IDX(process->running, i, wsgid_running_t).elapsed;
+        group->longest = elapsed > group->longest ? elapsed : group->longest;
+    }
+}
+
+static void add_slot(wsgid_group_status_t *group, const wsgid_slot_status_t *slot)
+{
+    int i;
+
+    group->ready += slot->state == WSGID_SLOT_READY;
+    group->in_flight += slot->in_flight;
+    group->queued += slot->queued;
+    wsgid_totals_add(&group->counts, &slot->counts);
+    add_ends(group->ends, slot->ends);
+    for (i = 0; i < slot->processes->nelts; i++) {
+        add_process(group, &APR_ARRAY_IDX(slot->processes, i, wsgid_process_status_t));
+    }
+}
+
+static void fill_group(apr_pool_t *p, const wsgid_group_t *group, const moment_t *now, wsgid_group_status_t *status)
+{
+    apr_array_header_t *slots = apr_array_make(p, group->slot_count, sizeof(wsgid_slot_status_t));
+    int i;
+
+    memset(status, 0, sizeof(*status));
+    status->name = ap_escape_logitem(p, group->label);
+    status->user = user_name(p, group);
+    for (i = 0; i < group->slot_count; i++) {
+        wsgid_slot_status_t *slot = apr_array_push(slots);
+        fill_slot(p, group, i, now, slot);
+        add_slot(status, slot);
+    }
+    status->slots = slots;
+}
+
+const wsgid_status_t *wsgid_status_collect(apr_pool_t *p)
+{
+    const apr_array_header_t *known = wsgid_groups_all();
+    apr_array_header_t *groups = apr_array_make(p, known->nelts, sizeof(wsgid_group_status_t));
+    wsgid_status_t *status = apr_pcalloc(p, sizeof(*status));
+    moment_t now = { .steady = wsgid_clock_now(), .wall = apr_time_now() };
+    int i;
+
+    status->now = now.wall;
+    for (i = 0; i < known->nelts; i++) {
+        fill_group(p, APR_ARRAY_IDX(known, i, wsgid_group_t *), &now, apr_array_push(groups));
+    }
+    status->groups = groups;
+    return status;
+}

@@ -1,0 +1,99 @@
+/*
+ * The status page: SetHandler wsgid-status, and a section of mod_status's page.
+ *
+ * The query chooses the output (outputs[] below). Who may see it is the configuration's business, as for mod_status:
+ * Require local. Nothing can be changed here.
+ */
+#include "status/status.h"
+
+#include "mod_status.h"
+
+typedef void put_t(request_rec *r, const wsgid_status_t *status);
+
+static const struct {
+    const char *query;
+    const char *type;
+    put_t *put;
+} outputs[] = {
+    { "",           "text/html; charset=utf-8", wsgid_status_put_html },
+    { "auto",       "text/plain; charset=utf-8", wsgid_status_put_auto },
+    { "json",       "application/json", wsgid_status_put_json },
+    { "prometheus", "application/openmetrics-text; version=1.0.0; charset=utf-8", wsgid_status_put_metrics }
+};
+
+#define OUTPUTS (sizeof(outputs) / sizeof(*outputs))
+
+/* With errors as well. */
+static void set_headers(request_rec *r)
+{
+    apr_table_setn(r->err_headers_out, "Cache-Control", "no-store");
+    apr_table_setn(r->err_headers_out, "X-Content-Type-Options", "nosniff");
+    apr_table_setn(r->err_headers_out, "Referrer-Policy", "no-referrer");
+    apr_table_setn(r->err_headers_out, "Content-Security-Policy", wsgid_status_policy);
+}
+
+/* httpd's own error page would not say what there is. */
+static int refuse_query(request_rec *r)
+{
+    r->status = HTTP_BAD_REQUEST;
+    ap_set_content_type(r, "text/plain; charset=utf-8");
+    ap_rputs("The status page has no such form. There are: no query (HTML), ?auto, ?json, ?prometheus\n", r);
+    return OK;
+}
+
+static int refuse_method(request_rec *r)
+{
+    ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, -1);     /* and HEAD with it */
+    return HTTP_METHOD_NOT_ALLOWED;
+}
+
+/* Its name alone counts: Prometheus sends ?prometheus= */
+static int is_output(const char *query, const char *name)
+{
+    apr_size_t length = strcspn(query, "=&");
+
+    return *name ? length == strlen(name) && !strncmp(query, name, length) : !*query;
+}
+
+int wsgid_status_handler(request_rec *r)
+{
+    const char *query = r->args ? r->args : "";
+    apr_size_t i;
+
+    if (!r->handler || strcmp(r->handler, WSGID_STATUS_HANDLER)) {
+        return DECLINED;
+    }
+    set_headers(r);
+    if (r->method_number != M_GET) {
+        return refuse_method(r);
+    }
+    for (i = 0; i < OUTPUTS; i++) {
+        if (is_output(query, outputs[i].query)) {
+            ap_set_content_type(r, outputs[i].type);
+            outputs[i].put(r, wsgid_status_collect(r->pool));
+            return OK;
+        }
+    }
+    return refuse_query(r);
+}
+
+/* ------------------------------------------------------------------ mod_status */
+
+static int add_section(request_rec *r, int flags)
+{
+    const wsgid_status_t *status = wsgid_status_collect(r->pool);
+
+    if (flags & AP_STATUS_SHORT) {
+        wsgid_status_put_auto(r, status);
+    }
+    else {
+        wsgid_status_put_section(r, status, !(flags & AP_STATUS_NOTABLE));
+    }
+    return OK;
+}
+
+void wsgid_status_register_hooks(void)
+{
+    ap_hook_handler(wsgid_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    APR_OPTIONAL_HOOK(ap, status_hook, add_section, NULL, NULL, APR_HOOK_MIDDLE);       /* nothing without mod_status */
+}

@@ -1,0 +1,1 @@
+"""`pywsgid check`: reads a configuration of httpd and reports what will not work."""

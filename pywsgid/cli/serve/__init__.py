@@ -1,0 +1,1 @@
+"""`pywsgid serve` and `pywsgid setup`: write a configuration for one application and run httpd."""

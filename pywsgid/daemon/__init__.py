@@ -1,0 +1,1 @@
+"""The process that runs an application. It imports nothing of the command line."""

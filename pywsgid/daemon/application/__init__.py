@@ -1,0 +1,1 @@
+"""The application's script: loading, reloading, its logging, the development mode."""

@@ -1,0 +1,1 @@
+"""Requests in, frames out: the door to pywsgid/native."""

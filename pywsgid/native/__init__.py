@@ -1,0 +1,1 @@
+"""The daemon's hot path in C, and how it is built."""

@@ -1,0 +1,1 @@
+"""What httpd, the daemon and the command line must agree on."""
