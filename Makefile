@@ -45,7 +45,7 @@ NATIVE_SOURCES := $(wildcard apxs/common/* pywsgid/native/*.c pywsgid/native/*.h
 
 all: build/mod_wsgid.so build/pywsgid build/.native $(VENV)/.run
 
-# ---------------------------------------------------------------------------------------------- the environment
+# -------- the environment
 
 $(VENV)/.python: tools/prepare.sh tools/choose_python.py
 	@tools/prepare.sh $(VENV)
@@ -82,7 +82,7 @@ $(VENV)/.run: $(VENV)/.build
 	@chmod +x $(VENV)/bin/pywsgid
 	@touch $@
 
-# ---------------------------------------------------------------------------------------------- what is compiled
+# -------- what is compiled
 
 build/mod_wsgid.so: $(MODULE_SOURCES) | $(VENV)/.build
 	@echo "apxs: $@"
@@ -100,12 +100,12 @@ build/.native: $(NATIVE_SOURCES) | $(VENV)/.build
 		$(PY) setup.py -q build_ext --force --inplace --build-temp build/native; }
 	@touch $@
 
-# ---------------------------------------------------------------------------------------------- run
+# -------- run
 
 run: all
 	@$(PY) -m pywsgid serve --host "$(HOST)" --port "$(PORT)" -- "$(APP)"
 
-# ---------------------------------------------------------------------------------------------- checks
+# -------- checks
 
 # Modules of tests run side by side, each within one worker. Tests wait more than they compute: one worker more than cores.
 WORKERS ?= $(shell cores=$$(nproc 2>/dev/null || echo 1); echo $$((cores < 7 ? cores + 1 : 8)))
@@ -166,7 +166,7 @@ build/sanitize/pywsgid:
 	@mkdir -p build/sanitize
 	@ln -sfn ../../pywsgid $@
 
-# ---------------------------------------------------------------------------------------------- bench
+# -------- bench
 
 bench: all bench-venv
 	@$(BENCH_VENV)/bin/python -m bench $(BENCH)
@@ -194,7 +194,7 @@ $(BENCH_VENV)/.ready: $(VENV)/.python pyproject.toml tools/requirements.py
 	@tools/prepare.sh --load
 	@touch $@
 
-# ---------------------------------------------------------------------------------------------- install
+# -------- install
 
 # The installed module must outlive this checkout, so its default interpreter is the one that .venv was made from.
 INSTALL_PYTHON ?= $(shell cat $(VENV)/.python)

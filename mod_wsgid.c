@@ -1,8 +1,9 @@
 /*
- * mod_wsgid: Python WSGI applications in daemon processes that httpd's parent starts, watches and replaces.
+ * mod_wsgid: Python WSGI applications in daemon processes that httpd's parent starts, watches and
+ * replaces.
  *
- * The table of contents: the module record and the hooks. What each does is in the file that its prefix names (apxs/);
- * how the parts fit is in docs/design.md.
+ * The table of contents: the module record and the hooks. What each does is in the file that its
+ * prefix names (apxs/); how the parts fit is in docs/design.md.
  */
 #include "apxs/config/configuration.h"
 #include "apxs/request/exchange.h"
@@ -13,8 +14,8 @@
 /* Before any directive is read, so that the two modules' directives cannot meet. */
 static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 {
-    (void) plog;
-    (void) ptemp;
+    (void)plog;
+    (void)ptemp;
     wsgid_directives_reset(pconf);
     wsgid_groups_reset(pconf);
     return wsgid_directives_check_modules(NULL);
@@ -25,7 +26,7 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
 {
     int status = wsgid_groups_complete(pconf, ptemp, s);
 
-    (void) plog;
+    (void)plog;
     if (status == OK) {
         wsgid_directives_check_mentions(ptemp, s);
     }
@@ -34,10 +35,10 @@ static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, 
 
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
-    (void) plog;
+    (void)plog;
     ap_add_version_component(pconf, "mod_wsgid/" WSGID_VERSION);
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
-        return OK;                      /* httpd reads all twice at start; processes are for the second time */
+        return OK; /* httpd reads all twice at start; processes are for the second time */
     }
     return wsgid_supervisor_post_config(pconf, ptemp, s);
 }
@@ -51,29 +52,32 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
 }
 
 /* In the parent, whenever a child has been started or has gone. */
-static void child_status(server_rec *s, pid_t pid, ap_generation_t generation, int slot, mpm_child_status status)
+static void child_status(server_rec *s, pid_t pid, ap_generation_t generation, int slot,
+                         mpm_child_status status)
 {
-    (void) slot;
+    (void)slot;
     wsgid_slots_child_status(pid, status);
     wsgid_supervisor_child_status(s, generation, status);
 }
 
-/* In the parent, every ten seconds or so: what could not be started for want of processes or memory is tried again. */
+/* In the parent, every ten seconds or so: what could not be started for want of processes or memory
+ * is tried again. */
 static int monitor(apr_pool_t *p, server_rec *s)
 {
-    (void) p;
-    (void) s;
+    (void)p;
+    (void)s;
     wsgid_supervisor_look();
     return OK;
 }
 
 static void register_hooks(apr_pool_t *p)
 {
-    /* After mod_alias, so that Alias /static wins over WSGIScriptAlias /; before those that would take any URL. */
+    /* After mod_alias, so that Alias /static wins over WSGIScriptAlias /; before those that would
+     * take any URL. */
     static const char *const before_us[] = { "mod_alias.c", NULL };
     static const char *const after_us[] = { "mod_userdir.c", "mod_vhost_alias.c", NULL };
 
-    (void) p;
+    (void)p;
     ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);

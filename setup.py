@@ -1,10 +1,13 @@
-"""Builds the two compiled parts of the package: pywsgid._native through cffi, mod_wsgid.so through apxs.
+"""Builds the two compiled parts of the package: pywsgid._native through cffi, mod_wsgid.so through
+apxs.
 
-The module is compiled in a copy of its sources, because apxs drops objects beside what it compiles and knows nothing of
-headers: whatever is newer than the last result, all of it is compiled again (it takes seconds).
+The module is compiled in a copy of its sources, because apxs drops objects beside what it compiles
+and knows nothing of headers: whatever is newer than the last result, all of it is compiled again
+(it takes seconds).
 
 `pip install .` puts mod_wsgid.so into the package, where the module finds its daemon. The Makefile
-calls `setup.py build_module` with its own --output and --python. All else about the package is in pyproject.toml.
+calls `setup.py build_module` with its own --output and --python. All else about the package is in
+pyproject.toml.
 """
 
 import base64
@@ -24,14 +27,19 @@ NATIVE = os.path.join("pywsgid", "native", "build.py")
 # The first source names the module for apxs.
 PATTERNS = ("mod_wsgid.c", "apxs/**/*.c", "apxs/**/*.h", "apxs/**/*.def", "apxs/**/*.html")
 COMPILE = ["-std=gnu11", "-Wall", "-Wextra"]
-# Nothing but the module record may be seen from outside. The quotes are for the shell that apxs hands its command to.
+# Nothing but the module record may be seen from outside. The quotes are for the shell that apxs
+# hands its command to.
 LINK = ["-Wl,-export-symbols-regex", "-Wl,'^wsgid_module$'"]
 SANITIZE = "-fsanitize=address,undefined"
 
 
 def sources():
     """Every file that the module is made from, relative to the root; mod_wsgid.c first."""
-    return [os.path.relpath(path, ROOT) for pattern in PATTERNS for path in sorted(glob(os.path.join(ROOT, pattern), recursive=True))]
+    return [
+        os.path.relpath(path, ROOT)
+        for pattern in PATTERNS
+        for path in sorted(glob(os.path.join(ROOT, pattern), recursive=True))
+    ]
 
 
 def version():
@@ -46,8 +54,10 @@ def find_apxs():
     names = [os.environ["APXS"]] if os.environ.get("APXS") else ["apxs", "apxs2"]
     found = [tool for tool in (shutil.which(name, path=path) for name in names) if tool]
     if not found:
-        raise SystemExit("setup.py: no apxs: install apache2-dev (Debian, Ubuntu), httpd-devel (Fedora, RHEL) or "
-                         "apache (Arch), or name it in APXS")
+        raise SystemExit(
+            "setup.py: no apxs: install apache2-dev (Debian, Ubuntu), httpd-devel (Fedora, RHEL) or "
+            "apache (Arch), or name it in APXS"
+        )
     return found[0]
 
 
@@ -73,12 +83,14 @@ def page_header(path):
     with open(path, encoding="utf-8") as file:
         top, bottom = file.read().split("<!-- figures -->\n")
     page = re.sub("<!--.*?-->\n", "", top, flags=re.S) + bottom
-    return "".join([
-        "#define STATUS_PAGE_TOP \\\n%s\n" % c_string(page[:-len(bottom)]),
-        "#define STATUS_PAGE_BOTTOM \\\n%s\n" % c_string(bottom),
-        '#define STATUS_PAGE_STYLE_HASH "%s"\n' % content_hash(page, "style"),
-        '#define STATUS_PAGE_SCRIPT_HASH "%s"\n' % content_hash(page, "script"),
-    ])
+    return "".join(
+        [
+            "#define STATUS_PAGE_TOP \\\n%s\n" % c_string(page[: -len(bottom)]),
+            "#define STATUS_PAGE_BOTTOM \\\n%s\n" % c_string(bottom),
+            '#define STATUS_PAGE_STYLE_HASH "%s"\n' % content_hash(page, "style"),
+            '#define STATUS_PAGE_SCRIPT_HASH "%s"\n' % content_hash(page, "script"),
+        ]
+    )
 
 
 def newest(paths):
@@ -87,7 +99,9 @@ def newest(paths):
 
 def without_commands(text):
     """What the compiler said: apxs and libtool print pages of commands around it."""
-    return "".join(line for line in text.splitlines(True) if not re.match(r"libtool: |\S*libtool ", line))
+    return "".join(
+        line for line in text.splitlines(True) if not re.match(r"libtool: |\S*libtool ", line)
+    )
 
 
 class BuildModule(Command):
@@ -98,10 +112,18 @@ class BuildModule(Command):
         ("build-lib=", None, "where build collects the package"),
         ("build-temp=", None, "where objects go"),
         ("output=", None, "the file to make (default: mod_wsgid.so in the package)"),
-        ("python=", None, "the interpreter of groups that name none (default: the one that runs this)"),
+        (
+            "python=",
+            None,
+            "the interpreter of groups that name none (default: the one that runs this)",
+        ),
         ("strict", None, "let warnings be errors"),
         ("analyze", None, "run gcc's analyzer as well"),
-        ("sanitize", None, "with AddressSanitizer and UBSan; httpd must then be started with both preloaded"),
+        (
+            "sanitize",
+            None,
+            "with AddressSanitizer and UBSan; httpd must then be started with both preloaded",
+        ),
     ]
     boolean_options = ["strict", "analyze", "sanitize"]
 
@@ -110,14 +132,21 @@ class BuildModule(Command):
         self.strict = self.analyze = self.sanitize = self.editable_mode = False
 
     def finalize_options(self):
-        self.set_undefined_options("build", ("build_lib", "build_lib"), ("build_temp", "build_temp"))
-        package = os.path.join(ROOT, "pywsgid") if self.editable_mode else os.path.join(self.build_lib, "pywsgid")
+        self.set_undefined_options(
+            "build", ("build_lib", "build_lib"), ("build_temp", "build_temp")
+        )
+        package = (
+            os.path.join(ROOT, "pywsgid")
+            if self.editable_mode
+            else os.path.join(self.build_lib, "pywsgid")
+        )
         self.output = os.path.abspath(self.output or os.path.join(package, "mod_wsgid.so"))
         self.python = self.python or sys.executable
         # Each output has its own copy: the interpreter's path and the warnings are compiled in.
         self.work = self.output + ".d"
-        if not self.output.startswith(os.path.join(ROOT, "build") + os.sep) or self.output.startswith(
-                os.path.abspath(self.build_lib) + os.sep):
+        if not self.output.startswith(
+            os.path.join(ROOT, "build") + os.sep
+        ) or self.output.startswith(os.path.abspath(self.build_lib) + os.sep):
             self.work = os.path.abspath(os.path.join(self.build_temp, "module"))
 
     def run(self):
@@ -129,12 +158,15 @@ class BuildModule(Command):
         self.install()
 
     def is_current(self):
-        """Whether the result is newer than all it was made from, and was made for this interpreter."""
+        """Whether the result is newer than all it was made from, and was made for this
+        interpreter."""
         try:
             with open(self.settings_file(), encoding="utf-8") as file:
                 if file.read() != self.settings():
                     return False
-            made_from = [os.path.join(ROOT, path) for path in sources()] + [os.path.abspath(__file__)]
+            made_from = [os.path.join(ROOT, path) for path in sources()] + [
+                os.path.abspath(__file__)
+            ]
             return os.stat(self.output).st_mtime_ns > newest(made_from)
         except OSError:
             return False
@@ -143,7 +175,8 @@ class BuildModule(Command):
         return os.path.join(self.work, "built_with.h")
 
     def settings(self):
-        """A header of our own saves the path of the interpreter from two layers of shell quoting."""
+        """A header of our own saves the path of the interpreter from two layers of shell
+        quoting."""
         path = self.python.replace("\\", "\\\\").replace('"', '\\"')
         return '#define WSGID_PYTHON "%s"\n' % path
 
@@ -159,7 +192,8 @@ class BuildModule(Command):
             file.write(self.settings())
 
     def flags(self, apxs):
-        # As a system directory, so that our warnings are about our code and not about httpd's headers.
+        # As a system directory, so that our warnings are about our code and not about httpd's
+        # headers.
         flags = [*COMPILE, "-isystem " + query(apxs, "INCLUDEDIR"), "-include built_with.h"]
         if self.strict:
             flags.append("-Werror")
@@ -174,14 +208,17 @@ class BuildModule(Command):
         files = [path for path in sources() if path.endswith(".c")]
         link = [*LINK, "-Wl," + SANITIZE] if self.sanitize else LINK
         command = [apxs, "-c", "-I.", "-Iapxs", *self.flags(apxs), *link, *files]
-        done = subprocess.run(command, cwd=self.work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        done = subprocess.run(
+            command, cwd=self.work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         if done.returncode or "warning:" in done.stdout:
             print(without_commands(done.stdout), file=sys.stderr)
         if done.returncode:
             raise SystemExit("setup.py: apxs could not build the module")
 
     def install(self):
-        """Puts the result in place in one step: a running httpd keeps the file that it has mapped."""
+        """Puts the result in place in one step: a running httpd keeps the file that it has
+        mapped."""
         os.makedirs(os.path.dirname(self.output), exist_ok=True)
         fresh = self.output + ".new"
         shutil.copy(os.path.join(self.work, ".libs", "mod_wsgid.so"), fresh)
@@ -225,7 +262,11 @@ def options():
     """One wheel for all interpreters from 3.10 on; a free-threaded one has no limited API."""
     import sysconfig
 
-    return {} if sysconfig.get_config_var("Py_GIL_DISABLED") else {"bdist_wheel": {"py_limited_api": "cp310"}}
+    return (
+        {}
+        if sysconfig.get_config_var("Py_GIL_DISABLED")
+        else {"bdist_wheel": {"py_limited_api": "cp310"}}
+    )
 
 
 setup(

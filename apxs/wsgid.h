@@ -1,10 +1,11 @@
 /*
  * Private header of mod_wsgid: the types and functions that cross its C files.
  *
- * Rules: a symbol that crosses files is wsgid_<file>_...; what returns apr_status_t does not log, what returns an HTTP
- * status or void has logged. Inside the module failures are apr_status_t; only failures.c turns them into HTTP
- * statuses. What crosses only the files of one concern is in the header of that concern: configuration.h, options.h,
- * supervisor.h, spawn.h, exchange.h, status.h, totals.h.
+ * Rules: a symbol that crosses files is wsgid_<file>_...; what returns apr_status_t does not log,
+ * what returns an HTTP status or void has logged. Inside the module failures are apr_status_t; only
+ * failures.c turns them into HTTP statuses. What crosses only the files of one concern is in the
+ * header of that concern: configuration.h, options.h, supervisor.h, spawn.h, exchange.h, status.h,
+ * totals.h.
  */
 #ifndef WSGID_H
 #define WSGID_H
@@ -33,12 +34,12 @@
 
 #define WSGID_VERSION "0.1.0"
 
-#define WSGID_DEFAULT_GROUP ""          /* what %{GLOBAL} names: the default group */
+#define WSGID_DEFAULT_GROUP "" /* what %{GLOBAL} names: the default group */
 
 extern module AP_MODULE_DECLARE_DATA wsgid_module;
 APLOG_USE_MODULE(wsgid);
 
-/* ------------------------------------------------------------------ options.c: WSGIDaemonProcess words */
+/* ---- options.c: WSGIDaemonProcess words */
 
 typedef enum {
 #define OPTION(id, ...) WSGID_OPT_##id,
@@ -49,25 +50,26 @@ typedef enum {
 
 /* One value. text is NULL for an option that was not given and has no default. */
 typedef struct {
-    int given;                          /* named in the configuration */
-    apr_int64_t number;                 /* SIZE in bytes, SECONDS in microseconds, id of USER and GROUP */
-    const char *text;                   /* canonical text, as the daemon gets it */
-    apr_array_header_t *list;           /* LIST: const char * each */
+    int given;                /* named in the configuration */
+    apr_int64_t number;       /* SIZE in bytes, SECONDS in microseconds, id of USER and GROUP */
+    const char *text;         /* canonical text, as the daemon gets it */
+    apr_array_header_t *list; /* LIST: const char * each */
 } wsgid_value_t;
 
 const char *wsgid_options_name(wsgid_option_e option);
 /* Whether the daemon is told of it (DAEMON in options.def). */
 int wsgid_options_is_for_daemon(wsgid_option_e option);
 
-/* ------------------------------------------------------------------ clock.c: the clock of limits and waits */
+/* ---- clock.c: the clock of limits and waits */
 
 /*
- * Microseconds of CLOCK_MONOTONIC, the same in httpd's parent, its children and the forked process. Not to be shown, nor compared
- * with apr_time_now(). It may begin with the machine, so 0 is not long ago.
+ * Microseconds of CLOCK_MONOTONIC, the same in httpd's parent, its children and the forked process.
+ * Not to be shown, nor compared with apr_time_now(). It may begin with the machine, so 0 is not
+ * long ago.
  */
 apr_time_t wsgid_clock_now(void);
 
-/* ------------------------------------------------------------------ groups.c: the known daemon groups */
+/* ---- groups.c: the known daemon groups */
 
 typedef struct wsgid_slot_t wsgid_slot_t;
 
@@ -78,52 +80,54 @@ typedef struct {
 
 /* A daemon group. Lives in pconf. */
 typedef struct {
-    const char *name;                   /* WSGID_DEFAULT_GROUP for the default one */
-    const char *label;                  /* for messages: the name, or "%{GLOBAL}" */
-    server_rec *server;                 /* whose ErrorLog it has */
-    const char *where;                  /* "file:line" of its definition */
+    const char *name;   /* WSGID_DEFAULT_GROUP for the default one */
+    const char *label;  /* for messages: the name, or "%{GLOBAL}" */
+    server_rec *server; /* whose ErrorLog it has */
+    const char *where;  /* "file:line" of its definition */
     wsgid_value_t value[WSGID_OPT_COUNT];
-    apr_array_header_t *scripts;        /* wsgid_script_t: loaded before a daemon is ready */
-    wsgid_slot_t **slots;               /* set by the supervisor; shared memory that outlives this struct */
+    apr_array_header_t *scripts; /* wsgid_script_t: loaded before a daemon is ready */
+    wsgid_slot_t **slots; /* set by the supervisor; shared memory that outlives this struct */
     int slot_count;
-    struct wsgid_idle_t *idle;          /* dispatch.c: this child's idle connections */
-    wsgid_spin_t answers;               /* channel.c: what this child knows of waits for its daemons */
+    struct wsgid_idle_t *idle; /* dispatch.c: this child's idle connections */
+    wsgid_spin_t answers;      /* channel.c: what this child knows of waits for its daemons */
 } wsgid_group_t;
 
 #define WSGID_NUMBER(group, id) ((group)->value[WSGID_OPT_##id].number)
 #define WSGID_TEXT(group, id)   ((group)->value[WSGID_OPT_##id].text)
 
-/* Adds a group while the configuration is read. The same again is fine; NULL, or the error line naming both places. */
+/* Adds a group while the configuration is read. The same again is fine; NULL, or the error line
+ * naming both places. */
 const char *wsgid_groups_define(cmd_parms *cmd, const char *name, const char *words);
 /* NULL if there is none. */
 wsgid_group_t *wsgid_groups_find(const char *name);
 /* Every group of this configuration, in order of definition. */
-const apr_array_header_t *wsgid_groups_all(void);       /* wsgid_group_t * */
+const apr_array_header_t *wsgid_groups_all(void); /* wsgid_group_t * */
 /* "a, b, c", for messages. */
 const char *wsgid_groups_known(apr_pool_t *p);
-/* post_config: the default group if need be, defaults, preloaded scripts. OK or an HTTP error, logged. */
+/* post_config: the default group if need be, defaults, preloaded scripts. OK or an HTTP error,
+ * logged. */
 int wsgid_groups_complete(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main_server);
 /* pre_config: forgets all. */
 void wsgid_groups_reset(apr_pool_t *pconf);
 
-/* ------------------------------------------------------------------ directives.c, aliases.c, variables.c */
+/* ---- directives.c, aliases.c, variables.c */
 
 /* A WSGIScriptAlias or WSGIScriptAliasMatch line. */
 typedef struct {
-    const char *url;                    /* prefix, or the expression's text */
-    ap_regex_t *expression;             /* NULL for a literal alias */
-    const char *target;                 /* script, or directory of scripts; with $1 for an expression */
-    const char *group;                  /* may hold variables; NULL: as WSGIProcessName says */
+    const char *url;        /* prefix, or the expression's text */
+    ap_regex_t *expression; /* NULL for a literal alias */
+    const char *target;     /* script, or directory of scripts; with $1 for an expression */
+    const char *group;      /* may hold variables; NULL: as WSGIProcessName says */
     const char *application_group;
     const char *callable;
-    int pass_authorization;             /* WSGID_UNSET, 0, 1 */
+    int pass_authorization; /* WSGID_UNSET, 0, 1 */
 } wsgid_alias_t;
 
 #define WSGID_UNSET (-1)
 
 typedef struct {
-    const char *socket_prefix;          /* main server only */
-    apr_array_header_t *aliases;        /* wsgid_alias_t */
+    const char *socket_prefix;   /* main server only */
+    apr_array_header_t *aliases; /* wsgid_alias_t */
 } wsgid_server_config_t;
 
 /* Per directory; server scope is the outermost directory. NULL and WSGID_UNSET: not said. */
@@ -134,9 +138,10 @@ typedef struct {
     int pass_authorization;
     int error_override;
     int chunked_request;
-    int script_reloading;               /* WSGIScriptReloading */
-    int map_head_to_get;                /* wsgid_map_head_e */
-    const apr_array_header_t *sendfile; /* const char *: directories that X-Sendfile may name files in, links resolved */
+    int script_reloading; /* WSGIScriptReloading */
+    int map_head_to_get;  /* wsgid_map_head_e */
+    /* const char *: directories that X-Sendfile may name files in, links resolved */
+    const apr_array_header_t *sendfile;
 } wsgid_dir_config_t;
 
 typedef enum { WSGID_MAP_HEAD_AUTO, WSGID_MAP_HEAD_ON, WSGID_MAP_HEAD_OFF } wsgid_map_head_e;
@@ -154,17 +159,20 @@ int wsgid_aliases_translate(request_rec *r);
 /* The alias that sent this request to its script, or NULL. */
 const wsgid_alias_t *wsgid_aliases_of(request_rec *r);
 /* Handler names that are ours. */
-#define WSGID_HANDLER       "wsgid-script"
-#define WSGID_HANDLER_TYPE  "application/x-httpd-wsgi"  /* mod_wsgi's, too, for AddType */
-#define WSGID_HANDLER_OTHER "wsgi-script"       /* mod_wsgi's, for configurations that come from there */
+#define WSGID_HANDLER      "wsgid-script"
+#define WSGID_HANDLER_TYPE "application/x-httpd-wsgi" /* mod_wsgi's, too, for AddType */
+#define WSGID_HANDLER_OTHER                                              \
+    "wsgi-script" /* mod_wsgi's, for configurations that come from there \
+                   */
 
-/* What a request asks for, with alias, directory and defaults applied and variables resolved. Lives in r->pool. */
+/* What a request asks for, with alias, directory and defaults applied and variables resolved. Lives
+ * in r->pool. */
 typedef struct {
-    const char *group;                  /* WSGID_DEFAULT_GROUP or a name */
+    const char *group; /* WSGID_DEFAULT_GROUP or a name */
     const char *application_group;
     const char *callable;
     int pass_authorization;
-    int error_override;                 /* the rest as the directory says, or its default */
+    int error_override; /* the rest as the directory says, or its default */
     int chunked_request;
     int map_head_to_get;
     int script_reloading;
@@ -180,29 +188,30 @@ const char *wsgid_variables_check(apr_pool_t *p, const char *value);
 /* Whether a value holds a variable that only a request can resolve. */
 int wsgid_variables_is_variable(const char *value);
 
-/* ------------------------------------------------------------------ listener.c: where sockets are made */
+/* ---- listener.c: where sockets are made */
 
 /* NULL, or why sockets must not be made in this prefix's directory. */
 const char *wsgid_listener_check_directory(apr_pool_t *p, const char *prefix);
 
-/* ------------------------------------------------------------------ slots.c: the memory of a slot, for requests */
+/* ---- slots.c: the memory of a slot, for requests */
 
-/* The process that serves, its successor, and predecessors that finish what they run, which may take as long as a request
- * does. If all are taken, the next successor waits for one to leave. */
+/* The process that serves, its successor, and predecessors that finish what they run, which may
+ * take as long as a request does. If all are taken, the next successor waits for one to leave. */
 #define WSGID_SEATS 4
 
 typedef enum {
-    WSGID_SLOT_DOWN = 0,                /* no process, none coming */
-    WSGID_SLOT_WAITING,                 /* back-off: none before next_try */
-    WSGID_SLOT_BOOTING,                 /* a process is on its way: its backlog may be waited in */
+    WSGID_SLOT_DOWN = 0, /* no process, none coming */
+    WSGID_SLOT_WAITING,  /* back-off: none before next_try */
+    WSGID_SLOT_BOOTING,  /* a process is on its way: its backlog may be waited in */
     WSGID_SLOT_READY
 } wsgid_slot_state_e;
 
 const struct sockaddr_un *wsgid_slots_address(const wsgid_slot_t *slot);
-/* What a request may expect of it now: the parent's word and the daemons' statistics pages put together. Ready if any
- * process of the slot is. */
+/* What a request may expect of it now: the parent's word and the daemons' statistics pages put
+ * together. Ready if any process of the slot is. */
 wsgid_slot_state_e wsgid_slots_state(const wsgid_slot_t *slot);
-/* The slot's processes at this moment, for messages: several while one takes over from the other; 0 for each that is none. */
+/* The slot's processes at this moment, for messages: several while one takes over from the other; 0
+ * for each that is none. */
 typedef struct {
     pid_t pid[WSGID_SEATS];
 } wsgid_pids_t;
@@ -220,32 +229,35 @@ void wsgid_slots_claim_row(server_rec *s);
 /* child_status hook, in the parent: the row of a child that is gone is cleared. */
 void wsgid_slots_child_status(pid_t pid, mpm_child_status status);
 
-/* ------------------------------------------------------------------ supervisor.c: the daemons, in the parent */
+/* ---- supervisor.c: the daemons, in the parent */
 
-/* post_config, after the groups are complete: slots, listeners, processes. OK or an HTTP error, logged. */
+/* post_config, after the groups are complete: slots, listeners, processes. OK or an HTTP error,
+ * logged. */
 int wsgid_supervisor_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
-/* In the parent: looks at all that daemons say of themselves, and acts on it. For when the bell has been rung, and now and
- * then. */
+/* In the parent: looks at all that daemons say of themselves, and acts on it. For when the bell has
+ * been rung, and now and then. */
 void wsgid_supervisor_look(void);
 /* child_init: undoes in a child of httpd what only its parent needs. */
 void wsgid_supervisor_child_init(apr_pool_t *pchild);
 /* end_generation hook: removed groups may go when nobody can send to them any more. */
 void wsgid_supervisor_end_generation(server_rec *s, ap_generation_t generation);
 /* child_status hook: which configurations still have children. */
-void wsgid_supervisor_child_status(server_rec *s, ap_generation_t generation, mpm_child_status status);
+void wsgid_supervisor_child_status(server_rec *s, ap_generation_t generation,
+                                   mpm_child_status status);
 
-/* ------------------------------------------------------------------ request path, in a child of httpd */
+/* ---- request path, in a child of httpd */
 
 /* Appends the environ block of a request: key\0value\0 ... */
 typedef struct {
     char *bytes;
     apr_size_t length;
     apr_size_t room;
-    apr_size_t line;                    /* where REQUEST_METHOD stands, with REQUEST_URI behind it */
+    apr_size_t line; /* where REQUEST_METHOD stands, with REQUEST_URI behind it */
     apr_pool_t *pool;
 } wsgid_block_t;
 
-apr_status_t wsgid_environ_build(request_rec *r, const wsgid_target_t *target, wsgid_block_t *block);
+apr_status_t wsgid_environ_build(request_rec *r, const wsgid_target_t *target,
+                                 wsgid_block_t *block);
 
 /* Hook: what access logs may show. */
 int wsgid_access_log_log_transaction(request_rec *r);
@@ -253,13 +265,16 @@ int wsgid_access_log_log_transaction(request_rec *r);
 /* Content handler. */
 int wsgid_request_handler(request_rec *r);
 
-/* ------------------------------------------------------------------ logs.c: lines about a request, levels */
+/* ---- logs.c: lines about a request, levels */
 
-/* What names this request in every log; made now if httpd has not made it yet. NULL: nobody makes one. */
+/* What names this request in every log; made now if httpd has not made it yet. NULL: nobody makes
+ * one. */
 const char *wsgid_logs_request_id(request_rec *r);
-/* What our lines about a request begin with: "[request ID] ", or "" if the server's ErrorLogFormat shows the id anyway. */
+/* What our lines about a request begin with: "[request ID] ", or "" if the server's ErrorLogFormat
+ * shows the id anyway. */
 const char *wsgid_logs_mark(request_rec *r);
-/* The most verbose LogLevel for us anywhere in the configuration: httpd logs nothing beyond it, whatever a request is for. */
+/* The most verbose LogLevel for us anywhere in the configuration: httpd logs nothing beyond it,
+ * whatever a request is for. */
 int wsgid_logs_most_verbose(void);
 
 #endif

@@ -1,4 +1,5 @@
-"""Side-by-side measurements: `python -m bench`, or `make bench`. docs/performance.md says how to read what it prints.
+"""Side-by-side measurements: `python -m bench`, or `make bench`. docs/performance.md says how to
+read what it prints.
 
     peers.py      what is measured: servers behind one httpd, how to start them, which processes are theirs
     load.py       wrk              clients.py   clients of our own: transfers, bursts
@@ -9,9 +10,9 @@
     conditions.py machine, versions, date    report.py, plot.py  table, JSON, plot, docs/performance.md
     floor.py      a command of its own: what two processes can do at best, with (next to) nothing before them
 
-Rules: nothing here asserts a time; each load is bounded in time; every server is stopped at the end, whatever happens;
-all peers run at the same time behind httpds of their own, configured alike, and the loads take turns. httpds come from
-tests/httpdenv.
+Rules: nothing here asserts a time; each load is bounded in time; every server is stopped at the
+end, whatever happens; all peers run at the same time behind httpds of their own, configured alike,
+and the loads take turns. httpds come from tests/httpdenv.
 """
 
 import sys

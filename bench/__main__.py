@@ -1,6 +1,7 @@
 """`python -m bench`: reads the options, measures, reports.
 
-Runs in the virtualenv that has the peers (`make bench` makes it); started by another Python it goes on in that one.
+Runs in the virtualenv that has the peers (`make bench` makes it); started by another Python it goes
+on in that one.
 """
 
 from __future__ import annotations
@@ -32,15 +33,35 @@ def enter_venv() -> None:
 
 
 def parse(arguments: list[str], scenarios: list[str], peers: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="mod_wsgid beside its peers, behind one httpd")
-    parser.add_argument("--only", metavar="A,B", type=_list_of(scenarios), default=scenarios, help=", ".join(scenarios))
-    parser.add_argument("--peers", metavar="A,B", type=_list_of(peers), default=peers, help=", ".join(peers))
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="mod_wsgid beside its peers, behind one httpd"
+    )
+    parser.add_argument(
+        "--only",
+        metavar="A,B",
+        type=_list_of(scenarios),
+        default=scenarios,
+        help=", ".join(scenarios),
+    )
+    parser.add_argument(
+        "--peers", metavar="A,B", type=_list_of(peers), default=peers, help=", ".join(peers)
+    )
     parser.add_argument("--rounds", type=int, help=f"interleaved rounds (default {ROUNDS})")
-    parser.add_argument("--seconds", type=float, help=f"of each load; wrk takes whole seconds (default {SECONDS:g})")
-    parser.add_argument("--short", action="store_true", help="a few points, once: shows that it works, not how fast")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="where figures.{json,svg} go (%(default)s)")
-    parser.add_argument("--from", dest="source", metavar="FILE", type=Path, help="report this JSON, measure nothing")
-    parser.add_argument("--publish", action="store_true", help="write docs/performance.{json,svg,md}, too")
+    parser.add_argument(
+        "--seconds", type=float, help=f"of each load; wrk takes whole seconds (default {SECONDS:g})"
+    )
+    parser.add_argument(
+        "--short", action="store_true", help="a few points, once: shows that it works, not how fast"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=RESULTS, help="where figures.{json,svg} go (%(default)s)"
+    )
+    parser.add_argument(
+        "--from", dest="source", metavar="FILE", type=Path, help="report this JSON, measure nothing"
+    )
+    parser.add_argument(
+        "--publish", action="store_true", help="write docs/performance.{json,svg,md}, too"
+    )
     options = parser.parse_args(arguments)
     options.rounds = options.rounds or (SHORT_ROUNDS if options.short else ROUNDS)
     options.seconds = options.seconds or (SHORT_SECONDS if options.short else SECONDS)
@@ -52,17 +73,24 @@ def _list_of(known: list[str]):
         names = text.split(",")
         unknown = [name for name in names if name not in known]
         if unknown:
-            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: choose from {', '.join(known)}")
+            raise argparse.ArgumentTypeError(
+                f"{', '.join(unknown)}: choose from {', '.join(known)}"
+            )
         return names
+
     return read
 
 
 def check_reach() -> None:
-    """httpd's user, as whom the peers run, has to reach what they are installed in; our module is copied if need be."""
+    """httpd's user, as whom the peers run, has to reach what they are installed in; our module is
+    copied if need be.
+    """
     from httpdenv import machine
 
     if os.geteuid() == 0 and not machine.everybody_reaches(VENV / "pyvenv.cfg"):
-        sys.exit(f"bench: {machine.web_user()} cannot reach {VENV}: make BENCH_VENV=/where/everybody/may/go bench")
+        sys.exit(
+            f"bench: {machine.web_user()} cannot reach {VENV}: make BENCH_VENV=/where/everybody/may/go bench"
+        )
 
 
 def measure(options: argparse.Namespace):
@@ -74,11 +102,20 @@ def measure(options: argparse.Namespace):
     print("\n".join(f"{key}: {value}" for key, value in facts.items()), flush=True)
     for name in options.peers:
         if peers.PEERS[name].missing:
-            print(f"bench: without {name}: {peers.PEERS[name].needs()} is not there", file=sys.stderr)
+            print(
+                f"bench: without {name}: {peers.PEERS[name].needs()} is not there", file=sys.stderr
+            )
     size = scenarios.SHORT_FILE_BYTES if options.short else scenarios.FILE_BYTES
     with peers.stage(size) as where:
         bench = scenarios.Bench(
-            where, options.rounds, options.seconds, options.short, tuple(options.peers), size, report.tell)
+            where,
+            options.rounds,
+            options.seconds,
+            options.short,
+            tuple(options.peers),
+            size,
+            report.tell,
+        )
         try:
             for name in options.only:
                 scenarios.SCENARIOS[name](bench)

@@ -1,7 +1,8 @@
-"""Clients of our own, on raw sockets, for what wrk does not do: big bodies, and a burst of requests at one instant.
+"""Clients of our own, on raw sockets, for what wrk does not do: big bodies, and a burst of requests
+at one instant.
 
-They check what they get, so that a server is not fast by being wrong: status 200, and at least the bytes that were
-asked for.
+They check what they get, so that a server is not fast by being wrong: status 200, and at least the
+bytes that were asked for.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import time
 from dataclasses import dataclass
 
 HOST = "127.0.0.1"
-# Large enough that the client's own system calls do not count: a server at 5 GB/s needs 5,000 a second.
+# Large enough that the client's own system calls do not count: a server at 5 GB/s needs 5,000 a
+# second.
 CHUNK = 1 << 20
 # A server that says nothing for so long has failed.
 SILENCE = 20.0
@@ -28,7 +30,9 @@ class BadAnswer(RuntimeError):
 
 @dataclass(frozen=True)
 class Transfer:
-    """Payload bytes (framing of chunks included in what came, not in what went) and the seconds it took."""
+    """Payload bytes (framing of chunks included in what came, not in what went) and the seconds it
+    took.
+    """
 
     size: int
     seconds: float
@@ -63,18 +67,23 @@ def upload(port: int, target: str, size: int) -> Transfer:
             sock.sendall(block[: size - start])
         _, tail, answer = _drain(sock)
         seconds = time.perf_counter() - begun
-    _check(answer, tail.endswith(b"%d" % size), f"the application has read {tail[-20:]!r} of {size} bytes")
+    _check(
+        answer,
+        tail.endswith(b"%d" % size),
+        f"the application has read {tail[-20:]!r} of {size} bytes",
+    )
     return Transfer(size, seconds)
 
 
 def burst(port: int, target: str, count: int) -> float:
-    """`count` requests on as many open connections, sent at one instant: milliseconds until the last answer.
+    """`count` requests on as many open connections, sent at one instant: milliseconds until the
+    last answer.
 
     The answers have to carry a Content-Length, as those of sleep.py do.
     """
     sockets = [_connect(port) for _ in range(count)]
     try:
-        for sock in sockets:                    # accepted, and known to a worker, before the clock runs
+        for sock in sockets:  # accepted, and known to a worker, before the clock runs
             sock.sendall(get_request(target.partition("?")[0]))
         _wait_for_all(sockets)
         begun = time.perf_counter()
@@ -104,7 +113,8 @@ def _connect(port: int) -> socket.socket:
 
 
 def _drain(sock: socket.socket) -> tuple[int, bytes, bytes]:
-    """Bytes of the body as sent, the end of all that came, and its beginning with the whole head."""
+    """Bytes of the body as sent, the end of all that came, and its beginning with the whole
+    head."""
     buffer = bytearray(CHUNK)
     view, total, head, tail = memoryview(buffer), 0, b"", b""
     while count := sock.recv_into(buffer):
@@ -123,7 +133,9 @@ def _wait_for_all(sockets: list[socket.socket]) -> None:
         while waiting.get_map():
             ready = waiting.select(SILENCE)
             if not ready:
-                raise BadAnswer(f"{len(waiting.get_map())} requests without an answer after {SILENCE:g} s")
+                raise BadAnswer(
+                    f"{len(waiting.get_map())} requests without an answer after {SILENCE:g} s"
+                )
             for key, _ in ready:
                 if _take(key.fileobj, key.data):
                     waiting.unregister(key.fileobj)

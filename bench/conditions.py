@@ -1,4 +1,6 @@
-"""Under which conditions figures came about: machine, versions, date. Without them no figure means anything."""
+"""Under which conditions figures came about: machine, versions, date. Without them no figure means
+anything.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def _distribution() -> str:
 def _ours() -> str:
     """The version in the header, and the commit if this is a clone."""
     version = re.search(r'WSGID_VERSION "([^"]+)"', (CHECKOUT / "apxs" / "wsgid.h").read_text())
-    commit = _said(["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty", "--abbrev=10"], r"(\S+)")
+    commit = _said(
+        ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty", "--abbrev=10"], r"(\S+)"
+    )
     return f"{version[1] if version else '?'} ({commit})"
 
 

@@ -1,4 +1,6 @@
-"""What processes cost, from /proc: CPU seconds, memory, descriptors. A process that has gone costs nothing any more."""
+"""What processes cost, from /proc: CPU seconds, memory, descriptors. A process that has gone costs
+nothing any more.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def _ticks(pid: int) -> int:
 
 @dataclass(frozen=True)
 class Memory:
-    """In MiB. pss shares each page among its users; private is what would be freed if the process ended."""
+    """In MiB. pss shares each page among its users; private is what would be freed if the process
+    ended.
+    """
 
     rss: float = 0.0
     pss: float = 0.0
@@ -84,7 +88,11 @@ def _sizes(path: Path) -> dict[str, int]:
         lines = [line.split() for line in path.read_text("latin-1").splitlines()]
     except OSError:
         return {}
-    return {words[0].rstrip(":"): int(words[1]) for words in lines if len(words) == 3 and words[2] == "kB"}
+    return {
+        words[0].rstrip(":"): int(words[1])
+        for words in lines
+        if len(words) == 3 and words[2] == "kB"
+    }
 
 
 @dataclass
@@ -99,8 +107,14 @@ class Spent:
         """Microseconds of CPU a request, split by process; nothing if there was no request."""
         if not requests:
             return {}
-        httpd, application = (seconds * 1e6 / requests for seconds in (self.httpd, self.application))
-        return {"cpu_us": httpd + application, "cpu_httpd_us": httpd, "cpu_application_us": application}
+        httpd, application = (
+            seconds * 1e6 / requests for seconds in (self.httpd, self.application)
+        )
+        return {
+            "cpu_us": httpd + application,
+            "cpu_httpd_us": httpd,
+            "cpu_application_us": application,
+        }
 
 
 @contextlib.contextmanager

@@ -1,8 +1,10 @@
-"""`python -m bench.floor`: how well processes=2 can do against processes=1 on this machine, whatever stands in front.
+"""`python -m bench.floor`: how well processes=2 can do against processes=1 on this machine,
+whatever stands in front.
 
-The application of the scenario `processes` (1 ms of CPU) is served by the smallest server that wrk can talk to, a loop
-of one thread. It is asked twice: by wrk itself, with nothing between; and through relay.c, which passes bytes on and
-does nothing else. What httpd does for a request comes on top. Prints medians over interleaved rounds.
+The application of the scenario `processes` (1 ms of CPU) is served by the smallest server that wrk
+can talk to, a loop of one thread. It is asked twice: by wrk itself, with nothing between; and
+through relay.c, which passes bytes on and does nothing else. What httpd does for a request comes on
+top. Prints medians over interleaved rounds.
 """
 
 from __future__ import annotations
@@ -28,14 +30,15 @@ ANSWER = b"HTTP/1.1 200 OK\r\n" + FIELDS + b"\r\nHello, world!\n"
 
 
 def serve(listener: socket.socket, share: int) -> None:
-    """Answers for ever, `share` connections at most: so that each of several processes has as many."""
+    """Answers for ever, `share` connections at most: so that each of several processes has as
+    many."""
     poller = select.epoll()
     poller.register(listener, select.EPOLLIN)
     connections: dict[int, socket.socket] = {}
     while True:
         for number, _ in poller.poll():
             if number == listener.fileno():
-                with contextlib.suppress(BlockingIOError):      # another process was faster
+                with contextlib.suppress(BlockingIOError):  # another process was faster
                     connection, _ = listener.accept()
                     connections[connection.fileno()] = connection
                     poller.register(connection, select.EPOLLIN)
@@ -63,7 +66,10 @@ def answer(connection: socket.socket) -> bool:
 @contextlib.contextmanager
 def servers(listeners: list[socket.socket], share: int) -> Iterator[None]:
     """A process for each, ended with the block."""
-    started = [multiprocessing.get_context("fork").Process(target=serve, args=(one, share)) for one in listeners]
+    started = [
+        multiprocessing.get_context("fork").Process(target=serve, args=(one, share))
+        for one in listeners
+    ]
     try:
         for process in started:
             process.start()
@@ -87,7 +93,9 @@ def url(listener: socket.socket) -> str:
 
 
 def straight(processes: int, seconds: float) -> dict:
-    """wrk asks the processes themselves: one socket, of which each takes its share of the connections."""
+    """wrk asks the processes themselves: one socket, of which each takes its share of the
+    connections.
+    """
     with listen(("127.0.0.1", 0)) as front, servers([front] * processes, CONNECTIONS // processes):
         return load.wrk(url(front), CONNECTIONS, seconds)
 
@@ -117,16 +125,24 @@ def compiled(directory: str) -> Path:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.floor", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default %(default)s)")
-    parser.add_argument("--seconds", type=float, default=2, help="of each load (default %(default)s)")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.floor", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="interleaved rounds (default %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=2, help="of each load (default %(default)s)"
+    )
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="wsgid-floor-") as directory:
         relay = compiled(directory)
         contenders: dict[tuple[str, int], Callable[[], dict]] = {}
         for count in (1, 2):
             contenders["straight", count] = lambda count=count: straight(count, options.seconds)
-            contenders["relayed", count] = lambda count=count: relayed(relay, count, options.seconds)
+            contenders["relayed", count] = lambda count=count: relayed(
+                relay, count, options.seconds
+            )
         samples = rounds.interleave(contenders, options.rounds)
     for way in ("straight", "relayed"):
         one, two = samples[way, 1], samples[way, 2]
@@ -134,9 +150,11 @@ def main(arguments: list[str]) -> None:
             print(f"{way}: {problem}", file=sys.stderr)
         rates = [rounds.median(taken, "rps") or 0 for taken in (one, two)]
         relay_us = rounds.median(two, "cpu_us")
-        print(f"{way}: {rates[0]:,.0f} requests/s with one process, {rates[1]:,.0f} with two: "
-              f"{rounds.ratio(two, one, 'rps') or 0:.2f} times as many"
-              + (f"; {relay_us:.0f} us of CPU a request in the relay" if relay_us else ""))
+        print(
+            f"{way}: {rates[0]:,.0f} requests/s with one process, {rates[1]:,.0f} with two: "
+            f"{rounds.ratio(two, one, 'rps') or 0:.2f} times as many"
+            + (f"; {relay_us:.0f} us of CPU a request in the relay" if relay_us else "")
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""wrk: one run, and what it said. Figures come from wrk.lua (wrk's `done` hook), not from its prose."""
+"""wrk: one run, and what it said. Figures come from wrk.lua (wrk's `done` hook), not from its
+prose.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def wrk(url: str, connections: int, seconds: float) -> dict[str, float]:
 
 
 def start(url: str, connections: int, seconds: float) -> subprocess.Popen[str]:
-    """A run in the background, for parse(process.communicate()[0]); it ends by itself, or with end()."""
+    """A run in the background, for parse(process.communicate()[0]); it ends by itself, or with
+    end().
+    """
     duration = max(1, math.ceil(seconds))
     size = [f"-t{THREADS}", f"-c{connections}", f"-d{duration}s", "--timeout", "10s"]
     command = [executable(), *size, "-s", str(SCRIPT), url]

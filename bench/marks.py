@@ -1,4 +1,6 @@
-"""The marks that the project has set itself, as data, and how a figure is held against one. None fails anything."""
+"""The marks that the project has set itself, as data, and how a figure is held against one. None
+fails anything.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,10 @@ def hold(mark: Mark, find: Find) -> Held:
 
 def _best(mark: Mark, find: Find) -> str:
     """The peer of `against` that is hardest to beat."""
-    medians = {peer: rounds.median(find(mark.scenario, mark.point, peer), mark.key) for peer in mark.against}
+    medians = {
+        peer: rounds.median(find(mark.scenario, mark.point, peer), mark.key)
+        for peer in mark.against
+    }
     measured = {peer: value for peer, value in medians.items() if value is not None}
     if not measured:
         return ""
@@ -97,10 +102,15 @@ def _absolute(mark: Mark, find: Find, best: str) -> float | None:
 COMPARISONS = {"ratio": _ratio, "difference": _difference, "growth": _growth, "absolute": _absolute}
 
 
-def _hello(text: str, key: str, relation: str, value: float, against: tuple[str, ...]) -> tuple[Mark, ...]:
+def _hello(
+    text: str, key: str, relation: str, value: float, against: tuple[str, ...]
+) -> tuple[Mark, ...]:
     """The same mark at 16 and at 64 connections."""
     points = [f"{count} connections" for count in (16, 64)]
-    return tuple(Mark(f"{text}, {point}", "hello", point, key, "ratio", relation, value, against) for point in points)
+    return tuple(
+        Mark(f"{text}, {point}", "hello", point, key, "ratio", relation, value, against)
+        for point in points
+    )
 
 
 def _transfer(text: str, point: str, value: float, against: str) -> Mark:
@@ -111,24 +121,98 @@ MARKS = (
     *_hello("requests/s against mod_wsgi's daemon mode", "rps", ">=", 3.0, ("mod_wsgi",)),
     *_hello("requests/s against the best of the others", "rps", ">=", 1.2, OTHERS),
     *_hello("server CPU a request against a static file", "cpu_us", "<=", 1.6, ("static",)),
-    Mark("latency of one connection against mod_wsgi's daemon mode", "hello", "1 connection", "p50_us", "ratio",
-         "<=", 0.45, ("mod_wsgi",)),
-    Mark("1 ms of CPU: processes=2 against processes=1", "processes", "2 processes", "rps", "growth", ">=", 1.9,
-         base="1 process"),
-    Mark("1 ms of CPU, processes=2: p99 against the lowest of all", "processes", "2 processes", "p99_us", "ratio",
-         "<=", 1.0, EVERYBODY),
-    Mark("15 requests that sleep 50 ms at once, threads=15", "blocking", "15 threads", "burst_ms", "absolute", "<=", 65,
-         unit="ms"),
-    Mark("the same, threads=64", "blocking", "64 threads", "burst_ms", "absolute", "<=", 65, unit="ms"),
-    Mark("p99 of fast requests among blocking ones against alone, threads=15", "mix", "15 threads", "p99_growth",
-         "absolute", "<=", 2.0),
+    Mark(
+        "latency of one connection against mod_wsgi's daemon mode",
+        "hello",
+        "1 connection",
+        "p50_us",
+        "ratio",
+        "<=",
+        0.45,
+        ("mod_wsgi",),
+    ),
+    Mark(
+        "1 ms of CPU: processes=2 against processes=1",
+        "processes",
+        "2 processes",
+        "rps",
+        "growth",
+        ">=",
+        1.9,
+        base="1 process",
+    ),
+    Mark(
+        "1 ms of CPU, processes=2: p99 against the lowest of all",
+        "processes",
+        "2 processes",
+        "p99_us",
+        "ratio",
+        "<=",
+        1.0,
+        EVERYBODY,
+    ),
+    Mark(
+        "15 requests that sleep 50 ms at once, threads=15",
+        "blocking",
+        "15 threads",
+        "burst_ms",
+        "absolute",
+        "<=",
+        65,
+        unit="ms",
+    ),
+    Mark(
+        "the same, threads=64",
+        "blocking",
+        "64 threads",
+        "burst_ms",
+        "absolute",
+        "<=",
+        65,
+        unit="ms",
+    ),
+    Mark(
+        "p99 of fast requests among blocking ones against alone, threads=15",
+        "mix",
+        "15 threads",
+        "p99_growth",
+        "absolute",
+        "<=",
+        2.0,
+    ),
     Mark("the same, threads=64", "mix", "64 threads", "p99_growth", "absolute", "<=", 2.0),
-    Mark("memory added to each httpd child (private)", "memory", "after load", "child_private_mb", "difference",
-         "<=", 0.8, ("static",), unit="MiB"),
-    Mark("resident size of the daemon against mod_wsgi's", "memory", "after load", "application_rss_mb", "ratio",
-         "<=", 1.0, ("mod_wsgi",)),
-    Mark("kill -9 to next answer, less `python -c pass`", "startup", "daemon", "restart_ms", "difference", "<=", 60,
-         ("python",), unit="ms"),
+    Mark(
+        "memory added to each httpd child (private)",
+        "memory",
+        "after load",
+        "child_private_mb",
+        "difference",
+        "<=",
+        0.8,
+        ("static",),
+        unit="MiB",
+    ),
+    Mark(
+        "resident size of the daemon against mod_wsgi's",
+        "memory",
+        "after load",
+        "application_rss_mb",
+        "ratio",
+        "<=",
+        1.0,
+        ("mod_wsgi",),
+    ),
+    Mark(
+        "kill -9 to next answer, less `python -c pass`",
+        "startup",
+        "daemon",
+        "restart_ms",
+        "difference",
+        "<=",
+        60,
+        ("python",),
+        unit="ms",
+    ),
     _transfer("100 MB file against httpd's static file", "file", 0.9, "static"),
     _transfer("100 MB generator against mod_wsgi's daemon mode", "generator", 1.5, "mod_wsgi"),
     _transfer("one object of 16 MB against mod_wsgi's daemon mode", "object", 1.5, "mod_wsgi"),

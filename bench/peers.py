@@ -1,8 +1,10 @@
-"""What is measured: servers of one WSGI application behind one httpd, and how to find the processes of each.
+"""What is measured: servers of one WSGI application behind one httpd, and how to find the processes
+of each.
 
-A peer is data: its lines of httpd.conf, and the command of a process of its own if it needs one. Each runs behind an
-httpd of its own with the same lines of COMMON; logging is off in all of them. Processes beside httpd run as httpd's
-user, talk over a UNIX socket, and get as many processes and threads as ours.
+A peer is data: its lines of httpd.conf, and the command of a process of its own if it needs one.
+Each runs behind an httpd of its own with the same lines of COMMON; logging is off in all of them.
+Processes beside httpd run as httpd's user, talk over a UNIX socket, and get as many processes and
+threads as ours.
 """
 
 from __future__ import annotations
@@ -34,8 +36,9 @@ GROUP = "bench"
 # Of what runs beside httpd.
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C", "HOME": "/"}
 
-# Two children of fixed size: none is started or ended while a load runs, and either alone has threads for all the
-# connections of any load, however the two share them. The harness's own lines come before these.
+# Two children of fixed size: none is started or ended while a load runs, and either alone has
+# threads for all the connections of any load, however the two share them. The harness's own lines
+# come before these.
 COMMON = """
 StartServers 2
 ServerLimit 2
@@ -71,9 +74,11 @@ class Setup:
 
 @dataclass(frozen=True)
 class Peer:
-    """`text` gives the lines of httpd.conf, `command` the process to start with the path of its socket, if any.
+    """`text` gives the lines of httpd.conf, `command` the process to start with the path of its
+    socket, if any.
 
-    `daemon` says whether a child of httpd is the application's process; `missing` is a reason why it cannot run here.
+    `daemon` says whether a child of httpd is the application's process; `missing` is a reason why
+    it cannot run here.
     """
 
     name: str
@@ -91,7 +96,8 @@ class Peer:
         return path is None or not path.exists()
 
 
-# ---------------------------------------------------------------- the lines of each
+# -------- the lines of each
+
 
 def _daemons(setup: Setup, more: str, select: str) -> str:
     """Daemon groups, each at a path of its own if there are several."""
@@ -101,7 +107,9 @@ def _daemons(setup: Setup, more: str, select: str) -> str:
     lines = []
     for number in range(setup.groups):
         name = f"{GROUP}{number}"
-        lines.append(f'WSGIDaemonProcess {name} {options}\nWSGIScriptAlias /{number} "{_script(setup)}"')
+        lines.append(
+            f'WSGIDaemonProcess {name} {options}\nWSGIScriptAlias /{number} "{_script(setup)}"'
+        )
         lines.append(f"<Location /{number}>\n{select} {name}\n</Location>")
     return "\n".join(lines) + "\n"
 
@@ -116,11 +124,16 @@ def _wsgid(setup: Setup) -> str:
 
 def _mod_wsgi(setup: Setup) -> str:
     common = 'WSGISocketPrefix "${ROOT}/run/wsgi"\nWSGIRestrictEmbedded On\nWSGIApplicationGroup %{GLOBAL}\n'
-    return _load_mod_wsgi(setup) + common + _daemons(setup, "display-name=(wsgi)", "WSGIProcessGroup")
+    return (
+        _load_mod_wsgi(setup) + common + _daemons(setup, "display-name=(wsgi)", "WSGIProcessGroup")
+    )
 
 
 def _mod_wsgi_embedded(setup: Setup) -> str:
-    return _load_mod_wsgi(setup) + f'WSGIApplicationGroup %{{GLOBAL}}\nWSGIScriptAlias / "{_script(setup)}"\n'
+    return (
+        _load_mod_wsgi(setup)
+        + f'WSGIApplicationGroup %{{GLOBAL}}\nWSGIScriptAlias / "{_script(setup)}"\n'
+    )
 
 
 def _load_mod_wsgi(setup: Setup) -> str:
@@ -134,19 +147,37 @@ def _mod_wsgi_module() -> Path | None:
 
 def _proxy(scheme: str) -> Callable[[Setup], str]:
     # Without enablereuse mod_proxy connects anew for each request to a UNIX socket.
-    return lambda setup: f'ProxyPass "/" "unix:${{ROOT}}/peer/socket|{scheme}://localhost/" enablereuse=on\n'
+    return lambda setup: (
+        f'ProxyPass "/" "unix:${{ROOT}}/peer/socket|{scheme}://localhost/" enablereuse=on\n'
+    )
 
 
 def _uwsgi_command(setup: Setup, socket: str) -> list[str]:
     size = [f"--processes={setup.processes}", f"--threads={setup.threads}"]
-    behave = ["--master", "--die-on-term", "--need-app", "--disable-logging", "--listen=100", "--chmod-socket=600"]
+    behave = [
+        "--master",
+        "--die-on-term",
+        "--need-app",
+        "--disable-logging",
+        "--listen=100",
+        "--chmod-socket=600",
+    ]
     return [_tool("uwsgi"), "--socket", socket, "--wsgi-file", f"{setup.script}.py", *size, *behave]
 
 
 def _granian_command(setup: Setup, socket: str) -> list[str]:
     size = ["--workers", str(setup.processes), "--blocking-threads", str(setup.threads)]
     quiet = ["--no-access-log", "--log-level", "error"]
-    return [_tool("granian"), "--interface", "wsgi", "--uds", socket, *size, *quiet, f"{setup.script}:application"]
+    return [
+        _tool("granian"),
+        "--interface",
+        "wsgi",
+        "--uds",
+        socket,
+        *size,
+        *quiet,
+        f"{setup.script}:application",
+    ]
 
 
 def _gunicorn_command(setup: Setup, socket: str) -> list[str]:
@@ -165,25 +196,62 @@ def _in_venv(name: str) -> Callable[[], Path]:
 
 
 PROXY = ("proxy", "proxy_http")
-PEERS = {peer.name: peer for peer in (
-    Peer("wsgid", "mod_wsgid", _wsgid, daemon=lambda command: "wsgid:" in command or "boot.py" in command,
-         needs=machine.module_path, ours=True),
-    Peer("mod_wsgi", "mod_wsgi, daemon mode", _mod_wsgi, daemon=lambda command: command.startswith("(wsgi)"),
-         needs=_mod_wsgi_module),
-    Peer("embedded", "mod_wsgi, embedded", _mod_wsgi_embedded, needs=_mod_wsgi_module),
-    Peer("uwsgi", "uWSGI, mod_proxy_uwsgi", _proxy("uwsgi"), ("proxy", "proxy_uwsgi"), _uwsgi_command,
-         needs=_in_venv("uwsgi")),
-    Peer("granian", "granian, mod_proxy_http", _proxy("http"), PROXY, _granian_command, needs=_in_venv("granian")),
-    Peer("gunicorn", "gunicorn, mod_proxy_http", _proxy("http"), PROXY, _gunicorn_command, needs=_in_venv("gunicorn")),
-    Peer("static", "httpd, static file", lambda setup: ""),
-)}
+PEERS = {
+    peer.name: peer
+    for peer in (
+        Peer(
+            "wsgid",
+            "mod_wsgid",
+            _wsgid,
+            daemon=lambda command: "wsgid:" in command or "boot.py" in command,
+            needs=machine.module_path,
+            ours=True,
+        ),
+        Peer(
+            "mod_wsgi",
+            "mod_wsgi, daemon mode",
+            _mod_wsgi,
+            daemon=lambda command: command.startswith("(wsgi)"),
+            needs=_mod_wsgi_module,
+        ),
+        Peer("embedded", "mod_wsgi, embedded", _mod_wsgi_embedded, needs=_mod_wsgi_module),
+        Peer(
+            "uwsgi",
+            "uWSGI, mod_proxy_uwsgi",
+            _proxy("uwsgi"),
+            ("proxy", "proxy_uwsgi"),
+            _uwsgi_command,
+            needs=_in_venv("uwsgi"),
+        ),
+        Peer(
+            "granian",
+            "granian, mod_proxy_http",
+            _proxy("http"),
+            PROXY,
+            _granian_command,
+            needs=_in_venv("granian"),
+        ),
+        Peer(
+            "gunicorn",
+            "gunicorn, mod_proxy_http",
+            _proxy("http"),
+            PROXY,
+            _gunicorn_command,
+            needs=_in_venv("gunicorn"),
+        ),
+        Peer("static", "httpd, static file", lambda setup: ""),
+    )
+}
 
 
-# ---------------------------------------------------------------- life
+# -------- life
+
 
 @contextlib.contextmanager
 def stage(file_bytes: int) -> Iterator[Stage]:
-    """The bench's applications and files where httpd's user can read them, and our module as the tests stage it."""
+    """The bench's applications and files where httpd's user can read them, and our module as the
+    tests stage it.
+    """
     ours, copied = in_place_or_copied()
     top = machine.temporary_directory("wsgid-bench-")
     try:
@@ -201,7 +269,9 @@ def stage(file_bytes: int) -> Iterator[Stage]:
 
 
 class Running:
-    """A peer that serves. start_ms is the time from its start, httpd's included, to the first answer."""
+    """A peer that serves. start_ms is the time from its start, httpd's included, to the first
+    answer.
+    """
 
     def __init__(self, peer: Peer, setup: Setup, where: Stage, probe: str) -> None:
         self.peer, self.setup, self._probe = peer, setup, probe
@@ -232,7 +302,7 @@ class Running:
             if self._httpd.is_running:
                 self._httpd.stop()
         except (AssertionError, OSError):
-            pass                            # remove() kills what is left
+            pass  # remove() kills what is left
         finally:
             self._httpd.remove()
             self._stop_beside()
@@ -256,7 +326,11 @@ class Running:
         return self._children(True)
 
     def _children(self, daemons: bool) -> list[int]:
-        return [child.pid for child in processes.children(self.parent) if self.peer.daemon(child.command) == daemons]
+        return [
+            child.pid
+            for child in processes.children(self.parent)
+            if self.peer.daemon(child.command) == daemons
+        ]
 
     def _start_beside(self) -> None:
         if self.peer.command is None:
@@ -271,8 +345,15 @@ class Running:
         with (directory / "output").open("wb") as output:
             command = self.peer.command(self.setup, str(directory / "socket"))
             self._process = subprocess.Popen(
-                command, cwd=self._httpd.stage.apps, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=output,
-                stderr=output, start_new_session=True, **identity)
+                command,
+                cwd=self._httpd.stage.apps,
+                env=ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                **identity,
+            )
 
     def _stop_beside(self) -> None:
         if self._process is None:
@@ -296,8 +377,12 @@ class Running:
 
 
 @contextlib.contextmanager
-def serving(names: list[str], setup: Setup, where: Stage, probe: str) -> Iterator[dict[str, Running]]:
-    """The peers, started one after the other, all stopped at the end; one that does not start is left out."""
+def serving(
+    names: list[str], setup: Setup, where: Stage, probe: str
+) -> Iterator[dict[str, Running]]:
+    """The peers, started one after the other, all stopped at the end; one that does not start is
+    left out.
+    """
     with contextlib.ExitStack() as stack:
         found = {}
         for name in names:
@@ -306,7 +391,11 @@ def serving(names: list[str], setup: Setup, where: Stage, probe: str) -> Iterato
             try:
                 found[name] = running.start()
             except (AssertionError, OSError, subprocess.SubprocessError) as error:
-                print(f"bench: without {name}, which did not start: {error}", file=sys.stderr, flush=True)
+                print(
+                    f"bench: without {name}, which did not start: {error}",
+                    file=sys.stderr,
+                    flush=True,
+                )
                 running.stop()
         yield found
 

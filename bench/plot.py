@@ -17,17 +17,35 @@ SIZE = (13, 9)
 
 
 def draw(report: Report, path: Path) -> None:
-    pyplot.switch_backend("svg")        # no display here
-    pyplot.rcParams.update({"svg.hashsalt": "mod_wsgid", "svg.fonttype": "none", "font.size": 9, "axes.grid": True,
-                            "grid.alpha": 0.3, "axes.axisbelow": True})
+    pyplot.switch_backend("svg")  # no display here
+    pyplot.rcParams.update(
+        {
+            "svg.hashsalt": "mod_wsgid",
+            "svg.fonttype": "none",
+            "font.size": 9,
+            "axes.grid": True,
+            "grid.alpha": 0.3,
+            "axes.axisbelow": True,
+        }
+    )
     figure, axes = pyplot.subplots(2, 3, figsize=SIZE, constrained_layout=True)
-    for panel, axis in zip((_connections, _cpu, _latency, _sizes, _transfers, _children), axes.flat):
+    for panel, axis in zip(
+        (_connections, _cpu, _latency, _sizes, _transfers, _children), axes.flat
+    ):
         panel(report, axis)
     facts = report.conditions
-    figure.suptitle(f"mod_wsgid {facts['mod_wsgid']}, httpd {facts['httpd']}, {facts['machine']}, {facts['date']}")
+    figure.suptitle(
+        f"mod_wsgid {facts['mod_wsgid']}, httpd {facts['httpd']}, {facts['machine']}, {facts['date']}"
+    )
     peers = PEER_ORDER[:-1]
     handles = [pyplot.Line2D([], [], color=COLOURS[peer], linewidth=5) for peer in peers]
-    figure.legend(handles, [name_of(peer) for peer in peers], loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(
+        handles,
+        [name_of(peer) for peer in peers],
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+    )
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
 
@@ -36,7 +54,10 @@ def _lines(report: Report, axis: pyplot.Axes, scenario: str, key: str, scale: fl
     """A line a peer, over the number with which each point's name begins."""
     points = report.results.get(scenario, {})
     for peer in PEER_ORDER:
-        medians = {int(point.split()[0]): rounds.median(taken.get(peer, []), key) for point, taken in points.items()}
+        medians = {
+            int(point.split()[0]): rounds.median(taken.get(peer, []), key)
+            for point, taken in points.items()
+        }
         known = [(x, y / scale) for x, y in medians.items() if y is not None]
         if known:
             width = 2.5 if peer == OURS else 1.3
@@ -46,12 +67,20 @@ def _lines(report: Report, axis: pyplot.Axes, scenario: str, key: str, scale: fl
 
 def _bars(axis: pyplot.Axes, samples: rounds.Samples, *keys: str) -> None:
     """A bar a peer; several keys are stacked, the later ones lighter."""
-    peers = [peer for peer in PEER_ORDER if rounds.median(samples.get(peer, []), keys[0]) is not None]
+    peers = [
+        peer for peer in PEER_ORDER if rounds.median(samples.get(peer, []), keys[0]) is not None
+    ]
     below = [0.0] * len(peers)
     for number, key in enumerate(keys):
         heights = [rounds.median(samples[peer], key) or 0.0 for peer in peers]
         colours = [COLOURS[peer] for peer in peers]
-        axis.bar(range(len(peers)), heights, bottom=below, color=colours, alpha=1.0 if number == 0 else 0.5)
+        axis.bar(
+            range(len(peers)),
+            heights,
+            bottom=below,
+            color=colours,
+            alpha=1.0 if number == 0 else 0.5,
+        )
         below = [a + b for a, b in zip(below, heights)]
     axis.set_xticks([])
 
@@ -65,7 +94,12 @@ def _connections(report: Report, axis: pyplot.Axes) -> None:
 
 def _cpu(report: Report, axis: pyplot.Axes) -> None:
     axis.set_title("CPU µs a request, 16 connections (httpd + application)")
-    _bars(axis, report.results.get("hello", {}).get("16 connections", {}), "cpu_httpd_us", "cpu_application_us")
+    _bars(
+        axis,
+        report.results.get("hello", {}).get("16 connections", {}),
+        "cpu_httpd_us",
+        "cpu_application_us",
+    )
 
 
 def _latency(report: Report, axis: pyplot.Axes) -> None:
@@ -82,17 +116,37 @@ def _sizes(report: Report, axis: pyplot.Axes) -> None:
 
 def _transfers(report: Report, axis: pyplot.Axes) -> None:
     axis.set_title("transfers: MB/s")
-    points = {point: samples for point, samples in report.results.get("transfers", {}).items() if point != "blocks"}
+    points = {
+        point: samples
+        for point, samples in report.results.get("transfers", {}).items()
+        if point != "blocks"
+    }
     width = 0.25
     for column, peer in enumerate(("wsgid", "mod_wsgi", "static")):
-        heights = [rounds.median(samples.get(peer, []), "mb_per_second") or 0 for samples in points.values()]
-        axis.bar([row + (column - 1) * width for row in range(len(points))], heights, width, color=COLOURS[peer])
-    axis.set_xticks(range(len(points)), [point.replace(", EnableSendfile Off", "\nno sendfile") for point in points])
+        heights = [
+            rounds.median(samples.get(peer, []), "mb_per_second") or 0
+            for samples in points.values()
+        ]
+        axis.bar(
+            [row + (column - 1) * width for row in range(len(points))],
+            heights,
+            width,
+            color=COLOURS[peer],
+        )
+    axis.set_xticks(
+        range(len(points)),
+        [point.replace(", EnableSendfile Off", "\nno sendfile") for point in points],
+    )
 
 
 def _children(report: Report, axis: pyplot.Axes) -> None:
     axis.set_title("private memory: MiB in a child of httpd + in the application")
-    _bars(axis, report.results.get("memory", {}).get("after load", {}), "child_private_mb", "application_private_mb")
+    _bars(
+        axis,
+        report.results.get("memory", {}).get("after load", {}),
+        "child_private_mb",
+        "application_private_mb",
+    )
 
 
 def _plain() -> Callable[[float, int], str]:

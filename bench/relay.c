@@ -1,9 +1,11 @@
-/* The least that can stand between a load and applications: passes bytes on, and knows nothing of HTTP.
+/* The least that can stand between a load and applications: passes bytes on, and knows nothing of
+ * HTTP.
  *
  *     relay LISTENER PATH [PATH ...]
  *
- * LISTENER is the number of an inherited listening socket. Each connection to it gets one of its own to a UNIX socket, the PATHs
- * in turn. One thread, one epoll, no buffer that waits: floor.py, which measures it, sends nothing that would not fit a socket.
+ * LISTENER is the number of an inherited listening socket. Each connection to it gets one of its
+ * own to a UNIX socket, the PATHs in turn. One thread, one epoll, no buffer that waits: floor.py,
+ * which measures it, sends nothing that would not fit a socket.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -17,7 +19,7 @@
 #include <unistd.h>
 
 #define MOST_DESCRIPTORS 1024
-#define EVENTS 64
+#define EVENTS           64
 
 /* Of each descriptor the one that its bytes go to; 0 where there is none any more. */
 static int other[MOST_DESCRIPTORS];
@@ -55,7 +57,8 @@ static void take(int poller, int listener, const char *path)
 
     if (client < 0)
         return;
-    if (client >= MOST_DESCRIPTORS || setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &at_once, sizeof(at_once)) < 0)
+    if (client >= MOST_DESCRIPTORS
+        || setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &at_once, sizeof(at_once)) < 0)
         die("relay: accept");
     upstream = connect_to(path);
     other[client] = upstream;
@@ -100,7 +103,8 @@ int main(int argc, char **argv)
             if (fd == listener) {
                 take(poller, listener, argv[path]);
                 path = path + 1 < argc ? path + 1 : 2;
-            } else if (other[fd]) {
+            }
+            else if (other[fd]) {
                 pass_on(fd);
             }
         }

@@ -1,6 +1,8 @@
-"""What a run has found: lines on the terminal while it runs, its JSON, the table of marks, the page in docs.
+"""What a run has found: lines on the terminal while it runs, its JSON, the table of marks, the page
+in docs.
 
-The JSON is the only source: `python -m bench --from FILE` writes everything again without measuring.
+The JSON is the only source: `python -m bench --from FILE` writes everything again without
+measuring.
 """
 
 from __future__ import annotations
@@ -48,7 +50,15 @@ COLUMNS = {
     "application_peak_mb": "application grew MiB",
 }
 # A ratio to ours is told of the first of these.
-HEADLINE = ("rps", "mb_per_second", "burst_ms", "p99_growth", "child_private_mb", "restart_ms", "start_ms")
+HEADLINE = (
+    "rps",
+    "mb_per_second",
+    "burst_ms",
+    "p99_growth",
+    "child_private_mb",
+    "restart_ms",
+    "start_ms",
+)
 PEER_ORDER = [*PEERS, "python"]
 
 
@@ -88,7 +98,8 @@ def name_of(peer: str) -> str:
     return PEERS[peer].title if peer in PEERS else f"{peer} -c pass"
 
 
-# ---------------------------------------------------------------- on the terminal
+# -------- on the terminal
+
 
 def tell(scenario: str, point: str, samples: rounds.Samples) -> None:
     """One point, as soon as it is measured."""
@@ -96,7 +107,10 @@ def tell(scenario: str, point: str, samples: rounds.Samples) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     print(f"\n{scenario}: {point}")
     for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))]
+        cells = [
+            row[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:])),
+        ]
         print("  " + "  ".join(cells).rstrip(), flush=True)
     for peer, taken in samples.items():
         for error in rounds.errors(taken):
@@ -123,7 +137,9 @@ def _mark_row(one: Held) -> list[str]:
 
 
 def table(samples: rounds.Samples) -> list[list[str]]:
-    """A row for each peer: medians, the spread of the headline, its ratio to ours. The first row has the names."""
+    """A row for each peer: medians, the spread of the headline, its ratio to ours. The first row
+    has the names.
+    """
     present = dict.fromkeys(key for taken in samples.values() for key in rounds.keys(taken))
     columns = [key for key in COLUMNS if key in present]
     headline = next((key for key in HEADLINE if key in present), None)
@@ -142,7 +158,8 @@ def _comparison(samples: rounds.Samples, peer: str, key: str) -> list[str]:
     return ["-" if spread is None else f"{spread:.0%}", number(ratio)]
 
 
-# ---------------------------------------------------------------- docs/performance.md
+# -------- docs/performance.md
+
 
 def write_page(report: Report, page: Path = PAGE) -> None:
     """Replaces what stands between the two marks; the method around it is written by hand."""
@@ -159,7 +176,9 @@ def figures(report: Report) -> Iterator[str]:
     options = report.options
     yield f"{options['rounds']} rounds of {options['seconds']:g} s, medians."
     yield ""
-    yield from markdown([["condition", "value"], *([key, value] for key, value in report.conditions.items())])
+    yield from markdown(
+        [["condition", "value"], *([key, value] for key, value in report.conditions.items())]
+    )
     yield "### Marks\n"
     yield from markdown([["mark", "figure", "value", ""], *mark_rows(report.held())])
     for scenario in (name for name in SCENARIOS if name in report.results):

@@ -1,6 +1,8 @@
-"""Interleaved rounds: A B C, then B C A, then C A B; so that what the machine does meanwhile hits all alike.
+"""Interleaved rounds: A B C, then B C A, then C A B; so that what the machine does meanwhile hits
+all alike.
 
-A sample is a dict of figures. What a contender raises is its sample of that round, {"error": text}: the others go on.
+A sample is a dict of figures. What a contender raises is its sample of that round, {"error": text}:
+the others go on.
 """
 
 from __future__ import annotations
@@ -12,11 +14,14 @@ from typing import TypeVar
 Sample = dict[str, float]
 Samples = dict[str, list[dict]]
 Name = TypeVar("Name", bound=Hashable)
-# What may go wrong with a contender without ending the bench: sockets, broken answers, wrk without a word.
+# What may go wrong with a contender without ending the bench: sockets, broken answers, wrk without
+# a word.
 FAILURES = (OSError, ValueError, RuntimeError, AssertionError)
 
 
-def interleave(contenders: Mapping[Name, Callable[[], Sample]], rounds: int) -> dict[Name, list[dict]]:
+def interleave(
+    contenders: Mapping[Name, Callable[[], Sample]], rounds: int
+) -> dict[Name, list[dict]]:
     """Every contender once a round, each round beginning with another one."""
     names = list(contenders)
     samples: dict[Name, list[dict]] = {name: [] for name in names}
@@ -57,7 +62,9 @@ def ratio(ours: list[dict], theirs: list[dict], key: str) -> float | None:
 
 def keys(samples: list[dict]) -> list[str]:
     """The figures of a contender, in the order of their first sight."""
-    return [key for key in dict.fromkeys(key for sample in samples for key in sample) if key != "error"]
+    return [
+        key for key in dict.fromkeys(key for sample in samples for key in sample) if key != "error"
+    ]
 
 
 def errors(samples: list[dict]) -> list[str]:

@@ -1,6 +1,8 @@
-"""What is measured: one function a scenario, which starts its peers, measures its points in rounds, and stops them.
+"""What is measured: one function a scenario, which starts its peers, measures its points in rounds,
+and stops them.
 
-A point is one load (16 connections, 1 MB ...); each of its samples is a dict of figures whose names end in their unit.
+A point is one load (16 connections, 1 MB ...); each of its samples is a dict of figures whose names
+end in their unit.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ HELLO = "/hello"
 MIB = 1 << 20
 FILE_BYTES, OBJECT_BYTES, TINY_BLOCKS, TINY_BYTES = 100 * MIB, 16 * MIB, 2000, 16
 SHORT_FILE_BYTES = 8 * MIB
-# Fast and blocking clients of the mix; together fewer than the 15 threads, so that only scheduling is measured.
+# Fast and blocking clients of the mix; together fewer than the 15 threads, so that only scheduling
+# is measured.
 FAST, BLOCKING = 4, 8
 BLOCKED_MS, BURST = 50, 15
 RESTART_LIMIT = 20.0
@@ -39,7 +42,9 @@ HTTPD_DAEMONS = ("wsgid", "mod_wsgi")
 
 @dataclass
 class Bench:
-    """The options of a run, and what it has found: results[scenario][point][peer] is a list of samples."""
+    """The options of a run, and what it has found: results[scenario][point][peer] is a list of
+    samples.
+    """
 
     where: Stage
     rounds: int
@@ -55,17 +60,27 @@ class Bench:
         return values[short] if self.short else values
 
     @contextlib.contextmanager
-    def serving(self, names: tuple[str, ...], setup: Setup, probe: str = HELLO) -> Iterator[dict[str, Running]]:
+    def serving(
+        self, names: tuple[str, ...], setup: Setup, probe: str = HELLO
+    ) -> Iterator[dict[str, Running]]:
         wanted = [name for name in names if name in self.peers and not PEERS[name].missing]
         with serving(wanted, setup, self.where, probe) as running:
             yield running
 
-    def measure(self, scenario: str, point: str, contenders: dict[str, Callable[[], dict]], times: int = 0) -> None:
+    def measure(
+        self, scenario: str, point: str, contenders: dict[str, Callable[[], dict]], times: int = 0
+    ) -> None:
         self.measure_together(scenario, {point: contenders}, times)
 
-    def measure_together(self, scenario: str, points: dict[str, dict[str, Callable[[], dict]]], times: int = 0) -> None:
+    def measure_together(
+        self, scenario: str, points: dict[str, dict[str, Callable[[], dict]]], times: int = 0
+    ) -> None:
         """Points that are held against one another take turns, too."""
-        everyone = {(point, name): take for point, contenders in points.items() for name, take in contenders.items()}
+        everyone = {
+            (point, name): take
+            for point, contenders in points.items()
+            for name, take in contenders.items()
+        }
         samples = rounds.interleave(everyone, times or self.rounds)
         for point, contenders in points.items():
             found = {name: samples[point, name] for name in contenders}
@@ -73,7 +88,9 @@ class Bench:
             self.tell(scenario, point, found)
 
 
-def each(running: dict[str, Running], take: Callable[..., dict], *arguments: object) -> dict[str, Callable[[], dict]]:
+def each(
+    running: dict[str, Running], take: Callable[..., dict], *arguments: object
+) -> dict[str, Callable[[], dict]]:
     """A contender for each peer, which calls take(peer, *arguments)."""
     return {name: lambda peer=peer: take(peer, *arguments) for name, peer in running.items()}
 
@@ -86,7 +103,9 @@ def requests(peer: Running, bench: Bench, path: str, connections: int) -> dict:
 
 
 def warm(bench: Bench, running: dict[str, Running], path: str = HELLO) -> None:
-    """Connections, threads and caches are there before anything counts; the short form counts nothing."""
+    """Connections, threads and caches are there before anything counts; the short form counts
+    nothing.
+    """
     if bench.short:
         return
     for name, peer in running.items():
@@ -100,7 +119,8 @@ def plural(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
 
 
-# ---------------------------------------------------------------- requests
+# -------- requests
+
 
 def hello(bench: Bench) -> None:
     """Hello world over keep-alive connections, processes=1 threads=15"""
@@ -116,7 +136,11 @@ def threads(bench: Bench) -> None:
     for count in bench.some((1, 15, 64), slice(0, 1)):
         with bench.serving(SIZED, Setup(threads=count)) as running:
             warm(bench, running)
-            bench.measure("threads", plural(count, "thread", "threads"), each(running, requests, bench, HELLO, 16))
+            bench.measure(
+                "threads",
+                plural(count, "thread", "threads"),
+                each(running, requests, bench, HELLO, 16),
+            )
 
 
 def processes(bench: Bench) -> None:
@@ -126,7 +150,9 @@ def processes(bench: Bench) -> None:
         for count in (1, 2):
             running = stack.enter_context(bench.serving(WSGI, Setup("burn", processes=count)))
             warm(bench, running)
-            points[plural(count, "process", "processes")] = each(running, requests, bench, HELLO, 16)
+            points[plural(count, "process", "processes")] = each(
+                running, requests, bench, HELLO, 16
+            )
         bench.measure_together("processes", points)
 
 
@@ -138,7 +164,8 @@ def sizes(bench: Bench) -> None:
             bench.measure("sizes", f"{size} bytes", each(running, requests, bench, f"/{size}", 16))
 
 
-# ---------------------------------------------------------------- applications that block
+# -------- applications that block
+
 
 def blocking(bench: Bench) -> None:
     """15 requests that sleep 50 ms, sent at one instant"""
@@ -179,7 +206,8 @@ def _mixed(peer: Running, bench: Bench) -> dict:
     }
 
 
-# ---------------------------------------------------------------- memory, groups, start
+# -------- memory, groups, start
+
 
 def memory(bench: Bench) -> None:
     """Resident and private memory after 64 connections with hello world"""
@@ -228,7 +256,10 @@ def _with_groups(peer: Running, bench: Bench, paths: list[str]) -> dict:
     child, parent = peer.httpd_children()[0], peer.parent
     return {
         "start_ms": peer.start_ms,
-        **{key: figures[key] for key in ("child_rss_mb", "child_private_mb", "parent_rss_mb", "parent_private_mb")},
+        **{
+            key: figures[key]
+            for key in ("child_rss_mb", "child_private_mb", "parent_rss_mb", "parent_private_mb")
+        },
         "child_descriptors": cost.descriptors(child),
         "parent_descriptors": cost.descriptors(parent),
         "rps": load.wrk(peer.url(paths[0]), 16, bench.seconds)["rps"],
@@ -236,7 +267,10 @@ def _with_groups(peer: Running, bench: Bench, paths: list[str]) -> dict:
 
 
 def startup(bench: Bench) -> None:
-    """httpd's start to the first answer; kill -9 of a daemon to the next answer; the bare interpreter"""
+    """httpd's start to the first answer; kill -9 of a daemon to the next answer; the bare
+    interpreter
+    """
+
     def fresh(name: str) -> dict:
         with bench.serving((name,), Setup()) as running:
             return {"start_ms": running[name].start_ms}
@@ -266,16 +300,21 @@ def _kill_and_wait(peer: Running) -> dict:
     return {"restart_ms": taken}
 
 
-# ---------------------------------------------------------------- transfers
+# -------- transfers
+
 
 def transfers(bench: Bench) -> None:
-    """One client, big bodies: a file, a generator of 64 KiB blocks, one byte string, tiny blocks, an upload"""
+    """One client, big bodies: a file, a generator of 64 KiB blocks, one byte string, tiny blocks,
+    an upload
+    """
     size = bench.file_bytes
     with_static, daemons = (*HTTPD_DAEMONS, "static"), HTTPD_DAEMONS
     with bench.serving(with_static, Setup("transfers"), "/file") as running:
         bench.measure("transfers", "file", each(running, _downloads, bench, "/file", size))
     with bench.serving(with_static, Setup("transfers", sendfile=False), "/file") as running:
-        bench.measure("transfers", "file, EnableSendfile Off", each(running, _downloads, bench, "/file", size))
+        bench.measure(
+            "transfers", "file, EnableSendfile Off", each(running, _downloads, bench, "/file", size)
+        )
     with bench.serving(daemons, Setup("transfers"), "/generator?0") as running:
         for point, target, length in (
             ("generator", f"/generator?{size}", size),
@@ -283,7 +322,9 @@ def transfers(bench: Bench) -> None:
             ("blocks", f"/blocks?{TINY_BLOCKS}", TINY_BLOCKS * TINY_BYTES),
         ):
             bench.measure("transfers", point, each(running, _downloads, bench, target, length))
-        contenders = each(running, _transfers, bench, lambda port: clients.upload(port, "/upload", size))
+        contenders = each(
+            running, _transfers, bench, lambda port: clients.upload(port, "/upload", size)
+        )
         bench.measure("transfers", "upload", contenders)
 
 
@@ -292,7 +333,9 @@ def _downloads(peer: Running, bench: Bench, target: str, size: int) -> dict:
 
 
 def _transfers(peer: Running, bench: Bench, once: Callable[[int], clients.Transfer]) -> dict:
-    """As many transfers as fit the time, at least one; the growth of memory is the peak above what was there before."""
+    """As many transfers as fit the time, at least one; the growth of memory is the peak above what
+    was there before.
+    """
     httpd, application = peer.httpd(), peer.application()
     once(peer.port)
     before = cost.resident(httpd), cost.resident(application)
@@ -313,8 +356,21 @@ def _transfers(peer: Running, bench: Bench, once: Callable[[int], clients.Transf
     }
 
 
-SCENARIOS = {function.__name__: function for function in
-             (hello, threads, processes, sizes, blocking, mix, memory, groups, startup, transfers)}
+SCENARIOS = {
+    function.__name__: function
+    for function in (
+        hello,
+        threads,
+        processes,
+        sizes,
+        blocking,
+        mix,
+        memory,
+        groups,
+        startup,
+        transfers,
+    )
+}
 
 
 def title(name: str) -> str:

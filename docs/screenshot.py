@@ -1,8 +1,10 @@
-"""Makes docs/status.png: the status page of three small sites under some load, as Chromium shows it.
+"""Makes docs/status.png: the status page of three small sites under some load, as Chromium shows
+it.
 
     .venv/bin/python docs/screenshot.py [FILE]
 
-What is shown is real: a real httpd, real daemons, requests that take as long as is said. pngquant makes the file small.
+What is shown is real: a real httpd, real daemons, requests that take as long as is said. pngquant
+makes the file small.
 """
 
 import pathlib
@@ -20,7 +22,7 @@ from httpdenv.browser import Browser  # noqa: E402
 
 WIDTH, HEIGHT = 1000, 1390
 SECONDS = 25
-SITE = '''
+SITE = """
 import random
 import time
 
@@ -33,7 +35,7 @@ def application(environ, start_response):
         raise ValueError("no such coupon")
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"thank you"]
-'''
+"""
 CONFIGURATION = """
 WSGIDaemonProcess shop processes=2 threads=8
 WSGIDaemonProcess blog threads=5
@@ -46,8 +48,11 @@ WSGIScriptAlias /intranet ${FILES}/intranet.wsgi process-name=intranet
 </Location>
 """
 PATHS = {
-    "shop": ["/"] * 40 + ["/cart"] * 20 + ["/search?q=linen+shirt&size=m", "/search?q=socks"] * 8 + ["/checkout"] * 12
-            + ["/cart?coupon=%00"],
+    "shop": ["/"] * 40
+    + ["/cart"] * 20
+    + ["/search?q=linen+shirt&size=m", "/search?q=socks"] * 8
+    + ["/checkout"] * 12
+    + ["/cart?coupon=%00"],
     "blog": ["/"] * 10 + ["/search?q=apache"],
 }
 
@@ -66,7 +71,10 @@ def main(path):
         httpd.write(f"{site}.wsgi", SITE)
     httpd.write("intranet.wsgi", "import no_such_module\n")
     over = threading.Event()
-    visitors = [threading.Thread(target=visit, args=(httpd, site, over)) for site in ["shop"] * 14 + ["blog"] * 3]
+    visitors = [
+        threading.Thread(target=visit, args=(httpd, site, over))
+        for site in ["shop"] * 14 + ["blog"] * 3
+    ]
     try:
         httpd.start()
         for visitor in visitors:
@@ -76,13 +84,20 @@ def main(path):
             httpd.write("blog.wsgi", SITE + "\n")
             browser.open(httpd.url("/wsgid-status"), WIDTH, HEIGHT)
             time.sleep(SECONDS / 2)
-            report = threading.Thread(target=httpd.get, args=("/shop/reports/monthly?year=2026&format=xlsx",))
+            report = threading.Thread(
+                target=httpd.get, args=("/shop/reports/monthly?year=2026&format=xlsx",)
+            )
             report.start()
             visitors.append(report)
-            wait_until(lambda: "reports" in browser.run("return document.body.textContent"), "the report to be shown")
+            wait_until(
+                lambda: "reports" in browser.run("return document.body.textContent"),
+                "the report to be shown",
+            )
             # The process that makes it is opened.
-            browser.run("[...document.querySelectorAll('details')].find(d => /reports/.test(d.textContent))"
-                        "?.setAttribute('open', '')")
+            browser.run(
+                "[...document.querySelectorAll('details')].find(d => /reports/.test(d.textContent))"
+                "?.setAttribute('open', '')"
+            )
             time.sleep(3)
             browser.screenshot(path)
     finally:

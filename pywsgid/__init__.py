@@ -7,8 +7,9 @@ __version__ = "0.1.0"  # the one place; WSGID_VERSION in apxs/wsgid.h is tested 
 
 
 class RequestTimeout(BaseException):
-    """Raised in the thread of a request that runs for longer than request-timeout= (WSGIDaemonProcess).
+    """Raised in the thread of a request that runs for longer than request-timeout=
+    (WSGIDaemonProcess).
 
-    The client gets 504, unless the application catches it and answers by itself. No Exception, so that what catches
-    every one of those, as frameworks do, lets it through.
+    The client gets 504, unless the application catches it and answers by itself. No Exception, so
+    that what catches every one of those, as frameworks do, lets it through.
     """

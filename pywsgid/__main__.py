@@ -1,7 +1,7 @@
 """`python -m pywsgid`: the command line.
 
-Rules: the version check runs under any Python there is, so this file uses no newer syntax, and imports nothing that
-does before it.
+Rules: the version check runs under any Python there is, so this file uses no newer syntax, and
+imports nothing that does before it.
 """
 
 import sys
@@ -13,7 +13,8 @@ def start():
     if sys.version_info[:2] < LEAST_VERSION:
         sys.stderr.write(
             "pywsgid: WSGID0447: the interpreter %s is Python %d.%d; mod_wsgid needs %d.%d or later: run it with "
-            "another, `python3.10 -m pywsgid`\n" % ((sys.executable,) + tuple(sys.version_info[:2]) + LEAST_VERSION)
+            "another, `python3.10 -m pywsgid`\n"
+            % ((sys.executable,) + tuple(sys.version_info[:2]) + LEAST_VERSION)
         )
         return 1
     from pywsgid.cli import main

@@ -1,4 +1,5 @@
-"""What all tests share: the stage of a session, an httpd for a module, and the watch over its log after every test.
+"""What all tests share: the stage of a session, an httpd for a module, and the watch over its log
+after every test.
 
 A module of tests in tests/httpd makes its server once:
 
@@ -52,7 +53,10 @@ def gcc() -> Callable[..., None]:
     """Compiles; the arguments are gcc's own. With WSGID_STRICT=1 warnings are errors."""
     compiler = shutil.which("gcc")
     if compiler is None:
-        pytest.fail("no gcc: install build-essential (Debian, Ubuntu) or gcc, then run `make`", pytrace=False)
+        pytest.fail(
+            "no gcc: install build-essential (Debian, Ubuntu) or gcc, then run `make`",
+            pytrace=False,
+        )
 
     def run(*arguments: str | Path) -> None:
         command = [compiler, *WARNINGS, "-I", str(ROOT / "apxs"), *map(str, arguments)]
@@ -94,10 +98,17 @@ def _wind_up(server: Httpd) -> list[str]:
 def make_httpd(running: list[Httpd], stage: Stage, certificates: Path) -> Callable[..., Httpd]:
     """Makes an httpd from configuration text and starts it.
 
-    `start` is "daemon", "foreground", "debug", or None to leave that to the test. `files` are in ${FILES} by then.
+    `start` is "daemon", "foreground", "debug", or None to leave that to the test. `files` are in
+    ${FILES} by then.
     """
 
-    def make(text: str, *, start: str | None = "daemon", files: dict[str, str] | None = None, **options: Any) -> Httpd:
+    def make(
+        text: str,
+        *,
+        start: str | None = "daemon",
+        files: dict[str, str] | None = None,
+        **options: Any,
+    ) -> Httpd:
         server = Httpd(text, stage, certificates=certificates, **options)
         running.append(server)
         for name, content in (files or {}).items():
@@ -119,8 +130,18 @@ def watch_the_logs(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 # The modules that take longest, 20 to 40 seconds, start first, so that no worker is left alone with one at the end.
-LONG = ("test_serve", "test_files", "test_lossless", "test_daemon_stuck", "test_docs", "test_control", "test_failures",
-        "test_check", "test_timeouts", "test_real_applications")
+LONG = (
+    "test_serve",
+    "test_files",
+    "test_lossless",
+    "test_daemon_stuck",
+    "test_docs",
+    "test_control",
+    "test_failures",
+    "test_check",
+    "test_timeouts",
+    "test_real_applications",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -131,7 +152,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One line for each reason why tests were skipped."""
     reasons = collections.Counter(
-        report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", [])
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
     )
     for reason, count in sorted(reasons.items()):
         terminalreporter.write_line(f"skipped {count}: {reason}")
@@ -143,5 +165,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     servers = getattr(item, "funcargs", {}).get("running", [])
     if report.failed and servers:
-        report.sections += [(f"error log of {server.root}", server.log_text()) for server in servers]
+        report.sections += [
+            (f"error log of {server.root}", server.log_text()) for server in servers
+        ]
     return report

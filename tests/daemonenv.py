@@ -1,4 +1,5 @@
-"""A daemon without httpd: the real process on real descriptors, and a client that speaks httpd's side of the wire.
+"""A daemon without httpd: the real process on real descriptors, and a client that speaks httpd's
+side of the wire.
 
 with Daemon(tmp_path, scripts=["hello.wsgi"]) as daemon:
     reply = daemon.connect().get("hello.wsgi")
@@ -105,11 +106,17 @@ class Client:
         block = protocol.encode_environ(values)
         flags = (protocol.END if end else 0) | (protocol.ON_DEMAND if on_demand else 0)
         sent = time.time_ns() // 1000 if sent is None else sent
-        self.send(*protocol.encode_request(next(IDS), block, body, flags, sent, block.index(b"REQUEST_METHOD\0")))
+        self.send(
+            *protocol.encode_request(
+                next(IDS), block, body, flags, sent, block.index(b"REQUEST_METHOD\0")
+            )
+        )
         self.started = None
 
     def frame(self) -> tuple[int, int, bytes] | None:
-        """The next frame behind STARTED, which goes to `started`; None at the end of the connection."""
+        """The next frame behind STARTED, which goes to `started`; None at the end of the
+        connection.
+        """
         found = self._frame()
         if found and self.started is None:
             assert found[:2] == (protocol.STARTED, 0)
@@ -129,7 +136,9 @@ class Client:
         return found
 
     def reply(self, body: Callable[[int], bytes | None] | None = None) -> Reply:
-        """Reads to the end of the exchange. `body` is asked for what to send against each credit; None from it: END."""
+        """Reads to the end of the exchange. `body` is asked for what to send against each credit;
+        None from it: END.
+        """
         reply = Reply()
         while not (reply.complete or reply.abort or reply.retry):
             frame = self.frame()
@@ -195,14 +204,17 @@ class Statistics:
          self.errors, self.since, self.threads, self.reserved, python, self.queue_time, self.application_time,
          *buckets) = fields  # fmt: skip
         self.python = python.rstrip(b"\0").decode()
-        self.queue_times, self.application_times = buckets[: process_abi.PAGE_BUCKETS], buckets[process_abi.PAGE_BUCKETS :]
+        self.queue_times, self.application_times = (
+            buckets[: process_abi.PAGE_BUCKETS],
+            buckets[process_abi.PAGE_BUCKETS :],
+        )
 
 
 class Daemon:
     """The process. Its log is `log_text()`; what it leaves as exit code is `code`.
 
-    `transport` and `environment` are for all that are started from then on; `transport` is "" for what is found, or a
-    value of pywsgid.daemon.transport.extension.SWITCH.
+    `transport` and `environment` are for all that are started from then on; `transport` is "" for
+    what is found, or a value of pywsgid.daemon.transport.extension.SWITCH.
     """
 
     transport = ""
@@ -234,7 +246,10 @@ class Daemon:
         self.pid = self._spawn(leash, successor)
         os.close(leash)
         if ready:
-            wait_until(lambda: self.state() == process_abi.PAGE_READY or self.has_ended(), f"ready: {self.log_text()}")
+            wait_until(
+                lambda: self.state() == process_abi.PAGE_READY or self.has_ended(),
+                f"ready: {self.log_text()}",
+            )
             assert self.code is None, self.log_text()
 
     @staticmethod
@@ -251,9 +266,15 @@ class Daemon:
             "socket-timeout": 5,
         }
         values |= {name.replace("_", "-"): value for name, value in options.items()}
-        pairs = list(values.items()) + [("script", f"application:{APPS / script}") for script in scripts]
+        pairs = list(values.items()) + [
+            ("script", f"application:{APPS / script}") for script in scripts
+        ]
         pairs += [("successor", 1)] if is_successor else []
-        flat = [(key, item) for key, value in pairs for item in (value if isinstance(value, list) else [value])]
+        flat = [
+            (key, item)
+            for key, value in pairs
+            for item in (value if isinstance(value, list) else [value])
+        ]
         return b"".join(f"{key}\0{value}\0".encode() for key, value in flat)
 
     def _listen(self, path: str) -> socket.socket:
@@ -275,7 +296,12 @@ class Daemon:
         wanted += [successor] if successor is not None else []
         aside = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 200) for descriptor in wanted]
         actions = [(os.POSIX_SPAWN_DUP2, source, number) for number, source in enumerate(aside)]
-        environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", **self.environment}
+        environment = {
+            "PATH": os.defpath,
+            "LANG": "C.UTF-8",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **self.environment,
+        }
         if self.transport:
             environment[extension.SWITCH] = self.transport
         pid = os.posix_spawn(
@@ -313,12 +339,18 @@ class Daemon:
 
     def statistics(self) -> Statistics:
         """The whole of the statistics page but for the rows."""
-        return Statistics(*struct.unpack_from(process_abi.PAGE_FORMAT, os.pread(self.page, process_abi.PAGE_SCRIPTS, 0)))
+        return Statistics(
+            *struct.unpack_from(
+                process_abi.PAGE_FORMAT, os.pread(self.page, process_abi.PAGE_SCRIPTS, 0)
+            )
+        )
 
     def row(self, number: int) -> tuple[int, int, bytes]:
         """Of a thread, from 0: since, requests, line."""
         at = process_abi.PAGE_ROWS + number * process_abi.PAGE_ROW_SIZE
-        since, requests, line = struct.unpack(process_abi.PAGE_ROW_FORMAT, os.pread(self.page, process_abi.PAGE_ROW_SIZE, at))
+        since, requests, line = struct.unpack(
+            process_abi.PAGE_ROW_FORMAT, os.pread(self.page, process_abi.PAGE_ROW_SIZE, at)
+        )
         return since, requests, line.partition(b"\0")[0]
 
     def state(self) -> int:
@@ -356,8 +388,13 @@ class Daemon:
         os.write(self.leash, bytes((process_abi.LEASH_FAILED,)))
 
     def wait_for_wish(self, reason: int, number: int = 1) -> None:
-        """Its wish of this number, for this reason (process_abi.WISH_), and the ring that goes with it."""
-        wait_until(lambda: self.wishes() == (number, reason), f"wish {number}: {self.wishes()} {self.log_text()}")
+        """Its wish of this number, for this reason (process_abi.WISH_), and the ring that goes with
+        it.
+        """
+        wait_until(
+            lambda: self.wishes() == (number, reason),
+            f"wish {number}: {self.wishes()} {self.log_text()}",
+        )
         wait_until(self.has_rung, "the bell")
 
     def has_ended(self) -> bool:

@@ -42,7 +42,10 @@ class Exchange:
 
     def read(self, parts):
         parser = Parser(protocol.FROM_DAEMON)
-        return [(protocol.type_name(k), bool(f & protocol.END), p) for k, f, p in parser.feed(b"".join(parts))]
+        return [
+            (protocol.type_name(k), bool(f & protocol.END), p)
+            for k, f, p in parser.feed(b"".join(parts))
+        ]
 
     @property
     def all(self):
@@ -59,7 +62,9 @@ class Exchange:
 
     @property
     def body(self):
-        pieces = [protocol.parse_response(p)[1] if name == "RESPONSE" else p for name, _, p in self.all]
+        pieces = [
+            protocol.parse_response(p)[1] if name == "RESPONSE" else p for name, _, p in self.all
+        ]
         return b"".join(pieces)
 
 

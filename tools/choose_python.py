@@ -1,8 +1,9 @@
 """Chooses the interpreter that .venv is made from, and with it the module's default interpreter.
 
-The daemons run as another user than the one who builds, so a python3 below a home directory with mode 0700 (pyenv, uv,
-conda) builds well and then never starts. In this order: $PYTHON; python3 on PATH if everybody can reach it;
-/usr/bin/python3. Prints its path to stdout, and which and why, in one line, to stderr.
+The daemons run as another user than the one who builds, so a python3 below a home directory with
+mode 0700 (pyenv, uv, conda) builds well and then never starts. In this order: $PYTHON; python3 on
+PATH if everybody can reach it; /usr/bin/python3. Prints its path to stdout, and which and why, in
+one line, to stderr.
 
     choose_python.py                  the path
     choose_python.py --missing PATH   what that interpreter lacks for a build: "venv", "headers", one a line
@@ -39,8 +40,12 @@ print(json.dumps({
 def probe(python):
     """What an interpreter says of itself, or None if it does not run."""
     try:
-        done = subprocess.run([python, "-I", "-c", PROBE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                              stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            [python, "-I", "-c", PROBE],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+        )
         return json.loads(done.stdout.decode()) if done.returncode == 0 else None
     except (OSError, ValueError):
         return None
@@ -66,7 +71,8 @@ def objection(facts):
     if tuple(facts["version"]) < OLDEST:
         return "is Python %d.%d, older than %d.%d" % (tuple(facts["version"][:2]) + OLDEST)
     for place in facts["places"]:
-        # Seen both as it is written and with its symbolic links followed: each is a way the daemon has to go.
+        # Seen both as it is written and with its symbolic links followed: each is a way the daemon
+        # has to go.
         closed = closed_directory(place) or closed_directory(os.path.realpath(place))
         if closed:
             return "lies below %s, which other users cannot enter" % closed
@@ -103,8 +109,13 @@ def choose():
         return
     facts = probe(SYSTEM)
     if first == SYSTEM or objection(facts):
-        give_up("python3 %s%s; install Python %d.%d or later where every user can reach it, or name one in PYTHON" % (
-            (complaint, "" if first == SYSTEM else " and %s %s" % (SYSTEM, objection(facts))) + OLDEST))
+        give_up(
+            "python3 %s%s; install Python %d.%d or later where every user can reach it, or name one in PYTHON"
+            % (
+                (complaint, "" if first == SYSTEM else " and %s %s" % (SYSTEM, objection(facts)))
+                + OLDEST
+            )
+        )
     tell(SYSTEM, facts, "because python3 on PATH %s" % complaint)
 
 

@@ -1,4 +1,5 @@
-"""Prints what a group of pyproject.toml's dependencies needs, one a line: `requirements.py build|run|test|bench`.
+"""Prints what a group of pyproject.toml's dependencies needs, one a line: `requirements.py
+build|run|test|bench`.
 
 So that .venv gets the very lists that pip would use, without installing the project itself into it.
 """
@@ -7,7 +8,7 @@ import sys
 
 try:
     import tomllib
-except ImportError:                     # Python 3.10: pip has carried its own reader since then
+except ImportError:  # Python 3.10: pip has carried its own reader since then
     from pip._vendor import tomli as tomllib
 
 

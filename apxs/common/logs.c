@@ -1,9 +1,11 @@
 /*
- * What our lines in httpd's logs say of a request, and how much of a daemon's words httpd would log.
+ * What our lines in httpd's logs say of a request, and how much of a daemon's words httpd would
+ * log.
  *
- * The id of a request is httpd's own: mod_unique_id's UNIQUE_ID where that is loaded, else what the core makes of the time, the process
- * and the thread. httpd makes it no earlier than with the first line about the request. It is made here for every request that
- * goes to a daemon: so the application knows it, %L of an access log shows it, and all lines of the request have the same.
+ * The id of a request is httpd's own: mod_unique_id's UNIQUE_ID where that is loaded, else what the
+ * core makes of the time, the process and the thread. httpd makes it no earlier than with the first
+ * line about the request. It is made here for every request that goes to a daemon: so the
+ * application knows it, %L of an access log shows it, and all lines of the request have the same.
  *
  * Nothing is logged here.
  */
@@ -11,11 +13,12 @@
 
 #include "http_main.h"
 
-#define ID_MAX 256                      /* longer than any; what an item of ErrorLogFormat writes is cut there */
+#define ID_MAX 256 /* longer than any; what an item of ErrorLogFormat writes is cut there */
 
 /* ---- the id of a request */
 
-/* Whether httpd is to write lines of its own when it makes the id (ErrorLogFormat request): it does so only if the id is new. */
+/* Whether httpd is to write lines of its own when it makes the id (ErrorLogFormat request): it does
+ * so only if the id is new. */
 static int announces_requests(const core_server_config *core)
 {
     return core->error_log_req && core->error_log_req->nelts > 0;
@@ -23,7 +26,8 @@ static int announces_requests(const core_server_config *core)
 
 const char *wsgid_logs_request_id(request_rec *r)
 {
-    request_rec *top = r->main ? r->main : r;       /* as httpd has it: a subrequest logs under the name of its request */
+    /* as httpd has it: a subrequest logs under the name of its request */
+    request_rec *top = r->main ? r->main : r;
     const char *id = top->log_id;
 
     if (!id && ap_run_generate_log_id(top->connection, top, &id) != OK) {
@@ -35,12 +39,13 @@ const char *wsgid_logs_request_id(request_rec *r)
     return id;
 }
 
-/* Whether a line about this request shows the id already, as the administrator's ErrorLogFormat has it (%L, %{UNIQUE_ID}e). */
+/* Whether a line about this request shows the id already, as the administrator's ErrorLogFormat has
+ * it (%L, %{UNIQUE_ID}e). */
 static int is_shown(request_rec *r, const char *id)
 {
     const core_server_config *core = ap_get_core_module_config(r->server->module_config);
     const apr_array_header_t *format = core->error_log_format;
-    request_rec named = *r;             /* httpd may be about to make the id (announces_requests) */
+    request_rec named = *r; /* httpd may be about to make the id (announces_requests) */
     ap_errorlog_info info = { .s = r->server, .c = r->connection, .r = &named, .rmain = &named };
     int i;
 
@@ -49,7 +54,8 @@ static int is_shown(request_rec *r, const char *id)
         const ap_errorlog_format_item *item = &APR_ARRAY_IDX(format, i, ap_errorlog_format_item);
         char shown[ID_MAX] = "";
 
-        if (item->func && item->func(&info, item->arg, shown, sizeof(shown)) > 0 && !strcmp(shown, id)) {
+        if (item->func && item->func(&info, item->arg, shown, sizeof(shown)) > 0
+            && !strcmp(shown, id)) {
             return 1;
         }
     }
@@ -70,13 +76,15 @@ static int more_verbose(int one, int other)
     return one > other ? one : other;
 }
 
-/* Of sections (<Directory>, <Location>, <Files>, <If> and what is nested in them) the most verbose LogLevel; -1 without any. */
+/* Of sections (<Directory>, <Location>, <Files>, <If> and what is nested in them) the most verbose
+ * LogLevel; -1 without any. */
 static int level_of_sections(const apr_array_header_t *sections)
 {
     int level = -1, i;
 
     for (i = 0; sections && i < sections->nelts; i++) {
-        const core_dir_config *core = ap_get_core_module_config(APR_ARRAY_IDX(sections, i, ap_conf_vector_t *));
+        const core_dir_config *core = ap_get_core_module_config(
+            APR_ARRAY_IDX(sections, i, ap_conf_vector_t *));
 
         if (core->log) {
             level = more_verbose(level, ap_get_module_loglevel(core->log, APLOG_MODULE_INDEX));

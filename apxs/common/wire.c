@@ -1,10 +1,12 @@
 /*
  * The frame codec: what wire.h declares, and why each check is where it is.
  *
- * Rules: no I/O, no allocation, no state, no httpd and no Python headers. Every byte is read only after its length has
- * been checked; integers are put together byte by byte, so neither alignment nor the machine's byte order matters.
- * Outputs are set only when the answer is WSGID_WIRE_OK, but for those of wsgid_wire_get_header: what it saw is wanted
- * for the message. pywsgid/wire/protocol.py makes the same checks in the same order: type, flags, reserved, length, payload.
+ * Rules: no I/O, no allocation, no state, no httpd and no Python headers. Every byte is read only
+ * after its length has been checked; integers are put together byte by byte, so neither alignment
+ * nor the machine's byte order matters. Outputs are set only when the answer is WSGID_WIRE_OK, but
+ * for those of wsgid_wire_get_header: what it saw is wanted for the message.
+ * pywsgid/wire/protocol.py makes the same checks in the same order: type, flags, reserved, length,
+ * payload.
  */
 #include "common/wire.h"
 
@@ -15,26 +17,30 @@ typedef struct {
     const char *name;
     wsgid_wire_side_e from;
     uint8_t type;
-    uint8_t flags;                      /* those that it may have */
+    uint8_t flags; /* those that it may have */
     uint8_t empty_only_at_end;
-    uint32_t shortest;                  /* payload */
+    uint32_t shortest; /* payload */
     uint32_t longest;
 } frame_rule_t;
 
 static const frame_rule_t rules[] = {
-    { "REQUEST", WSGID_WIRE_FROM_HTTPD, WSGID_WIRE_REQUEST, WSGID_WIRE_END | WSGID_WIRE_ON_DEMAND, 0,
-      WSGID_WIRE_REQUEST_PREFIX, WSGID_WIRE_REQUEST_PREFIX + WSGID_WIRE_MAX_ENVIRON + WSGID_WIRE_MAX_START },
+    { "REQUEST", WSGID_WIRE_FROM_HTTPD, WSGID_WIRE_REQUEST, WSGID_WIRE_END | WSGID_WIRE_ON_DEMAND,
+      0, WSGID_WIRE_REQUEST_PREFIX,
+      WSGID_WIRE_REQUEST_PREFIX + WSGID_WIRE_MAX_ENVIRON + WSGID_WIRE_MAX_START },
     { "BODY", WSGID_WIRE_FROM_HTTPD, WSGID_WIRE_BODY, WSGID_WIRE_END, 1, 0, WSGID_WIRE_MAX_BODY },
     { "CREDIT", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_CREDIT, 0, 0, 4, 4 },
     { "RESPONSE", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_RESPONSE, WSGID_WIRE_END, 0,
-      WSGID_WIRE_RESPONSE_PREFIX + 1, WSGID_WIRE_RESPONSE_PREFIX + WSGID_WIRE_MAX_HEAD + WSGID_WIRE_MAX_DATA },
+      WSGID_WIRE_RESPONSE_PREFIX + 1,
+      WSGID_WIRE_RESPONSE_PREFIX + WSGID_WIRE_MAX_HEAD + WSGID_WIRE_MAX_DATA },
     { "DATA", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_DATA, WSGID_WIRE_END, 1, 0, WSGID_WIRE_MAX_DATA },
-    { "FILE", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_FILE, WSGID_WIRE_END, 0, WSGID_WIRE_FILE_SIZE, WSGID_WIRE_FILE_SIZE },
+    { "FILE", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_FILE, WSGID_WIRE_END, 0, WSGID_WIRE_FILE_SIZE,
+      WSGID_WIRE_FILE_SIZE },
     { "INTERIM", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_INTERIM, 0, 0, 1, WSGID_WIRE_MAX_HEAD },
     { "LOG", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_LOG, 0, 0, 1, 1 + WSGID_WIRE_MAX_TEXT },
     { "RETRY", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_RETRY, 0, 0, 0, 0 },
     { "ABORT", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_ABORT, 0, 0, 2, 2 + WSGID_WIRE_MAX_TEXT },
-    { "STARTED", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_STARTED, 0, 0, WSGID_WIRE_STARTED_SIZE, WSGID_WIRE_STARTED_SIZE },
+    { "STARTED", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_STARTED, 0, 0, WSGID_WIRE_STARTED_SIZE,
+      WSGID_WIRE_STARTED_SIZE },
 };
 
 static const frame_rule_t *find_rule(uint8_t type)
@@ -49,13 +55,13 @@ static const frame_rule_t *find_rule(uint8_t type)
 const char *wsgid_wire_error_text(wsgid_wire_error_e error)
 {
     switch (error) {
-    case WSGID_WIRE_OK:           return "no error";
-    case WSGID_WIRE_BAD_TYPE:     return "unexpected frame type";
-    case WSGID_WIRE_BAD_FLAGS:    return "unknown flags";
+    case WSGID_WIRE_OK: return "no error";
+    case WSGID_WIRE_BAD_TYPE: return "unexpected frame type";
+    case WSGID_WIRE_BAD_FLAGS: return "unknown flags";
     case WSGID_WIRE_BAD_RESERVED: return "reserved field is not zero";
-    case WSGID_WIRE_TOO_LONG:     return "payload too long";
-    case WSGID_WIRE_TOO_SHORT:    return "payload too short";
-    case WSGID_WIRE_BAD_PAYLOAD:  return "malformed payload";
+    case WSGID_WIRE_TOO_LONG: return "payload too long";
+    case WSGID_WIRE_TOO_SHORT: return "payload too short";
+    case WSGID_WIRE_BAD_PAYLOAD: return "malformed payload";
     }
     return "unknown error";
 }
@@ -67,7 +73,7 @@ const char *wsgid_wire_type_name(uint8_t type)
     return rule ? rule->name : "unknown";
 }
 
-/* ------------------------------------------------------------------ integers */
+/* ---- integers */
 
 void wsgid_wire_put_u16(unsigned char *out, uint16_t value)
 {
@@ -102,7 +108,7 @@ uint64_t wsgid_wire_get_u64(const unsigned char *in)
     return (uint64_t)wsgid_wire_get_u32(in) | (uint64_t)wsgid_wire_get_u32(in + 4) << 32;
 }
 
-/* ------------------------------------------------------------------ headers */
+/* ---- headers */
 
 void wsgid_wire_put_header(unsigned char *out, uint8_t type, uint8_t flags, uint32_t length)
 {
@@ -123,7 +129,8 @@ static wsgid_wire_error_e check_length(const frame_rule_t *rule, uint8_t flags, 
     return WSGID_WIRE_OK;
 }
 
-wsgid_wire_error_e wsgid_wire_get_header(wsgid_wire_frame_t *frame, const unsigned char *in, wsgid_wire_side_e from)
+wsgid_wire_error_e wsgid_wire_get_header(wsgid_wire_frame_t *frame, const unsigned char *in,
+                                         wsgid_wire_side_e from)
 {
     const frame_rule_t *rule = find_rule(in[0]);
 
@@ -139,9 +146,10 @@ wsgid_wire_error_e wsgid_wire_get_header(wsgid_wire_frame_t *frame, const unsign
     return check_length(rule, frame->flags, frame->length);
 }
 
-/* ------------------------------------------------------------------ payloads */
+/* ---- payloads */
 
-wsgid_wire_error_e wsgid_wire_split_request(const unsigned char *payload, uint32_t length, wsgid_wire_request_t *request)
+wsgid_wire_error_e wsgid_wire_split_request(const unsigned char *payload, uint32_t length,
+                                            wsgid_wire_request_t *request)
 {
     uint32_t block, room;
 
@@ -163,7 +171,8 @@ wsgid_wire_error_e wsgid_wire_split_request(const unsigned char *payload, uint32
     return WSGID_WIRE_OK;
 }
 
-wsgid_wire_error_e wsgid_wire_get_request(const unsigned char *payload, uint32_t length, wsgid_wire_request_t *request)
+wsgid_wire_error_e wsgid_wire_get_request(const unsigned char *payload, uint32_t length,
+                                          wsgid_wire_request_t *request)
 {
     wsgid_wire_request_t found;
     wsgid_wire_error_e error = wsgid_wire_split_request(payload, length, &found);
@@ -176,7 +185,8 @@ wsgid_wire_error_e wsgid_wire_get_request(const unsigned char *payload, uint32_t
 }
 
 /* What follows the key that begins at 'at', or NULL: another stands there. */
-static const unsigned char *after_key(const unsigned char *at, const unsigned char *end, const char *key, size_t size)
+static const unsigned char *after_key(const unsigned char *at, const unsigned char *end,
+                                      const char *key, size_t size)
 {
     return (size_t)(end - at) >= size && memcmp(at, key, size) == 0 ? at + size : NULL;
 }
@@ -191,7 +201,7 @@ static size_t append(char *out, size_t have, size_t room, const void *bytes, siz
 
 size_t wsgid_wire_copy_line(const wsgid_wire_request_t *request, char *out, size_t room)
 {
-    static const char first[] = "REQUEST_METHOD", second[] = "REQUEST_URI";         /* each with its NUL */
+    static const char first[] = "REQUEST_METHOD", second[] = "REQUEST_URI"; /* each with its NUL */
     const unsigned char *end = request->environ + request->environ_length;
     const unsigned char *method = NULL, *nul = NULL, *target = NULL;
     size_t have = 0;
@@ -205,7 +215,8 @@ size_t wsgid_wire_copy_line(const wsgid_wire_request_t *request, char *out, size
     if (target) {
         have = append(out, 0, room, method, (size_t)(nul - method));
         have = append(out, have, room, " ", 1);
-        have = append(out, have, room, target, strnlen((const char *)target, (size_t)(end - target)));
+        have = append(out, have, room, target,
+                      strnlen((const char *)target, (size_t)(end - target)));
     }
     out[have] = '\0';
     return have;
@@ -218,8 +229,8 @@ void wsgid_wire_put_started(unsigned char *out, uint32_t pid, uint32_t waited)
     wsgid_wire_put_u32(out + WSGID_WIRE_HEADER_SIZE + 4, waited);
 }
 
-wsgid_wire_error_e wsgid_wire_get_response(const unsigned char *payload, uint32_t available, uint32_t frame_length,
-                                           uint32_t *head_length)
+wsgid_wire_error_e wsgid_wire_get_response(const unsigned char *payload, uint32_t available,
+                                           uint32_t frame_length, uint32_t *head_length)
 {
     uint32_t head, room;
 
@@ -235,13 +246,15 @@ wsgid_wire_error_e wsgid_wire_get_response(const unsigned char *payload, uint32_
     return WSGID_WIRE_OK;
 }
 
-/* ------------------------------------------------------------------ strings */
+/* ---- strings */
 
 /*
- * Walks over the strings of a block. Each second one is a name, beginning with the string numbered 'first_name' (0 or
- * 1). Their number must be even if that is 0, odd if it is 1: a name always has its value.
+ * Walks over the strings of a block. Each second one is a name, beginning with the string numbered
+ * 'first_name' (0 or 1). Their number must be even if that is 0, odd if it is 1: a name always has
+ * its value.
  */
-static wsgid_wire_error_e check_strings(const unsigned char *block, uint32_t length, unsigned first_name)
+static wsgid_wire_error_e check_strings(const unsigned char *block, uint32_t length,
+                                        unsigned first_name)
 {
     const unsigned char *end, *nul;
     unsigned parity = 0;
@@ -267,7 +280,8 @@ wsgid_wire_error_e wsgid_wire_check_head(const unsigned char *head, uint32_t len
     return check_strings(head, length, 1);
 }
 
-const char *wsgid_wire_next_string(const unsigned char **cursor, const unsigned char *end, size_t *length)
+const char *wsgid_wire_next_string(const unsigned char **cursor, const unsigned char *end,
+                                   size_t *length)
 {
     const unsigned char *string = *cursor;
     const unsigned char *nul;
@@ -276,7 +290,7 @@ const char *wsgid_wire_next_string(const unsigned char **cursor, const unsigned 
         return NULL;
     nul = memchr(string, '\0', (size_t)(end - string));
     if (!nul)
-        return NULL;                    /* an unchecked block: better no string than one without an end */
+        return NULL; /* an unchecked block: better no string than one without an end */
     if (length) {
         *length = (size_t)(nul - string);
     }

@@ -1,8 +1,10 @@
 /*
- * The wire protocol between httpd and a daemon, version 2: frames, their limits, their payloads (docs/design.md).
+ * The wire protocol between httpd and a daemon, version 2: frames, their limits, their payloads
+ * (docs/design.md).
  *
- * Pure functions over memory: no I/O, no allocation, no httpd headers, so that the module, the daemon's extension and the
- * tests compile this one file. pywsgid/wire/protocol.py is the twin in Python; tests/wire proves that they agree.
+ * Pure functions over memory: no I/O, no allocation, no httpd headers, so that the module, the
+ * daemon's extension and the tests compile this one file. pywsgid/wire/protocol.py is the twin in
+ * Python; tests/wire proves that they agree.
  */
 #ifndef WSGID_WIRE_H
 #define WSGID_WIRE_H
@@ -10,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WSGID_WIRE_VERSION     2        /* told to the daemon, which refuses another */
+#define WSGID_WIRE_VERSION     2 /* told to the daemon, which refuses another */
 #define WSGID_WIRE_HEADER_SIZE 8
 
 /* Frame types. 0x40 to 0x7f are reserved for upgraded streams. */
@@ -27,21 +29,25 @@
 #define WSGID_WIRE_STARTED  0x18
 
 /* Flags. */
-#define WSGID_WIRE_END       0x01       /* REQUEST, BODY: body complete; RESPONSE, DATA, FILE: response complete */
-#define WSGID_WIRE_ON_DEMAND 0x02       /* REQUEST: the client waits for 100 Continue */
+/* REQUEST, BODY: body complete; RESPONSE, DATA, FILE: response complete */
+#define WSGID_WIRE_END       0x01
+#define WSGID_WIRE_ON_DEMAND 0x02 /* REQUEST: the client waits for 100 Continue */
 
 /* Maxima of payloads and of their parts, in bytes. */
-#define WSGID_WIRE_MAX_ENVIRON (1024 * 1024)    /* LimitRequestFields x LimitRequestFieldSize by default: 800 kB */
-#define WSGID_WIRE_MAX_START   (64 * 1024)      /* body bytes in REQUEST: what is kept in memory for a retry */
-#define WSGID_WIRE_MAX_BODY    (256 * 1024)     /* one BODY: about the default socket buffer */
-#define WSGID_WIRE_MAX_HEAD    (256 * 1024)     /* status line and headers of a response */
-#define WSGID_WIRE_MAX_DATA    (1024 * 1024)
-#define WSGID_WIRE_MAX_TEXT    (32 * 1024)      /* LOG and ABORT: four of httpd's longest log lines */
+/* LimitRequestFields x LimitRequestFieldSize by default: 800 kB */
+#define WSGID_WIRE_MAX_ENVIRON (1024 * 1024)
+/* body bytes in REQUEST: what is kept in memory for a retry */
+#define WSGID_WIRE_MAX_START (64 * 1024)
+#define WSGID_WIRE_MAX_BODY  (256 * 1024) /* one BODY: about the default socket buffer */
+#define WSGID_WIRE_MAX_HEAD  (256 * 1024) /* status line and headers of a response */
+#define WSGID_WIRE_MAX_DATA  (1024 * 1024)
+#define WSGID_WIRE_MAX_TEXT  (32 * 1024) /* LOG and ABORT: four of httpd's longest log lines */
 
-#define WSGID_WIRE_REQUEST_PREFIX  24   /* u64 request id, u64 sent, u32 line, u32 environ length */
-#define WSGID_WIRE_RESPONSE_PREFIX 4    /* u32 head length */
-#define WSGID_WIRE_FILE_SIZE       16   /* u64 offset, u64 length */
-#define WSGID_WIRE_STARTED_SIZE    8    /* u32 pid, u32 waited: microseconds from sent until it was read */
+#define WSGID_WIRE_REQUEST_PREFIX  24 /* u64 request id, u64 sent, u32 line, u32 environ length */
+#define WSGID_WIRE_RESPONSE_PREFIX 4  /* u32 head length */
+#define WSGID_WIRE_FILE_SIZE       16 /* u64 offset, u64 length */
+/* u32 pid, u32 waited: microseconds from sent until it was read */
+#define WSGID_WIRE_STARTED_SIZE 8
 
 /* Who speaks. */
 typedef enum { WSGID_WIRE_FROM_HTTPD, WSGID_WIRE_FROM_DAEMON } wsgid_wire_side_e;
@@ -49,12 +55,13 @@ typedef enum { WSGID_WIRE_FROM_HTTPD, WSGID_WIRE_FROM_DAEMON } wsgid_wire_side_e
 /* What can be wrong with a frame. */
 typedef enum {
     WSGID_WIRE_OK = 0,
-    WSGID_WIRE_BAD_TYPE,                /* unknown, or not this side's to send */
+    WSGID_WIRE_BAD_TYPE, /* unknown, or not this side's to send */
     WSGID_WIRE_BAD_FLAGS,
     WSGID_WIRE_BAD_RESERVED,
     WSGID_WIRE_TOO_LONG,
-    WSGID_WIRE_TOO_SHORT,               /* less than its type must have, or empty where it may not be */
-    WSGID_WIRE_BAD_PAYLOAD              /* inner lengths that do not fit, a string without its NUL, an odd count */
+    WSGID_WIRE_TOO_SHORT, /* less than its type must have, or empty where it may not be */
+    /* inner lengths that do not fit, a string without its NUL, an odd count */
+    WSGID_WIRE_BAD_PAYLOAD
 } wsgid_wire_error_e;
 
 typedef struct {
@@ -66,12 +73,13 @@ typedef struct {
 /* What REQUEST says. */
 typedef struct {
     uint64_t id;
-    uint64_t sent;                      /* CLOCK_REALTIME, microseconds: when its dispatch began */
-    uint32_t line;                      /* where in the environ block REQUEST_METHOD stands, and REQUEST_URI behind it. Unchecked. */
+    uint64_t sent; /* CLOCK_REALTIME, microseconds: when its dispatch began */
+    /* where in the environ block REQUEST_METHOD stands, and REQUEST_URI behind it. Unchecked. */
+    uint32_t line;
     uint32_t environ_length;
     uint32_t body_length;
     const unsigned char *environ;
-    const unsigned char *body;          /* its start */
+    const unsigned char *body; /* its start */
 } wsgid_wire_request_t;
 
 /* "payload too long", for messages. */
@@ -88,28 +96,36 @@ uint64_t wsgid_wire_get_u64(const unsigned char *in);
 
 /* Writes the WSGID_WIRE_HEADER_SIZE bytes of a frame header. */
 void wsgid_wire_put_header(unsigned char *out, uint8_t type, uint8_t flags, uint32_t length);
-/* Reads and checks a header from that side: type, flags, reserved, length against the type's bounds. */
-wsgid_wire_error_e wsgid_wire_get_header(wsgid_wire_frame_t *frame, const unsigned char *in, wsgid_wire_side_e from);
+/* Reads and checks a header from that side: type, flags, reserved, length against the type's
+ * bounds. */
+wsgid_wire_error_e wsgid_wire_get_header(wsgid_wire_frame_t *frame, const unsigned char *in,
+                                         wsgid_wire_side_e from);
 
-/* Payload of REQUEST, all of it: where the environ block and the start of the body are. The block is checked. */
-wsgid_wire_error_e wsgid_wire_get_request(const unsigned char *payload, uint32_t length, wsgid_wire_request_t *request);
+/* Payload of REQUEST, all of it: where the environ block and the start of the body are. The block
+ * is checked. */
+wsgid_wire_error_e wsgid_wire_get_request(const unsigned char *payload, uint32_t length,
+                                          wsgid_wire_request_t *request);
 /* The same for who reads the block and checks it doing so. */
-wsgid_wire_error_e wsgid_wire_split_request(const unsigned char *payload, uint32_t length, wsgid_wire_request_t *request);
-/* "GET /path?query" of a REQUEST, cut to less than `room` bytes, and its NUL; gives its length. 0, and an empty string: REQUEST_METHOD
- * and REQUEST_URI do not stand at its line. */
+wsgid_wire_error_e wsgid_wire_split_request(const unsigned char *payload, uint32_t length,
+                                            wsgid_wire_request_t *request);
+/* "GET /path?query" of a REQUEST, cut to less than `room` bytes, and its NUL; gives its length. 0,
+ * and an empty string: REQUEST_METHOD and REQUEST_URI do not stand at its line. */
 size_t wsgid_wire_copy_line(const wsgid_wire_request_t *request, char *out, size_t room);
 /* Writes a whole STARTED frame. */
 void wsgid_wire_put_started(unsigned char *out, uint32_t pid, uint32_t waited);
-/* Payload of RESPONSE: checks the head's length against the frame's; 'available' may be less than the frame's length as long as it
- * covers the prefix. */
-wsgid_wire_error_e wsgid_wire_get_response(const unsigned char *payload, uint32_t available, uint32_t frame_length,
-                                           uint32_t *head_length);
+/* Payload of RESPONSE: checks the head's length against the frame's; 'available' may be less than
+ * the frame's length as long as it covers the prefix. */
+wsgid_wire_error_e wsgid_wire_get_response(const unsigned char *payload, uint32_t available,
+                                           uint32_t frame_length, uint32_t *head_length);
 
-/* Strings of an environ block (pairs) or of a head (status line, then pairs): checks that the block ends with a NUL and that the
- * count of strings is even (environ) or odd (head). An empty environ is fine, an empty head is not; no name is empty. */
+/* Strings of an environ block (pairs) or of a head (status line, then pairs): checks that the block
+ * ends with a NUL and that the count of strings is even (environ) or odd (head). An empty environ
+ * is fine, an empty head is not; no name is empty. */
 wsgid_wire_error_e wsgid_wire_check_environ(const unsigned char *block, uint32_t length);
 wsgid_wire_error_e wsgid_wire_check_head(const unsigned char *head, uint32_t length);
-/* The next string at *cursor and its length (unless NULL), advancing past its NUL; NULL at the end. Only for a checked block. */
-const char *wsgid_wire_next_string(const unsigned char **cursor, const unsigned char *end, size_t *length);
+/* The next string at *cursor and its length (unless NULL), advancing past its NUL; NULL at the end.
+ * Only for a checked block. */
+const char *wsgid_wire_next_string(const unsigned char **cursor, const unsigned char *end,
+                                   size_t *length);
 
 #endif

@@ -1,16 +1,17 @@
 /*
  * WSGIScriptAlias and WSGIScriptAliasMatch: from the line to the URL's script.
  *
- * Rules: the first line that matches wins, a virtual host's before the main server's, mod_alias's before ours. A
- * literal alias matches whole path segments; its target may be a script or a directory of scripts: httpd's own walk
- * over the file name finds out what is script and what is PATH_INFO. Which alias it was is kept in the request's notes,
- * since these alone go along when httpd puts one request in another's place (DirectoryIndex).
+ * Rules: the first line that matches wins, a virtual host's before the main server's, mod_alias's
+ * before ours. A literal alias matches whole path segments; its target may be a script or a
+ * directory of scripts: httpd's own walk over the file name finds out what is script and what is
+ * PATH_INFO. Which alias it was is kept in the request's notes, since these alone go along when
+ * httpd puts one request in another's place (DirectoryIndex).
  */
 #include "config/configuration.h"
 
-#define NOTE "wsgid-alias"      /* the alias's place in the server's list */
+#define NOTE "wsgid-alias" /* the alias's place in the server's list */
 
-/* ------------------------------------------------------------------ the line */
+/* ---- the line */
 
 static const char *set_text(apr_pool_t *p, const char **place, const char *value)
 {
@@ -27,20 +28,27 @@ static const char *set_flag(apr_pool_t *p, int *place, const char *name, const c
     return NULL;
 }
 
-static const char *set_option(apr_pool_t *p, wsgid_alias_t *alias, const char *name, const char *value)
+static const char *set_option(apr_pool_t *p, wsgid_alias_t *alias, const char *name,
+                              const char *value)
 {
-    const char **text = !strcmp(name, "process-name") || !strcmp(name, "process-group") ? &alias->group
-                      : !strcmp(name, "application-group") ? &alias->application_group
-                      : !strcmp(name, "callable-object") ? &alias->callable : NULL;
+    const char **text = !strcmp(name, "process-name") || !strcmp(name, "process-group")
+                            ? &alias->group
+                        : !strcmp(name, "application-group") ? &alias->application_group
+                        : !strcmp(name, "callable-object")   ? &alias->callable
+                                                             : NULL;
     int is_flag = !strcmp(name, "pass-authorization");
 
     if (!text && !is_flag) {
-        return apr_psprintf(p, "WSGID0019: unknown option %s=; there are process-name=, process-group=, "
-                            "application-group=, callable-object= and pass-authorization=", name);
+        return apr_psprintf(
+            p,
+            "WSGID0019: unknown option %s=; there are process-name=, process-group=, "
+            "application-group=, callable-object= and pass-authorization=",
+            name);
     }
     if (text ? *text != NULL : alias->pass_authorization != WSGID_UNSET) {
-        return apr_psprintf(p, "WSGID0019: %s= is given twice (process-name and process-group are one); keep one",
-                            name);
+        return apr_psprintf(
+            p, "WSGID0019: %s= is given twice (process-name and process-group are one); keep one",
+            name);
     }
     return text ? set_text(p, text, value) : set_flag(p, &alias->pass_authorization, name, value);
 }
@@ -80,7 +88,8 @@ static const char *set_expression(cmd_parms *cmd, wsgid_alias_t *alias)
 {
     alias->expression = ap_pregcomp(cmd->pool, alias->url, AP_REG_EXTENDED);
     if (!alias->expression) {
-        return apr_psprintf(cmd->pool, "WSGID0020: '%s' is not a valid regular expression", alias->url);
+        return apr_psprintf(cmd->pool, "WSGID0020: '%s' is not a valid regular expression",
+                            alias->url);
     }
     return NULL;
 }
@@ -90,11 +99,13 @@ static const char *set_literal(cmd_parms *cmd, wsgid_alias_t *alias)
     const char *path;
 
     if (alias->url[0] != '/') {
-        return apr_psprintf(cmd->pool, "WSGID0020: '%s' is not a URL path; it begins with a slash", alias->url);
+        return apr_psprintf(cmd->pool, "WSGID0020: '%s' is not a URL path; it begins with a slash",
+                            alias->url);
     }
     path = ap_server_root_relative(cmd->pool, alias->target);
     if (!path) {
-        return apr_psprintf(cmd->pool, "WSGID0022: '%s' is not a path (absolute, or relative to ServerRoot)",
+        return apr_psprintf(cmd->pool,
+                            "WSGID0022: '%s' is not a path (absolute, or relative to ServerRoot)",
                             alias->target);
     }
     alias->url = wsgid_aliases_prefix(cmd->pool, alias->url);
@@ -102,16 +113,20 @@ static const char *set_literal(cmd_parms *cmd, wsgid_alias_t *alias)
     return NULL;
 }
 
-static void warn_if_shadowed(cmd_parms *cmd, const apr_array_header_t *aliases, const wsgid_alias_t *alias)
+static void warn_if_shadowed(cmd_parms *cmd, const apr_array_header_t *aliases,
+                             const wsgid_alias_t *alias)
 {
     int i;
 
     for (i = 0; i < aliases->nelts && !alias->expression; i++) {
         const wsgid_alias_t *earlier = &APR_ARRAY_IDX(aliases, i, wsgid_alias_t);
         if (!earlier->expression && wsgid_aliases_is_below(alias->url, earlier->url)) {
-            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, cmd->server, "WSGID0027: WSGIScriptAlias %s at %s has no "
-                         "effect: the earlier WSGIScriptAlias %s takes its requests; write the longer one first",
-                         *alias->url ? alias->url : "/", wsgid_directives_where(cmd), *earlier->url ? earlier->url : "/");
+            ap_log_error(
+                APLOG_MARK, APLOG_WARNING, 0, cmd->server,
+                "WSGID0027: WSGIScriptAlias %s at %s has no "
+                "effect: the earlier WSGIScriptAlias %s takes its requests; write the longer one first",
+                *alias->url ? alias->url : "/", wsgid_directives_where(cmd),
+                *earlier->url ? earlier->url : "/");
             return;
         }
     }
@@ -123,11 +138,12 @@ const char *wsgid_aliases_define(cmd_parms *cmd, void *dir, const char *words)
     wsgid_alias_t alias = { .pass_authorization = WSGID_UNSET };
     const char *error;
 
-    (void) dir;
+    (void)dir;
     alias.url = ap_getword_conf(cmd->pool, &words);
     alias.target = ap_getword_conf(cmd->pool, &words);
     if (!*alias.url || !*alias.target) {
-        return apr_psprintf(cmd->pool, "WSGID0019: %s needs two words, URL and script", cmd->cmd->name);
+        return apr_psprintf(cmd->pool, "WSGID0019: %s needs two words, URL and script",
+                            cmd->cmd->name);
     }
     error = cmd->info ? set_expression(cmd, &alias) : set_literal(cmd, &alias);
     if (error || (error = set_options(cmd, &alias, words))) {
@@ -138,9 +154,10 @@ const char *wsgid_aliases_define(cmd_parms *cmd, void *dir, const char *words)
     return NULL;
 }
 
-/* ------------------------------------------------------------------ the request */
+/* ---- the request */
 
-/* Where the prefix ends in a URL, segment by segment, with any number of slashes between; NULL if it does not match. */
+/* Where the prefix ends in a URL, segment by segment, with any number of slashes between; NULL if
+ * it does not match. */
 static const char *after_prefix(const char *url, const char *prefix)
 {
     while (*prefix) {
@@ -163,7 +180,8 @@ int wsgid_aliases_is_below(const char *path, const char *prefix)
     return after_prefix(path, prefix) != NULL;
 }
 
-/* The file of an expression's match, with what follows the match in the URL; NULL if there is none or if it cannot be put together
+/* The file of an expression's match, with what follows the match in the URL; NULL if there is none
+ * or if it cannot be put together
  * (*failed). */
 static const char *file_of_expression(request_rec *r, const wsgid_alias_t *alias, int *failed)
 {
@@ -174,19 +192,22 @@ static const char *file_of_expression(request_rec *r, const wsgid_alias_t *alias
         return NULL;
     }
     path = ap_pregsub(r->pool, alias->target, r->uri, AP_MAX_REG_MATCH, matches);
-    path = path ? ap_server_root_relative(r->pool, apr_pstrcat(r->pool, path, r->uri + matches[0].rm_eo, NULL)) : NULL;
+    path = path ? ap_server_root_relative(r->pool, apr_pstrcat(r->pool, path,
+                                                               r->uri + matches[0].rm_eo, NULL))
+                : NULL;
     *failed = !path;
     return path;
 }
 
 /*
- * Whether the target is a file, which httpd then need not find out by looking at each part of a path that has PATH_INFO at its end
- * (r->finfo is what ap_directory_walk would ask for first).
+ * Whether the target is a file, which httpd then need not find out by looking at each part of a
+ * path that has PATH_INFO at its end (r->finfo is what ap_directory_walk would ask for first).
  */
 static int is_script(request_rec *r, const wsgid_alias_t *alias)
 {
-    r->filename = (char *) alias->target;
-    if (ap_run_dirwalk_stat(&r->finfo, r, APR_FINFO_MIN) == APR_SUCCESS && r->finfo.filetype == APR_REG) {
+    r->filename = (char *)alias->target;
+    if (ap_run_dirwalk_stat(&r->finfo, r, APR_FINFO_MIN) == APR_SUCCESS
+        && r->finfo.filetype == APR_REG) {
         return 1;
     }
     r->filename = NULL;
@@ -194,7 +215,8 @@ static int is_script(request_rec *r, const wsgid_alias_t *alias)
     return 0;
 }
 
-/* The target with what follows the prefix: "/srv/site.wsgi" and "/a/b"; what would leave the target is refused. */
+/* The target with what follows the prefix: "/srv/site.wsgi" and "/a/b"; what would leave the target
+ * is refused. */
 static const char *file_of_literal(request_rec *r, const wsgid_alias_t *alias, int *failed)
 {
     const char *rest = after_prefix(r->uri, alias->url);
@@ -203,28 +225,31 @@ static const char *file_of_literal(request_rec *r, const wsgid_alias_t *alias, i
     if (!rest) {
         return NULL;
     }
-    if (!rest[strspn(rest, "/")]) {                     /* nothing, or "/": the root of the application */
+    if (!rest[strspn(rest, "/")]) { /* nothing, or "/": the root of the application */
         return apr_pstrcat(r->pool, alias->target, *rest ? "/" : "", NULL);
     }
     if (is_script(r, alias)) {
         r->path_info = apr_pstrdup(r->pool, rest);
         return alias->target;
     }
-    *failed = apr_filepath_merge(&path, alias->target, rest + strspn(rest, "/"), APR_FILEPATH_SECUREROOT, r->pool)
+    *failed = apr_filepath_merge(&path, alias->target, rest + strspn(rest, "/"),
+                                 APR_FILEPATH_SECUREROOT, r->pool)
               != APR_SUCCESS;
     return *failed ? NULL : path;
 }
 
 static int refuse_mapping(request_rec *r, const wsgid_alias_t *alias)
 {
-    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "%sWSGID0021: WSGIScriptAlias %s cannot map this URL to a file below %s",
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                  "%sWSGID0021: WSGIScriptAlias %s cannot map this URL to a file below %s",
                   wsgid_logs_mark(r), *alias->url ? alias->url : "/", alias->target);
     return HTTP_FORBIDDEN;
 }
 
 int wsgid_aliases_translate(request_rec *r)
 {
-    const wsgid_server_config_t *config = ap_get_module_config(r->server->module_config, &wsgid_module);
+    const wsgid_server_config_t *config = ap_get_module_config(r->server->module_config,
+                                                               &wsgid_module);
     int failed = 0;
     int i;
 
@@ -233,12 +258,13 @@ int wsgid_aliases_translate(request_rec *r)
     }
     for (i = 0; i < config->aliases->nelts; i++) {
         const wsgid_alias_t *alias = &APR_ARRAY_IDX(config->aliases, i, wsgid_alias_t);
-        const char *path = (alias->expression ? file_of_expression : file_of_literal)(r, alias, &failed);
+        const char *path = (alias->expression ? file_of_expression : file_of_literal)(r, alias,
+                                                                                      &failed);
         if (failed) {
             return refuse_mapping(r, alias);
         }
         if (path) {
-            r->filename = (char *) path;
+            r->filename = (char *)path;
             r->handler = WSGID_HANDLER;
             if (!alias->expression) {
                 ap_set_context_info(r, *alias->url ? alias->url : "/", alias->target);
@@ -252,9 +278,12 @@ int wsgid_aliases_translate(request_rec *r)
 
 const wsgid_alias_t *wsgid_aliases_of(request_rec *r)
 {
-    const wsgid_server_config_t *config = ap_get_module_config(r->server->module_config, &wsgid_module);
+    const wsgid_server_config_t *config = ap_get_module_config(r->server->module_config,
+                                                               &wsgid_module);
     const char *note = apr_table_get(r->notes, NOTE);
     int place = note ? atoi(note) : -1;
 
-    return place >= 0 && place < config->aliases->nelts ? &APR_ARRAY_IDX(config->aliases, place, wsgid_alias_t) : NULL;
+    return place >= 0 && place < config->aliases->nelts
+               ? &APR_ARRAY_IDX(config->aliases, place, wsgid_alias_t)
+               : NULL;
 }

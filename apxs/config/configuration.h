@@ -1,18 +1,21 @@
 /*
- * What crosses only the files that read the configuration: options.c, groups.c, directives.c, aliases.c. Private to them.
+ * What crosses only the files that read the configuration: options.c, groups.c, directives.c,
+ * aliases.c. Private to them.
  *
- * Lifetime: all of it lives in pconf and is written while httpd reads its configuration, never by a request.
+ * Lifetime: all of it lives in pconf and is written while httpd reads its configuration, never by a
+ * request.
  */
 #ifndef WSGID_CONFIGURATION_H
 #define WSGID_CONFIGURATION_H
 
 #include "wsgid.h"
 
-/* ------------------------------------------------------------------ directives.c */
+/* ---- directives.c */
 
 #define WSGID_DEFAULT_CALLABLE "application"
 
-/* What a <Directory>, <Location> ... section says about a request, known while the configuration is read. */
+/* What a <Directory>, <Location> ... section says about a request, known while the configuration is
+ * read. */
 typedef enum { WSGID_SAYS_GROUP, WSGID_SAYS_CALLABLE } wsgid_says_e;
 /* Whether some section decides that for the requests of an alias. */
 typedef enum { WSGID_DECIDES_NOT, WSGID_DECIDES_MAYBE, WSGID_DECIDES } wsgid_decides_e;
@@ -24,7 +27,8 @@ void wsgid_directives_notice(const char *key, const char *line);
 void wsgid_directives_notice_application_group(const char *value);
 /* Remembers that the configuration names a group, for the warning about names that do not exist. */
 void wsgid_directives_mention_group(const cmd_parms *cmd, const char *name);
-wsgid_decides_e wsgid_directives_sections_decide(wsgid_says_e what, const server_rec *s, const wsgid_alias_t *alias);
+wsgid_decides_e wsgid_directives_sections_decide(wsgid_says_e what, const server_rec *s,
+                                                 const wsgid_alias_t *alias);
 /* Whether some line names this group, "" being the default one. */
 int wsgid_directives_is_mentioned(const char *name);
 /* check_config: warns about literal names of groups that do not exist. */
@@ -34,30 +38,36 @@ const char *wsgid_directives_where(const cmd_parms *cmd);
 /* The name that a value stands for, "" for %{GLOBAL}; NULL if only a request can tell. */
 const char *wsgid_directives_literal(const char *value);
 
-/* ------------------------------------------------------------------ aliases.c */
+/* ---- aliases.c */
 
 /* WSGIScriptAlias and WSGIScriptAliasMatch (cmd->info not NULL). */
 const char *wsgid_aliases_define(cmd_parms *cmd, void *dir, const char *words);
-/* A path or URL without the slashes at its end, so that "/" is "" and each prefix ends where a segment does. */
+/* A path or URL without the slashes at its end, so that "/" is "" and each prefix ends where a
+ * segment does. */
 const char *wsgid_aliases_prefix(apr_pool_t *p, const char *path);
 /* Whether a path or URL lies at or below such a prefix, segment by segment. */
 int wsgid_aliases_is_below(const char *path, const char *prefix);
 
-/* ------------------------------------------------------------------ groups.c, options.c */
+/* ---- groups.c, options.c */
 
-/* WSGIPythonHome and WSGIPythonPath: a default for the groups that do not name the option themselves. */
+/* WSGIPythonHome and WSGIPythonPath: a default for the groups that do not name the option
+ * themselves. */
 const char *wsgid_groups_set_default(apr_pool_t *p, wsgid_option_e option, const char *value);
 
-/* Parses the words after the group's name into values[WSGID_OPT_COUNT]. NULL, or the one line that says what is
- * wrong. */
+/* Parses the words after the group's name into values[WSGID_OPT_COUNT]. NULL, or the one line that
+ * says what is wrong. */
 const char *wsgid_options_parse(apr_pool_t *p, wsgid_value_t *values, const char *words);
-/* Fills in the defaults; run in post_config, when User, Group and Timeout are known. NULL, or the error line. */
+/* Fills in the defaults; run in post_config, when User, Group and Timeout are known. NULL, or the
+ * error line. */
 const char *wsgid_options_complete(apr_pool_t *p, server_rec *s, wsgid_value_t *values);
 /* 1 if both were given the same. */
 int wsgid_options_equal(const wsgid_value_t *a, const wsgid_value_t *b);
-/* The next NAME=VALUE of a line, with quotes around the value or the whole word. 0 at the end; *value NULL: no '='. */
-int wsgid_options_next_word(apr_pool_t *p, const char **words, const char **name, const char **value);
+/* The next NAME=VALUE of a line, with quotes around the value or the whole word. 0 at the end;
+ * *value NULL: no '='. */
+int wsgid_options_next_word(apr_pool_t *p, const char **words, const char **name,
+                            const char **value);
 /* Gives an option its value, unless it has one. NULL, or the error line. */
-const char *wsgid_options_set(apr_pool_t *p, wsgid_value_t *values, wsgid_option_e option, const char *text);
+const char *wsgid_options_set(apr_pool_t *p, wsgid_value_t *values, wsgid_option_e option,
+                              const char *text);
 
 #endif

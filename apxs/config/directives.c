@@ -1,9 +1,11 @@
 /*
- * The configuration of servers and directories: create, merge, all directives but WSGIDaemonProcess's options
- * (options.c) and script aliases (aliases.c), and what it comes to for one request.
+ * The configuration of servers and directories: create, merge, all directives but
+ * WSGIDaemonProcess's options (options.c) and script aliases (aliases.c), and what it comes to for
+ * one request.
  *
- * Rules: what is wrong is refused while the configuration is read, in one line (httpd adds file and line). What
- * mod_wsgi has and we have not is accepted with one notice, unless to ignore it would open what it protects.
+ * Rules: what is wrong is refused while the configuration is read, in one line (httpd adds file and
+ * line). What mod_wsgi has and we have not is accepted with one notice, unless to ignore it would
+ * open what it protects.
  */
 #include "config/configuration.h"
 
@@ -14,12 +16,13 @@
 #include "apr_hash.h"
 #include "http_main.h"
 
-#define MAX_SOCKET_PREFIX 72            /* of the 107 bytes of a socket's path; the rest is pid, numbers and suffix */
+/* of the 107 bytes of a socket's path; the rest is pid, numbers and suffix */
+#define MAX_SOCKET_PREFIX 72
 
 /* The public part first: others see only that. */
 typedef struct {
     wsgid_dir_config_t shown;
-    apr_hash_t *allowed;                /* WSGIRestrictProcess: names; NULL: all */
+    apr_hash_t *allowed; /* WSGIRestrictProcess: names; NULL: all */
 } dir_config_t;
 
 typedef struct {
@@ -31,14 +34,15 @@ typedef struct {
 typedef struct {
     wsgid_says_e what;
     const server_rec *server;
-    const char *directive;              /* "<Directory", "<Location"; NULL where it is not plain to what it applies */
-    const char *path;                   /* wsgid_aliases_prefix() */
+    const char
+        *directive;   /* "<Directory", "<Location"; NULL where it is not plain to what it applies */
+    const char *path; /* wsgid_aliases_prefix() */
 } section_t;
 
 /* Of one reading of the configuration; in pconf. */
 static struct {
     apr_pool_t *pool;
-    apr_hash_t *notices;                /* those that have been given */
+    apr_hash_t *notices; /* those that have been given */
     apr_array_header_t *mentions;
     apr_array_header_t *sections;
 } reading;
@@ -57,18 +61,19 @@ int wsgid_directives_check_modules(server_rec *s)
     if (!ap_find_linked_module("mod_wsgi.c")) {
         return OK;
     }
-    ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "WSGID0001: mod_wsgi is loaded, too, and both have the same directives: "
+    ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
+                 "WSGID0001: mod_wsgi is loaded, too, and both have the same directives: "
                  "remove one of the two LoadModule lines (Debian: a2dismod wsgi)");
     return HTTP_INTERNAL_SERVER_ERROR;
 }
 
-/* ------------------------------------------------------------------ create and merge */
+/* ---- create and merge */
 
 void *wsgid_directives_create_server(apr_pool_t *p, server_rec *s)
 {
     wsgid_server_config_t *config = apr_pcalloc(p, sizeof(*config));
 
-    (void) s;
+    (void)s;
     config->aliases = apr_array_make(p, 4, sizeof(wsgid_alias_t));
     return config;
 }
@@ -88,7 +93,7 @@ void *wsgid_directives_create_dir(apr_pool_t *p, char *dir)
 {
     dir_config_t *config = apr_pcalloc(p, sizeof(*config));
 
-    (void) dir;
+    (void)dir;
     config->shown.pass_authorization = WSGID_UNSET;
     config->shown.error_override = WSGID_UNSET;
     config->shown.chunked_request = WSGID_UNSET;
@@ -102,7 +107,10 @@ void *wsgid_directives_merge_dir(apr_pool_t *p, void *base, void *add)
     const dir_config_t *inner = add;
     dir_config_t *merged = apr_pmemdup(p, base, sizeof(*merged));
 
-#define TAKE(field, unset) if (inner->field != unset) { merged->field = inner->field; }
+#define TAKE(field, unset)            \
+    if (inner->field != unset) {      \
+        merged->field = inner->field; \
+    }
     TAKE(shown.group, NULL)
     TAKE(shown.application_group, NULL)
     TAKE(shown.callable, NULL)
@@ -117,14 +125,15 @@ void *wsgid_directives_merge_dir(apr_pool_t *p, void *base, void *add)
     return merged;
 }
 
-/* ------------------------------------------------------------------ what is remembered of a reading */
+/* ---- what is remembered of a reading */
 
 const char *wsgid_directives_where(const cmd_parms *cmd)
 {
     return apr_psprintf(cmd->pool, "%s:%d", cmd->directive->filename, cmd->directive->line_num);
 }
 
-/* A .htaccess file is read by a request: nothing may be remembered of it, and a notice would come each time. */
+/* A .htaccess file is read by a request: nothing may be remembered of it, and a notice would come
+ * each time. */
 static int is_htaccess(const cmd_parms *cmd)
 {
     return cmd->pool == cmd->temp_pool;
@@ -142,15 +151,18 @@ void wsgid_directives_notice(const char *key, const char *line)
 void wsgid_directives_notice_application_group(const char *value)
 {
     if (strcmp(value, "%{GLOBAL}")) {
-        wsgid_directives_notice("WSGIApplicationGroup",
-                            "WSGID0017: WSGIApplicationGroup has no effect here other than %{GLOBAL}: a process has "
-                            "one interpreter; to keep applications apart, give each its own WSGIDaemonProcess");
+        wsgid_directives_notice(
+            "WSGIApplicationGroup",
+            "WSGID0017: WSGIApplicationGroup has no effect here other than %{GLOBAL}: a process has "
+            "one interpreter; to keep applications apart, give each its own WSGIDaemonProcess");
     }
 }
 
 const char *wsgid_directives_literal(const char *value)
 {
-    return !strcmp(value, "%{GLOBAL}") ? WSGID_DEFAULT_GROUP : wsgid_variables_is_variable(value) ? NULL : value;
+    return !strcmp(value, "%{GLOBAL}")          ? WSGID_DEFAULT_GROUP
+           : wsgid_variables_is_variable(value) ? NULL
+                                                : value;
 }
 
 void wsgid_directives_mention_group(const cmd_parms *cmd, const char *name)
@@ -185,16 +197,19 @@ void wsgid_directives_check_mentions(apr_pool_t *p, server_rec *s)
 
     for (i = 0; i < reading.mentions->nelts; i++) {
         const mention_t *mention = &APR_ARRAY_IDX(reading.mentions, i, mention_t);
-        if (wsgid_groups_find(mention->name) || apr_hash_get(told, mention->name, APR_HASH_KEY_STRING)) {
+        if (wsgid_groups_find(mention->name)
+            || apr_hash_get(told, mention->name, APR_HASH_KEY_STRING)) {
             continue;
         }
         apr_hash_set(told, mention->name, APR_HASH_KEY_STRING, "");
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "WSGID0018: there is no daemon group '%s' as named at %s: its "
-                     "requests will get 500; known groups: %s", mention->name, mention->where, wsgid_groups_known(p));
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                     "WSGID0018: there is no daemon group '%s' as named at %s: its "
+                     "requests will get 500; known groups: %s",
+                     mention->name, mention->where, wsgid_groups_known(p));
     }
 }
 
-/* ------------------------------------------------------------------ sections */
+/* ---- sections */
 
 /* The one <Directory> or <Location> around a directive; NULL if there are more, or others. */
 static const ap_directive_t *plain_section(const cmd_parms *cmd)
@@ -203,7 +218,8 @@ static const ap_directive_t *plain_section(const cmd_parms *cmd)
     const ap_directive_t *outer = section ? section->parent : NULL;
 
     if (!section || (outer && (ap_cstr_casecmp(outer->directive, "<VirtualHost") || outer->parent))
-        || (ap_cstr_casecmp(section->directive, "<Directory") && ap_cstr_casecmp(section->directive, "<Location"))
+        || (ap_cstr_casecmp(section->directive, "<Directory")
+            && ap_cstr_casecmp(section->directive, "<Location"))
         || strchr(section->args, '~') || apr_fnmatch_test(cmd->path)) {
         return NULL;
     }
@@ -242,7 +258,8 @@ static wsgid_decides_e section_decides(const section_t *section, const wsgid_ali
     return wsgid_aliases_is_below(covered, section->path) ? WSGID_DECIDES : WSGID_DECIDES_NOT;
 }
 
-wsgid_decides_e wsgid_directives_sections_decide(wsgid_says_e what, const server_rec *s, const wsgid_alias_t *alias)
+wsgid_decides_e wsgid_directives_sections_decide(wsgid_says_e what, const server_rec *s,
+                                                 const wsgid_alias_t *alias)
 {
     wsgid_decides_e decides = WSGID_DECIDES_NOT;
     int i;
@@ -257,13 +274,13 @@ wsgid_decides_e wsgid_directives_sections_decide(wsgid_says_e what, const server
     return decides;
 }
 
-/* ------------------------------------------------------------------ directives */
+/* ---- directives */
 
 static const char *define_group(cmd_parms *cmd, void *dir, const char *words)
 {
     const char *name = ap_getword_conf(cmd->pool, &words);
 
-    (void) dir;
+    (void)dir;
     return wsgid_groups_define(cmd, name, words);
 }
 
@@ -317,7 +334,8 @@ static const char *set_map_head(cmd_parms *cmd, void *dir, const char *value)
         config->shown.map_head_to_get = WSGID_MAP_HEAD_OFF;
     }
     else {
-        return apr_psprintf(cmd->pool, "WSGID0028: WSGIMapHEADToGET %s: neither Auto, On nor Off", value);
+        return apr_psprintf(cmd->pool, "WSGID0028: WSGIMapHEADToGET %s: neither Auto, On nor Off",
+                            value);
     }
     return NULL;
 }
@@ -328,11 +346,14 @@ static const char *add_sendfile_path(cmd_parms *cmd, void *dir, const char *path
     dir_config_t *config = dir;
     char resolved[PATH_MAX];
     const char *directory = ap_server_root_relative(cmd->pool, path);
-    apr_array_header_t *list = config->shown.sendfile ? (apr_array_header_t *) config->shown.sendfile
-                                                      : apr_array_make(cmd->pool, 1, sizeof(const char *));
+    apr_array_header_t *list = config->shown.sendfile
+                                   ? (apr_array_header_t *)config->shown.sendfile
+                                   : apr_array_make(cmd->pool, 1, sizeof(const char *));
 
-    if (!directory || !realpath(directory, resolved) || !ap_is_directory(cmd->temp_pool, resolved) || !strcmp(resolved, "/")) {
-        return apr_psprintf(cmd->pool, "WSGID0029: WSGISendfilePath %s: not a directory below /", path);
+    if (!directory || !realpath(directory, resolved) || !ap_is_directory(cmd->temp_pool, resolved)
+        || !strcmp(resolved, "/")) {
+        return apr_psprintf(cmd->pool, "WSGID0029: WSGISendfilePath %s: not a directory below /",
+                            path);
     }
     APR_ARRAY_PUSH(list, const char *) = apr_pstrdup(cmd->pool, resolved);
     config->shown.sendfile = list;
@@ -345,8 +366,11 @@ static const char *restrict_group(cmd_parms *cmd, void *dir, const char *name)
     const char *literal = wsgid_directives_literal(name);
 
     if (!literal) {
-        return apr_psprintf(cmd->pool, "WSGID0025: %s: WSGIRestrictProcess takes names of groups and %%{GLOBAL}, no "
-                            "other variables", name);
+        return apr_psprintf(
+            cmd->pool,
+            "WSGID0025: %s: WSGIRestrictProcess takes names of groups and %%{GLOBAL}, no "
+            "other variables",
+            name);
     }
     if (!config->allowed) {
         config->allowed = apr_hash_make(cmd->pool);
@@ -362,18 +386,24 @@ static const char *set_socket_prefix(cmd_parms *cmd, void *dir, const char *text
     const char *path = ap_server_root_relative(cmd->pool, text);
     const char *wrong;
 
-    (void) dir;
+    (void)dir;
     if (error) {
         return error;
     }
     if (!path || strlen(path) > MAX_SOCKET_PREFIX) {
-        return apr_psprintf(cmd->pool, "WSGID0026: WSGISocketPrefix %s: not a path of at most %d characters (absolute, "
-                            "or relative to ServerRoot)", text, MAX_SOCKET_PREFIX);
+        return apr_psprintf(
+            cmd->pool,
+            "WSGID0026: WSGISocketPrefix %s: not a path of at most %d characters (absolute, "
+            "or relative to ServerRoot)",
+            text, MAX_SOCKET_PREFIX);
     }
     wrong = wsgid_listener_check_directory(cmd->pool, path);
     if (wrong) {
-        return apr_psprintf(cmd->pool, "WSGID0061: sockets cannot be made under WSGISocketPrefix %s: %s: set it to a path in a directory "
-                            "of root's", text, wrong);
+        return apr_psprintf(
+            cmd->pool,
+            "WSGID0061: sockets cannot be made under WSGISocketPrefix %s: %s: set it to a path in a directory "
+            "of root's",
+            text, wrong);
     }
     config->socket_prefix = path;
     return NULL;
@@ -383,8 +413,9 @@ static const char *set_python(cmd_parms *cmd, void *dir, const char *text)
 {
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
 
-    (void) dir;
-    return error ? error : wsgid_groups_set_default(cmd->pool, (wsgid_option_e) (intptr_t) cmd->info, text);
+    (void)dir;
+    return error ? error
+                 : wsgid_groups_set_default(cmd->pool, (wsgid_option_e)(intptr_t)cmd->info, text);
 }
 
 /* A container's lines are in the tree below it, where nobody asks for them. */
@@ -392,21 +423,25 @@ static const char *ignore(cmd_parms *cmd, void *dir, const char *words)
 {
     const char *name = cmd->cmd->name + (cmd->cmd->name[0] == '<');
 
-    (void) dir;
-    (void) words;
+    (void)dir;
+    (void)words;
     if (!is_htaccess(cmd)) {
-        wsgid_directives_notice(name, apr_psprintf(cmd->pool, "WSGID0014: %s has no effect here: %s", name,
-                                               (const char *) cmd->info));
+        wsgid_directives_notice(name,
+                                apr_psprintf(cmd->pool, "WSGID0014: %s has no effect here: %s",
+                                             name, (const char *)cmd->info));
     }
     return NULL;
 }
 
 static const char *refuse(cmd_parms *cmd, void *dir, const char *words)
 {
-    (void) dir;
-    (void) words;
-    return apr_psprintf(cmd->pool, "WSGID0015: %s is not available here, and to ignore it would open what it protects: "
-                        "%s", cmd->cmd->name, (const char *) cmd->info);
+    (void)dir;
+    (void)words;
+    return apr_psprintf(
+        cmd->pool,
+        "WSGID0015: %s is not available here, and to ignore it would open what it protects: "
+        "%s",
+        cmd->cmd->name, (const char *)cmd->info);
 }
 
 #define PASS_AUTHORIZATION APR_OFFSETOF(wsgid_dir_config_t, pass_authorization)
@@ -419,16 +454,19 @@ static const char *refuse(cmd_parms *cmd, void *dir, const char *words)
 #define IN_HTACCESS  OR_FILEINFO
 
 const command_rec wsgid_directives_directives[] = {
-#define DIRECTIVE(how, name, function, data, context, syntax, ...) AP_INIT_##how(name, function, data, context, syntax),
-#define FOREIGN_DIRECTIVE(name, context, cure) AP_INIT_RAW_ARGS(name, ignore, (void *) cure, context, cure),
-#define REFUSED_DIRECTIVE(name, cure) AP_INIT_RAW_ARGS(name, refuse, (void *) cure, OR_ALL, cure),
+#define DIRECTIVE(how, name, function, data, context, syntax, ...) \
+    AP_INIT_##how(name, function, data, context, syntax),
+#define FOREIGN_DIRECTIVE(name, context, cure) \
+    AP_INIT_RAW_ARGS(name, ignore, (void *)cure, context, cure),
+#define REFUSED_DIRECTIVE(name, cure) AP_INIT_RAW_ARGS(name, refuse, (void *)cure, OR_ALL, cure),
 #include "config/directives.def"
     { NULL, { NULL }, NULL, 0, RAW_ARGS, NULL }
 };
 
-/* ------------------------------------------------------------------ what it comes to for one request */
+/* ---- what it comes to for one request */
 
-/* A variable that is not set stays as it is written: no group has such a name, so that the refusal names it. */
+/* A variable that is not set stays as it is written: no group has such a name, so that the refusal
+ * names it. */
 static const char *resolve(request_rec *r, const char *value, const char *otherwise)
 {
     const char *resolved = value ? wsgid_variables_resolve(r, value) : otherwise;
@@ -442,7 +480,8 @@ static const char *restricted(request_rec *r, const dir_config_t *config, const 
     if (!config->allowed || apr_hash_get(config->allowed, group, APR_HASH_KEY_STRING)) {
         return group;
     }
-    return apr_psprintf(r->pool, "%s (not allowed by WSGIRestrictProcess)", *group ? group : "%{GLOBAL}");
+    return apr_psprintf(r->pool, "%s (not allowed by WSGIRestrictProcess)",
+                        *group ? group : "%{GLOBAL}");
 }
 
 const wsgid_target_t *wsgid_directives_target(request_rec *r)
@@ -462,10 +501,13 @@ const wsgid_target_t *wsgid_directives_target(request_rec *r)
 #undef CHOOSE
     target->error_override = config->shown.error_override == 1;
     target->chunked_request = config->shown.chunked_request != 0;
-    target->map_head_to_get = config->shown.map_head_to_get == WSGID_UNSET ? WSGID_MAP_HEAD_AUTO : config->shown.map_head_to_get;
+    target->map_head_to_get = config->shown.map_head_to_get == WSGID_UNSET
+                                  ? WSGID_MAP_HEAD_AUTO
+                                  : config->shown.map_head_to_get;
     target->script_reloading = config->shown.script_reloading != 0;
     target->sendfile = config->shown.sendfile;
-    target->pass_authorization = alias->pass_authorization != WSGID_UNSET ? alias->pass_authorization
-                                                                          : config->shown.pass_authorization == 1;
+    target->pass_authorization = alias->pass_authorization != WSGID_UNSET
+                                     ? alias->pass_authorization
+                                     : config->shown.pass_authorization == 1;
     return target;
 }

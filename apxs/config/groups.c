@@ -1,22 +1,22 @@
 /*
- * The known daemon groups: defined while the configuration is read, completed once all of it is known, looked up by
- * requests.
+ * The known daemon groups: defined while the configuration is read, completed once all of it is
+ * known, looked up by requests.
  *
- * Rules: groups are global to the httpd, wherever they are defined; a definition within a VirtualHost only chooses that
- * one's ErrorLog. The table lives in pconf and does not change after wsgid_groups_complete, so that requests read it
- * without a lock.
+ * Rules: groups are global to the httpd, wherever they are defined; a definition within a
+ * VirtualHost only chooses that one's ErrorLog. The table lives in pconf and does not change after
+ * wsgid_groups_complete, so that requests read it without a lock.
  */
 #include "config/configuration.h"
 
 #include "apr_hash.h"
 #include "apr_lib.h"
 
-#define MAX_NAME 128            /* of a group; host names are used as such */
+#define MAX_NAME 128 /* of a group; host names are used as such */
 
 static struct {
-    apr_array_header_t *all;            /* wsgid_group_t *, in order of definition */
+    apr_array_header_t *all; /* wsgid_group_t *, in order of definition */
     apr_hash_t *by_name;
-    wsgid_value_t *defaults;            /* [WSGID_OPT_COUNT]: WSGIPythonHome, WSGIPythonPath */
+    wsgid_value_t *defaults; /* [WSGID_OPT_COUNT]: WSGIPythonHome, WSGIPythonPath */
 } known;
 
 /* pre_config. */
@@ -34,11 +34,12 @@ const char *wsgid_groups_set_default(apr_pool_t *p, wsgid_option_e option, const
     return wsgid_options_set(p, known.defaults, option, value);
 }
 
-/* ------------------------------------------------------------------ definition */
+/* ---- definition */
 
 static const char *refuse_name(apr_pool_t *p, const char *name, const char *why)
 {
-    return apr_psprintf(p, "WSGID0009: '%s' cannot be the name of a daemon group: %s", ap_escape_logitem(p, name), why);
+    return apr_psprintf(p, "WSGID0009: '%s' cannot be the name of a daemon group: %s",
+                        ap_escape_logitem(p, name), why);
 }
 
 /* NULL, or why a group may not be called that. */
@@ -50,12 +51,15 @@ static const char *check_name(apr_pool_t *p, const char *name)
         return refuse_name(p, name, "it is empty; the default group is called %{GLOBAL}");
     }
     if (strchr(name, '=')) {
-        return refuse_name(p, name, "it looks like an option; the name comes first: WSGIDaemonProcess NAME "
+        return refuse_name(p, name,
+                           "it looks like an option; the name comes first: WSGIDaemonProcess NAME "
                            "[option=value ...]");
     }
     if (strstr(name, "%{")) {
-        return refuse_name(p, name, "variables are for WSGIProcessName; only %{GLOBAL}, the default group, can be "
-                           "defined");
+        return refuse_name(
+            p, name,
+            "variables are for WSGIProcessName; only %{GLOBAL}, the default group, can be "
+            "defined");
     }
     if (strlen(name) > MAX_NAME) {
         return refuse_name(p, name, apr_psprintf(p, "it is longer than %d characters", MAX_NAME));
@@ -83,13 +87,17 @@ static wsgid_group_t *add_group(apr_pool_t *p, const char *name, server_rec *s, 
 }
 
 /* A name that is there already: the same again is what a tool makes that copies a virtual host. */
-static const char *define_again(apr_pool_t *p, const wsgid_group_t *group, const wsgid_value_t *values)
+static const char *define_again(apr_pool_t *p, const wsgid_group_t *group,
+                                const wsgid_value_t *values)
 {
     if (wsgid_options_equal(group->value, values)) {
         return NULL;
     }
-    return apr_psprintf(p, "WSGID0010: daemon group '%s' is defined with other options at %s; make both lines the "
-                        "same, or drop one", group->label, group->where);
+    return apr_psprintf(
+        p,
+        "WSGID0010: daemon group '%s' is defined with other options at %s; make both lines the "
+        "same, or drop one",
+        group->label, group->where);
 }
 
 const char *wsgid_groups_define(cmd_parms *cmd, const char *name, const char *words)
@@ -106,12 +114,13 @@ const char *wsgid_groups_define(cmd_parms *cmd, const char *name, const char *wo
     if (group) {
         return define_again(cmd->pool, group, values);
     }
-    group = add_group(cmd->pool, apr_pstrdup(cmd->pool, group_name), cmd->server, wsgid_directives_where(cmd));
+    group = add_group(cmd->pool, apr_pstrdup(cmd->pool, group_name), cmd->server,
+                      wsgid_directives_where(cmd));
     memcpy(group->value, values, sizeof(group->value));
     return NULL;
 }
 
-/* ------------------------------------------------------------------ look-up */
+/* ---- look-up */
 
 wsgid_group_t *wsgid_groups_find(const char *name)
 {
@@ -135,7 +144,7 @@ const char *wsgid_groups_known(apr_pool_t *p)
     return labels->nelts ? apr_array_pstrcat(p, labels, 0) : "none";
 }
 
-/* ------------------------------------------------------------------ completion: the aliases of every server */
+/* ---- completion: the aliases of every server */
 
 /* What the server scope of an alias says; sections may say otherwise. */
 static const wsgid_dir_config_t *server_scope(server_rec *s)
@@ -169,17 +178,20 @@ static void visit_aliases(apr_pool_t *p, server_rec *main_server, visitor_t *vis
 static void look_for_default(apr_pool_t *p, server_rec *s, const wsgid_alias_t *alias, void *found)
 {
     const char *group = alias_group(s, alias);
-    int is_overruled = !alias->group && wsgid_directives_sections_decide(WSGID_SAYS_GROUP, s, alias) == WSGID_DECIDES;
+    int is_overruled = !alias->group
+                       && wsgid_directives_sections_decide(WSGID_SAYS_GROUP, s, alias)
+                              == WSGID_DECIDES;
 
-    (void) p;
+    (void)p;
     if (group && !*group && !is_overruled) {
-        *(int *) found = 1;
+        *(int *)found = 1;
     }
 }
 
 /*
- * The default group is made where something can lead to it: no group is defined at all (then it serves whatever there
- * is, AddHandler too), %{GLOBAL} is named somewhere, or an alias has no group.
+ * The default group is made where something can lead to it: no group is defined at all (then it
+ * serves whatever there is, AddHandler too), %{GLOBAL} is named somewhere, or an alias has no
+ * group.
  */
 static void add_default_group(apr_pool_t *pconf, server_rec *main_server)
 {
@@ -211,12 +223,16 @@ static int is_file(apr_pool_t *p, const char *path)
     return apr_stat(&info, path, APR_FINFO_TYPE, p) == APR_SUCCESS && info.filetype == APR_REG;
 }
 
-/* What is loaded before the first request must be what that request will ask for: no guess where a section decides. */
+/* What is loaded before the first request must be what that request will ask for: no guess where a
+ * section decides. */
 static int is_settled(const server_rec *s, const wsgid_alias_t *alias)
 {
     return !alias->expression
-        && (alias->group || wsgid_directives_sections_decide(WSGID_SAYS_GROUP, s, alias) == WSGID_DECIDES_NOT)
-        && (alias->callable || wsgid_directives_sections_decide(WSGID_SAYS_CALLABLE, s, alias) == WSGID_DECIDES_NOT);
+           && (alias->group
+               || wsgid_directives_sections_decide(WSGID_SAYS_GROUP, s, alias) == WSGID_DECIDES_NOT)
+           && (alias->callable
+               || wsgid_directives_sections_decide(WSGID_SAYS_CALLABLE, s, alias)
+                      == WSGID_DECIDES_NOT);
 }
 
 static void add_script(apr_pool_t *p, server_rec *s, const wsgid_alias_t *alias, void *pconf)
@@ -229,8 +245,8 @@ static void add_script(apr_pool_t *p, server_rec *s, const wsgid_alias_t *alias,
     if (!callable) {
         callable = WSGID_DEFAULT_CALLABLE;
     }
-    if (!group || wsgid_variables_is_variable(callable) || has_script(group, alias->target, callable)
-        || !is_file(p, alias->target)) {
+    if (!group || wsgid_variables_is_variable(callable)
+        || has_script(group, alias->target, callable) || !is_file(p, alias->target)) {
         return;
     }
     script = apr_array_push(group->scripts);
@@ -238,7 +254,7 @@ static void add_script(apr_pool_t *p, server_rec *s, const wsgid_alias_t *alias,
     script->callable = apr_pstrdup(pconf, callable);
 }
 
-/* ------------------------------------------------------------------ completion: the options of every group */
+/* ---- completion: the options of every group */
 
 static void apply_default(wsgid_group_t *group, wsgid_option_e option)
 {
@@ -252,8 +268,9 @@ static const char *display_name(apr_pool_t *p, const wsgid_group_t *group, const
 {
     const char *at = strstr(text, "%{GROUP}");
 
-    return !at ? text : apr_pstrcat(p, apr_pstrmemdup(p, text, at - text), "wsgid:", group->label,
-                                    at + strlen("%{GROUP}"), NULL);
+    return !at ? text
+               : apr_pstrcat(p, apr_pstrmemdup(p, text, at - text), "wsgid:", group->label,
+                             at + strlen("%{GROUP}"), NULL);
 }
 
 static const char *complete_group(apr_pool_t *p, wsgid_group_t *group)
@@ -280,8 +297,8 @@ int wsgid_groups_complete(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main
         wsgid_group_t *group = APR_ARRAY_IDX(known.all, i, wsgid_group_t *);
         const char *error = complete_group(pconf, group);
         if (error) {
-            ap_log_error(APLOG_MARK, APLOG_CRIT, 0, main_server, "%s (daemon group '%s', defined at %s)", error,
-                         group->label,
+            ap_log_error(APLOG_MARK, APLOG_CRIT, 0, main_server,
+                         "%s (daemon group '%s', defined at %s)", error, group->label,
                          group->where);
             return HTTP_INTERNAL_SERVER_ERROR;
         }

@@ -1,9 +1,10 @@
 /*
- * The types of WSGIDaemonProcess options: the text of one value to a number, a canonical text, a list.
+ * The types of WSGIDaemonProcess options: the text of one value to a number, a canonical text, a
+ * list.
  *
- * Rules: a parser knows its type and the bounds in the option's line of options.def, never a single option. It returns
- * NULL, or one line that says code, option, value and what is allowed. A new type is a parser and its place in the
- * table at the end.
+ * Rules: a parser knows its type and the bounds in the option's line of options.def, never a single
+ * option. It returns NULL, or one line that says code, option, value and what is allowed. A new
+ * type is a parser and its place in the table at the end.
  */
 #include "config/options.h"
 
@@ -12,17 +13,20 @@
 #include "apr_lib.h"
 #include "apr_user.h"
 
-/* ------------------------------------------------------------------ refusals */
+/* ---- refusals */
 
-static const char *refuse(apr_pool_t *p, const wsgid_option_t *option, const char *text, const char *why)
+static const char *refuse(apr_pool_t *p, const wsgid_option_t *option, const char *text,
+                          const char *why)
 {
     return apr_psprintf(p, "WSGID0003: %s=%s: %s", option->name, text, why);
 }
 
-static const char *refuse_number(apr_pool_t *p, const wsgid_option_t *option, const char *text, const char *what)
+static const char *refuse_number(apr_pool_t *p, const wsgid_option_t *option, const char *text,
+                                 const char *what)
 {
-    return refuse(p, option, text, apr_psprintf(p, "not %s from %" APR_INT64_T_FMT " to %" APR_INT64_T_FMT, what,
-                                                option->least, option->most));
+    return refuse(p, option, text,
+                  apr_psprintf(p, "not %s from %" APR_INT64_T_FMT " to %" APR_INT64_T_FMT, what,
+                               option->least, option->most));
 }
 
 static int has_control(const char *text)
@@ -40,9 +44,10 @@ static int in_bounds(const wsgid_option_t *option, apr_int64_t number)
     return number >= option->least && number <= option->most;
 }
 
-/* ------------------------------------------------------------------ numbers and flags */
+/* ---- numbers and flags */
 
-typedef const char *parser_t(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value, const char *text);
+typedef const char *parser_t(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value,
+                             const char *text);
 
 /* A whole number at *text, which is moved behind it. 0 if there is none or if it does not fit. */
 static int take_number(const char **text, int base, apr_int64_t *number)
@@ -50,7 +55,7 @@ static int take_number(const char **text, int base, apr_int64_t *number)
     char *end;
 
     if (!apr_isdigit(**text) && !(**text == '-' && apr_isdigit((*text)[1]))) {
-        return 0;                       /* strtoll would take blanks, "+" and "0x" */
+        return 0; /* strtoll would take blanks, "+" and "0x" */
     }
     errno = 0;
     *number = apr_strtoi64(*text, &end, base);
@@ -61,7 +66,8 @@ static int take_number(const char **text, int base, apr_int64_t *number)
     return 1;
 }
 
-static const char *parse_integer(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value, const char *text)
+static const char *parse_integer(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value,
+                                 const char *text)
 {
     const char *rest = text;
 
@@ -94,7 +100,7 @@ static int take_fraction(const char **text, apr_int64_t *micros)
 const char *wsgid_option_types_seconds(apr_pool_t *p, apr_int64_t micros)
 {
     char *text = apr_psprintf(p, "%" APR_INT64_T_FMT ".%06d", micros / APR_USEC_PER_SEC,
-                              (int) (micros % APR_USEC_PER_SEC));
+                              (int)(micros % APR_USEC_PER_SEC));
     apr_size_t length = strlen(text);
 
     while (text[length - 1] == '0') {
@@ -104,7 +110,8 @@ const char *wsgid_option_types_seconds(apr_pool_t *p, apr_int64_t micros)
     return text;
 }
 
-static const char *parse_seconds(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value, const char *text)
+static const char *parse_seconds(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value,
+                                 const char *text)
 {
     const char *rest = text;
     apr_int64_t whole;
@@ -129,16 +136,18 @@ static int size_shift(const char *suffix)
         return 0;
     }
     letter = suffix[1] ? NULL : strchr(letters, apr_toupper(*suffix));
-    return letter ? 10 * (int) (letter - letters + 1) : -1;
+    return letter ? 10 * (int)(letter - letters + 1) : -1;
 }
 
-static const char *parse_size(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value, const char *text)
+static const char *parse_size(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value,
+                              const char *text)
 {
     const char *rest = text;
     int shift;
 
-    if (!take_number(&rest, 10, &value->number) || (shift = size_shift(rest)) < 0 || value->number < 0
-        || value->number > (option->most >> shift) || !in_bounds(option, value->number << shift)) {
+    if (!take_number(&rest, 10, &value->number) || (shift = size_shift(rest)) < 0
+        || value->number < 0 || value->number > (option->most >> shift)
+        || !in_bounds(option, value->number << shift)) {
         return refuse_number(p, option, text, "a number of bytes (K, M or G may follow)");
     }
     value->number <<= shift;
@@ -146,19 +155,22 @@ static const char *parse_size(apr_pool_t *p, const wsgid_option_t *option, wsgid
     return NULL;
 }
 
-static const char *parse_octal(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value, const char *text)
+static const char *parse_octal(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value,
+                               const char *text)
 {
     const char *rest = text;
 
     if (!take_number(&rest, 8, &value->number) || *rest || !in_bounds(option, value->number)) {
-        return refuse(p, option, text, apr_psprintf(p, "not an octal number from %" APR_UINT64_T_HEX_FMT " to %o",
-                                                    (apr_uint64_t) option->least, (unsigned) option->most));
+        return refuse(p, option, text,
+                      apr_psprintf(p, "not an octal number from %" APR_UINT64_T_HEX_FMT " to %o",
+                                   (apr_uint64_t)option->least, (unsigned)option->most));
     }
-    value->text = apr_psprintf(p, "%04o", (unsigned) value->number);
+    value->text = apr_psprintf(p, "%04o", (unsigned)value->number);
     return NULL;
 }
 
-static const char *parse_flag(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value, const char *text)
+static const char *parse_flag(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value,
+                              const char *text)
 {
     value->number = !ap_cstr_casecmp(text, "on");
     if (!value->number && ap_cstr_casecmp(text, "off")) {
@@ -168,29 +180,35 @@ static const char *parse_flag(apr_pool_t *p, const wsgid_option_t *option, wsgid
     return NULL;
 }
 
-/* ------------------------------------------------------------------ users, groups, texts, paths */
+/* ---- users, groups, texts, paths */
 
 /* "#1000" -> 1000; 0 for what is no such thing. */
 static int take_id(const char *text, apr_int64_t *id)
 {
-    return *text++ == '#' && *text != '-' && take_number(&text, 10, id) && !*text && *id < WSGID_NO_ID;
+    return *text++ == '#' && *text != '-' && take_number(&text, 10, id) && !*text
+           && *id < WSGID_NO_ID;
 }
 
-static const char *parse_user(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value, const char *text)
+static const char *parse_user(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value,
+                              const char *text)
 {
     apr_uid_t uid;
     apr_gid_t gid;
 
     if (!take_id(text, &value->number)) {
         if (!*text || apr_uid_get(&uid, &gid, text, p) != APR_SUCCESS) {
-            return apr_psprintf(p, "WSGID0005: %s=%s: there is no such user; name one that exists, or #UID",
-                                option->name, text);
+            return apr_psprintf(
+                p, "WSGID0005: %s=%s: there is no such user; name one that exists, or #UID",
+                option->name, text);
         }
         value->number = uid;
     }
     if (!in_bounds(option, value->number)) {
-        return apr_psprintf(p, "WSGID0007: %s=%s: that is root, and an application never runs as root; name another "
-                            "user", option->name, text);
+        return apr_psprintf(
+            p,
+            "WSGID0007: %s=%s: that is root, and an application never runs as root; name another "
+            "user",
+            option->name, text);
     }
     value->text = apr_pstrdup(p, text);
     return NULL;
@@ -212,11 +230,13 @@ static int find_group(apr_pool_t *p, const char *text, apr_int64_t *id)
 
 static const char *refuse_group(apr_pool_t *p, const wsgid_option_t *option, const char *text)
 {
-    return apr_psprintf(p, "WSGID0006: %s=%s: there is no such group; name one that exists, or #GID", option->name,
-                        text);
+    return apr_psprintf(p,
+                        "WSGID0006: %s=%s: there is no such group; name one that exists, or #GID",
+                        option->name, text);
 }
 
-static const char *parse_groupid(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value, const char *text)
+static const char *parse_groupid(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value,
+                                 const char *text)
 {
     if (!find_group(p, text, &value->number)) {
         return refuse_group(p, option, text);
@@ -225,16 +245,18 @@ static const char *parse_groupid(apr_pool_t *p, const wsgid_option_t *option, ws
     return NULL;
 }
 
-static const char *parse_text(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value, const char *text)
+static const char *parse_text(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value,
+                              const char *text)
 {
-    if (has_control(text) || !in_bounds(option, (apr_int64_t) strlen(text))) {
+    if (has_control(text) || !in_bounds(option, (apr_int64_t)strlen(text))) {
         return refuse_number(p, option, text, "a text without control characters, of a length");
     }
     value->text = apr_pstrdup(p, text);
     return NULL;
 }
 
-static const char *parse_path(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value, const char *text)
+static const char *parse_path(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value,
+                              const char *text)
 {
     const char *path = *text && !has_control(text) ? ap_server_root_relative(p, text) : NULL;
 
@@ -246,7 +268,8 @@ static const char *parse_path(apr_pool_t *p, const wsgid_option_t *option, wsgid
 }
 
 /* One of the words in the option's unit, in lower or upper case. */
-static const char *parse_choice(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value, const char *text)
+static const char *parse_choice(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value,
+                                const char *text)
 {
     char *state;
     char *word = apr_strtok(apr_pstrdup(p, option->unit), "|", &state);
@@ -260,7 +283,7 @@ static const char *parse_choice(apr_pool_t *p, const wsgid_option_t *option, wsg
     return refuse(p, option, text, apr_psprintf(p, "not one of %s", option->unit));
 }
 
-/* ------------------------------------------------------------------ lists: each adds to what is there */
+/* ---- lists: each adds to what is there */
 
 static void add_item(apr_pool_t *p, wsgid_value_t *value, const char *item, const char *separator)
 {
@@ -271,7 +294,8 @@ static void add_item(apr_pool_t *p, wsgid_value_t *value, const char *item, cons
     value->text = apr_array_pstrcat(p, value->list, *separator);
 }
 
-static const char *parse_paths(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value, const char *text)
+static const char *parse_paths(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value,
+                               const char *text)
 {
     char *state;
     char *item = apr_strtok(apr_pstrdup(p, text), ":", &state);
@@ -290,7 +314,8 @@ static const char *parse_paths(apr_pool_t *p, const wsgid_option_t *option, wsgi
     return NULL;
 }
 
-static const char *parse_groups(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value, const char *text)
+static const char *parse_groups(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value,
+                                const char *text)
 {
     char *state;
     char *item = apr_strtok(apr_pstrdup(p, text), ",", &state);
@@ -319,8 +344,8 @@ static apr_size_t variable_length(const char *text)
     return text[length] == '=' && !apr_isdigit(*text) ? length : 0;
 }
 
-static const char *parse_assignments(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value,
-                                     const char *text)
+static const char *parse_assignments(apr_pool_t *p, const wsgid_option_t *option,
+                                     wsgid_value_t *value, const char *text)
 {
     apr_size_t length = variable_length(text);
     int i;
@@ -337,19 +362,26 @@ static const char *parse_assignments(apr_pool_t *p, const wsgid_option_t *option
     return NULL;
 }
 
-/* ------------------------------------------------------------------ the table */
+/* ---- the table */
 
 static parser_t *const parsers[] = {
-    [WSGID_TYPE_INTEGER] = parse_integer, [WSGID_TYPE_SECONDS] = parse_seconds, [WSGID_TYPE_SIZE] = parse_size,
-    [WSGID_TYPE_OCTAL] = parse_octal, [WSGID_TYPE_FLAG] = parse_flag, [WSGID_TYPE_USER] = parse_user,
-    [WSGID_TYPE_GROUPID] = parse_groupid, [WSGID_TYPE_TEXT] = parse_text, [WSGID_TYPE_PATH] = parse_path,
+    [WSGID_TYPE_INTEGER] = parse_integer,
+    [WSGID_TYPE_SECONDS] = parse_seconds,
+    [WSGID_TYPE_SIZE] = parse_size,
+    [WSGID_TYPE_OCTAL] = parse_octal,
+    [WSGID_TYPE_FLAG] = parse_flag,
+    [WSGID_TYPE_USER] = parse_user,
+    [WSGID_TYPE_GROUPID] = parse_groupid,
+    [WSGID_TYPE_TEXT] = parse_text,
+    [WSGID_TYPE_PATH] = parse_path,
     [WSGID_TYPE_CHOICE] = parse_choice,
-    [WSGID_TYPE_PATHS] = parse_paths, [WSGID_TYPE_GROUPS] = parse_groups,
+    [WSGID_TYPE_PATHS] = parse_paths,
+    [WSGID_TYPE_GROUPS] = parse_groups,
     [WSGID_TYPE_ASSIGNMENTS] = parse_assignments,
 };
 
-const char *wsgid_option_types_parse(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value,
-                                     const char *text)
+const char *wsgid_option_types_parse(apr_pool_t *p, const wsgid_option_t *option,
+                                     wsgid_value_t *value, const char *text)
 {
     return parsers[option->type](p, option, value, text);
 }

@@ -1,11 +1,11 @@
 /*
- * The options of WSGIDaemonProcess: the words of its line to values, by the one table in options.def. What a value of
- * one type looks like is in option_types.c.
+ * The options of WSGIDaemonProcess: the words of its line to values, by the one table in
+ * options.def. What a value of one type looks like is in option_types.c.
  *
- * Rules: a function that refuses returns one line: code, option, value, what is allowed (httpd adds file and line).
- * Whatever can be known while the configuration is read is checked then; only what depends on User, Group and Timeout
- * waits for wsgid_options_complete. No knowledge of single options above the section "defaults that are known at start
- * only".
+ * Rules: a function that refuses returns one line: code, option, value, what is allowed (httpd adds
+ * file and line). Whatever can be known while the configuration is read is checked then; only what
+ * depends on User, Group and Timeout waits for wsgid_options_complete. No knowledge of single
+ * options above the section "defaults that are known at start only".
  */
 #include "config/options.h"
 
@@ -17,7 +17,7 @@
 #include "apr_user.h"
 #include "unixd.h"
 
-#define MAX_NAME 40             /* no option's name is longer; bounds the edit distance */
+#define MAX_NAME 40 /* no option's name is longer; bounds the edit distance */
 
 enum { FOR_HTTPD = 1, FOR_DAEMON = 2, FOR_BOTH = 3 };
 
@@ -40,7 +40,7 @@ static const foreign_t foreign[] = {
     { NULL, NULL }
 };
 
-/* ------------------------------------------------------------------ names */
+/* ---- names */
 
 static int least_of(int a, int b, int c)
 {
@@ -49,11 +49,12 @@ static int least_of(int a, int b, int c)
     return least < c ? least : c;
 }
 
-/* How many characters must be added, dropped or changed to make one name the other (Levenshtein). */
+/* How many characters must be added, dropped or changed to make one name the other (Levenshtein).
+ */
 static int distance(const char *a, const char *b)
 {
     int row[MAX_NAME + 1] = { 0 };
-    int columns = (int) strlen(b);
+    int columns = (int)strlen(b);
     int i;
     int j;
 
@@ -83,7 +84,8 @@ static void keep_nearer(const char *written, const char *name, int *best, const 
     }
 }
 
-/* The known option that the administrator may have meant, or NULL: at most a third of its letters differ. */
+/* The known option that the administrator may have meant, or NULL: at most a third of its letters
+ * differ. */
 static const char *nearest(const char *written)
 {
     const char *found = NULL;
@@ -100,7 +102,7 @@ static const char *nearest(const char *written)
     for (other = foreign; other->name; other++) {
         keep_nearer(written, other->name, &best, &found);
     }
-    return found && best <= ((int) strlen(found) + 2) / 3 ? found : NULL;
+    return found && best <= ((int)strlen(found) + 2) / 3 ? found : NULL;
 }
 
 static int find_option(const char *name)
@@ -122,8 +124,10 @@ static int accept_foreign(apr_pool_t *p, const char *name)
 
     for (option = foreign; option->name; option++) {
         if (!strcmp(name, option->name)) {
-            wsgid_directives_notice(option->name, apr_psprintf(p, "WSGID0013: %s= of WSGIDaemonProcess has no effect: %s",
-                                                           option->name, option->cure));
+            wsgid_directives_notice(
+                option->name,
+                apr_psprintf(p, "WSGID0013: %s= of WSGIDaemonProcess has no effect: %s",
+                             option->name, option->cure));
             return 1;
         }
     }
@@ -137,12 +141,15 @@ static const char *refuse_name(apr_pool_t *p, const char *name)
     if (guess) {
         return apr_psprintf(p, "WSGID0002: unknown option %s=; did you mean %s=?", name, guess);
     }
-    return apr_psprintf(p, "WSGID0002: unknown option %s=; the reference lists the options of WSGIDaemonProcess", name);
+    return apr_psprintf(
+        p, "WSGID0002: unknown option %s=; the reference lists the options of WSGIDaemonProcess",
+        name);
 }
 
-/* ------------------------------------------------------------------ the line */
+/* ---- the line */
 
-int wsgid_options_next_word(apr_pool_t *p, const char **words, const char **name, const char **value)
+int wsgid_options_next_word(apr_pool_t *p, const char **words, const char **name,
+                            const char **value)
 {
     const char *equals;
 
@@ -153,7 +160,7 @@ int wsgid_options_next_word(apr_pool_t *p, const char **words, const char **name
         return 0;
     }
     equals = *words + strcspn(*words, "= \t\"'");
-    if (*equals == '=') {                               /* quotes, if any, are around the value */
+    if (*equals == '=') { /* quotes, if any, are around the value */
         *name = apr_pstrmemdup(p, *words, equals - *words);
         *words = equals + 1;
         *value = **words && !apr_isspace(**words) ? ap_getword_conf(p, words) : "";
@@ -166,28 +173,34 @@ int wsgid_options_next_word(apr_pool_t *p, const char **words, const char **name
     return 1;
 }
 
-static const char *parse_value(apr_pool_t *p, wsgid_option_e id, wsgid_value_t *value, const char *text)
+static const char *parse_value(apr_pool_t *p, wsgid_option_e id, wsgid_value_t *value,
+                               const char *text)
 {
     return wsgid_option_types_parse(p, &options[id], value, text);
 }
 
-const char *wsgid_options_set(apr_pool_t *p, wsgid_value_t *values, wsgid_option_e id, const char *text)
+const char *wsgid_options_set(apr_pool_t *p, wsgid_value_t *values, wsgid_option_e id,
+                              const char *text)
 {
     if (values[id].given && options[id].type < WSGID_TYPE_PATHS) {
-        return apr_psprintf(p, "WSGID0004: %s= is given twice (%s and %s); keep one", options[id].name,
-                            values[id].text, text);
+        return apr_psprintf(p, "WSGID0004: %s= is given twice (%s and %s); keep one",
+                            options[id].name, values[id].text, text);
     }
     values[id].given = 1;
     return parse_value(p, id, &values[id], text);
 }
 
-static const char *parse_word(apr_pool_t *p, wsgid_value_t *values, const char *name, const char *text)
+static const char *parse_word(apr_pool_t *p, wsgid_value_t *values, const char *name,
+                              const char *text)
 {
     int id;
 
     if (!text || !*name) {
-        return apr_psprintf(p, "WSGID0008: '%s' is not an option; write option=value, and quotes around a value with "
-                            "blanks", text && !*name ? apr_pstrcat(p, "=", text, NULL) : name);
+        return apr_psprintf(
+            p,
+            "WSGID0008: '%s' is not an option; write option=value, and quotes around a value with "
+            "blanks",
+            text && !*name ? apr_pstrcat(p, "=", text, NULL) : name);
     }
     id = find_option(name);
     if (id < 0) {
@@ -211,7 +224,7 @@ const char *wsgid_options_parse(apr_pool_t *p, wsgid_value_t *values, const char
     return error;
 }
 
-/* ------------------------------------------------------------------ defaults that are known at start only */
+/* ---- defaults that are known at start only */
 
 static void set_computed(wsgid_value_t *value, apr_int64_t number, const char *text)
 {
@@ -228,29 +241,32 @@ static const char *user_text(apr_pool_t *p, apr_int64_t uid)
 {
     char *name;
 
-    return apr_uid_name_get(&name, (apr_uid_t) uid, p) == APR_SUCCESS ? name : number_text(p, uid);
+    return apr_uid_name_get(&name, (apr_uid_t)uid, p) == APR_SUCCESS ? name : number_text(p, uid);
 }
 
 static const char *group_text(apr_pool_t *p, apr_int64_t gid)
 {
     char *name;
 
-    return apr_gid_name_get(&name, (apr_gid_t) gid, p) == APR_SUCCESS ? name : number_text(p, gid);
+    return apr_gid_name_get(&name, (apr_gid_t)gid, p) == APR_SUCCESS ? name : number_text(p, gid);
 }
 
 static void notice_no_effect(apr_pool_t *p, wsgid_option_e id)
 {
-    wsgid_directives_notice(options[id].name, apr_psprintf(p, "WSGID0024: %s= has no effect: httpd was not started by "
-                                                       "root, so daemons run as %s, like httpd itself",
-                                                       options[id].name, user_text(p, geteuid())));
+    wsgid_directives_notice(options[id].name,
+                            apr_psprintf(p,
+                                         "WSGID0024: %s= has no effect: httpd was not started by "
+                                         "root, so daemons run as %s, like httpd itself",
+                                         options[id].name, user_text(p, geteuid())));
 }
 
-/* Without root nobody can become another: the daemons run as httpd does, and no option says otherwise. */
+/* Without root nobody can become another: the daemons run as httpd does, and no option says
+ * otherwise. */
 static void complete_identity_unprivileged(apr_pool_t *p, wsgid_value_t *values)
 {
-    static const wsgid_option_e impossible[] = {
-        WSGID_OPT_USER, WSGID_OPT_GROUP, WSGID_OPT_SOCKET_USER, WSGID_OPT_SUPPLEMENTARY_GROUPS, WSGID_OPT_CHROOT
-    };
+    static const wsgid_option_e impossible[] = { WSGID_OPT_USER, WSGID_OPT_GROUP,
+                                                 WSGID_OPT_SOCKET_USER,
+                                                 WSGID_OPT_SUPPLEMENTARY_GROUPS, WSGID_OPT_CHROOT };
     const apr_int64_t own[] = { geteuid(), getegid(), geteuid(), -1, -1 };
     apr_size_t i;
 
@@ -273,10 +289,12 @@ static const char *complete_identity(apr_pool_t *p, wsgid_value_t *values)
         return NULL;
     }
     if (!values[WSGID_OPT_SOCKET_USER].given) {
-        set_computed(&values[WSGID_OPT_SOCKET_USER], ap_unixd_config.user_id, user_text(p, ap_unixd_config.user_id));
+        set_computed(&values[WSGID_OPT_SOCKET_USER], ap_unixd_config.user_id,
+                     user_text(p, ap_unixd_config.user_id));
     }
     if (!values[WSGID_OPT_GROUP].given) {
-        set_computed(&values[WSGID_OPT_GROUP], ap_unixd_config.group_id, group_text(p, ap_unixd_config.group_id));
+        set_computed(&values[WSGID_OPT_GROUP], ap_unixd_config.group_id,
+                     group_text(p, ap_unixd_config.group_id));
     }
     if (values[WSGID_OPT_USER].given) {
         return NULL;
@@ -285,7 +303,8 @@ static const char *complete_identity(apr_pool_t *p, wsgid_value_t *values)
         return "WSGID0007: httpd's User is root or not set, and an application never runs as root; name another user "
                "with User or with user=";
     }
-    set_computed(&values[WSGID_OPT_USER], ap_unixd_config.user_id, user_text(p, ap_unixd_config.user_id));
+    set_computed(&values[WSGID_OPT_USER], ap_unixd_config.user_id,
+                 user_text(p, ap_unixd_config.user_id));
     return NULL;
 }
 
@@ -296,9 +315,9 @@ static void complete_umask(apr_pool_t *p, wsgid_value_t *value)
     if (value->given) {
         return;
     }
-    own = umask(0);                     /* the only way to read it; nobody else runs at start */
+    own = umask(0); /* the only way to read it; nobody else runs at start */
     umask(own);
-    set_computed(value, own, apr_psprintf(p, "%04o", (unsigned) own));
+    set_computed(value, own, apr_psprintf(p, "%04o", (unsigned)own));
 }
 
 static void complete_python(apr_pool_t *p, wsgid_value_t *values)
@@ -306,7 +325,8 @@ static void complete_python(apr_pool_t *p, wsgid_value_t *values)
     const wsgid_value_t *home = &values[WSGID_OPT_PYTHON_HOME];
 
     if (!values[WSGID_OPT_PYTHON].given) {
-        values[WSGID_OPT_PYTHON].text = home->text ? apr_pstrcat(p, home->text, "/bin/python", NULL) : WSGID_PYTHON;
+        values[WSGID_OPT_PYTHON].text = home->text ? apr_pstrcat(p, home->text, "/bin/python", NULL)
+                                                   : WSGID_PYTHON;
     }
 }
 
@@ -325,7 +345,8 @@ const char *wsgid_options_complete(apr_pool_t *p, server_rec *s, wsgid_value_t *
     int i;
 
     for (i = 0; i < WSGID_OPT_COUNT; i++) {
-        if (!values[i].given && options[i].fallback && (error = parse_value(p, i, &values[i], options[i].fallback))) {
+        if (!values[i].given && options[i].fallback
+            && (error = parse_value(p, i, &values[i], options[i].fallback))) {
             return error;
         }
     }
@@ -335,7 +356,7 @@ const char *wsgid_options_complete(apr_pool_t *p, server_rec *s, wsgid_value_t *
     return complete_identity(p, values);
 }
 
-/* ------------------------------------------------------------------ questions */
+/* ---- questions */
 
 const char *wsgid_options_name(wsgid_option_e option)
 {
@@ -347,7 +368,8 @@ int wsgid_options_is_for_daemon(wsgid_option_e option)
     return (options[option].consumer & FOR_DAEMON) != 0;
 }
 
-/* The canonical text tells lists and numbers apart as well, so that it is all there is to compare. */
+/* The canonical text tells lists and numbers apart as well, so that it is all there is to compare.
+ */
 int wsgid_options_equal(const wsgid_value_t *a, const wsgid_value_t *b)
 {
     int i;

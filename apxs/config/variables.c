@@ -1,8 +1,9 @@
 /*
- * The variables of WSGIProcessName and its like: %{GLOBAL}, %{SERVER}, %{HOST}, %{RESOURCE}, %{ENV:x}.
+ * The variables of WSGIProcessName and its like: %{GLOBAL}, %{SERVER}, %{HOST}, %{RESOURCE},
+ * %{ENV:x}.
  *
- * A value is a variable as a whole or not at all. %{ENV:x} is looked up in the request's notes, in its environment
- * (SetEnv, RewriteRule [E=]), and in httpd's own, in this order.
+ * A value is a variable as a whole or not at all. %{ENV:x} is looked up in the request's notes, in
+ * its environment (SetEnv, RewriteRule [E=]), and in httpd's own, in this order.
  */
 #include "wsgid.h"
 
@@ -15,12 +16,14 @@ static const char *with_port(request_rec *r, const char *name)
 {
     apr_port_t port = ap_get_server_port(r);
 
-    return port == DEFAULT_HTTP_PORT || port == DEFAULT_HTTPS_PORT ? name : apr_psprintf(r->pool, "%s:%u", name, port);
+    return port == DEFAULT_HTTP_PORT || port == DEFAULT_HTTPS_PORT
+               ? name
+               : apr_psprintf(r->pool, "%s:%u", name, port);
 }
 
 static const char *resolve_global(request_rec *r)
 {
-    (void) r;
+    (void)r;
     return WSGID_DEFAULT_GROUP;
 }
 
@@ -37,21 +40,20 @@ static const char *resolve_host(request_rec *r)
 
 static const char *resolve_resource(request_rec *r)
 {
-    int length = r->path_info ? ap_find_path_info(r->uri, r->path_info) : (int) strlen(r->uri);
+    int length = r->path_info ? ap_find_path_info(r->uri, r->path_info) : (int)strlen(r->uri);
 
-    return apr_pstrcat(r->pool, resolve_server(r), "|", apr_pstrmemdup(r->pool, r->uri, length), NULL);
+    return apr_pstrcat(r->pool, resolve_server(r), "|", apr_pstrmemdup(r->pool, r->uri, length),
+                       NULL);
 }
 
 static const struct {
     const char *text;
     const char *(*resolve)(request_rec *r);
-} variables[] = {
-    { "%{GLOBAL}", resolve_global },
-    { "%{SERVER}", resolve_server },
-    { "%{HOST}", resolve_host },
-    { "%{RESOURCE}", resolve_resource },
-    { NULL, NULL }
-};
+} variables[] = { { "%{GLOBAL}", resolve_global },
+                  { "%{SERVER}", resolve_server },
+                  { "%{HOST}", resolve_host },
+                  { "%{RESOURCE}", resolve_resource },
+                  { NULL, NULL } };
 
 /* The x of "%{ENV:x}", NULL for what is no such thing. */
 static const char *env_name(apr_pool_t *p, const char *value)
@@ -59,7 +61,8 @@ static const char *env_name(apr_pool_t *p, const char *value)
     apr_size_t prefix = strlen(ENV_PREFIX);
     apr_size_t length = strlen(value);
 
-    if (strncmp(value, ENV_PREFIX, prefix) || length < prefix + 2 || strchr(value, '}') != value + length - 1) {
+    if (strncmp(value, ENV_PREFIX, prefix) || length < prefix + 2
+        || strchr(value, '}') != value + length - 1) {
         return NULL;
     }
     return apr_pstrmemdup(p, value + prefix, length - prefix - 1);
@@ -92,8 +95,11 @@ const char *wsgid_variables_check(apr_pool_t *p, const char *value)
             return NULL;
         }
     }
-    return apr_psprintf(p, "WSGID0016: '%s' is no variable; there are %%{GLOBAL}, %%{SERVER}, %%{HOST}, %%{RESOURCE} "
-                        "and %%{ENV:name}, each as the whole value", value);
+    return apr_psprintf(
+        p,
+        "WSGID0016: '%s' is no variable; there are %%{GLOBAL}, %%{SERVER}, %%{HOST}, %%{RESOURCE} "
+        "and %%{ENV:name}, each as the whole value",
+        value);
 }
 
 const char *wsgid_variables_resolve(request_rec *r, const char *value)

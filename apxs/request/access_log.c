@@ -1,15 +1,18 @@
 /*
- * What an access log may show of a request: the notes wsgid-group, -slot, -pid, -queue-time, -application-time, -retries.
+ * What an access log may show of a request: the notes wsgid-group, -slot, -pid, -queue-time,
+ * -application-time, -retries.
  *
- * They are made when httpd is about to log a request, from what its exchange has kept: until then they cost nothing, and they are there
- * however it ended. What is not known has no note, which a log shows as "-". What the daemon said of itself (its pid, how long the request
- * had waited) is believed as far as it fits what httpd has seen.
+ * They are made when httpd is about to log a request, from what its exchange has kept: until then
+ * they cost nothing, and they are there however it ended. What is not known has no note, which a
+ * log shows as "-". What the daemon said of itself (its pid, how long the request had waited) is
+ * believed as far as it fits what httpd has seen.
  */
 #include "request/exchange.h"
 
 #include "apr_strings.h"
 
-/* Added without a look for one that is there: names that begin alike make that cost five times as much, and nobody else has these. */
+/* Added without a look for one that is there: names that begin alike make that cost five times as
+ * much, and nobody else has these. */
 static void note(request_rec *r, const char *name, const char *value)
 {
     apr_table_addn(r->notes, name, value);
@@ -34,7 +37,8 @@ static void note_slot(request_rec *r, const wsgid_exchange_t *x)
 static void note_times(request_rec *r, const wsgid_exchange_t *x)
 {
     apr_time_t lasted = x->done - x->ready;
-    apr_time_t waited = x->waited < lasted ? x->waited : lasted;        /* the daemon's word, and the system's clock may be set */
+    /* the daemon's word, and the system's clock may be set */
+    apr_time_t waited = x->waited < lasted ? x->waited : lasted;
 
     if (x->refused) {
         note_number(r, "wsgid-queue-time", lasted);
@@ -61,7 +65,8 @@ void wsgid_access_log_keep(wsgid_exchange_t *x)
     ap_set_module_config(x->r->request_config, &wsgid_module, x);
 }
 
-/* mod_log_config looks at the last of a chain of internal redirects: at an ErrorDocument, say, that stands in for our request. */
+/* mod_log_config looks at the last of a chain of internal redirects: at an ErrorDocument, say, that
+ * stands in for our request. */
 int wsgid_access_log_log_transaction(request_rec *r)
 {
     const wsgid_exchange_t *x = NULL;
@@ -77,7 +82,7 @@ int wsgid_access_log_log_transaction(request_rec *r)
         note_all(last, x);
     }
     if (x && x->r != last) {
-        note_all(x->r, x);              /* for %<{...}n */
+        note_all(x->r, x); /* for %<{...}n */
     }
     return DECLINED;
 }

@@ -1,14 +1,17 @@
 /*
  * The request's body: from httpd's input filters to the daemon.
  *
- * What is at hand when the request is sent travels in REQUEST; the rest goes in BODY frames against credit, so an application
- * that does not read its input stops the client, not a thread. A small body of known length is read whole before the
- * daemon hears of the request: a slow client then costs a thread of httpd, never one of the daemon's.
+ * What is at hand when the request is sent travels in REQUEST; the rest goes in BODY frames against
+ * credit, so an application that does not read its input stops the client, not a thread. A small
+ * body of known length is read whole before the daemon hears of the request: a slow client then
+ * costs a thread of httpd, never one of the daemon's.
  */
 #include "request/exchange.h"
 
-#define LONG_BODY (256 * 1024)      /* read and thrown away in no time; more, and the connection ends with the response */
-#define PENDING_ROOM (64 * 1024)    /* one BODY frame: well below the socket's buffer, so a send rarely comes back half done */
+/* read and thrown away in no time; more, and the connection ends with the response */
+#define LONG_BODY (256 * 1024)
+/* one BODY frame: well below the socket's buffer, so a send rarely comes back half done */
+#define PENDING_ROOM (64 * 1024)
 
 /* The declared length, or -1 for a chunked body (or none). httpd has checked the header's form. */
 static apr_off_t declared_length(request_rec *r)
@@ -19,7 +22,8 @@ static apr_off_t declared_length(request_rec *r)
     return text && ap_parse_strict_length(&length, text) ? length : -1;
 }
 
-/* The input filters' word on what is wrong with the body becomes the answer: 413, 408, or one that they have sent. */
+/* The input filters' word on what is wrong with the body becomes the answer: 413, 408, or one that
+ * they have sent. */
 static apr_status_t refused(wsgid_exchange_t *x, apr_status_t rv)
 {
     if (x->r->connection->aborted || APR_STATUS_IS_ECONNRESET(rv) || APR_STATUS_IS_ECONNABORTED(rv)
@@ -32,7 +36,8 @@ static apr_status_t refused(wsgid_exchange_t *x, apr_status_t rv)
 }
 
 /* Copies as much of a bucket as there is room for; what is left of it stays, as the next one. */
-static apr_status_t take(wsgid_exchange_t *x, apr_bucket *bucket, unsigned char *to, apr_size_t room, apr_size_t *taken)
+static apr_status_t take(wsgid_exchange_t *x, apr_bucket *bucket, unsigned char *to,
+                         apr_size_t room, apr_size_t *taken)
 {
     const char *bytes;
     apr_size_t length;
@@ -51,10 +56,12 @@ static apr_status_t take(wsgid_exchange_t *x, apr_bucket *bucket, unsigned char 
 }
 
 /*
- * Moves what the body brigade has to 'to', and notes the end of the body. The brigade may have more than was asked for: what is behind
- * a filter that changes the body (its character set, say) is longer than what the client sent.
+ * Moves what the body brigade has to 'to', and notes the end of the body. The brigade may have more
+ * than was asked for: what is behind a filter that changes the body (its character set, say) is
+ * longer than what the client sent.
  */
-static apr_status_t drain_brigade(wsgid_exchange_t *x, unsigned char *to, apr_size_t room, apr_size_t *taken)
+static apr_status_t drain_brigade(wsgid_exchange_t *x, unsigned char *to, apr_size_t room,
+                                  apr_size_t *taken)
 {
     apr_status_t rv = APR_SUCCESS;
 
@@ -83,18 +90,22 @@ static apr_status_t drain_brigade(wsgid_exchange_t *x, unsigned char *to, apr_si
 /* More of the body into the empty brigade. APR_EAGAIN: nothing is at hand. */
 static apr_status_t ask_filters(wsgid_exchange_t *x, apr_read_type_e block, apr_size_t room)
 {
-    apr_status_t rv = ap_get_brigade(x->r->input_filters, x->body_brigade, AP_MODE_READBYTES, block, (apr_off_t)room);
+    apr_status_t rv = ap_get_brigade(x->r->input_filters, x->body_brigade, AP_MODE_READBYTES, block,
+                                     (apr_off_t)room);
 
-    return rv == APR_SUCCESS && block == APR_NONBLOCK_READ && APR_BRIGADE_EMPTY(x->body_brigade) ? APR_EAGAIN : rv;
+    return rv == APR_SUCCESS && block == APR_NONBLOCK_READ && APR_BRIGADE_EMPTY(x->body_brigade)
+               ? APR_EAGAIN
+               : rv;
 }
 
 /* Reads until 'room' is full, the body ends, or (not blocking) nothing more is at hand. */
-static apr_status_t read_client(wsgid_exchange_t *x, unsigned char *to, apr_size_t room, apr_read_type_e block,
-                                apr_size_t *taken)
+static apr_status_t read_client(wsgid_exchange_t *x, unsigned char *to, apr_size_t room,
+                                apr_read_type_e block, apr_size_t *taken)
 {
     *taken = 0;
     while (*taken < room && !x->body_read) {
-        apr_status_t rv = APR_BRIGADE_EMPTY(x->body_brigade) ? ask_filters(x, block, room - *taken) : APR_SUCCESS;
+        apr_status_t rv = APR_BRIGADE_EMPTY(x->body_brigade) ? ask_filters(x, block, room - *taken)
+                                                             : APR_SUCCESS;
 
         if (APR_STATUS_IS_EAGAIN(rv)) {
             return APR_EAGAIN;
@@ -118,18 +129,20 @@ apr_status_t wsgid_body_read_start(wsgid_exchange_t *x)
     x->body_length = declared_length(x->r);
     whole = x->body_length >= 0 && x->body_length <= WSGID_WIRE_MAX_START;
     room = x->body_length >= 0 && x->body_length < WSGID_WIRE_MAX_START
-           ? (apr_size_t)x->body_length + 1     /* one more: to meet the end of the body */
-           : WSGID_WIRE_MAX_START;
+               ? (apr_size_t)x->body_length + 1 /* one more: to meet the end of the body */
+               : WSGID_WIRE_MAX_START;
     if (!ap_request_has_body(x->r)) {
         x->body_read = 1;
         return APR_SUCCESS;
     }
     x->body_brigade = apr_brigade_create(x->r->pool, x->r->connection->bucket_alloc);
     if (x->r->expecting_100) {
-        return APR_SUCCESS;         /* reading makes httpd say 100 Continue: only when the application wants the body */
+        /* reading makes httpd say 100 Continue: only when the application wants the body */
+        return APR_SUCCESS;
     }
     x->start = apr_palloc(x->r->pool, room);
-    rv = read_client(x, x->start, room, whole ? APR_BLOCK_READ : APR_NONBLOCK_READ, &x->start_length);
+    rv = read_client(x, x->start, room, whole ? APR_BLOCK_READ : APR_NONBLOCK_READ,
+                     &x->start_length);
     return rv == APR_EAGAIN ? APR_SUCCESS : rv;
 }
 
@@ -141,15 +154,16 @@ int wsgid_body_is_wanted(const wsgid_exchange_t *x)
 /* Wraps what has been read into a BODY frame at x->pending. */
 static void frame_pending(wsgid_exchange_t *x, apr_size_t length)
 {
-    wsgid_wire_put_header(x->pending, WSGID_WIRE_BODY, x->body_read ? WSGID_WIRE_END : 0, (uint32_t)length);
+    wsgid_wire_put_header(x->pending, WSGID_WIRE_BODY, x->body_read ? WSGID_WIRE_END : 0,
+                          (uint32_t)length);
     x->pending_start = 0;
     x->pending_end = WSGID_WIRE_HEADER_SIZE + length;
     x->credit -= length;
 }
 
 /*
- * 100 Continue, now that the application wants the body (httpd's own filter would say it only to a read that waits). Once the
- * response has begun nobody is waiting to hear it any more (response.c).
+ * 100 Continue, now that the application wants the body (httpd's own filter would say it only to a
+ * read that waits). Once the response has begun nobody is waiting to hear it any more (response.c).
  */
 static void invite(request_rec *r)
 {
@@ -191,7 +205,8 @@ apr_status_t wsgid_body_feed(wsgid_exchange_t *x)
             rv = wsgid_channel_send_pending(x);
         }
     }
-    if (rv == APR_SUCCESS && x->body_read && x->pending_end > 0 && x->pending_start == x->pending_end) {
+    if (rv == APR_SUCCESS && x->body_read && x->pending_end > 0
+        && x->pending_start == x->pending_end) {
         x->body_sent = 1;
     }
     return rv == APR_EAGAIN ? APR_SUCCESS : rv;
@@ -199,7 +214,8 @@ apr_status_t wsgid_body_feed(wsgid_exchange_t *x)
 
 int wsgid_body_is_long(const wsgid_exchange_t *x)
 {
-    return !x->body_read && (x->uninvited || x->body_length < 0 || x->body_length - x->body_taken > LONG_BODY);
+    return !x->body_read
+           && (x->uninvited || x->body_length < 0 || x->body_length - x->body_taken > LONG_BODY);
 }
 
 apr_status_t wsgid_body_discard(wsgid_exchange_t *x)
@@ -212,7 +228,7 @@ apr_status_t wsgid_body_discard(wsgid_exchange_t *x)
         rv = read_client(x, scratch, sizeof(scratch), APR_NONBLOCK_READ, &taken);
     }
     if (rv == WSGID_E_REQUEST_BODY) {
-        x->body_read = 1;           /* too late to refuse what is not wanted anyway */
+        x->body_read = 1; /* too late to refuse what is not wanted anyway */
     }
     return rv == APR_EAGAIN || rv == WSGID_E_REQUEST_BODY ? APR_SUCCESS : rv;
 }

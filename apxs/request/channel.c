@@ -1,10 +1,12 @@
 /*
- * The bytes between an httpd child and a daemon: frames out, bytes in, over one blocking UNIX socket.
+ * The bytes between an httpd child and a daemon: frames out, bytes in, over one blocking UNIX
+ * socket.
  *
- * Every wait is bounded: a send (by the socket's own timeout, which dispatch.c sets) and a wait for the daemon end after
- * WSGID_CHANNEL_SLICE, and the caller decides whether to go on. What the kernel says of a peer that has gone is kept apart
- * here, because at-most-once rests on it: EPIPE and ECONNRESET mean that our bytes were not read (WSGID_E_NOT_STARTED),
- * end-of-file that they were (WSGID_E_DIED). No frame is understood here.
+ * Every wait is bounded: a send (by the socket's own timeout, which dispatch.c sets) and a wait for
+ * the daemon end after WSGID_CHANNEL_SLICE, and the caller decides whether to go on. What the
+ * kernel says of a peer that has gone is kept apart here, because at-most-once rests on it: EPIPE
+ * and ECONNRESET mean that our bytes were not read (WSGID_E_NOT_STARTED), end-of-file that they
+ * were (WSGID_E_DIED). No frame is understood here.
  */
 #include "request/exchange.h"
 
@@ -15,8 +17,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define FIRST_ROOM 16384            /* most answers fit, so that one receive is all */
-#define BODY_BUCKET 65536           /* body bytes a receive: large enough that the calls do not count */
+#define FIRST_ROOM  16384 /* most answers fit, so that one receive is all */
+#define BODY_BUCKET 65536 /* body bytes a receive: large enough that the calls do not count */
 
 static int is_gone(int error)
 {
@@ -37,7 +39,8 @@ static void step_over(struct msghdr *message, size_t sent)
     }
 }
 
-/* Sends it all. The daemon reads a REQUEST whole before anything else, so waiting for it cannot deadlock. */
+/* Sends it all. The daemon reads a REQUEST whole before anything else, so waiting for it cannot
+ * deadlock. */
 static apr_status_t send_all(wsgid_exchange_t *x, struct msghdr *message)
 {
     apr_time_t deadline = wsgid_clock_now() + WSGID_NUMBER(x->group, SOCKET_TIMEOUT);
@@ -70,7 +73,9 @@ static apr_status_t send_all(wsgid_exchange_t *x, struct msghdr *message)
 
 apr_status_t wsgid_channel_send_request(wsgid_exchange_t *x)
 {
-    static apr_uint32_t counter;    /* makes request ids unique within a child; a late line of one request is told from the next by it */
+    /* makes request ids unique within a child; a late line of one request is told from the next by
+     * it */
+    static apr_uint32_t counter;
     unsigned char head[WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_REQUEST_PREFIX];
     uint8_t flags = 0;
     struct iovec parts[3];
@@ -84,9 +89,11 @@ apr_status_t wsgid_channel_send_request(wsgid_exchange_t *x)
         flags |= WSGID_WIRE_ON_DEMAND;
     }
     wsgid_wire_put_header(head, WSGID_WIRE_REQUEST, flags,
-                          (uint32_t)(WSGID_WIRE_REQUEST_PREFIX + x->environ.length + x->start_length));
+                          (uint32_t)(WSGID_WIRE_REQUEST_PREFIX + x->environ.length
+                                     + x->start_length));
     wsgid_wire_put_u64(head + WSGID_WIRE_HEADER_SIZE,
-                       (uint64_t)getpid() << 32 | __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED));
+                       (uint64_t)getpid() << 32
+                           | __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED));
     wsgid_wire_put_u64(head + WSGID_WIRE_HEADER_SIZE + 8, (uint64_t)x->sent);
     wsgid_wire_put_u32(head + WSGID_WIRE_HEADER_SIZE + 16, (uint32_t)x->environ.line);
     wsgid_wire_put_u32(head + WSGID_WIRE_HEADER_SIZE + 20, (uint32_t)x->environ.length);
@@ -111,7 +118,8 @@ apr_status_t wsgid_channel_send_pending(wsgid_exchange_t *x)
             return APR_EAGAIN;
         }
         else if (is_gone(errno)) {
-            /* It stopped reading; whether it still says something is the receiving side's to find out. */
+            /* It stopped reading; whether it still says something is the receiving side's to find
+             * out. */
             x->credit = 0;
             x->pending_start = x->pending_end;
         }
@@ -140,8 +148,9 @@ static void take_descriptor(wsgid_exchange_t *x, struct msghdr *message)
 }
 
 /*
- * A daemon waits for us, at most, from the end of a receive that brought something to the begin of the next. It gives up as
- * send-timeout says, in all (pywsgid/daemon/transport/transport.py, Patience); where that is not named, when nothing moved for socket-timeout.
+ * A daemon waits for us, at most, from the end of a receive that brought something to the begin of
+ * the next. It gives up as send-timeout says, in all (pywsgid/daemon/transport/transport.py,
+ * Patience); where that is not named, when nothing moved for socket-timeout.
  */
 static void account(wsgid_exchange_t *x)
 {
@@ -159,7 +168,8 @@ static void came_in(wsgid_exchange_t *x)
     }
 }
 
-/* Three quarters of the limit are enough: the daemon also counts what it takes to wake up, which is not seen from here. */
+/* Three quarters of the limit are enough: the daemon also counts what it takes to wake up, which is
+ * not seen from here. */
 int wsgid_channel_was_too_slow(const wsgid_exchange_t *x)
 {
     apr_interval_time_t limit = WSGID_NUMBER(x->group, SEND_TIMEOUT);
@@ -170,12 +180,16 @@ int wsgid_channel_was_too_slow(const wsgid_exchange_t *x)
     return x->answered && x->held >= limit / 4 * 3;
 }
 
-/* One receive. There is room for one descriptor: the kernel closes what a daemon sends beyond that. */
+/* One receive. There is room for one descriptor: the kernel closes what a daemon sends beyond that.
+ */
 typedef struct {
     int fd;
     struct msghdr message;
-    union { struct cmsghdr aligned; char bytes[CMSG_SPACE(sizeof(int))]; } control;
-    ssize_t came;                       /* as recvmsg() says */
+    union {
+        struct cmsghdr aligned;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    ssize_t came; /* as recvmsg() says */
 } reception_t;
 
 static void receive_once(reception_t *reception, int flags)
@@ -195,8 +209,9 @@ static int has_come(void *reception)
 }
 
 /*
- * Sleeps until something has come, for a slice at most. Not in recvmsg(), which is woken, too, when the daemon takes the request out
- * of the socket: a stream socket's readers and writers sleep on one queue, and only poll() says whom it waits for.
+ * Sleeps until something has come, for a slice at most. Not in recvmsg(), which is woken, too, when
+ * the daemon takes the request out of the socket: a stream socket's readers and writers sleep on
+ * one queue, and only poll() says whom it waits for.
  */
 static void sleep_for(reception_t *reception)
 {
@@ -210,9 +225,11 @@ static void sleep_for(reception_t *reception)
 }
 
 /* Receives into the parts; the caller is told what errno means. */
-static apr_status_t receive(wsgid_exchange_t *x, struct iovec *parts, int count, int wait, size_t *got)
+static apr_status_t receive(wsgid_exchange_t *x, struct iovec *parts, int count, int wait,
+                            size_t *got)
 {
-    reception_t reception = { .fd = x->fd, .message = { .msg_iov = parts, .msg_iovlen = (size_t)count } };
+    reception_t reception = { .fd = x->fd,
+                              .message = { .msg_iov = parts, .msg_iovlen = (size_t)count } };
 
     account(x);
     if (!wait) {
@@ -236,7 +253,8 @@ static apr_status_t receive(wsgid_exchange_t *x, struct iovec *parts, int count,
     return errno == EAGAIN ? APR_EAGAIN : errno;
 }
 
-/* Makes the unread bytes begin at x->in, with room for x->in_needed of them and for one byte more at least. */
+/* Makes the unread bytes begin at x->in, with room for x->in_needed of them and for one byte more
+ * at least. */
 static void make_room(wsgid_exchange_t *x)
 {
     apr_size_t unread = x->in_end - x->in_start;
@@ -286,7 +304,7 @@ apr_status_t wsgid_channel_receive_body(wsgid_exchange_t *x, int wait)
     apr_status_t rv;
 
     if (room == x->body_left) {
-        parts[1].iov_len = x->in_room;      /* x->in is empty: the next frame may come along */
+        parts[1].iov_len = x->in_room; /* x->in is empty: the next frame may come along */
     }
     rv = receive(x, parts, 2, wait, &got);
     if (rv != APR_SUCCESS) {
@@ -294,7 +312,8 @@ apr_status_t wsgid_channel_receive_body(wsgid_exchange_t *x, int wait)
         return rv;
     }
     body = got < room ? got : room;
-    APR_BRIGADE_INSERT_TAIL(x->out, apr_bucket_heap_create(bytes, body, apr_bucket_free, allocator));
+    APR_BRIGADE_INSERT_TAIL(x->out,
+                            apr_bucket_heap_create(bytes, body, apr_bucket_free, allocator));
     x->body_left -= (apr_uint32_t)body;
     x->queued += body;
     x->in_start = 0;

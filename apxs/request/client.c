@@ -1,10 +1,12 @@
 /*
  * The client's end of an exchange: what it takes, whether it is still there.
  *
- * httpd's output filters block when the client is slow, and a client may be slow because it waits for us to take its upload. So
- * beyond what a socket surely takes, bytes go out in slices, and only while the client's socket has room; what is left waits in
- * x->out, up to response-buffer-size, and keeps neither the daemon's thread nor the upload waiting. A connection without a socket of
- * its own (a stream of HTTP/2) cannot be looked at like that: there httpd's own flow control does the waiting.
+ * httpd's output filters block when the client is slow, and a client may be slow because it waits
+ * for us to take its upload. So beyond what a socket surely takes, bytes go out in slices, and only
+ * while the client's socket has room; what is left waits in x->out, up to response-buffer-size, and
+ * keeps neither the daemon's thread nor the upload waiting. A connection without a socket of its
+ * own (a stream of HTTP/2) cannot be looked at like that: there httpd's own flow control does the
+ * waiting.
  */
 #include "request/exchange.h"
 
@@ -14,7 +16,9 @@
 
 #include "http_ssl.h"
 
-#define AT_ONCE (64 * 1024)     /* what an idle connection takes without waiting: below the smallest send and receive buffers' sum */
+/* what an idle connection takes without waiting: below the smallest send and receive buffers' sum
+ */
+#define AT_ONCE (64 * 1024)
 
 /* A stream of HTTP/2 has a pipe, in httpd 2.4.58 and later. */
 static int find_pipe(conn_rec *c)
@@ -28,7 +32,7 @@ static int find_pipe(conn_rec *c)
         return -1;
     }
 #else
-    (void) c;
+    (void)c;
 #endif
     return pipe;
 }
@@ -54,18 +58,23 @@ int wsgid_client_is_gone(const wsgid_exchange_t *x)
     if (x->client < 0 || poll(&look, 1, 0) <= 0) {
         return 0;
     }
-    if ((look.revents & (POLLHUP | POLLERR)) || (x->body_read && ap_ssl_conn_is_ssl(x->r->connection))) {
-        return 1;                   /* with TLS, what is unread is the close_notify; nobody goes on with half a connection */
+    if ((look.revents & (POLLHUP | POLLERR))
+        || (x->body_read && ap_ssl_conn_is_ssl(x->r->connection))) {
+        /* with TLS, what is unread is the close_notify; nobody goes on with half a connection */
+        return 1;
     }
-    /* It closed its end. Bytes before that (the rest of an upload, a pipelined request) are still to be read. */
+    /* It closed its end. Bytes before that (the rest of an upload, a pipelined request) are still
+     * to be read. */
     return recv(x->client, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 /*
- * How many bytes it surely takes now; all, if it cannot be told. Of a send buffer less than a quarter free nothing is asked, so
- * that what goes out is worth a call; poll() sees room from a third on, so that waiting for it always leads on. Only a quarter of
- * what is free is used: towards a client with a small window the kernel cuts a body into pieces of some 500 bytes, and each of them
- * costs 1,300 more. What waits in the filters for a flush is still to come on top of what the buffer holds.
+ * How many bytes it surely takes now; all, if it cannot be told. Of a send buffer less than a
+ * quarter free nothing is asked, so that what goes out is worth a call; poll() sees room from a
+ * third on, so that waiting for it always leads on. Only a quarter of what is free is used: towards
+ * a client with a small window the kernel cuts a body into pieces of some 500 bytes, and each of
+ * them costs 1,300 more. What waits in the filters for a flush is still to come on top of what the
+ * buffer holds.
  */
 static apr_size_t room(const wsgid_exchange_t *x)
 {
@@ -78,34 +87,36 @@ static apr_size_t room(const wsgid_exchange_t *x)
         return (apr_size_t)-1;
     }
     left = memory[SK_MEMINFO_SNDBUF] - memory[SK_MEMINFO_WMEM_QUEUED];
-    if (memory[SK_MEMINFO_WMEM_QUEUED] > memory[SK_MEMINFO_SNDBUF] || left < memory[SK_MEMINFO_SNDBUF] / 4) {
+    if (memory[SK_MEMINFO_WMEM_QUEUED] > memory[SK_MEMINFO_SNDBUF]
+        || left < memory[SK_MEMINFO_SNDBUF] / 4) {
         return 0;
     }
     return left / 4 > x->unflushed ? left / 4 - x->unflushed : 0;
 }
 
 /*
- * Whether an error of the filters means that the client gets no more. Before anything has gone to it (mod_security's APR_EGENERAL with its
- * own answer, mod_substitute's APR_ENOMEM) it is to have a whole one; in the middle of a response it must see that this breaks off.
+ * Whether an error of the filters means that the client gets no more. Before anything has gone to
+ * it (mod_security's APR_EGENERAL with its own answer, mod_substitute's APR_ENOMEM) it is to have a
+ * whole one; in the middle of a response it must see that this breaks off.
  */
 static int is_loss(apr_status_t rv, int had_begun)
 {
     if (rv == AP_FILTER_ERROR) {
         return 0;
     }
-    return had_begun || APR_STATUS_IS_ECONNABORTED(rv) || APR_STATUS_IS_ECONNRESET(rv) || APR_STATUS_IS_EPIPE(rv)
-        || APR_STATUS_IS_TIMEUP(rv);
+    return had_begun || APR_STATUS_IS_ECONNABORTED(rv) || APR_STATUS_IS_ECONNRESET(rv)
+           || APR_STATUS_IS_EPIPE(rv) || APR_STATUS_IS_TIMEUP(rv);
 }
 
 /* Passes x->out to the filters. */
 static apr_status_t pass(wsgid_exchange_t *x, int flush)
 {
     conn_rec *c = x->r->connection;
-    int had_begun = x->r->sent_bodyct != 0;     /* its head is on the way */
+    int had_begun = x->r->sent_bodyct != 0; /* its head is on the way */
     apr_status_t rv;
 
     if (!APR_BRIGADE_EMPTY(x->out)) {
-        x->unflushed += x->queued + 1;      /* not 0, even for a head alone */
+        x->unflushed += x->queued + 1; /* not 0, even for a head alone */
     }
     if (flush && x->unflushed > 0) {
         APR_BRIGADE_INSERT_TAIL(x->out, apr_bucket_flush_create(c->bucket_alloc));
@@ -157,10 +168,14 @@ static apr_bucket *buffer_before(const wsgid_exchange_t *x, apr_bucket *bucket, 
         return NULL;
     }
     heap = before->data;
-    return heap->refcount.refcount == 1 && heap->alloc_len - (apr_size_t)before->start - before->length >= length ? before : NULL;
+    return heap->refcount.refcount == 1
+                   && heap->alloc_len - (apr_size_t)before->start - before->length >= length
+               ? before
+               : NULL;
 }
 
-/* Copies a bucket's bytes to the end of a buffer, many small ones to one: each by itself would cost some 500 bytes. */
+/* Copies a bucket's bytes to the end of a buffer, many small ones to one: each by itself would cost
+ * some 500 bytes. */
 static void copy_bytes(wsgid_exchange_t *x, apr_bucket *bucket)
 {
     apr_bucket_alloc_t *allocator = x->r->connection->bucket_alloc;
@@ -168,13 +183,16 @@ static void copy_bytes(wsgid_exchange_t *x, apr_bucket *bucket)
     apr_bucket *buffer = buffer_before(x, bucket, bucket->length);
 
     if (!buffer) {
-        apr_size_t room = bucket->length < APR_BUCKET_BUFF_SIZE ? APR_BUCKET_BUFF_SIZE : bucket->length;
+        apr_size_t room = bucket->length < APR_BUCKET_BUFF_SIZE ? APR_BUCKET_BUFF_SIZE
+                                                                : bucket->length;
 
-        buffer = apr_bucket_heap_create(apr_bucket_alloc(room, allocator), room, apr_bucket_free, allocator);
+        buffer = apr_bucket_heap_create(apr_bucket_alloc(room, allocator), room, apr_bucket_free,
+                                        allocator);
         buffer->length = 0;
         APR_BUCKET_INSERT_BEFORE(bucket, buffer);
     }
-    memcpy(((apr_bucket_heap *)buffer->data)->base + buffer->start + buffer->length, bytes, bucket->length);
+    memcpy(((apr_bucket_heap *)buffer->data)->base + buffer->start + buffer->length, bytes,
+           bucket->length);
     buffer->length += bucket->length;
     apr_bucket_delete(bucket);
 }
@@ -184,7 +202,8 @@ static void keep(wsgid_exchange_t *x)
 {
     apr_bucket *bucket, *next;
 
-    for (bucket = APR_BRIGADE_FIRST(x->out); bucket != APR_BRIGADE_SENTINEL(x->out); bucket = next) {
+    for (bucket = APR_BRIGADE_FIRST(x->out); bucket != APR_BRIGADE_SENTINEL(x->out);
+         bucket = next) {
         next = APR_BUCKET_NEXT(bucket);
         if (APR_BUCKET_IS_TRANSIENT(bucket)) {
             copy_bytes(x, bucket);
@@ -227,7 +246,7 @@ static apr_status_t wait_for_client(wsgid_exchange_t *x)
         look.events |= POLLIN;
     }
     switch (poll(&look, 1, (int)apr_time_as_msec(limit))) {
-    case 0:  return WSGID_E_CLIENT_GONE;
+    case 0: return WSGID_E_CLIENT_GONE;
     case -1: return errno == EINTR ? APR_SUCCESS : errno;
     default: return APR_SUCCESS;
     }
@@ -235,7 +254,8 @@ static apr_status_t wait_for_client(wsgid_exchange_t *x)
 
 apr_status_t wsgid_client_finish(wsgid_exchange_t *x)
 {
-    int waits = x->file_bytes <= AT_ONCE && wsgid_keepalive_may_wait(x);   /* else the flush might wait, which is the MPM's to do */
+    /* else the flush might wait, which is the MPM's to do */
+    int waits = x->file_bytes <= AT_ONCE && wsgid_keepalive_may_wait(x);
     apr_status_t rv = wsgid_client_deliver(x);
 
     while (rv == APR_SUCCESS && x->queued > 0) {
@@ -248,13 +268,15 @@ apr_status_t wsgid_client_finish(wsgid_exchange_t *x)
         }
     }
     if (rv == APR_SUCCESS) {
-        rv = pass(x, waits || !x->body_read);   /* httpd reads the rest of an upload before it would flush */
+        /* httpd reads the rest of an upload before it would flush */
+        rv = pass(x, waits || !x->body_read);
     }
     if (rv == APR_SUCCESS && waits) {
         wsgid_keepalive_wait_later(x);
     }
     if (x->client >= 0 && (x->closes || x->body_length < 0) && wsgid_body_is_long(x)) {
-        x->r->connection->keepalive = AP_CONN_CLOSE;    /* a long upload is not read if that was said, nor one that may never end */
+        /* a long upload is not read if that was said, nor one that may never end */
+        x->r->connection->keepalive = AP_CONN_CLOSE;
     }
     return rv;
 }

@@ -1,8 +1,9 @@
 /*
  * Where a request goes: the slot with the fewest requests in flight, and a connection to it.
  *
- * A connection between two requests holds no bytes and no state, so that what a child keeps of it is a descriptor on a small
- * stack. A stale one (its daemon has gone) is found out by the first send, which says that nothing was read.
+ * A connection between two requests holds no bytes and no state, so that what a child keeps of it
+ * is a descriptor on a small stack. A stale one (its daemon has gone) is found out by the first
+ * send, which says that nothing was read.
  */
 #include "request/exchange.h"
 
@@ -19,7 +20,7 @@ typedef struct {
 
 struct wsgid_idle_t {
     apr_thread_mutex_t *lock;
-    int room;                       /* of each stack: as many as this child has threads */
+    int room; /* of each stack: as many as this child has threads */
     idle_t *slots;
 };
 
@@ -37,8 +38,10 @@ void wsgid_dispatch_child_init(apr_pool_t *pchild, server_rec *s)
         apr_status_t rv = apr_thread_mutex_create(&idle->lock, APR_THREAD_MUTEX_DEFAULT, pchild);
 
         if (rv != APR_SUCCESS) {
-            ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "WSGID0150: group '%s': no mutex for idle connections, "
-                         "each request will connect anew", group->label);
+            ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
+                         "WSGID0150: group '%s': no mutex for idle connections, "
+                         "each request will connect anew",
+                         group->label);
             continue;
         }
         idle->room = threads;
@@ -72,7 +75,8 @@ static int take_idle(wsgid_group_t *group, const wsgid_slot_t *slot)
     if (stack->count > 0) {
         fd = stack->fds[--stack->count];
     }
-    (void)apr_thread_mutex_unlock(group->idle->lock);   /* fails only for a mutex that is not locked */
+    /* fails only for a mutex that is not locked */
+    (void)apr_thread_mutex_unlock(group->idle->lock);
     return fd;
 }
 
@@ -94,7 +98,8 @@ static int keep_idle(wsgid_group_t *group, const wsgid_slot_t *slot, int fd)
     return kept;
 }
 
-/* Ready before booting, then fewest in flight; a lower rank is the better choice. NO_RANK: not to be chosen at all. */
+/* Ready before booting, then fewest in flight; a lower rank is the better choice. NO_RANK: not to
+ * be chosen at all. */
 #define NO_RANK      (~(apr_uint64_t)0)
 #define RANK_BOOTING ((apr_uint64_t)1 << 40)
 #define RANK_AVOIDED ((apr_uint64_t)1 << 41)
@@ -104,21 +109,20 @@ static apr_uint64_t rank(const wsgid_slot_t *slot, const wsgid_slot_t *avoid, un
     apr_uint64_t place = slot == avoid ? RANK_AVOIDED : 0;
 
     switch (wsgid_slots_state(slot)) {
-    case WSGID_SLOT_READY:
-        return place + in_flight;
-    case WSGID_SLOT_BOOTING:
-        return place + RANK_BOOTING + in_flight;
+    case WSGID_SLOT_READY: return place + in_flight;
+    case WSGID_SLOT_BOOTING: return place + RANK_BOOTING + in_flight;
     case WSGID_SLOT_WAITING:
-    case WSGID_SLOT_DOWN:
-        break;
+    case WSGID_SLOT_DOWN: break;
     }
     return NO_RANK;
 }
 
-/* The best slot, or NULL; *total: requests in flight in the whole group. Ties go round, so that slots share idle times. */
-static wsgid_slot_t *choose(const wsgid_group_t *group, const wsgid_slot_t *avoid, apr_uint64_t *total)
+/* The best slot, or NULL; *total: requests in flight in the whole group. Ties go round, so that
+ * slots share idle times. */
+static wsgid_slot_t *choose(const wsgid_group_t *group, const wsgid_slot_t *avoid,
+                            apr_uint64_t *total)
 {
-    static unsigned turn;           /* any value does: it only spreads ties */
+    static unsigned turn; /* any value does: it only spreads ties */
     unsigned first = __atomic_fetch_add(&turn, 1, __ATOMIC_RELAXED);
     apr_uint64_t best = NO_RANK;
     wsgid_slot_t *chosen = NULL;
@@ -142,12 +146,14 @@ static wsgid_slot_t *choose(const wsgid_group_t *group, const wsgid_slot_t *avoi
 static int is_queue_full(const wsgid_group_t *group, apr_uint64_t in_flight)
 {
     apr_uint64_t limit = (apr_uint64_t)WSGID_NUMBER(group, QUEUE_LIMIT);
-    apr_uint64_t running = (apr_uint64_t)WSGID_NUMBER(group, THREADS) * (apr_uint64_t)group->slot_count;
+    apr_uint64_t running = (apr_uint64_t)WSGID_NUMBER(group, THREADS)
+                           * (apr_uint64_t)group->slot_count;
 
     return limit > 0 && in_flight >= running + limit;
 }
 
-/* A send, and connecting, return after a slice at the latest, so that the caller can look at the slot in between. */
+/* A send, and connecting, return after a slice at the latest, so that the caller can look at the
+ * slot in between. */
 static int set_slice(int fd)
 {
     struct timeval slice = { 0, WSGID_CHANNEL_SLICE };

@@ -1,12 +1,14 @@
 /*
- * The environ block: what a daemon is told of a request, as key\0value\0 ... (PEP 3333 "environ Variables", RFC 3875).
+ * The environ block: what a daemon is told of a request, as key\0value\0 ... (PEP 3333 "environ
+ * Variables", RFC 3875).
  *
- * Later keys win, so the block goes from what anybody may have set (SetEnv, RewriteRule [E=], mod_ssl) to what httpd knows for
- * certain. The keys beginning with wsgi. are the daemon's to make; mod_wsgi.* carries what only httpd knows.
+ * Later keys win, so the block goes from what anybody may have set (SetEnv, RewriteRule [E=],
+ * mod_ssl) to what httpd knows for certain. The keys beginning with wsgi. are the daemon's to make;
+ * mod_wsgi.* carries what only httpd knows.
  */
 #include "request/exchange.h"
 
-#define FIRST_ROOM 4096             /* a browser's request fits */
+#define FIRST_ROOM 4096 /* a browser's request fits */
 
 /* ---- the block */
 
@@ -58,9 +60,19 @@ static void put_number(wsgid_block_t *block, const char *key, apr_int64_t number
 /* What must not become HTTP_...: about the connection, or httpd's to use. */
 static int is_withheld(const char *name)
 {
-    static const char *const names[] = { "Proxy", "Connection", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "TE",
-                                         "Trailer", "Transfer-Encoding", "Upgrade", "Content-Type", "Content-Length",
-                                         "Authorization", NULL };
+    static const char *const names[] = { "Proxy",
+                                         "Connection",
+                                         "Keep-Alive",
+                                         "Proxy-Authorization",
+                                         "Proxy-Connection",
+                                         "TE",
+                                         "Trailer",
+                                         "Transfer-Encoding",
+                                         "Upgrade",
+                                         "Content-Type",
+                                         "Content-Length",
+                                         "Authorization",
+                                         NULL };
     int i;
 
     for (i = 0; names[i]; i++) {
@@ -72,8 +84,8 @@ static int is_withheld(const char *name)
 }
 
 /*
- * Appends HTTP_NAME. 0 if the name has anything but letters, digits and hyphens: an underscore would let a client pass off a
- * header as another one.
+ * Appends HTTP_NAME. 0 if the name has anything but letters, digits and hyphens: an underscore
+ * would let a client pass off a header as another one.
  */
 static int append_header_key(wsgid_block_t *block, const char *name)
 {
@@ -189,16 +201,19 @@ static const char *script_name(request_rec *r, const char *path_info)
     return apr_pstrmemdup(r->pool, r->uri, (apr_size_t)ap_find_path_info(r->uri, path_info));
 }
 
-/* WSGIMapHEADToGET. A filter of type AP_FTYPE_CONTENT_SET and before makes headers from the body. */
+/* WSGIMapHEADToGET. A filter of type AP_FTYPE_CONTENT_SET and before makes headers from the body.
+ */
 static const char *method(const request_rec *r, const wsgid_target_t *target)
 {
     int maps = target->map_head_to_get == WSGID_MAP_HEAD_ON
-            || (target->map_head_to_get == WSGID_MAP_HEAD_AUTO && r->output_filters->frec->ftype < AP_FTYPE_PROTOCOL);
+               || (target->map_head_to_get == WSGID_MAP_HEAD_AUTO
+                   && r->output_filters->frec->ftype < AP_FTYPE_PROTOCOL);
 
     return maps && r->header_only && r->method_number == M_GET ? "GET" : r->method;
 }
 
-/* What the client asked for, before internal redirects (RewriteRule in a directory, Action, ErrorDocument). */
+/* What the client asked for, before internal redirects (RewriteRule in a directory, Action,
+ * ErrorDocument). */
 static const request_rec *first_of(const request_rec *r)
 {
     while (r->prev) {
@@ -215,7 +230,7 @@ static void put_request_line(wsgid_block_t *block, request_rec *r, const wsgid_t
 
     put(block, "GATEWAY_INTERFACE", "CGI/1.1");
     put(block, "SERVER_PROTOCOL", r->protocol);
-    block->line = block->length;        /* the daemon shows what follows: these two stay together */
+    block->line = block->length; /* the daemon shows what follows: these two stay together */
     put(block, "REQUEST_METHOD", method(r, target));
     put(block, "REQUEST_URI", first_of(r)->unparsed_uri);
     put(block, "QUERY_STRING", r->args ? r->args : "");

@@ -1,20 +1,20 @@
 /*
  * The one table from what went wrong with a request to what the client sees and what the log says.
  *
- * A failure before the response has begun is an HTTP status; after that the client must see that the response is broken,
- * because nobody can take back a 200.
+ * A failure before the response has begun is an HTTP status; after that the client must see that
+ * the response is broken, because nobody can take back a 200.
  */
 #include "request/exchange.h"
 
-#define RETRY_AFTER_SECONDS 1       /* a queue moves on; a slot that is waiting says itself how long */
+#define RETRY_AFTER_SECONDS 1 /* a queue moves on; a slot that is waiting says itself how long */
 
 typedef struct {
     apr_status_t why;
-    int http;                       /* 0: x->http_status */
+    int http; /* 0: x->http_status */
     int level;
-    int retry_after;                /* send Retry-After */
+    int retry_after; /* send Retry-After */
     const char *code;
-    const char *text;               /* cause and cure */
+    const char *text; /* cause and cure */
 } failure_t;
 
 static const failure_t failures[] = {
@@ -40,15 +40,20 @@ static const failure_t failures[] = {
       "the daemon broke the wire protocol, the connection is closed: is its pywsgid of this module's version?" },
     { WSGID_E_BAD_RESPONSE, 500, APLOG_ERR, 0, "WSGID0169",
       "the daemon sent a status line or header that must not reach a client" },
-    { WSGID_E_ABORTED, 0, APLOG_ERR, 0, NULL, NULL },       /* the daemon's own words, with its own code */
+    /* the daemon's own words, with its own code */
+    { WSGID_E_ABORTED, 0, APLOG_ERR, 0, NULL, NULL },
     { WSGID_E_ENVIRON_TOO_LARGE, 500, APLOG_ERR, 0, "WSGID0170",
       "headers and variables of the request exceed 1 MiB: lower LimitRequestFields or LimitRequestFieldSize" },
     { WSGID_E_REQUEST_BODY, 0, APLOG_INFO, 0, "WSGID0171", "the request's body could not be read" },
-    { WSGID_E_OVERRIDDEN, 0, APLOG_DEBUG, 0, "WSGID0174", "ErrorDocument stands in for the application's page (WSGIErrorOverride)" },
-    { WSGID_E_SENDFILE, 0, APLOG_ERR, 0, "WSGID0175", "X-Sendfile names a file that must not be sent" },
-    { WSGID_E_FILTER, AP_FILTER_ERROR, APLOG_DEBUG, 0, "WSGID0176", "an output filter has failed, or answered in the response's place" },
+    { WSGID_E_OVERRIDDEN, 0, APLOG_DEBUG, 0, "WSGID0174",
+      "ErrorDocument stands in for the application's page (WSGIErrorOverride)" },
+    { WSGID_E_SENDFILE, 0, APLOG_ERR, 0, "WSGID0175",
+      "X-Sendfile names a file that must not be sent" },
+    { WSGID_E_FILTER, AP_FILTER_ERROR, APLOG_DEBUG, 0, "WSGID0176",
+      "an output filter has failed, or answered in the response's place" },
     { WSGID_E_CLIENT_GONE, 0, APLOG_DEBUG, 0, "WSGID0172", "the client has gone" },
-    { APR_SUCCESS, 502, APLOG_ERR, 0, "WSGID0173", "talking to the daemon failed" }     /* the operating system's own errors */
+    /* the operating system's own errors */
+    { APR_SUCCESS, 502, APLOG_ERR, 0, "WSGID0173", "talking to the daemon failed" }
 };
 
 static const failure_t *find(apr_status_t why)
@@ -64,23 +69,26 @@ static const failure_t *find(apr_status_t why)
 /* Only statuses that a daemon may ask for. */
 static int aborted_status(int wanted)
 {
-    return wanted == HTTP_BAD_GATEWAY || wanted == HTTP_SERVICE_UNAVAILABLE || wanted == HTTP_GATEWAY_TIME_OUT
-               ? wanted : HTTP_INTERNAL_SERVER_ERROR;
+    return wanted == HTTP_BAD_GATEWAY || wanted == HTTP_SERVICE_UNAVAILABLE
+                   || wanted == HTTP_GATEWAY_TIME_OUT
+               ? wanted
+               : HTTP_INTERNAL_SERVER_ERROR;
 }
 
 static int http_status(const wsgid_exchange_t *x, const failure_t *row)
 {
     switch (row->why) {
-    case WSGID_E_ABORTED:      return aborted_status(x->http_status);
+    case WSGID_E_ABORTED: return aborted_status(x->http_status);
     case WSGID_E_REQUEST_BODY:
     case WSGID_E_OVERRIDDEN:
-    case WSGID_E_SENDFILE:     return x->http_status;
-    case WSGID_E_CLIENT_GONE:  return OK;               /* nobody is left to be told; as mod_proxy does */
-    default:                   return row->http;
+    case WSGID_E_SENDFILE: return x->http_status;
+    case WSGID_E_CLIENT_GONE: return OK; /* nobody is left to be told; as mod_proxy does */
+    default: return row->http;
     }
 }
 
-/* When it makes sense to ask again: the earliest next try of the group's slots, in seconds, at least one. */
+/* When it makes sense to ask again: the earliest next try of the group's slots, in seconds, at
+ * least one. */
 static int retry_after(const wsgid_group_t *group)
 {
     apr_time_t now = wsgid_clock_now(), earliest = 0;
@@ -93,7 +101,8 @@ static int retry_after(const wsgid_group_t *group)
             earliest = earliest == 0 || next < earliest ? next : earliest;
         }
     }
-    return earliest > now ? (int)apr_time_sec(earliest - now + apr_time_from_sec(1) - 1) : RETRY_AFTER_SECONDS;
+    return earliest > now ? (int)apr_time_sec(earliest - now + apr_time_from_sec(1) - 1)
+                          : RETRY_AFTER_SECONDS;
 }
 
 static const char *detail(wsgid_exchange_t *x, const failure_t *row)
@@ -111,11 +120,12 @@ static void tell(wsgid_exchange_t *x, const failure_t *row, apr_status_t why)
     apr_status_t system = row->why == APR_SUCCESS ? why : 0;
 
     if (row->why == WSGID_E_ABORTED) {
-        ap_log_rerror(APLOG_MARK, row->level, 0, r, "%s%s [group '%s', request '%s']", wsgid_logs_mark(r), x->detail, group,
-                      r->the_request);
+        ap_log_rerror(APLOG_MARK, row->level, 0, r, "%s%s [group '%s', request '%s']",
+                      wsgid_logs_mark(r), x->detail, group, r->the_request);
         return;
     }
-    ap_log_rerror(APLOG_MARK, row->level, system, r, "%s%s: group '%s': %s%s [request '%s', after %" APR_TIME_T_FMT " ms]",
+    ap_log_rerror(APLOG_MARK, row->level, system, r,
+                  "%s%s: group '%s': %s%s [request '%s', after %" APR_TIME_T_FMT " ms]",
                   wsgid_logs_mark(r), row->code, group, row->text, detail(x, row), r->the_request,
                   apr_time_as_msec(wsgid_clock_now() - x->begun));
 }
@@ -134,10 +144,11 @@ int wsgid_failures_answer(wsgid_exchange_t *x, apr_status_t why)
         return OK;
     }
     if (x->answered && why != WSGID_E_FILTER) {
-        wsgid_response_forget(x);       /* nobody has seen it yet: a plain status says more */
+        wsgid_response_forget(x); /* nobody has seen it yet: a plain status says more */
     }
     if (row->retry_after) {
-        apr_table_setn(x->r->err_headers_out, "Retry-After", apr_itoa(x->r->pool, retry_after(x->group)));
+        apr_table_setn(x->r->err_headers_out, "Retry-After",
+                       apr_itoa(x->r->pool, retry_after(x->group)));
     }
     return http_status(x, row);
 }

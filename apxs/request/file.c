@@ -1,10 +1,10 @@
 /*
- * FILE frames: a file that the application passed as a descriptor becomes a file bucket of httpd's, so that sendfile, ranges, TLS
- * and HTTP/2 are httpd's business and no byte goes through Python.
+ * FILE frames: a file that the application passed as a descriptor becomes a file bucket of httpd's,
+ * so that sendfile, ranges, TLS and HTTP/2 are httpd's business and no byte goes through Python.
  *
- * The descriptor comes from a process that is not trusted: only a regular file that may be read is taken, within the size that
- * it has now. It is never mapped into memory: a file that is cut short meanwhile must not raise SIGBUS here, it ends the
- * response visibly.
+ * The descriptor comes from a process that is not trusted: only a regular file that may be read is
+ * taken, within the size that it has now. It is never mapped into memory: a file that is cut short
+ * meanwhile must not raise SIGBUS here, it ends the response visibly.
  */
 #include "request/exchange.h"
 
@@ -37,13 +37,15 @@ static const char *refusal(int fd, apr_uint64_t offset, apr_uint64_t length)
 }
 
 /*
- * An apr_file_t that owns the descriptor, as every filter and HTTP/2's beams expect it of a file bucket: apr_os_file_put makes one
- * that does not, so the descriptor takes the place of one that APR opened itself.
+ * An apr_file_t that owns the descriptor, as every filter and HTTP/2's beams expect it of a file
+ * bucket: apr_os_file_put makes one that does not, so the descriptor takes the place of one that
+ * APR opened itself.
  */
 static apr_status_t adopt(apr_file_t **file, int fd, apr_pool_t *pool)
 {
     apr_os_file_t own;
-    apr_status_t rv = apr_file_open(file, "/dev/null", APR_FOPEN_READ | APR_FOPEN_SENDFILE_ENABLED, APR_FPROT_OS_DEFAULT, pool);
+    apr_status_t rv = apr_file_open(file, "/dev/null", APR_FOPEN_READ | APR_FOPEN_SENDFILE_ENABLED,
+                                    APR_FPROT_OS_DEFAULT, pool);
 
     if (rv == APR_SUCCESS) {
         rv = apr_os_file_get(&own, *file);
@@ -66,8 +68,10 @@ int wsgid_file_is_unchanged(wsgid_exchange_t *x)
     return 1;
 }
 
-/* It goes out in slices only while its client still uploads (client.c); otherwise the kernel sends it in one go. */
-apr_status_t wsgid_file_insert(wsgid_exchange_t *x, apr_file_t *file, apr_off_t offset, apr_off_t length)
+/* It goes out in slices only while its client still uploads (client.c); otherwise the kernel sends
+ * it in one go. */
+apr_status_t wsgid_file_insert(wsgid_exchange_t *x, apr_file_t *file, apr_off_t offset,
+                               apr_off_t length)
 {
     apr_bucket *bucket = apr_brigade_insert_file(x->out, file, offset, length, x->r->pool);
 
@@ -92,5 +96,7 @@ apr_status_t wsgid_file_append(wsgid_exchange_t *x, apr_uint64_t offset, apr_uin
     rv = adopt(&file, x->file, x->r->pool);
     close(x->file);
     x->file = -1;
-    return rv == APR_SUCCESS && length > 0 ? wsgid_file_insert(x, file, (apr_off_t)offset, (apr_off_t)length) : rv;
+    return rv == APR_SUCCESS && length > 0
+               ? wsgid_file_insert(x, file, (apr_off_t)offset, (apr_off_t)length)
+               : rv;
 }

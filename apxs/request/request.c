@@ -1,17 +1,19 @@
 /*
  * The content handler: one request, from httpd's request_rec to a daemon and back.
  *
- * The story is told by wsgid_request_handler; run() is what happens at one daemon, and pump() is full duplex: it reads from
- * the daemon whenever there is something, sends body only against credit, flushes when it is about to wait, and looks up from
- * waiting every slice.
+ * The story is told by wsgid_request_handler; run() is what happens at one daemon, and pump() is
+ * full duplex: it reads from the daemon whenever there is something, sends body only against
+ * credit, flushes when it is about to wait, and looks up from waiting every slice.
  */
 #include "request/exchange.h"
 
 #include <errno.h>
 #include <poll.h>
 
-#define MAX_ATTEMPTS 8              /* not started so many times: something is wrong that trying again does not mend */
-#define BLIND_WAIT apr_time_from_msec(5)    /* between two looks at an upload that nothing tells of (HTTP/2 before httpd 2.4.58) */
+/* not started so many times: something is wrong that trying again does not mend */
+#define MAX_ATTEMPTS 8
+/* between two looks at an upload that nothing tells of (HTTP/2 before httpd 2.4.58) */
+#define BLIND_WAIT apr_time_from_msec(5)
 
 /* ---- what may be run */
 
@@ -19,18 +21,22 @@
 static int check_script(request_rec *r)
 {
     if (r->finfo.filetype == APR_NOFILE) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "%sWSGID0151: script '%s' not found, or its directory cannot be "
-                      "entered by httpd: check the path in WSGIScriptAlias", wsgid_logs_mark(r), r->filename);
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                      "%sWSGID0151: script '%s' not found, or its directory cannot be "
+                      "entered by httpd: check the path in WSGIScriptAlias",
+                      wsgid_logs_mark(r), r->filename);
         return HTTP_NOT_FOUND;
     }
     if (r->finfo.filetype == APR_DIR) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "%sWSGID0152: '%s' is a directory, not a script", wsgid_logs_mark(r),
-                      r->filename);
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "%sWSGID0152: '%s' is a directory, not a script",
+                      wsgid_logs_mark(r), r->filename);
         return HTTP_FORBIDDEN;
     }
     if (!wsgid_aliases_of(r) && !(ap_allow_options(r) & OPT_EXECCGI)) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "%sWSGID0153: '%s' is not run because Options ExecCGI is off in its "
-                      "directory: add 'Options +ExecCGI', or use WSGIScriptAlias", wsgid_logs_mark(r), r->filename);
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                      "%sWSGID0153: '%s' is not run because Options ExecCGI is off in its "
+                      "directory: add 'Options +ExecCGI', or use WSGIScriptAlias",
+                      wsgid_logs_mark(r), r->filename);
         return HTTP_FORBIDDEN;
     }
     return OK;
@@ -41,15 +47,17 @@ static int check_chunked(const wsgid_exchange_t *x)
     if (x->target->chunked_request || !apr_table_get(x->r->headers_in, "Transfer-Encoding")) {
         return OK;
     }
-    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, x->r, "%sWSGID0155: a chunked request is refused, as WSGIChunkedRequest is Off",
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, x->r,
+                  "%sWSGID0155: a chunked request is refused, as WSGIChunkedRequest is Off",
                   wsgid_logs_mark(x->r));
     return HTTP_LENGTH_REQUIRED;
 }
 
 static int is_ours(const request_rec *r)
 {
-    return r->handler && (!strcmp(r->handler, WSGID_HANDLER) || !strcmp(r->handler, WSGID_HANDLER_OTHER)
-                          || !strcmp(r->handler, WSGID_HANDLER_TYPE));
+    return r->handler
+           && (!strcmp(r->handler, WSGID_HANDLER) || !strcmp(r->handler, WSGID_HANDLER_OTHER)
+               || !strcmp(r->handler, WSGID_HANDLER_TYPE));
 }
 
 static wsgid_exchange_t *new_exchange(request_rec *r)
@@ -89,13 +97,15 @@ static apr_status_t lost_patience(const wsgid_exchange_t *x)
     if (state != WSGID_SLOT_READY && state != WSGID_SLOT_BOOTING) {
         return WSGID_E_NOT_STARTED;
     }
-    return is_over(WSGID_NUMBER(x->group, QUEUE_TIMEOUT), x->begun) ? WSGID_E_QUEUE_TIMEOUT : APR_SUCCESS;
+    return is_over(WSGID_NUMBER(x->group, QUEUE_TIMEOUT), x->begun) ? WSGID_E_QUEUE_TIMEOUT
+                                                                    : APR_SUCCESS;
 }
 
 /* The process that has read it; where it has not said so yet, those that may have. */
 static const char *who(const wsgid_exchange_t *x)
 {
-    return x->pid ? apr_psprintf(x->r->pool, "process %u", x->pid) : wsgid_slots_processes(x->r->pool, &x->pids);
+    return x->pid ? apr_psprintf(x->r->pool, "process %u", x->pid)
+                  : wsgid_slots_processes(x->r->pool, &x->pids);
 }
 
 /* Nothing moved for socket-timeout: the fault of whoever it is that should have. */
@@ -111,9 +121,10 @@ static apr_status_t timed_out(wsgid_exchange_t *x)
 }
 
 /*
- * Nothing came for a slice: is it still worth waiting? A request that the daemon has not read is taken away from it; one that
- * it has read is waited for, whatever the slot looks like. A daemon drops what it finds hung up (it looks once more at
- * a request that has waited for nearly a slice), so what is unread after our end is closed is never run.
+ * Nothing came for a slice: is it still worth waiting? A request that the daemon has not read is
+ * taken away from it; one that it has read is waited for, whatever the slot looks like. A daemon
+ * drops what it finds hung up (it looks once more at a request that has waited for nearly a slice),
+ * so what is unread after our end is closed is never run.
  */
 static apr_status_t look_around(wsgid_exchange_t *x)
 {
@@ -127,10 +138,11 @@ static apr_status_t look_around(wsgid_exchange_t *x)
     if (wsgid_client_is_gone(x)) {
         return WSGID_E_CLIENT_GONE;
     }
-    if (is_queue_full(x)) {             /* it is the client who lets us wait */
+    if (is_queue_full(x)) { /* it is the client who lets us wait */
         return is_over(x->r->server->timeout, x->last_moved) ? WSGID_E_CLIENT_GONE : APR_SUCCESS;
     }
-    return is_over(WSGID_NUMBER(x->group, SOCKET_TIMEOUT), x->last_moved) ? timed_out(x) : APR_SUCCESS;
+    return is_over(WSGID_NUMBER(x->group, SOCKET_TIMEOUT), x->last_moved) ? timed_out(x)
+                                                                          : APR_SUCCESS;
 }
 
 /* Whether anybody but the daemon is waited for. */
@@ -139,17 +151,20 @@ static int is_two_ways(const wsgid_exchange_t *x)
     return x->queued > 0 || x->pending_start < x->pending_end || wsgid_body_is_wanted(x);
 }
 
-/* Waits a slice for the daemon, and for the client where it takes bytes or owes us some. APR_EAGAIN: nothing happened. */
+/* Waits a slice for the daemon, and for the client where it takes bytes or owes us some.
+ * APR_EAGAIN: nothing happened. */
 static apr_status_t wait_for_either(wsgid_exchange_t *x)
 {
     struct pollfd fds[2] = { { .fd = x->fd }, { .fd = x->input } };
-    apr_interval_time_t slice = x->input < 0 && wsgid_body_is_wanted(x) ? BLIND_WAIT : WSGID_CHANNEL_SLICE;
+    apr_interval_time_t slice = x->input < 0 && wsgid_body_is_wanted(x) ? BLIND_WAIT
+                                                                        : WSGID_CHANNEL_SLICE;
     int happened;
 
-    fds[0].events = (is_queue_full(x) ? 0 : POLLIN) | (x->pending_start < x->pending_end ? POLLOUT : 0);
+    fds[0].events = (is_queue_full(x) ? 0 : POLLIN)
+                    | (x->pending_start < x->pending_end ? POLLOUT : 0);
     fds[1].events = (wsgid_body_is_wanted(x) ? POLLIN : 0) | (x->queued > 0 ? POLLOUT : 0);
     if (!fds[0].events) {
-        fds[0].fd = -1;                 /* or its hanging up would end every wait at once */
+        fds[0].fd = -1; /* or its hanging up would end every wait at once */
     }
     if (!fds[1].events) {
         fds[1].fd = -1;
@@ -171,7 +186,8 @@ static apr_status_t receive(wsgid_exchange_t *x, int wait)
     return x->body_left > 0 ? wsgid_channel_receive_body(x, wait) : wsgid_channel_receive(x, wait);
 }
 
-/* More bytes from the daemon, flushing before any wait. APR_SUCCESS also when only the client or a slice came. */
+/* More bytes from the daemon, flushing before any wait. APR_SUCCESS also when only the client or a
+ * slice came. */
 static apr_status_t receive_more(wsgid_exchange_t *x)
 {
     apr_status_t rv = wsgid_client_deliver(x);
@@ -244,11 +260,12 @@ static apr_status_t run_once(wsgid_exchange_t *x, const wsgid_slot_t *avoid)
 /* Whether no daemon has read it: its time was spent in the queue. */
 static int is_unread(apr_status_t rv)
 {
-    return rv == WSGID_E_NOT_STARTED || rv == WSGID_E_QUEUE_FULL || rv == WSGID_E_QUEUE_TIMEOUT || rv == WSGID_E_NO_PROCESS
-        || rv == WSGID_E_CONNECT_TIMEOUT;
+    return rv == WSGID_E_NOT_STARTED || rv == WSGID_E_QUEUE_FULL || rv == WSGID_E_QUEUE_TIMEOUT
+           || rv == WSGID_E_NO_PROCESS || rv == WSGID_E_CONNECT_TIMEOUT;
 }
 
-/* Tries daemons until one has started the request. A stale idle connection costs a try that does not count. */
+/* Tries daemons until one has started the request. A stale idle connection costs a try that does
+ * not count. */
 static apr_status_t run(wsgid_exchange_t *x)
 {
     const wsgid_slot_t *avoid = NULL;
@@ -265,8 +282,10 @@ static apr_status_t run(wsgid_exchange_t *x)
         attempts += !x->was_idle;
         wsgid_dispatch_release(x, rv == APR_SUCCESS && x->body_sent);
         if (rv == WSGID_E_NOT_STARTED) {
-            ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, x->r, "%sWSGID0154: group '%s': not started by the daemon it was "
-                          "sent to, sending it again", wsgid_logs_mark(x->r), x->group->label);
+            ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, x->r,
+                          "%sWSGID0154: group '%s': not started by the daemon it was "
+                          "sent to, sending it again",
+                          wsgid_logs_mark(x->r), x->group->label);
         }
     } while (rv == WSGID_E_NOT_STARTED && attempts < MAX_ATTEMPTS);
     x->done = wsgid_clock_now();

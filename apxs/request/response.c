@@ -1,8 +1,9 @@
 /*
  * The answer: frames from the daemon to httpd's output filters.
  *
- * The daemon runs as another user and is not trusted: status line, header names and values are checked again here before
- * they come near httpd's tables. Bytes are passed on as they come; the caller flushes when it is about to wait.
+ * The daemon runs as another user and is not trusted: status line, header names and values are
+ * checked again here before they come near httpd's tables. Bytes are passed on as they come; the
+ * caller flushes when it is about to wait.
  */
 #include "request/exchange.h"
 
@@ -22,8 +23,9 @@ static apr_status_t violation(wsgid_exchange_t *x, uint8_t type, wsgid_wire_erro
 static apr_status_t out_of_order(wsgid_exchange_t *x, uint8_t type)
 {
     x->detail = apr_psprintf(x->r->pool, "frame %s (0x%02x) %s", wsgid_wire_type_name(type), type,
-                             !x->introduced ? "before STARTED" : x->answered ? "after the response began"
-                             : "before the response began");
+                             !x->introduced ? "before STARTED"
+                             : x->answered  ? "after the response began"
+                                            : "before the response began");
     return WSGID_E_PROTOCOL;
 }
 
@@ -36,8 +38,9 @@ static apr_status_t out_of_order(wsgid_exchange_t *x, uint8_t type)
 /* "200 OK" to 200; 0 if it is no status line of that class. */
 static int status_of(const char *line, const char *class)
 {
-    if (!apr_isdigit(line[0]) || !apr_isdigit(line[1]) || !apr_isdigit(line[2]) || (line[3] != ' ' && line[3] != '\0')
-        || *ap_scan_http_field_content(line) != '\0' || !strchr(class, line[0])) {
+    if (!apr_isdigit(line[0]) || !apr_isdigit(line[1]) || !apr_isdigit(line[2])
+        || (line[3] != ' ' && line[3] != '\0') || *ap_scan_http_field_content(line) != '\0'
+        || !strchr(class, line[0])) {
         return 0;
     }
     return (line[0] - '0') * 100 + (line[1] - '0') * 10 + (line[2] - '0');
@@ -46,8 +49,9 @@ static int status_of(const char *line, const char *class)
 /* Headers about the connection are httpd's own business. */
 static int is_hop_by_hop(const char *name)
 {
-    static const char *const names[] = { "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "TE",
-                                         "Trailer", "Transfer-Encoding", "Upgrade", NULL };
+    static const char *const names[] = { "Connection",          "Keep-Alive", "Proxy-Authenticate",
+                                         "Proxy-Authorization", "TE",         "Trailer",
+                                         "Transfer-Encoding",   "Upgrade",    NULL };
     int i;
 
     for (i = 0; names[i]; i++) {
@@ -58,7 +62,8 @@ static int is_hop_by_hop(const char *name)
     return 0;
 }
 
-static apr_status_t check_header(wsgid_exchange_t *x, const char *name, const char *value, int *lengths)
+static apr_status_t check_header(wsgid_exchange_t *x, const char *name, const char *value,
+                                 int *lengths)
 {
     apr_off_t length;
 
@@ -71,14 +76,16 @@ static apr_status_t check_header(wsgid_exchange_t *x, const char *name, const ch
     if (is_hop_by_hop(name)) {
         return bad_response(x, "header is the server's alone to send", name);
     }
-    if (!ap_cstr_casecmp(name, "Content-Length") && (!ap_parse_strict_length(&length, value) || ++*lengths > 1)) {
+    if (!ap_cstr_casecmp(name, "Content-Length")
+        && (!ap_parse_strict_length(&length, value) || ++*lengths > 1)) {
         return bad_response(x, "Content-Length is not one length", value);
     }
     return APR_SUCCESS;
 }
 
 /* Nothing of a response is used before all of its head has been checked. */
-static apr_status_t check_head(wsgid_exchange_t *x, const unsigned char *head, uint32_t length, const char *class)
+static apr_status_t check_head(wsgid_exchange_t *x, const unsigned char *head, uint32_t length,
+                               const char *class)
 {
     const unsigned char *cursor = head, *end = head + length;
     const char *line = wsgid_wire_next_string(&cursor, end, NULL);
@@ -166,7 +173,8 @@ static void end_response(wsgid_exchange_t *x)
     x->ended = 1;
 }
 
-/* What follows the bytes of a bucket of take_body: many small frames become one bucket, where each would cost all filters as much. */
+/* What follows the bytes of a bucket of take_body: many small frames become one bucket, where each
+ * would cost all filters as much. */
 static int join(wsgid_exchange_t *x, const char *bytes, apr_size_t length)
 {
     apr_bucket *last = APR_BRIGADE_LAST(x->out);
@@ -179,7 +187,8 @@ static int join(wsgid_exchange_t *x, const char *bytes, apr_size_t length)
     return 1;
 }
 
-/* Moves body bytes of the current frame from x->in to x->out. They stay in x->in: x->out must be passed before it is filled again. */
+/* Moves body bytes of the current frame from x->in to x->out. They stay in x->in: x->out must be
+ * passed before it is filled again. */
 static void take_body(wsgid_exchange_t *x)
 {
     apr_size_t length = buffered(x) < x->body_left ? buffered(x) : x->body_left;
@@ -187,7 +196,8 @@ static void take_body(wsgid_exchange_t *x)
 
     if (length > 0) {
         if (!join(x, bytes, length)) {
-            APR_BRIGADE_INSERT_TAIL(x->out, apr_bucket_transient_create(bytes, length, x->r->connection->bucket_alloc));
+            APR_BRIGADE_INSERT_TAIL(
+                x->out, apr_bucket_transient_create(bytes, length, x->r->connection->bucket_alloc));
         }
         x->in_start += length;
         x->body_left -= (apr_uint32_t)length;
@@ -238,9 +248,11 @@ void wsgid_response_truncate(wsgid_exchange_t *x)
         x->r->main->no_cache = 1;
     }
     c->keepalive = AP_CONN_CLOSE;
-    APR_BRIGADE_INSERT_TAIL(x->out, ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, x->r->pool, c->bucket_alloc));
+    APR_BRIGADE_INSERT_TAIL(x->out, ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, x->r->pool,
+                                                           c->bucket_alloc));
     APR_BRIGADE_INSERT_TAIL(x->out, apr_bucket_eos_create(c->bucket_alloc));
-    (void)wsgid_client_finish(x);       /* the response has failed already; a client that has gone as well changes nothing */
+    /* the response has failed already; a client that has gone as well changes nothing */
+    (void)wsgid_client_finish(x);
 }
 
 /* ---- frames. Each handler gets its whole payload, RESPONSE and DATA what the buffer has of it. */
@@ -257,17 +269,20 @@ static void step_over(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
     x->in_start += WSGID_WIRE_HEADER_SIZE + frame->length;
 }
 
-/* APR_EAGAIN until that much of the payload is in the buffer; the next receive makes room for it. */
+/* APR_EAGAIN until that much of the payload is in the buffer; the next receive makes room for it.
+ */
 static apr_status_t need(wsgid_exchange_t *x, apr_size_t length)
 {
     x->in_needed = WSGID_WIRE_HEADER_SIZE + length;
     return buffered(x) >= x->in_needed ? APR_SUCCESS : APR_EAGAIN;
 }
 
-/* httpd's ErrorDocument stands in for the body. What the client must hear of the application all the same is kept. */
+/* httpd's ErrorDocument stands in for the body. What the client must hear of the application all
+ * the same is kept. */
 static apr_status_t override(wsgid_exchange_t *x)
 {
-    static const char *const kept[] = { "Set-Cookie", "WWW-Authenticate", "Retry-After", "Allow", NULL };
+    static const char *const kept[] = { "Set-Cookie", "WWW-Authenticate", "Retry-After", "Allow",
+                                        NULL };
     request_rec *r = x->r;
     int i;
 
@@ -278,7 +293,8 @@ static apr_status_t override(wsgid_exchange_t *x)
     return WSGID_E_OVERRIDDEN;
 }
 
-/* The file takes the place of the body: what the daemon has still to say of that is not waited for. */
+/* The file takes the place of the body: what the daemon has still to say of that is not waited for.
+ */
 static apr_status_t send_named_file(wsgid_exchange_t *x)
 {
     apr_status_t rv = wsgid_sendfile_append(x);
@@ -290,7 +306,7 @@ static apr_status_t send_named_file(wsgid_exchange_t *x)
         x->in_start += x->body_left;
     }
     else {
-        x->body_sent = 0;           /* the connection cannot be used again */
+        x->body_sent = 0; /* the connection cannot be used again */
         x->in_start = x->in_end;
     }
     x->body_left = 0;
@@ -299,8 +315,8 @@ static apr_status_t send_named_file(wsgid_exchange_t *x)
     return APR_SUCCESS;
 }
 
-/* The upload will hardly be read to its end, so the connection ends with the response: said in time, or a client would send its next
- * request into a closing connection. */
+/* The upload will hardly be read to its end, so the connection ends with the response: said in
+ * time, or a client would send its next request into a closing connection. */
 void wsgid_response_announce_end(wsgid_exchange_t *x)
 {
     if (x->client < 0 || !wsgid_body_is_long(x)) {
@@ -308,21 +324,24 @@ void wsgid_response_announce_end(wsgid_exchange_t *x)
     }
     x->closes = 1;
     if (ap_is_HTTP_ERROR(x->r->status)) {
-        x->r->connection->keepalive = AP_CONN_CLOSE;    /* an ErrorDocument may take the place of these headers */
+        /* an ErrorDocument may take the place of these headers */
+        x->r->connection->keepalive = AP_CONN_CLOSE;
     }
     else {
-        apr_table_setn(x->r->headers_out, "Connection", "close");   /* httpd then closes, and keeps the chunks */
+        /* httpd then closes, and keeps the chunks */
+        apr_table_setn(x->r->headers_out, "Connection", "close");
     }
 }
 
 /* What the client's upload means for a response that begins now. */
 static void settle_upload(wsgid_exchange_t *x)
 {
-    if (x->r->expecting_100) {          /* httpd would answer without chunks, which alone show where a response breaks off */
+    /* httpd would answer without chunks, which alone show where a response breaks off */
+    if (x->r->expecting_100) {
         x->r->expecting_100 = 0;
         x->uninvited = 1;
     }
-    if (!x->granted) {                  /* who reads may go on reading while it answers */
+    if (!x->granted) { /* who reads may go on reading while it answers */
         wsgid_response_announce_end(x);
     }
 }
@@ -339,7 +358,8 @@ static apr_status_t on_response(wsgid_exchange_t *x, const wsgid_wire_frame_t *f
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    error = wsgid_wire_get_response(payload(x), (uint32_t)(buffered(x) - WSGID_WIRE_HEADER_SIZE), frame->length, &head);
+    error = wsgid_wire_get_response(payload(x), (uint32_t)(buffered(x) - WSGID_WIRE_HEADER_SIZE),
+                                    frame->length, &head);
     if (error != WSGID_WIRE_OK) {
         return violation(x, frame->type, error);
     }
@@ -385,7 +405,8 @@ static apr_status_t on_file(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame
         return out_of_order(x, frame->type);
     }
     if (rv == APR_SUCCESS && !(ends && wsgid_file_is_unchanged(x))) {
-        rv = wsgid_file_append(x, wsgid_wire_get_u64(payload(x)), wsgid_wire_get_u64(payload(x) + 8));
+        rv = wsgid_file_append(x, wsgid_wire_get_u64(payload(x)),
+                               wsgid_wire_get_u64(payload(x) + 8));
     }
     if (rv == APR_SUCCESS) {
         step_over(x, frame);
@@ -408,7 +429,8 @@ static apr_status_t on_interim(wsgid_exchange_t *x, const wsgid_wire_frame_t *fr
     if (rv == APR_SUCCESS) {
         rv = check_head(x, payload(x), frame->length, INTERIM_CLASS);
     }
-    if (rv == APR_SUCCESS && status_of((const char *)payload(x), INTERIM_CLASS) <= HTTP_SWITCHING_PROTOCOLS) {
+    if (rv == APR_SUCCESS
+        && status_of((const char *)payload(x), INTERIM_CLASS) <= HTTP_SWITCHING_PROTOCOLS) {
         rv = bad_response(x, "100 and 101 are the server's alone to send", NULL);
     }
     if (rv == APR_SUCCESS) {
@@ -464,7 +486,8 @@ static apr_status_t on_log(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
     if (!x->mark) {
         x->mark = wsgid_logs_mark(x->r);
     }
-    ap_log_rerror(APLOG_MARK, level, 0, x->r, "%s%.*s", x->mark, (int)(frame->length - 1), payload(x) + 1);
+    ap_log_rerror(APLOG_MARK, level, 0, x->r, "%s%.*s", x->mark, (int)(frame->length - 1),
+                  payload(x) + 1);
     step_over(x, frame);
     return APR_SUCCESS;
 }
@@ -490,15 +513,15 @@ static frame_handler *handler_of(uint8_t type)
 {
     switch (type) {
     case WSGID_WIRE_RESPONSE: return on_response;
-    case WSGID_WIRE_DATA:     return on_data;
-    case WSGID_WIRE_FILE:     return on_file;
-    case WSGID_WIRE_INTERIM:  return on_interim;
-    case WSGID_WIRE_CREDIT:   return on_credit;
-    case WSGID_WIRE_LOG:      return on_log;
-    case WSGID_WIRE_RETRY:    return on_retry;
-    case WSGID_WIRE_ABORT:    return on_abort;
-    case WSGID_WIRE_STARTED:  return on_started;
-    default:                  return NULL;
+    case WSGID_WIRE_DATA: return on_data;
+    case WSGID_WIRE_FILE: return on_file;
+    case WSGID_WIRE_INTERIM: return on_interim;
+    case WSGID_WIRE_CREDIT: return on_credit;
+    case WSGID_WIRE_LOG: return on_log;
+    case WSGID_WIRE_RETRY: return on_retry;
+    case WSGID_WIRE_ABORT: return on_abort;
+    case WSGID_WIRE_STARTED: return on_started;
+    default: return NULL;
     }
 }
 
@@ -518,7 +541,7 @@ static apr_status_t consume_frame(wsgid_exchange_t *x)
         return violation(x, frame.type, error);
     }
     x->heard = 1;
-    if ((frame.type == WSGID_WIRE_STARTED) == x->introduced) {      /* it is the first, and only that */
+    if ((frame.type == WSGID_WIRE_STARTED) == x->introduced) { /* it is the first, and only that */
         return out_of_order(x, frame.type);
     }
     handle = handler_of(frame.type);

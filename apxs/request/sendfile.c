@@ -1,9 +1,11 @@
 /*
- * X-Sendfile: a file that the application names instead of sending it, for directories that WSGISendfilePath allows.
+ * X-Sendfile: a file that the application names instead of sending it, for directories that
+ * WSGISendfilePath allows.
  *
- * The name comes from a process that is not trusted. It is opened first without any effect on what it leads to (O_PATH), then
- * the kernel is asked where that is: only a regular file below an allowed directory is opened for reading, through that very
- * descriptor, so that no link can change in between.
+ * The name comes from a process that is not trusted. It is opened first without any effect on what
+ * it leads to (O_PATH), then the kernel is asked where that is: only a regular file below an
+ * allowed directory is opened for reading, through that very descriptor, so that no link can change
+ * in between.
  */
 #include "request/exchange.h"
 
@@ -55,7 +57,8 @@ static apr_status_t refuse(wsgid_exchange_t *x, int status, const char *path, co
 }
 
 /* Opens for reading what an O_PATH descriptor stands for. */
-static apr_status_t open_allowed(wsgid_exchange_t *x, int place, const char *path, apr_file_t **file, apr_finfo_t *info)
+static apr_status_t open_allowed(wsgid_exchange_t *x, int place, const char *path,
+                                 apr_file_t **file, apr_finfo_t *info)
 {
     struct stat what;
     apr_status_t rv;
@@ -66,15 +69,17 @@ static apr_status_t open_allowed(wsgid_exchange_t *x, int place, const char *pat
     if (fstat(place, &what) != 0 || !S_ISREG(what.st_mode)) {
         return refuse(x, HTTP_FORBIDDEN, path, "not a regular file");
     }
-    rv = apr_file_open(file, descriptor_path(x->r->pool, place), APR_FOPEN_READ | APR_FOPEN_SENDFILE_ENABLED,
-                       APR_FPROT_OS_DEFAULT, x->r->pool);
+    rv = apr_file_open(file, descriptor_path(x->r->pool, place),
+                       APR_FOPEN_READ | APR_FOPEN_SENDFILE_ENABLED, APR_FPROT_OS_DEFAULT,
+                       x->r->pool);
     if (rv == APR_SUCCESS) {
         rv = apr_file_info_get(info, APR_FINFO_SIZE | APR_FINFO_MTIME, *file);
     }
     return rv == APR_SUCCESS ? rv : refuse(x, HTTP_FORBIDDEN, path, "httpd's user may not read it");
 }
 
-/* What a client needs to ask for the file again, or for a part of it, unless the application has said it. */
+/* What a client needs to ask for the file again, or for a part of it, unless the application has
+ * said it. */
 static void describe(request_rec *r, const apr_finfo_t *info)
 {
     apr_table_unset(r->headers_out, "Content-Length");
@@ -84,8 +89,10 @@ static void describe(request_rec *r, const apr_finfo_t *info)
         ap_set_last_modified(r);
     }
     if (!apr_table_get(r->headers_out, "ETag")) {
-        apr_table_setn(r->headers_out, "ETag", apr_psprintf(r->pool, "\"%" APR_UINT64_T_HEX_FMT "-%" APR_UINT64_T_HEX_FMT "\"",
-                                                           (apr_uint64_t)info->size, (apr_uint64_t)info->mtime));
+        apr_table_setn(r->headers_out, "ETag",
+                       apr_psprintf(r->pool,
+                                    "\"%" APR_UINT64_T_HEX_FMT "-%" APR_UINT64_T_HEX_FMT "\"",
+                                    (apr_uint64_t)info->size, (apr_uint64_t)info->mtime));
     }
 }
 
@@ -104,7 +111,8 @@ apr_status_t wsgid_sendfile_append(wsgid_exchange_t *x)
     int place = path[0] == '/' ? open(path, O_PATH | O_CLOEXEC) : -1;
 
     if (place < 0) {
-        return refuse(x, HTTP_NOT_FOUND, path, path[0] == '/' ? "no such file" : "not an absolute path");
+        return refuse(x, HTTP_NOT_FOUND, path,
+                      path[0] == '/' ? "no such file" : "not an absolute path");
     }
     rv = open_allowed(x, place, path, &file, &info);
     close(place);
@@ -113,5 +121,6 @@ apr_status_t wsgid_sendfile_append(wsgid_exchange_t *x)
     }
     apr_table_unset(r->headers_out, HEADER);
     describe(r, &info);
-    return !wsgid_file_is_unchanged(x) && info.size > 0 ? wsgid_file_insert(x, file, 0, info.size) : APR_SUCCESS;
+    return !wsgid_file_is_unchanged(x) && info.size > 0 ? wsgid_file_insert(x, file, 0, info.size)
+                                                        : APR_SUCCESS;
 }

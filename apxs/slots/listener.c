@@ -1,9 +1,10 @@
 /*
  * The sockets of the slots: the directory they are in, their files' names, owners and modes.
  *
- * The parent (often root) makes them, so that a daemon can come and go behind a listener that never closes. Only the
- * user that httpd's children run as may connect: mode 0600, owned by that user, in a directory where nobody else can
- * put a socket of the same name. What fails is logged, and the owner chosen, by slot_list.c.
+ * The parent (often root) makes them, so that a daemon can come and go behind a listener that never
+ * closes. Only the user that httpd's children run as may connect: mode 0600, owned by that user, in
+ * a directory where nobody else can put a socket of the same name. What fails is logged, and the
+ * owner chosen, by slot_list.c.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -18,14 +19,16 @@
 
 #include "unixd.h"
 
-#define SUFFIX_ROOM  24         /* ".4194304.99999.999.sock" and the NUL: the largest pid of Linux, many slots */
+#define SUFFIX_ROOM \
+    24 /* ".4194304.99999.999.sock" and the NUL: the largest pid of Linux, many slots */
 
-const char *wsgid_listener_path(apr_pool_t *p, const char *prefix, unsigned number, int slot, const char *suffix)
+const char *wsgid_listener_path(apr_pool_t *p, const char *prefix, unsigned number, int slot,
+                                const char *suffix)
 {
     return apr_psprintf(p, "%s.%" APR_PID_T_FMT ".%u.%d%s", prefix, getpid(), number, slot, suffix);
 }
 
-/* ------------------------------------------------------------------ open */
+/* ---- open */
 
 static apr_status_t set_address(struct sockaddr_un *address, const char *path)
 {
@@ -56,7 +59,9 @@ static apr_status_t clear_way(const char *path)
 static apr_status_t bind_private(int fd, const struct sockaddr_un *address)
 {
     mode_t before = umask(0177);
-    apr_status_t status = bind(fd, (const struct sockaddr *) address, sizeof(*address)) == 0 ? APR_SUCCESS : errno;
+    apr_status_t status = bind(fd, (const struct sockaddr *)address, sizeof(*address)) == 0
+                              ? APR_SUCCESS
+                              : errno;
 
     umask(before);
     return status;
@@ -64,7 +69,7 @@ static apr_status_t bind_private(int fd, const struct sockaddr_un *address)
 
 static apr_status_t open_to(const char *path, uid_t owner, int backlog, int fd)
 {
-    if (geteuid() == 0 && lchown(path, owner, (gid_t) -1) != 0) {
+    if (geteuid() == 0 && lchown(path, owner, (gid_t)-1) != 0) {
         return errno;
     }
     return listen(fd, backlog) == 0 ? APR_SUCCESS : errno;
@@ -80,7 +85,8 @@ static apr_status_t make(int fd, const struct sockaddr_un *address, uid_t owner,
     return status == APR_SUCCESS ? open_to(address->sun_path, owner, backlog, fd) : status;
 }
 
-apr_status_t wsgid_listener_open(const char *path, uid_t owner, int backlog, int *fd, struct sockaddr_un *address)
+apr_status_t wsgid_listener_open(const char *path, uid_t owner, int backlog, int *fd,
+                                 struct sockaddr_un *address)
 {
     apr_status_t status = set_address(address, path);
 
@@ -94,7 +100,7 @@ apr_status_t wsgid_listener_open(const char *path, uid_t owner, int backlog, int
     }
     status = make(*fd, address, owner, backlog);
     if (status != APR_SUCCESS) {
-        (void) close(*fd);
+        (void)close(*fd);
         *fd = -1;
     }
     return status;
@@ -112,13 +118,13 @@ apr_status_t wsgid_listener_adapt(const char *path, uid_t owner, int backlog, in
     }
     status = wsgid_listener_open(path, owner, backlog, &fresh, &address);
     if (status == APR_SUCCESS) {
-        (void) close(*fd);
+        (void)close(*fd);
         *fd = fresh;
     }
     return status;
 }
 
-/* ------------------------------------------------------------------ the directory */
+/* ---- the directory */
 
 static const char *directory_of(apr_pool_t *p, const char *prefix)
 {
@@ -133,7 +139,8 @@ static const char *directory_of(apr_pool_t *p, const char *prefix)
 static const char *check_access(apr_pool_t *p, const char *directory, const struct stat *there)
 {
     if (there->st_uid != 0 && there->st_uid != geteuid()) {
-        return apr_psprintf(p, "%s belongs to uid %ld: it must belong to root", directory, (long) there->st_uid);
+        return apr_psprintf(p, "%s belongs to uid %ld: it must belong to root", directory,
+                            (long)there->st_uid);
     }
     if (there->st_mode & S_IWOTH) {
         return apr_psprintf(p, "%s can be written by everybody", directory);
@@ -146,10 +153,12 @@ const char *wsgid_listener_check_directory(apr_pool_t *p, const char *prefix)
     const char *directory = directory_of(p, prefix);
     struct stat there;
 
-    if (strlen(prefix) + SUFFIX_ROOM > sizeof(((struct sockaddr_un *) NULL)->sun_path)) {
-        return apr_psprintf(p, "%s is too long: a socket's path may have %d characters, %d of which are needed for "
-                            "what follows",
-                            prefix, (int) sizeof(((struct sockaddr_un *) NULL)->sun_path) - 1, SUFFIX_ROOM - 1);
+    if (strlen(prefix) + SUFFIX_ROOM > sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
+        return apr_psprintf(
+            p,
+            "%s is too long: a socket's path may have %d characters, %d of which are needed for "
+            "what follows",
+            prefix, (int)sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1, SUFFIX_ROOM - 1);
     }
     if (stat(directory, &there) != 0) {
         return apr_psprintf(p, "%s: %s", directory, strerror(errno));
@@ -167,12 +176,13 @@ const char *wsgid_listener_check_reach(apr_pool_t *p, const char *prefix)
 
     if (geteuid() != 0 || stat(directory, &there) != 0 || (there.st_mode & (S_IXGRP | S_IXOTH))
         || there.st_uid == ap_unixd_config.user_id) {
-        return NULL;                    /* what the group's bits are worth is for the system to say */
+        return NULL; /* what the group's bits are worth is for the system to say */
     }
-    return apr_psprintf(p, "%s can be entered by its owner alone, and not by httpd's User", directory);
+    return apr_psprintf(p, "%s can be entered by its owner alone, and not by httpd's User",
+                        directory);
 }
 
-/* ------------------------------------------------------------------ what dead parents left */
+/* ---- what dead parents left */
 
 static int is_suffix(const char *text)
 {
@@ -205,13 +215,14 @@ static int is_deserted(const char *path)
         || (fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0) {
         return 0;
     }
-    deserted = connect(fd, (struct sockaddr *) &address, sizeof(address)) != 0 && errno == ECONNREFUSED;
-    (void) close(fd);
+    deserted = connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0
+               && errno == ECONNREFUSED;
+    (void)close(fd);
     return deserted;
 }
 
-/* Its parent is no more; or the pid lives, perhaps as somebody else (we ourselves, in a container), and nobody
- * listens. */
+/* Its parent is no more; or the pid lives, perhaps as somebody else (we ourselves, in a container),
+ * and nobody listens. */
 static int is_left_over(const char *path, pid_t pid)
 {
     return (kill(pid, 0) != 0 && errno == ESRCH) || is_deserted(path);
@@ -225,7 +236,7 @@ void wsgid_listener_sweep(apr_pool_t *p, server_rec *s, const char *prefix)
     DIR *stream = opendir(directory);
 
     if (!stream) {
-        return;                         /* wsgid_listener_check_directory says so */
+        return; /* wsgid_listener_check_directory says so */
     }
     while ((entry = readdir(stream))) {
         pid_t pid = pid_in_name(entry->d_name, base);
@@ -235,9 +246,9 @@ void wsgid_listener_sweep(apr_pool_t *p, server_rec *s, const char *prefix)
         }
         path = apr_pstrcat(p, directory, "/", entry->d_name, NULL);
         if (is_left_over(path, pid) && unlink(path) == 0) {
-            ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, s, "WSGID0100: removed %s, left by an httpd that was killed",
-                         path);
+            ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, s,
+                         "WSGID0100: removed %s, left by an httpd that was killed", path);
         }
     }
-    (void) closedir(stream);
+    (void)closedir(stream);
 }

@@ -1,18 +1,20 @@
 /*
- * The shared memory of a slot: what the parent says of it, what its daemons say of themselves, how many requests are
- * in flight.
+ * The shared memory of a slot: what the parent says of it, what its daemons say of themselves, how
+ * many requests are in flight.
  *
  * Three kinds of memory, by who may write:
  *
- *   - wsgid_slot_t is private to each process of httpd; children have the copy that fork gave them. Every pointer,
- *     descriptor and address is here, because the rest is written by processes that the parent (root) must not trust.
- *   - shared_t, anonymous shared memory: written by the parent, by httpd's children and, before exec, by the forked
- *     process. Numbers only. A hijacked child can at most send requests astray.
- *   - the pages, sealed memfds, one for each seat: written by the daemons, so copied and bounded, and nothing but their state is
- *     believed.
+ *   - wsgid_slot_t is private to each process of httpd; children have the copy that fork gave them.
+ * Every pointer, descriptor and address is here, because the rest is written by processes that the
+ * parent (root) must not trust.
+ *   - shared_t, anonymous shared memory: written by the parent, by httpd's children and, before
+ * exec, by the forked process. Numbers only. A hijacked child can at most send requests astray.
+ *   - the pages, sealed memfds, one for each seat: written by the daemons, so copied and bounded,
+ * and nothing but their state is believed.
  *
- * Everything is retained over restarts of httpd, which unload this module: no pool cleanup and nothing kept may point
- * into it. All shared memory is made in post_config, before the children that use it are forked.
+ * Everything is retained over restarts of httpd, which unload this module: no pool cleanup and
+ * nothing kept may point into it. All shared memory is made in post_config, before the children
+ * that use it are forked.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -26,9 +28,11 @@
 #include <unistd.h>
 
 #define RETAINED_KEY WSGID_RETAINED("slots")
-#define PAGES         WSGID_SEATS
-#define CACHE_LINE    64        /* a child's counter has a line of its own: it is written twice a request */
-#define ROW_MARGIN(n) ((n) / 4 + 8)     /* children of old generations whose scoreboard slot was given away */
+#define PAGES        WSGID_SEATS
+/* a child's counter has a line of its own: it is written twice a request */
+#define CACHE_LINE 64
+/* children of old generations whose scoreboard slot was given away */
+#define ROW_MARGIN(n) ((n) / 4 + 8)
 #define NO_ROW        (-1)
 
 typedef struct {
@@ -37,27 +41,27 @@ typedef struct {
 } row_t;
 
 typedef struct {
-    uint32_t phase;                     /* wsgid_slot_state_e, never READY: that is for the pages to say */
-    uint32_t page_used[PAGES];          /* belongs to a process that has not been reaped */
-    int64_t next_try;                   /* as wsgid_clock_now() counts, like born */
-    pid_t pid[PAGES];                   /* for messages; 0: none */
-    int64_t born[PAGES];                /* when its wait, if any, is over */
+    uint32_t phase;            /* wsgid_slot_state_e, never READY: that is for the pages to say */
+    uint32_t page_used[PAGES]; /* belongs to a process that has not been reaped */
+    int64_t next_try;          /* as wsgid_clock_now() counts, like born */
+    pid_t pid[PAGES];          /* for messages; 0: none */
+    int64_t born[PAGES];       /* when its wait, if any, is over */
     wsgid_totals_t totals;
-    row_t rows[];                       /* one for each row of the registry */
+    row_t rows[]; /* one for each row of the registry */
 } shared_t;
 
 struct wsgid_slot_t {
     wsgid_slot_t *next;
     shared_t *shared;
     struct sockaddr_un address;
-    int memfd[PAGES];                   /* -1 in children */
+    int memfd[PAGES]; /* -1 in children */
     wsgid_page_t *page[PAGES];
-    int busy[PAGES];                    /* the parent's own knowledge, of which page_used tells the children */
+    int busy[PAGES]; /* the parent's own knowledge, of which page_used tells the children */
 };
 
 /* Which child counts in which row: shared, claimed by the children themselves. */
 typedef struct {
-    uint32_t high_water;                /* rows from here on have never been used */
+    uint32_t high_water; /* rows from here on have never been used */
     pid_t owner[];
 } registry_t;
 
@@ -67,10 +71,10 @@ typedef struct {
     wsgid_slot_t *slots;
 } retained_t;
 
-static retained_t *retained;            /* refreshed by find_retained(): a restart loads the module anew */
+static retained_t *retained; /* refreshed by find_retained(): a restart loads the module anew */
 static int my_row = NO_ROW;
 
-/* ------------------------------------------------------------------ the registry of rows */
+/* ---- the registry of rows */
 
 static retained_t *find_retained(void)
 {
@@ -92,13 +96,14 @@ static apr_size_t registry_size(int rows)
     return sizeof(registry_t) + rows * sizeof(pid_t);
 }
 
-/* httpd takes no change of ServerLimit on a restart, so the number of rows is good for the life of the parent. */
+/* httpd takes no change of ServerLimit on a restart, so the number of rows is good for the life of
+ * the parent. */
 static int count_rows(void)
 {
     int limit;
 
     if (ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &limit) != APR_SUCCESS || limit < 1) {
-        limit = 256;                    /* prefork's default ServerLimit, the largest there is */
+        limit = 256; /* prefork's default ServerLimit, the largest there is */
     }
     return limit + ROW_MARGIN(limit);
 }
@@ -139,8 +144,8 @@ static int claim(registry_t *registry, int rows)
 
     for (row = 0; row < rows; row++) {
         pid_t nobody = 0;
-        if (__atomic_compare_exchange_n(&registry->owner[row], &nobody, getpid(), 0, __ATOMIC_ACQ_REL,
-                                        __ATOMIC_RELAXED)) {
+        if (__atomic_compare_exchange_n(&registry->owner[row], &nobody, getpid(), 0,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
             raise_high_water(registry, row + 1);
             return row;
         }
@@ -151,16 +156,19 @@ static int claim(registry_t *registry, int rows)
 void wsgid_slots_claim_row(server_rec *s)
 {
     if (!find_retained()) {
-        return;                         /* no group, so no slot */
+        return; /* no group, so no slot */
     }
     my_row = claim(retained->registry, retained->rows);
     if (my_row == NO_ROW) {
-        ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "WSGID0120: all %d rows for requests in flight are taken; those "
-                     "of this child are not counted", retained->rows);
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, s,
+                     "WSGID0120: all %d rows for requests in flight are taken; those "
+                     "of this child are not counted",
+                     retained->rows);
     }
 }
 
-/* The row of a child that is gone: what it had in flight is forgotten before another child may claim the row. */
+/* The row of a child that is gone: what it had in flight is forgotten before another child may
+ * claim the row. */
 static void clear_row(pid_t pid)
 {
     int row;
@@ -184,14 +192,15 @@ void wsgid_slots_child_status(pid_t pid, mpm_child_status status)
     }
 }
 
-/* ------------------------------------------------------------------ making and unmaking */
+/* ---- making and unmaking */
 
 static apr_size_t shared_size(void)
 {
     return sizeof(shared_t) + retained->rows * sizeof(row_t);
 }
 
-/* A page of fixed size: a daemon cannot shrink it under our feet, which would be a SIGBUS for us. */
+/* A page of fixed size: a daemon cannot shrink it under our feet, which would be a SIGBUS for us.
+ */
 static int make_memfd(void)
 {
     int fd = memfd_create("wsgid-statistics", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -199,9 +208,10 @@ static int make_memfd(void)
     if (fd < 0) {
         return -1;
     }
-    if (ftruncate(fd, WSGID_PAGE_SIZE) != 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0) {
+    if (ftruncate(fd, WSGID_PAGE_SIZE) != 0
+        || fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0) {
         int error = errno;
-        (void) close(fd);
+        (void)close(fd);
         errno = error;
         return -1;
     }
@@ -269,7 +279,7 @@ void wsgid_slots_close_descriptors(wsgid_slot_t *slot)
 
     for (which = 0; which < PAGES; which++) {
         if (slot->memfd[which] >= 0) {
-            (void) close(slot->memfd[which]);
+            (void)close(slot->memfd[which]);
         }
         slot->memfd[which] = -1;
     }
@@ -289,15 +299,15 @@ void wsgid_slots_destroy(wsgid_slot_t *slot)
     wsgid_slots_close_descriptors(slot);
     for (which = 0; which < PAGES; which++) {
         if (slot->page[which]) {
-            (void) munmap(slot->page[which], WSGID_PAGE_SIZE);
+            (void)munmap(slot->page[which], WSGID_PAGE_SIZE);
         }
     }
     if (slot->shared) {
-        (void) munmap(slot->shared, shared_size());
+        (void)munmap(slot->shared, shared_size());
     }
 }
 
-/* ------------------------------------------------------------------ what the parent says */
+/* ---- what the parent says */
 
 void wsgid_slots_set_address(wsgid_slot_t *slot, const struct sockaddr_un *address)
 {
@@ -319,7 +329,7 @@ wsgid_slot_state_e wsgid_slots_phase(const wsgid_slot_t *slot)
 {
     uint32_t phase = __atomic_load_n(&slot->shared->phase, __ATOMIC_ACQUIRE);
 
-    return phase <= WSGID_SLOT_BOOTING ? (wsgid_slot_state_e) phase : WSGID_SLOT_DOWN;
+    return phase <= WSGID_SLOT_BOOTING ? (wsgid_slot_state_e)phase : WSGID_SLOT_DOWN;
 }
 
 apr_time_t wsgid_slots_next_try(const wsgid_slot_t *slot)
@@ -336,7 +346,7 @@ static void set_used(wsgid_slot_t *slot, int which, int used)
 static int is_ready(const wsgid_slot_t *slot, int which)
 {
     return __atomic_load_n(&slot->shared->page_used[which], __ATOMIC_ACQUIRE)
-        && __atomic_load_n(&slot->page[which]->state, __ATOMIC_ACQUIRE) == WSGID_PAGE_READY;
+           && __atomic_load_n(&slot->page[which]->state, __ATOMIC_ACQUIRE) == WSGID_PAGE_READY;
 }
 
 wsgid_slot_state_e wsgid_slots_state(const wsgid_slot_t *slot)
@@ -351,12 +361,12 @@ wsgid_slot_state_e wsgid_slots_state(const wsgid_slot_t *slot)
     return wsgid_slots_phase(slot);
 }
 
-/* ------------------------------------------------------------------ requests in flight */
+/* ---- requests in flight */
 
 static void count(wsgid_slot_t *slot, int by)
 {
     if (my_row != NO_ROW) {
-        __atomic_add_fetch(&slot->shared->rows[my_row].in_flight, (uint32_t) by, __ATOMIC_RELAXED);
+        __atomic_add_fetch(&slot->shared->rows[my_row].in_flight, (uint32_t)by, __ATOMIC_RELAXED);
     }
 }
 
@@ -376,18 +386,20 @@ unsigned wsgid_slots_in_flight(const wsgid_slot_t *slot)
     unsigned sum = 0;
     uint32_t row;
 
-    for (row = 0; row < rows && row < (uint32_t) retained->rows; row++) {
+    for (row = 0; row < rows && row < (uint32_t)retained->rows; row++) {
         sum += __atomic_load_n(&slot->shared->rows[row].in_flight, __ATOMIC_RELAXED);
     }
     return sum;
 }
 
-/* ------------------------------------------------------------------ the daemons' pages */
+/* ---- the daemons' pages */
 
 /* Back to zeros, and its memory to the system. */
 static void clear_page(wsgid_slot_t *slot, int which)
 {
-    if (fallocate(slot->memfd[which], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, WSGID_PAGE_SIZE) != 0) {
+    if (fallocate(slot->memfd[which], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                  WSGID_PAGE_SIZE)
+        != 0) {
         memset(slot->page[which], 0, WSGID_PAGE_SIZE);
     }
 }
@@ -463,7 +475,8 @@ static int is_script(const char *text)
 apr_array_header_t *wsgid_slots_loaded_scripts(const wsgid_slot_t *slot, int which, apr_pool_t *p)
 {
     apr_size_t length = WSGID_PAGE_SCRIPTS_END - WSGID_PAGE_SCRIPTS;
-    char *copy = apr_pstrmemdup(p, (const char *) slot->page[which] + WSGID_PAGE_SCRIPTS, length);     /* and a NUL */
+    /* and a NUL */
+    char *copy = apr_pstrmemdup(p, (const char *)slot->page[which] + WSGID_PAGE_SCRIPTS, length);
     apr_array_header_t *scripts = apr_array_make(p, 4, sizeof(const char *));
     const char *end = copy + length;
 
@@ -475,7 +488,7 @@ apr_array_header_t *wsgid_slots_loaded_scripts(const wsgid_slot_t *slot, int whi
     return scripts;
 }
 
-/* ------------------------------------------------------------------ for the status page */
+/* ---- for the status page */
 
 wsgid_totals_t *wsgid_slots_totals(const wsgid_slot_t *slot)
 {
@@ -493,10 +506,12 @@ static void view_seat(const wsgid_slot_t *slot, int which, wsgid_seat_view_t *se
     }
 }
 
-/* The parent needs microseconds for a death. If it ends in the middle of that, what there is must do. */
+/* The parent needs microseconds for a death. If it ends in the middle of that, what there is must
+ * do. */
 #define VIEW_TRIES 100
 
-void wsgid_slots_view(const wsgid_slot_t *slot, wsgid_seat_view_t seats[WSGID_SEATS], wsgid_totals_t *totals)
+void wsgid_slots_view(const wsgid_slot_t *slot, wsgid_seat_view_t seats[WSGID_SEATS],
+                      wsgid_totals_t *totals)
 {
     const uint32_t *turn = &slot->shared->totals.turn;
     int tries;
@@ -513,7 +528,7 @@ void wsgid_slots_view(const wsgid_slot_t *slot, wsgid_seat_view_t seats[WSGID_SE
         if (before % 2 == 0 && before == __atomic_load_n(turn, __ATOMIC_SEQ_CST)) {
             return;
         }
-        (void) sched_yield();
+        (void)sched_yield();
     }
 }
 
@@ -521,6 +536,6 @@ int wsgid_slots_copy_rows(const wsgid_slot_t *slot, int seat, wsgid_page_row_t *
 {
     int count = most < WSGID_PAGE_MOST_ROWS ? most : WSGID_PAGE_MOST_ROWS;
 
-    memcpy(rows, (const char *) slot->page[seat] + WSGID_PAGE_ROWS, count * sizeof(*rows));
+    memcpy(rows, (const char *)slot->page[seat] + WSGID_PAGE_ROWS, count * sizeof(*rows));
     return count;
 }

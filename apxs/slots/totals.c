@@ -1,8 +1,9 @@
 /*
- * What is left of the processes that a slot has had: written at a death, read by the status page (totals.h has the rules).
+ * What is left of the processes that a slot has had: written at a death, read by the status page
+ * (totals.h has the rules).
  *
- * What a page says of a process that has ended is as little to be believed as before: it is clipped, and counts for nothing
- * but the figures of its own group.
+ * What a page says of a process that has ended is as little to be believed as before: it is
+ * clipped, and counts for nothing but the figures of its own group.
  */
 #include "supervisor/supervisor.h"
 

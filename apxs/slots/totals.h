@@ -1,9 +1,10 @@
 /*
  * What is left of the processes that a slot has had: what they did, added up, and why they ended.
  *
- * In the slot's shared memory; the parent writes it, at a death, and httpd's children read it for the status page. Numbers
- * only. `turn` is odd while the parent moves what a page says into the sum and gives the page up, so that a reader sees a
- * process in one of the two places and never in both or none: what it adds up does not go down.
+ * In the slot's shared memory; the parent writes it, at a death, and httpd's children read it for
+ * the status page. Numbers only. `turn` is odd while the parent moves what a page says into the sum
+ * and gives the page up, so that a reader sees a process in one of the two places and never in both
+ * or none: what it adds up does not go down.
  */
 #ifndef WSGID_TOTALS_H
 #define WSGID_TOTALS_H
@@ -17,9 +18,10 @@ typedef enum {
     WSGID_REASONS
 } wsgid_reason_e;
 
-/* Microseconds, buckets as in process_abi.h. No number is above WSGID_COUNT_MOST, whatever a page says. */
+/* Microseconds, buckets as in process_abi.h. No number is above WSGID_COUNT_MOST, whatever a page
+ * says. */
 typedef struct {
-    apr_uint64_t requests;              /* finished */
+    apr_uint64_t requests; /* finished */
     apr_uint64_t errors;
     apr_uint64_t queue_time;
     apr_uint64_t application_time;
@@ -28,17 +30,17 @@ typedef struct {
 } wsgid_counts_t;
 
 /* So that sums of many stay far from overflowing, and exact in a double. */
-#define WSGID_COUNT_MOST ((apr_uint64_t) 1000000000000000)
+#define WSGID_COUNT_MOST ((apr_uint64_t)1000000000000000)
 
 typedef struct {
     apr_uint64_t count;
-    apr_time_t last;                    /* apr_time_now() then; 0: never */
-    int detail;                         /* signal or exit code of the last one */
+    apr_time_t last; /* apr_time_now() then; 0: never */
+    int detail;      /* signal or exit code of the last one */
 } wsgid_ends_t;
 
 typedef struct {
     uint32_t turn;
-    wsgid_counts_t gone;                /* of all processes that have ended */
+    wsgid_counts_t gone; /* of all processes that have ended */
     wsgid_ends_t ends[WSGID_REASONS];
 } wsgid_totals_t;
 

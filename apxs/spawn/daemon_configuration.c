@@ -1,8 +1,9 @@
 /*
- * The configuration that a daemon is handed: key\0value\0 ... in a sealed memfd (docs/design.md lists the keys).
+ * The configuration that a daemon is handed: key\0value\0 ... in a sealed memfd (docs/design.md
+ * lists the keys).
  *
- * Made in the parent before the fork. Every option marked DAEMON in options.def goes by itself; only what is no option
- * is named here.
+ * Made in the parent before the fork. Every option marked DAEMON in options.def goes by itself;
+ * only what is no option is named here.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -18,15 +19,15 @@
 
 static void put(FILE *block, const char *key, const char *value)
 {
-    (void) fwrite(key, 1, strlen(key) + 1, block);      /* one look at ferror() at the end */
-    (void) fwrite(value, 1, strlen(value) + 1, block);
+    (void)fwrite(key, 1, strlen(key) + 1, block); /* one look at ferror() at the end */
+    (void)fwrite(value, 1, strlen(value) + 1, block);
 }
 
 static void put_number(FILE *block, const char *key, long number)
 {
     char text[24];
 
-    (void) snprintf(text, sizeof(text), "%ld", number);
+    (void)snprintf(text, sizeof(text), "%ld", number);
     put(block, key, text);
 }
 
@@ -51,9 +52,10 @@ static void put_option(FILE *block, const wsgid_group_t *group, wsgid_option_e o
 static long uid_of_httpd(const wsgid_group_t *group)
 {
     if (geteuid() != 0) {
-        return (long) geteuid();
+        return (long)geteuid();
     }
-    return WSGID_TEXT(group, SOCKET_USER) ? (long) WSGID_NUMBER(group, SOCKET_USER) : (long) ap_unixd_config.user_id;
+    return WSGID_TEXT(group, SOCKET_USER) ? (long)WSGID_NUMBER(group, SOCKET_USER)
+                                          : (long)ap_unixd_config.user_id;
 }
 
 static void put_internal(FILE *block, const wsgid_spawn_t *spawn)
@@ -66,7 +68,8 @@ static void put_internal(FILE *block, const wsgid_spawn_t *spawn)
         put(block, "processes-named", "1");
     }
     put_number(block, "httpd-uid", uid_of_httpd(group));
-    put_number(block, "log-level", ap_get_server_module_loglevel(group->server, APLOG_MODULE_INDEX));
+    put_number(block, "log-level",
+               ap_get_server_module_loglevel(group->server, APLOG_MODULE_INDEX));
     put_number(block, "request-log-level", wsgid_logs_most_verbose());
     put(block, "module-version", WSGID_VERSION);
     put_number(block, "wire-version", WSGID_WIRE_VERSION);
@@ -85,7 +88,8 @@ static void put_scripts(FILE *block, apr_pool_t *p, const apr_array_header_t *sc
     }
 }
 
-/* What the predecessor says it has loaded counts only where it is nobody's word but ours: see launch.c. */
+/* What the predecessor says it has loaded counts only where it is nobody's word but ours: see
+ * launch.c. */
 static void put_loaded(FILE *block, const apr_array_header_t *loaded)
 {
     int i;
@@ -125,7 +129,8 @@ static apr_status_t seal(int fd, const char *bytes, apr_size_t length)
     return APR_SUCCESS;
 }
 
-static apr_status_t compose_block(const wsgid_spawn_t *spawn, apr_pool_t *p, char **bytes, size_t *length)
+static apr_status_t compose_block(const wsgid_spawn_t *spawn, apr_pool_t *p, char **bytes,
+                                  size_t *length)
 {
     FILE *block = open_memstream(bytes, length);
     int option;
@@ -157,7 +162,7 @@ apr_status_t wsgid_daemon_configuration_make(const wsgid_spawn_t *spawn, apr_poo
     }
     free(bytes);
     if (status != APR_SUCCESS && *fd >= 0) {
-        (void) close(*fd);
+        (void)close(*fd);
         *fd = -1;
     }
     return status;

@@ -1,8 +1,9 @@
 /*
- * The environment variables of a daemon: built from nothing, then env-file=, then env=; who comes later wins.
+ * The environment variables of a daemon: built from nothing, then env-file=, then env=; who comes
+ * later wins.
  *
- * Runs in the forked process. The file is read with root's rights, the variables are put together once it is known
- * which interpreter runs.
+ * Runs in the forked process. The file is read with root's rights, the variables are put together
+ * once it is known which interpreter runs.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -12,18 +13,18 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define SEARCH_PATH  "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#define USUAL_LANG   "C.UTF-8"
+#define SEARCH_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define USUAL_LANG  "C.UTF-8"
 
 /* Replaces a variable of the same name: who comes later wins. */
 static void set_assignment(apr_array_header_t *environment, const char *assignment)
 {
     const char *equals = strchr(assignment, '=');
-    apr_size_t length = equals ? (apr_size_t) (equals - assignment) + 1 : 0;
+    apr_size_t length = equals ? (apr_size_t)(equals - assignment) + 1 : 0;
     int i;
 
     if (length < 2) {
-        return;                         /* option_types.c and parse_line() let no such thing pass */
+        return; /* option_types.c and parse_line() let no such thing pass */
     }
     for (i = 0; i < environment->nelts; i++) {
         if (!strncmp(APR_ARRAY_IDX(environment, i, const char *), assignment, length)) {
@@ -34,7 +35,8 @@ static void set_assignment(apr_array_header_t *environment, const char *assignme
     APR_ARRAY_PUSH(environment, const char *) = assignment;
 }
 
-static void set_variable(apr_pool_t *p, apr_array_header_t *environment, const char *name, const char *value)
+static void set_variable(apr_pool_t *p, apr_array_header_t *environment, const char *name,
+                         const char *value)
 {
     if (value) {
         set_assignment(environment, apr_pstrcat(p, name, "=", value, NULL));
@@ -91,19 +93,23 @@ static int parse_line(wsgid_birth_t *birth, char *text)
             return 0;
         }
     }
-    APR_ARRAY_PUSH(birth->from_files, const char *) =
-        apr_pstrcat(birth->pool, apr_pstrmemdup(birth->pool, line, equals + 1 - line),
-                    unquote(birth->pool, equals + 1), NULL);
+    APR_ARRAY_PUSH(birth->from_files, const char *) = apr_pstrcat(
+        birth->pool, apr_pstrmemdup(birth->pool, line, equals + 1 - line),
+        unquote(birth->pool, equals + 1), NULL);
     return 1;
 }
 
-static void refuse_file(const wsgid_birth_t *birth, const char *path, int line, int error) __attribute__((noreturn));
+static void refuse_file(const wsgid_birth_t *birth, const char *path, int line, int error)
+    __attribute__((noreturn));
 
 static void refuse_file(const wsgid_birth_t *birth, const char *path, int line, int error)
 {
-    ap_log_error(APLOG_MARK, APLOG_ERR, error, birth->group->server, "WSGID0081: group '%s': env-file=%s cannot be "
-                 "used%s%s: it must be a readable file of NAME=VALUE lines", birth->group->label, path,
-                 line ? apr_psprintf(birth->pool, ", line %d", line) : "", line ? "" : " (cannot be read)");
+    ap_log_error(APLOG_MARK, APLOG_ERR, error, birth->group->server,
+                 "WSGID0081: group '%s': env-file=%s cannot be "
+                 "used%s%s: it must be a readable file of NAME=VALUE lines",
+                 birth->group->label, path,
+                 line ? apr_psprintf(birth->pool, ", line %d", line) : "",
+                 line ? "" : " (cannot be read)");
     _exit(WSGID_EXIT_CONFIGURATION);
 }
 
@@ -140,11 +146,11 @@ void wsgid_environment_read_file(wsgid_birth_t *birth)
         refuse_file(birth, path, 0, errno);
     }
     read_lines(birth, path, stream);
-    (void) fclose(stream);
+    (void)fclose(stream);
 }
 
-/* From nothing: httpd's own environment (tokens of its service manager, a sanitizer's LD_PRELOAD) is not the application's, but
- * for the time zone. */
+/* From nothing: httpd's own environment (tokens of its service manager, a sanitizer's LD_PRELOAD)
+ * is not the application's, but for the time zone. */
 char *const *wsgid_environment_make(const wsgid_birth_t *birth)
 {
     apr_pool_t *p = birth->pool;
@@ -152,10 +158,12 @@ char *const *wsgid_environment_make(const wsgid_birth_t *birth)
     const char *lang = WSGID_TEXT(birth->group, LANG);
 
     set_variable(p, environment, "PATH",
-                 birth->home ? apr_pstrcat(p, birth->home, "/bin:" SEARCH_PATH, NULL) : SEARCH_PATH);
+                 birth->home ? apr_pstrcat(p, birth->home, "/bin:" SEARCH_PATH, NULL)
+                             : SEARCH_PATH);
     set_variable(p, environment, "VIRTUAL_ENV", birth->home);
     set_variable(p, environment, "LANG", lang ? lang : USUAL_LANG);
-    set_variable(p, environment, "TZ", getenv("TZ"));   /* httpd's own: the lines of both stand in one log */
+    /* httpd's own: the lines of both stand in one log */
+    set_variable(p, environment, "TZ", getenv("TZ"));
     set_variable(p, environment, "LC_ALL", WSGID_TEXT(birth->group, LOCALE));
     set_variable(p, environment, "HOME", birth->identity->home);
     set_variable(p, environment, "USER", birth->identity->name);
@@ -163,5 +171,5 @@ char *const *wsgid_environment_make(const wsgid_birth_t *birth)
     set_all(environment, birth->from_files);
     set_all(environment, birth->group->value[WSGID_OPT_ENV].list);
     APR_ARRAY_PUSH(environment, const char *) = NULL;
-    return (char *const *) environment->elts;
+    return (char *const *)environment->elts;
 }

@@ -1,15 +1,16 @@
 /*
- * From root to the group's user. Before it, only the wait of a back-off and env-file= are looked at with root's rights.
+ * From root to the group's user. Before it, only the wait of a back-off and env-file= are looked at
+ * with root's rights.
  *
- * Rules: the name service is asked in the parent only (wsgid_privileges_look_up); in the forked process each step is
- * one row of a table, in the order that security needs, each is checked, and the first that fails is logged and ends
- * the process. Limits come first because lowering the nice value needs root, chroot before the ids because it needs
- * root, the supplementary groups before setuid, the proof after it, chdir last because it must be the user's own right
- * to enter.
+ * Rules: the name service is asked in the parent only (wsgid_privileges_look_up); in the forked
+ * process each step is one row of a table, in the order that security needs, each is checked, and
+ * the first that fails is logged and ends the process. Limits come first because lowering the nice
+ * value needs root, chroot before the ids because it needs root, the supplementary groups before
+ * setuid, the proof after it, chdir last because it must be the user's own right to enter.
  *
- * PR_SET_NO_NEW_PRIVS is not set on purpose: it would break every application that sends mail through sendmail (setgid
- * postdrop) or calls sudo. PR_SET_PDEATHSIG is not needed: the leash tells a daemon that httpd is gone, and lets it
- * finish its requests.
+ * PR_SET_NO_NEW_PRIVS is not set on purpose: it would break every application that sends mail
+ * through sendmail (setgid postdrop) or calls sudo. PR_SET_PDEATHSIG is not needed: the leash tells
+ * a daemon that httpd is gone, and lets it finish its requests.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -24,22 +25,22 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define MAX_GROUPS     65536    /* NGROUPS_MAX of Linux */
-#define FIRST_GROUPS   64       /* enough for nearly everybody; more are asked for when they are there */
-#define CPU_GRACE      5        /* seconds between SIGXCPU, which an application may handle, and SIGKILL */
+#define MAX_GROUPS   65536 /* NGROUPS_MAX of Linux */
+#define FIRST_GROUPS 64    /* enough for nearly everybody; more are asked for when they are there */
+#define CPU_GRACE    5 /* seconds between SIGXCPU, which an application may handle, and SIGKILL */
 
 typedef struct {
     const wsgid_group_t *group;
     const wsgid_identity_t *identity;
-    const char *detail;                 /* what exactly failed, set by a step */
+    const char *detail; /* what exactly failed, set by a step */
 } drop_t;
 
-/* ------------------------------------------------------------------ in the parent: who is it to be */
+/* ---- in the parent: who is it to be */
 
 static const struct passwd *find_user(const wsgid_group_t *group)
 {
     const char *name = WSGID_TEXT(group, USER);
-    uid_t uid = (uid_t) WSGID_NUMBER(group, USER);
+    uid_t uid = (uid_t)WSGID_NUMBER(group, USER);
     const struct passwd *entry = name && *name != '#' ? getpwnam(name) : NULL;
 
     /* two names may share a uid: the configured one counts */
@@ -90,7 +91,7 @@ static int group_id(const char *name, gid_t *gid)
     char *end;
 
     if (*name == '#') {
-        *gid = (gid_t) strtoul(name + 1, &end, 10);
+        *gid = (gid_t)strtoul(name + 1, &end, 10);
         return name[1] && !*end ? 0 : -1;
     }
     entry = getgrnam(name);
@@ -125,25 +126,28 @@ const wsgid_identity_t *wsgid_privileges_look_up(apr_pool_t *p, const wsgid_grou
     int failed;
 
     identity->changes = geteuid() == 0;
-    identity->uid = identity->changes ? (uid_t) WSGID_NUMBER(group, USER) : geteuid();
-    identity->gid = identity->changes ? (gid_t) WSGID_NUMBER(group, GROUP) : getegid();
+    identity->uid = identity->changes ? (uid_t)WSGID_NUMBER(group, USER) : geteuid();
+    identity->gid = identity->changes ? (gid_t)WSGID_NUMBER(group, GROUP) : getegid();
     entry = find_user(group);
     identity->name = entry ? apr_pstrdup(p, entry->pw_name) : NULL;
-    identity->home = entry && entry->pw_dir && *entry->pw_dir == '/' ? apr_pstrdup(p, entry->pw_dir) : "/";
+    identity->home = entry && entry->pw_dir && *entry->pw_dir == '/' ? apr_pstrdup(p, entry->pw_dir)
+                                                                     : "/";
     if (!identity->changes) {
         return identity;
     }
     failed = names ? groups_named(p, identity, names) : groups_of_user(p, identity);
     if (failed) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, group->server, "WSGID0070: group '%s': the supplementary groups of uid "
-                     "%ld cannot be found: look at supplementary-groups= and at the system's group database",
-                     group->label, (long) identity->uid);
+        ap_log_error(
+            APLOG_MARK, APLOG_ERR, 0, group->server,
+            "WSGID0070: group '%s': the supplementary groups of uid "
+            "%ld cannot be found: look at supplementary-groups= and at the system's group database",
+            group->label, (long)identity->uid);
         return NULL;
     }
     return identity;
 }
 
-/* ------------------------------------------------------------------ in the forked process: limits */
+/* ---- in the forked process: limits */
 
 /* Both limits, unless the option is 0 or not named. A hard limit that is lower already stays. */
 static int limit(int resource, const wsgid_value_t *value, rlim_t grace)
@@ -156,10 +160,11 @@ static int limit(int resource, const wsgid_value_t *value, rlim_t grace)
     if (getrlimit(resource, &limits) != 0) {
         return -1;
     }
-    if (limits.rlim_max == RLIM_INFINITY || (rlim_t) value->number + grace < limits.rlim_max) {
-        limits.rlim_max = (rlim_t) value->number + grace;
+    if (limits.rlim_max == RLIM_INFINITY || (rlim_t)value->number + grace < limits.rlim_max) {
+        limits.rlim_max = (rlim_t)value->number + grace;
     }
-    limits.rlim_cur = (rlim_t) value->number < limits.rlim_max ? (rlim_t) value->number : limits.rlim_max;
+    limits.rlim_cur = (rlim_t)value->number < limits.rlim_max ? (rlim_t)value->number
+                                                              : limits.rlim_max;
     return setrlimit(resource, &limits);
 }
 
@@ -188,10 +193,10 @@ static int set_priority(drop_t *drop)
     const wsgid_value_t *value = &drop->group->value[WSGID_OPT_CPU_PRIORITY];
 
     drop->detail = "cpu-priority";
-    return value->text ? setpriority(PRIO_PROCESS, 0, (int) value->number) : 0;
+    return value->text ? setpriority(PRIO_PROCESS, 0, (int)value->number) : 0;
 }
 
-/* ------------------------------------------------------------------ identity */
+/* ---- identity */
 
 static int refuse_root(drop_t *drop)
 {
@@ -213,20 +218,25 @@ static int change_root(drop_t *drop)
 
 static int set_gid(drop_t *drop)
 {
-    return drop->identity->changes ? setresgid(drop->identity->gid, drop->identity->gid, drop->identity->gid) : 0;
+    return drop->identity->changes
+               ? setresgid(drop->identity->gid, drop->identity->gid, drop->identity->gid)
+               : 0;
 }
 
 static int set_groups(drop_t *drop)
 {
-    return drop->identity->changes ? setgroups(drop->identity->group_count, drop->identity->groups) : 0;
+    return drop->identity->changes ? setgroups(drop->identity->group_count, drop->identity->groups)
+                                   : 0;
 }
 
 static int set_uid(drop_t *drop)
 {
-    return drop->identity->changes ? setresuid(drop->identity->uid, drop->identity->uid, drop->identity->uid) : 0;
+    return drop->identity->changes
+               ? setresuid(drop->identity->uid, drop->identity->uid, drop->identity->uid)
+               : 0;
 }
 
-/* ------------------------------------------------------------------ proof */
+/* ---- proof */
 
 static int is_named(const wsgid_identity_t *identity, gid_t gid)
 {
@@ -260,7 +270,8 @@ static int ids_are_right(const wsgid_identity_t *identity)
     gid_t gids[3];
     int i;
 
-    if (getresuid(&uids[0], &uids[1], &uids[2]) != 0 || getresgid(&gids[0], &gids[1], &gids[2]) != 0) {
+    if (getresuid(&uids[0], &uids[1], &uids[2]) != 0
+        || getresgid(&gids[0], &gids[1], &gids[2]) != 0) {
         return 0;
     }
     for (i = 0; i < 3; i++) {
@@ -292,7 +303,7 @@ static int has_no_capabilities(void)
 
 static int root_cannot_come_back(void)
 {
-    return setuid(0) != 0 && seteuid(0) != 0 && setreuid((uid_t) -1, 0) != 0;
+    return setuid(0) != 0 && seteuid(0) != 0 && setreuid((uid_t)-1, 0) != 0;
 }
 
 static int prove(drop_t *drop)
@@ -317,12 +328,12 @@ static int prove(drop_t *drop)
     return root_cannot_come_back() ? 0 : -1;
 }
 
-/* ------------------------------------------------------------------ surroundings */
+/* ---- surroundings */
 
 static int set_mask(drop_t *drop)
 {
     if (WSGID_TEXT(drop->group, UMASK)) {
-        umask((mode_t) WSGID_NUMBER(drop->group, UMASK));
+        umask((mode_t)WSGID_NUMBER(drop->group, UMASK));
     }
     return 0;
 }
@@ -338,7 +349,7 @@ static int enter_home(drop_t *drop)
     return chdir(drop->identity->home) == 0 ? 0 : chdir("/");
 }
 
-/* ------------------------------------------------------------------ the order */
+/* ---- the order */
 
 typedef struct {
     const char *name;
@@ -347,26 +358,30 @@ typedef struct {
 } step_t;
 
 static const step_t steps[] = {
-    { "refuse root",                  refuse_root,  "an ordinary user is needed" },
-    { "set a resource limit",         set_limits,   "the value must not be above httpd's own limit" },
-    { "set the priority",             set_priority, "only root may raise it: start httpd as root, or take 0 to 19" },
-    { "change the root directory",    change_root,  "chroot= must be a directory" },
-    { "set the group",                set_gid,      "httpd needs CAP_SETGID" },
-    { "set the supplementary groups", set_groups,   "httpd needs CAP_SETGID" },
-    { "set the user",                 set_uid,      "httpd needs CAP_SETUID, and the user room for a process" },
-    { "give up root for good",        prove,        "httpd must run with the usual securebits and capabilities" },
-    { "set the umask",                set_mask,     "" },
-    { "enter the home directory",     enter_home,   "home= must be a directory that this user can enter" },
+    { "refuse root", refuse_root, "an ordinary user is needed" },
+    { "set a resource limit", set_limits, "the value must not be above httpd's own limit" },
+    { "set the priority", set_priority,
+      "only root may raise it: start httpd as root, or take 0 to 19" },
+    { "change the root directory", change_root, "chroot= must be a directory" },
+    { "set the group", set_gid, "httpd needs CAP_SETGID" },
+    { "set the supplementary groups", set_groups, "httpd needs CAP_SETGID" },
+    { "set the user", set_uid, "httpd needs CAP_SETUID, and the user room for a process" },
+    { "give up root for good", prove, "httpd must run with the usual securebits and capabilities" },
+    { "set the umask", set_mask, "" },
+    { "enter the home directory", enter_home,
+      "home= must be a directory that this user can enter" },
 };
 
 static void log_failure(const drop_t *drop, const step_t *step, int error)
 {
     const wsgid_identity_t *identity = drop->identity;
 
-    ap_log_error(APLOG_MARK, APLOG_ERR, error, drop->group->server, "WSGID0071: group '%s', user %s (uid %ld): cannot "
-                 "%s%s%s%s; %s", drop->group->label, identity->name ? identity->name : "without a name",
-                 (long) identity->uid, step->name, drop->detail ? " (" : "", drop->detail ? drop->detail : "",
-                 drop->detail ? ")" : "", step->cure);
+    ap_log_error(APLOG_MARK, APLOG_ERR, error, drop->group->server,
+                 "WSGID0071: group '%s', user %s (uid %ld): cannot "
+                 "%s%s%s%s; %s",
+                 drop->group->label, identity->name ? identity->name : "without a name",
+                 (long)identity->uid, step->name, drop->detail ? " (" : "",
+                 drop->detail ? drop->detail : "", drop->detail ? ")" : "", step->cure);
 }
 
 int wsgid_privileges_drop(const wsgid_group_t *group, const wsgid_identity_t *identity)

@@ -1,5 +1,6 @@
 /*
- * The status page for scripts, one "Key: value" a line, as mod_status has it: ?auto, and a part of mod_status's own ?auto.
+ * The status page for scripts, one "Key: value" a line, as mod_status has it: ?auto, and a part of
+ * mod_status's own ?auto.
  *
  * The keys are documented (docs/reference/status.md) and are not changed again.
  */
@@ -20,7 +21,7 @@ static void put_times(request_rec *r, const char *key, const char *group, const 
         double time = wsgid_status_quantile(times, percents[i] / 100.0);
         if (time >= 0) {
             ap_rprintf(r, "WSGID%sP%d[%s]: %s\n", key, percents[i], group,
-                       wsgid_status_seconds(r->pool, (apr_uint64_t) time));
+                       wsgid_status_seconds(r->pool, (apr_uint64_t)time));
         }
     }
 }
@@ -32,8 +33,8 @@ static void put_ends(request_rec *r, const wsgid_group_status_t *group)
     put_number(r, "Restarts", group->name, wsgid_status_count_ends(group->ends));
     for (i = 0; i < WSGID_REASONS; i++) {
         if (group->ends[i].count) {
-            ap_rprintf(r, "WSGIDRestarts[%s,%s]: %" APR_UINT64_T_FMT "\n", group->name, wsgid_totals_name(i),
-                       group->ends[i].count);
+            ap_rprintf(r, "WSGIDRestarts[%s,%s]: %" APR_UINT64_T_FMT "\n", group->name,
+                       wsgid_totals_name(i), group->ends[i].count);
         }
     }
 }
@@ -50,7 +51,8 @@ static void put_group(request_rec *r, const wsgid_group_status_t *group)
     put_number(r, "Errors", group->name, group->counts.errors);
     put_times(r, "QueueTime", group->name, group->counts.queue_times);
     put_times(r, "ApplicationTime", group->name, group->counts.application_times);
-    ap_rprintf(r, "WSGIDLongestRequest[%s]: %s\n", group->name, wsgid_status_seconds(r->pool, group->longest));
+    ap_rprintf(r, "WSGIDLongestRequest[%s]: %s\n", group->name,
+               wsgid_status_seconds(r->pool, group->longest));
     put_ends(r, group);
 }
 

@@ -1,20 +1,22 @@
 /*
  * The status page for people: the figures in status.html, and the section in mod_status's page.
  *
- * Looks and behaviour are in status.html; here is only structure: elements, classes, words. Ids are kept over refreshes, so
- * that what is open stays open. No style attribute: the policy does not allow one.
+ * Looks and behaviour are in status.html; here is only structure: elements, classes, words. Ids are
+ * kept over refreshes, so that what is open stays open. No style attribute: the policy does not
+ * allow one.
  */
 #include "status/status.h"
-#include "status_page.h"                /* made of status.html by setup.py */
+#include "status_page.h" /* made of status.html by setup.py */
 
 const char *const wsgid_status_policy =
-    "default-src 'none'; style-src 'sha256-" STATUS_PAGE_STYLE_HASH "'; script-src 'sha256-" STATUS_PAGE_SCRIPT_HASH "'; "
+    "default-src 'none'; style-src 'sha256-" STATUS_PAGE_STYLE_HASH
+    "'; script-src 'sha256-" STATUS_PAGE_SCRIPT_HASH "'; "
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 #define THIN_SPACE "&#8239;"
 #define MICRO      "&#181;"
 
-/* ------------------------------------------------------------------ numbers and times in words */
+/* ---- numbers and times in words */
 
 static const char *html(apr_pool_t *p, const char *text)
 {
@@ -27,10 +29,10 @@ static const char *number(apr_pool_t *p, apr_uint64_t value)
     const char *text = "";
 
     while (value >= 1000) {
-        text = apr_psprintf(p, THIN_SPACE "%03d%s", (int) (value % 1000), text);
+        text = apr_psprintf(p, THIN_SPACE "%03d%s", (int)(value % 1000), text);
         value /= 1000;
     }
-    return apr_psprintf(p, "%d%s", (int) value, text);
+    return apr_psprintf(p, "%d%s", (int)value, text);
 }
 
 static const char *counted(apr_pool_t *p, apr_int64_t count, const char *what)
@@ -41,9 +43,10 @@ static const char *counted(apr_pool_t *p, apr_int64_t count, const char *what)
 /* "12 seconds", "5 minutes", "2 hours", "3 days" */
 static const char *words(apr_pool_t *p, apr_interval_time_t time)
 {
-    static const struct { apr_int64_t seconds; const char *name; } units[] = {
-        { 86400, "day" }, { 3600, "hour" }, { 60, "minute" }
-    };
+    static const struct {
+        apr_int64_t seconds;
+        const char *name;
+    } units[] = { { 86400, "day" }, { 3600, "hour" }, { 60, "minute" } };
     apr_int64_t seconds = apr_time_sec(time);
     apr_size_t i;
 
@@ -64,28 +67,32 @@ static const char *duration(apr_pool_t *p, double microseconds)
     int unit = 0;
 
     if (microseconds >= LONG) {
-        return words(p, (apr_interval_time_t) microseconds);
+        return words(p, (apr_interval_time_t)microseconds);
     }
     while (unit < 2 && microseconds >= 999.5) {
         microseconds /= 1000;
         unit++;
     }
-    return apr_psprintf(p, unit && microseconds < 9.95 ? "%.1f&nbsp;%s" : "%.0f&nbsp;%s", microseconds, units[unit]);
+    return apr_psprintf(p, unit && microseconds < 9.95 ? "%.1f&nbsp;%s" : "%.0f&nbsp;%s",
+                        microseconds, units[unit]);
 }
 
 static const char *bytes(apr_pool_t *p, apr_int64_t size)
 {
-    return size < 0 ? "" : size < ((apr_int64_t) 10 << 30)
+    return size < 0 ? ""
+           : size < ((apr_int64_t)10 << 30)
                ? apr_psprintf(p, "%" APR_INT64_T_FMT "&nbsp;MB", (size + (1 << 19)) >> 20)
                : apr_psprintf(p, "%" APR_INT64_T_FMT "&nbsp;GB", size >> 30);
 }
 
-/* ------------------------------------------------------------------ pieces */
+/* ---- pieces */
 
 static void put_bar(request_rec *r, int part, int whole)
 {
-    ap_rprintf(r, "<svg class=\"bar%s\" aria-hidden=\"true\"><rect width=\"%d%%\" height=\"6\" rx=\"3\"/></svg>",
-               part >= whole && whole > 0 ? " full" : "", whole > 0 ? 100 * part / whole : 0);
+    ap_rprintf(
+        r,
+        "<svg class=\"bar%s\" aria-hidden=\"true\"><rect width=\"%d%%\" height=\"6\" rx=\"3\"/></svg>",
+        part >= whole && whole > 0 ? " full" : "", whole > 0 ? 100 * part / whole : 0);
 }
 
 /* Pixels of the drawing: a bucket's width, and the height of the fullest one. */
@@ -101,28 +108,37 @@ static void put_histogram(request_rec *r, const apr_uint64_t *times)
     for (i = 0; i < WSGID_PAGE_BUCKETS; i++) {
         most = times[i] > most ? times[i] : most;
     }
-    ap_rprintf(r, "<svg class=\"histogram\" viewBox=\"0 0 %d %d\" preserveAspectRatio=\"none\" role=\"img\" "
-               "aria-label=\"how many requests took how long\">", WSGID_PAGE_BUCKETS * BUCKET_WIDTH, BAR_MOST);
+    ap_rprintf(
+        r,
+        "<svg class=\"histogram\" viewBox=\"0 0 %d %d\" preserveAspectRatio=\"none\" role=\"img\" "
+        "aria-label=\"how many requests took how long\">",
+        WSGID_PAGE_BUCKETS * BUCKET_WIDTH, BAR_MOST);
     for (i = 0; i < WSGID_PAGE_BUCKETS; i++) {
-        int height = BAR_LEAST + (int) (times[i] * (BAR_MOST - BAR_LEAST) / most);
+        int height = BAR_LEAST + (int)(times[i] * (BAR_MOST - BAR_LEAST) / most);
         apr_uint64_t bound = wsgid_status_bound(i);
 
         if (!times[i]) {
             continue;
         }
-        ap_rprintf(r, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"><title>%s %s: %s</title></rect>", i * BUCKET_WIDTH,
-                   BAR_MOST - height, BUCKET_WIDTH - 1, height, bound ? "below" : "above",
-                   duration(r->pool, (double) (bound ? bound : wsgid_status_bound(i - 1))), number(r->pool, times[i]));
+        ap_rprintf(
+            r, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"><title>%s %s: %s</title></rect>",
+            i * BUCKET_WIDTH, BAR_MOST - height, BUCKET_WIDTH - 1, height,
+            bound ? "below" : "above",
+            duration(r->pool, (double)(bound ? bound : wsgid_status_bound(i - 1))),
+            number(r->pool, times[i]));
     }
-    ap_rputs("</svg><div class=\"axis\" aria-hidden=\"true\"><span>1 ms</span><span>30 ms</span><span>1 s</span>"
-             "<span>30 s</span></div>", r);
+    ap_rputs(
+        "</svg><div class=\"axis\" aria-hidden=\"true\"><span>1 ms</span><span>30 ms</span><span>1 s</span>"
+        "<span>30 s</span></div>",
+        r);
 }
 
 static void put_times(request_rec *r, const char *title, const apr_uint64_t *times)
 {
-    static const struct { double share; const char *name; } quantiles[] = {
-        { 0.5, "half within" }, { 0.9, "90 %" }, { 0.99, "99 %" }
-    };
+    static const struct {
+        double share;
+        const char *name;
+    } quantiles[] = { { 0.5, "half within" }, { 0.9, "90 %" }, { 0.99, "99 %" } };
     apr_size_t i;
 
     ap_rprintf(r, "<figure><h3>%s</h3>", title);
@@ -140,7 +156,7 @@ static void put_times(request_rec *r, const char *title, const apr_uint64_t *tim
     ap_rputs("</figure>", r);
 }
 
-/* ------------------------------------------------------------------ processes */
+/* ---- processes */
 
 static void put_threads(request_rec *r, const wsgid_process_status_t *process, int slot)
 {
@@ -150,11 +166,13 @@ static void put_threads(request_rec *r, const wsgid_process_status_t *process, i
     ap_rputs("<div class=\"more\"><ul class=\"threads\">", r);
     for (i = 0; i < process->running->nelts; i++) {
         const wsgid_running_t *thread = &APR_ARRAY_IDX(process->running, i, wsgid_running_t);
-        ap_rprintf(r, "<li><b>%s</b><code>%s</code></li>", duration(r->pool, (double) thread->elapsed),
+        ap_rprintf(r, "<li><b>%s</b><code>%s</code></li>",
+                   duration(r->pool, (double)thread->elapsed),
                    *thread->line ? html(r->pool, thread->line) : "a request");
     }
     ap_rprintf(r, "</ul><p>%s idle, %s %s, slot %d", counted(r->pool, idle, "thread"),
-               number(r->pool, process->counts.errors), process->counts.errors == 1 ? "error" : "errors", slot);
+               number(r->pool, process->counts.errors),
+               process->counts.errors == 1 ? "error" : "errors", slot);
     if (process->python) {
         ap_rprintf(r, ", Python %s", html(r->pool, process->python));
     }
@@ -168,8 +186,9 @@ static const char *class_of(wsgid_process_state_e state)
 
 static const char *age(apr_pool_t *p, const wsgid_process_status_t *process)
 {
-    return process->state == WSGID_PROCESS_WAITING ? apr_psprintf(p, "starts in %s", words(p, -process->uptime))
-                                                   : apr_psprintf(p, "for %s", words(p, process->uptime));
+    return process->state == WSGID_PROCESS_WAITING
+               ? apr_psprintf(p, "starts in %s", words(p, -process->uptime))
+               : apr_psprintf(p, "for %s", words(p, process->uptime));
 }
 
 static int has_begun(const wsgid_process_status_t *process)
@@ -180,21 +199,26 @@ static int has_begun(const wsgid_process_status_t *process)
 /* The system counts in hundredths of a second. */
 static const char *cpu_time(apr_pool_t *p, apr_int64_t milliseconds)
 {
-    return milliseconds ? duration(p, (double) milliseconds * 1000) : "0&nbsp;s";
+    return milliseconds ? duration(p, (double)milliseconds * 1000) : "0&nbsp;s";
 }
 
 static void put_process(request_rec *r, const wsgid_process_status_t *process, int slot)
 {
     apr_pool_t *p = r->pool;
 
-    ap_rprintf(r, "<details class=\"process\" id=\"p%" APR_PID_T_FMT "\"><summary class=\"row\"><span></span>"
-               "<span>%" APR_PID_T_FMT "</span><span class=\"%s\">%s</span><span>%s</span><span class=\"busy\">", process->pid,
-               process->pid, class_of(process->state), wsgid_status_process_state(process->state), age(p, process));
+    ap_rprintf(r,
+               "<details class=\"process\" id=\"p%" APR_PID_T_FMT
+               "\"><summary class=\"row\"><span></span>"
+               "<span>%" APR_PID_T_FMT
+               "</span><span class=\"%s\">%s</span><span>%s</span><span class=\"busy\">",
+               process->pid, process->pid, class_of(process->state),
+               wsgid_status_process_state(process->state), age(p, process));
     if (has_begun(process)) {
         put_bar(r, process->busy, process->threads);
         ap_rprintf(r, "%d of %d", process->busy, process->threads);
     }
-    ap_rprintf(r, "</span><span>%s<span class=\"label\"> requests</span></span><span>%s</span><span>",
+    ap_rprintf(r,
+               "</span><span>%s<span class=\"label\"> requests</span></span><span>%s</span><span>",
                number(p, process->counts.requests), bytes(p, process->memory));
     if (process->cpu >= 0) {
         ap_rprintf(r, "%s<span class=\"label\"> CPU</span>", cpu_time(p, process->cpu));
@@ -218,9 +242,11 @@ static void put_processes(request_rec *r, const wsgid_group_status_t *group)
 {
     int i, k;
 
-    ap_rputs("<div class=\"processes\"><div class=\"row head\" aria-hidden=\"true\"><span></span><span>process</span>"
-             "<span>state</span><span></span><span>busy threads</span><span>requests</span><span>memory</span>"
-             "<span>CPU</span></div>", r);
+    ap_rputs(
+        "<div class=\"processes\"><div class=\"row head\" aria-hidden=\"true\"><span></span><span>process</span>"
+        "<span>state</span><span></span><span>busy threads</span><span>requests</span><span>memory</span>"
+        "<span>CPU</span></div>",
+        r);
     for (i = 0; i < group->slots->nelts; i++) {
         const wsgid_slot_status_t *slot = &APR_ARRAY_IDX(group->slots, i, wsgid_slot_status_t);
 
@@ -234,7 +260,7 @@ static void put_processes(request_rec *r, const wsgid_group_status_t *group)
     ap_rputs("</div>", r);
 }
 
-/* ------------------------------------------------------------------ restarts */
+/* ---- restarts */
 
 /* From here on, reasons that nobody wished for. */
 static int is_bad(int reason)
@@ -246,12 +272,9 @@ static const char *detail(apr_pool_t *p, wsgid_reason_e reason, const wsgid_ends
 {
     switch (reason) {
     case WSGID_REASON_CRASHED:
-    case WSGID_REASON_KILLED:
-        return apr_psprintf(p, " (signal %d)", ends->detail);
-    case WSGID_REASON_EXITED:
-        return apr_psprintf(p, " (exit code %d)", ends->detail);
-    default:
-        return "";
+    case WSGID_REASON_KILLED: return apr_psprintf(p, " (signal %d)", ends->detail);
+    case WSGID_REASON_EXITED: return apr_psprintf(p, " (exit code %d)", ends->detail);
+    default: return "";
     }
 }
 
@@ -266,19 +289,22 @@ static void put_ends(request_rec *r, const wsgid_group_status_t *group, apr_time
     if (last == WSGID_REASONS) {
         return;
     }
-    ago = now > group->ends[last].last ? now - group->ends[last].last : 0;      /* the clock may have been set back */
+    /* the clock may have been set back */
+    ago = now > group->ends[last].last ? now - group->ends[last].last : 0;
     ap_rputs("<p class=\"ends\">Why processes have ended: ", r);
     for (i = 0; i < WSGID_REASONS; i++) {
         if (group->ends[i].count) {
-            ap_rprintf(r, "%s%s&nbsp;%s&times;", between, wsgid_totals_words(i), number(p, group->ends[i].count));
+            ap_rprintf(r, "%s%s&nbsp;%s&times;", between, wsgid_totals_words(i),
+                       number(p, group->ends[i].count));
             between = ", ";
         }
     }
-    ap_rprintf(r, ". The last one <span class=\"%s\">%s ago: %s%s</span>.</p>", is_bad(last) ? "bad" : "",
-               words(p, ago), wsgid_totals_words(last), detail(p, last, &group->ends[last]));
+    ap_rprintf(r, ". The last one <span class=\"%s\">%s ago: %s%s</span>.</p>",
+               is_bad(last) ? "bad" : "", words(p, ago), wsgid_totals_words(last),
+               detail(p, last, &group->ends[last]));
 }
 
-/* ------------------------------------------------------------------ groups */
+/* ---- groups */
 
 static const char *health(const wsgid_group_status_t *group)
 {
@@ -289,25 +315,30 @@ static void put_name(request_rec *r, const wsgid_group_status_t *group)
 {
     int all = group->slots->nelts;
 
-    ap_rprintf(r, "<div class=\"name\"><h2>%s</h2><span class=\"pill %s\">", html(r->pool, group->name), health(group));
-    ap_rprintf(r, "%d of %d ready</span><span class=\"user\">as user %s</span></div>", group->ready, all,
-               html(r->pool, group->user));
+    ap_rprintf(r, "<div class=\"name\"><h2>%s</h2><span class=\"pill %s\">",
+               html(r->pool, group->name), health(group));
+    ap_rprintf(r, "%d of %d ready</span><span class=\"user\">as user %s</span></div>", group->ready,
+               all, html(r->pool, group->user));
 }
 
 static void put_figures(request_rec *r, const wsgid_group_status_t *group, int index)
 {
     apr_pool_t *p = r->pool;
 
-    ap_rprintf(r, "<div class=\"figures\"><div><b>%d <small>of %d</small></b><span>threads busy</span>", group->busy,
-               group->threads);
+    ap_rprintf(
+        r, "<div class=\"figures\"><div><b>%d <small>of %d</small></b><span>threads busy</span>",
+        group->busy, group->threads);
     put_bar(r, group->busy, group->threads);
-    ap_rprintf(r, "</div><div><b%s>%s</b><span>waiting</span></div>", group->queued ? " class=\"warn\"" : "",
-               number(p, group->queued));
-    ap_rprintf(r, "<div><b>%s</b><span>requests</span><span id=\"r%d\" data-requests=\"%" APR_UINT64_T_FMT "\"></span></div>",
-               number(p, group->counts.requests), index, group->counts.requests);
+    ap_rprintf(r, "</div><div><b%s>%s</b><span>waiting</span></div>",
+               group->queued ? " class=\"warn\"" : "", number(p, group->queued));
+    ap_rprintf(
+        r,
+        "<div><b>%s</b><span>requests</span><span id=\"r%d\" data-requests=\"%" APR_UINT64_T_FMT
+        "\"></span></div>",
+        number(p, group->counts.requests), index, group->counts.requests);
     ap_rprintf(r, "<div><b>%s</b><span>errors</span></div>", number(p, group->counts.errors));
     ap_rprintf(r, "<div><b>%s</b><span>longest now</span></div></div>",
-               group->longest ? duration(p, (double) group->longest) : "&ndash;");
+               group->longest ? duration(p, (double)group->longest) : "&ndash;");
 }
 
 static void put_group(request_rec *r, const wsgid_group_status_t *group, int index, apr_time_t now)
@@ -337,7 +368,8 @@ static void put_contents(request_rec *r, const apr_array_header_t *groups)
     ap_rputs("<nav>", r);
     for (i = 0; i < groups->nelts; i++) {
         const wsgid_group_status_t *group = &APR_ARRAY_IDX(groups, i, wsgid_group_status_t);
-        ap_rprintf(r, "<a class=\"pill %s\" href=\"#g%d\">%s</a> ", health(group), i, html(r->pool, group->name));
+        ap_rprintf(r, "<a class=\"pill %s\" href=\"#g%d\">%s</a> ", health(group), i,
+                   html(r->pool, group->name));
     }
     ap_rputs("</nav>\n", r);
 }
@@ -347,9 +379,10 @@ void wsgid_status_put_html(request_rec *r, const wsgid_status_t *status)
     char time[APR_RFC822_DATE_LEN];
     int i;
 
-    (void) apr_rfc822_date(time, status->now);
+    (void)apr_rfc822_date(time, status->now);
     ap_rputs(STATUS_PAGE_TOP, r);
-    ap_rprintf(r, "<main data-time=\"%s\"><p class=\"when\">%s, %s</p>\n", wsgid_status_seconds(r->pool, status->now),
+    ap_rprintf(r, "<main data-time=\"%s\"><p class=\"when\">%s, %s</p>\n",
+               wsgid_status_seconds(r->pool, status->now),
                html(r->pool, r->server->server_hostname), time);
     put_contents(r, status->groups);
     for (i = 0; i < status->groups->nelts; i++) {
@@ -358,13 +391,14 @@ void wsgid_status_put_html(request_rec *r, const wsgid_status_t *status)
     ap_rputs("</main>" STATUS_PAGE_BOTTOM, r);
 }
 
-/* ------------------------------------------------------------------ mod_status */
+/* ---- mod_status */
 
 static void put_line(request_rec *r, const wsgid_group_status_t *group, const char *form)
 {
-    ap_rprintf(r, form, html(r->pool, group->name), html(r->pool, group->user), group->ready, group->slots->nelts,
-               group->busy, group->threads, number(r->pool, group->queued), number(r->pool, group->counts.requests),
-               number(r->pool, group->counts.errors), number(r->pool, wsgid_status_count_ends(group->ends)));
+    ap_rprintf(r, form, html(r->pool, group->name), html(r->pool, group->user), group->ready,
+               group->slots->nelts, group->busy, group->threads, number(r->pool, group->queued),
+               number(r->pool, group->counts.requests), number(r->pool, group->counts.errors),
+               number(r->pool, wsgid_status_count_ends(group->ends)));
 }
 
 void wsgid_status_put_section(request_rec *r, const wsgid_status_t *status, int as_table)
@@ -373,15 +407,19 @@ void wsgid_status_put_section(request_rec *r, const wsgid_status_t *status, int 
 
     ap_rputs("<hr />\n<h2>mod_wsgid</h2>\n", r);
     if (as_table) {
-        ap_rputs("<table border=\"0\"><tr><th>Group</th><th>User</th><th>Processes ready</th><th>Threads busy</th>"
-                 "<th>Waiting</th><th>Requests</th><th>Errors</th><th>Restarts</th></tr>\n", r);
+        ap_rputs(
+            "<table border=\"0\"><tr><th>Group</th><th>User</th><th>Processes ready</th><th>Threads busy</th>"
+            "<th>Waiting</th><th>Requests</th><th>Errors</th><th>Restarts</th></tr>\n",
+            r);
     }
     for (i = 0; i < status->groups->nelts; i++) {
-        put_line(r, &APR_ARRAY_IDX(status->groups, i, wsgid_group_status_t), as_table
-                     ? "<tr><td><b>%s</b></td><td>%s</td><td>%d of %d</td><td>%d of %d</td><td>%s</td><td>%s</td><td>%s</td>"
-                       "<td>%s</td></tr>\n"
-                     : "<p><b>%s</b> as user %s: %d of %d processes ready, %d of %d threads busy, %s waiting, %s requests, "
-                       "%s errors, %s restarts</p>\n");
+        put_line(
+            r, &APR_ARRAY_IDX(status->groups, i, wsgid_group_status_t),
+            as_table
+                ? "<tr><td><b>%s</b></td><td>%s</td><td>%d of %d</td><td>%d of %d</td><td>%s</td><td>%s</td><td>%s</td>"
+                  "<td>%s</td></tr>\n"
+                : "<p><b>%s</b> as user %s: %d of %d processes ready, %d of %d threads busy, %s waiting, %s requests, "
+                  "%s errors, %s restarts</p>\n");
     }
     ap_rputs(as_table ? "</table>\n" : "", r);
 }

@@ -1,8 +1,8 @@
 /*
  * The status page for programs: ?json, one object.
  *
- * The names are documented (docs/reference/status.md) and are not changed again. Times are seconds, sizes bytes; what is
- * not known is null.
+ * The names are documented (docs/reference/status.md) and are not changed again. Times are seconds,
+ * sizes bytes; what is not known is null.
  */
 #include "status/status.h"
 
@@ -30,7 +30,8 @@ static void put_number(request_rec *r, const char *name, apr_uint64_t number)
 static void put_time(request_rec *r, const char *name, double microseconds)
 {
     ap_rprintf(r, ",\"%s\":%s", name,
-               microseconds < 0 ? "null" : wsgid_status_seconds(r->pool, (apr_uint64_t) microseconds));
+               microseconds < 0 ? "null"
+                                : wsgid_status_seconds(r->pool, (apr_uint64_t)microseconds));
 }
 
 static void put_times(request_rec *r, const char *name, const apr_uint64_t *times, apr_uint64_t sum)
@@ -38,7 +39,7 @@ static void put_times(request_rec *r, const char *name, const apr_uint64_t *time
     int i;
 
     ap_rprintf(r, ",\"%s\":{\"count\":%" APR_UINT64_T_FMT, name, wsgid_status_count_times(times));
-    put_time(r, "sum_seconds", (double) sum);
+    put_time(r, "sum_seconds", (double)sum);
     put_time(r, "p50_seconds", wsgid_status_quantile(times, 0.5));
     put_time(r, "p90_seconds", wsgid_status_quantile(times, 0.9));
     put_time(r, "p99_seconds", wsgid_status_quantile(times, 0.99));
@@ -46,7 +47,7 @@ static void put_times(request_rec *r, const char *name, const apr_uint64_t *time
     for (i = 0; i < WSGID_PAGE_BUCKETS; i++) {
         apr_uint64_t bound = wsgid_status_bound(i);
         ap_rprintf(r, "%s{\"count\":%" APR_UINT64_T_FMT, separator(i), times[i]);
-        put_time(r, "below_seconds", bound ? (double) bound : WSGID_STATUS_UNKNOWN);
+        put_time(r, "below_seconds", bound ? (double)bound : WSGID_STATUS_UNKNOWN);
         ap_rputs("}", r);
     }
     ap_rputs("]}", r);
@@ -68,7 +69,7 @@ static void put_running(request_rec *r, const apr_array_header_t *running)
         ap_rprintf(r, "%s{", separator(i));
         put_text(r, "request", thread->line);
         put_number(r, "thread", thread->thread);
-        put_time(r, "elapsed_seconds", (double) thread->elapsed);
+        put_time(r, "elapsed_seconds", (double)thread->elapsed);
         ap_rputs("}", r);
     }
     ap_rputs("]", r);
@@ -80,7 +81,7 @@ static void put_process(request_rec *r, const wsgid_process_status_t *process)
     put_number(r, "pid", process->pid);
     ap_rputs(",", r);
     put_text(r, "python", process->python);
-    put_time(r, "uptime_seconds", process->uptime > 0 ? (double) process->uptime : 0);
+    put_time(r, "uptime_seconds", process->uptime > 0 ? (double)process->uptime : 0);
     put_number(r, "threads", process->threads);
     put_number(r, "busy_threads", process->busy);
     put_counts(r, &process->counts);
@@ -90,7 +91,8 @@ static void put_process(request_rec *r, const wsgid_process_status_t *process)
     else {
         ap_rputs(",\"memory_bytes\":null", r);
     }
-    put_time(r, "cpu_seconds", process->cpu >= 0 ? (double) process->cpu * 1000 : WSGID_STATUS_UNKNOWN);
+    put_time(r, "cpu_seconds",
+             process->cpu >= 0 ? (double)process->cpu * 1000 : WSGID_STATUS_UNKNOWN);
     put_running(r, process->running);
 }
 
@@ -100,7 +102,8 @@ static void put_slot(request_rec *r, const wsgid_slot_status_t *slot)
 
     put_text(r, "state", wsgid_status_slot_state(slot->state));
     put_number(r, "slot", slot->index);
-    put_time(r, "next_try_seconds", slot->state == WSGID_SLOT_WAITING ? (double) slot->next_try : WSGID_STATUS_UNKNOWN);
+    put_time(r, "next_try_seconds",
+             slot->state == WSGID_SLOT_WAITING ? (double)slot->next_try : WSGID_STATUS_UNKNOWN);
     put_number(r, "in_flight", slot->in_flight);
     put_number(r, "queued", slot->queued);
     put_counts(r, &slot->counts);
@@ -118,14 +121,11 @@ static const char *detail_name(wsgid_reason_e reason)
 {
     switch (reason) {
     case WSGID_REASON_CRASHED:
-    case WSGID_REASON_KILLED:
-        return "last_signal";
+    case WSGID_REASON_KILLED: return "last_signal";
     case WSGID_REASON_EXITED:
     case WSGID_REASON_UNLOADABLE:
-    case WSGID_REASON_UNSTARTABLE:
-        return "last_exit_code";
-    default:
-        return NULL;
+    case WSGID_REASON_UNSTARTABLE: return "last_exit_code";
+    default: return NULL;
     }
 }
 
@@ -140,7 +140,7 @@ static void put_ends(request_rec *r, const wsgid_ends_t *ends)
             ap_rputs(first ? "{" : ",{", r);
             put_text(r, "reason", wsgid_totals_name(i));
             put_number(r, "count", ends[i].count);
-            put_time(r, "last_time", (double) ends[i].last);
+            put_time(r, "last_time", (double)ends[i].last);
             if (detail_name(i)) {
                 ap_rprintf(r, ",\"%s\":%d", detail_name(i), ends[i].detail);
             }
@@ -163,10 +163,11 @@ static void put_group(request_rec *r, const wsgid_group_status_t *group)
     put_number(r, "busy_threads", group->busy);
     put_number(r, "in_flight", group->in_flight);
     put_number(r, "queued", group->queued);
-    put_time(r, "longest_request_seconds", (double) group->longest);
+    put_time(r, "longest_request_seconds", (double)group->longest);
     put_counts(r, &group->counts);
     put_times(r, "queue_time", group->counts.queue_times, group->counts.queue_time);
-    put_times(r, "application_time", group->counts.application_times, group->counts.application_time);
+    put_times(r, "application_time", group->counts.application_times,
+              group->counts.application_time);
     put_ends(r, group->ends);
     ap_rputs(",\"slots\":[", r);
     for (i = 0; i < group->slots->nelts; i++) {
@@ -183,7 +184,7 @@ void wsgid_status_put_json(request_rec *r, const wsgid_status_t *status)
 
     ap_rputs("{", r);
     put_text(r, "version", WSGID_VERSION);
-    put_time(r, "time", (double) status->now);
+    put_time(r, "time", (double)status->now);
     ap_rputs(",\"groups\":[", r);
     for (i = 0; i < status->groups->nelts; i++) {
         ap_rprintf(r, "%s{", separator(i));

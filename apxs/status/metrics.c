@@ -1,16 +1,16 @@
 /*
  * The status page for Prometheus: ?prometheus, in the text format of OpenMetrics 1.0.
  *
- * One entry of families[] for each metric; the names are documented (docs/reference/status.md) and are not changed again.
- * Counters are sums of a group, over all processes that it has had, so that they do not go down when one is replaced. A
- * series of a process has its pid and goes with it.
+ * One entry of families[] for each metric; the names are documented (docs/reference/status.md) and
+ * are not changed again. Counters are sums of a group, over all processes that it has had, so that
+ * they do not go down when one is replaced. A series of a process has its pid and goes with it.
  */
 #include "status/status.h"
 
 typedef struct {
     request_rec *r;
     const char *name;
-    const char *labels;                 /* of the group, or of the process: name="value",... */
+    const char *labels; /* of the group, or of the process: name="value",... */
 } sample_t;
 
 typedef void put_group_t(const sample_t *sample, const wsgid_group_status_t *group);
@@ -20,15 +20,16 @@ typedef struct {
     const char *name;
     const char *type;
     const char *help;
-    put_group_t *of_group;              /* one of the two */
+    put_group_t *of_group; /* one of the two */
     put_process_t *of_process;
 } family_t;
 
-/* ------------------------------------------------------------------ samples */
+/* ---- samples */
 
 static void put_number(const sample_t *sample, const char *suffix, apr_uint64_t number)
 {
-    ap_rprintf(sample->r, "%s%s{%s} %" APR_UINT64_T_FMT "\n", sample->name, suffix, sample->labels, number);
+    ap_rprintf(sample->r, "%s%s{%s} %" APR_UINT64_T_FMT "\n", sample->name, suffix, sample->labels,
+               number);
 }
 
 static void put_seconds(const sample_t *sample, const char *suffix, apr_uint64_t microseconds)
@@ -37,11 +38,11 @@ static void put_seconds(const sample_t *sample, const char *suffix, apr_uint64_t
                wsgid_status_seconds(sample->r->pool, microseconds));
 }
 
-static void put_labelled(const sample_t *sample, const char *suffix, const char *label, const char *value,
-                         apr_uint64_t number)
+static void put_labelled(const sample_t *sample, const char *suffix, const char *label,
+                         const char *value, apr_uint64_t number)
 {
-    ap_rprintf(sample->r, "%s%s{%s,%s=\"%s\"} %" APR_UINT64_T_FMT "\n", sample->name, suffix, sample->labels, label, value,
-               number);
+    ap_rprintf(sample->r, "%s%s{%s,%s=\"%s\"} %" APR_UINT64_T_FMT "\n", sample->name, suffix,
+               sample->labels, label, value, number);
 }
 
 static void put_histogram(const sample_t *sample, const apr_uint64_t *times, apr_uint64_t sum)
@@ -52,13 +53,14 @@ static void put_histogram(const sample_t *sample, const apr_uint64_t *times, apr
     for (i = 0; i < WSGID_PAGE_BUCKETS; i++) {
         apr_uint64_t bound = wsgid_status_bound(i);
         count += times[i];
-        put_labelled(sample, "_bucket", "le", bound ? wsgid_status_seconds(sample->r->pool, bound) : "+Inf", count);
+        put_labelled(sample, "_bucket", "le",
+                     bound ? wsgid_status_seconds(sample->r->pool, bound) : "+Inf", count);
     }
     put_number(sample, "_count", count);
     put_seconds(sample, "_sum", sum);
 }
 
-/* ------------------------------------------------------------------ of a group */
+/* ---- of a group */
 
 static void put_slots(const sample_t *sample, const wsgid_group_status_t *group)
 {
@@ -134,7 +136,7 @@ static void put_application_times(const sample_t *sample, const wsgid_group_stat
     put_histogram(sample, group->counts.application_times, group->counts.application_time);
 }
 
-/* ------------------------------------------------------------------ of a process */
+/* ---- of a process */
 
 static void put_uptime(const sample_t *sample, const wsgid_process_status_t *process)
 {
@@ -156,45 +158,56 @@ static void put_memory(const sample_t *sample, const wsgid_process_status_t *pro
 static void put_cpu(const sample_t *sample, const wsgid_process_status_t *process)
 {
     if (process->cpu >= 0) {
-        put_seconds(sample, "_total", (apr_uint64_t) process->cpu * 1000);
+        put_seconds(sample, "_total", (apr_uint64_t)process->cpu * 1000);
     }
 }
 
-/* ------------------------------------------------------------------ all */
+/* ---- all */
 
 static const family_t families[] = {
     { "wsgid_slots", "gauge", "Processes that the group is configured to have.", put_slots, NULL },
     { "wsgid_slots_ready", "gauge", "Of these, how many take requests.", put_slots_ready, NULL },
-    { "wsgid_processes", "gauge", "Processes of the group by state, with those that leave or come.", put_processes, NULL },
+    { "wsgid_processes", "gauge", "Processes of the group by state, with those that leave or come.",
+      put_processes, NULL },
     { "wsgid_threads", "gauge", "Threads for requests.", put_threads, NULL },
     { "wsgid_threads_busy", "gauge", "Threads that run a request.", put_busy, NULL },
-    { "wsgid_requests_in_flight", "gauge", "Requests that httpd has given to the group and has no full answer to.",
-      put_in_flight, NULL },
-    { "wsgid_requests_queued", "gauge", "Of these, how many no thread has begun.", put_queued, NULL },
-    { "wsgid_longest_request_seconds", "gauge", "How long the request has run that has run for longest.", put_longest, NULL },
-    { "wsgid_requests", "counter", "Requests finished.", put_requests, NULL },
-    { "wsgid_errors", "counter", "Requests that a process answered with an error of its own.", put_errors, NULL },
-    { "wsgid_restarts", "counter", "Processes that have ended, by reason.", put_restarts, NULL },
-    { "wsgid_queue_seconds", "histogram", "From when httpd sends a request until a thread has read it.", put_queue_times,
+    { "wsgid_requests_in_flight", "gauge",
+      "Requests that httpd has given to the group and has no full answer to.", put_in_flight,
       NULL },
-    { "wsgid_application_seconds", "histogram", "From when a thread has read a request until it is free again.",
-      put_application_times, NULL },
+    { "wsgid_requests_queued", "gauge", "Of these, how many no thread has begun.", put_queued,
+      NULL },
+    { "wsgid_longest_request_seconds", "gauge",
+      "How long the request has run that has run for longest.", put_longest, NULL },
+    { "wsgid_requests", "counter", "Requests finished.", put_requests, NULL },
+    { "wsgid_errors", "counter", "Requests that a process answered with an error of its own.",
+      put_errors, NULL },
+    { "wsgid_restarts", "counter", "Processes that have ended, by reason.", put_restarts, NULL },
+    { "wsgid_queue_seconds", "histogram",
+      "From when httpd sends a request until a thread has read it.", put_queue_times, NULL },
+    { "wsgid_application_seconds", "histogram",
+      "From when a thread has read a request until it is free again.", put_application_times,
+      NULL },
     { "wsgid_process_uptime_seconds", "gauge", "How long the process has run.", NULL, put_uptime },
-    { "wsgid_process_threads_busy", "gauge", "Threads of the process that run a request.", NULL, put_process_busy },
-    { "wsgid_process_resident_memory_bytes", "gauge", "Resident memory of the process.", NULL, put_memory },
+    { "wsgid_process_threads_busy", "gauge", "Threads of the process that run a request.", NULL,
+      put_process_busy },
+    { "wsgid_process_resident_memory_bytes", "gauge", "Resident memory of the process.", NULL,
+      put_memory },
     { "wsgid_process_cpu_seconds", "counter", "CPU time of the process.", NULL, put_cpu }
 };
 
-static void put_of_processes(request_rec *r, const family_t *family, const wsgid_group_status_t *group, const char *labels)
+static void put_of_processes(request_rec *r, const family_t *family,
+                             const wsgid_group_status_t *group, const char *labels)
 {
     int i, k;
 
     for (i = 0; i < group->slots->nelts; i++) {
         const wsgid_slot_status_t *slot = &APR_ARRAY_IDX(group->slots, i, wsgid_slot_status_t);
         for (k = 0; k < slot->processes->nelts; k++) {
-            const wsgid_process_status_t *process = &APR_ARRAY_IDX(slot->processes, k, wsgid_process_status_t);
-            sample_t sample = { r, family->name, apr_psprintf(r->pool, "%s,slot=\"%d\",pid=\"%" APR_PID_T_FMT "\"", labels,
-                                                              slot->index, process->pid) };
+            const wsgid_process_status_t *process = &APR_ARRAY_IDX(slot->processes, k,
+                                                                   wsgid_process_status_t);
+            sample_t sample = { r, family->name,
+                                apr_psprintf(r->pool, "%s,slot=\"%d\",pid=\"%" APR_PID_T_FMT "\"",
+                                             labels, slot->index, process->pid) };
             family->of_process(&sample, process);
         }
     }
@@ -204,10 +217,12 @@ static void put_family(request_rec *r, const family_t *family, const wsgid_statu
 {
     int i;
 
-    ap_rprintf(r, "# TYPE %s %s\n# HELP %s %s\n", family->name, family->type, family->name, family->help);
+    ap_rprintf(r, "# TYPE %s %s\n# HELP %s %s\n", family->name, family->type, family->name,
+               family->help);
     for (i = 0; i < status->groups->nelts; i++) {
         const wsgid_group_status_t *group = &APR_ARRAY_IDX(status->groups, i, wsgid_group_status_t);
-        const char *labels = apr_psprintf(r->pool, "group=\"%s\"", wsgid_status_quoted(r->pool, group->name));
+        const char *labels = apr_psprintf(r->pool, "group=\"%s\"",
+                                          wsgid_status_quoted(r->pool, group->name));
         sample_t sample = { r, family->name, labels };
 
         if (family->of_group) {
@@ -223,8 +238,10 @@ void wsgid_status_put_metrics(request_rec *r, const wsgid_status_t *status)
 {
     apr_size_t i;
 
-    ap_rprintf(r, "# TYPE wsgid_build info\n# HELP wsgid_build Which mod_wsgid this is.\nwsgid_build_info{version=\"%s\"} 1\n",
-               WSGID_VERSION);
+    ap_rprintf(
+        r,
+        "# TYPE wsgid_build info\n# HELP wsgid_build Which mod_wsgid this is.\nwsgid_build_info{version=\"%s\"} 1\n",
+        WSGID_VERSION);
     for (i = 0; i < sizeof(families) / sizeof(*families); i++) {
         put_family(r, &families[i], status);
     }

@@ -1,26 +1,29 @@
 /*
- * Collecting what the status page shows: the parent's word, httpd's counters, the daemons' pages, /proc.
+ * Collecting what the status page shows: the parent's word, httpd's counters, the daemons' pages,
+ * /proc.
  *
- * Here, and only here, hostile input is made harmless (status.h): numbers are clipped, text is printable ASCII, no loop is
- * longer than our own limits say.
+ * Here, and only here, hostile input is made harmless (status.h): numbers are clipped, text is
+ * printable ASCII, no loop is longer than our own limits say.
  */
 #include "status/status.h"
 
 #include "apr_user.h"
 
-/* The moment that is shown, on both clocks: what httpd notes is told by the one that nobody sets, what daemons say by the other. */
+/* The moment that is shown, on both clocks: what httpd notes is told by the one that nobody sets,
+ * what daemons say by the other. */
 typedef struct {
-    apr_time_t steady;                  /* wsgid_clock_now() */
-    apr_time_t wall;                    /* apr_time_now() */
+    apr_time_t steady; /* wsgid_clock_now() */
+    apr_time_t wall;   /* apr_time_now() */
 } moment_t;
 
-/* ------------------------------------------------------------------ text */
+/* ---- text */
 
-static const char *const process_states[WSGID_PROCESS_STATES] = { "waiting", "booting", "ready", "draining" };
-static const char *const slot_states[] = {
-    [WSGID_SLOT_DOWN] = "down", [WSGID_SLOT_WAITING] = "waiting", [WSGID_SLOT_BOOTING] = "booting",
-    [WSGID_SLOT_READY] = "ready"
-};
+static const char *const process_states[WSGID_PROCESS_STATES] = { "waiting", "booting", "ready",
+                                                                  "draining" };
+static const char *const slot_states[] = { [WSGID_SLOT_DOWN] = "down",
+                                           [WSGID_SLOT_WAITING] = "waiting",
+                                           [WSGID_SLOT_BOOTING] = "booting",
+                                           [WSGID_SLOT_READY] = "ready" };
 
 const char *wsgid_status_process_state(wsgid_process_state_e state)
 {
@@ -50,17 +53,18 @@ const char *wsgid_status_quoted(apr_pool_t *p, const char *text)
 const char *wsgid_status_seconds(apr_pool_t *p, apr_uint64_t microseconds)
 {
     return apr_psprintf(p, "%" APR_UINT64_T_FMT ".%06d", microseconds / APR_USEC_PER_SEC,
-                        (int) (microseconds % APR_USEC_PER_SEC));
+                        (int)(microseconds % APR_USEC_PER_SEC));
 }
 
-/* A copy of at most size bytes, up to a NUL, in which what is not printable ASCII is a question mark. */
+/* A copy of at most size bytes, up to a NUL, in which what is not printable ASCII is a question
+ * mark. */
 static char *printable(apr_pool_t *p, const char *bytes, apr_size_t size)
 {
     char *text = apr_pstrmemdup(p, bytes, size);
     char *c;
 
     for (c = text; *c; c++) {
-        if ((unsigned char) *c < ' ' || (unsigned char) *c > '~') {
+        if ((unsigned char)*c < ' ' || (unsigned char)*c > '~') {
             *c = '?';
         }
     }
@@ -72,25 +76,28 @@ static const char *python_version(apr_pool_t *p, const wsgid_page_t *page)
 {
     const char *text = printable(p, page->python, sizeof(page->python));
 
-    return apr_isdigit(*text) && strspn(text, "0123456789.+-abcdefghijklmnopqrstuvwxyz") == strlen(text) ? text : NULL;
+    return apr_isdigit(*text)
+                   && strspn(text, "0123456789.+-abcdefghijklmnopqrstuvwxyz") == strlen(text)
+               ? text
+               : NULL;
 }
 
 static const char *user_name(apr_pool_t *p, const wsgid_group_t *group)
 {
-    apr_uid_t uid = (apr_uid_t) WSGID_NUMBER(group, USER);
+    apr_uid_t uid = (apr_uid_t)WSGID_NUMBER(group, USER);
     char *name;
 
     if (apr_uid_name_get(&name, uid, p) != APR_SUCCESS) {
-        name = apr_psprintf(p, "#%lu", (unsigned long) uid);
+        name = apr_psprintf(p, "#%lu", (unsigned long)uid);
     }
     return ap_escape_logitem(p, name);
 }
 
-/* ------------------------------------------------------------------ histograms */
+/* ---- histograms */
 
 apr_uint64_t wsgid_status_bound(int bucket)
 {
-    return bucket < WSGID_PAGE_BUCKETS - 1 ? (apr_uint64_t) WSGID_PAGE_FIRST << bucket : 0;
+    return bucket < WSGID_PAGE_BUCKETS - 1 ? (apr_uint64_t)WSGID_PAGE_FIRST << bucket : 0;
 }
 
 apr_uint64_t wsgid_status_count_times(const apr_uint64_t *times)
@@ -107,7 +114,7 @@ apr_uint64_t wsgid_status_count_times(const apr_uint64_t *times)
 /* Within a bucket, times are taken to be spread evenly. */
 double wsgid_status_quantile(const apr_uint64_t *times, double share)
 {
-    double wanted = share * (double) wsgid_status_count_times(times);
+    double wanted = share * (double)wsgid_status_count_times(times);
     double lower = 0;
     int i;
 
@@ -115,18 +122,18 @@ double wsgid_status_quantile(const apr_uint64_t *times, double share)
         return WSGID_STATUS_UNKNOWN;
     }
     for (i = 0; i < WSGID_PAGE_BUCKETS - 1; i++) {
-        double upper = (double) wsgid_status_bound(i);
+        double upper = (double)wsgid_status_bound(i);
 
-        if (wanted <= (double) times[i]) {
-            return lower + (upper - lower) * wanted / (double) times[i];
+        if (wanted <= (double)times[i]) {
+            return lower + (upper - lower) * wanted / (double)times[i];
         }
-        wanted -= (double) times[i];
+        wanted -= (double)times[i];
         lower = upper;
     }
     return lower;
 }
 
-/* ------------------------------------------------------------------ ends of processes */
+/* ---- ends of processes */
 
 static void add_ends(wsgid_ends_t *sum, const wsgid_ends_t *more)
 {
@@ -151,7 +158,7 @@ wsgid_reason_e wsgid_status_last_end(const wsgid_ends_t *ends)
             last = i;
         }
     }
-    return (wsgid_reason_e) last;
+    return (wsgid_reason_e)last;
 }
 
 apr_uint64_t wsgid_status_count_ends(const wsgid_ends_t *ends)
@@ -165,9 +172,10 @@ apr_uint64_t wsgid_status_count_ends(const wsgid_ends_t *ends)
     return count;
 }
 
-/* ------------------------------------------------------------------ a process */
+/* ---- a process */
 
-/* Times of another clock than ours may lie in the future, and are only as good as who wrote them. */
+/* Times of another clock than ours may lie in the future, and are only as good as who wrote them.
+ */
 static apr_interval_time_t between(apr_interval_time_t time, apr_interval_time_t most)
 {
     return time < 0 || most < 0 ? 0 : time < most ? time : most;
@@ -182,7 +190,8 @@ static int by_elapsed(const void *left, const void *right)
 }
 
 static const apr_array_header_t *running_threads(apr_pool_t *p, const wsgid_slot_t *slot, int seat,
-                                                 const wsgid_process_status_t *process, const moment_t *now)
+                                                 const wsgid_process_status_t *process,
+                                                 const moment_t *now)
 {
     int most = process->threads < WSGID_PAGE_MOST_ROWS ? process->threads : WSGID_PAGE_MOST_ROWS;
     wsgid_page_row_t *rows = apr_palloc(p, most * sizeof(*rows));
@@ -196,8 +205,9 @@ static const apr_array_header_t *running_threads(apr_pool_t *p, const wsgid_slot
         if (rows[i].since) {
             thread = apr_array_push(running);
             thread->thread = i + 1;
-            thread->elapsed = rows[i].since < (apr_uint64_t) now->wall
-                                  ? between(now->wall - (apr_time_t) rows[i].since, process->uptime) : 0;
+            thread->elapsed = rows[i].since < (apr_uint64_t)now->wall
+                                  ? between(now->wall - (apr_time_t)rows[i].since, process->uptime)
+                                  : 0;
             thread->line = printable(p, rows[i].line, sizeof(rows[i].line));
         }
     }
@@ -207,21 +217,24 @@ static const apr_array_header_t *running_threads(apr_pool_t *p, const wsgid_slot
 
 static wsgid_process_state_e state_of(const wsgid_seat_view_t *seat, const moment_t *now)
 {
-    static const wsgid_process_state_e said[] = {
-        [WSGID_PAGE_BOOTING] = WSGID_PROCESS_BOOTING, [WSGID_PAGE_READY] = WSGID_PROCESS_READY,
-        [WSGID_PAGE_DRAINING] = WSGID_PROCESS_DRAINING
-    };
+    static const wsgid_process_state_e said[] = { [WSGID_PAGE_BOOTING] = WSGID_PROCESS_BOOTING,
+                                                  [WSGID_PAGE_READY] = WSGID_PROCESS_READY,
+                                                  [WSGID_PAGE_DRAINING] = WSGID_PROCESS_DRAINING };
 
     /* wsgid_slots_read_page() lets no other state through. */
-    return seat->page.state == WSGID_PAGE_BOOTING && seat->born > now->steady ? WSGID_PROCESS_WAITING : said[seat->page.state];
+    return seat->page.state == WSGID_PAGE_BOOTING && seat->born > now->steady
+               ? WSGID_PROCESS_WAITING
+               : said[seat->page.state];
 }
 
-/* How many threads a process has: those of the configuration, unless it is of an older one, and says something sensible. */
+/* How many threads a process has: those of the configuration, unless it is of an older one, and
+ * says something sensible. */
 static int threads_of(const wsgid_group_t *group, const wsgid_page_t *page)
 {
-    int configured = (int) WSGID_NUMBER(group, THREADS);
+    int configured = (int)WSGID_NUMBER(group, THREADS);
 
-    return page->threads > 0 && page->threads <= WSGID_PAGE_MOST_ROWS ? (int) page->threads : configured;
+    return page->threads > 0 && page->threads <= WSGID_PAGE_MOST_ROWS ? (int)page->threads
+                                                                      : configured;
 }
 
 static int busy_threads(const wsgid_page_t *page, int threads)
@@ -229,11 +242,12 @@ static int busy_threads(const wsgid_page_t *page, int threads)
     apr_uint64_t begun = page->requests_started;
     apr_uint64_t done = page->requests_finished;
 
-    return begun <= done ? 0 : begun - done < (apr_uint64_t) threads ? (int) (begun - done) : threads;
+    return begun <= done ? 0 : begun - done < (apr_uint64_t)threads ? (int)(begun - done) : threads;
 }
 
-static void fill_process(apr_pool_t *p, const wsgid_group_t *group, const wsgid_slot_t *slot, int which,
-                         const wsgid_seat_view_t *seat, const moment_t *now, wsgid_process_status_t *process)
+static void fill_process(apr_pool_t *p, const wsgid_group_t *group, const wsgid_slot_t *slot,
+                         int which, const wsgid_seat_view_t *seat, const moment_t *now,
+                         wsgid_process_status_t *process)
 {
     apr_interval_time_t age = now->steady - seat->born;
 
@@ -249,7 +263,7 @@ static void fill_process(apr_pool_t *p, const wsgid_group_t *group, const wsgid_
     process->cpu = wsgid_procfs_cpu(seat->pid);
 }
 
-/* ------------------------------------------------------------------ a slot, a group */
+/* ---- a slot, a group */
 
 /* Who came first stands first. */
 static int by_age(const void *left, const void *right)
@@ -260,7 +274,8 @@ static int by_age(const void *left, const void *right)
     return a->uptime < b->uptime ? 1 : a->uptime > b->uptime ? -1 : 0;
 }
 
-static void fill_slot(apr_pool_t *p, const wsgid_group_t *group, int index, const moment_t *now, wsgid_slot_status_t *status)
+static void fill_slot(apr_pool_t *p, const wsgid_group_t *group, int index, const moment_t *now,
+                      wsgid_slot_status_t *status)
 {
     const wsgid_slot_t *slot = group->slots[index];
     apr_array_header_t *processes = apr_array_make(p, WSGID_SEATS, sizeof(wsgid_process_status_t));
@@ -285,7 +300,8 @@ static void fill_slot(apr_pool_t *p, const wsgid_group_t *group, int index, cons
     status->index = index;
     status->state = wsgid_slots_state(slot);
     status->next_try = status->state == WSGID_SLOT_WAITING
-                           ? between(wsgid_slots_next_try(slot) - now->steady, WSGID_COUNT_MOST) : 0;
+                           ? between(wsgid_slots_next_try(slot) - now->steady, WSGID_COUNT_MOST)
+                           : 0;
     status->in_flight = wsgid_slots_in_flight(slot);
     status->queued = status->in_flight > busy ? status->in_flight - busy : 0;
 }
@@ -319,7 +335,8 @@ static void add_slot(wsgid_group_status_t *group, const wsgid_slot_status_t *slo
     }
 }
 
-static void fill_group(apr_pool_t *p, const wsgid_group_t *group, const moment_t *now, wsgid_group_status_t *status)
+static void fill_group(apr_pool_t *p, const wsgid_group_t *group, const moment_t *now,
+                       wsgid_group_status_t *status)
 {
     apr_array_header_t *slots = apr_array_make(p, group->slot_count, sizeof(wsgid_slot_status_t));
     int i;

@@ -1,13 +1,13 @@
 /*
- * What the system says of a process: its memory, its CPU time. Of another user's process, too, unless /proc is mounted with
- * hidepid; then, and of one that has gone, there is no figure.
+ * What the system says of a process: its memory, its CPU time. Of another user's process, too,
+ * unless /proc is mounted with hidepid; then, and of one that has gone, there is no figure.
  */
 #include "status/status.h"
 
 #include <fcntl.h>
 #include <unistd.h>
 
-#define ROOM 512                        /* of either file */
+#define ROOM 512 /* of either file */
 
 /* The beginning of /proc/PID/NAME, with a NUL. 0 if it cannot be read. */
 static int read_file(pid_t pid, const char *name, char *text)
@@ -22,7 +22,7 @@ static int read_file(pid_t pid, const char *name, char *text)
         return 0;
     }
     length = read(fd, text, ROOM - 1);
-    (void) close(fd);
+    (void)close(fd);
     text[length > 0 ? length : 0] = '\0';
     return length > 0;
 }
@@ -45,12 +45,14 @@ static apr_int64_t nth_number(const char *text, int n)
 apr_int64_t wsgid_procfs_memory(pid_t pid)
 {
     char text[ROOM];
-    apr_int64_t pages = pid > 0 && read_file(pid, "statm", text) ? nth_number(text, 1) : WSGID_STATUS_UNKNOWN;
+    apr_int64_t pages = pid > 0 && read_file(pid, "statm", text) ? nth_number(text, 1)
+                                                                 : WSGID_STATUS_UNKNOWN;
 
     return pages < 0 ? WSGID_STATUS_UNKNOWN : pages * sysconf(_SC_PAGESIZE);
 }
 
-/* After the name in parentheses, which may hold anything: state, then ten numbers, then user and system time. */
+/* After the name in parentheses, which may hold anything: state, then ten numbers, then user and
+ * system time. */
 #define USER_TIME   11
 #define SYSTEM_TIME 12
 
@@ -66,5 +68,6 @@ apr_int64_t wsgid_procfs_cpu(pid_t pid)
     }
     user = nth_number(rest + 2, USER_TIME);
     system = nth_number(rest + 2, SYSTEM_TIME);
-    return user < 0 || system < 0 ? WSGID_STATUS_UNKNOWN : (user + system) * 1000 / sysconf(_SC_CLK_TCK);
+    return user < 0 || system < 0 ? WSGID_STATUS_UNKNOWN
+                                  : (user + system) * 1000 / sysconf(_SC_CLK_TCK);
 }

@@ -1,8 +1,8 @@
 /*
  * The status page: SetHandler wsgid-status, and a section of mod_status's page.
  *
- * The query chooses the output (outputs[] below). Who may see it is the configuration's business, as for mod_status:
- * Require local. Nothing can be changed here.
+ * The query chooses the output (outputs[] below). Who may see it is the configuration's business,
+ * as for mod_status: Require local. Nothing can be changed here.
  */
 #include "status/status.h"
 
@@ -14,12 +14,11 @@ static const struct {
     const char *query;
     const char *type;
     put_t *put;
-} outputs[] = {
-    { "",           "text/html; charset=utf-8", wsgid_status_put_html },
-    { "auto",       "text/plain; charset=utf-8", wsgid_status_put_auto },
-    { "json",       "application/json", wsgid_status_put_json },
-    { "prometheus", "application/openmetrics-text; version=1.0.0; charset=utf-8", wsgid_status_put_metrics }
-};
+} outputs[] = { { "", "text/html; charset=utf-8", wsgid_status_put_html },
+                { "auto", "text/plain; charset=utf-8", wsgid_status_put_auto },
+                { "json", "application/json", wsgid_status_put_json },
+                { "prometheus", "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                  wsgid_status_put_metrics } };
 
 #define OUTPUTS (sizeof(outputs) / sizeof(*outputs))
 
@@ -37,13 +36,15 @@ static int refuse_query(request_rec *r)
 {
     r->status = HTTP_BAD_REQUEST;
     ap_set_content_type(r, "text/plain; charset=utf-8");
-    ap_rputs("The status page has no such form. There are: no query (HTML), ?auto, ?json, ?prometheus\n", r);
+    ap_rputs(
+        "The status page has no such form. There are: no query (HTML), ?auto, ?json, ?prometheus\n",
+        r);
     return OK;
 }
 
 static int refuse_method(request_rec *r)
 {
-    ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, -1);     /* and HEAD with it */
+    ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, -1); /* and HEAD with it */
     return HTTP_METHOD_NOT_ALLOWED;
 }
 
@@ -77,7 +78,7 @@ int wsgid_status_handler(request_rec *r)
     return refuse_query(r);
 }
 
-/* ------------------------------------------------------------------ mod_status */
+/* ---- mod_status */
 
 static int add_section(request_rec *r, int flags)
 {
@@ -95,5 +96,6 @@ static int add_section(request_rec *r, int flags)
 void wsgid_status_register_hooks(void)
 {
     ap_hook_handler(wsgid_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
-    APR_OPTIONAL_HOOK(ap, status_hook, add_section, NULL, NULL, APR_HOOK_MIDDLE);       /* nothing without mod_status */
+    /* nothing without mod_status */
+    APR_OPTIONAL_HOOK(ap, status_hook, add_section, NULL, NULL, APR_HOOK_MIDDLE);
 }

@@ -1,10 +1,11 @@
 /*
- * What crosses only the files of the status page: status.c (the handler, mod_status), model.c (collecting), procfs.c,
- * and one file for each output: html.c, json.c, metrics.c, auto.c.
+ * What crosses only the files of the status page: status.c (the handler, mod_status), model.c
+ * (collecting), procfs.c, and one file for each output: html.c, json.c, metrics.c, auto.c.
  *
- * Rules: what daemons say of themselves is hostile input, as they belong to other users. model.c alone reads it; what
- * it gives is bounded, clipped, and printable ASCII, so that an output only has to escape what its own syntax needs. An
- * output looks at nothing but the model, and changes nothing. All lives in the request's pool.
+ * Rules: what daemons say of themselves is hostile input, as they belong to other users. model.c
+ * alone reads it; what it gives is bounded, clipped, and printable ASCII, so that an output only
+ * has to escape what its own syntax needs. An output looks at nothing but the model, and changes
+ * nothing. All lives in the request's pool.
  */
 #ifndef WSGID_STATUS_H
 #define WSGID_STATUS_H
@@ -12,12 +13,12 @@
 #include "slots/totals.h"
 #include "wsgid.h"
 
-#define WSGID_STATUS_UNKNOWN (-1)       /* a figure that is not to be had */
+#define WSGID_STATUS_UNKNOWN (-1) /* a figure that is not to be had */
 
-/* ------------------------------------------------------------------ the model */
+/* ---- the model */
 
 typedef enum {
-    WSGID_PROCESS_WAITING,              /* asleep in its back-off */
+    WSGID_PROCESS_WAITING, /* asleep in its back-off */
     WSGID_PROCESS_BOOTING,
     WSGID_PROCESS_READY,
     WSGID_PROCESS_DRAINING,
@@ -26,53 +27,55 @@ typedef enum {
 
 /* A request that a thread runs. */
 typedef struct {
-    int thread;                         /* from 1 */
+    int thread; /* from 1 */
     apr_interval_time_t elapsed;
-    const char *line;                   /* "GET /path" */
+    const char *line; /* "GET /path" */
 } wsgid_running_t;
 
 typedef struct {
     pid_t pid;
     wsgid_process_state_e state;
-    apr_interval_time_t uptime;         /* of one that waits: less than 0, how long it still does */
-    const char *python;                 /* "3.11.2"; NULL: it has not said */
+    apr_interval_time_t uptime; /* of one that waits: less than 0, how long it still does */
+    const char *python;         /* "3.11.2"; NULL: it has not said */
     int threads;
     int busy;
-    const apr_array_header_t *running;  /* wsgid_running_t; those of busy threads that say what they run, longest first */
+    /* wsgid_running_t; those of busy threads that say what they run, longest first */
+    const apr_array_header_t *running;
     wsgid_counts_t counts;
-    apr_int64_t memory;                 /* resident, bytes; or WSGID_STATUS_UNKNOWN */
-    apr_int64_t cpu;                    /* milliseconds; or WSGID_STATUS_UNKNOWN */
+    apr_int64_t memory; /* resident, bytes; or WSGID_STATUS_UNKNOWN */
+    apr_int64_t cpu;    /* milliseconds; or WSGID_STATUS_UNKNOWN */
 } wsgid_process_status_t;
 
 typedef struct {
     int index;
     wsgid_slot_state_e state;
-    apr_interval_time_t next_try;       /* from now; 0 unless it waits */
-    unsigned in_flight;                 /* requests that httpd has sent, or is about to */
-    unsigned queued;                    /* of these, how many no thread has begun */
-    const apr_array_header_t *processes;        /* wsgid_process_status_t */
-    wsgid_counts_t counts;              /* with those of processes that have ended */
+    apr_interval_time_t next_try;        /* from now; 0 unless it waits */
+    unsigned in_flight;                  /* requests that httpd has sent, or is about to */
+    unsigned queued;                     /* of these, how many no thread has begun */
+    const apr_array_header_t *processes; /* wsgid_process_status_t */
+    wsgid_counts_t counts;               /* with those of processes that have ended */
     wsgid_ends_t ends[WSGID_REASONS];
 } wsgid_slot_status_t;
 
 typedef struct {
-    const char *name;                   /* "%{GLOBAL}" for the default group; a backslash stands for what is not ASCII */
+    const char
+        *name; /* "%{GLOBAL}" for the default group; a backslash stands for what is not ASCII */
     const char *user;
-    const apr_array_header_t *slots;    /* wsgid_slot_status_t */
-    int ready;                          /* slots that are */
+    const apr_array_header_t *slots; /* wsgid_slot_status_t */
+    int ready;                       /* slots that are */
     int processes[WSGID_PROCESS_STATES];
-    int threads;                        /* of processes that are ready or drain */
+    int threads; /* of processes that are ready or drain */
     int busy;
     unsigned in_flight;
     unsigned queued;
-    apr_interval_time_t longest;        /* elapsed, of the request that has run for longest */
+    apr_interval_time_t longest; /* elapsed, of the request that has run for longest */
     wsgid_counts_t counts;
     wsgid_ends_t ends[WSGID_REASONS];
 } wsgid_group_status_t;
 
 typedef struct {
-    apr_time_t now;                     /* apr_time_now(): to be shown, and for what is said in that */
-    const apr_array_header_t *groups;   /* wsgid_group_status_t */
+    apr_time_t now; /* apr_time_now(): to be shown, and for what is said in that */
+    const apr_array_header_t *groups; /* wsgid_group_status_t */
 } wsgid_status_t;
 
 const wsgid_status_t *wsgid_status_collect(apr_pool_t *p);
@@ -83,37 +86,40 @@ const char *wsgid_status_slot_state(wsgid_slot_state_e state);
 wsgid_reason_e wsgid_status_last_end(const wsgid_ends_t *ends);
 apr_uint64_t wsgid_status_count_ends(const wsgid_ends_t *ends);
 
-/* ------------------------------------------------------------------ histograms (model.c) */
+/* ---- histograms (model.c) */
 
 /* The upper end of a bucket in microseconds; the last one has none, and 0 says so. */
 apr_uint64_t wsgid_status_bound(int bucket);
 apr_uint64_t wsgid_status_count_times(const apr_uint64_t *times);
-/* Microseconds that a share of all took no longer than, 0.5 for the median; WSGID_STATUS_UNKNOWN if there are none. In the
- * last bucket, its lower end. */
+/* Microseconds that a share of all took no longer than, 0.5 for the median; WSGID_STATUS_UNKNOWN if
+ * there are none. In the last bucket, its lower end. */
 double wsgid_status_quantile(const apr_uint64_t *times, double share);
 
-/* ------------------------------------------------------------------ slots.c: what is shown of a seat */
+/* ---- slots.c: what is shown of a seat */
 
 typedef struct {
     int used;
     pid_t pid;
-    apr_time_t born;                    /* as wsgid_clock_now() counts */
+    apr_time_t born; /* as wsgid_clock_now() counts */
     wsgid_page_t page;
 } wsgid_seat_view_t;
 
 /* Processes and what is left of former ones, at one moment. */
-void wsgid_slots_view(const wsgid_slot_t *slot, wsgid_seat_view_t seats[WSGID_SEATS], wsgid_totals_t *totals);
-/* The rows of the first threads, as many as fit: a copy of what the daemon wrote. The number copied. */
+void wsgid_slots_view(const wsgid_slot_t *slot, wsgid_seat_view_t seats[WSGID_SEATS],
+                      wsgid_totals_t *totals);
+/* The rows of the first threads, as many as fit: a copy of what the daemon wrote. The number
+ * copied. */
 #define WSGID_PAGE_MOST_ROWS ((WSGID_PAGE_SIZE - WSGID_PAGE_ROWS) / WSGID_PAGE_ROW_SIZE)
 int wsgid_slots_copy_rows(const wsgid_slot_t *slot, int seat, wsgid_page_row_t *rows, int most);
 
-/* ------------------------------------------------------------------ procfs.c: what the system says of a process */
+/* ---- procfs.c: what the system says of a process */
 
-/* Resident bytes, milliseconds of CPU; WSGID_STATUS_UNKNOWN if /proc does not tell (hidepid, or it has gone). */
+/* Resident bytes, milliseconds of CPU; WSGID_STATUS_UNKNOWN if /proc does not tell (hidepid, or it
+ * has gone). */
 apr_int64_t wsgid_procfs_memory(pid_t pid);
 apr_int64_t wsgid_procfs_cpu(pid_t pid);
 
-/* ------------------------------------------------------------------ the outputs */
+/* ---- the outputs */
 
 void wsgid_status_put_html(request_rec *r, const wsgid_status_t *status);
 void wsgid_status_put_json(request_rec *r, const wsgid_status_t *status);
@@ -124,7 +130,8 @@ void wsgid_status_put_section(request_rec *r, const wsgid_status_t *status, int 
 /* The header that goes with put_html. */
 extern const char *const wsgid_status_policy;
 
-/* For a string of JSON and the label of a metric: with a backslash before quotes and backslashes. */
+/* For a string of JSON and the label of a metric: with a backslash before quotes and backslashes.
+ */
 const char *wsgid_status_quoted(apr_pool_t *p, const char *text);
 /* Seconds with microseconds: "1.500000". */
 const char *wsgid_status_seconds(apr_pool_t *p, apr_uint64_t microseconds);

@@ -1,8 +1,8 @@
 /*
  * The back-off: how long a slot waits before its next process, and the wait itself.
  *
- * The parent counts deaths and sets the delay. It has no timers, so the forked process sleeps it away; a mended script
- * ends that early.
+ * The parent counts deaths and sets the delay. It has no timers, so the forked process sleeps it
+ * away; a mended script ends that early.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -15,18 +15,18 @@
 #include <unistd.h>
 
 /* Before ready: at once, then 1, 2, 4 .. 60 s. */
-#define BACKOFF_FIRST  apr_time_from_sec(1)
-#define BACKOFF_MOST   apr_time_from_sec(60)
-/* Ready, but gone within a second of its start, again and again: the first few are replaced at once as any other
- * (somebody may be killing them to see what happens), then half a second between starts keeps an application that ends
- * itself from eating the machine. */
-#define BRIEF_LIFE     apr_time_from_sec(1)
-#define BRIEF_ALLOWED  4
-#define BRIEF_DELAY    apr_time_from_msec(500)
+#define BACKOFF_FIRST apr_time_from_sec(1)
+#define BACKOFF_MOST  apr_time_from_sec(60)
+/* Ready, but gone within a second of its start, again and again: the first few are replaced at once
+ * as any other (somebody may be killing them to see what happens), then half a second between
+ * starts keeps an application that ends itself from eating the machine. */
+#define BRIEF_LIFE    apr_time_from_sec(1)
+#define BRIEF_ALLOWED 4
+#define BRIEF_DELAY   apr_time_from_msec(500)
 
-#define LOOK_INTERVAL  250      /* milliseconds between two looks at the scripts */
+#define LOOK_INTERVAL 250 /* milliseconds between two looks at the scripts */
 
-/* ------------------------------------------------------------------ how long, in the parent */
+/* ---- how long, in the parent */
 
 static apr_interval_time_t back_off(unsigned failures)
 {
@@ -41,9 +41,10 @@ static apr_interval_time_t back_off(unsigned failures)
     return delay < BACKOFF_MOST ? delay : BACKOFF_MOST;
 }
 
-/* What this death means for the next start. Being asked to leave, or killed in its sleep, is no failure. */
-void wsgid_backoff_count(wsgid_kept_slot_t *slot, const wsgid_process_t *process, wsgid_death_t death,
-                         apr_interval_time_t life)
+/* What this death means for the next start. Being asked to leave, or killed in its sleep, is no
+ * failure. */
+void wsgid_backoff_count(wsgid_kept_slot_t *slot, const wsgid_process_t *process,
+                         wsgid_death_t death, apr_interval_time_t life)
 {
     if (process->has_been_ready) {
         slot->failures = 0;
@@ -57,7 +58,8 @@ void wsgid_backoff_count(wsgid_kept_slot_t *slot, const wsgid_process_t *process
 
 const char *wsgid_backoff_seconds(char *text, apr_size_t room, apr_interval_time_t interval)
 {
-    apr_snprintf(text, room, interval % APR_USEC_PER_SEC ? "%.1f" : "%.0f", (double) interval / APR_USEC_PER_SEC);
+    apr_snprintf(text, room, interval % APR_USEC_PER_SEC ? "%.1f" : "%.0f",
+                 (double)interval / APR_USEC_PER_SEC);
     return text;
 }
 
@@ -68,12 +70,14 @@ const char *wsgid_backoff_describe(apr_pool_t *p, const wsgid_kept_slot_t *slot)
     if (slot->delay <= 0) {
         return "started again at once";
     }
-    return apr_psprintf(p, "next try in %s s", wsgid_backoff_seconds(number, sizeof(number), slot->delay));
+    return apr_psprintf(p, "next try in %s s",
+                        wsgid_backoff_seconds(number, sizeof(number), slot->delay));
 }
 
-/* ------------------------------------------------------------------ the wait, in the forked process */
+/* ---- the wait, in the forked process */
 
-/* What tells one state of a script from another: it is replaced (inode) or written to (mtime), and may be missing. */
+/* What tells one state of a script from another: it is replaced (inode) or written to (mtime), and
+ * may be missing. */
 typedef struct {
     ino_t inode;
     struct timespec modified;
@@ -129,8 +133,8 @@ void wsgid_backoff_sleep(const wsgid_birth_t *birth)
 {
     apr_time_t end = wsgid_clock_now() + birth->spawn->delay;
     const apr_array_header_t *scripts = birth->group->scripts;
-    wsgid_phase_slot_t slot = { birth->group->slots[birth->spawn->slot], birth->group->server, birth->group->label,
-                                birth->spawn->slot };
+    wsgid_phase_slot_t slot = { birth->group->slots[birth->spawn->slot], birth->group->server,
+                                birth->group->label, birth->spawn->slot };
     stamp_t *stamps;
 
     if (birth->spawn->delay <= 0) {
@@ -142,7 +146,7 @@ void wsgid_backoff_sleep(const wsgid_birth_t *birth)
         if (left <= 0 || scripts_changed(scripts, stamps)) {
             break;
         }
-        leave_if_pulled(left < LOOK_INTERVAL ? (int) left : LOOK_INTERVAL);
+        leave_if_pulled(left < LOOK_INTERVAL ? (int)left : LOOK_INTERVAL);
     }
     wsgid_phase_step(&slot, WSGID_PHASE_WOKEN, wsgid_clock_now());
 }

@@ -9,7 +9,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#define EXIT_OF_WATCHDOG 1              /* faulthandler.dump_traceback_later(..., exit=True) */
+#define EXIT_OF_WATCHDOG 1 /* faulthandler.dump_traceback_later(..., exit=True) */
 
 wsgid_death_t wsgid_deaths_of_status(int status)
 {
@@ -36,12 +36,13 @@ static int was_signal(wsgid_death_t death)
     return death.code == CLD_KILLED || death.code == CLD_DUMPED;
 }
 
-/* It did what it was asked to: by the leash, or by SIGTERM, SIGHUP or SIGINT, which have their default effect until
- * Python is up. */
+/* It did what it was asked to: by the leash, or by SIGTERM, SIGHUP or SIGINT, which have their
+ * default effect until Python is up. */
 int wsgid_deaths_was_polite(wsgid_death_t death)
 {
     return was_exit(death, 0)
-        || (was_signal(death) && (death.status == SIGTERM || death.status == SIGHUP || death.status == SIGINT));
+           || (was_signal(death)
+               && (death.status == SIGTERM || death.status == SIGHUP || death.status == SIGINT));
 }
 
 int wsgid_deaths_was_told(wsgid_death_t death)
@@ -52,14 +53,14 @@ int wsgid_deaths_was_told(wsgid_death_t death)
 static const char *signal_name(apr_pool_t *p, int number)
 {
     static const char *const names[] = {
-        [SIGHUP] = "SIGHUP", [SIGINT] = "SIGINT", [SIGQUIT] = "SIGQUIT", [SIGILL] = "SIGILL", [SIGTRAP] = "SIGTRAP",
-        [SIGABRT] = "SIGABRT", [SIGBUS] = "SIGBUS", [SIGFPE] = "SIGFPE", [SIGKILL] = "SIGKILL", [SIGUSR1] = "SIGUSR1",
-        [SIGSEGV] = "SIGSEGV", [SIGUSR2] = "SIGUSR2", [SIGPIPE] = "SIGPIPE", [SIGALRM] = "SIGALRM",
-        [SIGTERM] = "SIGTERM",
-        [SIGXCPU] = "SIGXCPU", [SIGXFSZ] = "SIGXFSZ", [SIGSYS] = "SIGSYS"
+        [SIGHUP] = "SIGHUP",   [SIGINT] = "SIGINT",   [SIGQUIT] = "SIGQUIT", [SIGILL] = "SIGILL",
+        [SIGTRAP] = "SIGTRAP", [SIGABRT] = "SIGABRT", [SIGBUS] = "SIGBUS",   [SIGFPE] = "SIGFPE",
+        [SIGKILL] = "SIGKILL", [SIGUSR1] = "SIGUSR1", [SIGSEGV] = "SIGSEGV", [SIGUSR2] = "SIGUSR2",
+        [SIGPIPE] = "SIGPIPE", [SIGALRM] = "SIGALRM", [SIGTERM] = "SIGTERM", [SIGXCPU] = "SIGXCPU",
+        [SIGXFSZ] = "SIGXFSZ", [SIGSYS] = "SIGSYS"
     };
 
-    if (number > 0 && number < (int) (sizeof(names) / sizeof(*names)) && names[number]) {
+    if (number > 0 && number < (int)(sizeof(names) / sizeof(*names)) && names[number]) {
         return names[number];
     }
     return apr_psprintf(p, "%d", number);
@@ -68,29 +69,29 @@ static const char *signal_name(apr_pool_t *p, int number)
 static const char *exit_meaning(int code)
 {
     switch (code) {
-    case WSGID_EXIT_PRIVILEGES:    return " (privileges could not be dropped)";
-    case WSGID_EXIT_EXEC:          return " (the interpreter could not be executed)";
+    case WSGID_EXIT_PRIVILEGES: return " (privileges could not be dropped)";
+    case WSGID_EXIT_EXEC: return " (the interpreter could not be executed)";
     case WSGID_EXIT_CONFIGURATION: return " (its configuration is unusable)";
-    case WSGID_EXIT_LOAD:          return " (the application could not be loaded)";
-    case WSGID_EXIT_INTERPRETER:   return " (the interpreter is unsuitable)";
-    default:                       return "";
+    case WSGID_EXIT_LOAD: return " (the application could not be loaded)";
+    case WSGID_EXIT_INTERPRETER: return " (the interpreter is unsuitable)";
+    default: return "";
     }
 }
 
-/* Python's own watchdog has no exit code of its own, but it is known when it was to end the process. */
+/* Python's own watchdog has no exit code of its own, but it is known when it was to end the
+ * process. */
 static int was_watchdog(const wsgid_process_t *process, wsgid_death_t death)
 {
     return was_exit(death, EXIT_OF_WATCHDOG) && process->watchdog
-        && (apr_uint64_t) apr_time_as_msec(wsgid_clock_now()) >= process->watchdog;
+           && (apr_uint64_t)apr_time_as_msec(wsgid_clock_now()) >= process->watchdog;
 }
 
-/* Where one of them is too low, nothing else names it: the kernel sends a signal or refuses memory. " under memory-limit=1048576"
- * or "". */
+/* Where one of them is too low, nothing else names it: the kernel sends a signal or refuses memory.
+ * " under memory-limit=1048576" or "". */
 static const char *limits_of(apr_pool_t *p, const wsgid_group_t *group)
 {
-    static const wsgid_option_e deadly[] = {
-        WSGID_OPT_CPU_TIME_LIMIT, WSGID_OPT_MEMORY_LIMIT, WSGID_OPT_VIRTUAL_MEMORY_LIMIT, WSGID_OPT_STACK_SIZE
-    };
+    static const wsgid_option_e deadly[] = { WSGID_OPT_CPU_TIME_LIMIT, WSGID_OPT_MEMORY_LIMIT,
+                                             WSGID_OPT_VIRTUAL_MEMORY_LIMIT, WSGID_OPT_STACK_SIZE };
     const char *limits = "";
     size_t i;
 
@@ -98,13 +99,15 @@ static const char *limits_of(apr_pool_t *p, const wsgid_group_t *group)
         const wsgid_value_t *value = &group->value[deadly[i]];
 
         if (value->number) {
-            limits = apr_pstrcat(p, limits, *limits ? " " : " under ", wsgid_options_name(deadly[i]), "=", value->text, NULL);
+            limits = apr_pstrcat(p, limits, *limits ? " " : " under ",
+                                 wsgid_options_name(deadly[i]), "=", value->text, NULL);
         }
     }
     return limits;
 }
 
-static const char *describe_death(apr_pool_t *p, const wsgid_process_t *process, wsgid_death_t death)
+static const char *describe_death(apr_pool_t *p, const wsgid_process_t *process,
+                                  wsgid_death_t death)
 {
     if (was_watchdog(process, death)) {
         return process->has_been_ready
@@ -122,26 +125,29 @@ static const char *describe_death(apr_pool_t *p, const wsgid_process_t *process,
     return apr_psprintf(p, "exit code or signal %d", death.status);
 }
 
-/* Was it asked to leave, and did it? How it ended may be unknown, if httpd was about to read its configuration. */
+/* Was it asked to leave, and did it? How it ended may be unknown, if httpd was about to read its
+ * configuration. */
 static int has_obeyed(const wsgid_process_t *process, wsgid_death_t death)
 {
     if (death.code == 0) {
         return process->state == WSGID_LEAVING && death.status == SIGTERM;
     }
     return wsgid_deaths_was_polite(death)
-        && (process->has_been_ready || process->state == WSGID_LEAVING || was_signal(death));
+           && (process->has_been_ready || process->state == WSGID_LEAVING || was_signal(death));
 }
 
 /* Asked to leave, and it did: who asked? */
 static wsgid_reason_e reason_of_leaving(const wsgid_process_t *process)
 {
-    static const wsgid_reason_e of_wish[] = {
-        [WSGID_WISH_NONE] = WSGID_REASON_ASKED, [WSGID_WISH_ASKED] = WSGID_REASON_ASKED,
-        [WSGID_WISH_CHANGED] = WSGID_REASON_CHANGED, [WSGID_WISH_REQUESTS] = WSGID_REASON_REQUESTS,
-        [WSGID_WISH_INTERVAL] = WSGID_REASON_INTERVAL, [WSGID_WISH_INACTIVITY] = WSGID_REASON_INACTIVITY,
-        [WSGID_WISH_MEMORY] = WSGID_REASON_MEMORY, [WSGID_WISH_STUCK] = WSGID_REASON_STUCK
-    };
-    apr_uint32_t wish = process->granted_wish;      /* its own word, so it may be any number */
+    static const wsgid_reason_e of_wish[] = { [WSGID_WISH_NONE] = WSGID_REASON_ASKED,
+                                              [WSGID_WISH_ASKED] = WSGID_REASON_ASKED,
+                                              [WSGID_WISH_CHANGED] = WSGID_REASON_CHANGED,
+                                              [WSGID_WISH_REQUESTS] = WSGID_REASON_REQUESTS,
+                                              [WSGID_WISH_INTERVAL] = WSGID_REASON_INTERVAL,
+                                              [WSGID_WISH_INACTIVITY] = WSGID_REASON_INACTIVITY,
+                                              [WSGID_WISH_MEMORY] = WSGID_REASON_MEMORY,
+                                              [WSGID_WISH_STUCK] = WSGID_REASON_STUCK };
+    apr_uint32_t wish = process->granted_wish; /* its own word, so it may be any number */
 
     if (process->configuration < process->slot->wanted || !process->slot->group) {
         return WSGID_REASON_HTTPD;
@@ -152,15 +158,12 @@ static wsgid_reason_e reason_of_leaving(const wsgid_process_t *process)
 static wsgid_reason_e reason_of_exit_code(int code)
 {
     switch (code) {
-    case WSGID_EXIT_LOAD:
-        return WSGID_REASON_UNLOADABLE;
+    case WSGID_EXIT_LOAD: return WSGID_REASON_UNLOADABLE;
     case WSGID_EXIT_PRIVILEGES:
     case WSGID_EXIT_EXEC:
     case WSGID_EXIT_CONFIGURATION:
-    case WSGID_EXIT_INTERPRETER:
-        return WSGID_REASON_UNSTARTABLE;
-    default:
-        return WSGID_REASON_EXITED;
+    case WSGID_EXIT_INTERPRETER: return WSGID_REASON_UNSTARTABLE;
+    default: return WSGID_REASON_EXITED;
     }
 }
 
@@ -173,13 +176,16 @@ wsgid_reason_e wsgid_deaths_reason(const wsgid_process_t *process, wsgid_death_t
         return WSGID_REASON_DEADLOCK;
     }
     if (was_signal(death)) {
-        return death.status == SIGKILL || wsgid_deaths_was_polite(death) ? WSGID_REASON_KILLED : WSGID_REASON_CRASHED;
+        return death.status == SIGKILL || wsgid_deaths_was_polite(death) ? WSGID_REASON_KILLED
+                                                                         : WSGID_REASON_CRASHED;
     }
     return reason_of_exit_code(death.status);
 }
 
-/* One line: who, how long it lived, how it ended, what comes next. It is an error unless somebody asked for it. */
-static void log_death(const wsgid_process_t *process, wsgid_death_t death, const char *who, const char *how)
+/* One line: who, how long it lived, how it ended, what comes next. It is an error unless somebody
+ * asked for it. */
+static void log_death(const wsgid_process_t *process, wsgid_death_t death, const char *who,
+                      const char *how)
 {
     server_rec *server = process->slot->server;
 
@@ -190,21 +196,23 @@ static void log_death(const wsgid_process_t *process, wsgid_death_t death, const
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, server, "WSGID0052: %s died %s", who, how);
     }
     else if (process->state == WSGID_WAITING) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server, "WSGID0057: %s died before its wait was over, %s", who, how);
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
+                     "WSGID0057: %s died before its wait was over, %s", who, how);
     }
     else {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, server, "WSGID0056: %s ended before it was ready, %s", who, how);
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, server,
+                     "WSGID0056: %s ended before it was ready, %s", who, how);
     }
 }
 
-void wsgid_deaths_report(apr_pool_t *p, const wsgid_process_t *process, wsgid_death_t death, apr_interval_time_t life,
-                         const char *next)
+void wsgid_deaths_report(apr_pool_t *p, const wsgid_process_t *process, wsgid_death_t death,
+                         apr_interval_time_t life, const char *next)
 {
     const wsgid_kept_slot_t *slot = process->slot;
-    const char *who = apr_psprintf(p, "group '%s' slot %d: process %" APR_PID_T_FMT, slot->label, slot->index,
-                                   process->pid);
+    const char *who = apr_psprintf(p, "group '%s' slot %d: process %" APR_PID_T_FMT, slot->label,
+                                   slot->index, process->pid);
     const char *limits = has_obeyed(process, death) ? "" : limits_of(p, slot->group);
-    const char *how = apr_psprintf(p, "after %.3f s: %s%s; %s", (double) life / APR_USEC_PER_SEC,
+    const char *how = apr_psprintf(p, "after %.3f s: %s%s; %s", (double)life / APR_USEC_PER_SEC,
                                    describe_death(p, process, death), limits, next);
 
     log_death(process, death, who, how);

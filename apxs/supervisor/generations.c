@@ -1,8 +1,8 @@
 /*
  * Which configurations of the past still have children of httpd that may send requests by them.
  *
- * Counted from the child_status hook, because core tells only of the end of a generation, and of that not to everybody
- * at the same moment. Retained over restarts; only the parent calls.
+ * Counted from the child_status hook, because core tells only of the end of a generation, and of
+ * that not to everybody at the same moment. Retained over restarts; only the parent calls.
  */
 #include "supervisor/supervisor.h"
 
@@ -13,7 +13,7 @@ struct generation_t {
     generation_t *next;
     ap_generation_t number;
     apr_uint32_t configuration;
-    int children;                       /* 0: free to be used again */
+    int children; /* 0: free to be used again */
 };
 
 typedef struct {
@@ -40,7 +40,8 @@ static generation_t *find_generation(ap_generation_t number)
 }
 
 /* A record that is free is used again, so that restarts cost no memory. */
-static generation_t *open_generation(apr_pool_t *pool, ap_generation_t number, apr_uint32_t configuration)
+static generation_t *open_generation(apr_pool_t *pool, ap_generation_t number,
+                                     apr_uint32_t configuration)
 {
     generation_t *generation = known()->first;
 
@@ -57,7 +58,8 @@ static generation_t *open_generation(apr_pool_t *pool, ap_generation_t number, a
     return generation;
 }
 
-void wsgid_generations_started(apr_pool_t *process_pool, ap_generation_t number, apr_uint32_t configuration)
+void wsgid_generations_started(apr_pool_t *process_pool, ap_generation_t number,
+                               apr_uint32_t configuration)
 {
     generation_t *generation = find_generation(number);
 

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 /* Between two tries to fork when the system has no more processes or memory. */
-#define FORK_RETRY  apr_time_from_sec(1)
+#define FORK_RETRY apr_time_from_sec(1)
 /* So little that a request waits in the backlog, instead of being turned away. */
 #define SHORT_DELAY apr_time_from_msec(500)
 
@@ -25,8 +25,8 @@ static apr_status_t make_leash(int *read_end, int *write_end)
     }
     if (fcntl(ends[1], F_SETFL, O_NONBLOCK) != 0) {
         int error = errno;
-        (void) close(ends[0]);
-        (void) close(ends[1]);
+        (void)close(ends[0]);
+        (void)close(ends[1]);
         return error;
     }
     *read_end = ends[0];
@@ -34,7 +34,8 @@ static apr_status_t make_leash(int *read_end, int *write_end)
     return APR_SUCCESS;
 }
 
-static void log_start(const wsgid_process_t *process, apr_interval_time_t delay, const wsgid_process_t *predecessor)
+static void log_start(const wsgid_process_t *process, apr_interval_time_t delay,
+                      const wsgid_process_t *predecessor)
 {
     const wsgid_kept_slot_t *slot = process->slot;
     char number[WSGID_SECONDS_ROOM];
@@ -42,13 +43,15 @@ static void log_start(const wsgid_process_t *process, apr_interval_time_t delay,
     char of[48] = "";
 
     if (delay > 0) {
-        apr_snprintf(in, sizeof(in), ", to begin in %s s", wsgid_backoff_seconds(number, sizeof(number), delay));
+        apr_snprintf(in, sizeof(in), ", to begin in %s s",
+                     wsgid_backoff_seconds(number, sizeof(number), delay));
     }
     if (predecessor) {
         apr_snprintf(of, sizeof(of), ", successor of process %" APR_PID_T_FMT, predecessor->pid);
     }
-    ap_log_error(APLOG_MARK, APLOG_INFO, 0, slot->server, "WSGID0050: group '%s' slot %d: process %" APR_PID_T_FMT
-                 " started%s%s", slot->label, slot->index, process->pid, in, of);
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, slot->server,
+                 "WSGID0050: group '%s' slot %d: process %" APR_PID_T_FMT " started%s%s",
+                 slot->label, slot->index, process->pid, in, of);
 }
 
 static int is_configured(const wsgid_group_t *group, const char *script)
@@ -59,7 +62,8 @@ static int is_configured(const wsgid_group_t *group, const char *script)
         const wsgid_script_t *known = &APR_ARRAY_IDX(group->scripts, i, wsgid_script_t);
         apr_size_t length = strlen(known->callable);
 
-        if (!strncmp(script, known->callable, length) && script[length] == ':' && !strcmp(script + length + 1, known->path)) {
+        if (!strncmp(script, known->callable, length) && script[length] == ':'
+            && !strcmp(script + length + 1, known->path)) {
             return 1;
         }
     }
@@ -67,8 +71,9 @@ static int is_configured(const wsgid_group_t *group, const char *script)
 }
 
 /*
- * The scripts that the predecessor has loaded and its successor must not lose. A daemon's word for what it has loaded is
- * taken for a process like itself; one of another configuration, perhaps another user's, loads only what that names, too.
+ * The scripts that the predecessor has loaded and its successor must not lose. A daemon's word for
+ * what it has loaded is taken for a process like itself; one of another configuration, perhaps
+ * another user's, loads only what that names, too.
  */
 static const apr_array_header_t *scripts_to_keep(apr_pool_t *p, const wsgid_process_t *predecessor,
                                                  apr_uint32_t configuration)
@@ -93,8 +98,9 @@ static const apr_array_header_t *scripts_to_keep(apr_pool_t *p, const wsgid_proc
 }
 
 /*
- * The write end of a leash for a successor, who runs what the application's user likes: opened anew, because whoever shares our own end
- * could have it wait again. Without /proc that is all that there is. -1: errno.
+ * The write end of a leash for a successor, who runs what the application's user likes: opened
+ * anew, because whoever shares our own end could have it wait again. Without /proc that is all that
+ * there is. -1: errno.
  */
 static int lend_leash(int write_end)
 {
@@ -107,15 +113,21 @@ static int lend_leash(int write_end)
 }
 
 /* The forked process may be quick, so what is said of the slot is said before. */
-static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *predecessor, apr_uint32_t configuration,
-                                 int page, int leash)
+static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *predecessor,
+                                 apr_uint32_t configuration, int page, int leash)
 {
     wsgid_kept_slot_t *slot = process->slot;
-    wsgid_spawn_t spawn = {
-        .group = slot->group, .slot = slot->index, .listener = slot->listener, .leash = leash, .page = page,
-        .bell = wsgid_wakeup_rope(), .control = slot->control,
-        .predecessor = predecessor && predecessor->leash >= 0 ? lend_leash(predecessor->leash) : -1, .delay = slot->delay
-    };
+    wsgid_spawn_t spawn = { .group = slot->group,
+                            .slot = slot->index,
+                            .listener = slot->listener,
+                            .leash = leash,
+                            .page = page,
+                            .bell = wsgid_wakeup_rope(),
+                            .control = slot->control,
+                            .predecessor = predecessor && predecessor->leash >= 0
+                                               ? lend_leash(predecessor->leash)
+                                               : -1,
+                            .delay = slot->delay };
     apr_pool_t *pool;
     apr_status_t status;
 
@@ -130,7 +142,7 @@ static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *pred
     status = wsgid_spawn(&process->pid, &spawn, pool);
     apr_pool_destroy(pool);
     if (spawn.predecessor >= 0) {
-        (void) close(spawn.predecessor);
+        (void)close(spawn.predecessor);
     }
     return status;
 }
@@ -139,13 +151,16 @@ static void fail_to_start(wsgid_kept_slot_t *slot, apr_status_t status)
 {
     slot->fork_failed = wsgid_clock_now();
     wsgid_phase_of_kept(slot, WSGID_PHASE_UNFORKABLE, slot->fork_failed + FORK_RETRY);
-    ap_log_error(APLOG_MARK, APLOG_CRIT, status, slot->server, "WSGID0055: group '%s' slot %d: no process can be "
-                 "started: look at the limits of processes, memory and open files of httpd; it is tried again "
-                 "within ten seconds or so",
-                 slot->label, slot->index);
+    ap_log_error(
+        APLOG_MARK, APLOG_CRIT, status, slot->server,
+        "WSGID0055: group '%s' slot %d: no process can be "
+        "started: look at the limits of processes, memory and open files of httpd; it is tried again "
+        "within ten seconds or so",
+        slot->label, slot->index);
 }
 
-apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *predecessor, apr_uint32_t configuration)
+apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *predecessor,
+                                  apr_uint32_t configuration)
 {
     wsgid_kept_slot_t *slot = process->slot;
     int seat = wsgid_process_seat(process);
@@ -155,7 +170,7 @@ apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *pre
 
     if (status == APR_SUCCESS) {
         status = fork_process(process, predecessor, configuration, page, leash);
-        (void) close(leash);
+        (void)close(leash);
     }
     if (status != APR_SUCCESS) {
         wsgid_process_close_leash(process);

@@ -1,15 +1,13 @@
 /*
  * The phase of a slot: what httpd's children may expect of it while none of its processes is ready.
  *
- * Changed by one function, wsgid_phase_step(), by one table (docs/design.md, "Processes and slots"). That a process is
- * ready is for the statistics pages to say (slots.c), and comes before any phase.
+ * Changed by one function, wsgid_phase_step(), by one table (docs/design.md, "Processes and
+ * slots"). That a process is ready is for the statistics pages to say (slots.c), and comes before
+ * any phase.
  */
 #include "supervisor/supervisor.h"
 
-typedef enum {
-    IGNORE = 0,
-    MOVE
-} action_e;
+typedef enum { IGNORE = 0, MOVE } action_e;
 
 typedef struct {
     action_e action;
@@ -19,17 +17,21 @@ typedef struct {
 #define TO(state) { MOVE, WSGID_SLOT_##state }
 #define STAY      { IGNORE, WSGID_SLOT_DOWN }
 
+/* clang-format off */
 static const transition_t transitions[WSGID_SLOT_READY][WSGID_PHASE_EVENTS] = {
     /*                        STARTED      DELAYED      WOKEN        UNFORKABLE   EMPTIED */
     [WSGID_SLOT_DOWN]    = { TO(BOOTING), TO(WAITING), STAY,        TO(WAITING), STAY },
     [WSGID_SLOT_WAITING] = { TO(BOOTING), TO(WAITING), TO(BOOTING), TO(WAITING), TO(DOWN) },
     [WSGID_SLOT_BOOTING] = { TO(BOOTING), TO(WAITING), STAY,        TO(WAITING), TO(DOWN) },
 };
+/* clang-format on */
 
 static const char *const state_names[WSGID_SLOT_READY] = { "down", "waiting", "booting" };
-static const char *const event_names[WSGID_PHASE_EVENTS] = { "started", "delayed", "woken", "unforkable", "emptied" };
+static const char *const event_names[WSGID_PHASE_EVENTS] = { "started", "delayed", "woken",
+                                                             "unforkable", "emptied" };
 
-void wsgid_phase_step(const wsgid_phase_slot_t *slot, wsgid_phase_event_e event, apr_time_t next_try)
+void wsgid_phase_step(const wsgid_phase_slot_t *slot, wsgid_phase_event_e event,
+                      apr_time_t next_try)
 {
     wsgid_slot_state_e phase = wsgid_slots_phase(slot->memory);
     const transition_t *transition = &transitions[phase][event];
@@ -37,12 +39,14 @@ void wsgid_phase_step(const wsgid_phase_slot_t *slot, wsgid_phase_event_e event,
     if (transition->action == IGNORE) {
         return;
     }
-    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, slot->server, "WSGID0069: group '%s' slot %d: was %s, is %s (%s)",
-                 slot->label, slot->index, state_names[phase], state_names[transition->next], event_names[event]);
+    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, slot->server,
+                 "WSGID0069: group '%s' slot %d: was %s, is %s (%s)", slot->label, slot->index,
+                 state_names[phase], state_names[transition->next], event_names[event]);
     wsgid_slots_set_phase(slot->memory, transition->next, next_try);
 }
 
-void wsgid_phase_of_kept(const wsgid_kept_slot_t *slot, wsgid_phase_event_e event, apr_time_t next_try)
+void wsgid_phase_of_kept(const wsgid_kept_slot_t *slot, wsgid_phase_event_e event,
+                         apr_time_t next_try)
 {
     wsgid_phase_slot_t named = { slot->memory, slot->server, slot->label, slot->index };
 

@@ -1,8 +1,9 @@
 /*
  * A process of a slot: its state, its leash, its seat.
  *
- * The state is changed by one function, wsgid_process_step(), by one table (docs/design.md, "Processes and slots").
- * What a process does by itself is seen in its page, when there is cause to look.
+ * The state is changed by one function, wsgid_process_step(), by one table (docs/design.md,
+ * "Processes and slots"). What a process does by itself is seen in its page, when there is cause to
+ * look.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -12,13 +13,13 @@
 #include <signal.h>
 #include <unistd.h>
 
-/* ------------------------------------------------------------------ the table */
+/* ---- the table */
 
 typedef enum {
-    IGNORE = 0,                         /* seen already, or too late to matter */
+    IGNORE = 0, /* seen already, or too late to matter */
     MOVE,
-    PULL,                               /* move, and pull the leash */
-    IMPOSSIBLE                          /* a mistake of ours: logged */
+    PULL,      /* move, and pull the leash */
+    IMPOSSIBLE /* a mistake of ours: logged */
 } action_e;
 
 typedef struct {
@@ -31,6 +32,7 @@ typedef struct {
 #define STAY      { IGNORE, WSGID_VACANT }
 #define NEVER     { IMPOSSIBLE, WSGID_VACANT }
 
+/* clang-format off */
 static const transition_t transitions[WSGID_STATES][WSGID_EVENTS] = {
     /*                   DELAYED      LAUNCHED     LOADED     DRAINING     REPLACED  UNWANTED  DIED */
     [WSGID_VACANT]  = { TO(WAITING), TO(BOOTING), NEVER,     NEVER,       NEVER,    STAY,     NEVER },
@@ -39,18 +41,19 @@ static const transition_t transitions[WSGID_STATES][WSGID_EVENTS] = {
     [WSGID_READY]   = { NEVER,       STAY,        STAY,      TO(LEAVING), LET_GO,   LET_GO,   TO(VACANT) },
     [WSGID_LEAVING] = { NEVER,       STAY,        STAY,      STAY,        STAY,     STAY,     TO(VACANT) },
 };
+/* clang-format on */
 
-static const char *const state_names[WSGID_STATES] = { "vacant", "waiting", "booting", "ready", "leaving" };
-static const char *const event_names[WSGID_EVENTS] = {
-    "delayed", "launched", "loaded", "draining", "replaced", "unwanted", "died"
-};
+static const char *const state_names[WSGID_STATES] = { "vacant", "waiting", "booting", "ready",
+                                                       "leaving" };
+static const char *const event_names[WSGID_EVENTS] = { "delayed",  "launched", "loaded", "draining",
+                                                       "replaced", "unwanted", "died" };
 
-/* ------------------------------------------------------------------ one process */
+/* ---- one process */
 
 void wsgid_process_close_leash(wsgid_process_t *process)
 {
     if (process->leash >= 0) {
-        (void) close(process->leash);
+        (void)close(process->leash);
     }
     process->leash = -1;
 }
@@ -67,10 +70,11 @@ static void tug_leash(const wsgid_process_t *process, char word)
     }
     memset(&ignore, 0, sizeof(ignore));
     ignore.sa_handler = SIG_IGN;
-    (void) sigaction(SIGPIPE, &ignore, &before);
+    (void)sigaction(SIGPIPE, &ignore, &before);
     unused = write(process->leash, &word, 1);
-    (void) unused;                      /* it fails if the reader has gone, or where a daemon has filled the pipe: its own loss */
-    (void) sigaction(SIGPIPE, &before, NULL);
+    /* it fails if the reader has gone, or where a daemon has filled the pipe: its own loss */
+    (void)unused;
+    (void)sigaction(SIGPIPE, &before, NULL);
 }
 
 /* A byte, not only end-of-file: a successor may hold the write end too. */
@@ -95,13 +99,16 @@ void wsgid_process_step(wsgid_process_t *process, wsgid_event_e event)
         return;
     }
     if (transition->action == IMPOSSIBLE) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, slot->server, "WSGID0054: group '%s' slot %d: process %" APR_PID_T_FMT
-                     " is %s and cannot be %s: a mistake in mod_wsgid, please report it", slot->label, slot->index,
-                     process->pid, state_names[process->state], event_names[event]);
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, slot->server,
+                     "WSGID0054: group '%s' slot %d: process %" APR_PID_T_FMT
+                     " is %s and cannot be %s: a mistake in mod_wsgid, please report it",
+                     slot->label, slot->index, process->pid, state_names[process->state],
+                     event_names[event]);
         return;
     }
-    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, slot->server, "WSGID0053: group '%s' slot %d: process %" APR_PID_T_FMT
-                 " was %s, is %s (%s)", slot->label, slot->index, process->pid, state_names[process->state],
+    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, slot->server,
+                 "WSGID0053: group '%s' slot %d: process %" APR_PID_T_FMT " was %s, is %s (%s)",
+                 slot->label, slot->index, process->pid, state_names[process->state],
                  state_names[transition->next], event_names[event]);
     process->state = transition->next;
     if (transition->action == PULL) {
@@ -111,14 +118,16 @@ void wsgid_process_step(wsgid_process_t *process, wsgid_event_e event)
 
 int wsgid_process_seat(const wsgid_process_t *process)
 {
-    return (int) (process - process->slot->seat);
+    return (int)(process - process->slot->seat);
 }
 
 /* Whether 'process' is in one of the states, and beats 'best' so far. */
-static int is_better(const wsgid_process_t *process, const wsgid_process_t *best, unsigned states, int youngest)
+static int is_better(const wsgid_process_t *process, const wsgid_process_t *best, unsigned states,
+                     int youngest)
 {
     return (states & (1U << process->state))
-        && (!best || (youngest ? process->serial > best->serial : process->serial < best->serial));
+           && (!best
+               || (youngest ? process->serial > best->serial : process->serial < best->serial));
 }
 
 static wsgid_process_t *find_process(wsgid_kept_slot_t *slot, unsigned states, int youngest)
@@ -156,19 +165,20 @@ int wsgid_process_none_in(const wsgid_kept_slot_t *slot)
     return 1;
 }
 
-/* What does not serve has nothing to finish: a signal takes it out of a long import. If it is ready this very moment,
- * the signal asks no more than the leash does. */
+/* What does not serve has nothing to finish: a signal takes it out of a long import. If it is ready
+ * this very moment, the signal asks no more than the leash does. */
 void wsgid_process_ask_to_leave(wsgid_process_t *process)
 {
     if (process->state == WSGID_WAITING || process->state == WSGID_BOOTING) {
-        (void) kill(process->pid, SIGTERM);
+        (void)kill(process->pid, SIGTERM);
     }
     wsgid_process_step(process, WSGID_UNWANTED);
 }
 
-/* ------------------------------------------------------------------ catching up */
+/* ---- catching up */
 
-/* The forked process says when its sleep was over, which a changed script may have ended early; of a short one it says nothing. */
+/* The forked process says when its sleep was over, which a changed script may have ended early; of
+ * a short one it says nothing. */
 static void observe_wait(wsgid_process_t *process)
 {
     apr_time_t woke = wsgid_slots_next_try(process->slot->memory);
@@ -176,7 +186,8 @@ static void observe_wait(wsgid_process_t *process)
 
     if (woke != process->born || now >= process->born) {
         process->born = woke > 0 && woke < now ? woke : now;
-        wsgid_slots_set_process(process->slot->memory, wsgid_process_seat(process), process->pid, process->born);
+        wsgid_slots_set_process(process->slot->memory, wsgid_process_seat(process), process->pid,
+                                process->born);
         wsgid_process_step(process, WSGID_LAUNCHED);
     }
 }
@@ -219,10 +230,11 @@ void wsgid_process_observe(wsgid_kept_slot_t *slot)
     }
 }
 
-/* ------------------------------------------------------------------ from the first to the last */
+/* ---- from the first to the last */
 
 /* A pool of its own, so that a process that comes and goes leaves nothing in pconf. */
-void wsgid_process_watch(wsgid_process_t *process, apr_pool_t *pconf, void (*on_child)(int, void *, int))
+void wsgid_process_watch(wsgid_process_t *process, apr_pool_t *pconf,
+                         void (*on_child)(int, void *, int))
 {
     apr_pool_create(&process->watch, pconf);
     memset(&process->handle, 0, sizeof(process->handle));

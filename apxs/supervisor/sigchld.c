@@ -1,12 +1,12 @@
 /*
  * Hearing of the death of a daemon at once, and of how it died.
  *
- * APR tells a callback the exit code or the signal without saying which of the two. So how a process died is noted
- * before the MPM reaps it, by the handler of SIGCHLD, which looks at all that are watched, since several deaths may
- * make one signal.
+ * APR tells a callback the exit code or the signal without saying which of the two. So how a
+ * process died is noted before the MPM reaps it, by the handler of SIGCHLD, which looks at all that
+ * are watched, since several deaths may make one signal.
  *
- * The handler only takes notes and arms the timer: everything else happens outside of it. Both are taken down before
- * the module is unloaded, so that all of this lives as long as one configuration.
+ * The handler only takes notes and arms the timer: everything else happens outside of it. Both are
+ * taken down before the module is unloaded, so that all of this lives as long as one configuration.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -19,24 +19,24 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NUDGE_DELAY 2000000     /* nanoseconds: the MPM usually reaps within one millisecond */
-#define NUDGES      50          /* a graceful stop does not look for dead daemons: no use in going on */
+#define NUDGE_DELAY 2000000 /* nanoseconds: the MPM usually reaps within one millisecond */
+#define NUDGES      50      /* a graceful stop does not look for dead daemons: no use in going on */
 
 typedef struct {
-    volatile pid_t pid;                 /* 0: free */
+    volatile pid_t pid; /* 0: free */
     volatile sig_atomic_t known;
     volatile int nudges;
-    volatile int code;                  /* CLD_EXITED, CLD_KILLED, CLD_DUMPED */
+    volatile int code; /* CLD_EXITED, CLD_KILLED, CLD_DUMPED */
     volatile int status;
 } note_t;
 
-static note_t *notes;                   /* in pconf; one for each seat of each slot */
+static note_t *notes; /* in pconf; one for each seat of each slot */
 static volatile int note_count;
 static int nudge_timer = -1;
-static struct sigaction before_ours;    /* what SIGCHLD did */
+static struct sigaction before_ours; /* what SIGCHLD did */
 static int handler_set;
 
-/* ------------------------------------------------------------------ notes */
+/* ---- notes */
 
 static void take_note(note_t *note, const siginfo_t *info)
 {
@@ -51,7 +51,7 @@ static void peek(note_t *note)
     siginfo_t info;
 
     info.si_pid = 0;
-    if (!note->known && waitid(P_PID, (id_t) note->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0
+    if (!note->known && waitid(P_PID, (id_t)note->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0
         && info.si_pid == note->pid) {
         take_note(note, &info);
     }
@@ -107,19 +107,20 @@ wsgid_death_t wsgid_sigchld_death(pid_t pid, int status)
     return death;
 }
 
-/* ------------------------------------------------------------------ the timer */
+/* ---- the timer */
 
 /*
- * Between the MPM's look for dead children and its sleep there is a moment in which a signal is lost on it, and the
- * sleep lasts a second (seen in one of ten deaths right after a fork, on a busy machine). So a timer repeats the
- * signal until the death is attended to. By system call: older C libraries have the function in a library of its own.
+ * Between the MPM's look for dead children and its sleep there is a moment in which a signal is
+ * lost on it, and the sleep lasts a second (seen in one of ten deaths right after a fork, on a busy
+ * machine). So a timer repeats the signal until the death is attended to. By system call: older C
+ * libraries have the function in a library of its own.
  */
 static void set_timer(long nanoseconds)
 {
-    const long times[4] = { 0, 0, 0, nanoseconds };     /* interval, then first: none, or off */
+    const long times[4] = { 0, 0, 0, nanoseconds }; /* interval, then first: none, or off */
 
     if (nudge_timer >= 0) {
-        (void) syscall(SYS_timer_settime, nudge_timer, 0, times, NULL);
+        (void)syscall(SYS_timer_settime, nudge_timer, 0, times, NULL);
     }
 }
 
@@ -131,36 +132,38 @@ static void make_timer(void)
     event.sigev_notify = SIGEV_SIGNAL;
     event.sigev_signo = SIGCHLD;
     if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &nudge_timer) != 0) {
-        nudge_timer = -1;               /* then a death may be noticed a second late */
+        nudge_timer = -1; /* then a death may be noticed a second late */
     }
 }
 
 static void delete_timer(void)
 {
     if (nudge_timer >= 0) {
-        (void) syscall(SYS_timer_delete, nudge_timer);
+        (void)syscall(SYS_timer_delete, nudge_timer);
     }
     nudge_timer = -1;
 }
 
-/* ------------------------------------------------------------------ the handler */
+/* ---- the handler */
 
-/* Beyond noting, it only has to exist: it ends the sleep of the MPM, which then reaps and calls on_child() at once. */
+/* Beyond noting, it only has to exist: it ends the sleep of the MPM, which then reaps and calls
+ * on_child() at once. */
 static void on_sigchld(int number, siginfo_t *info, void *context)
 {
     int error = errno;
     int unattended = 0;
     int i;
 
-    (void) number;
-    (void) context;
+    (void)number;
+    (void)context;
     for (i = 0; i < note_count; i++) {
         if (!notes[i].pid) {
             continue;
         }
-        if (info && info->si_pid == notes[i].pid && (info->si_code == CLD_EXITED || info->si_code == CLD_KILLED
-                                                     || info->si_code == CLD_DUMPED)) {
-            take_note(&notes[i], info);         /* it may have been reaped already */
+        if (info && info->si_pid == notes[i].pid
+            && (info->si_code == CLD_EXITED || info->si_code == CLD_KILLED
+                || info->si_code == CLD_DUMPED)) {
+            take_note(&notes[i], info); /* it may have been reaped already */
         }
         else {
             peek(&notes[i]);
@@ -179,9 +182,10 @@ static void set_handler(void)
 
     memset(&action, 0, sizeof(action));
     action.sa_sigaction = on_sigchld;
-    /* SA_RESTART: a sleep ends all the same (signal(7)), but no other call of httpd's is disturbed. */
+    /* SA_RESTART: a sleep ends all the same (signal(7)), but no other call of httpd's is disturbed.
+     */
     action.sa_flags = SA_SIGINFO | SA_NOCLDSTOP | SA_RESTART;
-    (void) sigemptyset(&action.sa_mask);
+    (void)sigemptyset(&action.sa_mask);
     handler_set = sigaction(SIGCHLD, &action, &before_ours) == 0;
     if (handler_set) {
         make_timer();
@@ -200,7 +204,7 @@ void wsgid_sigchld_end(void)
 {
     delete_timer();
     if (handler_set) {
-        (void) sigaction(SIGCHLD, &before_ours, NULL);
+        (void)sigaction(SIGCHLD, &before_ours, NULL);
     }
     handler_set = 0;
 }

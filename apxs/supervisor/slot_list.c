@@ -1,6 +1,6 @@
 /*
- * The slots that the parent keeps: made for a group or found again after a restart, released when nobody can send to
- * them any more. Listener and shared memory of a slot come and go with it.
+ * The slots that the parent keeps: made for a group or found again after a restart, released when
+ * nobody can send to them any more. Listener and shared memory of a slot come and go with it.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -13,7 +13,7 @@
 
 typedef struct {
     wsgid_kept_slot_t *first;
-    unsigned groups;                    /* numbers given to groups so far */
+    unsigned groups; /* numbers given to groups so far */
 } roster_t;
 
 /* This configuration only, as all static data is: the module is loaded anew on each restart. */
@@ -26,7 +26,7 @@ wsgid_kept_slot_t *wsgid_slot_list_first(void)
     return roster ? roster->first : NULL;
 }
 
-/* ------------------------------------------------------------------ making and finding */
+/* ---- making and finding */
 
 static wsgid_kept_slot_t *find_slot(const wsgid_group_t *group, const char *prefix, int index)
 {
@@ -79,7 +79,8 @@ static wsgid_kept_slot_t *new_slot(const wsgid_group_t *group, const char *prefi
     slot->number = number_of(group);
     slot->index = index;
     slot->path = wsgid_listener_path(pool, prefix, slot->number, index, WSGID_LISTENER_REQUESTS);
-    slot->control_path = wsgid_listener_path(pool, prefix, slot->number, index, WSGID_LISTENER_CONTROL);
+    slot->control_path = wsgid_listener_path(pool, prefix, slot->number, index,
+                                             WSGID_LISTENER_CONTROL);
     slot->listener = slot->control = -1;
     slot->server = main_server;
     for (seat = 0; seat < WSGID_SEATS; seat++) {
@@ -90,7 +91,7 @@ static wsgid_kept_slot_t *new_slot(const wsgid_group_t *group, const char *prefi
     return slot;
 }
 
-#define CONTROL_BACKLOG 16              /* administrators do not queue */
+#define CONTROL_BACKLOG 16 /* administrators do not queue */
 
 static apr_status_t open_slot(wsgid_kept_slot_t *slot, const wsgid_group_t *group)
 {
@@ -100,14 +101,15 @@ static apr_status_t open_slot(wsgid_kept_slot_t *slot, const wsgid_group_t *grou
     if (status != APR_SUCCESS) {
         return status;
     }
-    status = wsgid_listener_open(slot->path, (uid_t) WSGID_NUMBER(group, SOCKET_USER),
-                                 (int) WSGID_NUMBER(group, LISTEN_BACKLOG), &slot->listener, &address);
+    status = wsgid_listener_open(slot->path, (uid_t)WSGID_NUMBER(group, SOCKET_USER),
+                                 (int)WSGID_NUMBER(group, LISTEN_BACKLOG), &slot->listener,
+                                 &address);
     if (status != APR_SUCCESS) {
         return status;
     }
     wsgid_slots_set_address(slot->memory, &address);
-    return wsgid_listener_open(slot->control_path, (uid_t) WSGID_NUMBER(group, SOCKET_USER), CONTROL_BACKLOG,
-                               &slot->control, &address);
+    return wsgid_listener_open(slot->control_path, (uid_t)WSGID_NUMBER(group, SOCKET_USER),
+                               CONTROL_BACKLOG, &slot->control, &address);
 }
 
 static apr_status_t open_or_adapt(wsgid_kept_slot_t *slot, const wsgid_group_t *group)
@@ -117,11 +119,12 @@ static apr_status_t open_or_adapt(wsgid_kept_slot_t *slot, const wsgid_group_t *
     if (slot->control < 0) {
         return open_slot(slot, group);
     }
-    status = wsgid_listener_adapt(slot->path, (uid_t) WSGID_NUMBER(group, SOCKET_USER),
-                                  (int) WSGID_NUMBER(group, LISTEN_BACKLOG), &slot->listener);
-    return status != APR_SUCCESS ? status
-           : wsgid_listener_adapt(slot->control_path, (uid_t) WSGID_NUMBER(group, SOCKET_USER), CONTROL_BACKLOG,
-                                  &slot->control);
+    status = wsgid_listener_adapt(slot->path, (uid_t)WSGID_NUMBER(group, SOCKET_USER),
+                                  (int)WSGID_NUMBER(group, LISTEN_BACKLOG), &slot->listener);
+    return status != APR_SUCCESS
+               ? status
+               : wsgid_listener_adapt(slot->control_path, (uid_t)WSGID_NUMBER(group, SOCKET_USER),
+                                      CONTROL_BACKLOG, &slot->control);
 }
 
 /* From now on the slot is this group's, and a process of this configuration is wanted in it. */
@@ -139,7 +142,7 @@ static void attach(wsgid_kept_slot_t *slot, wsgid_group_t *group)
     group->slots[slot->index] = slot->memory;
 }
 
-/* ------------------------------------------------------------------ what the configuration asks for */
+/* ---- what the configuration asks for */
 
 static int prepare_slot(wsgid_group_t *group, const char *prefix, int index)
 {
@@ -151,9 +154,11 @@ static int prepare_slot(wsgid_group_t *group, const char *prefix, int index)
     }
     status = open_or_adapt(slot, group);
     if (status != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, status, main_server, "WSGID0060: group '%s' slot %d: its socket %s cannot "
-                     "be made: look at the directory, at WSGISocketPrefix, and at the limits of memory and open files",
-                     slot->label, index, slot->path);
+        ap_log_error(
+            APLOG_MARK, APLOG_CRIT, status, main_server,
+            "WSGID0060: group '%s' slot %d: its socket %s cannot "
+            "be made: look at the directory, at WSGISocketPrefix, and at the limits of memory and open files",
+            slot->label, index, slot->path);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     attach(slot, group);
@@ -165,7 +170,7 @@ static int prepare_group(apr_pool_t *pconf, wsgid_group_t *group, const char *pr
     int index;
     int result = OK;
 
-    group->slot_count = (int) WSGID_NUMBER(group, PROCESSES);
+    group->slot_count = (int)WSGID_NUMBER(group, PROCESSES);
     group->slots = apr_pcalloc(pconf, group->slot_count * sizeof(*group->slots));
     for (index = 0; index < group->slot_count && result == OK; index++) {
         result = prepare_slot(group, prefix, index);
@@ -182,14 +187,17 @@ static const char *socket_prefix(apr_pool_t *p, server_rec *s)
 
 static int prepare_directory(apr_pool_t *p, const char *prefix)
 {
-    const char *wrong = prefix ? wsgid_listener_check_directory(p, prefix) : "DefaultRuntimeDir is no directory";
+    const char *wrong = prefix ? wsgid_listener_check_directory(p, prefix)
+                               : "DefaultRuntimeDir is no directory";
 
     if (!wrong) {
         wrong = wsgid_listener_check_reach(p, prefix);
     }
     if (wrong) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, main_server, "WSGID0061: sockets cannot be made under this prefix: %s: "
-                     "set WSGISocketPrefix to a path in a directory of root's", wrong);
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, main_server,
+                     "WSGID0061: sockets cannot be made under this prefix: %s: "
+                     "set WSGISocketPrefix to a path in a directory of root's",
+                     wrong);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (!roster->first) {
@@ -225,24 +233,25 @@ static void find_roster(server_rec *s)
     }
     main_server = s;
     for (slot = roster->first; slot; slot = slot->next) {
-        slot->server = s;               /* until a group takes it */
+        slot->server = s; /* until a group takes it */
     }
 }
 
-int wsgid_slot_list_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s, apr_uint32_t number)
+int wsgid_slot_list_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s,
+                            apr_uint32_t number)
 {
     find_roster(s);
     configuration = number;
     return prepare_groups(pconf, ptemp);
 }
 
-/* ------------------------------------------------------------------ letting go */
+/* ---- letting go */
 
 static void close_listener(int *listener, const char *path)
 {
     if (*listener >= 0) {
-        (void) close(*listener);
-        (void) unlink(path);            /* whoever removed it before us did our work */
+        (void)close(*listener);
+        (void)unlink(path); /* whoever removed it before us did our work */
     }
     *listener = -1;
 }
@@ -270,7 +279,8 @@ void wsgid_slot_list_free(wsgid_kept_slot_t *slot)
     apr_pool_destroy(slot->pool);
 }
 
-/* Its processes finish what they have read; what is left in the backlog has nobody who waits for it. */
+/* Its processes finish what they have read; what is left in the backlog has nobody who waits for
+ * it. */
 static void release(wsgid_kept_slot_t *slot)
 {
     int seat;
@@ -315,7 +325,7 @@ void wsgid_slot_list_let_go(void)
 static void close_descriptor(int *fd)
 {
     if (*fd >= 0) {
-        (void) close(*fd);
+        (void)close(*fd);
     }
     *fd = -1;
 }
@@ -327,7 +337,8 @@ void wsgid_slot_list_close_descriptors(void)
 
     for (slot = roster->first; slot; slot = slot->next) {
         for (seat = 0; seat < WSGID_SEATS; seat++) {
-            wsgid_process_close_leash(&slot->seat[seat]);       /* or a daemon would not notice that the parent has died */
+            /* or a daemon would not notice that the parent has died */
+            wsgid_process_close_leash(&slot->seat[seat]);
         }
         close_descriptor(&slot->listener);
         close_descriptor(&slot->control);

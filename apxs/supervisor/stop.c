@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#define STOP_LOOK 5000          /* microseconds between two looks; a daemon at rest leaves soon */
+#define STOP_LOOK 5000 /* microseconds between two looks; a daemon at rest leaves soon */
 
 void wsgid_stop_wait_for(pid_t pid)
 {
@@ -24,11 +24,13 @@ static void kill_late(wsgid_process_t *process, apr_interval_time_t since)
     if (process->state == WSGID_VACANT || since < slot->shutdown_timeout) {
         return;
     }
-    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, slot->server, "WSGID0058: group '%s' slot %d: process %" APR_PID_T_FMT
-                 " did not leave within shutdown-timeout (%s s) and is killed: a request or a thread "
-                 "of the application did not end",
-                 slot->label, slot->index, process->pid,
-                 wsgid_backoff_seconds(number, sizeof(number), slot->shutdown_timeout));
+    ap_log_error(
+        APLOG_MARK, APLOG_WARNING, 0, slot->server,
+        "WSGID0058: group '%s' slot %d: process %" APR_PID_T_FMT
+        " did not leave within shutdown-timeout (%s s) and is killed: a request or a thread "
+        "of the application did not end",
+        slot->label, slot->index, process->pid,
+        wsgid_backoff_seconds(number, sizeof(number), slot->shutdown_timeout));
     if (kill(process->pid, SIGKILL) == 0) {
         wsgid_stop_wait_for(process->pid);
     }
@@ -79,7 +81,7 @@ void wsgid_stop_announce(void)
     for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
         for (seat = 0; seat < WSGID_SEATS; seat++) {
             if (slot->seat[seat].state != WSGID_VACANT) {
-                (void) kill(slot->seat[seat].pid, SIGTERM);
+                (void)kill(slot->seat[seat].pid, SIGTERM);
             }
         }
     }

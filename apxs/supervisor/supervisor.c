@@ -3,12 +3,14 @@
  *
  * Rules:
  *
- *   - The parent does the least that it can. It sleeps in the MPM's loop; it acts at start, at a restart, at the death of a child
- *     (the bell's, too, which a daemon has rung), at stop, and, for what could not be started, when httpd does its own maintenance,
- *     every ten seconds or so. A back-off is slept away by the forked process, the predecessor is told to leave by its successor.
- *   - A slot is level-triggered: satisfy() looks at what is there and starts what is missing. Events only change
- *     states and call it.
- *   - Only the policy is here. supervisor.h names the files that do the work, and says what may be retained.
+ *   - The parent does the least that it can. It sleeps in the MPM's loop; it acts at start, at a
+ * restart, at the death of a child (the bell's, too, which a daemon has rung), at stop, and, for
+ * what could not be started, when httpd does its own maintenance, every ten seconds or so. A
+ * back-off is slept away by the forked process, the predecessor is told to leave by its successor.
+ *   - A slot is level-triggered: satisfy() looks at what is there and starts what is missing.
+ * Events only change states and call it.
+ *   - Only the policy is here. supervisor.h names the files that do the work, and says what may be
+ * retained.
  *   - A child of httpd has a copy of all this. Nothing here may act in one: is_parent().
  */
 #ifndef _GNU_SOURCE
@@ -21,12 +23,12 @@
 #include <unistd.h>
 
 #define RETAINED_KEY WSGID_RETAINED("supervisor")
-#define LAYOUT_KEY   "mod_wsgid"        /* the same in every version, with LAYOUT_ROOM bytes of text */
+#define LAYOUT_KEY   "mod_wsgid" /* the same in every version, with LAYOUT_ROOM bytes of text */
 #define LAYOUT_ROOM  64
 
 typedef struct {
     pid_t parent;
-    apr_uint32_t configuration;         /* counts the configurations */
+    apr_uint32_t configuration; /* counts the configurations */
 } retained_t;
 
 /* This configuration only, as all static data is: the module is loaded anew on each restart. */
@@ -39,7 +41,7 @@ static int is_parent(void)
     return retained && retained->parent == getpid();
 }
 
-/* ------------------------------------------------------------------ a slot gets what it lacks */
+/* ---- a slot gets what it lacks */
 
 static void on_child(int reason, void *data, int status);
 
@@ -60,13 +62,14 @@ static int is_stopping(void)
 {
     int state;
 
-    return stopping || (ap_mpm_query(AP_MPMQ_MPM_STATE, &state) == APR_SUCCESS && state == AP_MPMQ_STOPPING);
+    return stopping
+           || (ap_mpm_query(AP_MPMQ_MPM_STATE, &state) == APR_SUCCESS && state == AP_MPMQ_STOPPING);
 }
 
 static int is_satisfied(const wsgid_process_t *process)
 {
     return process->state != WSGID_VACANT && process->state != WSGID_LEAVING
-        && process->configuration >= process->slot->wanted;
+           && process->configuration >= process->slot->wanted;
 }
 
 static int has_what_is_wanted(const wsgid_kept_slot_t *slot)
@@ -81,14 +84,16 @@ static int has_what_is_wanted(const wsgid_kept_slot_t *slot)
     return 0;
 }
 
-/* Those that sleep or boot for a configuration of the past give way, but for the one that 'stays'. */
+/* Those that sleep or boot for a configuration of the past give way, but for the one that 'stays'.
+ */
 static void make_way(wsgid_kept_slot_t *slot, const wsgid_process_t *stays)
 {
     int seat;
 
     for (seat = 0; seat < WSGID_SEATS; seat++) {
         wsgid_process_t *process = &slot->seat[seat];
-        if (process != stays && (process->state == WSGID_WAITING || process->state == WSGID_BOOTING)) {
+        if (process != stays
+            && (process->state == WSGID_WAITING || process->state == WSGID_BOOTING)) {
             wsgid_process_ask_to_leave(process);
         }
     }
@@ -106,10 +111,12 @@ static void note_crowded(wsgid_kept_slot_t *slot)
     }
     if (!slot->crowded_told && now - slot->crowded > CROWDED_PATIENCE) {
         slot->crowded_told = 1;
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, slot->server, "WSGID0067: group '%s' slot %d: all %d places for its "
-                     "processes are taken by those that finish what they run; its next process starts when one of them has "
-                     "left: graceful-timeout= or request-timeout= bound how long that takes", slot->label, slot->index,
-                     WSGID_SEATS);
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, slot->server,
+            "WSGID0067: group '%s' slot %d: all %d places for its "
+            "processes are taken by those that finish what they run; its next process starts when one of them has "
+            "left: graceful-timeout= or request-timeout= bound how long that takes",
+            slot->label, slot->index, WSGID_SEATS);
     }
 }
 
@@ -127,10 +134,12 @@ static wsgid_process_t *vacant_seat(wsgid_kept_slot_t *slot)
     return vacant;
 }
 
-/* While a process of the group is replaced, the others' wishes wait: one at a time, so that the group goes on serving. */
+/* While a process of the group is replaced, the others' wishes wait: one at a time, so that the
+ * group goes on serving. */
 static int is_being_replaced(wsgid_kept_slot_t *slot)
 {
-    return wsgid_process_youngest(slot, WSGID_IN(READY)) && wsgid_process_youngest(slot, WSGID_IN(WAITING) | WSGID_IN(BOOTING));
+    return wsgid_process_youngest(slot, WSGID_IN(READY))
+           && wsgid_process_youngest(slot, WSGID_IN(WAITING) | WSGID_IN(BOOTING));
 }
 
 static int is_group_busy(const wsgid_group_t *group)
@@ -145,7 +154,8 @@ static int is_group_busy(const wsgid_group_t *group)
     return 0;
 }
 
-/* A process that serves may wish for a successor. It says itself why (its log), and when it does so again. */
+/* A process that serves may wish for a successor. It says itself why (its log), and when it does so
+ * again. */
 static void grant_wish(wsgid_kept_slot_t *slot)
 {
     wsgid_process_t *serving = wsgid_process_youngest(slot, WSGID_IN(READY));
@@ -155,7 +165,7 @@ static void grant_wish(wsgid_kept_slot_t *slot)
         return;
     }
     if (serving->change && serving->change == slot->failed_change) {
-        serving->granted = serving->wishes;         /* another process of the group has tried it */
+        serving->granted = serving->wishes; /* another process of the group has tried it */
         wsgid_process_tell_failure(serving);
         return;
     }
@@ -164,14 +174,15 @@ static void grant_wish(wsgid_kept_slot_t *slot)
         return;
     }
     slot->delay = 0;
-    if (start(vacant, serving, 1) == APR_SUCCESS) {         /* else it wishes on, and it is tried again */
+    if (start(vacant, serving, 1) == APR_SUCCESS) { /* else it wishes on, and it is tried again */
         serving->granted = serving->wishes;
         serving->granted_wish = serving->wish;
     }
 }
 
-/* Starts what the slot lacks: a process for the current configuration, or one that the present process wishes for, as the
- * successor of the one that serves or, where none does yet, of the one that will first. */
+/* Starts what the slot lacks: a process for the current configuration, or one that the present
+ * process wishes for, as the successor of the one that serves or, where none does yet, of the one
+ * that will first. */
 static void satisfy(wsgid_kept_slot_t *slot)
 {
     wsgid_process_t *predecessor, *vacant;
@@ -191,7 +202,7 @@ static void satisfy(wsgid_kept_slot_t *slot)
     make_way(slot, predecessor);
     vacant = vacant_seat(slot);
     if (vacant) {
-        (void) start(vacant, predecessor, 0);       /* a failure is told, and it is tried again */
+        (void)start(vacant, predecessor, 0); /* a failure is told, and it is tried again */
     }
 }
 
@@ -204,14 +215,16 @@ void wsgid_supervisor_satisfy(void)
     }
 }
 
-/* ------------------------------------------------------------------ a death */
+/* ---- a death */
 
-/* What happens next, for the line about a death; was_last: the dead one, whose seat is vacant, was the youngest. */
+/* What happens next, for the line about a death; was_last: the dead one, whose seat is vacant, was
+ * the youngest. */
 static const char *describe_next(apr_pool_t *p, const wsgid_process_t *dead, int was_last)
 {
     wsgid_kept_slot_t *slot = dead->slot;
     const wsgid_process_t *serving = wsgid_process_youngest(slot, WSGID_IN(READY));
-    const wsgid_process_t *coming = wsgid_process_youngest(slot, WSGID_IN(BOOTING) | WSGID_IN(WAITING));
+    const wsgid_process_t *coming = wsgid_process_youngest(slot,
+                                                           WSGID_IN(BOOTING) | WSGID_IN(WAITING));
 
     if (!slot->group) {
         return "its group is no longer configured";
@@ -221,7 +234,8 @@ static const char *describe_next(apr_pool_t *p, const wsgid_process_t *dead, int
                             was_last ? "goes on serving" : "has taken its place");
     }
     if (coming && is_satisfied(coming)) {
-        return apr_psprintf(p, "process %" APR_PID_T_FMT " is on its way to take its place", coming->pid);
+        return apr_psprintf(p, "process %" APR_PID_T_FMT " is on its way to take its place",
+                            coming->pid);
     }
     if (is_stopping()) {
         return "httpd is stopping or restarting";
@@ -233,7 +247,8 @@ static const char *describe_next(apr_pool_t *p, const wsgid_process_t *dead, int
     return wsgid_backoff_describe(p, slot);
 }
 
-static void report_death(const wsgid_process_t *dead, wsgid_death_t death, apr_interval_time_t life, int was_last)
+static void report_death(const wsgid_process_t *dead, wsgid_death_t death, apr_interval_time_t life,
+                         int was_last)
 {
     apr_pool_t *pool;
 
@@ -242,10 +257,12 @@ static void report_death(const wsgid_process_t *dead, wsgid_death_t death, apr_i
     apr_pool_destroy(pool);
 }
 
-/* The successor of one that wished for it and goes on serving, who decides when there is to be another try. */
+/* The successor of one that wished for it and goes on serving, who decides when there is to be
+ * another try. */
 static int is_wished_in_vain(const wsgid_process_t *dead)
 {
-    return dead->wished && !dead->has_been_ready && wsgid_process_youngest(dead->slot, WSGID_IN(READY));
+    return dead->wished && !dead->has_been_ready
+           && wsgid_process_youngest(dead->slot, WSGID_IN(READY));
 }
 
 /* What could not be loaded in one process need not be tried, and told, in each of the group. */
@@ -264,7 +281,8 @@ static void note_failure(wsgid_process_t *serving, wsgid_death_t death)
     }
 }
 
-/* Only if nobody will come: between a death and what follows it (or a restart), requests wait in the backlog. */
+/* Only if nobody will come: between a death and what follows it (or a restart), requests wait in
+ * the backlog. */
 static void note_end(const wsgid_kept_slot_t *slot)
 {
     if (wsgid_process_none_in(slot) && (!slot->group || stopping)) {
@@ -284,7 +302,8 @@ static void bury(wsgid_process_t *process, wsgid_death_t death)
     was_last = wsgid_process_youngest(slot, WSGID_NOT_VACANT) == process;
     dead = *process;
     wsgid_totals_begin(slot->memory);
-    wsgid_totals_count_death(slot->memory, wsgid_process_seat(process), wsgid_deaths_reason(&dead, death), death.status);
+    wsgid_totals_count_death(slot->memory, wsgid_process_seat(process),
+                             wsgid_deaths_reason(&dead, death), death.status);
     wsgid_process_vacate(process);
     wsgid_totals_end(slot->memory);
     life = life > 0 ? life : 0;
@@ -312,7 +331,8 @@ static void begin_to_stop(void)
     }
 }
 
-/* APR's callback. Unregistering, which happens before the module is unloaded, changes nothing for the process. */
+/* APR's callback. Unregistering, which happens before the module is unloaded, changes nothing for
+ * the process. */
 static void on_child(int reason, void *data, int status)
 {
     wsgid_process_t *process = data;
@@ -325,7 +345,7 @@ static void on_child(int reason, void *data, int status)
     }
     else if ((reason == APR_OC_REASON_DEATH || reason == APR_OC_REASON_LOST) && is_parent()) {
         bury(process, wsgid_sigchld_death(process->pid, status));
-        wsgid_supervisor_satisfy();     /* a fork that failed before may succeed now */
+        wsgid_supervisor_satisfy(); /* a fork that failed before may succeed now */
     }
 }
 
@@ -340,7 +360,8 @@ void wsgid_supervisor_look(void)
     }
 }
 
-/* Deaths that nobody saw, because the module was not loaded at that moment, or because httpd is stopping. */
+/* Deaths that nobody saw, because the module was not loaded at that moment, or because httpd is
+ * stopping. */
 static void reap(wsgid_process_t *process)
 {
     wsgid_death_t unknown = { 0, -1 };
@@ -387,14 +408,15 @@ void wsgid_supervisor_reap(void)
     }
 }
 
-/* ------------------------------------------------------------------ children of httpd come and go */
+/* ---- children of httpd come and go */
 
 void wsgid_supervisor_child_status(server_rec *s, ap_generation_t number, mpm_child_status status)
 {
     if (!is_parent()) {
         return;
     }
-    if (status == MPM_CHILD_STARTED) {          /* children are only ever started for the current configuration */
+    /* children are only ever started for the current configuration */
+    if (status == MPM_CHILD_STARTED) {
         wsgid_generations_started(s->process->pool, number, retained->configuration);
     }
     else if (status == MPM_CHILD_EXITED && wsgid_generations_exited(number)) {
@@ -405,19 +427,19 @@ void wsgid_supervisor_child_status(server_rec *s, ap_generation_t number, mpm_ch
 /* The count of children says the same; but core's own count may come before or after ours. */
 void wsgid_supervisor_end_generation(server_rec *s, ap_generation_t number)
 {
-    (void) s;
-    (void) number;
+    (void)s;
+    (void)number;
     if (is_parent()) {
         wsgid_slot_list_release_unused();
         wsgid_supervisor_satisfy();
     }
 }
 
-/* ------------------------------------------------------------------ a configuration begins and ends */
+/* ---- a configuration begins and ends */
 
 apr_status_t wsgid_supervisor_stop(void *unused)
 {
-    (void) unused;
+    (void)unused;
     if (!is_parent()) {
         return APR_SUCCESS;
     }
@@ -430,8 +452,8 @@ apr_status_t wsgid_supervisor_stop(void *unused)
     return APR_SUCCESS;
 }
 
-/* Cleanup of pconf, before the module is unloaded: afterwards nothing points into it or into pconf. Whatever lives
- * goes on living. */
+/* Cleanup of pconf, before the module is unloaded: afterwards nothing points into it or into pconf.
+ * Whatever lives goes on living. */
 static apr_status_t let_go(void *data)
 {
     server_rec *s = data;
@@ -445,7 +467,8 @@ static apr_status_t let_go(void *data)
     return APR_SUCCESS;
 }
 
-/* Whether another version of this module has run in this httpd, whose processes we know nothing of. */
+/* Whether another version of this module has run in this httpd, whose processes we know nothing of.
+ */
 static void tell_of_another_layout(server_rec *s)
 {
     char *last = ap_retained_data_get(LAYOUT_KEY);
@@ -454,9 +477,12 @@ static void tell_of_another_layout(server_rec *s)
         last = ap_retained_data_create(LAYOUT_KEY, LAYOUT_ROOM);
     }
     else if (strcmp(last, WSGID_LAYOUT)) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "WSGID0072: this restart has loaded another version of mod_wsgid, which "
-                     "cannot take over what runs (%s, not %s): new processes are started; the old ones finish what they run and "
-                     "stay, without requests, until httpd is stopped and started again", last, WSGID_LAYOUT);
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, s,
+            "WSGID0072: this restart has loaded another version of mod_wsgid, which "
+            "cannot take over what runs (%s, not %s): new processes are started; the old ones finish what they run and "
+            "stay, without requests, until httpd is stopped and started again",
+            last, WSGID_LAYOUT);
     }
     apr_cpystrn(last, WSGID_LAYOUT, LAYOUT_ROOM);
 }
@@ -472,7 +498,8 @@ static void begin_configuration(apr_pool_t *pconf, server_rec *s)
     retained->configuration++;
     configuration_pool = pconf;
     apr_pool_cleanup_register(pconf, s, let_go, apr_pool_cleanup_null);
-    /* Before the pools below are gone, so that the logs are open and the module is loaded. let_go() takes it back. */
+    /* Before the pools below are gone, so that the logs are open and the module is loaded. let_go()
+     * takes it back. */
     apr_pool_pre_cleanup_register(s->process->pool, retained, wsgid_supervisor_stop);
 }
 
@@ -504,7 +531,7 @@ static int count_seats(void)
 /* Everything is prepared: from now on this process is the parent of daemons. */
 static void take_charge(void)
 {
-    wsgid_sigchld_begin(configuration_pool, count_seats() + 1);         /* and the bell */
+    wsgid_sigchld_begin(configuration_pool, count_seats() + 1); /* and the bell */
     wsgid_supervisor_reap();
     watch_survivors();
     wsgid_supervisor_satisfy();
@@ -521,12 +548,14 @@ static int delegate(server_rec *s)
     pid_t keeper;
 
     for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
-        wsgid_phase_of_kept(slot, WSGID_PHASE_STARTED, 0);     /* the keeper may need a moment for it */
+        wsgid_phase_of_kept(slot, WSGID_PHASE_STARTED, 0); /* the keeper may need a moment for it */
     }
     keeper = wsgid_single_process_hire();
     if (keeper < 0) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, s, "WSGID0059: under httpd -X a second process looks after the "
-                     "daemons, and it cannot be forked: look at the limits of processes, memory and open files");
+        ap_log_error(
+            APLOG_MARK, APLOG_CRIT, errno, s,
+            "WSGID0059: under httpd -X a second process looks after the "
+            "daemons, and it cannot be forked: look at the limits of processes, memory and open files");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     retained->parent = keeper;
@@ -534,7 +563,8 @@ static int delegate(server_rec *s)
         take_charge();
         wsgid_single_process_keep();
     }
-    apr_pool_cleanup_register(configuration_pool, retained, wsgid_single_process_dismiss, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(configuration_pool, retained, wsgid_single_process_dismiss,
+                              apr_pool_cleanup_null);
     return OK;
 }
 
@@ -550,7 +580,8 @@ int wsgid_supervisor_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_re
     }
     status = wsgid_wakeup_open();
     if (status != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, status, s, "WSGID0068: the pipe by which daemons tell httpd's parent of their "
+        ap_log_error(APLOG_MARK, APLOG_CRIT, status, s,
+                     "WSGID0068: the pipe by which daemons tell httpd's parent of their "
                      "wishes cannot be made: look at the limit of open files (ulimit -n) of httpd");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -566,10 +597,11 @@ void wsgid_supervisor_child_init(apr_pool_t *pchild)
     if (!retained || is_parent()) {
         return;
     }
-    (void) signal(SIGCHLD, SIG_DFL);
+    (void)signal(SIGCHLD, SIG_DFL);
     wsgid_slot_list_close_descriptors();
     wsgid_wakeup_close_descriptors();
-    if (wsgid_single_process_is_on()) {     /* it ends without the cleanups of its outer pools */
-        apr_pool_cleanup_register(pchild, retained, wsgid_single_process_dismiss, apr_pool_cleanup_null);
+    if (wsgid_single_process_is_on()) { /* it ends without the cleanups of its outer pools */
+        apr_pool_cleanup_register(pchild, retained, wsgid_single_process_dismiss,
+                                  apr_pool_cleanup_null);
     }
 }

@@ -1,12 +1,14 @@
 /*
- * What crosses only the files of httpd's parent: supervisor.c (which process runs in which slot) and its helpers.
- * wsgid.h has what the rest of the module may call.
+ * What crosses only the files of httpd's parent: supervisor.c (which process runs in which slot)
+ * and its helpers. wsgid.h has what the rest of the module may call.
  *
- * Lifetime: httpd unloads this module on every restart, graceful or not, while slots and processes live on. So what is
- * retained (wsgid_kept_slot_t, wsgid_process_t) lives in pools below the process pool and holds no pointer into the
- * module or into pconf, except the fields marked "this configuration only", which are cleared before it is unloaded.
+ * Lifetime: httpd unloads this module on every restart, graceful or not, while slots and processes
+ * live on. So what is retained (wsgid_kept_slot_t, wsgid_process_t) lives in pools below the
+ * process pool and holds no pointer into the module or into pconf, except the fields marked "this
+ * configuration only", which are cleared before it is unloaded.
  *
- * All of it belongs to one thread of one process: the parent's. Its children have a copy, and leave it alone.
+ * All of it belongs to one thread of one process: the parent's. Its children have a copy, and leave
+ * it alone.
  */
 #ifndef WSGID_SUPERVISOR_H
 #define WSGID_SUPERVISOR_H
@@ -14,28 +16,36 @@
 #include "slots/totals.h"
 #include "wsgid.h"
 
-/* ------------------------------------------------------------------ records */
-
-typedef enum { WSGID_VACANT, WSGID_WAITING, WSGID_BOOTING, WSGID_READY, WSGID_LEAVING, WSGID_STATES } wsgid_state_e;
+/* ---- records */
 
 typedef enum {
-    WSGID_DELAYED,                      /* forked, and to sleep first */
-    WSGID_LAUNCHED,                     /* forked, on its way; or its sleep is over */
-    WSGID_LOADED,                       /* its page says ready */
-    WSGID_DRAINING,                     /* its page says that it leaves: SIGTERM, or its leash was pulled */
+    WSGID_VACANT,
+    WSGID_WAITING,
+    WSGID_BOOTING,
+    WSGID_READY,
+    WSGID_LEAVING,
+    WSGID_STATES
+} wsgid_state_e;
+
+typedef enum {
+    WSGID_DELAYED,  /* forked, and to sleep first */
+    WSGID_LAUNCHED, /* forked, on its way; or its sleep is over */
+    WSGID_LOADED,   /* its page says ready */
+    WSGID_DRAINING, /* its page says that it leaves: SIGTERM, or its leash was pulled */
     /* its successor is ready; it pulls the leash itself, unless it died on the way to it */
     WSGID_REPLACED,
-    WSGID_UNWANTED,                     /* pull its leash */
+    WSGID_UNWANTED, /* pull its leash */
     WSGID_DIED,
     WSGID_EVENTS
 } wsgid_event_e;
 
 /*
- * The layout of all that is retained over restarts (here, and in slots.c, slot_list.c, generations.c, wakeup.c): to be raised when a
- * structure of it, the statistics page (process_abi.h) or the wire (wire.h) changes, so that a restart that loads another version of
+ * The layout of all that is retained over restarts (here, and in slots.c, slot_list.c,
+ * generations.c, wakeup.c): to be raised when a structure of it, the statistics page
+ * (process_abi.h) or the wire (wire.h) changes, so that a restart that loads another version of
  * this module neither misreads it nor speaks with daemons that do not understand.
  */
-#define WSGID_LAYOUT "layout-B"
+#define WSGID_LAYOUT         "layout-B"
 #define WSGID_RETAINED(what) "mod_wsgid." WSGID_LAYOUT "." what
 
 typedef struct wsgid_kept_slot_t wsgid_kept_slot_t;
@@ -46,59 +56,62 @@ typedef struct {
     wsgid_state_e state;
     int has_been_ready;
     pid_t pid;
-    int leash;                          /* write end, -1 once pulled */
-    apr_time_t born;                    /* wsgid_clock_now() when its sleep, if any, was to end */
-    unsigned serial;                    /* which of its slot's processes: the later the greater */
-    apr_uint32_t configuration;         /* it was started for */
-    apr_uint32_t wishes;                /* its page says: how often it has wished for a successor, */
-    apr_uint32_t granted;               /* and how many of these wishes have been attended to */
-    apr_uint64_t change;                /* its page says: which change of its scripts it wished for; 0: another reason */
-    apr_uint64_t watchdog;              /* its page says: when its deadlock watchdog ends it; 0: there is none */
-    apr_uint32_t wish;                  /* its page says: why it wished last, WSGID_WISH_... */
-    apr_uint32_t granted_wish;          /* why it has, or had, a successor that it wished for; WSGID_WISH_NONE: it has none */
-    int wished;                         /* it is a successor that its predecessor wished for */
-    apr_proc_t handle;                  /* APR keeps its address */
-    apr_pool_t *watch;                  /* this configuration only: goes with it, or before */
+    int leash;                  /* write end, -1 once pulled */
+    apr_time_t born;            /* wsgid_clock_now() when its sleep, if any, was to end */
+    unsigned serial;            /* which of its slot's processes: the later the greater */
+    apr_uint32_t configuration; /* it was started for */
+    apr_uint32_t wishes;        /* its page says: how often it has wished for a successor, */
+    apr_uint32_t granted;       /* and how many of these wishes have been attended to */
+    /* its page says: which change of its scripts it wished for; 0: another reason */
+    apr_uint64_t change;
+    apr_uint64_t watchdog; /* its page says: when its deadlock watchdog ends it; 0: there is none */
+    apr_uint32_t wish;     /* its page says: why it wished last, WSGID_WISH_... */
+    /* why it has, or had, a successor that it wished for; WSGID_WISH_NONE: it has none */
+    apr_uint32_t granted_wish;
+    int wished;        /* it is a successor that its predecessor wished for */
+    apr_proc_t handle; /* APR keeps its address */
+    apr_pool_t *watch; /* this configuration only: goes with it, or before */
 } wsgid_process_t;
 
 /* A slot, as the parent keeps it over restarts; memory is what its children see of it. */
 struct wsgid_kept_slot_t {
     wsgid_kept_slot_t *next;
-    apr_pool_t *pool;                   /* of this slot, below the process pool */
-    const char *name;                   /* of its group */
+    apr_pool_t *pool; /* of this slot, below the process pool */
+    const char *name; /* of its group */
     const char *label;
-    const char *prefix;                 /* of its socket */
+    const char *prefix; /* of its socket */
     const char *path;
     const char *control_path;
-    unsigned number;                    /* N in the socket's name: the same for all slots of a group */
-    int index;                          /* which of the group's slots */
+    unsigned number; /* N in the socket's name: the same for all slots of a group */
+    int index;       /* which of the group's slots */
     int listener;
-    int control;                        /* listener for pywsgid status and the like */
+    int control; /* listener for pywsgid status and the like */
     wsgid_slot_t *memory;
     wsgid_process_t seat[WSGID_SEATS];
-    wsgid_group_t *group;               /* this configuration only; NULL: no longer wanted */
-    server_rec *server;                 /* this configuration only: whose ErrorLog speaks of this slot */
-    apr_uint32_t wanted;                /* a process started for this configuration or a later one is wanted */
-    apr_uint32_t last_used;             /* last configuration that had it */
-    unsigned started;                   /* processes so far */
-    unsigned failures;                  /* deaths before ready, in a row */
-    unsigned brief;                     /* ready but brief lives, in a row */
-    apr_interval_time_t delay;          /* before the next start */
-    apr_time_t fork_failed;             /* wsgid_clock_now() when the last one did; 0: none has */
+    wsgid_group_t *group;   /* this configuration only; NULL: no longer wanted */
+    server_rec *server;     /* this configuration only: whose ErrorLog speaks of this slot */
+    apr_uint32_t wanted;    /* a process started for this configuration or a later one is wanted */
+    apr_uint32_t last_used; /* last configuration that had it */
+    unsigned started;       /* processes so far */
+    unsigned failures;      /* deaths before ready, in a row */
+    unsigned brief;         /* ready but brief lives, in a row */
+    apr_interval_time_t delay; /* before the next start */
+    apr_time_t fork_failed;    /* wsgid_clock_now() when the last one did; 0: none has */
     apr_interval_time_t shutdown_timeout;
-    apr_uint64_t failed_change;         /* of scripts of its group: the last one that could not be loaded */
-    apr_time_t crowded;                 /* wsgid_clock_now() since when a successor has waited for a seat; 0: none does */
-    int crowded_told;                   /* and the log has been told */
-    int released;                       /* nobody can send to it any more: freed when its last process has died */
+    apr_uint64_t failed_change; /* of scripts of its group: the last one that could not be loaded */
+    /* wsgid_clock_now() since when a successor has waited for a seat; 0: none does */
+    apr_time_t crowded;
+    int crowded_told; /* and the log has been told */
+    int released;     /* nobody can send to it any more: freed when its last process has died */
 };
 
 /* How a process ended. */
 typedef struct {
-    int code;                           /* CLD_EXITED, CLD_KILLED, CLD_DUMPED; 0 if nobody knows */
-    int status;                         /* exit code, signal; one of the two if nobody knows which */
+    int code;   /* CLD_EXITED, CLD_KILLED, CLD_DUMPED; 0 if nobody knows */
+    int status; /* exit code, signal; one of the two if nobody knows which */
 } wsgid_death_t;
 
-/* ------------------------------------------------------------------ supervisor.c: the policy */
+/* ---- supervisor.c: the policy */
 
 /* Attends to all deaths that have not been attended to. */
 void wsgid_supervisor_reap(void);
@@ -107,7 +120,7 @@ void wsgid_supervisor_satisfy(void);
 /* The end of httpd, in the parent: no process, no socket is left. A pool's cleanup. */
 apr_status_t wsgid_supervisor_stop(void *unused);
 
-/* ------------------------------------------------------------------ process.c: the state of a process */
+/* ---- process.c: the state of a process */
 
 /* The one place where a state changes. */
 void wsgid_process_step(wsgid_process_t *process, wsgid_event_e event);
@@ -115,8 +128,8 @@ int wsgid_process_seat(const wsgid_process_t *process);
 /* Of those in one of these states (a set of bits, 1 << state), who came last; NULL: nobody. */
 wsgid_process_t *wsgid_process_youngest(wsgid_kept_slot_t *slot, unsigned states);
 wsgid_process_t *wsgid_process_eldest(wsgid_kept_slot_t *slot, unsigned states);
-#define WSGID_IN(state)       (1U << WSGID_##state)
-#define WSGID_NOT_VACANT      (~WSGID_IN(VACANT))
+#define WSGID_IN(state)  (1U << WSGID_##state)
+#define WSGID_NOT_VACANT (~WSGID_IN(VACANT))
 /* Whether all seats are vacant. */
 int wsgid_process_none_in(const wsgid_kept_slot_t *slot);
 /* Catches up with what the slot's processes have done since somebody looked last. */
@@ -125,32 +138,35 @@ void wsgid_process_ask_to_leave(wsgid_process_t *process);
 /* Tells it that the successor it wished for could not take over. */
 void wsgid_process_tell_failure(wsgid_process_t *process);
 /* Lets APR tell of its death, as long as this configuration lives. */
-void wsgid_process_watch(wsgid_process_t *process, apr_pool_t *pconf, void (*on_child)(int, void *, int));
+void wsgid_process_watch(wsgid_process_t *process, apr_pool_t *pconf,
+                         void (*on_child)(int, void *, int));
 void wsgid_process_unwatch(wsgid_process_t *process);
 void wsgid_process_close_leash(wsgid_process_t *process);
 /* It is reaped, or given up: the seat is free. */
 void wsgid_process_vacate(wsgid_process_t *process);
 
-/* ------------------------------------------------------------------ launch.c: starting a process */
+/* ---- launch.c: starting a process */
 
-/* Into a vacant seat, for a configuration, with the slot's delay; predecessor may be NULL. A failure is logged. */
-apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *predecessor, apr_uint32_t configuration);
+/* Into a vacant seat, for a configuration, with the slot's delay; predecessor may be NULL. A
+ * failure is logged. */
+apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *predecessor,
+                                  apr_uint32_t configuration);
 /* Whether a fork has failed so lately that there is no use in another. */
 int wsgid_launch_is_pointless(const wsgid_kept_slot_t *slot);
 
-/* ------------------------------------------------------------------ backoff.c: how long to wait before a start */
+/* ---- backoff.c: how long to wait before a start */
 
-#define WSGID_SECONDS_ROOM 32           /* for wsgid_backoff_seconds() */
+#define WSGID_SECONDS_ROOM 32 /* for wsgid_backoff_seconds() */
 
 /* What a death means for the next start of its slot. */
-void wsgid_backoff_count(wsgid_kept_slot_t *slot, const wsgid_process_t *process, wsgid_death_t death,
-                         apr_interval_time_t life);
+void wsgid_backoff_count(wsgid_kept_slot_t *slot, const wsgid_process_t *process,
+                         wsgid_death_t death, apr_interval_time_t life);
 /* "started again at once", "next try in 2 s" */
 const char *wsgid_backoff_describe(apr_pool_t *p, const wsgid_kept_slot_t *slot);
 /* "2", "0.5" */
 const char *wsgid_backoff_seconds(char *text, apr_size_t room, apr_interval_time_t interval);
 
-/* ------------------------------------------------------------------ sigchld.c: hearing of a death at once */
+/* ---- sigchld.c: hearing of a death at once */
 
 /* Notes how those die that are watched, most of them at a time. */
 void wsgid_sigchld_begin(apr_pool_t *pconf, int most);
@@ -160,9 +176,10 @@ void wsgid_sigchld_forget(pid_t pid);
 /* What was noted; or what can be said without, from the status that APR's callback has. */
 wsgid_death_t wsgid_sigchld_death(pid_t pid, int status);
 
-/* ------------------------------------------------------------------ deaths.c: what a death is called */
+/* ---- deaths.c: what a death is called */
 
-/* Whether somebody asked for it: it left, or a signal that asks it to leave came before it could. */
+/* Whether somebody asked for it: it left, or a signal that asks it to leave came before it could.
+ */
 int wsgid_deaths_was_polite(wsgid_death_t death);
 /* Only the second: a signal that asks it to leave came before it was ready. */
 int wsgid_deaths_was_told(wsgid_death_t death);
@@ -171,15 +188,16 @@ wsgid_reason_e wsgid_deaths_reason(const wsgid_process_t *process, wsgid_death_t
 /* status as waitpid() has it. */
 wsgid_death_t wsgid_deaths_of_status(int status);
 /* One line: who, how long it lived, how it ended, and what comes next. */
-void wsgid_deaths_report(apr_pool_t *p, const wsgid_process_t *process, wsgid_death_t death, apr_interval_time_t life,
-                         const char *next);
+void wsgid_deaths_report(apr_pool_t *p, const wsgid_process_t *process, wsgid_death_t death,
+                         apr_interval_time_t life, const char *next);
 
-/* ------------------------------------------------------------------ slot_list.c: the slots that the parent keeps */
+/* ---- slot_list.c: the slots that the parent keeps */
 
 /* The first of all slots, in the order of the configuration; the others by ->next. */
 wsgid_kept_slot_t *wsgid_slot_list_first(void);
 /* post_config: a slot for each process that is configured. OK or an HTTP error, logged. */
-int wsgid_slot_list_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s, apr_uint32_t configuration);
+int wsgid_slot_list_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s,
+                            apr_uint32_t configuration);
 /* Before the module is unloaded: nothing points into it or into pconf any more. */
 void wsgid_slot_list_let_go(void);
 /* Lets those go that no child of httpd can send to any more. */
@@ -189,44 +207,53 @@ void wsgid_slot_list_free(wsgid_kept_slot_t *slot);
 /* In a child of httpd: what only the parent needs. */
 void wsgid_slot_list_close_descriptors(void);
 
-/* ------------------------------------------------------------------ listener.c */
+/* ---- listener.c */
 
 /* "PREFIX.PID.N.SLOT.sock": the file of a slot's socket; what for is one of the suffixes. */
-const char *wsgid_listener_path(apr_pool_t *p, const char *prefix, unsigned number, int slot, const char *suffix);
+const char *wsgid_listener_path(apr_pool_t *p, const char *prefix, unsigned number, int slot,
+                                const char *suffix);
 #define WSGID_LISTENER_REQUESTS ".sock"
 #define WSGID_LISTENER_CONTROL  ".ctl"
-apr_status_t wsgid_listener_open(const char *path, uid_t owner, int backlog, int *fd, struct sockaddr_un *address);
-/* A listener that is kept over a restart gets another owner and backlog; it is bound anew, as another descriptor, if its file is gone. */
+apr_status_t wsgid_listener_open(const char *path, uid_t owner, int backlog, int *fd,
+                                 struct sockaddr_un *address);
+/* A listener that is kept over a restart gets another owner and backlog; it is bound anew, as
+ * another descriptor, if its file is gone. */
 apr_status_t wsgid_listener_adapt(const char *path, uid_t owner, int backlog, int *fd);
-/* NULL, or why httpd's children could not get at sockets in this prefix's directory. Once User is known. */
+/* NULL, or why httpd's children could not get at sockets in this prefix's directory. Once User is
+ * known. */
 const char *wsgid_listener_check_reach(apr_pool_t *p, const char *prefix);
 /* Unlinks what parents that are dead left under this prefix. */
 void wsgid_listener_sweep(apr_pool_t *p, server_rec *s, const char *prefix);
 
-/* ------------------------------------------------------------------ slots.c: the memory of a slot, for the parent */
+/* ---- slots.c: the memory of a slot, for the parent */
 
-/* Creates a slot's shared memory, mapped by the parent and every child forked later. pool: a retained one, so nothing
- * is registered with it (httpd unloads the module before such a pool goes); wsgid_slots_destroy must come first. */
+/* Creates a slot's shared memory, mapped by the parent and every child forked later. pool: a
+ * retained one, so nothing is registered with it (httpd unloads the module before such a pool
+ * goes); wsgid_slots_destroy must come first. */
 apr_status_t wsgid_slots_create(wsgid_slot_t **slot, apr_pool_t *pool);
 void wsgid_slots_destroy(wsgid_slot_t *slot);
 /* In a child of httpd: the descriptors that only the parent needs. */
 void wsgid_slots_close_descriptors(wsgid_slot_t *slot);
 void wsgid_slots_set_address(wsgid_slot_t *slot, const struct sockaddr_un *address);
-/* For phase.c alone. Never READY: that is for the pages to say. next_try as wsgid_clock_now() counts, like born below. */
+/* For phase.c alone. Never READY: that is for the pages to say. next_try as wsgid_clock_now()
+ * counts, like born below. */
 wsgid_slot_state_e wsgid_slots_phase(const wsgid_slot_t *slot);
 void wsgid_slots_set_phase(wsgid_slot_t *slot, wsgid_slot_state_e phase, apr_time_t next_try);
-/* The memfd of a seat's page, which is cleared for the next process there; -1: it belongs to one that lives. */
+/* The memfd of a seat's page, which is cleared for the next process there; -1: it belongs to one
+ * that lives. */
 int wsgid_slots_fresh_page(wsgid_slot_t *slot, int which);
 void wsgid_slots_retire_page(wsgid_slot_t *slot, int which);
 /* Whose page it is, for messages and the status page. */
 void wsgid_slots_set_process(wsgid_slot_t *slot, int which, pid_t pid, apr_time_t born);
-/* The scripts that a daemon says it has loaded, "callable:/path": hostile input, so only what has that form. */
-apr_array_header_t *wsgid_slots_loaded_scripts(const wsgid_slot_t *slot, int which, apr_pool_t *p);    /* const char * */
+/* The scripts that a daemon says it has loaded, "callable:/path": hostile input, so only what has
+ * that form. */
+/* const char * */
+apr_array_header_t *wsgid_slots_loaded_scripts(const wsgid_slot_t *slot, int which, apr_pool_t *p);
 wsgid_totals_t *wsgid_slots_totals(const wsgid_slot_t *slot);
 /* A bounded copy of what the daemon wrote. */
 void wsgid_slots_read_page(const wsgid_slot_t *slot, int which, wsgid_page_t *copy);
 
-/* ------------------------------------------------------------------ wakeup.c: hearing of a daemon's wish at once */
+/* ---- wakeup.c: hearing of a daemon's wish at once */
 
 /* The pipe. Retained; before anything is started. */
 apr_status_t wsgid_wakeup_open(void);
@@ -239,21 +266,22 @@ void wsgid_wakeup_hush(int ear);
 void wsgid_wakeup_begin(apr_pool_t *pconf);
 /* A bell, if there is none. */
 void wsgid_wakeup_ensure(void);
-/* Before the module is unloaded: a bell stays, for the case that this was the last configuration. */
+/* Before the module is unloaded: a bell stays, for the case that this was the last configuration.
+ */
 void wsgid_wakeup_let_go(void);
 /* The end of httpd. */
 void wsgid_wakeup_end(void);
 /* In a child of httpd. */
 void wsgid_wakeup_close_descriptors(void);
 
-/* ------------------------------------------------------------------ phase.c: a slot without a ready process */
+/* ---- phase.c: a slot without a ready process */
 
 typedef enum {
-    WSGID_PHASE_STARTED,                /* a process is on its way */
-    WSGID_PHASE_DELAYED,                /* one that sleeps first, until next_try (as wsgid_clock_now() counts) */
-    WSGID_PHASE_WOKEN,                  /* and its sleep is over */
-    WSGID_PHASE_UNFORKABLE,             /* none can be forked; there is another try after next_try */
-    WSGID_PHASE_EMPTIED,                /* its last process has died, and none will follow */
+    WSGID_PHASE_STARTED, /* a process is on its way */
+    WSGID_PHASE_DELAYED, /* one that sleeps first, until next_try (as wsgid_clock_now() counts) */
+    WSGID_PHASE_WOKEN,   /* and its sleep is over */
+    WSGID_PHASE_UNFORKABLE, /* none can be forked; there is another try after next_try */
+    WSGID_PHASE_EMPTIED,    /* its last process has died, and none will follow */
     WSGID_PHASE_EVENTS
 } wsgid_phase_event_e;
 
@@ -266,18 +294,21 @@ typedef struct {
 } wsgid_phase_slot_t;
 
 /* The one place where a phase changes. */
-void wsgid_phase_step(const wsgid_phase_slot_t *slot, wsgid_phase_event_e event, apr_time_t next_try);
-void wsgid_phase_of_kept(const wsgid_kept_slot_t *slot, wsgid_phase_event_e event, apr_time_t next_try);
+void wsgid_phase_step(const wsgid_phase_slot_t *slot, wsgid_phase_event_e event,
+                      apr_time_t next_try);
+void wsgid_phase_of_kept(const wsgid_kept_slot_t *slot, wsgid_phase_event_e event,
+                         apr_time_t next_try);
 
-/* ------------------------------------------------------------------ generations.c: who uses old configurations */
+/* ---- generations.c: who uses old configurations */
 
-void wsgid_generations_started(apr_pool_t *process_pool, ap_generation_t number, apr_uint32_t configuration);
+void wsgid_generations_started(apr_pool_t *process_pool, ap_generation_t number,
+                               apr_uint32_t configuration);
 /* Whether it was the last child of its generation. */
 int wsgid_generations_exited(ap_generation_t number);
 /* Whether a child of httpd lives that has this configuration or an older one. */
 int wsgid_generations_live_up_to(apr_uint32_t configuration);
 
-/* ------------------------------------------------------------------ stop.c */
+/* ---- stop.c */
 
 /* Whether httpd is about to end, and not to restart. */
 int wsgid_stop_is_coming(void);
@@ -288,10 +319,11 @@ void wsgid_stop_processes(void);
 /* waitpid, whatever signals come. */
 void wsgid_stop_wait_for(pid_t pid);
 
-/* ------------------------------------------------------------------ single_process.c: httpd -X */
+/* ---- single_process.c: httpd -X */
 
 int wsgid_single_process_is_on(void);
-/* Forks the process that is the daemons' parent in httpd's place. Returns its pid in both, or -1 with errno. */
+/* Forks the process that is the daemons' parent in httpd's place. Returns its pid in both, or -1
+ * with errno. */
 pid_t wsgid_single_process_hire(void);
 /* The life of that process. */
 void wsgid_single_process_keep(void) __attribute__((noreturn));

@@ -1,15 +1,16 @@
 /*
  * The bell: how httpd's parent hears at once that a daemon has something to say.
  *
- * httpd gives a module no event in the parent but the death of a child. So the parent keeps one tiny child, asleep on a
- * pipe whose write end every daemon has: a byte makes it end, and its death has the parent look at the statistics pages
- * (supervisor.c) and fork it anew. What there is to see stands in the pages: a byte says only "look".
+ * httpd gives a module no event in the parent but the death of a child. So the parent keeps one
+ * tiny child, asleep on a pipe whose write end every daemon has: a byte makes it end, and its death
+ * has the parent look at the statistics pages (supervisor.c) and fork it anew. What there is to see
+ * stands in the pages: a byte says only "look".
  *
- * It is the caretaker, too: when the parent dies without its cleanups (kill -9; a restart whose configuration is broken),
- * the bell removes the sockets that it has left.
+ * It is the caretaker, too: when the parent dies without its cleanups (kill -9; a restart whose
+ * configuration is broken), the bell removes the sockets that it has left.
  *
- * The bell never logs and never returns into httpd. The pipe and the pid are retained over restarts, which it outlives:
- * the next configuration ends it and forks its own.
+ * The bell never logs and never returns into httpd. The pipe and the pid are retained over
+ * restarts, which it outlives: the next configuration ends it and forks its own.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -27,23 +28,24 @@
 #include "http_main.h"
 
 #define RETAINED_KEY WSGID_RETAINED("bell")
-#define PIPE_PLACE   3                  /* where the read end is put, so that all above can be closed */
-#define LEAST_LIFE   10000000           /* nanoseconds between two rings: whoever rings without end costs the parent little */
-#define LEAST_REST   2000000            /* nanoseconds between a ring and its effect */
-#define DEATH_SIGNAL SIGUSR1            /* of the parent; any whose handler is ours to set */
+#define PIPE_PLACE   3 /* where the read end is put, so that all above can be closed */
+/* nanoseconds between two rings: whoever rings without end costs the parent little */
+#define LEAST_LIFE   10000000
+#define LEAST_REST   2000000 /* nanoseconds between a ring and its effect */
+#define DEATH_SIGNAL SIGUSR1 /* of the parent; any whose handler is ours to set */
 
 typedef struct {
-    int ends[2];                        /* of the pipe: read, write */
-    pid_t pid;                          /* 0: none */
-    apr_proc_t handle;                  /* APR keeps its address */
+    int ends[2];       /* of the pipe: read, write */
+    pid_t pid;         /* 0: none */
+    apr_proc_t handle; /* APR keeps its address */
 } retained_t;
 
 /* This configuration only, as all static data is: the module is loaded anew on each restart. */
 static retained_t *retained;
 static apr_pool_t *configuration_pool;
-static apr_pool_t *watch;               /* goes with the bell, or before */
+static apr_pool_t *watch; /* goes with the bell, or before */
 
-/* ------------------------------------------------------------------ the pipe */
+/* ---- the pipe */
 
 apr_status_t wsgid_wakeup_open(void)
 {
@@ -73,7 +75,7 @@ void wsgid_wakeup_hush(int ear)
 {
     char bytes[512];
 
-    while (read(ear, bytes, sizeof(bytes)) == (ssize_t) sizeof(bytes)) {
+    while (read(ear, bytes, sizeof(bytes)) == (ssize_t)sizeof(bytes)) {
         /* as many as there are */
     }
 }
@@ -81,21 +83,22 @@ void wsgid_wakeup_hush(int ear)
 void wsgid_wakeup_close_descriptors(void)
 {
     if (retained && retained->ends[0] >= 0) {
-        (void) close(retained->ends[0]);
-        (void) close(retained->ends[1]);
+        (void)close(retained->ends[0]);
+        (void)close(retained->ends[1]);
         retained->ends[0] = retained->ends[1] = -1;
     }
 }
 
-/* ------------------------------------------------------------------ the child */
+/* ---- the child */
 
 /* Its handler only has to exist: it ends the sleep. */
 static void on_death_of_parent(int number)
 {
-    (void) number;
+    (void)number;
 }
 
-/* Signals to httpd's process group are not meant for it. All stay blocked but while it sleeps, so that none is lost. */
+/* Signals to httpd's process group are not meant for it. All stay blocked but while it sleeps, so
+ * that none is lost. */
 static void set_signals(void)
 {
     static const int ignored[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR2, SIGPIPE, SIGCHLD };
@@ -103,11 +106,11 @@ static void set_signals(void)
     apr_size_t i;
 
     for (i = 0; i < sizeof(ignored) / sizeof(*ignored); i++) {
-        (void) signal(ignored[i], SIG_IGN);
+        (void)signal(ignored[i], SIG_IGN);
     }
     memset(&action, 0, sizeof(action));
     action.sa_handler = on_death_of_parent;
-    (void) sigaction(DEATH_SIGNAL, &action, NULL);
+    (void)sigaction(DEATH_SIGNAL, &action, NULL);
 }
 
 /* Nothing of httpd's stays open: not its logs, its ports or its clients. */
@@ -120,7 +123,7 @@ static void set_descriptors(void)
         _exit(1);
     }
     for (place = 0; place < PIPE_PLACE; place++) {
-        (void) dup2(null, place);
+        (void)dup2(null, place);
     }
     wsgid_spawn_close_from(PIPE_PLACE + 1);
 }
@@ -131,26 +134,27 @@ static void remove_sockets(void)
 
     for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
         if (!slot->released) {
-            (void) unlink(slot->path);
-            (void) unlink(slot->control_path);
+            (void)unlink(slot->path);
+            (void)unlink(slot->control_path);
         }
     }
 }
 
-/* Never less than a parent that is being killed needs from the end of its descriptors, which daemons notice (and ring because
- * they leave), to the end of its pid, which is what we look at. */
+/* Never less than a parent that is being killed needs from the end of its descriptors, which
+ * daemons notice (and ring because they leave), to the end of its pid, which is what we look at. */
 static void rest(const struct timespec *born)
 {
     struct timespec now;
     struct timespec left = { 0, LEAST_REST };
     long rest;
 
-    (void) clock_gettime(CLOCK_MONOTONIC, &now);
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
     if (now.tv_sec - born->tv_sec <= 1) {
-        rest = LEAST_LIFE - (now.tv_sec - born->tv_sec) * 1000000000L - (now.tv_nsec - born->tv_nsec);
+        rest = LEAST_LIFE - (now.tv_sec - born->tv_sec) * 1000000000L
+               - (now.tv_nsec - born->tv_nsec);
         left.tv_nsec = rest > LEAST_REST ? rest : LEAST_REST;
     }
-    (void) nanosleep(&left, NULL);
+    (void)nanosleep(&left, NULL);
 }
 
 static void sleep_until_rung(pid_t parent, int listens) __attribute__((noreturn));
@@ -161,10 +165,10 @@ static void sleep_until_rung(pid_t parent, int listens)
     struct timespec born;
     sigset_t none;
 
-    (void) sigemptyset(&none);
-    (void) clock_gettime(CLOCK_MONOTONIC, &born);
-    (void) prctl(PR_SET_NAME, "wsgid-bell");
-    (void) prctl(PR_SET_PDEATHSIG, DEATH_SIGNAL);
+    (void)sigemptyset(&none);
+    (void)clock_gettime(CLOCK_MONOTONIC, &born);
+    (void)prctl(PR_SET_NAME, "wsgid-bell");
+    (void)prctl(PR_SET_PDEATHSIG, DEATH_SIGNAL);
     while (getppid() == parent && ppoll(&ear, 1, NULL, &none) <= 0) {
         /* a signal: look whether the parent lives */
     }
@@ -178,12 +182,12 @@ static void sleep_until_rung(pid_t parent, int listens)
     _exit(0);
 }
 
-/* ------------------------------------------------------------------ the parent */
+/* ---- the parent */
 
 static void on_death(int reason, void *data, int status)
 {
-    (void) data;
-    (void) status;
+    (void)data;
+    (void)status;
     if (reason == APR_OC_REASON_UNREGISTER) {
         watch = NULL;
     }
@@ -239,7 +243,7 @@ static void dismiss(void)
         apr_pool_destroy(watch);
     }
     watch = NULL;
-    (void) kill(retained->pid, SIGKILL);
+    (void)kill(retained->pid, SIGKILL);
     wsgid_stop_wait_for(retained->pid);
     retained->pid = 0;
 }
@@ -247,7 +251,7 @@ static void dismiss(void)
 void wsgid_wakeup_begin(apr_pool_t *pconf)
 {
     configuration_pool = pconf;
-    dismiss();                          /* it knows the slots of the past */
+    dismiss(); /* it knows the slots of the past */
     wsgid_wakeup_ensure();
 }
 
@@ -260,17 +264,19 @@ void wsgid_wakeup_ensure(void)
     }
     pid = fork_bell(1);
     if (pid < 0) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf, "WSGID0066: the child that tells httpd's parent of its "
-                     "daemons' wishes cannot be forked: look at the limits of processes and memory; it is tried again "
-                     "within seconds");
+        ap_log_error(
+            APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
+            "WSGID0066: the child that tells httpd's parent of its "
+            "daemons' wishes cannot be forked: look at the limits of processes and memory; it is tried again "
+            "within seconds");
         return;
     }
     retained->pid = pid;
     register_bell();
 }
 
-/* One that cannot be rung, as its death would go unnoticed: it only waits for that of the parent, should the next
- * configuration be broken. */
+/* One that cannot be rung, as its death would go unnoticed: it only waits for that of the parent,
+ * should the next configuration be broken. */
 void wsgid_wakeup_let_go(void)
 {
     pid_t pid;

@@ -1,4 +1,6 @@
-"""A body of as many bytes as the path says: /1024. Made once, so that only its way to the client is measured."""
+"""A body of as many bytes as the path says: /1024. Made once, so that only its way to the client is
+measured.
+"""
 
 bodies = {}
 
@@ -8,5 +10,7 @@ def application(environ, start_response):
     body = bodies.get(path)
     if body is None:
         body = bodies[path] = b"x" * int(path.strip("/"))
-    start_response("200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", str(len(body)))])
+    start_response(
+        "200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", str(len(body)))]
+    )
     return [body]

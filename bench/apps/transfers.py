@@ -1,4 +1,6 @@
-"""Big bodies in each way that an application may send or take them; the query string says how many bytes, or blocks."""
+"""Big bodies in each way that an application may send or take them; the query string says how many
+bytes, or blocks.
+"""
 
 import os
 
@@ -38,7 +40,13 @@ def upload(environ, count):
     return [("Content-Length", str(len(body)))], [body]
 
 
-ROUTES = {"/file": file, "/generator": generator, "/object": single, "/blocks": blocks, "/upload": upload}
+ROUTES = {
+    "/file": file,
+    "/generator": generator,
+    "/object": single,
+    "/blocks": blocks,
+    "/upload": upload,
+}
 
 
 def application(environ, start_response):

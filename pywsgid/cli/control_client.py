@@ -1,8 +1,10 @@
-"""Asking running daemons over their control sockets: pywsgid status, reload, restart, stacks (control.py answers).
+"""Asking running daemons over their control sockets: pywsgid status, reload, restart, stacks
+(control.py answers).
 
-Rules: the sockets are found by their names, PREFIX.PID.N.SLOT.ctl, in httpd's runtime directory; whom they belong to is
-said by who answers. A daemon is another user's process, and the terminal may be root's: what it says is bounded, and
-printed without control characters. The command line's side: it may import what it likes.
+Rules: the sockets are found by their names, PREFIX.PID.N.SLOT.ctl, in httpd's runtime directory;
+whom they belong to is said by who answers. A daemon is another user's process, and the terminal may
+be root's: what it says is bounded, and printed without control characters. The command line's side:
+it may import what it likes.
 """
 
 from __future__ import annotations
@@ -23,8 +25,15 @@ from pywsgid.cli.messages import Failure, note
 from pywsgid.wire import process_abi
 from pywsgid.wire.log_format import printable
 
-# Where httpds of distributions have their runtime directory: Debian; Fedora, RHEL; httpd's own default.
-DIRECTORIES = ("/run/apache2", "/var/run/apache2", "/run/httpd", "/usr/local/apache2/logs", "/usr/local/apache2/run")
+# Where httpds of distributions have their runtime directory: Debian; Fedora, RHEL; httpd's own
+# default.
+DIRECTORIES = (
+    "/run/apache2",
+    "/var/run/apache2",
+    "/run/httpd",
+    "/usr/local/apache2/logs",
+    "/usr/local/apache2/run",
+)
 PATIENCE = 2.0  # seconds for one answer
 ANSWER_MAX = 16 * 1024 * 1024  # bytes
 PAUSE = 0.05  # seconds between two looks
@@ -32,35 +41,58 @@ DIGITS = 20  # of a whole number: 64 bits
 MOMENT_MAX = 1e11  # seconds: no time is further away than that
 RATE_OVER = 0.5  # seconds over which requests a second are counted
 
-Kind = Callable[[Any], Any]  # gives a value of an answer as it may be used; ValueError if it is none of that kind
+Kind = Callable[
+    [Any], Any
+]  # gives a value of an answer as it may be used; ValueError if it is none of that kind
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--sockets", metavar="PREFIX", help="directory of the sockets, or how their paths begin, as "
-                        "WSGISocketPrefix says (default: httpd's runtime directory)")
-    parser.add_argument("--timeout", metavar="SECONDS", type=float, default=60.0,
-                        help="how long a process may take to be replaced (default: 60)")
-    parser.add_argument("--json", action="store_true", help="print what the daemons said, one line of JSON each")
+    parser.add_argument(
+        "--sockets",
+        metavar="PREFIX",
+        help="directory of the sockets, or how their paths begin, as "
+        "WSGISocketPrefix says (default: httpd's runtime directory)",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=float,
+        default=60.0,
+        help="how long a process may take to be replaced (default: 60)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print what the daemons said, one line of JSON each"
+    )
 
 
-# ---------------------------------------------------------------- the sockets
+# -------- the sockets
+
 
 def find_sockets(prefix: str | None) -> list[str]:
     """The control sockets, in order; Failure if there are none."""
     places = [prefix] if prefix else dict.fromkeys(os.path.realpath(place) for place in DIRECTORIES)
     found = sorted(path for place in places for path in glob.glob(pattern(place)))
     if not found:
-        raise Failure("WSGID0440", f"no daemon's control socket in {' or '.join(places)}",
-                      "is httpd running with WSGIDaemonProcess? Otherwise name its sockets with --sockets")
+        raise Failure(
+            "WSGID0440",
+            f"no daemon's control socket in {' or '.join(places)}",
+            "is httpd running with WSGIDaemonProcess? Otherwise name its sockets with --sockets",
+        )
     return found
 
 
 def pattern(place: str) -> str:
-    return os.path.join(glob.escape(place), "*.ctl") if os.path.isdir(place) else glob.escape(place) + "*.ctl"
+    return (
+        os.path.join(glob.escape(place), "*.ctl")
+        if os.path.isdir(place)
+        else glob.escape(place) + "*.ctl"
+    )
 
 
 def ask(path: str, question: str, tells: bool = False) -> dict | None:
-    """What the process behind a socket says; None if nobody does. `tells`: says so if it is not understood."""
+    """What the process behind a socket says; None if nobody does. `tells`: says so if it is not
+    understood.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(PATIENCE)
         try:
@@ -68,20 +100,25 @@ def ask(path: str, question: str, tells: bool = False) -> dict | None:
             connection.sendall(question.encode("ascii") + b"\n")
             answer = whole_answer(connection)
         except PermissionError as error:
-            raise Failure("WSGID0441", f"{path} may not be opened by this user",
-                          "ask as root or as the user of httpd's children (sudo)") from error
+            raise Failure(
+                "WSGID0441",
+                f"{path} may not be opened by this user",
+                "ask as root or as the user of httpd's children (sudo)",
+            ) from error
         except OSError:
             return None
     said = understood(answer, EXPECTED.get(question, IDENTITY))
     if said is None and tells:
-        note(f"WSGID0443: {printable(path)}: what the process there says is not understood: is it of the same "
-             "version as this command? Its group is left out")
+        note(
+            f"WSGID0443: {printable(path)}: what the process there says is not understood: is it of the same "
+            "version as this command? Its group is left out"
+        )
     return said
 
 
 def understood(answer: bytes, expected: Kind) -> dict | None:
-    """What is expected of an answer, and nothing else of it; None if a hostile daemon, or one of another version, says
-    something else."""
+    """What is expected of an answer, and nothing else of it; None if a hostile daemon, or one of
+    another version, says something else."""
     try:
         return expected(json.loads(answer, parse_int=bounded))
     except (ValueError, RecursionError):
@@ -117,14 +154,20 @@ def members(arguments: argparse.Namespace, question: str = "status") -> dict[str
         said = ask(path, "status", tells=True)
         if said is None or (name is not None and said["group"] != name):
             continue
-        found[path] = said if question == "status" else ask(path, question, tells=True) or IDENTITY(said)
+        found[path] = (
+            said if question == "status" else ask(path, question, tells=True) or IDENTITY(said)
+        )
     if not found:
-        raise Failure("WSGID0442", f"no process of {f'group {name!r}' if name else 'any group'} answers",
-                      "see `pywsgid status`, and httpd's ErrorLog if it should")
+        raise Failure(
+            "WSGID0442",
+            f"no process of {f'group {name!r}' if name else 'any group'} answers",
+            "see `pywsgid status`, and httpd's ErrorLog if it should",
+        )
     return found
 
 
-# ---------------------------------------------------------------- what an answer has
+# -------- what an answer has
+
 
 def text(value: Any) -> str:
     if not isinstance(value, str):
@@ -180,14 +223,26 @@ IDENTITY = record_of(**WHO)
 HISTOGRAM = row_of(whole, process_abi.PAGE_BUCKETS)
 RUNNING = row_of(record_of(thread=whole, request=text, elapsed=seconds))
 EXPECTED = {  # question -> its answer
-    "status": record_of(**WHO, uid=user, python=text, since=seconds, threads=whole, running=RUNNING, queue=whole,
-                        started=whole, finished=whole, errors=whole, queue_times=HISTOGRAM,
-                        application_times=HISTOGRAM),
+    "status": record_of(
+        **WHO,
+        uid=user,
+        python=text,
+        since=seconds,
+        threads=whole,
+        running=RUNNING,
+        queue=whole,
+        started=whole,
+        finished=whole,
+        errors=whole,
+        queue_times=HISTOGRAM,
+        application_times=HISTOGRAM,
+    ),
     "stacks": record_of(**WHO, stacks=row_of(stack)),
 }
 
 
-# ---------------------------------------------------------------- the commands
+# -------- the commands
+
 
 def status(arguments: argparse.Namespace) -> int:
     for said in with_rates(members(arguments)):
@@ -196,7 +251,9 @@ def status(arguments: argparse.Namespace) -> int:
 
 
 def with_rates(before: dict[str, dict]) -> list[dict]:
-    """What the processes say now, with `rate`: requests a second since `before`; None for a new process."""
+    """What the processes say now, with `rate`: requests a second since `before`; None for a new
+    process.
+    """
     began = time.monotonic()
     time.sleep(RATE_OVER)
     found = []
@@ -204,22 +261,33 @@ def with_rates(before: dict[str, dict]) -> list[dict]:
         said = ask(path, "status") or earlier
         lasted = time.monotonic() - began
         same = said["pid"] == earlier["pid"]
-        found.append({**said, "rate": round((said["finished"] - earlier["finished"]) / lasted, 1) if same else None})
+        found.append(
+            {
+                **said,
+                "rate": round((said["finished"] - earlier["finished"]) / lasted, 1)
+                if same
+                else None,
+            }
+        )
     return found
 
 
 def describe(said: dict) -> str:
     rate = "unknown" if said["rate"] is None else said["rate"]
     since = datetime.fromtimestamp(said["since"]).strftime("%Y-%m-%d %H:%M:%S")
-    lines = [f"group '{said['group']}' slot {said['slot']}: process {said['pid']} is {said['state']} since {since}, "
-             f"Python {said['python']}, user {user_name(said['uid'])}, "
-             f"{len(said['running'])} of {said['threads']} threads busy, "
-             f"{said['queue']} waiting, {said['finished']} requests, {rate} a second, "
-             f"{said['errors']} errors"]
+    lines = [
+        f"group '{said['group']}' slot {said['slot']}: process {said['pid']} is {said['state']} since {since}, "
+        f"Python {said['python']}, user {user_name(said['uid'])}, "
+        f"{len(said['running'])} of {said['threads']} threads busy, "
+        f"{said['queue']} waiting, {said['finished']} requests, {rate} a second, "
+        f"{said['errors']} errors"
+    ]
     both = {"waited": said["queue_times"], "ran": said["application_times"]}
     lines += [f"    {what} {spread(times)}" for what, times in both.items() if any(times)]
-    lines += [f"    thread {entry['thread']}: {entry['request']}, for {entry['elapsed']:.3f} s"
-              for entry in said["running"]]
+    lines += [
+        f"    thread {entry['thread']}: {entry['request']}, for {entry['elapsed']:.3f} s"
+        for entry in said["running"]
+    ]
     return "\n".join(lines)
 
 
@@ -232,12 +300,16 @@ def user_name(uid: int) -> str:
 
 def spread(times: list[int]) -> str:
     """Of a histogram: "half of them up to 0.9 ms, 90 % up to 2.1 ms, 99 % up to 14.7 ms"."""
-    return ", ".join(f"{share} up to {quantile(times, part) / 1000:.1f} ms"
-                     for share, part in (("half of them", 0.5), ("90 %", 0.9), ("99 %", 0.99)))
+    return ", ".join(
+        f"{share} up to {quantile(times, part) / 1000:.1f} ms"
+        for share, part in (("half of them", 0.5), ("90 %", 0.9), ("99 %", 0.99))
+    )
 
 
 def quantile(times: list[int], share: float) -> float:
-    """Microseconds that this share took no longer than. Within a bucket, times are taken to be spread evenly."""
+    """Microseconds that this share took no longer than. Within a bucket, times are taken to be
+    spread evenly.
+    """
     wanted, lower = share * sum(times), 0
     for bucket, count in enumerate(times[:-1]):
         upper = process_abi.PAGE_FIRST << bucket
@@ -260,7 +332,8 @@ def stacks(arguments: argparse.Namespace) -> int:
 
 
 def replace(arguments: argparse.Namespace, question: str) -> int:
-    """Asks all of them, then waits until each has gone or cannot be replaced. 1 if any could not."""
+    """Asks all of them, then waits until each has gone or cannot be replaced. 1 if any could
+    not."""
     asked = members(arguments, question)
     deadline = time.monotonic() + arguments.timeout
     problems = 0
@@ -276,7 +349,12 @@ def await_replacement(path: str, said: dict, deadline: float) -> tuple[str, bool
         now = ask(path, "status")
         if now is not None and now["pid"] != said["pid"]:
             return f"has been replaced by process {now['pid']}", True
-        if now is not None and now["state"] == "serving":  # it had asked httpd for a successor, if it is not leaving
-            return "goes on serving, as its successor could not take over: the ErrorLog says why", False
+        if (
+            now is not None and now["state"] == "serving"
+        ):  # it had asked httpd for a successor, if it is not leaving
+            return (
+                "goes on serving, as its successor could not take over: the ErrorLog says why",
+                False,
+            )
         time.sleep(PAUSE)
     return "has not been replaced in time", False

@@ -1,9 +1,10 @@
 """The command line: `pywsgid COMMAND`, or `python -m pywsgid COMMAND`.
 
-Rules: a command is one entry of COMMANDS: its name, a line of help, a function that declares its arguments and one that
-runs it. What a command says on success goes to stdout; a failure is one line on stderr that begins with its code
-(docs/errors.md), and exit status 1. Wrong usage is argparse's, with status 2. A command imports what it needs when it
-runs, so that `pywsgid version` needs nothing.
+Rules: a command is one entry of COMMANDS: its name, a line of help, a function that declares its
+arguments and one that runs it. What a command says on success goes to stdout; a failure is one line
+on stderr that begins with its code (docs/errors.md), and exit status 1. Wrong usage is argparse's,
+with status 2. A command imports what it needs when it runs, so that `pywsgid version` needs
+nothing.
 """
 
 from __future__ import annotations
@@ -50,8 +51,11 @@ def built_module() -> str:
     try:
         return find_module()
     except NoModule as error:
-        raise Failure("WSGID0401", f"the module has not been built: {error}",
-                      "run `make`, or `pip install` pywsgid") from error
+        raise Failure(
+            "WSGID0401",
+            f"the module has not been built: {error}",
+            "run `make`, or `pip install` pywsgid",
+        ) from error
 
 
 def declare_serve(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +74,9 @@ def declare_setup(parser: argparse.ArgumentParser) -> None:
     from pywsgid.cli.serve import serve_options
 
     serve_options.declare(parser, "setup")
-    parser.add_argument("directory", metavar="DIR", help="the directory to write; made if it is not there")
+    parser.add_argument(
+        "directory", metavar="DIR", help="the directory to write; made if it is not there"
+    )
 
 
 def setup(arguments: argparse.Namespace) -> int:
@@ -102,7 +108,9 @@ def declare_question(parser: argparse.ArgumentParser) -> None:
 
 
 def declare_questions_of_one(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="the daemon group; %%{GLOBAL} is the default group")
+    parser.add_argument(
+        "name", metavar="NAME", help="the daemon group; %%{GLOBAL} is the default group"
+    )
     declare_question(parser)
 
 
@@ -131,30 +139,80 @@ def stacks(arguments: argparse.Namespace) -> int:
 
 
 COMMANDS = (
-    Command("check", "find what would fail before httpd starts, and what to change coming from mod_wsgi", declare_check,
-            check),
-    Command("module-config", "print the LoadModule line for httpd's configuration", no_arguments, module_config),
-    Command("serve", "serve an application through an httpd of its own, in the foreground", declare_serve, serve,
-            aliases=("run",)),
-    Command("setup", "write the same as a directory to keep, with an apachectl of its own", declare_setup, setup),
-    Command("status", "say which daemons run, since when, and what their threads do now", declare_question, status),
-    Command("reload", "replace each process of a group by one with the present code, losing nothing",
-            declare_questions_of_one, reload),
-    Command("restart", "have each process of a group leave and another one start", declare_questions_of_one, restart),
-    Command("stacks", "print the Python stack of every thread of a group", declare_questions_of_one, stacks),
+    Command(
+        "check",
+        "find what would fail before httpd starts, and what to change coming from mod_wsgi",
+        declare_check,
+        check,
+    ),
+    Command(
+        "module-config",
+        "print the LoadModule line for httpd's configuration",
+        no_arguments,
+        module_config,
+    ),
+    Command(
+        "serve",
+        "serve an application through an httpd of its own, in the foreground",
+        declare_serve,
+        serve,
+        aliases=("run",),
+    ),
+    Command(
+        "setup",
+        "write the same as a directory to keep, with an apachectl of its own",
+        declare_setup,
+        setup,
+    ),
+    Command(
+        "status",
+        "say which daemons run, since when, and what their threads do now",
+        declare_question,
+        status,
+    ),
+    Command(
+        "reload",
+        "replace each process of a group by one with the present code, losing nothing",
+        declare_questions_of_one,
+        reload,
+    ),
+    Command(
+        "restart",
+        "have each process of a group leave and another one start",
+        declare_questions_of_one,
+        restart,
+    ),
+    Command(
+        "stacks",
+        "print the Python stack of every thread of a group",
+        declare_questions_of_one,
+        stacks,
+    ),
     Command("version", "print the version", no_arguments, version),
 )
 BY_NAME = {command.name: command for command in COMMANDS}
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="pywsgid", description="Serve WSGI applications from Apache httpd (mod_wsgid).")
-    top.add_argument("--version", action="store_const", const=BY_NAME["version"], dest="command",
-                     help="print the version")
+    top = argparse.ArgumentParser(
+        prog="pywsgid", description="Serve WSGI applications from Apache httpd (mod_wsgid)."
+    )
+    top.add_argument(
+        "--version",
+        action="store_const",
+        const=BY_NAME["version"],
+        dest="command",
+        help="print the version",
+    )
     commands = top.add_subparsers(metavar="COMMAND")
     for command in COMMANDS:
-        sub = commands.add_parser(command.name, help=command.help, description=command.help.capitalize() + ".",
-                                  aliases=command.aliases, allow_abbrev=False)
+        sub = commands.add_parser(
+            command.name,
+            help=command.help,
+            description=command.help.capitalize() + ".",
+            aliases=command.aliases,
+            allow_abbrev=False,
+        )
         command.declare(sub)
         sub.set_defaults(command=command, parser=sub)
     return top

@@ -1,4 +1,6 @@
-"""What the command line writes on stderr: a failure that ends a command, and a notice beside its work."""
+"""What the command line writes on stderr: a failure that ends a command, and a notice beside its
+work.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""What a value of each type of WSGIDaemonProcess option looks like (apxs/config/option_types.c says the same in C).
+"""What a value of each type of WSGIDaemonProcess option looks like (apxs/config/option_types.c says
+the same in C).
 
-For the command line: to refuse a value before httpd would, and to check a configuration that httpd has not read yet.
-Rules: no knowledge of single options; a type that is not known here is httpd's to judge. Names of users and groups are
-looked up by who needs them.
+For the command line: to refuse a value before httpd would, and to check a configuration that httpd
+has not read yet. Rules: no knowledge of single options; a type that is not known here is httpd's to
+judge. Names of users and groups are looked up by who needs them.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def problem(option: Option, text: str) -> str | None:
-    """Why `text` is no value of `option`, as in "not a whole number from 1 to 1000"; None if it is one."""
+    """Why `text` is no value of `option`, as in "not a whole number from 1 to 1000"; None if it is
+    one.
+    """
     check = CHECKS.get(option.type)
     return check(option, text) if check else None
 
 
-def _number(pattern: str, what: str, value: Callable[[re.Match[str]], float]) -> Callable[[Option, str], str | None]:
+def _number(
+    pattern: str, what: str, value: Callable[[re.Match[str]], float]
+) -> Callable[[Option, str], str | None]:
     def check(option: Option, text: str) -> str | None:
         match = re.fullmatch(pattern, text, re.ASCII)
         if match and option.least <= value(match) <= option.most:
@@ -58,8 +63,11 @@ def _assignment(option: Option, text: str) -> str | None:
 CHECKS = {
     "integer": _number(r"-?\d+", "a whole number", lambda match: int(match[0])),
     "seconds": _number(r"\d+(\.\d+)?", "a number of seconds", lambda match: float(match[0])),
-    "size": _number(r"(\d+)([KMGkmg]?)", "a number of bytes (K, M or G may follow)",
-                    lambda match: int(match[1]) * UNITS[match[2].upper()]),
+    "size": _number(
+        r"(\d+)([KMGkmg]?)",
+        "a number of bytes (K, M or G may follow)",
+        lambda match: int(match[1]) * UNITS[match[2].upper()],
+    ),
     "octal": _octal,
     "flag": _flag,
     "text": _text,

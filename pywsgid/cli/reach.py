@@ -1,7 +1,9 @@
-"""Who can reach a file: asked by becoming that user in a forked process, so that modes, groups and access lists count.
+"""Who can reach a file: asked by becoming that user in a forked process, so that modes, groups and
+access lists count.
 
-Rules: nothing is changed, nothing is opened; the answer names the first thing in the way, because that is what a person
-has to mend. For the command line only: it forks, so it must not be used where threads run.
+Rules: nothing is changed, nothing is opened; the answer names the first thing in the way, because
+that is what a person has to mend. For the command line only: it forks, so it must not be used where
+threads run.
 """
 
 from __future__ import annotations
@@ -29,12 +31,18 @@ class Identity:
 
 def identity_of(name: str) -> Identity:
     """Of a name or #UID. KeyError if there is no such user."""
-    entry = pwd.getpwuid(int(name[1:])) if name.startswith("#") and name[1:].isdecimal() else pwd.getpwnam(name)
+    entry = (
+        pwd.getpwuid(int(name[1:]))
+        if name.startswith("#") and name[1:].isdecimal()
+        else pwd.getpwnam(name)
+    )
     return Identity(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
 def daemon_identity() -> Identity | None:
-    """Whom requests are served as: root becomes the web server's user, everybody else stays who they are (None)."""
+    """Whom requests are served as: root becomes the web server's user, everybody else stays who
+    they are (None).
+    """
     if os.geteuid() != 0:
         return None
     for name in WEB_USERS:
@@ -74,11 +82,15 @@ def becoming(identity: Identity | None) -> dict[str, Any]:
 
 
 def in_the_way(path: str, identity: Identity | None, needs: int = os.R_OK) -> str | None:
-    """The first directory on the way to `path` that `identity` cannot enter; `path` if `needs` fails; else None."""
+    """The first directory on the way to `path` that `identity` cannot enter; `path` if `needs`
+    fails; else None.
+    """
     return first_in_the_way([path], identity, needs)
 
 
-def first_in_the_way(paths: list[str], identity: Identity | None, needs: int = os.R_OK) -> str | None:
+def first_in_the_way(
+    paths: list[str], identity: Identity | None, needs: int = os.R_OK
+) -> str | None:
     """in_the_way() of the first of `paths` that has something in its way."""
     if identity is None:
         return _walk_all(paths, needs)
@@ -86,8 +98,8 @@ def first_in_the_way(paths: list[str], identity: Identity | None, needs: int = o
 
 
 def first_writable(path: str, identity: Identity) -> str | None:
-    """The first directory on the way to `path`, itself included, in which `identity` can put something else in the
-    place of what is there; None if there is none."""
+    """The first directory on the way to `path`, itself included, in which `identity` can put
+    something else in the place of what is there; None if there is none."""
     return _asked(identity, lambda: _first_writable(path), path)
 
 
@@ -126,7 +138,9 @@ def _first_writable(path: str) -> str | None:
                 break  # nor does it get any further
             # In a sticky directory, what is another's stays.
             is_shared = found.st_mode & stat.S_ISVTX and directory != way
-            may_write = os.access(directory, os.W_OK | os.X_OK, effective_ids=True) and not is_shared
+            may_write = (
+                os.access(directory, os.W_OK | os.X_OK, effective_ids=True) and not is_shared
+            )
             if found.st_uid == os.geteuid() or may_write:
                 return directory
     return None
@@ -137,7 +151,9 @@ def _walk_all(paths: list[str], needs: int) -> str | None:
 
 
 def _walk(path: str, needs: int) -> str | None:
-    """Both the way as it is written and the way that it really goes, should a symbolic link lead elsewhere."""
+    """Both the way as it is written and the way that it really goes, should a symbolic link lead
+    elsewhere.
+    """
     for way in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):
         for directory in _parents(way):
             if not os.access(directory, os.X_OK, effective_ids=True):

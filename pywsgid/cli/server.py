@@ -1,7 +1,7 @@
 """The httpd of this machine and a minimal configuration for it, as text.
 
-Rules: nothing is started here and nothing is written; every path goes through quote(). Where distributions differ
-(names, directories, what is compiled in), httpd itself is asked.
+Rules: nothing is started here and nothing is written; every path goes through quote(). Where
+distributions differ (names, directories, what is compiled in), httpd itself is asked.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 # Not on an ordinary user's PATH everywhere.
 SYSTEM_PATH = "/usr/sbin:/usr/local/sbin:/usr/local/apache2/bin:/usr/bin"
 MODULE_DIRECTORIES = (
-    "/usr/lib/apache2/modules",         # Debian, Ubuntu, SUSE
-    "/usr/lib64/httpd/modules",         # Fedora, RHEL
-    "/usr/lib64/apache2",               # SUSE
-    "/usr/lib/httpd/modules",           # Arch
-    "/usr/local/apache2/modules",       # httpd's own default
+    "/usr/lib/apache2/modules",  # Debian, Ubuntu, SUSE
+    "/usr/lib64/httpd/modules",  # Fedora, RHEL
+    "/usr/lib64/apache2",  # SUSE
+    "/usr/lib/httpd/modules",  # Arch
+    "/usr/local/apache2/modules",  # httpd's own default
 )
 MPMS = ("event", "worker", "prefork")
 
@@ -37,7 +37,11 @@ class Server:
 
     def load(self, *names: str) -> list[str]:
         """The LoadModule lines for those of `names` that are not compiled in."""
-        return [f"LoadModule {name}_module {quote(self.file(name))}" for name in names if name not in self.built_in]
+        return [
+            f"LoadModule {name}_module {quote(self.file(name))}"
+            for name in names
+            if name not in self.built_in
+        ]
 
     def file(self, name: str) -> str:
         return os.path.join(self.modules, f"mod_{name}.so")
@@ -68,7 +72,9 @@ def _built_in(program: str) -> frozenset[str]:
     """`httpd -l` prints one source file a line: mod_unixd.c, core.c."""
     done = subprocess.run([program, "-l"], capture_output=True, text=True)
     names = (line.strip() for line in done.stdout.splitlines())
-    return frozenset(name.removeprefix("mod_").removesuffix(".c") for name in names if name.endswith(".c"))
+    return frozenset(
+        name.removeprefix("mod_").removesuffix(".c") for name in names if name.endswith(".c")
+    )
 
 
 def _module_directory(path: str) -> str:
@@ -85,7 +91,9 @@ def _module_directory(path: str) -> str:
 
 
 def quote(word: object) -> str:
-    """A word of httpd's configuration; ValueError for a line break and for a variable, which no quoting can hold."""
+    """A word of httpd's configuration; ValueError for a line break and for a variable, which no
+    quoting can hold.
+    """
     text = str(word)
     if "\n" in text or "\r" in text:
         raise ValueError(f"a line break in {text!r}")

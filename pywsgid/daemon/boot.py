@@ -1,9 +1,9 @@
 """What httpd starts the interpreter with: `python .../pywsgid/daemon/boot.py`.
 
-Rules: the version check runs under any Python there is (2.7 too), so this file uses no newer syntax before it and
-imports only what every Python has. The package is the one that this file lies in, and no other: its directory's
-neighbours do not become importable, and another pywsgid in the application's virtualenv is not mixed in.
-Nothing else lives here.
+Rules: the version check runs under any Python there is (2.7 too), so this file uses no newer syntax
+before it and imports only what every Python has. The package is the one that this file lies in, and
+no other: its directory's neighbours do not become importable, and another pywsgid in the
+application's virtualenv is not mixed in. Nothing else lives here.
 """
 
 import os
@@ -33,12 +33,15 @@ def check_version():
     if sys.version_info[:2] < LEAST_VERSION:
         refuse(
             "the interpreter %s is Python %d.%d; mod_wsgid needs %d.%d or later: name another with python= or "
-            "python-home= on WSGIDaemonProcess" % ((sys.executable,) + tuple(sys.version_info[:2]) + LEAST_VERSION)
+            "python-home= on WSGIDaemonProcess"
+            % ((sys.executable,) + tuple(sys.version_info[:2]) + LEAST_VERSION)
         )
 
 
 def import_package(directory):
-    """Imports pywsgid from `directory` alone, by a spec made by hand (importlib.util would cost milliseconds more)."""
+    """Imports pywsgid from `directory` alone, by a spec made by hand (importlib.util would cost
+    milliseconds more).
+    """
     from importlib.machinery import ModuleSpec, SourceFileLoader
 
     path = os.path.join(directory, "__init__.py")
@@ -59,8 +62,8 @@ def import_package(directory):
 def start():
     check_version()
     directory = os.path.dirname(os.path.abspath(__file__))
-    # Python puts the script's own directory first, with its symbolic links followed (not with -P or -I): what is beside
-    # this file must not be importable.
+    # Python puts the script's own directory first, with its symbolic links followed (not with -P or
+    # -I): what is beside this file must not be importable.
     if sys.path and os.path.realpath(sys.path[0] or os.curdir) == os.path.realpath(directory):
         del sys.path[0]
     try:

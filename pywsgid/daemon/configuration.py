@@ -1,7 +1,9 @@
-"""The configuration block that a daemon finds on descriptor 4 (docs/design.md): `key\\0value\\0` repeated.
+"""The configuration block that a daemon finds on descriptor 4 (docs/design.md): `key\\0value\\0`
+repeated.
 
-Rules: the parent has checked every value, so a value that does not parse means that module and package do not fit
-together: the daemon says so and leaves with EXIT_CONFIGURATION. Nothing here reads a descriptor.
+Rules: the parent has checked every value, so a value that does not parse means that module and
+package do not fit together: the daemon says so and leaves with EXIT_CONFIGURATION. Nothing here
+reads a descriptor.
 """
 
 from pywsgid.wire import protocol
@@ -77,7 +79,8 @@ REPEATED = ("python-path",)  # a line for each value
 
 
 class Configuration:
-    """The values of KEYS as attributes; `scripts` and `loaded` (what the predecessor has) are lists of Script.
+    """The values of KEYS as attributes; `scripts` and `loaded` (what the predecessor has) are lists
+    of Script.
 
     `python_path` is a list, too.
     """
@@ -97,7 +100,12 @@ class Configuration:
     @property
     def has_limits(self):
         """Whether a process is ever recycled."""
-        return bool(self.maximum_requests or self.restart_interval or self.inactivity_timeout or self.maximum_rss)
+        return bool(
+            self.maximum_requests
+            or self.restart_interval
+            or self.inactivity_timeout
+            or self.maximum_rss
+        )
 
     @property
     def watches_requests(self):
@@ -105,7 +113,8 @@ class Configuration:
 
 
 def parse(block):
-    """bytes -> Configuration. Keys that are not known are left alone: a newer module may say more."""
+    """bytes -> Configuration. Keys that are not known are left alone: a newer module may say
+    more."""
     try:
         strings = block.decode("utf-8", "surrogateescape").split("\0")
         if strings.pop() or len(strings) % 2:

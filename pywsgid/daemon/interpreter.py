@@ -1,7 +1,8 @@
 """What kind of Python this is.
 
-A free-threaded one runs without a GIL until the application imports an extension that needs one (Python warns of it),
-or PYTHON_GIL=1 says so. While it imports any extension it has one for a moment: has_gil() may say True and False again.
+A free-threaded one runs without a GIL until the application imports an extension that needs one
+(Python warns of it), or PYTHON_GIL=1 says so. While it imports any extension it has one for a
+moment: has_gil() may say True and False again.
 """
 
 import sys

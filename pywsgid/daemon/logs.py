@@ -1,20 +1,23 @@
 """Lines for the ErrorLog, in its own form; print() and sys.stderr become such lines.
 
-Where a line goes: records of `logging` from the thread that runs a request, and wsgi.errors, are sent to httpd, which
-logs them against the request (errors.py): in the ErrorLog of its virtual host, filtered by the LogLevel that holds
-there. Everything else is written here, to descriptor 2, the ErrorLog of the group: one line, one os.write, so that
-lines of several processes never mix, and nothing is lost with a request that is cut off, or by a crash behind it.
-A thread that the application has started belongs to no request.
+Where a line goes: records of `logging` from the thread that runs a request, and wsgi.errors, are
+sent to httpd, which logs them against the request (errors.py): in the ErrorLog of its virtual host,
+filtered by the LogLevel that holds there. Everything else is written here, to descriptor 2, the
+ErrorLog of the group: one line, one os.write, so that lines of several processes never mix, and
+nothing is lost with a request that is cut off, or by a crash behind it. A thread that the
+application has started belongs to no request.
 
-What a line looks like: messages of ours begin with their WSGIDnnnn code; lines of the application in the group's log
-carry the group's name instead. `[request ID]` stands before both in what is about a request; where httpd logs it, it
-puts that there. A record (a message of ours, one of `logging`, a traceback) is one line if it has one; each further one
-begins with `| `, behind the code if the record has one: so no text can pass for a line of its own, and who looks for
-a request or a code finds all of it.
+What a line looks like: messages of ours begin with their WSGIDnnnn code; lines of the application
+in the group's log carry the group's name instead. `[request ID]` stands before both in what is
+about a request; where httpd logs it, it puts that there. A record (a message of ours, one of
+`logging`, a traceback) is one line if it has one; each further one begins with `| `, behind the
+code if the record has one: so no text can pass for a line of its own, and who looks for a request
+or a code finds all of it.
 
-Levels of the application's lines: sys.stdout is `notice`, which httpd always logs; sys.stderr is `warn`: it is shown
-at httpd's default LogLevel, yet what writes there is mostly warnings and progress, and an administrator who watches
-for `error` must not be woken by them. `logging` has levels of its own: records.py.
+Levels of the application's lines: sys.stdout is `notice`, which httpd always logs; sys.stderr is
+`warn`: it is shown at httpd's default LogLevel, yet what writes there is mostly warnings and
+progress, and an administrator who watches for `error` must not be woken by them. `logging` has
+levels of its own: records.py.
 """
 
 import io
@@ -43,8 +46,8 @@ DEFAULT_LEVEL = WARN  # httpd's own, until the configuration has been read
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
-# httpd's own longest line is 8192 bytes, with its time, the client and the rest; and it escapes what is not ASCII, four
-# bytes for one. A longer line is continued on the next one.
+# httpd's own longest line is 8192 bytes, with its time, the client and the rest; and it escapes
+# what is not ASCII, four bytes for one. A longer line is continued on the next one.
 LINE_MAX = 7168
 CONTINUED = "| "  # what a further line of a record begins with
 REQUEST_ID = "mod_wsgi.request_id"  # key of environ
@@ -57,14 +60,19 @@ record_behind = None  # records.written_by(), once `logging` is there
 
 
 def local_time(seconds):
-    """In httpd's zone, as its own lines: the application may have one for itself (Django sets TIME_ZONE's)."""
+    """In httpd's zone, as its own lines: the application may have one for itself (Django sets
+    TIME_ZONE's).
+    """
     if os.environ.get("TZ") == ZONE:
         return time.localtime(seconds)
     try:
         from datetime import datetime  # milliseconds, all of this
 
         return datetime.fromtimestamp(seconds, _zone()).timetuple()
-    except (ImportError, MemoryError):  # at the end of the interpreter, or of memory; the line matters more
+    except (
+        ImportError,
+        MemoryError,
+    ):  # at the end of the interpreter, or of memory; the line matters more
         return time.localtime(seconds)
 
 
@@ -103,7 +111,9 @@ def timestamp(now=None):
 
 
 def split_lines(text):
-    """The lines of `text`, without their ends. Only line feeds end a line; a carriage return before one is dropped."""
+    """The lines of `text`, without their ends. Only line feeds end a line; a carriage return before
+    one is dropped.
+    """
     lines = text.split("\n")
     if lines and not lines[-1]:
         lines.pop()
@@ -116,7 +126,9 @@ def pieces(line):
         return [line]
     found, begin, size = [], 0, 0
     for at, character in enumerate(line):
-        more = (2 if character in "\\\"" else 1) if character.isascii() else 4 * len(character.encode())
+        more = (
+            (2 if character in '\\"' else 1) if character.isascii() else 4 * len(character.encode())
+        )
         if size + more > LINE_MAX:
             found.append(line[begin:at])
             begin, size = at, 0
@@ -135,7 +147,9 @@ def loose_lines(text):
 
 
 def record_lines(text, code=""):
-    """A record as lines for the log. With a `code` it belongs to another one, and all its lines say so."""
+    """A record as lines for the log. With a `code` it belongs to another one, and all its lines say
+    so.
+    """
     if code:
         return marked(split_lines(text), code + " " + CONTINUED)
     mark = (code_of(text) + " " + CONTINUED).lstrip()
@@ -154,8 +168,9 @@ def marked(lines, mark, next_mark=""):
 
 
 class Log:
-    """The process's log. `level` is httpd's LogLevel for the module where the group is defined, `request_level` the
-    most verbose one that any request can have, `group` names the daemon group."""
+    """The process's log. `level` is httpd's LogLevel for the module where the group is defined,
+    `request_level` the most verbose one that any request can have, `group` names the daemon
+    group."""
 
     __slots__ = ("level", "request_level", "group", "_descriptor")
 
@@ -177,7 +192,9 @@ class Log:
             self._write(level, request_mark(environ), record_lines(text))
 
     def application(self, level, lines):
-        """Logs lines of the application, from record_lines(), against the request that this thread runs, if it does."""
+        """Logs lines of the application, from record_lines(), against the request that this thread
+        runs, if it does.
+        """
         worker = getattr(current, "worker", None)
         if worker is None or worker.errors is None or not worker.errors.send(level, lines):
             self.say(level, lines)
@@ -188,7 +205,12 @@ class Log:
             self._write(level, "[group " + self.group + "] " + request_mark(), lines)
 
     def _write(self, level, mark, lines):
-        head = "[%s] [wsgid:%s] [pid %d:tid %d] " % (timestamp(), LEVEL_NAMES[level], os.getpid(), get_native_id())
+        head = "[%s] [wsgid:%s] [pid %d:tid %d] " % (
+            timestamp(),
+            LEVEL_NAMES[level],
+            os.getpid(),
+            get_native_id(),
+        )
         head += mark
         for line in lines:
             try:
@@ -201,20 +223,24 @@ def request_mark(environ=None):
     """`[request ID] ` of a request, that of this thread if none is given; "" if there is none."""
     if environ is None:
         environ = getattr(getattr(current, "worker", None), "environ", None)
-    # A copy, as it may be another thread's: to find what another thread has made, get() of Python 3.13t waits for a
-    # lock that it has itself, up to a second while more threads compute than there are processors.
+    # A copy, as it may be another thread's: to find what another thread has made, get() of Python
+    # 3.13t waits for a lock that it has itself, up to a second while more threads compute than
+    # there are processors.
     name = dict(environ).get(REQUEST_ID) if environ else None
     return "[request " + printable(str(name)) + "] " if name else ""
 
 
 class Stream(io.TextIOBase):
-    """sys.stdout or sys.stderr: text whose lines become log lines. Each thread has a line of its own in the making."""
+    """sys.stdout or sys.stderr: text whose lines become log lines. Each thread has a line of its
+    own in the making.
+    """
 
     encoding = "utf-8"
     errors = "backslashreplace"
     newlines = None
     mode = "w"
-    has_begun = False  # any thread has ever left a line unfinished: only then it is worth a look after a request
+    # any thread has ever left a line unfinished: only then it is worth a look after a request
+    has_begun = False
 
     def __init__(self, log, level, name, descriptor):
         self._log = log
@@ -299,7 +325,9 @@ def is_ours(package):
 
 
 def application_trace(error):
-    """The traceback of an exception without its first frames that are ours; None if all of them are."""
+    """The traceback of an exception without its first frames that are ours; None if all of them
+    are.
+    """
     trace = error.__traceback__
     while trace is not None and is_ours(trace.tb_frame.f_globals.get("__package__")):
         trace = trace.tb_next
@@ -314,7 +342,10 @@ def traceback_text(error, whole=False):
     try:
         return "".join(traceback.format_exception(type(error), error, trace))
     except Exception as broken:  # an exception whose __str__ raises
-        return "%s (its traceback cannot be shown: %s)" % (type(error).__name__, type(broken).__name__)
+        return "%s (its traceback cannot be shown: %s)" % (
+            type(error).__name__,
+            type(broken).__name__,
+        )
 
 
 def describe(error):

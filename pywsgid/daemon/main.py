@@ -1,13 +1,14 @@
-"""The daemon's main: puts configuration, log, loader, transport, workers and life cycle together, and decides nothing
-else.
+"""The daemon's main: puts configuration, log, loader, transport, workers and life cycle together,
+and decides nothing else.
 
-Rules: nothing is imported that the path of a request does not need: start-up time and memory are features, and an
-application that is small stays so. What is needed only when something goes wrong is imported there.
+Rules: nothing is imported that the path of a request does not need: start-up time and memory are
+features, and an application that is small stays so. What is needed only when something goes wrong
+is imported there.
 
-From exec to ready, hello world, 15 threads, Debian 12 with its Python 3.11, bytecode cached: 31 ms, of which `python
--c pass` is 17 (medians of 25); 11 MB resident. `threading` is 4.6 ms of the rest: it stays, as it must be imported by
-the main thread first, or it takes the application's first thread for that. `socket`, `signal` and `logging` would add
-3 to 8 ms each.
+From exec to ready, hello world, 15 threads, Debian 12 with its Python 3.11, bytecode cached: 31 ms,
+of which `python -c pass` is 17 (medians of 25); 11 MB resident. `threading` is 4.6 ms of the rest:
+it stays, as it must be imported by the main thread first, or it takes the application's first
+thread for that. `socket`, `signal` and `logging` would add 3 to 8 ms each.
 """
 
 import _signal
@@ -17,15 +18,16 @@ import sys
 import threading
 import time
 
-from pywsgid.daemon import configuration as configurations
-from pywsgid.daemon import interpreter, logs
+from pywsgid.daemon import configuration as configurations, interpreter, logs
 from pywsgid.daemon.application import loader, logging_import, reloader
 from pywsgid.daemon.process import control, lifecycle, page, title, wakeup, watchdog
 from pywsgid.daemon.transport import extension
 from pywsgid.daemon.wsgi import environ, worker
 from pywsgid.wire import process_abi
 
-CONFIGURATION_MAX = 16 * 1024 * 1024  # far beyond any; a descriptor that never ends is not read for ever
+CONFIGURATION_MAX = (
+    16 * 1024 * 1024
+)  # far beyond any; a descriptor that never ends is not read for ever
 
 
 class Service:
@@ -41,7 +43,9 @@ class Service:
         self.transport = None
         self.streams = ()
         self.changes = reloader.Changes(self.loader, self.life)
-        self.doorman = self.make_doorman(True) if configuration.reload == "touch" else None  # None: all may start
+        self.doorman = (
+            self.make_doorman(True) if configuration.reload == "touch" else None
+        )  # None: all may start
         self.tally = None  # limits.Requests; None: nobody counts
         self.watch = None  # stuck.Watch; None: requests may run as long as they like
 
@@ -51,7 +55,11 @@ class Service:
     def loaded(self, script, name):
         """A script has been loaded, and has the callable of that name."""
         self.page.loaded(name, script.path)
-        if script.reload_required is not None and self.doorman is None and self.configuration.reload != "off":
+        if (
+            script.reload_required is not None
+            and self.doorman is None
+            and self.configuration.reload != "off"
+        ):
             self.doorman = self.make_doorman(False)
 
     def left(self, gone):
@@ -59,11 +67,14 @@ class Service:
         self.life.worker_left()
 
     def out_of_memory(self):
-        """A request was lost for want of memory (memory-limit, virtual-memory-limit): a fresh process is better off."""
+        """A request was lost for want of memory (memory-limit, virtual-memory-limit): a fresh
+        process is better off.
+        """
         self.log.write(
             logs.ERROR,
             "WSGID0346: group %r: memory has run out, and a request with it: look for what grows, or raise "
-            "memory-limit= or virtual-memory-limit=; maximum-rss= replaces a process before that" % self.log.group,
+            "memory-limit= or virtual-memory-limit=; maximum-rss= replaces a process before that"
+            % self.log.group,
         )
         self.life.wish(process_abi.WISH_MEMORY, "its memory has run out")
 
@@ -80,14 +91,18 @@ class Service:
 
 def main():
     """Runs the daemon to the end of the process; gives an exit code if it cannot begin."""
-    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # until it is ready, Ctrl-C in httpd's terminal needs no traceback
+    _signal.signal(
+        _signal.SIGINT, _signal.SIG_DFL
+    )  # until it is ready, Ctrl-C in httpd's terminal needs no traceback
     log = logs.Log()
     try:
         configuration = read_configuration()
         log.level, log.group = configuration.log_level, configuration.label
         log.request_level = max(configuration.log_level, configuration.request_log_level)
         statistics = page.Page(page.map_page(process_abi.FD_STATISTICS), configuration.threads)
-        title.set_title(configuration.title)  # before the close: one of the two always tells whose daemon this is
+        title.set_title(
+            configuration.title
+        )  # before the close: one of the two always tells whose daemon this is
         os.close(process_abi.FD_CONFIGURATION)
         keep_private(configuration)
     except (configurations.ConfigurationError, OSError) as error:
@@ -103,7 +118,9 @@ def main():
 def serve(service):
     log, configuration = service.log, service.configuration
     service.streams = furnish(log, configuration)
-    watch = watchdog.BootWatch(log, service.life, service.page, configuration.startup_timeout, process_abi.FD_LEASH)
+    watch = watchdog.BootWatch(
+        log, service.life, service.page, configuration.startup_timeout, process_abi.FD_LEASH
+    )
     if not preload(service):
         log.write(
             logs.ERROR,
@@ -119,11 +136,15 @@ def serve(service):
     appoint_keepers(service)
     workers = [worker.Worker(number, service) for number in range(1, configuration.threads + 1)]
     service.life.take_signals()
-    service.life.run(service.transport, workers, lambda: announce(service), control.Control(service, allowed))
+    service.life.run(
+        service.transport, workers, lambda: announce(service), control.Control(service, allowed)
+    )
 
 
 def appoint_keepers(service):
-    """Whoever looks after what the configuration asks for. What it does not ask for is not imported."""
+    """Whoever looks after what the configuration asks for. What it does not ask for is not
+    imported.
+    """
     configuration, life, log = service.configuration, service.life, service.log
     if configuration.reload == "hot":
         life.keepers.append(reloader.Reloader(service.changes))
@@ -157,7 +178,12 @@ def read_configuration():
 
 def keep_private(configuration):
     """What came through exec must not go on to programs that the application starts."""
-    for descriptor in (process_abi.FD_LISTENER, process_abi.FD_LEASH, process_abi.FD_BELL, process_abi.FD_CONTROL):
+    for descriptor in (
+        process_abi.FD_LISTENER,
+        process_abi.FD_LEASH,
+        process_abi.FD_BELL,
+        process_abi.FD_CONTROL,
+    ):
         os.set_inheritable(descriptor, False)
     if configuration.successor:
         os.set_inheritable(process_abi.FD_PREDECESSOR, False)
@@ -175,14 +201,21 @@ def furnish(log, configuration):
 
 
 def thread_failed(log, raised):
-    """threading.excepthook. Python's own writes a traceback piece by piece to sys.stderr, which would be at warn."""
+    """threading.excepthook. Python's own writes a traceback piece by piece to sys.stderr, which
+    would be at warn.
+    """
     if raised.exc_type is SystemExit:
         return
     error = raised.exc_value if raised.exc_value is not None else raised.exc_type()
     log.write(
         logs.ERROR,
         "WSGID0347: group %r: thread %r has ended: it raised %s\n%s"
-        % (log.group, getattr(raised.thread, "name", "?"), logs.describe(error), logs.traceback_text(error)),
+        % (
+            log.group,
+            getattr(raised.thread, "name", "?"),
+            logs.describe(error),
+            logs.traceback_text(error),
+        ),
     )
 
 
@@ -214,9 +247,11 @@ def add_paths(log, configuration):
 
 
 def preload(service):
-    """Loads the scripts that are known and those that the predecessor has, unless they have been removed since.
+    """Loads the scripts that are known and those that the predecessor has, unless they have been
+    removed since.
 
-    False if there are some and none could be loaded, or one of the predecessor's could not: then that goes on serving.
+    False if there are some and none could be loaded, or one of the predecessor's could not: then
+    that goes on serving.
     """
     wanted = {(script.path, script.callable): False for script in service.configuration.scripts}
     for script in service.configuration.loaded:
@@ -267,7 +302,12 @@ def announce(service):
     service.log.write(
         logs.INFO,
         "WSGID0303: group %r: ready: Python %s, %d threads, slot %d"
-        % (service.log.group, interpreter.description(), service.configuration.threads, service.configuration.slot),
+        % (
+            service.log.group,
+            interpreter.description(),
+            service.configuration.threads,
+            service.configuration.slot,
+        ),
     )
     if service.configuration.successor:
         try:

@@ -1,14 +1,17 @@
-"""Builds pywsgid._native with cffi: apxs/common/wire.c, apxs/common/spin.c, and the daemon's hot path (native/).
+"""Builds pywsgid._native with cffi: apxs/common/wire.c, apxs/common/spin.c, and the daemon's hot
+path (native/).
 
-setup.py names it as cffi_modules=["pywsgid/native/build.py:ffi"] and runs it from the root of the tree;
-`python pywsgid/native/build.py` from there builds in place. One cdef. The C code touches no Python object, so the
-limited API is enough, and one extension serves each CPython >= 3.10 (a free-threaded one has no limited API: cffi then
-builds for that version alone). pywsgid/daemon/transport/extension.py is the only module that imports the result.
+setup.py names it as cffi_modules=["pywsgid/native/build.py:ffi"] and runs it from the root of the
+tree; `python pywsgid/native/build.py` from there builds in place. One cdef. The C code touches no
+Python object, so the limited API is enough, and one extension serves each CPython >= 3.10 (a
+free-threaded one has no limited API: cffi then builds for that version alone).
+pywsgid/daemon/transport/extension.py is the only module that imports the result.
 """
 
 import cffi
 
-# Of the values, "..." leaves each to the C compiler: wire.h stays the only place where they are said.
+# Of the values, "..." leaves each to the C compiler: wire.h stays the only place where they are
+# said.
 CDEF = """
 #define WSGID_WIRE_VERSION ...
 #define WSGID_WIRE_HEADER_SIZE ...
@@ -114,7 +117,12 @@ ffi.set_source(
         "apxs/common/spin.c",
         *("pywsgid/native/%s.c" % name for name in NAMES),
     ],
-    depends=["apxs/common/wire.h", "apxs/common/spin.h", "apxs/common/process_abi.h", "pywsgid/native/hotpath.h"],
+    depends=[
+        "apxs/common/wire.h",
+        "apxs/common/spin.h",
+        "apxs/common/process_abi.h",
+        "pywsgid/native/hotpath.h",
+    ],
     include_dirs=["pywsgid/native", "apxs"],
     extra_compile_args=["-std=gnu11", "-O2", "-pthread", "-Wall", "-Wextra", "-fvisibility=hidden"],
     py_limited_api=True,

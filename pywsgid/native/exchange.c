@@ -1,9 +1,10 @@
 /*
  * A worker's end of a connection: request after request, frames out. What comes in is receive.c's.
  *
- * STARTED goes before the first frame of each exchange, in the same send. What may have to wait is tried without waiting first, so that the
- * gate is opened before. How long a response may wait for httpd: with a send-timeout, so long in all; without one there is no bound in all,
- * but each wait must bring something within socket-timeout.
+ * STARTED goes before the first frame of each exchange, in the same send. What may have to wait is
+ * tried without waiting first, so that the gate is opened before. How long a response may wait for
+ * httpd: with a send-timeout, so long in all; without one there is no bound in all, but each wait
+ * must bring something within socket-timeout.
  */
 #define _GNU_SOURCE
 #include "hotpath.h"
@@ -15,7 +16,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#define COPIED_MAX  1024                /* to copy more costs more than another part of a message */
+#define COPIED_MAX 1024 /* to copy more costs more than another part of a message */
 
 wsgid_exchange_t *wsgid_exchange_create(wsgid_hub_t *hub, char *memory)
 {
@@ -29,7 +30,7 @@ wsgid_exchange_t *wsgid_exchange_create(wsgid_hub_t *hub, char *memory)
     x->facts = (int64_t *)(void *)memory;
     x->buffer = (unsigned char *)memory + WSGID_FACTS_SIZE;
     (void)pthread_mutex_init(&x->lock, NULL);
-    (void)pthread_condattr_init(&monotonic);        /* none of these fails on Linux */
+    (void)pthread_condattr_init(&monotonic); /* none of these fails on Linux */
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&x->wake, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
@@ -76,16 +77,19 @@ static void step_over(struct msghdr *message, size_t sent)
     }
 }
 
-/* One send, of whatever there is room for; a message of one buffer is cheaper to hand over without its frame. */
+/* One send, of whatever there is room for; a message of one buffer is cheaper to hand over without
+ * its frame. */
 static ssize_t send_some(int fd, const struct msghdr *message)
 {
     if (message->msg_iovlen == 1 && message->msg_controllen == 0) {
-        return send(fd, message->msg_iov->iov_base, message->msg_iov->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        return send(fd, message->msg_iov->iov_base, message->msg_iov->iov_len,
+                    MSG_NOSIGNAL | MSG_DONTWAIT);
     }
     return sendmsg(fd, message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/* Sends it whole, as long as httpd takes something. 0 or an errno: EPIPE for all that means that httpd has gone, ETIMEDOUT. */
+/* Sends it whole, as long as httpd takes something. 0 or an errno: EPIPE for all that means that
+ * httpd has gone, ETIMEDOUT. */
 static int send_message(wsgid_exchange_t *x, struct msghdr *message)
 {
     int is_last_try = 0;
@@ -95,7 +99,7 @@ static int send_message(wsgid_exchange_t *x, struct msghdr *message)
 
         if (sent >= 0) {
             step_over(message, (size_t)sent);
-            message->msg_controllen = 0;            /* a descriptor went with the first byte */
+            message->msg_controllen = 0; /* a descriptor went with the first byte */
             is_last_try = 0;
         }
         else if (errno == EAGAIN) {
@@ -112,7 +116,8 @@ static int send_message(wsgid_exchange_t *x, struct msghdr *message)
     return 0;
 }
 
-/* Frames of this exchange are about to be sent: begins the message with STARTED if they are the first. Under x->lock. */
+/* Frames of this exchange are about to be sent: begins the message with STARTED if they are the
+ * first. Under x->lock. */
 static void announce(wsgid_exchange_t *x, struct msghdr *message)
 {
     if (!x->announced) {
@@ -121,9 +126,13 @@ static void announce(wsgid_exchange_t *x, struct msghdr *message)
     }
 }
 
-static int send_pieces(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int descriptor)
+static int send_pieces(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b,
+                       size_t b_size, int descriptor)
 {
-    union { struct cmsghdr aligned; char bytes[CMSG_SPACE(sizeof(int))]; } control = { 0 };
+    union {
+        struct cmsghdr aligned;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = { 0 };
     struct iovec parts[3];
     struct msghdr message = { .msg_iov = parts };
 
@@ -138,7 +147,9 @@ static int send_pieces(wsgid_exchange_t *x, const char *a, size_t a_size, const 
     if (descriptor >= 0) {
         message.msg_control = control.bytes;
         message.msg_controllen = CMSG_LEN(sizeof(int));
-        control.aligned = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+        control.aligned = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)),
+                                            .cmsg_level = SOL_SOCKET,
+                                            .cmsg_type = SCM_RIGHTS };
         memcpy(CMSG_DATA(&control.aligned), &descriptor, sizeof(descriptor));
     }
     return send_message(x, &message);
@@ -162,7 +173,8 @@ static int lost(wsgid_exchange_t *x, int error)
 }
 
 /* Under x->lock. */
-static int send_if_open(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int descriptor)
+static int send_if_open(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b,
+                        size_t b_size, int descriptor)
 {
     int error;
 
@@ -173,7 +185,8 @@ static int send_if_open(wsgid_exchange_t *x, const char *a, size_t a_size, const
     return error ? lost(x, error) : 0;
 }
 
-int wsgid_exchange_send(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int descriptor)
+int wsgid_exchange_send(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b,
+                        size_t b_size, int descriptor)
 {
     int outcome;
 
@@ -189,7 +202,8 @@ int wsgid_exchange_log(wsgid_exchange_t *x, int64_t id, const char *frames, size
 
     (void)pthread_mutex_lock(&x->lock);
     /* Whether it is open comes first: from then on, the id is that of the request that runs. */
-    outcome = is_open(x) && x->facts[FACT_ID] == id ? send_if_open(x, frames, size, NULL, 0, -1) : WSGID_GONE;
+    outcome = is_open(x) && x->facts[FACT_ID] == id ? send_if_open(x, frames, size, NULL, 0, -1)
+                                                    : WSGID_GONE;
     (void)pthread_mutex_unlock(&x->lock);
     return outcome;
 }
@@ -208,7 +222,8 @@ int wsgid_exchange_send_data(wsgid_exchange_t *x, const char *bytes, size_t size
 
 int wsgid_exchange_cut(wsgid_exchange_t *x, int64_t id, const char *a, size_t a_size)
 {
-    int is_free = pthread_mutex_trylock(&x->lock) == 0;     /* else a frame is being sent, and comes first */
+    /* else a frame is being sent, and comes first */
+    int is_free = pthread_mutex_trylock(&x->lock) == 0;
     struct iovec parts[2];
     struct msghdr message = { .msg_iov = parts };
     wsgid_connection_t *connection = __atomic_load_n(&x->connection, __ATOMIC_ACQUIRE);
@@ -219,9 +234,10 @@ int wsgid_exchange_cut(wsgid_exchange_t *x, int64_t id, const char *a, size_t a_
         if (is_free) {
             announce(x, &message);
             parts[message.msg_iovlen++] = (struct iovec){ (void *)a, a_size };
-            (void)sendmsg(connection->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);   /* no room: it sees the end all the same */
+            /* no room: it sees the end all the same */
+            (void)sendmsg(connection->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
         }
-        (void)shutdown(connection->fd, SHUT_RDWR);          /* a send or a receive that waits ends */
+        (void)shutdown(connection->fd, SHUT_RDWR); /* a send or a receive that waits ends */
     }
     if (is_free) {
         (void)pthread_mutex_unlock(&x->lock);
@@ -246,9 +262,10 @@ int wsgid_exchange_is_hung_up(wsgid_exchange_t *x)
 
 /* ---- the end of a response */
 
-/* Sends the end. Gives the connection, if there is one, which nobody else sends to any more; *keep: whether it may go on. */
-static wsgid_connection_t *end_response(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size,
-                                        int *keep)
+/* Sends the end. Gives the connection, if there is one, which nobody else sends to any more; *keep:
+ * whether it may go on. */
+static wsgid_connection_t *end_response(wsgid_exchange_t *x, const char *a, size_t a_size,
+                                        const char *b, size_t b_size, int *keep)
 {
     wsgid_connection_t *connection;
 
@@ -268,21 +285,23 @@ static wsgid_connection_t *end_response(wsgid_exchange_t *x, const char *a, size
     return connection;
 }
 
-void wsgid_exchange_flush(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int keep)
+void wsgid_exchange_flush(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b,
+                          size_t b_size, int keep)
 {
     wsgid_connection_t *connection = end_response(x, a, a_size, b, b_size, &keep);
 
     if (connection) {
         (void)pthread_mutex_lock(&x->hub->lock);
         wsgid_hub_give_back(x->hub, connection, keep);
-        wsgid_gate_let_in(x->hub);                  /* it may have something already, and x may not be back soon */
+        wsgid_gate_let_in(x->hub); /* it may have something already, and x may not be back soon */
         (void)pthread_mutex_unlock(&x->hub->lock);
     }
 }
 
 /* ---- request after request */
 
-/* What it reads from a connection that has something. WSGID_LEAVE: nothing that matters; the hub's lock is held again. */
+/* What it reads from a connection that has something. WSGID_LEAVE: nothing that matters; the hub's
+ * lock is held again. */
 static int take(wsgid_hub_t *hub, wsgid_exchange_t *x, wsgid_connection_t *connection)
 {
     int outcome;
@@ -291,7 +310,8 @@ static int take(wsgid_hub_t *hub, wsgid_exchange_t *x, wsgid_connection_t *conne
     (void)pthread_mutex_unlock(&hub->lock);
     outcome = wsgid_receive_request(x, connection);
     if (outcome == WSGID_REQUEST) {
-        __atomic_store_n(&x->open, 1, __ATOMIC_RELEASE);    /* who sees that, without the lock, sees all that was set before */
+        /* who sees that, without the lock, sees all that was set before */
+        __atomic_store_n(&x->open, 1, __ATOMIC_RELEASE);
         return outcome;
     }
     (void)pthread_mutex_lock(&hub->lock);
@@ -312,7 +332,7 @@ static int wait_for_request(wsgid_hub_t *hub, wsgid_exchange_t *x)
         if (connection) {
             outcome = take(hub, x, connection);
             if (outcome == WSGID_REQUEST) {
-                return outcome;                     /* without the lock */
+                return outcome; /* without the lock */
             }
         }
         else if (wsgid_gate_is_closed(hub) || hub->poller) {
@@ -325,12 +345,13 @@ static int wait_for_request(wsgid_hub_t *hub, wsgid_exchange_t *x)
             }
         }
     }
-    wsgid_gate_let_in(hub);                         /* x has something else to do first */
+    wsgid_gate_let_in(hub); /* x has something else to do first */
     (void)pthread_mutex_unlock(&hub->lock);
     return outcome;
 }
 
-int wsgid_exchange_next(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int keep)
+int wsgid_exchange_next(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b,
+                        size_t b_size, int keep)
 {
     wsgid_hub_t *hub = x->hub;
     wsgid_connection_t *connection = end_response(x, a, a_size, b, b_size, &keep);

@@ -1,21 +1,26 @@
 /*
  * How many workers run requests at once.
  *
- * With a GIL a second thread that runs Python only takes turns with the first, and each turn costs both. So a worker that begins a request
- * closes the gate behind it (it is the holder), and serves the next request itself when it is done: no other thread is woken. But a holder
- * that blocks must not hold up the others:
+ * With a GIL a second thread that runs Python only takes turns with the first, and each turn costs
+ * both. So a worker that begins a request closes the gate behind it (it is the holder), and serves
+ * the next request itself when it is done: no other thread is woken. But a holder that blocks must
+ * not hold up the others:
  *
- *  - One of the workers without a request, the watchman, looks every LOOK while there is activity, less often when nothing has been
- *    blocked for long. A holder that sleeps (it does not only wait for a processor) is looked at again after LOOK_FINE; if it has used
- *    hardly any CPU meanwhile, on the same request, it is blocked, and the watchman takes over: the gate is open for it. While that
- *    happens at times, looks are close together, and who begins a request says what it has used by then: so the first look is enough.
- *  - A holder that does use the CPU keeps the gate for BURN of it, to the next look: others would only fight with it for the GIL.
- *  - When most requests of a kind block (request_classes.c), the gate is opened again as soon as such a request has been read, but for
- *    one of PROBE_EVERY, to see whether that has changed.
- *  - A worker that has to wait for httpd inside its request opens the gate first (wsgid_gate_blocks).
+ *  - One of the workers without a request, the watchman, looks every LOOK while there is activity,
+ * less often when nothing has been blocked for long. A holder that sleeps (it does not only wait
+ * for a processor) is looked at again after LOOK_FINE; if it has used hardly any CPU meanwhile, on
+ * the same request, it is blocked, and the watchman takes over: the gate is open for it. While that
+ *    happens at times, looks are close together, and who begins a request says what it has used by
+ * then: so the first look is enough.
+ *  - A holder that does use the CPU keeps the gate for BURN of it, to the next look: others would
+ * only fight with it for the GIL.
+ *  - When most requests of a kind block (request_classes.c), the gate is opened again as soon as
+ * such a request has been read, but for one of PROBE_EVERY, to see whether that has changed.
+ *  - A worker that has to wait for httpd inside its request opens the gate first
+ * (wsgid_gate_blocks).
  *
- * Without a GIL the gate is always open, until wsgid_hub_gate says that there is one after all. Without activity the watchman sleeps, too:
- * who begins a request then wakes it.
+ * Without a GIL the gate is always open, until wsgid_hub_gate says that there is one after all.
+ * Without activity the watchman sleeps, too: who begins a request then wakes it.
  */
 #define _GNU_SOURCE
 #include "hotpath.h"
@@ -26,23 +31,24 @@
 #include <time.h>
 #include <unistd.h>
 
-#define US 1000
-#define MS (1000 * US)
-#define LOOK           (500 * US)
-#define CALM_LOOKS     16               /* so many looks in vain double the time between them, */
-#define CALM_TIMES     3                /* so many times at most */
-#define LOOK_FINE      (100 * US)
-#define FINE_FOR       (100 * MS)
-#define BURN           (5 * MS)         /* the interpreter's own switch interval */
-#define BLOCKED_LEAST  (500 * US)       /* a request that was overtaken and took less does not count as one that blocks */
-#define QUIET_FOR      (20 * MS)        /* without a request until the watchman sleeps */
-#define PROBE_EVERY    8
+#define US         1000
+#define MS         (1000 * US)
+#define LOOK       (500 * US)
+#define CALM_LOOKS 16 /* so many looks in vain double the time between them, */
+#define CALM_TIMES 3  /* so many times at most */
+#define LOOK_FINE  (100 * US)
+#define FINE_FOR   (100 * MS)
+#define BURN       (5 * MS) /* the interpreter's own switch interval */
+/* a request that was overtaken and took less does not count as one that blocks */
+#define BLOCKED_LEAST (500 * US)
+#define QUIET_FOR     (20 * MS) /* without a request until the watchman sleeps */
+#define PROBE_EVERY   8
 
 int64_t wsgid_gate_now(void)
 {
     struct timespec now;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);     /* cannot fail for this clock */
+    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail for this clock */
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
@@ -79,7 +85,7 @@ static int is_asleep(pid_t tid)
     size = read(fd, text, sizeof(text) - 1);
     close(fd);
     text[size > 0 ? size : 0] = '\0';
-    name_end = strrchr(text, ')');                  /* a name may hold anything; the state follows it */
+    name_end = strrchr(text, ')'); /* a name may hold anything; the state follows it */
     return !name_end || strncmp(name_end, ") R", 3) != 0;
 }
 
@@ -94,7 +100,7 @@ static void wake(wsgid_gate_t *gate, wsgid_exchange_t *x)
 {
     x->woken = 1;
     gate->called = 1;
-    (void)pthread_cond_signal(&x->wake);            /* never fails on Linux */
+    (void)pthread_cond_signal(&x->wake); /* never fails on Linux */
 }
 
 static void wake_anybody(wsgid_gate_t *gate)
@@ -102,7 +108,7 @@ static void wake_anybody(wsgid_gate_t *gate)
     wsgid_exchange_t *x = gate->parked;
 
     if (gate->called) {
-        return;                                     /* who is on the way calls the next, if there is cause to */
+        return; /* who is on the way calls the next, if there is cause to */
     }
     if (x) {
         gate->parked = x->next_parked;
@@ -141,7 +147,7 @@ void wsgid_gate_enter(wsgid_hub_t *hub, wsgid_exchange_t *x)
 
     x->turn = ++gate->turns;
     x->overtaken = 0;
-    memset(x->classes, 0, sizeof(x->classes));          /* what it asks for is not known yet */
+    memset(x->classes, 0, sizeof(x->classes)); /* what it asks for is not known yet */
     x->held = gate->gated;
     if (x->held) {
         x->since = wsgid_gate_now();
@@ -165,7 +171,7 @@ void wsgid_gate_judge(wsgid_hub_t *hub, wsgid_exchange_t *x)
     if (!x->held || is_probe(x) || !wsgid_request_classes_block(&hub->gate, x)) {
         return;
     }
-    (void)pthread_mutex_lock(&hub->lock);           /* fails only for a lock that is broken */
+    (void)pthread_mutex_lock(&hub->lock); /* fails only for a lock that is broken */
     x->held = 0;
     if (hub->gate.holder == x) {
         hub->gate.holder = NULL;
@@ -182,7 +188,7 @@ static int has_blocked(const wsgid_exchange_t *x)
 void wsgid_gate_leave(wsgid_hub_t *hub, wsgid_exchange_t *x)
 {
     if (x->held) {
-        if (x->classes[1] != 0) {                     /* it has been read */
+        if (x->classes[1] != 0) { /* it has been read */
             wsgid_request_classes_learn(&hub->gate, x, has_blocked(x));
         }
         x->held = 0;
@@ -200,7 +206,7 @@ static void overtake(wsgid_hub_t *hub, wsgid_exchange_t *x, int blocked)
 
 void wsgid_gate_blocks(wsgid_hub_t *hub, wsgid_exchange_t *x)
 {
-    (void)pthread_mutex_lock(&hub->lock);           /* fails only for a lock that is broken */
+    (void)pthread_mutex_lock(&hub->lock); /* fails only for a lock that is broken */
     if (hub->gate.holder == x) {
         overtake(hub, x, 1);
         wsgid_gate_let_in(hub);
@@ -212,9 +218,9 @@ void wsgid_gate_blocks(wsgid_hub_t *hub, wsgid_exchange_t *x)
 
 /* What the watchman saw at its last look. */
 typedef struct {
-    uint64_t turn;                                  /* 0: nobody */
+    uint64_t turn; /* 0: nobody */
     int64_t at, cpu;
-    int64_t first_cpu;                              /* when this turn began, as far as is known */
+    int64_t first_cpu; /* when this turn began, as far as is known */
 } sight_t;
 
 /* Whether the holder, in its request number `turn`, sleeps. Without the lock meanwhile. */
@@ -229,18 +235,23 @@ static int is_still_asleep(wsgid_hub_t *hub, const wsgid_exchange_t *holder, uin
     return asleep && hub->gate.holder == holder && holder->turn == turn;
 }
 
-/* What is known from before this look: the last one at the same turn, or what the holder said itself when it began. */
+/* What is known from before this look: the last one at the same turn, or what the holder said
+ * itself when it began. */
 static sight_t seen_before(const wsgid_exchange_t *holder, const sight_t *last)
 {
-    return holder->turn == last->turn ? *last : (sight_t){ holder->turn, holder->since, holder->cpu_since, holder->cpu_since };
+    return holder->turn == last->turn
+               ? *last
+               : (sight_t){ holder->turn, holder->since, holder->cpu_since, holder->cpu_since };
 }
 
 /* Whether the holder does nothing, as far as can be told. Without the lock meanwhile. */
-static int is_idle(wsgid_hub_t *hub, const wsgid_exchange_t *holder, const sight_t *before, const sight_t *now)
+static int is_idle(wsgid_hub_t *hub, const wsgid_exchange_t *holder, const sight_t *before,
+                   const sight_t *now)
 {
     int64_t time = now->at - before->at;
 
-    return time >= LOOK_FINE && (before->cpu < 0 || (now->cpu - before->cpu) * 2 < time) && is_still_asleep(hub, holder, now->turn);
+    return time >= LOOK_FINE && (before->cpu < 0 || (now->cpu - before->cpu) * 2 < time)
+           && is_still_asleep(hub, holder, now->turn);
 }
 
 static void look_closely(wsgid_gate_t *gate, int64_t until)
@@ -259,7 +270,7 @@ static int is_stuck(wsgid_hub_t *hub, sight_t *last)
     int idle = is_idle(hub, holder, &before, &now);
 
     if (!is_sure) {
-        now.first_cpu = now.cpu - (now.at - before.at);     /* had it been running all the time */
+        now.first_cpu = now.cpu - (now.at - before.at); /* had it been running all the time */
     }
     *last = now;
     if (gate->holder != holder || holder->turn != now.turn) {
@@ -268,7 +279,7 @@ static int is_stuck(wsgid_hub_t *hub, sight_t *last)
     if (idle) {
         gate->calm = 0;
         look_closely(gate, now.at + (is_sure ? FINE_FOR : 2 * LOOK_FINE));
-        if (is_sure) {                              /* else it may be about to wake up: once more, soon */
+        if (is_sure) { /* else it may be about to wake up: once more, soon */
             overtake(hub, holder, 1);
         }
         return is_sure;
@@ -296,13 +307,14 @@ static int64_t time_to_next_look(wsgid_gate_t *gate, int64_t now, int64_t idle)
     return LOOK << (gate->calm / CALM_LOOKS);
 }
 
-/* Until the next look, or without a limit when it is quiet: no request for `idle`. Whether it was woken for more than to look. */
+/* Until the next look, or without a limit when it is quiet: no request for `idle`. Whether it was
+ * woken for more than to look. */
 static int rest(wsgid_hub_t *hub, wsgid_exchange_t *x, int64_t now, int64_t idle)
 {
     wsgid_gate_t *gate = &hub->gate;
 
     if (idle < QUIET_FOR) {
-        if (!x->woken && !hub->draining) {          /* it may have been, while it looked without the lock */
+        if (!x->woken && !hub->draining) { /* it may have been, while it looked without the lock */
             sleep_until(hub, x, now + time_to_next_look(gate, now, idle));
         }
         return x->woken || hub->draining;

@@ -1,17 +1,20 @@
 /*
- * The daemon's hot path: one call for each request, which sends the last response, waits for the next request and reads it whole. The
- * twin of pywsgid/daemon/transport/transport.py, where the rules of the interface stand; pywsgid/daemon/transport/hotpath.py is what calls this.
+ * The daemon's hot path: one call for each request, which sends the last response, waits for the
+ * next request and reads it whole. The twin of pywsgid/daemon/transport/transport.py, where the
+ * rules of the interface stand; pywsgid/daemon/transport/hotpath.py is what calls this.
  *
- *   hub.c        the listener, the connections, which of them have something to read; draining; forks
- *   gate.c       how many workers run requests at once, and who takes over from one that blocks
+ *   hub.c        the listener, the connections, which of them have something to read; draining;
+ * forks gate.c       how many workers run requests at once, and who takes over from one that blocks
  *   request_classes.c      which requests are likely to block
  *   exchange.c   a worker's end of a connection: request after request, frames out
  *   receive.c    requests and bodies in
  *   measure.c    what is counted and timed of each request, for the statistics page
  *
- * Rules: no Python.h and no Python object: what Python is to see lies in memory that it has mapped (wsgid_exchange_t.facts and .buffer),
- * so that one build serves every interpreter, through cffi or through ctypes. Nothing is logged: outcomes are told, Python words them.
- * Lock order: an exchange's lock, then the hub's. No call into the kernel that may wait is made with the hub's lock held.
+ * Rules: no Python.h and no Python object: what Python is to see lies in memory that it has mapped
+ * (wsgid_exchange_t.facts and .buffer), so that one build serves every interpreter, through cffi or
+ * through ctypes. Nothing is logged: outcomes are told, Python words them. Lock order: an
+ * exchange's lock, then the hub's. No call into the kernel that may wait is made with the hub's
+ * lock held.
  */
 #ifndef WSGID_HOTPATH_H
 #define WSGID_HOTPATH_H
@@ -23,68 +26,82 @@
 #include "common/spin.h"
 #include "common/wire.h"
 
-/* What next() says; also what receive() says, as a negative number. pywsgid/daemon/transport/hotpath.py has the same numbers. */
+/* What next() says; also what receive() says, as a negative number.
+ * pywsgid/daemon/transport/hotpath.py has the same numbers. */
 enum {
-    WSGID_LEAVE = 0,                    /* the process drains */
+    WSGID_LEAVE = 0, /* the process drains */
     WSGID_REQUEST = 1,
-    WSGID_UNSENT = 2,                   /* the last response was given up: FACT_UNSENT */
-    WSGID_VIOLATION = 3,                /* FACT_FAULT; the frame lies at FACT_AT */
-    WSGID_SILENT = 4,                   /* httpd began something and went on with nothing */
-    WSGID_REFUSED = 5,                  /* a connection of FACT_PID, FACT_UID */
-    WSGID_NO_ACCEPT = 6,                /* FACT_ERRNO */
+    WSGID_UNSENT = 2,    /* the last response was given up: FACT_UNSENT */
+    WSGID_VIOLATION = 3, /* FACT_FAULT; the frame lies at FACT_AT */
+    WSGID_SILENT = 4,    /* httpd began something and went on with nothing */
+    WSGID_REFUSED = 5,   /* a connection of FACT_PID, FACT_UID */
+    WSGID_NO_ACCEPT = 6, /* FACT_ERRNO */
     WSGID_GONE = 7,
-    WSGID_FAILED = 8                    /* FACT_ERRNO */
+    WSGID_FAILED = 8 /* FACT_ERRNO */
 };
 
-/* The facts that Python sees, each an int64_t. It writes two of them: FACT_GONE, and FACT_CREDIT when it grants some. */
+/* The facts that Python sees, each an int64_t. It writes two of them: FACT_GONE, and FACT_CREDIT
+ * when it grants some. */
 enum {
-    FACT_ENVIRON,                       /* bytes; the environ block begins at WSGID_ENVIRON_AT of the buffer */
-    FACT_BODY,                          /* bytes of the body that came along, behind the environ block */
-    FACT_ID,                            /* of REQUEST, as the next */
-    FACT_SENT,                          /* microseconds since the epoch */
-    FACT_WAITED,                        /* microseconds since then when it had been read; less than 0 if the clock was set back */
-    FACT_COMPLETE,                      /* httpd's END has been read */
-    FACT_GONE,                          /* a send or a receive has failed: nothing more is sent */
-    FACT_UNSENT,                        /* errno why the response was given up, if that is for the log; ETIMEDOUT: too slow */
-    FACT_CREDIT,                        /* body bytes that httpd may still send: granted and not arrived */
-    FACT_AT,                            /* where in the buffer what receive() tells of begins */
+    FACT_ENVIRON, /* bytes; the environ block begins at WSGID_ENVIRON_AT of the buffer */
+    FACT_BODY,    /* bytes of the body that came along, behind the environ block */
+    FACT_ID,      /* of REQUEST, as the next */
+    FACT_SENT,    /* microseconds since the epoch */
+    /* microseconds since then when it had been read; less than 0 if the clock was set back */
+    FACT_WAITED,
+    FACT_COMPLETE, /* httpd's END has been read */
+    FACT_GONE,     /* a send or a receive has failed: nothing more is sent */
+    /* errno why the response was given up, if that is for the log; ETIMEDOUT: too slow */
+    FACT_UNSENT,
+    FACT_CREDIT, /* body bytes that httpd may still send: granted and not arrived */
+    FACT_AT,     /* where in the buffer what receive() tells of begins */
     FACT_FAULT,
-    FACT_AMOUNT,                        /* bytes behind REQUEST, or of a BODY beyond its credit */
+    FACT_AMOUNT, /* bytes behind REQUEST, or of a BODY beyond its credit */
     FACT_PID,
     FACT_UID,
     FACT_ERRNO,
     FACT_COUNT
 };
 
-/* What only a whole conversation can show: protocol.py's numbers, which go on from wsgid_wire_error_e. */
+/* What only a whole conversation can show: protocol.py's numbers, which go on from
+ * wsgid_wire_error_e. */
 #define WSGID_OUT_OF_ORDER 7
 #define WSGID_OVER_CREDIT  8
 
-#define WSGID_FACTS_SIZE   4096         /* the first page of an exchange's memory */
-#define WSGID_ENVIRON_AT   (WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_REQUEST_PREFIX)
-/* A whole REQUEST, however large, and one byte to see that there is more. Only what is used takes memory. */
-#define WSGID_BUFFER_SIZE  (WSGID_ENVIRON_AT + WSGID_WIRE_MAX_ENVIRON + WSGID_WIRE_MAX_START + 1)
-#define WSGID_BUFFER_KEPT  (128 * 1024) /* what a request used beyond that is given back to the system */
-#define WSGID_RECEIVE_MAX  (WSGID_WIRE_HEADER_SIZE + 64 * 1024)     /* of a body in one receive: a frame as httpd sends it */
+#define WSGID_FACTS_SIZE 4096 /* the first page of an exchange's memory */
+#define WSGID_ENVIRON_AT (WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_REQUEST_PREFIX)
+/* A whole REQUEST, however large, and one byte to see that there is more. Only what is used takes
+ * memory. */
+#define WSGID_BUFFER_SIZE (WSGID_ENVIRON_AT + WSGID_WIRE_MAX_ENVIRON + WSGID_WIRE_MAX_START + 1)
+/* what a request used beyond that is given back to the system */
+#define WSGID_BUFFER_KEPT (128 * 1024)
+/* of a body in one receive: a frame as httpd sends it */
+#define WSGID_RECEIVE_MAX (WSGID_WIRE_HEADER_SIZE + 64 * 1024)
 
-#define WSGID_REQUEST_CLASSES        512          /* of requests, that are told apart */
-#define WSGID_REQUEST_CLASSES_EACH   3            /* that each request is of */
+#define WSGID_REQUEST_CLASSES      512 /* of requests, that are told apart */
+#define WSGID_REQUEST_CLASSES_EACH 3   /* that each request is of */
 
 typedef struct wsgid_hub wsgid_hub_t;
 typedef struct wsgid_exchange wsgid_exchange_t;
 typedef struct wsgid_connection wsgid_connection_t;
 
-/* Who owns a connection: nobody (FREE: its slot is empty), the hub (IDLE, READY), the worker that popped it (BUSY). */
-typedef enum { CONNECTION_FREE, CONNECTION_IDLE, CONNECTION_READY, CONNECTION_BUSY } wsgid_connection_state_e;
+/* Who owns a connection: nobody (FREE: its slot is empty), the hub (IDLE, READY), the worker that
+ * popped it (BUSY). */
+typedef enum {
+    CONNECTION_FREE,
+    CONNECTION_IDLE,
+    CONNECTION_READY,
+    CONNECTION_BUSY
+} wsgid_connection_state_e;
 
 struct wsgid_connection {
     int fd;
-    uint32_t generation;                /* tells an event of an earlier connection with the same descriptor */
+    uint32_t generation; /* tells an event of an earlier connection with the same descriptor */
     wsgid_connection_state_e state;
-    int again;                          /* something came while it was BUSY */
+    int again; /* something came while it was BUSY */
     int hung_up;
-    int unwatched;                      /* its owner alone waits for what comes */
-    wsgid_connection_t *next;           /* in the list of those that are READY */
+    int unwatched;            /* its owner alone waits for what comes */
+    wsgid_connection_t *next; /* in the list of those that are READY */
 };
 
 struct wsgid_exchange {
@@ -92,70 +109,76 @@ struct wsgid_exchange {
     int64_t *facts;
     unsigned char *buffer;
 
-    pthread_mutex_t lock;               /* frames from several threads must not mix */
-    int announced;                      /* STARTED is out */
-    int open;                           /* frames may be sent: there is a request, its response has not ended. Set last, and atomically */
+    pthread_mutex_t lock; /* frames from several threads must not mix */
+    int announced;        /* STARTED is out */
+    /* frames may be sent: there is a request, its response has not ended. Set last, and atomically
+     */
+    int open;
     wsgid_connection_t *connection;
-    unsigned char started[WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_STARTED_SIZE];    /* the frame that goes before all others */
-    size_t start, end;                  /* what of the buffer has been received and not taken */
-    size_t high;                        /* up to where the buffer has been written */
-    uint32_t frame_left;                /* payload bytes of the current BODY frame that are still to come */
+    /* the frame that goes before all others */
+    unsigned char started[WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_STARTED_SIZE];
+    size_t start, end;   /* what of the buffer has been received and not taken */
+    size_t high;         /* up to where the buffer has been written */
+    uint32_t frame_left; /* payload bytes of the current BODY frame that are still to come */
     int frame_last;
-    unsigned number;                    /* of its thread, from 0: which row of the statistics page it has */
-    int counted;                        /* its request has begun, and not ended, in the statistics page */
-    uint64_t read_at;                   /* CLOCK_REALTIME, microseconds: when its request had been read */
-    int64_t patience;                   /* nanoseconds that the response may still wait for httpd */
+    unsigned number;  /* of its thread, from 0: which row of the statistics page it has */
+    int counted;      /* its request has begun, and not ended, in the statistics page */
+    uint64_t read_at; /* CLOCK_REALTIME, microseconds: when its request had been read */
+    int64_t patience; /* nanoseconds that the response may still wait for httpd */
 
     /* gate.c; under the hub's lock */
     pthread_cond_t wake;
     int woken;
-    int held;                           /* the gate was closed behind it, and it is to be learned from. Its own thread's */
+    int held; /* the gate was closed behind it, and it is to be learned from. Its own thread's */
     int overtaken;
-    pid_t tid;                          /* of its thread, 0: it has not run yet */
+    pid_t tid; /* of its thread, 0: it has not run yet */
     int clock_known;
-    clockid_t clock;                    /* CPU time of its thread */
-    int64_t since, cpu_since;           /* when its request began, and what its thread had used of the CPU; -1: not known */
-    uint64_t turn;                      /* number of its request in this process */
-    uint16_t classes[WSGID_REQUEST_CLASSES_EACH];   /* of its request: places in wsgid_gate_t.blocked */
+    clockid_t clock; /* CPU time of its thread */
+    /* when its request began, and what its thread had used of the CPU; -1: not known */
+    int64_t since, cpu_since;
+    uint64_t turn; /* number of its request in this process */
+    /* of its request: places in wsgid_gate_t.blocked */
+    uint16_t classes[WSGID_REQUEST_CLASSES_EACH];
     wsgid_exchange_t *next_parked;
 
-    wsgid_exchange_t *next;             /* all of the hub */
+    wsgid_exchange_t *next; /* all of the hub */
 };
 
-#define CHUNK_SIZE 256                  /* connections that are made at once; they stay */
+#define CHUNK_SIZE 256 /* connections that are made at once; they stay */
 #define CHUNKS     4096
 
 typedef struct {
-    int gated;                          /* only one request at a time, unless it blocks: there is a GIL */
-    wsgid_exchange_t *holder;           /* who runs its request with the gate closed */
+    int gated;                /* only one request at a time, unless it blocks: there is a GIL */
+    wsgid_exchange_t *holder; /* who runs its request with the gate closed */
     wsgid_exchange_t *watchman;
-    int asleep;                         /* the watchman waits without a limit */
-    int called;                         /* somebody has been woken and is on the way */
+    int asleep; /* the watchman waits without a limit */
+    int called; /* somebody has been woken and is on the way */
     wsgid_exchange_t *parked;
     uint64_t turns;
-    int16_t blocked[WSGID_REQUEST_CLASSES];       /* request_classes.c: how often requests of each kind block. Written under the hub's lock */
-    int64_t fine_until;                 /* until when looks are close together */
-    int calm;                           /* looks in vain since the watchman woke up or saw a holder sleep, up to a limit */
+    /* request_classes.c: how often requests of each kind block. Written under the hub's lock */
+    int16_t blocked[WSGID_REQUEST_CLASSES];
+    int64_t fine_until; /* until when looks are close together */
+    int calm; /* looks in vain since the watchman woke up or saw a holder sleep, up to a limit */
 } wsgid_gate_t;
 
 struct wsgid_hub {
     pthread_mutex_t lock;
     int epoll, bell;
-    int listener;                       /* -1: closed */
-    int listening;                      /* it is in the epoll */
-    wsgid_exchange_t *paused;           /* who is to put it there again: there were no descriptors left */
+    int listener;             /* -1: closed */
+    int listening;            /* it is in the epoll */
+    wsgid_exchange_t *paused; /* who is to put it there again: there were no descriptors left */
     int draining;
     uint32_t pid;
-    int64_t timeout;                    /* ns: socket-timeout and a bit, for receives */
-    int64_t send_limit, send_silence;   /* ns: send-timeout (0: none), socket-timeout */
-    const uint32_t *allowed;            /* uids */
+    int64_t timeout;                  /* ns: socket-timeout and a bit, for receives */
+    int64_t send_limit, send_silence; /* ns: send-timeout (0: none), socket-timeout */
+    const uint32_t *allowed;          /* uids */
     int allowed_count;
     unsigned char *page;                /* statistics */
     wsgid_connection_t *chunks[CHUNKS]; /* by descriptor */
     wsgid_connection_t *ready, **ready_end;
-    wsgid_exchange_t *poller;           /* who waits in the epoll */
-    wsgid_spin_t arrivals;              /* what is known of its waits, */
-    wsgid_spin_t bodies;                /* and of those of all others, in the middle of a request */
+    wsgid_exchange_t *poller; /* who waits in the epoll */
+    wsgid_spin_t arrivals;    /* what is known of its waits, */
+    wsgid_spin_t bodies;      /* and of those of all others, in the middle of a request */
     wsgid_exchange_t *exchanges;
     wsgid_gate_t gate;
 };
@@ -164,9 +187,11 @@ struct wsgid_hub {
 
 /* ---- what Python calls */
 
-/* All seconds; allowed and page (the statistics page, or NULL) must live as long as the hub. NULL: errno. Never freed. */
-WSGID_API wsgid_hub_t *wsgid_hub_create(int listener, const char *allowed, int allowed_count, double timeout, double send_limit,
-                                        double send_silence, int gated, char *page);
+/* All seconds; allowed and page (the statistics page, or NULL) must live as long as the hub. NULL:
+ * errno. Never freed. */
+WSGID_API wsgid_hub_t *wsgid_hub_create(int listener, const char *allowed, int allowed_count,
+                                        double timeout, double send_limit, double send_silence,
+                                        int gated, char *page);
 /* Whether Python knows as many facts as this does: it may be of another version. */
 WSGID_API int wsgid_hub_fits(int facts);
 WSGID_API int wsgid_hub_open(wsgid_hub_t *hub);
@@ -180,27 +205,36 @@ WSGID_API void wsgid_hub_abandon(wsgid_hub_t *hub);
 
 /* memory: WSGID_FACTS_SIZE + WSGID_BUFFER_SIZE bytes of zeros, page-aligned. NULL: errno. */
 WSGID_API wsgid_exchange_t *wsgid_exchange_create(wsgid_hub_t *hub, char *memory);
-/* Sends the two pieces as the end of the response, gives the connection back (keep) or closes it, waits for the next request. */
-WSGID_API int wsgid_exchange_next(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int keep);
+/* Sends the two pieces as the end of the response, gives the connection back (keep) or closes it,
+ * waits for the next request. */
+WSGID_API int wsgid_exchange_next(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b,
+                                  size_t b_size, int keep);
 /* The same without waiting. */
-WSGID_API void wsgid_exchange_flush(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int keep);
-/* Two pieces now. 0, WSGID_GONE, WSGID_SILENT or WSGID_FAILED. descriptor: passed with the first byte; -1: none. */
-WSGID_API int wsgid_exchange_send(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int descriptor);
+WSGID_API void wsgid_exchange_flush(wsgid_exchange_t *x, const char *a, size_t a_size,
+                                    const char *b, size_t b_size, int keep);
+/* Two pieces now. 0, WSGID_GONE, WSGID_SILENT or WSGID_FAILED. descriptor: passed with the first
+ * byte; -1: none. */
+WSGID_API int wsgid_exchange_send(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b,
+                                  size_t b_size, int descriptor);
 /* One DATA frame now, of at most WSGID_WIRE_MAX_DATA bytes. */
 WSGID_API int wsgid_exchange_send_data(wsgid_exchange_t *x, const char *bytes, size_t size);
-/* LOG frames now, if request `id` still runs: whoever writes them may be another thread, and late. As send(). */
+/* LOG frames now, if request `id` still runs: whoever writes them may be another thread, and late.
+ * As send(). */
 WSGID_API int wsgid_exchange_log(wsgid_exchange_t *x, int64_t id, const char *frames, size_t size);
-/* The next body bytes, at most WSGID_RECEIVE_MAX: how many, from FACT_AT on; 0 at the end of the body; or minus an outcome. */
+/* The next body bytes, at most WSGID_RECEIVE_MAX: how many, from FACT_AT on; 0 at the end of the
+ * body; or minus an outcome. */
 WSGID_API int wsgid_exchange_receive(wsgid_exchange_t *x);
 WSGID_API int wsgid_exchange_is_hung_up(wsgid_exchange_t *x);
-/* From another thread: ends request `id` with these frames, if it still runs: 1. Its worker finds that the client has gone. */
+/* From another thread: ends request `id` with these frames, if it still runs: 1. Its worker finds
+ * that the client has gone. */
 WSGID_API int wsgid_exchange_cut(wsgid_exchange_t *x, int64_t id, const char *a, size_t a_size);
 /* The request that next() gave was not started after all. */
 WSGID_API void wsgid_exchange_uncount(wsgid_exchange_t *x);
 
 /* ---- measure.c. By x's own thread, without the lock */
 
-/* A request has been read: `line` is its line for people, with a NUL, of less than WSGID_PAGE_LINE bytes; its thread is free again. */
+/* A request has been read: `line` is its line for people, with a NUL, of less than WSGID_PAGE_LINE
+ * bytes; its thread is free again. */
 void wsgid_measure_begin(wsgid_exchange_t *x, uint64_t sent, const char *line, size_t length);
 void wsgid_measure_end(wsgid_exchange_t *x);
 
@@ -224,9 +258,11 @@ void wsgid_request_classes_learn(wsgid_gate_t *gate, const wsgid_exchange_t *x, 
 
 wsgid_connection_t *wsgid_hub_pop(wsgid_hub_t *hub);
 void wsgid_hub_give_back(wsgid_hub_t *hub, wsgid_connection_t *connection, int keep);
-/* By the owner, also without the lock: what comes is the body of its request. Until it is given back, no event tells of that. */
+/* By the owner, also without the lock: what comes is the body of its request. Until it is given
+ * back, no event tells of that. */
 void wsgid_hub_look_away(wsgid_hub_t *hub, wsgid_connection_t *connection);
-/* Waits for events, without the lock meanwhile. WSGID_REQUEST: goes on; else an outcome for Python. */
+/* Waits for events, without the lock meanwhile. WSGID_REQUEST: goes on; else an outcome for Python.
+ */
 int wsgid_hub_poll(wsgid_hub_t *hub, wsgid_exchange_t *x);
 void wsgid_hub_resume_listening(wsgid_hub_t *hub, wsgid_exchange_t *x);
 

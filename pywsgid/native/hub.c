@@ -1,13 +1,16 @@
 /*
  * The slot's listener and all connections to it.
  *
- * A connection is put into the epoll once, edge-triggered, and stays there: a request costs no epoll_ctl, unless it waits for its body. One
- * worker at a time waits in the epoll (the poller); what it learns is noted in the connections under the lock, and those that have
- * something form a list, from which any worker takes the next. Who pops a connection owns it (BUSY) until it is given back; an event that
- * comes meanwhile is remembered. No edge is lost, as each is noted under the lock; one too many costs a receive that finds nothing.
+ * A connection is put into the epoll once, edge-triggered, and stays there: a request costs no
+ * epoll_ctl, unless it waits for its body. One worker at a time waits in the epoll (the poller);
+ * what it learns is noted in the connections under the lock, and those that have something form a
+ * list, from which any worker takes the next. Who pops a connection owns it (BUSY) until it is
+ * given back; an event that comes meanwhile is remembered. No edge is lost, as each is noted under
+ * the lock; one too many costs a receive that finds nothing.
  *
- * That a connection is IDLE or READY exactly while it is nobody's decides the race between a worker and drain(): what drain() finds so is
- * closed unread, which gives its sender ECONNRESET, so that it tries elsewhere; what a worker has popped is read and run.
+ * That a connection is IDLE or READY exactly while it is nobody's decides the race between a worker
+ * and drain(): what drain() finds so is closed unread, which gives its sender ECONNRESET, so that
+ * it tries elsewhere; what a worker has popped is read and run.
  */
 #define _GNU_SOURCE
 #include "hotpath.h"
@@ -23,9 +26,9 @@
 #include <unistd.h>
 
 #define EVENTS_AT_ONCE 64
-#define ACCEPT_AT_ONCE 64               /* before others have a look at what is ready */
-#define WATCHED (EPOLLIN | EPOLLRDHUP)
-#define HANGUP (EPOLLRDHUP | EPOLLHUP | EPOLLERR)
+#define ACCEPT_AT_ONCE 64 /* before others have a look at what is ready */
+#define WATCHED        (EPOLLIN | EPOLLRDHUP)
+#define HANGUP         (EPOLLRDHUP | EPOLLHUP | EPOLLERR)
 
 /* Events of what is no connection have generation 0. */
 static uint64_t tag(uint32_t generation, int fd)
@@ -47,7 +50,8 @@ static int watch_descriptor(wsgid_hub_t *hub, int fd, uint32_t events, uint32_t 
 
 static wsgid_connection_t *find(wsgid_hub_t *hub, int fd)
 {
-    wsgid_connection_t *chunk = (unsigned)fd / CHUNK_SIZE < CHUNKS ? hub->chunks[fd / CHUNK_SIZE] : NULL;
+    wsgid_connection_t *chunk = (unsigned)fd / CHUNK_SIZE < CHUNKS ? hub->chunks[fd / CHUNK_SIZE]
+                                                                   : NULL;
 
     return chunk ? &chunk[fd % CHUNK_SIZE] : NULL;
 }
@@ -58,7 +62,8 @@ static wsgid_connection_t *make_chunk(int first)
     wsgid_connection_t *chunk = calloc(CHUNK_SIZE, sizeof(*chunk));
 
     for (int i = 0; chunk && i < CHUNK_SIZE; i++) {
-        chunk[i].fd = first + i;                    /* never written again: is_hung_up() of another thread may read it late */
+        /* never written again: is_hung_up() of another thread may read it late */
+        chunk[i].fd = first + i;
     }
     return chunk;
 }
@@ -99,7 +104,8 @@ static wsgid_connection_t *take_first(wsgid_hub_t *hub)
     return connection;
 }
 
-/* Taken out of the epoll by hand, which would keep it if a process that the application forked had a copy. */
+/* Taken out of the epoll by hand, which would keep it if a process that the application forked had
+ * a copy. */
 static void close_connection(wsgid_hub_t *hub, wsgid_connection_t *connection)
 {
     struct epoll_event unused = { 0 };
@@ -119,7 +125,7 @@ wsgid_connection_t *wsgid_hub_pop(wsgid_hub_t *hub)
             connection->again = 0;
             return connection;
         }
-        close_connection(hub, connection);          /* unread: if it holds a request, its client has gone */
+        close_connection(hub, connection); /* unread: if it holds a request, its client has gone */
     }
     return NULL;
 }
@@ -132,7 +138,8 @@ static int change_watch(wsgid_hub_t *hub, wsgid_connection_t *connection, uint32
 void wsgid_hub_look_away(wsgid_hub_t *hub, wsgid_connection_t *connection)
 {
     if (!connection->unwatched) {
-        connection->unwatched = change_watch(hub, connection, 0) == 0;      /* else the poller is woken in vain, no more */
+        /* else the poller is woken in vain, no more */
+        connection->unwatched = change_watch(hub, connection, 0) == 0;
     }
 }
 
@@ -163,8 +170,9 @@ static void note(wsgid_hub_t *hub, const struct epoll_event *event)
 {
     wsgid_connection_t *connection = find(hub, (int)(uint32_t)event->data.u64);
 
-    if (!connection || connection->state == CONNECTION_FREE || connection->generation != event->data.u64 >> 32) {
-        return;                                     /* closed meanwhile */
+    if (!connection || connection->state == CONNECTION_FREE
+        || connection->generation != event->data.u64 >> 32) {
+        return; /* closed meanwhile */
     }
     if (event->events & HANGUP) {
         connection->hung_up = 1;
@@ -178,12 +186,9 @@ static void note(wsgid_hub_t *hub, const struct epoll_event *event)
             push(hub, connection);
         }
         break;
-    case CONNECTION_BUSY:
-        connection->again = 1;
-        break;
+    case CONNECTION_BUSY: connection->again = 1; break;
     case CONNECTION_READY:
-    case CONNECTION_FREE:
-        break;
+    case CONNECTION_FREE: break;
     }
 }
 
@@ -321,15 +326,15 @@ static int64_t nanoseconds(double seconds)
     return (int64_t)(seconds * 1e9);
 }
 
-wsgid_hub_t *wsgid_hub_create(int listener, const char *allowed, int allowed_count, double timeout, double send_limit,
-                              double send_silence, int gated, char *page)
+wsgid_hub_t *wsgid_hub_create(int listener, const char *allowed, int allowed_count, double timeout,
+                              double send_limit, double send_silence, int gated, char *page)
 {
     wsgid_hub_t *hub = calloc(1, sizeof(*hub));
 
     if (!hub) {
         return NULL;
     }
-    (void)pthread_mutex_init(&hub->lock, NULL);     /* cannot fail without attributes */
+    (void)pthread_mutex_init(&hub->lock, NULL); /* cannot fail without attributes */
     hub->listener = listener;
     hub->pid = (uint32_t)getpid();
     hub->allowed = (const uint32_t *)(const void *)allowed;
@@ -344,7 +349,7 @@ wsgid_hub_t *wsgid_hub_create(int listener, const char *allowed, int allowed_cou
     hub->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     /* Level-triggered and never read: once it rings, nobody waits any more. */
     if (hub->epoll < 0 || hub->bell < 0 || watch_descriptor(hub, hub->bell, EPOLLIN, 0) != 0) {
-        return NULL;                                /* the process leaves */
+        return NULL; /* the process leaves */
     }
     return hub;
 }
@@ -368,7 +373,7 @@ int wsgid_hub_open(wsgid_hub_t *hub)
 void wsgid_hub_gate(wsgid_hub_t *hub, int gated)
 {
     (void)pthread_mutex_lock(&hub->lock);
-    hub->gate.gated = gated;                        /* from the next request on; who is parked becomes watchman then */
+    hub->gate.gated = gated; /* from the next request on; who is parked becomes watchman then */
     if (!gated) {
         hub->gate.holder = NULL;
         wsgid_gate_let_in(hub);
@@ -442,7 +447,7 @@ void wsgid_hub_drain(wsgid_hub_t *hub)
         (void)for_each_connection(hub, close_if_nobodys);
         hub->ready = NULL;
         hub->ready_end = &hub->ready;
-        (void)eventfd_write(hub->bell, 1);          /* fails only where 2^64 - 2 have been written before */
+        (void)eventfd_write(hub->bell, 1); /* fails only where 2^64 - 2 have been written before */
         for (wsgid_exchange_t *x = hub->exchanges; x; x = x->next) {
             (void)pthread_cond_signal(&x->wake);
         }
@@ -464,7 +469,7 @@ static int close_copy(wsgid_hub_t *hub, wsgid_connection_t *connection)
 
 void wsgid_hub_abandon(wsgid_hub_t *hub)
 {
-    (void)pthread_mutex_init(&hub->lock, NULL);     /* another thread of the parent may have held it */
+    (void)pthread_mutex_init(&hub->lock, NULL); /* another thread of the parent may have held it */
     (void)for_each_connection(hub, close_copy);
     for (wsgid_exchange_t *x = hub->exchanges; x; x = x->next) {
         (void)pthread_mutex_init(&x->lock, NULL);

@@ -1,10 +1,13 @@
 /*
- * What is measured of each request, in the statistics page (apxs/common/process_abi.h): how many, how long they waited, how long they ran, and what
- * each thread does. The twin of the class Row in pywsgid/daemon/process/page.py.
+ * What is measured of each request, in the statistics page (apxs/common/process_abi.h): how many,
+ * how long they waited, how long they ran, and what each thread does. The twin of the class Row in
+ * pywsgid/daemon/process/page.py.
  *
- * Rules: one reading of the clock when a request has been read and one when its thread is free again, no lock and no call that may wait.
- * Sums are added to atomically, as threads share them; a row belongs to its thread, and a reader that sees it half written shows half a
- * line. A request that was not started after all has not been measured. A clock that is set makes one measurement of each thread wrong.
+ * Rules: one reading of the clock when a request has been read and one when its thread is free
+ * again, no lock and no call that may wait. Sums are added to atomically, as threads share them; a
+ * row belongs to its thread, and a reader that sees it half written shows half a line. A request
+ * that was not started after all has not been measured. A clock that is set makes one measurement
+ * of each thread wrong.
  */
 #define _GNU_SOURCE
 #include "hotpath.h"
@@ -27,14 +30,15 @@ static wsgid_page_row_t *row_of(const wsgid_exchange_t *x)
     if (!x->hub->page || x->number >= ROWS) {
         return NULL;
     }
-    return (wsgid_page_row_t *)(void *)(x->hub->page + WSGID_PAGE_ROWS + x->number * WSGID_PAGE_ROW_SIZE);
+    return (wsgid_page_row_t *)(void *)(x->hub->page + WSGID_PAGE_ROWS
+                                        + x->number * WSGID_PAGE_ROW_SIZE);
 }
 
 static uint64_t now(void)
 {
     struct timespec time;
 
-    (void)clock_gettime(CLOCK_REALTIME, &time);     /* cannot fail for this clock */
+    (void)clock_gettime(CLOCK_REALTIME, &time); /* cannot fail for this clock */
     return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_nsec / 1000;
 }
 
@@ -45,7 +49,9 @@ static void add(uint64_t *to, uint64_t what)
 
 static int bucket_of(uint64_t time)
 {
-    int bucket = time < WSGID_PAGE_FIRST ? 0 : __builtin_clzll(WSGID_PAGE_FIRST) + 1 - __builtin_clzll(time);
+    int bucket = time < WSGID_PAGE_FIRST
+                     ? 0
+                     : __builtin_clzll(WSGID_PAGE_FIRST) + 1 - __builtin_clzll(time);
 
     return bucket < WSGID_PAGE_BUCKETS ? bucket : WSGID_PAGE_BUCKETS - 1;
 }
@@ -62,7 +68,8 @@ static void begin_row(const wsgid_exchange_t *x, const char *line, size_t length
     if (row) {
         row->requests++;
         memcpy(row->line, line, length + 1);
-        __atomic_store_n(&row->since, x->read_at, __ATOMIC_RELEASE);        /* the line is there for who sees it */
+        /* the line is there for who sees it */
+        __atomic_store_n(&row->since, x->read_at, __ATOMIC_RELEASE);
     }
 }
 
@@ -82,9 +89,10 @@ void wsgid_measure_begin(wsgid_exchange_t *x, uint64_t sent, const char *line, s
     uint64_t waited;
 
     x->read_at = now();
-    x->facts[FACT_WAITED] = (int64_t)(x->read_at - sent);   /* unsigned: it may be any number */
+    x->facts[FACT_WAITED] = (int64_t)(x->read_at - sent); /* unsigned: it may be any number */
     waited = not_negative(x->facts[FACT_WAITED]);
-    wsgid_wire_put_started(x->started, x->hub->pid, waited < UINT32_MAX ? (uint32_t)waited : UINT32_MAX);
+    wsgid_wire_put_started(x->started, x->hub->pid,
+                           waited < UINT32_MAX ? (uint32_t)waited : UINT32_MAX);
     x->counted = 1;
     if (page) {
         add(&page->requests_started, 1);

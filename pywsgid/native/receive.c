@@ -1,7 +1,8 @@
 /*
- * What a worker receives from httpd: a whole REQUEST, then bytes of its body. Each frame's header is checked by wire.c before the bytes
- * that it announces are awaited. Sockets block, with SO_RCVTIMEO; what may have to wait is tried without waiting first, so that the gate
- * is opened before.
+ * What a worker receives from httpd: a whole REQUEST, then bytes of its body. Each frame's header
+ * is checked by wire.c before the bytes that it announces are awaited. Sockets block, with
+ * SO_RCVTIMEO; what may have to wait is tried without waiting first, so that the gate is opened
+ * before.
  */
 #define _GNU_SOURCE
 #include "hotpath.h"
@@ -16,7 +17,7 @@
 typedef struct {
     wsgid_exchange_t *x;
     size_t room;
-    ssize_t came;                                   /* as recv() says */
+    ssize_t came; /* as recv() says */
 } reception_t;
 
 static void receive_once(reception_t *reception, int flags)
@@ -45,7 +46,8 @@ static void receive_patiently(reception_t *reception)
     }
 }
 
-/* One receive, at most `room` bytes to x->end. 0, EAGAIN if nothing is there (without wait), EPIPE, ETIMEDOUT or another errno. */
+/* One receive, at most `room` bytes to x->end. 0, EAGAIN if nothing is there (without wait), EPIPE,
+ * ETIMEDOUT or another errno. */
 static int receive_some(wsgid_exchange_t *x, size_t room, int wait)
 {
     reception_t reception = { x, room, 0 };
@@ -76,7 +78,8 @@ static int receive_some(wsgid_exchange_t *x, size_t room, int wait)
 static void trim(wsgid_exchange_t *x)
 {
     if (x->high > WSGID_BUFFER_KEPT) {
-        (void)madvise(x->buffer + WSGID_BUFFER_KEPT, WSGID_BUFFER_SIZE - WSGID_BUFFER_KEPT, MADV_DONTNEED);
+        (void)madvise(x->buffer + WSGID_BUFFER_KEPT, WSGID_BUFFER_SIZE - WSGID_BUFFER_KEPT,
+                      MADV_DONTNEED);
         x->high = 0;
     }
 }
@@ -127,7 +130,8 @@ static int parse_request(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
     char line[WSGID_PAGE_LINE];
     size_t line_length;
     /* The block is checked by Python, which reads it anyway. */
-    wsgid_wire_error_e error = wsgid_wire_split_request(x->buffer + WSGID_WIRE_HEADER_SIZE, frame->length, &request);
+    wsgid_wire_error_e error = wsgid_wire_split_request(x->buffer + WSGID_WIRE_HEADER_SIZE,
+                                                        frame->length, &request);
 
     if (error != WSGID_WIRE_OK) {
         return violation(x, error, 0, 0);
@@ -222,7 +226,8 @@ static int take_body(wsgid_exchange_t *x)
 
     if (x->start == x->end) {
         x->start = x->end = 0;
-        error = receive_some(x, x->frame_left < WSGID_RECEIVE_MAX ? x->frame_left : WSGID_RECEIVE_MAX, 1);
+        error = receive_some(
+            x, x->frame_left < WSGID_RECEIVE_MAX ? x->frame_left : WSGID_RECEIVE_MAX, 1);
     }
     if (error) {
         return -outcome_of(x, error);

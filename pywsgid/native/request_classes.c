@@ -1,9 +1,10 @@
 /*
  * Which requests block, told by what they ask for.
  *
- * A request is of three kinds: all requests, those with its method and path, those with its query as well. Of each kind it is known how
- * many of the last have blocked, more or less, of those behind which the gate was closed: from the others nothing is learned. Kinds that
- * share a place by accident share what is known: a guess is worse then, nothing is wrong.
+ * A request is of three kinds: all requests, those with its method and path, those with its query
+ * as well. Of each kind it is known how many of the last have blocked, more or less, of those
+ * behind which the gate was closed: from the others nothing is learned. Kinds that share a place by
+ * accident share what is known: a guess is worse then, nothing is wrong.
  */
 #define _GNU_SOURCE
 #include "hotpath.h"
@@ -12,7 +13,7 @@
 
 #define BLOCKED_MAX    256
 #define BLOCKED_MOST   (BLOCKED_MAX / 2)
-#define BLOCKED_WEIGHT 8                /* about so many requests back */
+#define BLOCKED_WEIGHT 8 /* about so many requests back */
 
 /* FNV-1a, of 32 bits. */
 static uint32_t hash(const char *text, size_t length, uint32_t begun)
@@ -55,7 +56,8 @@ void wsgid_request_classes_learn(wsgid_gate_t *gate, const wsgid_exchange_t *x, 
         int16_t *blocked = &gate->blocked[x->classes[i]];
         int change = ((has_blocked ? BLOCKED_MAX : 0) - *blocked) / BLOCKED_WEIGHT;
 
-        if (change != 0 && (i == 0 || x->classes[i] != x->classes[i - 1])) {        /* without a query the last two are one */
+        /* without a query the last two are one */
+        if (change != 0 && (i == 0 || x->classes[i] != x->classes[i - 1])) {
             __atomic_store_n(blocked, (int16_t)(*blocked + change), __ATOMIC_RELAXED);
         }
     }

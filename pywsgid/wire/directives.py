@@ -33,9 +33,15 @@ FOREIGN = {
     "WSGIPythonHashSeed": "set PYTHONHASHSEED with env= of WSGIDaemonProcess instead",
     "WSGIDontWriteBytecode": "set PYTHONDONTWRITEBYTECODE with env= of WSGIDaemonProcess instead",
     "WSGISwitchInterval": "call sys.setswitchinterval() in the application instead",
-    "WSGIPerInterpreterGIL": "a process has one interpreter; use processes= of WSGIDaemonProcess instead",
-    "WSGIFreeThreading": "name a free-threaded interpreter with python= of WSGIDaemonProcess instead",
-    "<WSGIInterpreterOptions": "a process has one interpreter; use the options of WSGIDaemonProcess instead",
+    "WSGIPerInterpreterGIL": (
+        "a process has one interpreter; use processes= of WSGIDaemonProcess instead"
+    ),
+    "WSGIFreeThreading": (
+        "name a free-threaded interpreter with python= of WSGIDaemonProcess instead"
+    ),
+    "<WSGIInterpreterOptions": (
+        "a process has one interpreter; use the options of WSGIDaemonProcess instead"
+    ),
     "WSGIDestroyInterpreter": "an interpreter lives as long as its process; drop it",
     "WSGILazyInitialization": "httpd's own processes never hold an interpreter; drop it",
     "WSGIRestrictEmbedded": "applications never run in httpd's own processes; drop it",
@@ -43,7 +49,9 @@ FOREIGN = {
     "WSGIRestrictStdout": "print() always goes to the ErrorLog; drop it",
     "WSGIRestrictSignal": "an application that sets signal handlers replaces the daemon's; do not",
     "WSGICaseSensitivity": "paths are taken as they are written; drop it",
-    "WSGIImportScript": "name the group in WSGIScriptAlias (process-name=): its script is loaded at start",
+    "WSGIImportScript": (
+        "name the group in WSGIScriptAlias (process-name=): its script is loaded at start"
+    ),
     "WSGIServerMetrics": "a daemon never sees httpd's scoreboard; drop it",
     "WSGITelemetryService": "nothing is reported to a service; drop it",
     "WSGITelemetryOptions": "nothing is reported to a service; drop it",
@@ -59,17 +67,20 @@ FOREIGN = {
 # Refused, as to ignore them would open what they protect.
 REFUSED = {
     "WSGIHandlerScript": (
-        "what its handler runs would be sent as it is, source and all: map the URLs with WSGIScriptAlias or "
-        "WSGIScriptAliasMatch instead"
+        "what its handler runs would be sent as it is, source and all: map the URLs with "
+        "WSGIScriptAlias or WSGIScriptAliasMatch instead"
     ),
     "WSGIDispatchScript": (
-        "what it sends to a group would run in another one: choose the group with WSGIProcessName %{ENV:name} and "
-        "RewriteRule [E=] instead"
+        "what it sends to a group would run in another one: choose the group with "
+        "WSGIProcessName %{ENV:name} and RewriteRule [E=] instead"
     ),
     "WSGIAccessScript": "use Require and its providers instead",
     "WSGIAuthUserScript": (
-        "use an AuthBasicProvider of httpd (file, dbm, dbd, ldap, socache), or authenticate in the application"
+        "use an AuthBasicProvider of httpd (file, dbm, dbd, ldap, socache), or authenticate in "
+        "the application"
     ),
     "WSGIAuthGroupScript": "use Require group or Require expr instead",
-    "WSGIGroupAuthoritative": "it belongs to WSGIAuthGroupScript; use Require group or Require expr instead",
+    "WSGIGroupAuthoritative": (
+        "it belongs to WSGIAuthGroupScript; use Require group or Require expr instead"
+    ),
 }

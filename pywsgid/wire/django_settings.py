@@ -1,21 +1,29 @@
-"""Two Django sites in one process: both would be the one that was loaded first, with its settings and its database.
+"""Two Django sites in one process: both would be the one that was loaded first, with its settings
+and its database.
 
-mod_wsgi gives each script a sub-interpreter unless told otherwise, so such configurations exist. Here a process has one
-interpreter. What a script wants is read from its text: to run it would be too late.
+mod_wsgi gives each script a sub-interpreter unless told otherwise, so such configurations exist.
+Here a process has one interpreter. What a script wants is read from its text: to run it would be
+too late.
 """
 
 import os
 import sys
 
 VARIABLE = "DJANGO_SETTINGS_MODULE"
-GIVEN = VARIABLE in os.environ  # by env= or env-file=, before any script: then that is meant for all
+GIVEN = (
+    VARIABLE in os.environ
+)  # by env= or env-file=, before any script: then that is meant for all
 
 
 def named_in(source):
-    """The settings module that a script names, by setdefault() or an assignment of a literal; None if it does not."""
+    """The settings module that a script names, by setdefault() or an assignment of a literal; None
+    if it does not.
+    """
     for line in source.decode("utf-8", "replace").splitlines():
         code, found, rest = line.partition(VARIABLE)
-        pieces = rest[1:].replace("'", '"').split('"')  # of `", "shop.settings")` or `"] = "shop.settings"`
+        pieces = (
+            rest[1:].replace("'", '"').split('"')
+        )  # of `", "shop.settings")` or `"] = "shop.settings"`
         is_name = len(pieces) == 3 and all(part.isidentifier() for part in pieces[1].split("."))
         if found and is_name and not code.lstrip().startswith("#"):
             return pieces[1]

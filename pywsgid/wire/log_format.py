@@ -1,4 +1,5 @@
-"""What the log lines of httpd, the daemon and the command line have in common: levels, and which characters they show.
+"""What the log lines of httpd, the daemon and the command line have in common: levels, and which
+characters they show.
 
 The levels are those of httpd's LogLevel (http_log.h, APLOG_EMERG to APLOG_TRACE8).
 """
@@ -10,7 +11,12 @@ LEVEL_NAMES = ("emerg", "alert", "crit", "error", "warn", "notice", "info", "deb
 
 
 def printable(text):
-    """`text` for one log line: no control character can forge a line or drive a terminal; can be encoded as UTF-8."""
+    """`text` for one log line: no control character can forge a line or drive a terminal; can be
+    encoded as UTF-8.
+    """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(
+        c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode("ascii")
+        for c in text
+    )

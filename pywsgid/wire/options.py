@@ -20,7 +20,8 @@ class Option:
 OPTIONS = {
     "processes": Option(
         "integer", 1, 1, 1000, True, "processes",
-        "How many daemon processes the group has. Naming it at all, even as 1, makes wsgi.multiprocess true.",
+        "How many daemon processes the group has. Naming it at all, even as 1, makes "
+        "wsgi.multiprocess true.",
     ),
     "threads": Option(
         "integer", 15, 1, 4096, True, "threads",
@@ -36,7 +37,8 @@ OPTIONS = {
     ),
     "supplementary-groups": Option(
         "groups", None, 0, 0, False, "",
-        "Further groups of the processes, in place of those that the system's group database gives the user.",
+        "Further groups of the processes, in place of those that the system's group database "
+        "gives the user.",
     ),
     "umask": Option(
         "octal", None, 0, 511, False, "",
@@ -44,40 +46,43 @@ OPTIONS = {
     ),
     "home": Option(
         "path", None, 0, 0, True, "",
-        "Working directory of the processes; when named, also the first place where modules are looked for. "
-        "Default: the user's home directory, or / if that cannot be entered.",
+        "Working directory of the processes; when named, also the first place where modules are"
+        " looked for. Default: the user's home directory, or / if that cannot be entered.",
     ),
     "chroot": Option(
         "path", None, 0, 0, False, "",
-        "Directory that becomes the root of the file system for the processes. The interpreter must be reachable "
-        "inside.",
+        "Directory that becomes the root of the file system for the processes. The interpreter "
+        "must be reachable inside.",
     ),
     "socket-user": Option(
         "user", None, 0, 4294967294, False, "",
-        "Owner of the group's sockets: the user whose processes may connect. Default: httpd's User.",
+        "Owner of the group's sockets: the user whose processes may connect. Default: httpd's "
+        "User.",
     ),
     "python": Option(
         "path", None, 0, 0, False, "",
-        "Python interpreter to run. Default: bin/python of python-home, else the one that the module was built "
-        "with.",
+        "Python interpreter to run. Default: bin/python of python-home, else the one that the "
+        "module was built with.",
     ),
     "python-home": Option(
         "path", None, 0, 0, False, "",
-        "Virtual environment (or installation prefix) whose bin/python is run. Default: WSGIPythonHome.",
+        "Virtual environment (or installation prefix) whose bin/python is run. Default: "
+        "WSGIPythonHome.",
     ),
     "python-path": Option(
         "paths", None, 0, 0, True, "",
-        "Directories to look for modules in before all others, .pth files in them included. Default: "
-        "WSGIPythonPath.",
+        "Directories to look for modules in before all others, .pth files in them included. "
+        "Default: WSGIPythonPath.",
     ),
     "env": Option(
         "assignments", None, 0, 0, False, "",
-        "A variable for the processes' environment, which is otherwise built from nothing but httpd's TZ. Wins over"
-        " env-file.",
+        "A variable for the processes' environment, which is otherwise built from nothing but "
+        "httpd's TZ. Wins over env-file.",
     ),
     "env-file": Option(
         "path", None, 0, 0, False, "",
-        "File of NAME=VALUE lines for the processes' environment, read as root at each start of a process.",
+        "File of NAME=VALUE lines for the processes' environment, read as root at each start of"
+        " a process.",
     ),
     "lang": Option(
         "text", None, 1, 128, False, "",
@@ -93,42 +98,48 @@ OPTIONS = {
     ),
     "listen-backlog": Option(
         "integer", 100, 1, 65535, False, "connections",
-        "Connections that may wait in each process's socket. The kernel caps it at net.core.somaxconn.",
+        "Connections that may wait in each process's socket. The kernel caps it at "
+        "net.core.somaxconn.",
     ),
     "connect-timeout": Option(
         "seconds", 15.0, 0, 86400, False, "seconds",
-        "How long a request may try to reach a process whose backlog is full. How long it waits for one that still "
-        "loads its application is for queue-timeout to bound, and how long that may take for startup-timeout.",
+        "How long a request may try to reach a process whose backlog is full. How long it waits"
+        " for one that still loads its application is for queue-timeout to bound, and how long "
+        "that may take for startup-timeout.",
     ),
     "socket-timeout": Option(
         "seconds", None, 0, 86400, True, "seconds",
-        "How long either end waits for the other's next byte; 0 as if not named. Default: httpd's Timeout.",
+        "How long either end waits for the other's next byte; 0 as if not named. Default: "
+        "httpd's Timeout.",
     ),
     "send-timeout": Option(
         "seconds", None, 0, 86400, True, "seconds",
-        "How long in all, over a whole response, the thread of a process waits for httpd to take it, when the "
-        "client is slow and response-buffer-size is used up, before it gives the client up; 0 as if not named. "
-        "Default: no limit in all, so that large downloads over slow lines end well, but a client that takes "
-        "nothing for socket-timeout is given up.",
+        "How long in all, over a whole response, the thread of a process waits for httpd to "
+        "take it, when the client is slow and response-buffer-size is used up, before it gives "
+        "the client up; 0 as if not named. Default: no limit in all, so that large downloads "
+        "over slow lines end well, but a client that takes nothing for socket-timeout is given "
+        "up.",
     ),
     "response-buffer-size": Option(
         "size", 8388608, 65536, 1073741824, False, "bytes",
-        "How much of a response httpd takes from a process before its client has taken it, so that a slow client "
-        "holds a thread of httpd but none of the process.",
+        "How much of a response httpd takes from a process before its client has taken it, so "
+        "that a slow client holds a thread of httpd but none of the process.",
     ),
     "queue-limit": Option(
         "integer", 0, 0, 1000000, False, "requests",
-        "How many requests may wait for a thread of the group before the next is refused with 503; 0: no limit. The"
-        " default refuses nothing, as MaxRequestWorkers already bounds what can wait; set it where one slow group "
-        "must not tie up the others.",
+        "How many requests may wait for a thread of the group before the next is refused with "
+        "503; 0: no limit. The default refuses nothing, as MaxRequestWorkers already bounds "
+        "what can wait; set it where one slow group must not tie up the others.",
     ),
     "queue-timeout": Option(
         "seconds", 0.0, 0, 86400, True, "seconds",
-        "How long a request may wait for a thread before it is refused with 503; 0: as long as it takes.",
+        "How long a request may wait for a thread before it is refused with 503; 0: as long as "
+        "it takes.",
     ),
     "startup-timeout": Option(
         "seconds", 0.0, 0, 86400, True, "seconds",
-        "How long a process may take until it is ready, before it is replaced; 0: as long as it takes.",
+        "How long a process may take until it is ready, before it is replaced; 0: as long as it"
+        " takes.",
     ),
     "shutdown-timeout": Option(
         "seconds", 5.0, 0, 86400, True, "seconds",
@@ -136,20 +147,23 @@ OPTIONS = {
     ),
     "graceful-timeout": Option(
         "seconds", 0.0, 0, 86400, True, "seconds",
-        "How long a process that has been replaced may finish its requests; 0: as long as it takes.",
+        "How long a process that has been replaced may finish its requests; 0: as long as it "
+        "takes.",
     ),
     "reload": Option(
         "choice", "hot", 0, 0, True, "hot|touch|off",
-        "What happens when a script file changes (touch it after other changes). hot: each process is replaced, one"
-        " after the other, and serves with the old code until the new code is loaded. touch: the request that finds"
-        " the change waits, and is answered by the new code; a process that gets no request keeps the old code. "
-        "off: nothing. Code that cannot be loaded leaves the old code serving. A script may define "
+        "What happens when a script file changes (touch it after other changes). hot: each "
+        "process is replaced, one after the other, and serves with the old code until the new "
+        "code is loaded. touch: the request that finds the change waits, and is answered by the"
+        " new code; a process that gets no request keeps the old code. off: nothing. Code that "
+        "cannot be loaded leaves the old code serving. A script may define "
         "reload_required(path): it is asked at each request, and true counts as a change.",
     ),
     "maximum-requests": Option(
         "integer", 0, 0, 2147483647, True, "requests",
-        "After how many requests a process is replaced; 0: never. As for all that replaces processes: one of a "
-        "group at a time, and it goes on serving until its successor is ready.",
+        "After how many requests a process is replaced; 0: never. As for all that replaces "
+        "processes: one of a group at a time, and it goes on serving until its successor is "
+        "ready.",
     ),
     "maximum-requests-jitter": Option(
         "integer", 0, 0, 2147483647, True, "requests",
@@ -161,8 +175,8 @@ OPTIONS = {
     ),
     "inactivity-timeout": Option(
         "seconds", 0.0, 0, 31536000, True, "seconds",
-        "A process that has served and has then had nothing to do for so long is replaced, so that its memory is "
-        "given back; 0: never. It may be a quarter later.",
+        "A process that has served and has then had nothing to do for so long is replaced, so "
+        "that its memory is given back; 0: never. It may be a quarter later.",
     ),
     "maximum-rss": Option(
         "size", 0, 0, 70368744177664, True, "bytes",
@@ -170,26 +184,28 @@ OPTIONS = {
     ),
     "request-timeout": Option(
         "seconds", 0.0, 0, 86400, True, "seconds",
-        "How long a request may run before it counts as stuck and its client gets 504; 0: as long as it takes. "
-        "Every request by itself, uploads and downloads included. See interrupt-timeout. A call into C that keeps "
-        "the GIL lets nothing else run, this neither: no 504 comes before it returns, or before deadlock-timeout "
-        "ends the process.",
+        "How long a request may run before it counts as stuck and its client gets 504; 0: as "
+        "long as it takes. Every request by itself, uploads and downloads included. See "
+        "interrupt-timeout. A call into C that keeps the GIL lets nothing else run, this "
+        "neither: no 504 comes before it returns, or before deadlock-timeout ends the process.",
     ),
     "interrupt-timeout": Option(
         "seconds", 5.0, 0, 86400, True, "seconds",
-        "When request-timeout is over, pywsgid.RequestTimeout (a BaseException) is raised in the thread of the "
-        "request; if that has not ended it for so long, the client is answered without it and the process is "
-        "replaced. 0: nothing is raised, the latter happens at once.",
+        "When request-timeout is over, pywsgid.RequestTimeout (a BaseException) is raised in "
+        "the thread of the request; if that has not ended it for so long, the client is "
+        "answered without it and the process is replaced. 0: nothing is raised, the latter "
+        "happens at once.",
     ),
     "deadlock-timeout": Option(
         "seconds", 300.0, 0, 86400, True, "seconds",
-        "How long no thread of a process may get to run Python (an extension module that keeps the GIL) before the "
-        "stacks of its threads are logged and the process ends and is replaced; 0: for ever, as under a debugger. "
-        "It may be a quarter later.",
+        "How long no thread of a process may get to run Python (an extension module that keeps "
+        "the GIL) before the stacks of its threads are logged and the process ends and is "
+        "replaced; 0: for ever, as under a debugger. It may be a quarter later.",
     ),
     "slow-request": Option(
         "seconds", 0.0, 0, 86400, True, "seconds",
-        "A request that runs for longer is logged with the stack of its thread, once, and goes on; 0: none is.",
+        "A request that runs for longer is logged with the stack of its thread, once, and goes "
+        "on; 0: none is.",
     ),
     "cpu-priority": Option(
         "integer", None, -20, 19, False, "",
@@ -197,7 +213,8 @@ OPTIONS = {
     ),
     "cpu-time-limit": Option(
         "integer", None, 0, 2147483647, False, "seconds",
-        "CPU time after which a process is ended by the kernel (RLIMIT_CPU); 0 or not named: httpd's own limit.",
+        "CPU time after which a process is ended by the kernel (RLIMIT_CPU); 0 or not named: "
+        "httpd's own limit.",
     ),
     "memory-limit": Option(
         "size", None, 0, 70368744177664, False, "bytes",
@@ -209,7 +226,8 @@ OPTIONS = {
     ),
     "stack-size": Option(
         "size", None, 65536, 1073741824, True, "bytes",
-        "Stack of the main thread (RLIMIT_STACK) and of each worker thread. Default: the system's.",
+        "Stack of the main thread (RLIMIT_STACK) and of each worker thread. Default: the "
+        "system's.",
     ),
 }
 

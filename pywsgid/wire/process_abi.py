@@ -1,6 +1,8 @@
-"""What crosses exec from httpd's parent to a daemon: descriptor numbers, exit codes, the statistics page.
+"""What crosses exec from httpd's parent to a daemon: descriptor numbers, exit codes, the statistics
+page.
 
-The twin of apxs/common/process_abi.h, which explains each; tests/unit/test_handover.py proves that they agree. Constants only.
+The twin of apxs/common/process_abi.h, which explains each; tests/unit/test_handover.py proves that
+they agree. Constants only.
 """
 
 # Descriptors.
@@ -30,8 +32,9 @@ PAGE_VERSION = 3
 PAGE_FIRST = 32  # microseconds: the first bucket of a histogram; each further one goes twice as far
 PAGE_BUCKETS = 24
 PAGE_PYTHON = 24  # bytes
-# wsgid_page_t, for struct: version, state, requests started, requests finished, wishes, wish, watchdog, change; errors,
-# since, threads, reserved, python, queue time, application time, histogram of each.
+# wsgid_page_t, for struct: version, state, requests started, requests finished, wishes, wish,
+# watchdog, change; errors, since, threads, reserved, python, queue time, application time,
+# histogram of each.
 PAGE_FORMAT = "<IIQQIIQQ QQII24s QQ24Q24Q"
 PAGE_SCRIPTS = 1024  # where the scripts that are loaded begin: callable:/path NUL ... NUL
 PAGE_SCRIPTS_END = 4096

@@ -1,13 +1,14 @@
-"""The wire protocol between httpd and a daemon, version 2: the twin of apxs/common/wire.c (docs/design.md).
+"""The wire protocol between httpd and a daemon, version 2: the twin of apxs/common/wire.c
+(docs/design.md).
 
-Bytes in, tuples out and the other way round, one frame at a time: no socket, no thread, no clock, no state in this
-file. Which frame may follow which is seen to where frames are read and sent; tests/wire/conversation.py, the judge of
-both sides in the tests, has it as a table.
+Bytes in, tuples out and the other way round, one frame at a time: no socket, no thread, no clock,
+no state in this file. Which frame may follow which is seen to where frames are read and sent;
+tests/wire/conversation.py, the judge of both sides in the tests, has it as a table.
 
-Rules. A frame is a plain tuple, no class. What the peer did wrong is a RemoteProtocolError: the connection must be
-closed. What we were about to do wrong is a LocalProtocolError: nothing has been sent, so something else may be. Lengths
-are checked before bytes are awaited. The order of the checks (type, flags, reserved, length, payload) is that of
-wire.c, so that both name the same fault.
+Rules. A frame is a plain tuple, no class. What the peer did wrong is a RemoteProtocolError: the
+connection must be closed. What we were about to do wrong is a LocalProtocolError: nothing has been
+sent, so something else may be. Lengths are checked before bytes are awaited. The order of the
+checks (type, flags, reserved, length, payload) is that of wire.c, so that both name the same fault.
 """
 
 from struct import Struct
@@ -82,10 +83,22 @@ ERROR_TEXT = {
 
 # Of each type: name, who sends it, the flags that it may have, shortest and longest payload.
 FRAMES = {
-    REQUEST: ("REQUEST", FROM_HTTPD, END | ON_DEMAND, REQUEST_PREFIX, REQUEST_PREFIX + MAX_ENVIRON + MAX_START),
+    REQUEST: (
+        "REQUEST",
+        FROM_HTTPD,
+        END | ON_DEMAND,
+        REQUEST_PREFIX,
+        REQUEST_PREFIX + MAX_ENVIRON + MAX_START,
+    ),
     BODY: ("BODY", FROM_HTTPD, END, 0, MAX_BODY),
     CREDIT: ("CREDIT", FROM_DAEMON, 0, 4, 4),
-    RESPONSE: ("RESPONSE", FROM_DAEMON, END, RESPONSE_PREFIX + 1, RESPONSE_PREFIX + MAX_HEAD + MAX_DATA),
+    RESPONSE: (
+        "RESPONSE",
+        FROM_DAEMON,
+        END,
+        RESPONSE_PREFIX + 1,
+        RESPONSE_PREFIX + MAX_HEAD + MAX_DATA,
+    ),
     DATA: ("DATA", FROM_DAEMON, END, 0, MAX_DATA),
     FILE: ("FILE", FROM_DAEMON, END, FILE_SIZE, FILE_SIZE),
     INTERIM: ("INTERIM", FROM_DAEMON, 0, 1, MAX_HEAD),
@@ -119,7 +132,9 @@ RETRY_FRAME = _pack_header(RETRY, 0, 0, 0)
 
 
 class ProtocolError(Exception):
-    """A violation. 'error' is its code, 'status' the HTTP status for a client who has had no answer yet."""
+    """A violation. 'error' is its code, 'status' the HTTP status for a client who has had no answer
+    yet.
+    """
 
     status = 500
 
@@ -143,9 +158,10 @@ def type_name(type_):
     return frame[0] if frame else "unknown"
 
 
-# -------------------------------------------------------------------------------------------------------------- headers
+# -------- headers
 
-# For each side (type, flags) to (shortest, longest): all that a good header can begin with, checked by one look-up.
+# For each side (type, flags) to (shortest, longest): all that a good header can begin with, checked
+# by one look-up.
 _BOUNDS = ({}, {})
 
 
@@ -161,7 +177,9 @@ _fill_bounds()
 
 
 def parse_header(data, offset=0, side=FROM_HTTPD):
-    """(type, flags, payload length) of the frame whose 8 header bytes, sent by 'side', are at offset."""
+    """(type, flags, payload length) of the frame whose 8 header bytes, sent by 'side', are at
+    offset.
+    """
     type_, flags, reserved, length = _unpack_header(data, offset)
     bounds = _BOUNDS[side].get((type_, flags))
     if bounds is None or reserved or not bounds[0] <= length <= bounds[1]:
@@ -178,18 +196,21 @@ def _header_error(side, type_, flags, reserved, length, bounds):
     if reserved:
         return RemoteProtocolError(BAD_RESERVED, f"{frame[0]} with 0x{reserved:04x}")
     fault = TOO_LONG if length > bounds[1] else TOO_SHORT
-    return RemoteProtocolError(fault, f"{frame[0]} of {length} bytes, {bounds[0]} to {bounds[1]} are allowed")
+    return RemoteProtocolError(
+        fault, f"{frame[0]} of {length} bytes, {bounds[0]} to {bounds[1]} are allowed"
+    )
 
 
-# ------------------------------------------------------------------------------------------------------------- payloads
+# -------- payloads
 # Each takes the whole payload of a frame whose header was good, as bytes or memoryview; slices keep that type.
 
 
 def parse_request(payload):
     """(request id, sent, line, environ block, start of the body).
 
-    The block is as it came: parse_environ checks and reads it. sent: when its dispatch began, in microseconds since the
-    epoch; line: where in the block REQUEST_METHOD stands, and REQUEST_URI behind it, for parse_line(), which checks it.
+    The block is as it came: parse_environ checks and reads it. sent: when its dispatch began, in
+    microseconds since the epoch; line: where in the block REQUEST_METHOD stands, and REQUEST_URI
+    behind it, for parse_line(), which checks it.
     """
     total = len(payload)
     if total < REQUEST_PREFIX:
@@ -199,12 +220,16 @@ def parse_request(payload):
     if end > total:
         raise RemoteProtocolError(BAD_PAYLOAD, f"environ of {size} bytes in a REQUEST of {total}")
     if size > MAX_ENVIRON or total - end > MAX_START:
-        raise RemoteProtocolError(TOO_LONG, f"REQUEST with an environ of {size} and a body of {total - end} bytes")
+        raise RemoteProtocolError(
+            TOO_LONG, f"REQUEST with an environ of {size} and a body of {total - end} bytes"
+        )
     return request_id, sent, line, payload[REQUEST_PREFIX:end], payload[end:]
 
 
 def parse_line(block, line, longest):
-    """b"GET /path?query", cut to `longest` bytes; b"" if REQUEST_METHOD and REQUEST_URI do not stand at `line`."""
+    """b"GET /path?query", cut to `longest` bytes; b"" if REQUEST_METHOD and REQUEST_URI do not
+    stand at `line`.
+    """
     strings = bytes(block[line:]).split(b"\0", 3)
     if len(strings) < 4 or strings[0] != b"REQUEST_METHOD" or strings[2] != b"REQUEST_URI":
         return b""
@@ -212,10 +237,14 @@ def parse_line(block, line, longest):
 
 
 def parse_environ(block):
-    """The dict of an environ block, decoded as latin-1, as PEP 3333 wants it. Of a key given twice the last counts."""
+    """The dict of an environ block, decoded as latin-1, as PEP 3333 wants it. Of a key given twice
+    the last counts.
+    """
     strings = str(block, "latin-1").split("\0")
     if strings.pop() or len(strings) & 1:
-        raise RemoteProtocolError(BAD_PAYLOAD, "environ block without its last NUL, or with a key and no value")
+        raise RemoteProtocolError(
+            BAD_PAYLOAD, "environ block without its last NUL, or with a key and no value"
+        )
     each = iter(strings)
     environ = dict(zip(each, each, strict=True))
     if "" in environ:
@@ -240,15 +269,20 @@ def parse_response(payload):
     if not size or end > total:
         raise RemoteProtocolError(BAD_PAYLOAD, f"head of {size} bytes in a RESPONSE of {total}")
     if size > MAX_HEAD or total - end > MAX_DATA:
-        raise RemoteProtocolError(TOO_LONG, f"RESPONSE with a head of {size} and a body of {total - end} bytes")
+        raise RemoteProtocolError(
+            TOO_LONG, f"RESPONSE with a head of {size} and a body of {total - end} bytes"
+        )
     return payload[RESPONSE_PREFIX:end], payload[end:]
 
 
 def parse_head(head):
-    """(status line, [(name, value), ...]) of the head of a RESPONSE or INTERIM, decoded as latin-1."""
+    """(status line, [(name, value), ...]) of the head of a RESPONSE or INTERIM, decoded as
+    latin-1."""
     strings = str(head, "latin-1").split("\0")
     if strings.pop() or not len(strings) & 1:
-        raise RemoteProtocolError(BAD_PAYLOAD, "head without its last NUL, or with a name and no value")
+        raise RemoteProtocolError(
+            BAD_PAYLOAD, "head without its last NUL, or with a name and no value"
+        )
     names = strings[1::2]
     if "" in names:
         raise RemoteProtocolError(BAD_PAYLOAD, "head with an empty name")
@@ -259,7 +293,9 @@ def parse_file(payload):
     """(offset, length)."""
     offset, length = _FILE_PAYLOAD.unpack(payload)
     if offset + length > MAX_OFFSET:
-        raise RemoteProtocolError(BAD_PAYLOAD, f"FILE from {offset} for {length} bytes: beyond the end of any file")
+        raise RemoteProtocolError(
+            BAD_PAYLOAD, f"FILE from {offset} for {length} bytes: beyond the end of any file"
+        )
     return offset, length
 
 
@@ -283,7 +319,7 @@ def parse_started(payload):
     return _STARTED_PAYLOAD.unpack(payload)
 
 
-# ------------------------------------------------------------------------------------------------------------- encoding
+# -------- encoding
 # What may hold a body gives a list of buffers, ready for sendmsg; all others give bytes. Bodies are bytes or
 # memoryviews of bytes, and are not copied. Those of BODY, RESPONSE and DATA may be of any size: more frames follow.
 
@@ -313,15 +349,21 @@ def encode_environ(environ):
 
 
 def encode_head(status, headers):
-    """The head of a RESPONSE or INTERIM. That status and headers are good HTTP has been seen to by the caller."""
+    """The head of a RESPONSE or INTERIM. That status and headers are good HTTP has been seen to by
+    the caller.
+    """
     head = _encode_pairs([status], headers)
     if len(head) > MAX_HEAD:
-        raise LocalProtocolError(TOO_LONG, f"status line and headers of {len(head)} bytes, {MAX_HEAD} are allowed")
+        raise LocalProtocolError(
+            TOO_LONG, f"status line and headers of {len(head)} bytes, {MAX_HEAD} are allowed"
+        )
     return head
 
 
 def _buffers(prefix, body):
-    return [prefix, body] if body else [prefix]  # measured: joining them gains nothing, not even for small bodies
+    return (
+        [prefix, body] if body else [prefix]
+    )  # measured: joining them gains nothing, not even for small bodies
 
 
 def _pieces(type_, body, end, longest):
@@ -342,11 +384,15 @@ def _pieces(type_, body, end, longest):
 def encode_request(request_id, block, body=b"", flags=0, sent=0, line=0):
     """One REQUEST frame; body is at most MAX_START bytes."""
     if len(block) > MAX_ENVIRON or len(body) > MAX_START:
-        raise LocalProtocolError(TOO_LONG, f"REQUEST with an environ of {len(block)} and a body of {len(body)} bytes")
+        raise LocalProtocolError(
+            TOO_LONG, f"REQUEST with an environ of {len(block)} and a body of {len(body)} bytes"
+        )
     if flags & ~(END | ON_DEMAND):
         raise LocalProtocolError(BAD_FLAGS, f"REQUEST with 0x{flags:02x}")
     length = REQUEST_PREFIX + len(block) + len(body)
-    return _buffers(_REQUEST.pack(REQUEST, flags, 0, length, request_id, sent, line, len(block)) + block, body)
+    return _buffers(
+        _REQUEST.pack(REQUEST, flags, 0, length, request_id, sent, line, len(block)) + block, body
+    )
 
 
 def encode_body(body, end=False):
@@ -361,10 +407,14 @@ def encode_credit(amount):
 
 
 def encode_response(head, body=b"", end=False):
-    """RESPONSE, followed by DATA frames if the body is too long for one. head comes from encode_head."""
+    """RESPONSE, followed by DATA frames if the body is too long for one. head comes from
+    encode_head.
+    """
     size = len(head)
     if not 0 < size <= MAX_HEAD:
-        raise LocalProtocolError(TOO_LONG if size else TOO_SHORT, f"RESPONSE with a head of {size} bytes")
+        raise LocalProtocolError(
+            TOO_LONG if size else TOO_SHORT, f"RESPONSE with a head of {size} bytes"
+        )
     if len(body) > MAX_DATA:
         view = memoryview(body)
         return encode_response(head, view[:MAX_DATA]) + encode_data(view[MAX_DATA:], end)
@@ -388,12 +438,16 @@ def encode_interim(head):
     """A 1xx answer; head comes from encode_head."""
     size = len(head)
     if not 0 < size <= MAX_HEAD:
-        raise LocalProtocolError(TOO_LONG if size else TOO_SHORT, f"INTERIM with a head of {size} bytes")
+        raise LocalProtocolError(
+            TOO_LONG if size else TOO_SHORT, f"INTERIM with a head of {size} bytes"
+        )
     return _pack_header(INTERIM, 0, 0, size) + head
 
 
 def encode_log(level, text):
-    """LOG. The text is made to fit: one line, cut at MAX_TEXT; splitting it nicely is the caller's business."""
+    """LOG. The text is made to fit: one line, cut at MAX_TEXT; splitting it nicely is the caller's
+    business.
+    """
     if not 0 <= level <= MAX_LEVEL:
         raise LocalProtocolError(BAD_PAYLOAD, f"LOG of level {level}")
     line = _one_line(text)
@@ -424,4 +478,6 @@ def _one_line(text):
     line = text.translate(_BREAKS).encode("utf-8", "backslashreplace")
     if len(line) <= MAX_TEXT:
         return line
-    return line[:MAX_TEXT].decode("utf-8", "ignore").encode("utf-8")  # without half a character at the end
+    return (
+        line[:MAX_TEXT].decode("utf-8", "ignore").encode("utf-8")
+    )  # without half a character at the end

@@ -1,4 +1,6 @@
-"""What access logs can show of a request: the notes, in the LogFormat of conf/wsgid.conf, however the request ended."""
+"""What access logs can show of a request: the notes, in the LogFormat of conf/wsgid.conf, however
+the request ended.
+"""
 
 from __future__ import annotations
 
@@ -48,11 +50,17 @@ FIELDS = ["total", "queue", "app", "group", "slot", "pid", "retries"]
 @pytest.fixture(scope="module")
 def httpd(make_httpd):
     files = {"sleep.wsgi": SLEEP, "raise.wsgi": RAISE, "touch.wsgi": SLEEP, "error.txt": "sorry"}
-    return make_httpd((CONF / "wsgid.conf").read_text() + CONFIGURATION, mpm="event", modules=["http2"], files=files)
+    return make_httpd(
+        (CONF / "wsgid.conf").read_text() + CONFIGURATION,
+        mpm="event",
+        modules=["http2"],
+        files=files,
+    )
 
 
 def entries(httpd, path: str, count: int = 1) -> list[dict[str, str]]:
-    """The lines of so many requests for a path, by their fields: total, queue, app ... and status."""
+    """The lines of so many requests for a path, by their fields: total, queue, app ... and
+    status."""
     log = httpd.root / "logs" / "access"
 
     def found() -> list[str]:
@@ -83,7 +91,12 @@ def test_a_request_that_all_went_well_with(httpd):
         assert httpd.get(f"/sleep/{number}").status_code == 200
         said = entry(httpd, f"/sleep/{number}")
         (pid,) = httpd.daemons("one")
-        assert (said["group"], said["slot"], said["pid"], said["retries"]) == ("one", "0", str(pid), "0")
+        assert (said["group"], said["slot"], said["pid"], said["retries"]) == (
+            "one",
+            "0",
+            str(pid),
+            "0",
+        )
         assert 0 < int(said["queue"]) + int(said["app"]) <= int(said["total"])
 
 
@@ -102,7 +115,9 @@ def test_what_needs_no_daemon_has_nothing_to_say(httpd):
 
 
 def test_two_requests_at_once_and_one_thread(httpd):
-    """What the one that is first has as time of the application, the other has as time in the queue."""
+    """What the one that is first has as time of the application, the other has as time in the
+    queue.
+    """
     crowd = Crowd(httpd, "/sleep?two", 2)
     assert [answer.text for answer in crowd.join()] == ["slept"] * 2
     first, second = sorted(entries(httpd, "/sleep?two", 2), key=lambda said: int(said["queue"]))
@@ -121,7 +136,8 @@ def test_each_process_has_its_slot_and_pid(httpd):
 
 
 def test_a_request_that_was_sent_again(httpd):
-    """reload=touch: the process that has read it gives it back for the successor with the new code."""
+    """reload=touch: the process that has read it gives it back for the successor with the new
+    code."""
     assert httpd.get("/touch").text == "slept"
     old = httpd.daemons("touch")
     httpd.write("touch.wsgi", SLEEP.replace("slept", "again"))
@@ -129,7 +145,9 @@ def test_a_request_that_was_sent_again(httpd):
     (new,) = httpd.wait_for_daemons("touch", 1, without=old)
     said = entry(httpd, "/touch/again")
     assert (said["pid"], said["retries"], said["status"]) == (str(new), "1", "200")
-    assert int(said["queue"]) > int(entry(httpd, "/touch")["queue"]), "the successor had to start first"
+    assert int(said["queue"]) > int(entry(httpd, "/touch")["queue"]), (
+        "the successor had to start first"
+    )
 
 
 def test_an_application_that_raises(httpd):
@@ -145,17 +163,27 @@ def test_an_error_document_does_not_hide_it(httpd):
         answer = httpd.get("/documented")
     assert (answer.status_code, answer.text) == (500, "sorry")
     said = entry(httpd, "/documented")
-    assert (unknown(said), said["pid"], said["status"]) == (set(), str(httpd.daemons("one")[0]), "500")
+    assert (unknown(said), said["pid"], said["status"]) == (
+        set(),
+        str(httpd.daemons("one")[0]),
+        "500",
+    )
 
 
 def test_a_process_that_dies_in_the_middle(httpd):
     before = httpd.daemons("two")
-    with httpd.log.expects("WSGID0052", "WSGID0166"), httpd.log.allows("AH00052"), pytest.raises(OSError):
+    with (
+        httpd.log.expects("WSGID0052", "WSGID0166"),
+        httpd.log.allows("AH00052"),
+        pytest.raises(OSError),
+    ):
         httpd.get("/broken/kill")
     said = entry(httpd, "/broken/kill")
     assert int(said["pid"]) in before
     assert int(said["app"]) > SECOND / 20
-    assert f"process {said['pid']})" in httpd.log.find("WSGID0166")[-1].text, "which one is known exactly"
+    assert f"process {said['pid']})" in httpd.log.find("WSGID0166")[-1].text, (
+        "which one is known exactly"
+    )
     httpd.wait_for_daemons("two", 2, without=[int(said["pid"])])
 
 
@@ -166,7 +194,11 @@ def test_no_answer_within_socket_timeout(httpd):
         assert httpd.get(f"/silent{gate}?silent").status_code == 504
     gate.touch()
     said = entry(httpd, f"/silent{gate}?silent")
-    assert (unknown(said), said["group"], said["retries"]) == ({"queue", "app", "pid"}, "silent", "0")
+    assert (unknown(said), said["group"], said["retries"]) == (
+        {"queue", "app", "pid"},
+        "silent",
+        "0",
+    )
     assert int(said["total"]) >= SECOND
 
 

@@ -1,4 +1,5 @@
-"""The bench works: its short form starts every peer, measures every scenario, and writes what it finds.
+"""The bench works: its short form starts every peer, measures every scenario, and writes what it
+finds.
 
 Only `make test-bench` runs the tests that need peers, and installs these first. No test asserts a time.
 """
@@ -21,12 +22,14 @@ from bench.marks import OURS
 from bench.peers import PEERS
 from bench.scenarios import SCENARIOS
 
-pytestmark = pytest.mark.timeout(1200)      # peers are compiled: a minute; all scenarios: another
+pytestmark = pytest.mark.timeout(1200)  # peers are compiled: a minute; all scenarios: another
 
 
 @pytest.fixture(scope="module")
 def venv():
-    """A virtualenv with the peers, which httpd's user can reach: the checkout's, or one that ends with the tests."""
+    """A virtualenv with the peers, which httpd's user can reach: the checkout's, or one that ends
+    with the tests.
+    """
     own, temporary = CHECKOUT / ".bench-venv", None
     if os.geteuid() == 0 and not machine.everybody_reaches(CHECKOUT / "Makefile"):
         temporary = machine.temporary_directory("wsgid-bench-venv-")
@@ -41,7 +44,9 @@ def venv():
 
 def make(venv: Path, target: str, *more: str) -> str:
     """What it printed; the make that runs these tests has no part in it."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
+    }
     command = ["make", "-C", CHECKOUT, f"BENCH_VENV={venv}", target, *more]
     made = subprocess.run(command, env=environ, capture_output=True, text=True)
     assert made.returncode == 0, made.stdout + made.stderr
@@ -69,7 +74,7 @@ def test_every_scenario_is_measured_without_a_failed_request(venv, tmp_path):
 
 @pytest.mark.bench
 def test_every_peer_is_measured(venv, tmp_path):
-    samples, = short(venv, tmp_path, "--only hello")["hello"].values()
+    (samples,) = short(venv, tmp_path, "--only hello")["hello"].values()
     assert set(samples) == set(PEERS)
     for name, taken in samples.items():
         assert rounds.median(taken, "rps"), f"{name}: {rounds.errors(taken)}"

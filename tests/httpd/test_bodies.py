@@ -1,4 +1,6 @@
-"""Request bodies with a length and chunked, read in every way that wsgi.input offers; responses without a body."""
+"""Request bodies with a length and chunked, read in every way that wsgi.input offers; responses
+without a body.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +35,24 @@ def application(environ, start_response):
     yield b"block"
 """
 
-# Around what travels in the first frame (64 KiB), what one BODY frame holds (256 KiB), and well beyond all buffers.
+# Around what travels in the first frame (64 KiB), what one BODY frame holds (256 KiB), and well
+# beyond all buffers.
 SIZES = [0, 1, 65535, 65536, 65537, 262143, 262144, 262145, 1_000_003, 10_000_000]
-WAYS = ["all", "odd", "huge", "line", "lines", "iteration", "line-then-rest", "hint", "past-the-end"]
-TEXT = b"".join(b"line %d with some text\n" % number for number in range(5000)) + b"a last one without an end"
+WAYS = [
+    "all",
+    "odd",
+    "huge",
+    "line",
+    "lines",
+    "iteration",
+    "line-then-rest",
+    "hint",
+    "past-the-end",
+]
+TEXT = (
+    b"".join(b"line %d with some text\n" % number for number in range(5000))
+    + b"a last one without an end"
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +63,10 @@ def httpd(make_httpd):
 def content(size: int) -> bytes:
     """Bytes that show where each belongs, line feeds among them."""
     block = bytes(range(256))
-    return (b"".join(block[number % 256 :] + block[: number % 256] for number in range(64)) * (size // 16384 + 1))[
-        :size
-    ]
+    return (
+        b"".join(block[number % 256 :] + block[: number % 256] for number in range(64))
+        * (size // 16384 + 1)
+    )[:size]
 
 
 def pieces(body: bytes, size: int) -> list[bytes]:
@@ -66,12 +83,13 @@ def test_a_body_with_a_length_is_echoed(httpd, size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_body_that_an_input_filter_makes_longer_is_whole(httpd, size):
-    """Twice as long, and back again on its way to the client; CONTENT_LENGTH is still what the client said."""
+    """Twice as long, and back again on its way to the client; CONTENT_LENGTH is still what the
+    client said.
+    """
     body = "é".encode("latin-1") * size
     response = httpd.post("/echo/utf-8", body)
     assert response.status_code == 200
     assert response.content == body
-
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -98,7 +116,9 @@ def test_every_way_of_reading_gives_the_whole_body(httpd, way, how):
 
 @pytest.mark.parametrize("way", ["line", "lines", "iteration"])
 def test_lines_end_where_they_do(httpd, way):
-    assert httpd.post(f"/input/{way}", TEXT).json()["sizes"] == [len(line) for line in TEXT.splitlines(keepends=True)]
+    assert httpd.post(f"/input/{way}", TEXT).json()["sizes"] == [
+        len(line) for line in TEXT.splitlines(keepends=True)
+    ]
 
 
 def test_readline_with_a_limit_stops_at_it(httpd):
@@ -149,10 +169,14 @@ def test_the_end_of_the_connection_is_announced_to_who_sends_what_nobody_reads(h
 
 
 def test_the_next_request_is_not_lost_behind_an_upload_of_which_a_part_was_read(httpd):
-    """The response begins before it is known that nothing more is read: the connection goes on, or says so."""
+    """The response begins before it is known that nothing more is read: the connection goes on, or
+    says so.
+    """
     size, now = 2_000_000, 100_000
     with httpd.wire() as wire:
-        wire.send(request("POST", "/input/first", f"Content-Length: {size}", "Expect: 100-continue"))
+        wire.send(
+            request("POST", "/input/first", f"Content-Length: {size}", "Expect: 100-continue")
+        )
         assert wire.read_response().status == 100  # the application has asked for it
         wire.send(b"x" * now)
         response = wire.read_response()
@@ -182,7 +206,9 @@ def test_bodies_that_come_slowly_are_waited_for(httpd):
 
 def test_a_malformed_chunked_body_is_a_400(httpd):
     with httpd.log.allows("WSGID0171", "AH0"), httpd.wire() as wire:
-        wire.send(request("POST", "/echo", "Transfer-Encoding: chunked", body=b"zz\r\nabc\r\n0\r\n\r\n"))
+        wire.send(
+            request("POST", "/echo", "Transfer-Encoding: chunked", body=b"zz\r\nabc\r\n0\r\n\r\n")
+        )
         assert wire.read_response().status == 400
 
 
@@ -232,7 +258,16 @@ def test_a_body_that_must_not_be_is_not_sent(httpd, status):
 
 
 @pytest.mark.parametrize(
-    "status", ["200 OK", "201 Made It", "299 Odd", "404 Not Here", "418 I'm a teapot", "503 Later", "599 Own"]
+    "status",
+    [
+        "200 OK",
+        "201 Made It",
+        "299 Odd",
+        "404 Not Here",
+        "418 I'm a teapot",
+        "503 Later",
+        "599 Own",
+    ],
 )
 def test_statuses_and_their_reasons_are_passed_on(httpd, status):
     with httpd.wire() as wire:

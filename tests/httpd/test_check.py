@@ -1,5 +1,6 @@
-"""`pywsgid check`: every fault that it promises to find, told in one line with its place and its cure; real layouts and
-configurations of mod_wsgi are read as httpd reads them. No httpd is started, `httpd -t` is asked."""
+"""`pywsgid check`: every fault that it promises to find, told in one line with its place and its
+cure; real layouts and configurations of mod_wsgi are read as httpd reads them. No httpd is started,
+`httpd -t` is asked."""
 
 from __future__ import annotations
 
@@ -75,13 +76,21 @@ class Place:
     def base(self, *, load: str | None = None) -> str:
         identity = f'User {machine.web_user()}\nGroup "#{machine.group_of(machine.web_user())}"'
         line = configuration.load_ours(self.module) if load is None else load
-        modules = "\n".join([*machine.load_lines(["mpm_event", "unixd", "authz_core", "alias"]), line])
-        return (BASE.replace("@ROOT@", str(self.root)).replace("@PORT@", str(machine.free_port()))
-                .replace("@MODULES@", modules).replace("@IDENTITY@", identity if os.geteuid() == 0 else ""))
+        modules = "\n".join(
+            [*machine.load_lines(["mpm_event", "unixd", "authz_core", "alias"]), line]
+        )
+        return (
+            BASE.replace("@ROOT@", str(self.root))
+            .replace("@PORT@", str(machine.free_port()))
+            .replace("@MODULES@", modules)
+            .replace("@IDENTITY@", identity if os.geteuid() == 0 else "")
+        )
 
     def check(self, text: str, *words: str, load: str | None = None, **options) -> Result:
         """Checks the base configuration with `text`, in which @APP@ stands for app/."""
-        path = self.write("conf/httpd.conf", self.base(load=load) + text.replace("@APP@", str(self.root / "app")))
+        path = self.write(
+            "conf/httpd.conf", self.base(load=load) + text.replace("@APP@", str(self.root / "app"))
+        )
         return run_check(path, *words, **options)
 
     def line_of(self, text: str, part: str) -> str:
@@ -97,8 +106,14 @@ def run_check(*words: str | Path, user: int | None = None) -> Result:
         with redirect_stdout(out), redirect_stderr(err):
             code = main.main(["check", *map(str, words)])
         return Result(code, out.getvalue(), err.getvalue())
-    done = subprocess.run([sys.executable, "-m", "pywsgid", "check", *words], cwd=CHECKOUT, capture_output=True,
-                          text=True, user=user, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "pywsgid", "check", *words],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        user=user,
+        timeout=60,
+    )
     return Result(done.returncode, done.stdout, done.stderr)
 
 
@@ -128,9 +143,13 @@ PYTHON = "/usr/bin/python3"
 
 
 def test_a_good_configuration_has_nothing_wrong(place):
-    result = place.check(f"WSGIDaemonProcess shop python={PYTHON} home=@APP@\nWSGIProcessName shop\n{ALIAS}")
+    result = place.check(
+        f"WSGIDaemonProcess shop python={PYTHON} home=@APP@\nWSGIProcessName shop\n{ALIAS}"
+    )
     assert (result.code, result.lines, result.err) == (0, [], "")
-    assert result.out == f"{place.root}/conf/httpd.conf, 1 daemon group, 1 script: nothing is wrong\n"
+    assert (
+        result.out == f"{place.root}/conf/httpd.conf, 1 daemon group, 1 script: nothing is wrong\n"
+    )
 
 
 def test_the_default_group_is_looked_at_too(place):
@@ -139,45 +158,165 @@ def test_the_default_group_is_looked_at_too(place):
     assert "no_such_module" in place.check(ALIAS).find("WSGID0332")
 
 
-# ---------------------------------------------------------------- one fault, one line
+# -------- one fault, one line
 
 FAULTS = {
     # name: (configuration, code, the line that holds this, what the finding says)
-    "unknown option": ("WSGIDaemonProcess shop thread=3", "WSGID0002", "thread=3", "did you mean threads?"),
-    "value": ("WSGIDaemonProcess shop threads=0", "WSGID0003", "threads=0", "not a whole number from 1 to 4096"),
+    "unknown option": (
+        "WSGIDaemonProcess shop thread=3",
+        "WSGID0002",
+        "thread=3",
+        "did you mean threads?",
+    ),
+    "value": (
+        "WSGIDaemonProcess shop threads=0",
+        "WSGID0003",
+        "threads=0",
+        "not a whole number from 1 to 4096",
+    ),
     "twice": ("WSGIDaemonProcess shop threads=2 threads=3", "WSGID0004", "threads=2", "keep one"),
-    "user": ("WSGIDaemonProcess shop user=no_such_user", "WSGID0005", "user=no", "no such user: name one"),
-    "group": ("WSGIDaemonProcess shop group=no_such_group", "WSGID0006", "group=no", "no group no_such_group"),
+    "user": (
+        "WSGIDaemonProcess shop user=no_such_user",
+        "WSGID0005",
+        "user=no",
+        "no such user: name one",
+    ),
+    "group": (
+        "WSGIDaemonProcess shop group=no_such_group",
+        "WSGID0006",
+        "group=no",
+        "no group no_such_group",
+    ),
     "root": ("WSGIDaemonProcess shop user=root", "WSGID0007", "user=root", "never runs as root"),
-    "no option": ("WSGIDaemonProcess shop threads", "WSGID0008", "shop threads", "write option=value"),
-    "defined twice": ("WSGIDaemonProcess a threads=2\nWSGIDaemonProcess a threads=3", "WSGID0010", "threads=3",
-                      "with other options at "),
-    "two interpreters": ("WSGIDaemonProcess a python=/usr/bin/python3 python-home=/usr", "WSGID0011", "Process a",
-                         "keep one"),
+    "no option": (
+        "WSGIDaemonProcess shop threads",
+        "WSGID0008",
+        "shop threads",
+        "write option=value",
+    ),
+    "defined twice": (
+        "WSGIDaemonProcess a threads=2\nWSGIDaemonProcess a threads=3",
+        "WSGID0010",
+        "threads=3",
+        "with other options at ",
+    ),
+    "two interpreters": (
+        "WSGIDaemonProcess a python=/usr/bin/python3 python-home=/usr",
+        "WSGID0011",
+        "Process a",
+        "keep one",
+    ),
     "refused": ("WSGIAuthUserScript /x", "WSGID0015", "AuthUser", "use an AuthBasicProvider"),
-    "refused, as another group would run it": ("WSGIDispatchScript /x", "WSGID0015", "Dispatch", "WSGIProcessName"),
-    "refused, as sources would be sent": ("WSGIHandlerScript bobo /x", "WSGID0015", "HandlerScript", "WSGIScriptAlias"),
-    "unknown group": ("WSGIDaemonProcess shop\nWSGIProcessName shpo", "WSGID0018", "shpo", "did you mean shop?"),
-    "unknown group of an alias": (f"{ALIAS} process-group=nobody", "WSGID0018", "Alias", "WSGIDaemonProcess nobody"),
-    "unknown directive": ("WSGIProcesName shop", "WSGID0422", "Proces", "did you mean WSGIProcessName?"),
+    "refused, as another group would run it": (
+        "WSGIDispatchScript /x",
+        "WSGID0015",
+        "Dispatch",
+        "WSGIProcessName",
+    ),
+    "refused, as sources would be sent": (
+        "WSGIHandlerScript bobo /x",
+        "WSGID0015",
+        "HandlerScript",
+        "WSGIScriptAlias",
+    ),
+    "unknown group": (
+        "WSGIDaemonProcess shop\nWSGIProcessName shpo",
+        "WSGID0018",
+        "shpo",
+        "did you mean shop?",
+    ),
+    "unknown group of an alias": (
+        f"{ALIAS} process-group=nobody",
+        "WSGID0018",
+        "Alias",
+        "WSGIDaemonProcess nobody",
+    ),
+    "unknown directive": (
+        "WSGIProcesName shop",
+        "WSGID0422",
+        "Proces",
+        "did you mean WSGIProcessName?",
+    ),
     "home": ("WSGIDaemonProcess shop home=/nowhere", "WSGID0424", "home=", "no such directory"),
-    "python-path": ("WSGIDaemonProcess shop python-path=/tmp:/nowhere", "WSGID0424", "path=", "python-path=/nowhere"),
-    "env-file": ("WSGIDaemonProcess shop env-file=/nowhere", "WSGID0424", "env-file", "is not there"),
-    "interpreter": ("WSGIDaemonProcess shop python=/nowhere/python", "WSGID0082", "python=", "is not there"),
-    "virtualenv": ("WSGIDaemonProcess shop python-home=/nowhere", "WSGID0082", "home=", "/nowhere/bin/python"),
-    "directory": ("WSGIDaemonProcess shop python=/usr/bin", "WSGID0082", "python=", "is a directory: name another"),
-    "no program": ("WSGIDaemonProcess shop python=@APP@/../conf/text", "WSGID0082", "python=",
-                   "cannot be executed (Exec format error): name another"),
-    "no interpreter": ("WSGIDaemonProcess shop python=/bin/true", "WSGID0082", "python=", "does not work"),
+    "python-path": (
+        "WSGIDaemonProcess shop python-path=/tmp:/nowhere",
+        "WSGID0424",
+        "path=",
+        "python-path=/nowhere",
+    ),
+    "env-file": (
+        "WSGIDaemonProcess shop env-file=/nowhere",
+        "WSGID0424",
+        "env-file",
+        "is not there",
+    ),
+    "interpreter": (
+        "WSGIDaemonProcess shop python=/nowhere/python",
+        "WSGID0082",
+        "python=",
+        "is not there",
+    ),
+    "virtualenv": (
+        "WSGIDaemonProcess shop python-home=/nowhere",
+        "WSGID0082",
+        "home=",
+        "/nowhere/bin/python",
+    ),
+    "directory": (
+        "WSGIDaemonProcess shop python=/usr/bin",
+        "WSGID0082",
+        "python=",
+        "is a directory: name another",
+    ),
+    "no program": (
+        "WSGIDaemonProcess shop python=@APP@/../conf/text",
+        "WSGID0082",
+        "python=",
+        "cannot be executed (Exec format error): name another",
+    ),
+    "no interpreter": (
+        "WSGIDaemonProcess shop python=/bin/true",
+        "WSGID0082",
+        "python=",
+        "does not work",
+    ),
     "script": ("WSGIScriptAlias / @APP@/far/away.wsgi", "WSGID0330", "Alias", "app/far is missing"),
-    "hidden alias": (f"{ALIAS}\nWSGIScriptAlias /x/ @APP@/site.wsgi", "WSGID0027", "/x/", "write the longer URL first"),
-    "access": (f"{ALIAS}\n<Directory @APP@>\nRequire all denied\n</Directory>", "WSGID0426", "Alias",
-               "add: <Directory"),
-    "socket directory": ("WSGISocketPrefix /nowhere/wsgid\nWSGIDaemonProcess x", "WSGID0061", "Prefix",
-                         "/nowhere: No such"),
-    "socket path": (f"WSGISocketPrefix run/{'x' * 90}\nWSGIDaemonProcess x", "WSGID0061", "Prefix", "72 characters"),
-    "runtime directory": ("DefaultRuntimeDir /tmp\nWSGIDaemonProcess x", "WSGID0061", "Dir /tmp", "everybody"),
-    "open socket directory": ("WSGISocketPrefix /tmp/wsgid\nWSGIDaemonProcess x", "WSGID0061", "Prefix", "everybody"),
+    "hidden alias": (
+        f"{ALIAS}\nWSGIScriptAlias /x/ @APP@/site.wsgi",
+        "WSGID0027",
+        "/x/",
+        "write the longer URL first",
+    ),
+    "access": (
+        f"{ALIAS}\n<Directory @APP@>\nRequire all denied\n</Directory>",
+        "WSGID0426",
+        "Alias",
+        "add: <Directory",
+    ),
+    "socket directory": (
+        "WSGISocketPrefix /nowhere/wsgid\nWSGIDaemonProcess x",
+        "WSGID0061",
+        "Prefix",
+        "/nowhere: No such",
+    ),
+    "socket path": (
+        f"WSGISocketPrefix run/{'x' * 90}\nWSGIDaemonProcess x",
+        "WSGID0061",
+        "Prefix",
+        "72 characters",
+    ),
+    "runtime directory": (
+        "DefaultRuntimeDir /tmp\nWSGIDaemonProcess x",
+        "WSGID0061",
+        "Dir /tmp",
+        "everybody",
+    ),
+    "open socket directory": (
+        "WSGISocketPrefix /tmp/wsgid\nWSGIDaemonProcess x",
+        "WSGID0061",
+        "Prefix",
+        "everybody",
+    ),
     "httpd's own": ("Nonsense on", "WSGID0428", "Nonsense", "Invalid command 'Nonsense'"),
 }
 
@@ -209,7 +348,9 @@ def test_two_django_sites_in_one_group_are_told(place):
     place.write("app/variables", "DJANGO_SETTINGS_MODULE='shop.settings'\n")
     given = "WSGIDaemonProcess both env-file=@APP@/variables\nWSGIProcessName both"
     assert place.check(f"{given}\n{aliases}").code == 0
-    apart = aliases.replace("shop.wsgi", "shop.wsgi process-name=a").replace("blog.wsgi", "blog.wsgi process-name=b")
+    apart = aliases.replace("shop.wsgi", "shop.wsgi process-name=a").replace(
+        "blog.wsgi", "blog.wsgi process-name=b"
+    )
     assert place.check(f"WSGIDaemonProcess a\nWSGIDaemonProcess b\n{apart}").code == 0
 
 
@@ -217,8 +358,16 @@ def test_all_faults_are_told_at_once(place):
     """httpd would stop at the first."""
     texts = [FAULTS[name][0] for name in ("unknown directive", "refused", "httpd's own")]
     place.write("app/broken.wsgi", "def application(:\n")
-    result = place.check("\n".join(["WSGIDaemonProcess a user=no_such_user thread=3", *texts, ALIAS,
-                                    "WSGIScriptAlias /x @APP@/broken.wsgi"]))
+    result = place.check(
+        "\n".join(
+            [
+                "WSGIDaemonProcess a user=no_such_user thread=3",
+                *texts,
+                ALIAS,
+                "WSGIScriptAlias /x @APP@/broken.wsgi",
+            ]
+        )
+    )
     for code in ("WSGID0005", "WSGID0002", "WSGID0422", "WSGID0015", "WSGID0332"):
         assert result.find(code)
     assert result.code == 1
@@ -226,7 +375,7 @@ def test_all_faults_are_told_at_once(place):
     assert places == sorted(places)
 
 
-# ---------------------------------------------------------------- imports
+# -------- imports
 
 # Writes to all descriptors that it finds.
 SPEAKING = """
@@ -239,13 +388,19 @@ for descriptor in range(3, 99):
 os._exit(0)
 """
 IMPORTS = {
-    "import": ("import os\nimport no_such_module\n", "No module named 'no_such_module': install it for"),
+    "import": (
+        "import os\nimport no_such_module\n",
+        "No module named 'no_such_module': install it for",
+    ),
     "syntax": ("import os\ndef application(:\n", "line 2): mend it"),
     "name": ("app = 1\n", "does not define 'application': define it, or name"),
     "callable": ("application = 1\n", "is not callable: define it, or name"),
     "exit": ("import os\nos._exit(3)\n", "exit status 3"),
     "system exit": ("raise SystemExit('no')\n", "SystemExit: no"),
-    "control characters": ("raise SystemExit('\\x1b]0;mine\\x07')\n", r"SystemExit: \x1b]0;mine\x07"),
+    "control characters": (
+        "raise SystemExit('\\x1b]0;mine\\x07')\n",
+        r"SystemExit: \x1b]0;mine\x07",
+    ),
     "no answer": (SPEAKING % "b'[' * 60000", "is not understood"),
     "no text": (SPEAKING % """b'{"error": [1]}'""", "is not understood"),
     "time": ("import time\ntime.sleep(60)\n", "did not end within 1 s"),
@@ -268,14 +423,19 @@ def test_nothing_is_imported_if_that_is_not_wanted(place):
 
 
 def test_a_script_is_imported_as_its_daemon_would(place):
-    """With its working directory, its paths, its environment and its callable; its output is not shown."""
-    place.write("app/site.wsgi", """
+    """With its working directory, its paths, its environment and its callable; its output is not
+    shown.
+    """
+    place.write(
+        "app/site.wsgi",
+        """
 import os, sys, beside, further
 assert sys.argv == ["mod_wsgid"], sys.argv
 assert os.environ == {**os.environ, "A": "b c", "FROM": "file", "LANG": "C.UTF-8"} and "PYTHONPATH" not in os.environ
 print("loud" * 100000)
 class site: wsgi = print
-""")
+""",
+    )
     place.write("app/beside.py", "")
     place.write("lib/further.py", "")
     place.write("app/env", "FROM='file'\n# comment\n")
@@ -291,13 +451,20 @@ WSGIDaemonProcess shop python={PYTHON} home=@APP@ python-path=lib "env=A=b c" en
 
 
 FAILING = {
-    "library": ("echo 'python: error while loading shared libraries: libx.so: cannot open' >&2; exit 127",
-                "(exit status 127, python: error while loading shared libraries: libx.so: cannot open): say where"),
-    "traceback": ("printf 'Could not find a thing\\nTraceback:\\n  error.py\\nImportError: encodings\\n' >&2; exit 1",
-                  "(exit status 1, ImportError: encodings): name another"),
+    "library": (
+        "echo 'python: error while loading shared libraries: libx.so: cannot open' >&2; exit 127",
+        "(exit status 127, python: error while loading shared libraries: libx.so: cannot open): say where",
+    ),
+    "traceback": (
+        "printf 'Could not find a thing\\nTraceback:\\n  error.py\\nImportError: encodings\\n' >&2; exit 1",
+        "(exit status 1, ImportError: encodings): name another",
+    ),
     "word": ("echo; echo 'go away' >&2; exit 3", "(exit status 3, go away): name another"),
     "signal": ("kill -9 $$", "(signal 9): name another"),
-    "control characters": ("printf 'go \\033]0;mine\\007 away' >&2; exit 3", r"go \x1b]0;mine\x07 away): name another"),
+    "control characters": (
+        "printf 'go \\033]0;mine\\007 away' >&2; exit 3",
+        r"go \x1b]0;mine\x07 away): name another",
+    ),
 }
 
 
@@ -305,7 +472,9 @@ FAILING = {
 def test_an_interpreter_that_fails_is_quoted(place, name):
     script, words = FAILING[name]
     place.write("app/python", f"#!/bin/sh\n{script}\n").chmod(0o755)
-    result = place.check(f"WSGIDaemonProcess shop python=@APP@/python\nWSGIProcessName shop\n{ALIAS}")
+    result = place.check(
+        f"WSGIDaemonProcess shop python=@APP@/python\nWSGIProcessName shop\n{ALIAS}"
+    )
     assert words in result.find("WSGID0082") and "let this user pass" not in result.out
     assert (result.code, len(result.lines)) == (1, 1)
 
@@ -313,11 +482,16 @@ def test_an_interpreter_that_fails_is_quoted(place, name):
 def test_an_old_interpreter_is_told_as_the_daemon_says_it(place):
     place.write("app/python", "#!/bin/sh\nprintf 3.9\n").chmod(0o755)
     line = place.check("WSGIDaemonProcess shop python=@APP@/python").find("WSGID0300")
-    assert f"{place.root}/app/python (python=) is Python 3.9; mod_wsgid needs 3.10 or later: name another" in line
+    assert (
+        f"{place.root}/app/python (python=) is Python 3.9; mod_wsgid needs 3.10 or later: name another"
+        in line
+    )
 
 
 def test_an_interpreter_is_tried_with_the_environment_of_its_group(place):
-    place.write("app/python", f"#!/bin/sh\n[ \"$NEEDS\" ] || exit 9\nexec {PYTHON} \"$@\"\n").chmod(0o755)
+    place.write("app/python", f'#!/bin/sh\n[ "$NEEDS" ] || exit 9\nexec {PYTHON} "$@"\n').chmod(
+        0o755
+    )
     line = "WSGIDaemonProcess {0} python=@APP@/python {1}\nWSGIScriptAlias /{0} @APP@/site.wsgi process-group={0}\n"
     result = place.check(line.format("bare", "env=OTHER=1") + line.format("full", "env=NEEDS=1"))
     assert "'bare'" in result.find("WSGID0082") and "exit status 9" in result.lines[0]
@@ -325,7 +499,9 @@ def test_an_interpreter_is_tried_with_the_environment_of_its_group(place):
 
 
 def test_each_callable_of_a_script_is_looked_for(place):
-    result = place.check(f"WSGIScriptAlias /m @APP@/site.wsgi\n{ALIAS.replace(' / ', ' /n ')} callable-object=nope")
+    result = place.check(
+        f"WSGIScriptAlias /m @APP@/site.wsgi\n{ALIAS.replace(' / ', ' /n ')} callable-object=nope"
+    )
     line = result.find("WSGID0332")
     assert line.startswith(place.line_of("", "nope")) and "does not define 'nope'" in line
     assert len(result.lines) == 1
@@ -335,7 +511,10 @@ def test_each_script_is_tried_with_the_group_and_the_callable_that_hold_for_it(p
     """Of the alias itself, a Location, a Directory, the host, the server: the innermost wins."""
     place.write("app/deep/site.wsgi", "import os\nexec(os.environ['MADE'] + ' = print')\n")
     place.write("app/site.wsgi", "import os\nexec(os.environ['MADE'] + ' = print')\n")
-    groups = "\n".join(f"WSGIDaemonProcess {name} env=MADE={name}" for name in ("one", "two", "three", "four", "five"))
+    groups = "\n".join(
+        f"WSGIDaemonProcess {name} env=MADE={name}"
+        for name in ("one", "two", "three", "four", "five")
+    )
     result = place.check(f"""{groups}
 WSGIProcessName one
 WSGICallableObject one
@@ -362,22 +541,30 @@ WSGICallableObject one
 
 def test_aliases_of_two_hosts_hide_nothing_from_each_other(place):
     host = f"<VirtualHost *:80>\nServerName @.example.com\n{ALIAS}\n</VirtualHost>\n"
-    result = place.check(host.replace("@.", "a.") + host.replace("@.", "b.") + "WSGIScriptAlias /x @APP@/site.wsgi")
+    result = place.check(
+        host.replace("@.", "a.") + host.replace("@.", "b.") + "WSGIScriptAlias /x @APP@/site.wsgi"
+    )
     assert (result.code, result.lines) == (0, [])
 
 
 def test_of_two_hosts_with_one_address_each_has_its_own_group(place):
     place.write("app/site.wsgi", "import os\napplication = {'one': print}[os.environ['NAME']]\n")
-    result = place.check("".join(
-        f"WSGIDaemonProcess {name} env=NAME={name}\n<VirtualHost *:80>\nServerName {name}.example.com\n"
-        f"WSGIProcessName {name}\n{ALIAS}\n</VirtualHost>\n" for name in ("one", "two")))
+    result = place.check(
+        "".join(
+            f"WSGIDaemonProcess {name} env=NAME={name}\n<VirtualHost *:80>\nServerName {name}.example.com\n"
+            f"WSGIProcessName {name}\n{ALIAS}\n</VirtualHost>\n"
+            for name in ("one", "two")
+        )
+    )
     assert len(result.lines) == 1, result.out
     assert "KeyError: 'two'" in result.find("WSGID0332")
 
 
 def test_what_an_application_leaves_behind_is_not_waited_for(place):
     """A process in a session of its own that keeps everything open that it got."""
-    place.write("app/site.wsgi", f"""
+    place.write(
+        "app/site.wsgi",
+        f"""
 import os, time
 pid = os.fork()
 if pid:
@@ -387,7 +574,8 @@ else:
     for name in os.listdir("/proc/self/fd"):
         os.set_inheritable(int(name), True) if os.path.exists("/proc/self/fd/" + name) else None
     os.execv("/bin/sleep", ["sleep", "20"])
-{GOOD}""")
+{GOOD}""",
+    )
     (place.root / "pids").mkdir()
     (place.root / "pids").chmod(0o777)
     try:
@@ -399,7 +587,7 @@ else:
     assert (result.code, result.lines, len(pids)) == (0, [], 1)
 
 
-# ---------------------------------------------------------------- other users
+# -------- other users
 
 
 @root_only
@@ -410,13 +598,19 @@ def test_what_the_user_cannot_reach_is_told_with_the_first_obstacle(place):
     (closed / "venv" / "bin").mkdir(parents=True)
     (closed / "venv" / "bin" / "python").symlink_to(PYTHON)
     closed.chmod(0o700)
-    result = place.check(f"WSGIDaemonProcess shop user={other} home={closed}/deep python-home={closed}/venv\n"
-                         "WSGIProcessName shop\nWSGIScriptAlias / @APP@/closed/deep/site.wsgi")
-    assert f"user {other}, which its application runs as, cannot enter {closed}" in result.find("WSGID0331")
+    result = place.check(
+        f"WSGIDaemonProcess shop user={other} home={closed}/deep python-home={closed}/venv\n"
+        "WSGIProcessName shop\nWSGIScriptAlias / @APP@/closed/deep/site.wsgi"
+    )
+    assert f"user {other}, which its application runs as, cannot enter {closed}" in result.find(
+        "WSGID0331"
+    )
     assert f"chmod o+x {closed}" in result.find("WSGID0331")
     assert f"user {other} cannot enter {closed}" in result.find("WSGID0424")
-    assert f"user {other} cannot run {closed}/venv/bin/python (python-home=): {closed} is closed" in \
-        result.find("WSGID0082")
+    assert (
+        f"user {other} cannot run {closed}/venv/bin/python (python-home=): {closed} is closed"
+        in result.find("WSGID0082")
+    )
 
 
 @root_only
@@ -426,9 +620,13 @@ def test_the_script_must_also_be_found_by_httpd(place):
     place.write("app/home/site.wsgi", GOOD)
     os.chown(place.root / "app" / "home", other.pw_uid, -1)
     (place.root / "app" / "home").chmod(0o700)
-    result = place.check(f"WSGIDaemonProcess shop user={other.pw_name}\nWSGIProcessName shop\n"
-                         "WSGIScriptAlias / @APP@/home/site.wsgi")
-    assert f"user {machine.web_user()}, which httpd runs as, cannot enter" in result.find("WSGID0331")
+    result = place.check(
+        f"WSGIDaemonProcess shop user={other.pw_name}\nWSGIProcessName shop\n"
+        "WSGIScriptAlias / @APP@/home/site.wsgi"
+    )
+    assert f"user {machine.web_user()}, which httpd runs as, cannot enter" in result.find(
+        "WSGID0331"
+    )
 
 
 @root_only
@@ -443,13 +641,21 @@ def test_imports_run_as_the_groups_user(place):
 @root_only
 def test_what_only_root_can_check_is_said_and_is_no_problem(place):
     names = [entry for entry in machine.other_users() if entry.pw_uid != 65534]
-    result = place.check(f"WSGIDaemonProcess shop user={names[0].pw_name}\nWSGIProcessName shop\n{ALIAS}", user=65534)
+    result = place.check(
+        f"WSGIDaemonProcess shop user={names[0].pw_name}\nWSGIProcessName shop\n{ALIAS}", user=65534
+    )
     assert result.code == 2, result.out
-    assert "not checked: WSGID0423: " in result.find("WSGID0423") and "run this as root" in result.lines[0]
-    assert "if uid 65534 starts httpd, drop user=, which then has no effect (WSGID0024)" in result.lines[0]
+    assert (
+        "not checked: WSGID0423: " in result.find("WSGID0423")
+        and "run this as root" in result.lines[0]
+    )
+    assert (
+        "if uid 65534 starts httpd, drop user=, which then has no effect (WSGID0024)"
+        in result.lines[0]
+    )
 
 
-# ---------------------------------------------------------------- modules
+# -------- modules
 
 
 def test_both_modules_are_refused(place):
@@ -482,12 +688,13 @@ def test_a_configuration_that_cannot_be_read_is_one_line_and_2(place):
     assert re.fullmatch(r"pywsgid: WSGID0430: .*nothing\.conf cannot be read .*\n", result.err)
 
 
-# ---------------------------------------------------------------- coming from mod_wsgi
+# -------- coming from mod_wsgi
 
 
 def test_an_old_configuration_is_told_what_to_change(place):
     """mod_wsgi itself need not be there."""
-    result = place.check(f"""
+    result = place.check(
+        f"""
 WSGIRestrictStdout Off
 <VirtualHost *:80>
     WSGIDaemonProcess shop python={PYTHON} home=@APP@ processes=2 threads=15 script-user=root display-name='a b'
@@ -496,10 +703,14 @@ WSGIRestrictStdout Off
     WSGIScriptAlias /embedded @APP@/site.wsgi process-group=%{{GLOBAL}} application-group=%{{GLOBAL}}
     {ALIAS}
 </VirtualHost>
-""", load="LoadModule wsgi_module modules/mod_wsgi.so")
+""",
+        load="LoadModule wsgi_module modules/mod_wsgi.so",
+    )
     assert f'LoadModule wsgid_module "{CHECKOUT}' in result.find("WSGID0420")
     assert "note: WSGID0014: WSGIRestrictStdout has no effect here" in result.find("WSGID0014")
-    assert "script-user= has no effect here: the script's owner is not checked" in result.find("WSGID0013")
+    assert "script-user= has no effect here: the script's owner is not checked" in result.find(
+        "WSGID0013"
+    )
     assert "application group shop-1 has no effect" in result.find("WSGID0017")
     assert result.find("WSGID0427").startswith(place.line_of("", "/embedded"))
     assert (result.code, len(result.lines)) == (1, 5)
@@ -512,23 +723,32 @@ def test_a_section_that_waits_for_mod_wsgi_is_told(place, condition):
     result = place.check(text)
     line = result.find("WSGID0446")
     assert line.startswith(place.line_of("", "<IfModule") + ": WSGID0446: ")
-    assert "is skipped" in line and "WSGIDaemonProcess, WSGIScriptAlias, Alias: write <IfModule wsgid_module>" in line
+    assert (
+        "is skipped" in line
+        and "WSGIDaemonProcess, WSGIScriptAlias, Alias: write <IfModule wsgid_module>" in line
+    )
     assert (result.code, len(result.lines)) == (1, 1)
     assert "nothing is served" in result.out
     line = place.check(text, load="LoadModule wsgi_module modules/mod_wsgi.so").find("WSGID0446")
-    assert line.startswith(place.line_of("", "<IfModule")) and "vanishes when mod_wsgid takes" in line
+    assert (
+        line.startswith(place.line_of("", "<IfModule")) and "vanishes when mod_wsgid takes" in line
+    )
     assert "WSGID0446" in place.check(text, load="").out
 
 
 def test_sections_for_both_modules_are_no_problem(place):
-    result = place.check(f"<IfModule mod_wsgi.c>\n{ALIAS}\n</IfModule>\n<IfModule wsgid_module>\n{ALIAS}\n</IfModule>")
+    result = place.check(
+        f"<IfModule mod_wsgi.c>\n{ALIAS}\n</IfModule>\n<IfModule wsgid_module>\n{ALIAS}\n</IfModule>"
+    )
     assert result.code == 0 and "note: WSGID0446" in result.find("WSGID0446")
 
 
 def test_a_section_that_holds_without_mod_wsgi_is_noted(place):
     text = f"<IfModule !mod_wsgi.c>\nAlias /off @APP@\n</IfModule>\n{ALIAS}"
     result = place.check(text)
-    assert result.code == 0 and "note: WSGID0446: <IfModule !mod_wsgi.c> holds" in result.find("WSGID0446")
+    assert result.code == 0 and "note: WSGID0446: <IfModule !mod_wsgi.c> holds" in result.find(
+        "WSGID0446"
+    )
     result = place.check(text, load="LoadModule wsgi_module modules/mod_wsgi.so")
     assert "will hold when mod_wsgid takes its place: Alias" in result.find("WSGID0446")
 
@@ -536,8 +756,12 @@ def test_a_section_that_holds_without_mod_wsgi_is_noted(place):
 def test_that_nothing_is_served_is_not_called_good(place):
     result = place.check("")
     assert result.code == 0 and "nothing is wrong" not in result.out
-    assert result.out.endswith("0 scripts: nothing is served, as no line leads a URL to a script (WSGIScriptAlias)\n")
-    assert "nothing is served" not in place.check("AddHandler wsgid-script .wsgi", "--no-import").out
+    assert result.out.endswith(
+        "0 scripts: nothing is served, as no line leads a URL to a script (WSGIScriptAlias)\n"
+    )
+    assert (
+        "nothing is served" not in place.check("AddHandler wsgid-script .wsgi", "--no-import").out
+    )
 
 
 def test_notes_are_no_problems_unless_one_is_strict(place):
@@ -546,18 +770,26 @@ def test_notes_are_no_problems_unless_one_is_strict(place):
     assert place.check(text, "--strict").code == 1
 
 
-# ---------------------------------------------------------------- reading
+# -------- reading
 
 
 def debians_layout(place) -> Path:
     """apache2.conf without ServerRoot, envvars, enabled modules and sites by symbolic links."""
     top = place.root / "etc"
-    names = {name: line for name in ("mpm_event", "authz_core", "alias") for line in machine.load_lines([name])}
+    names = {
+        name: line
+        for name in ("mpm_event", "authz_core", "alias")
+        for line in machine.load_lines([name])
+    }
     for name, line in {**names, "wsgid": configuration.load_ours(place.module)}.items():
         place.write(f"etc/mods-available/{name}.load", line + "\n")
-    place.write("etc/mods-available/wsgid.conf", "<IfModule wsgid_module>\nWSGISocketPrefix ${APACHE_RUN_DIR}/wsgid\n"
-                "</IfModule>\n")
-    place.write("etc/sites-available/shop.conf", """<VirtualHost *:80>
+    place.write(
+        "etc/mods-available/wsgid.conf",
+        "<IfModule wsgid_module>\nWSGISocketPrefix ${APACHE_RUN_DIR}/wsgid\n</IfModule>\n",
+    )
+    place.write(
+        "etc/sites-available/shop.conf",
+        """<VirtualHost *:80>
     ServerName shop
     WSGIDaemonProcess shop threads=0 \\
         home=${SITE}
@@ -567,18 +799,26 @@ def debians_layout(place) -> Path:
         Require all granted
     </Directory>
 </VirtualHost>
-""")
+""",
+    )
     place.write("etc/sites-available/off.conf", "WSGIDaemonProcess off threads=0\n")
-    for kind, chosen in (("mods", ["mpm_event.load", "authz_core.load", "wsgid.load", "wsgid.conf"]),
-                         ("sites", ["shop.conf"])):
+    for kind, chosen in (
+        ("mods", ["mpm_event.load", "authz_core.load", "wsgid.load", "wsgid.conf"]),
+        ("sites", ["shop.conf"]),
+    ):
         (top / f"{kind}-enabled").mkdir()
         for name in chosen:
             if (top / f"{kind}-available" / name).exists():
                 (top / f"{kind}-enabled" / name).symlink_to(f"../{kind}-available/{name}")
-    place.write("etc/envvars", f"export APACHE_RUN_DIR={place.root}/run$SUFFIX\nexport APACHE_RUN_USER="
-                f"{machine.web_user()}\nexport APACHE_LOG_DIR={place.root}\n")
+    place.write(
+        "etc/envvars",
+        f"export APACHE_RUN_DIR={place.root}/run$SUFFIX\nexport APACHE_RUN_USER="
+        f"{machine.web_user()}\nexport APACHE_LOG_DIR={place.root}\n",
+    )
     user = "User ${APACHE_RUN_USER}" if os.geteuid() == 0 else ""
-    return place.write("etc/apache2.conf", f"""# a comment that goes on \\
+    return place.write(
+        "etc/apache2.conf",
+        f"""# a comment that goes on \\
 WSGINonsense
 DefaultRuntimeDir ${{APACHE_RUN_DIR}}
 {user}
@@ -595,7 +835,8 @@ ErrorLog ${{APACHE_LOG_DIR}}/error.log
 </Directory>
 IncludeOptional sites-enabled/*.conf
 IncludeOptional none/*.conf
-""")
+""",
+    )
 
 
 def test_debians_layout_is_read_with_its_variables(place):
@@ -666,14 +907,22 @@ WSGIProcessGroup one
 
 
 def shape(lines) -> list[tuple]:
-    return [(line.name, line.words, line.file, line.line, [(s.name, s.words) for s in line.sections]) for line in lines
-            if line.key not in conf_reader.DONE_AT_ONCE]
+    return [
+        (line.name, line.words, line.file, line.line, [(s.name, s.words) for s in line.sections])
+        for line in lines
+        if line.key not in conf_reader.DONE_AT_ONCE
+    ]
 
 
 def test_it_reads_as_httpd_does(place):
-    """Its own reading, for configurations that httpd refuses, against httpd's, which is used for all others."""
+    """Its own reading, for configurations that httpd refuses, against httpd's, which is used for
+    all others.
+    """
     for name in ("1.conf", "2.conf", "10.conf", "deep/er.conf"):
-        place.write(f"conf/parts/{name}", f"WSGICallableObject name_{name.partition('.')[0].replace('/', '_')}\n")
+        place.write(
+            f"conf/parts/{name}",
+            f"WSGICallableObject name_{name.partition('.')[0].replace('/', '_')}\n",
+        )
     path = place.write("conf/httpd.conf", place.base() + CORPUS)
     httpd = server.find_server()
     how = command.built(httpd)
@@ -686,8 +935,15 @@ def test_it_reads_as_httpd_does(place):
 
 
 def test_what_cannot_be_followed_is_said_when_httpd_does_not_help(place):
-    macro = "\n".join([*machine.load_lines(["macro"]), "<Macro Site $name>", "WSGIScriptAlias /$name @APP@/$name.wsgi",
-                       "</Macro>", "Use Site missing"])
+    macro = "\n".join(
+        [
+            *machine.load_lines(["macro"]),
+            "<Macro Site $name>",
+            "WSGIScriptAlias /$name @APP@/$name.wsgi",
+            "</Macro>",
+            "Use Site missing",
+        ]
+    )
     # httpd follows it ...
     line = place.check(macro).find("WSGID0330")
     assert line.startswith(place.line_of("", "Use Site")) and "missing.wsgi is not there" in line
@@ -712,8 +968,16 @@ def example(place, certificates) -> Callable[[str], Result]:
     return check
 
 
-@pytest.mark.parametrize("name", [
-    "one-site.conf", "several-sites-several-users.conf", "random-daemon.conf", "tls.conf", "wsgid.conf"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "one-site.conf",
+        "several-sites-several-users.conf",
+        "random-daemon.conf",
+        "tls.conf",
+        "wsgid.conf",
+    ],
+)
 def test_our_own_examples_have_nothing_wrong(example, name):
     result = example(name)
     assert result.code == 0, result.out

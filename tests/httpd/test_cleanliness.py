@@ -1,4 +1,6 @@
-"""What a daemon has from httpd: nine descriptors and nothing else; seen from inside and from outside."""
+"""What a daemon has from httpd: nine descriptors and nothing else; seen from inside and from
+outside.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ INHERITED = {
     7: r"pipe:.*",
     8: r"socket:.*",
 }
-# What a daemon makes for itself: epoll and wake-up, connections from httpd, a pipe for signals, the listed directory.
+# What a daemon makes for itself: epoll and wake-up, connections from httpd, a pipe for signals, the
+# listed directory.
 OWN = r"anon_inode:\[(eventpoll|eventfd|signalfd|timerfd)\]|socket:.*|pipe:.*|/proc/(self|\d+)/fd"
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to give up")
@@ -47,36 +50,57 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has something 
 def httpd(make_httpd):
     user = machine.other_users()[0] if os.geteuid() == 0 else None
     identity = f"user={user.pw_name} group=#{user.pw_gid}" if user else ""
-    environment = {"SECRET_OF_THE_ADMINISTRATOR": "1", "PYTHONPATH": "/nowhere", "PYTHONSTARTUP": "/nowhere"}
-    return make_httpd(CONFIGURATION.replace("IDENTITY", identity), modules=["ssl"], environment=environment)
+    environment = {
+        "SECRET_OF_THE_ADMINISTRATOR": "1",
+        "PYTHONPATH": "/nowhere",
+        "PYTHONSTARTUP": "/nowhere",
+    }
+    return make_httpd(
+        CONFIGURATION.replace("IDENTITY", identity), modules=["ssl"], environment=environment
+    )
 
 
 @pytest.fixture
 def warmed_up(httpd):
-    """After requests of both virtual hosts, so that every connection that will be there is there."""
+    """After requests of both virtual hosts, so that every connection that will be there is
+    there."""
     httpd.get("/whoami")
     httpd.get("/whoami", port="TLS_PORT", scheme="https")
     return httpd
 
 
 def test_no_descriptor_but_those_that_are_handed_over(warmed_up):
-    seen = {int(number): target for number, target in warmed_up.get("/clean/descriptors").json().items()}
+    seen = {
+        int(number): target for number, target in warmed_up.get("/clean/descriptors").json().items()
+    }
     for number, target in seen.items():
-        expected = INHERITED.get(number, OWN) if number in (0, 1, 2) else f"{INHERITED.get(number, OWN)}|{OWN}"
+        expected = (
+            INHERITED.get(number, OWN)
+            if number in (0, 1, 2)
+            else f"{INHERITED.get(number, OWN)}|{OWN}"
+        )
         assert re.fullmatch(expected, target), f"descriptor {number} is {target}: {seen}"
 
 
 def test_no_log_or_listening_socket_of_httpd_is_open(warmed_up):
     targets = list(warmed_up.get("/clean/descriptors").json().values())
-    assert [target for target in targets if "access_log" in target or "tls_error_log" in target] == []
-    parents = {target for target in processes.descriptors(warmed_up.pid).values() if target.startswith("socket:")}
+    assert [
+        target for target in targets if "access_log" in target or "tls_error_log" in target
+    ] == []
+    parents = {
+        target
+        for target in processes.descriptors(warmed_up.pid).values()
+        if target.startswith("socket:")
+    }
     own = {target for target in targets if target.startswith("socket:")}
     shared = parents & own
     assert len(shared) <= 2, f"shared with httpd's parent, beside the two listeners: {shared}"
 
 
 def key_material(directory) -> list[bytes]:
-    """The private key as it might lie in memory: lines of its PEM form, and its numbers in either byte order."""
+    """The private key as it might lie in memory: lines of its PEM form, and its numbers in either
+    byte order.
+    """
     lines = (directory / "server.key").read_text().splitlines()[1:-1]
     text = subprocess.run(
         ["openssl", "rsa", "-in", directory / "server.key", "-noout", "-text"],
@@ -103,7 +127,9 @@ def test_no_byte_of_the_tls_private_key_is_in_the_daemons_memory(warmed_up, cert
 
 
 def test_a_secret_that_is_in_memory_would_be_found(warmed_up):
-    answer = warmed_up.post("/clean/memory", hidden([b"planted in this script, to be found in its memory"])).json()
+    answer = warmed_up.post(
+        "/clean/memory", hidden([b"planted in this script, to be found in its memory"])
+    ).json()
     assert answer["found"]
 
 
@@ -116,7 +142,10 @@ def test_the_key_is_in_httpds_own_memory(warmed_up, certificates):
 
 
 def _readable_memory(pid: int):
-    with open(f"/proc/{pid}/maps", encoding="utf-8") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+    with (
+        open(f"/proc/{pid}/maps", encoding="utf-8") as maps,
+        open(f"/proc/{pid}/mem", "rb", buffering=0) as memory,
+    ):
         for line in maps:
             span, mode = line.split()[:2]
             if mode.startswith("rw"):
@@ -146,7 +175,9 @@ def test_the_environment_is_built_from_nothing(httpd):
     assert environment["LANG"] == "C.UTF-8"
     assert "SECRET_OF_THE_ADMINISTRATOR" not in environment
     assert [
-        name for name in environment if name.startswith(("APACHE_", "LD_", "PYTHON", "ASAN", "UBSAN", "SUDO_"))
+        name
+        for name in environment
+        if name.startswith(("APACHE_", "LD_", "PYTHON", "ASAN", "UBSAN", "SUDO_"))
     ] == []
 
 
@@ -171,7 +202,9 @@ def test_the_socket_is_httpds_alone(httpd):
 
 
 def test_the_daemon_ignores_a_stranger(httpd):
-    """Nobody but httpd's User may speak to it: root, which may open any socket, is what this test is."""
+    """Nobody but httpd's User may speak to it: root, which may open any socket, is what this test
+    is.
+    """
     if os.geteuid() != 0:
         pytest.skip("takes another user's identity")
     entry = machine.other_users()[1]

@@ -1,4 +1,6 @@
-"""A client that leaves: its stream stops, its thread is free, what has not begun does not begin, and work can ask."""
+"""A client that leaves: its stream stops, its thread is free, what has not begun does not begin,
+and work can ask.
+"""
 
 from __future__ import annotations
 
@@ -179,7 +181,9 @@ def test_reading_the_input_of_a_client_that_vanished_raises_a_clear_error(httpd,
 def test_a_body_shorter_than_its_content_length_is_no_whole_body(httpd):
     since = httpd.log.mark()
     with httpd.wire() as wire:
-        wire.send(request("POST", "/leaving/upload?short", "Content-Length: 1000000") + b"x" * 100_000)
+        wire.send(
+            request("POST", "/leaving/upload?short", "Content-Length: 1000000") + b"x" * 100_000
+        )
         said(httpd, "started short", since)
         wire.socket.shutdown(socket.SHUT_WR)
         line = httpd.log.wait_for("lost short|read short", since, WITHIN)

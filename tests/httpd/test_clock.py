@@ -1,6 +1,8 @@
-"""The system's clock is set while httpd runs: what is limited or waited for takes as long as it would have.
+"""The system's clock is set while httpd runs: what is limited or waited for takes as long as it
+would have.
 
-Each limit of a second is there to be reached: by then the clock has been set for a while, for what waits beside it.
+Each limit of a second is there to be reached: by then the clock has been set for a while, for what
+waits beside it.
 """
 
 from __future__ import annotations
@@ -53,20 +55,28 @@ def test_requests_in_flight_have_the_time_that_they_are_given(make_httpd, clock,
     assert re.search(r"after [12]\d\d\d ms", lines[0].text), lines[0].text
     assert httpd.log.find("WSGID0167.*group 'patient'") == []
     log = httpd.root / "logs" / "times"
-    (times,) = wait_until(lambda: re.findall(r"patient (\d+) (\d+)", log.read_text()), "its times in the access log")
+    (times,) = wait_until(
+        lambda: re.findall(r"patient (\d+) (\d+)", log.read_text()), "its times in the access log"
+    )
     assert 0 < sum(int(microseconds) for microseconds in times) < 60_000_000
 
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR], ids=["forward", "back"])
 def test_a_back_off_ends_when_it_was_to_end(make_httpd, clock, step):
-    """A process that sleeps for two seconds: what clients and the status page are told of it, and its next try."""
+    """A process that sleeps for two seconds: what clients and the status page are told of it, and
+    its next try.
+    """
     httpd = make_httpd(BROKEN, files={"broken.wsgi": "1 / 0\n"}, environment=clock.environment)
     since = httpd.log.wait_for("WSGID0050.*to begin in 2 s").position
     clock.set(step)
     answer = httpd.get("/broken")
-    (group,) = (g for g in httpd.get("/wsgid-status?json").json()["groups"] if g["name"] == "broken")
+    (group,) = (
+        g for g in httpd.get("/wsgid-status?json").json()["groups"] if g["name"] == "broken"
+    )
     slot = group["slots"][0]
-    if not httpd.log.find("WSGID0069.*woken", since):  # else this machine was too busy for a look within two seconds
+    if not httpd.log.find(
+        "WSGID0069.*woken", since
+    ):  # else this machine was too busy for a look within two seconds
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) in (1, 2)
         assert slot["state"] == "waiting"
@@ -78,7 +88,9 @@ def test_a_back_off_ends_when_it_was_to_end(make_httpd, clock, step):
 
 
 def test_a_stop_gives_all_processes_their_time(make_httpd, clock):
-    """Both are frozen, so neither can leave as it is asked to: httpd's parent kills the one whose time is over."""
+    """Both are frozen, so neither can leave as it is asked to: httpd's parent kills the one whose
+    time is over.
+    """
     httpd = make_httpd(STOPPING, environment=clock.environment)
     pids = {name: httpd.wait_for_daemons(name, 1)[0] for name in ("patient", "brief")}
     httpd.log.wait_for(r"WSGID0053.*is ready")
@@ -88,7 +100,10 @@ def test_a_stop_gives_all_processes_their_time(make_httpd, clock):
         for pid in pids.values():
             os.kill(pid, signal.SIGSTOP)
         os.kill(httpd.pid, signal.SIGTERM)
-        wait_until(lambda: len(httpd.log.find("WSGID0053.*is leaving", since)) == len(pids), "both to be asked")
+        wait_until(
+            lambda: len(httpd.log.find("WSGID0053.*is leaving", since)) == len(pids),
+            "both to be asked",
+        )
         clock.set(HOUR)
         httpd.log.wait_for("WSGID0058.*group 'brief'", since)
         assert patient.is_alive

@@ -12,7 +12,15 @@ from httpdenv import Httpd, machine, wait_until
 from httpdenv.examples import CLOSED, for_this_machine
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "cluster"
-PROXY = ["proxy", "proxy_http", "proxy_balancer", "lbmethod_bybusyness", "slotmem_shm", "proxy_hcheck", "headers"]
+PROXY = [
+    "proxy",
+    "proxy_http",
+    "proxy_balancer",
+    "lbmethod_bybusyness",
+    "slotmem_shm",
+    "proxy_hcheck",
+    "headers",
+]
 APPLICATION = """
 import os
 def application(environ, start_response):
@@ -22,7 +30,17 @@ def application(environ, start_response):
     return [" ".join([os.environ["MEMBER"], *(environ[key] for key in keys)]).encode()]
 """
 # What the balancer says of members that are not there.
-MISSED = ("AH00957", "AH00959", "AH01114", "AH02324", "AH03301", "AH00898", "AH01102", "AH10060", "AH00940")
+MISSED = (
+    "AH00957",
+    "AH00959",
+    "AH01114",
+    "AH02324",
+    "AH03301",
+    "AH00898",
+    "AH01102",
+    "AH10060",
+    "AH00940",
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +48,12 @@ def cluster(make_httpd) -> tuple[Httpd, list[Httpd]]:
     """The balancer, made first, so that it is stopped before its members are; and these."""
     balancer = make_httpd("", modules=PROXY, start=None)
     script = {"srv/shop/application/site.wsgi": APPLICATION}
-    members = [make_httpd(member(name), modules=["remoteip"], files=script) for name in ("one", "two")]
-    text = for_this_machine((CONF / "balancer.conf").read_text()).replace("hcinterval=5", "hcinterval=100ms")
+    members = [
+        make_httpd(member(name), modules=["remoteip"], files=script) for name in ("one", "two")
+    ]
+    text = for_this_machine((CONF / "balancer.conf").read_text()).replace(
+        "hcinterval=5", "hcinterval=100ms"
+    )
     for number, one in enumerate(members, 11):
         text = text.replace(f"10.0.0.{number}:8080", f"127.0.0.1:{one.ports['PORT']}")
     assert "10.0.0" not in text
@@ -52,7 +74,9 @@ def members(cluster) -> list[Httpd]:
 def member(name: str) -> str:
     text = for_this_machine((CONF / "member.conf").read_text()).replace("10.0.0.1'", "127.0.0.1'")
     text = text.replace("RemoteIPInternalProxy 10.0.0.1", "RemoteIPInternalProxy 127.0.0.1")
-    return CLOSED + text.replace("WSGIDaemonProcess shop", f"WSGIDaemonProcess shop env=MEMBER={name}")
+    return CLOSED + text.replace(
+        "WSGIDaemonProcess shop", f"WSGIDaemonProcess shop env=MEMBER={name}"
+    )
 
 
 def answer(balancer: Httpd, **headers: str) -> list[str]:
@@ -80,7 +104,9 @@ def test_requests_are_shared_out_and_keep_name_and_client(balancer):
 def test_a_member_is_for_the_balancer_alone(make_httpd):
     """For whom this machine is not the balancer."""
     text = member("three").replace("-ipmatch '127.0.0.1'", "-ipmatch '10.0.0.1'")
-    httpd = make_httpd(text, modules=["remoteip"], files={"srv/shop/application/site.wsgi": APPLICATION})
+    httpd = make_httpd(
+        text, modules=["remoteip"], files={"srv/shop/application/site.wsgi": APPLICATION}
+    )
     with httpd.log.expects("AH01630"):
         assert httpd.get("/x").status_code == 403
 
@@ -102,7 +128,9 @@ def test_a_member_that_stops_costs_no_request_and_is_used_again_when_it_is_back(
             # Its health first, so that nothing is on its way to it when it stops.
             unwell = members[1].write("srv/shop/application/unwell", "")
             wait_for(balancer, {"one"})
-            members[1].stop(sign=signal.SIGWINCH)  # apachectl graceful-stop: it stops to listen, then finishes
+            members[1].stop(
+                sign=signal.SIGWINCH
+            )  # apachectl graceful-stop: it stops to listen, then finishes
             since = len(done)
             wait_until(lambda: len(done) > since + 50, "requests without the member", 20)
             unwell.unlink()
@@ -135,5 +163,6 @@ def test_the_manager_is_there_for_this_machine(balancer):
 def test_the_modules_that_the_files_name_are_the_ones_that_are_needed():
     """The same as are loaded here; a2enmod enables what those need."""
     assert set(PROXY) - {"proxy", "slotmem_shm"} == set(
-        re.search(r"a2enmod ([\w ]+)\)", (CONF / "balancer.conf").read_text())[1].split())
+        re.search(r"a2enmod ([\w ]+)\)", (CONF / "balancer.conf").read_text())[1].split()
+    )
     assert machine.httpd()

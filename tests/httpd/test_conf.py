@@ -30,13 +30,17 @@ def read(name: str) -> str:
 
 
 def serve(make_httpd, name: str, scripts: list[str], *, start: bool = True, **files: str):
-    """An httpd with one of the examples; its scripts, virtualenvs and other files are where it says."""
+    """An httpd with one of the examples; its scripts, virtualenvs and other files are where it
+    says.
+    """
     text = CLOSED + for_this_machine(read(name))
     files |= dict.fromkeys(scripts, APPLICATION)
     contents = {f"srv/{path}": content for path, content in files.items()}
     httpd = make_httpd(text, modules=MODULES, files=contents, start=None)
     for venv in re.findall(r"python-home=\$\{FILES\}/(\S+)", text):
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", httpd.files / venv], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "venv", "--without-pip", httpd.files / venv], check=True
+        )
     return httpd.start() if start else httpd
 
 
@@ -84,13 +88,17 @@ def test_the_load_file_loads_the_module(make_httpd, stage):
 
 def test_the_examples_in_comments_are_directives_that_exist(make_httpd):
     """What stands behind "#WSGI" in wsgid.conf works once the # is gone."""
-    text = re.sub(r"#(WSGI|AddHandler)", r"\1", read("wsgid.conf")).replace("/run/apache2/wsgid", "run/wsgid")
+    text = re.sub(r"#(WSGI|AddHandler)", r"\1", read("wsgid.conf")).replace(
+        "/run/apache2/wsgid", "run/wsgid"
+    )
     code, said = make_httpd(with_users(text), start=None).configtest()
     assert code == 0, said
 
 
 def test_hello(make_httpd):
-    httpd = make_httpd("WSGIScriptAlias / ${FILES}/hello.wsgi", files={"hello.wsgi": read("hello.wsgi")})
+    httpd = make_httpd(
+        "WSGIScriptAlias / ${FILES}/hello.wsgi", files={"hello.wsgi": read("hello.wsgi")}
+    )
     response = httpd.get("/some/path?a=<b>")
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "Hello!" in response.text and "/some/path" in response.text
@@ -98,8 +106,17 @@ def test_hello(make_httpd):
 
 
 def test_one_site(make_httpd):
-    httpd = serve(make_httpd, "one-site.conf", ["shop/application/site.wsgi"], **{"shop/static/logo.txt": "static"})
-    assert words(httpd, "shop.example.com") == ["http", "shop", uid_of(read("one-site.conf"), "shop")]
+    httpd = serve(
+        make_httpd,
+        "one-site.conf",
+        ["shop/application/site.wsgi"],
+        **{"shop/static/logo.txt": "static"},
+    )
+    assert words(httpd, "shop.example.com") == [
+        "http",
+        "shop",
+        uid_of(read("one-site.conf"), "shop"),
+    ]
     assert httpd.get("/static/logo.txt", headers={"Host": "shop.example.com"}).text == "static"
 
 
@@ -113,8 +130,12 @@ def test_several_sites_several_users(make_httpd):
 
 
 def test_random_daemon_draws_each_of_the_five(make_httpd):
-    httpd = serve(make_httpd, "random-daemon.conf", ["site/application/site.wsgi"],
-                  **{"site/servers.txt": read("servers.txt")})
+    httpd = serve(
+        make_httpd,
+        "random-daemon.conf",
+        ["site/application/site.wsgi"],
+        **{"site/servers.txt": read("servers.txt")},
+    )
     drawn = {words(httpd, "site.example.com")[1] for _ in range(100)}
     # Missing one of five in a hundred draws: once in a billion runs.
     assert drawn == {f"site-{number}" for number in range(1, 6)}
@@ -128,4 +149,8 @@ def test_tls(make_httpd):
     answer = httpd.get("/x", headers={"Host": "shop.example.com"}, allow_redirects=False)
     assert (answer.status_code, answer.headers["Location"]) == (301, "https://shop.example.com/x")
     uid = uid_of(read("tls.conf"), "shop")
-    assert words(httpd, "shop.example.com", port="TLS_PORT", scheme="https") == ["https", "shop", uid]
+    assert words(httpd, "shop.example.com", port="TLS_PORT", scheme="https") == [
+        "https",
+        "shop",
+        uid,
+    ]

@@ -1,4 +1,6 @@
-"""What `apachectl configtest` says: one line for whatever is wrong, one notice for what has no effect."""
+"""What `apachectl configtest` says: one line for whatever is wrong, one notice for what has no
+effect.
+"""
 
 import os
 import re
@@ -10,7 +12,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 AS_ROOT = os.geteuid() == 0
 FOREIGN_LINE = re.compile(r'^FOREIGN_DIRECTIVE\("([<\w]+)"', re.MULTILINE)
-FOREIGN_DIRECTIVES = FOREIGN_LINE.findall((ROOT / "apxs/config/directives.def").read_text(encoding="utf-8"))
+FOREIGN_DIRECTIVES = FOREIGN_LINE.findall(
+    (ROOT / "apxs/config/directives.def").read_text(encoding="utf-8")
+)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +25,8 @@ def httpd(make_httpd):
 
 @pytest.fixture
 def configtest(httpd):
-    """configtest(text) -> (whether it passed, our lines without httpd's prefix, all of the output)"""
+    """configtest(text) -> (whether it passed, our lines without httpd's prefix, all of the
+    output)"""
 
     def run(text):
         httpd.configure(text)
@@ -128,10 +133,18 @@ ACCEPTED = [
     "WSGIDaemonProcess one",
     "WSGIDaemonProcess www.example.com:8080",
     "WSGIDaemonProcess %{GLOBAL} threads=3",
-    group("processes=1000 threads=4096 umask=0 queue-limit=0 queue-timeout=0.5 socket-timeout=86400 cpu-priority=-20"),
-    group("umask=022 memory-limit=1g virtual-memory-limit=512M stack-size=64k cpu-time-limit=0 listen-backlog=1"),
-    group("""display-name="my %{GROUP}" lang='de_DE.UTF-8' "locale=C" home=. python=bin/python3 env-file=/etc/x"""),
-    group('env=A=1 env="B=x y" env=_C2= python-path=/a:b python-path=/c startup-timeout=1.25 shutdown-timeout=0'),
+    group(
+        "processes=1000 threads=4096 umask=0 queue-limit=0 queue-timeout=0.5 socket-timeout=86400 cpu-priority=-20"
+    ),
+    group(
+        "umask=022 memory-limit=1g virtual-memory-limit=512M stack-size=64k cpu-time-limit=0 listen-backlog=1"
+    ),
+    group(
+        """display-name="my %{GROUP}" lang='de_DE.UTF-8' "locale=C" home=. python=bin/python3 env-file=/etc/x"""
+    ),
+    group(
+        'env=A=1 env="B=x y" env=_C2= python-path=/a:b python-path=/c startup-timeout=1.25 shutdown-timeout=0'
+    ),
     "WSGIProcessName %{ENV:A_b}",
     "WSGIScriptAlias /y/ z pass-authorization=On callable-object=%{ENV:X}\nWSGIScriptAlias / /x",
     "WSGISocketPrefix run/s\nWSGIPythonHome /venv\nWSGIPythonPath /a:/b\nWSGIPythonPath /c",
@@ -156,15 +169,22 @@ def test_accepts_other_users_and_groups_by_name_and_number(configtest):
 
 def test_same_group_twice_is_fine_whatever_the_order_of_its_options(configtest):
     text = "\n".join([group("threads=3 memory-limit=1K"), group("memory-limit=1024 threads=3")])
-    passed, ours, output = configtest(f"{text}\n<VirtualHost *>\n{group('threads=3 memory-limit=1k')}\n</VirtualHost>")
+    passed, ours, output = configtest(
+        f"{text}\n<VirtualHost *>\n{group('threads=3 memory-limit=1k')}\n</VirtualHost>"
+    )
     assert passed, output
     assert ours == []
 
 
 def test_same_group_with_other_options_names_both_places(configtest):
-    passed, ours, output = configtest(f"{group('')}\n<VirtualHost *>\n{group('threads=3')}\n</VirtualHost>")
+    passed, ours, output = configtest(
+        f"{group('')}\n<VirtualHost *>\n{group('threads=3')}\n</VirtualHost>"
+    )
     assert not passed
-    first = re.search(r"daemon group 'one' is defined with other options at (\S+httpd.conf):(\d+); make both", ours[0])
+    first = re.search(
+        r"daemon group 'one' is defined with other options at (\S+httpd.conf):(\d+); make both",
+        ours[0],
+    )
     second = re.search(r"Syntax error on line (\d+) of (\S+httpd.conf):", output)
     assert ours[0].startswith("WSGID0010: ")
     assert first[1] == second[2]
@@ -175,7 +195,10 @@ def test_each_option_of_mod_wsgi_has_one_notice(configtest):
     lines = [group("eviction-timeout=5 python-eggs=/x"), "WSGIDaemonProcess two eviction-timeout=6"]
     passed, ours, output = configtest("\n".join(lines))
     assert passed, output
-    assert [line.split(" of ")[0] for line in ours] == ["WSGID0013: eviction-timeout=", "WSGID0013: python-eggs="]
+    assert [line.split(" of ")[0] for line in ours] == [
+        "WSGID0013: eviction-timeout=",
+        "WSGID0013: python-eggs=",
+    ]
 
 
 @pytest.mark.parametrize("name", FOREIGN_DIRECTIVES)
@@ -211,13 +234,17 @@ def test_group_that_nobody_defines_is_warned_of_once_with_the_known_ones(configt
 
 
 def test_alias_that_an_earlier_one_hides_is_warned_of(configtest):
-    passed, ours, output = configtest("WSGIScriptAlias /a /x\nWSGIScriptAlias /ab /y\nWSGIScriptAlias /a/b /z")
+    passed, ours, output = configtest(
+        "WSGIScriptAlias /a /x\nWSGIScriptAlias /ab /y\nWSGIScriptAlias /a/b /z"
+    )
     assert passed, output
     assert len(ours) == 1
     assert ours[0].startswith("WSGID0027: WSGIScriptAlias /a/b at ")
 
 
-@pytest.mark.parametrize("directive", ["WSGISocketPrefix run/x", "WSGIPythonHome /x", "WSGIPythonPath /x"])
+@pytest.mark.parametrize(
+    "directive", ["WSGISocketPrefix run/x", "WSGIPythonHome /x", "WSGIPythonPath /x"]
+)
 def test_directives_of_the_whole_server_are_refused_in_a_virtual_host(configtest, directive):
     passed, _, output = configtest(f"<VirtualHost *>\n{directive}\n</VirtualHost>")
     assert not passed
@@ -238,7 +265,7 @@ def test_options_that_need_root_have_a_notice_each(configtest):
     assert all(line.startswith("WSGID0024: ") for line in ours)
 
 
-# ---------------------------------------------------------------- mod_wsgi beside us
+# -------- mod_wsgi beside us
 
 # All that is looked at is the name of its source; the directive would say that it was asked.
 STAND_IN = """
@@ -266,7 +293,9 @@ def stand_in(tmp_path_factory):
 
 
 def test_mod_wsgi_loaded_after_us_is_refused_before_any_directive(configtest, stand_in):
-    passed, ours, output = configtest(f"LoadModule wsgi_module {stand_in}\nWSGIDaemonProcess one unknown")
+    passed, ours, output = configtest(
+        f"LoadModule wsgi_module {stand_in}\nWSGIDaemonProcess one unknown"
+    )
     assert not passed
     assert len(ours) == 1
     assert ours[0].startswith("WSGID0001: mod_wsgi is loaded, too")

@@ -36,7 +36,9 @@ def httpd(make_httpd, stage):
 
 def run(httpd, *words: str, **options) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pywsgid", *words, "--sockets", str(httpd.root / "run")]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **options)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, **options
+    )
 
 
 def statuses(httpd) -> list[dict]:
@@ -93,7 +95,11 @@ def test_status_tells_how_long_requests_waited_and_ran(httpd):
     assert sum(one["queue_times"]) >= sum(one["application_times"]) >= one["finished"] > 0
     said = run(httpd, "status").stdout
     for what in ("waited", "ran"):
-        assert re.search(rf"^    {what} half of them up to \d+\.\d ms, 90 % up to \d+\.\d ms, 99 % up to ", said, re.M)
+        assert re.search(
+            rf"^    {what} half of them up to \d+\.\d ms, 90 % up to \d+\.\d ms, 99 % up to ",
+            said,
+            re.M,
+        )
     assert ", 0 errors" in said
 
 
@@ -169,7 +175,9 @@ def test_httpds_user_may_ask_and_a_stranger_may_not(httpd):
         entry = pwd.getpwnam(name)
         command = ["/usr/bin/python3", "-c", program, str(path)]
         identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-        return subprocess.run(command, check=False, stderr=subprocess.DEVNULL, **identity).returncode
+        return subprocess.run(
+            command, check=False, stderr=subprocess.DEVNULL, **identity
+        ).returncode
 
     assert code(machine.web_user()) == 0
     assert code(machine.other_users()[1].pw_name) == 1
@@ -183,7 +191,9 @@ def test_a_peer_that_says_nothing_holds_nobody_up(httpd):
         assert [answer.status_code for answer in Crowd(httpd, "/?after", 4).join()] == [200] * 4
 
 
-def test_scripts_loaded_on_first_use_and_one_of_several_are_not_lost_by_a_broken_deploy(make_httpd, stage):
+def test_scripts_loaded_on_first_use_and_one_of_several_are_not_lost_by_a_broken_deploy(
+    make_httpd, stage
+):
     """A successor takes over only if it can load all that its predecessor has."""
     good = (stage.apps / "hello.wsgi").read_text()
     httpd = make_httpd(
@@ -200,4 +210,7 @@ def test_scripts_loaded_on_first_use_and_one_of_several_are_not_lost_by_a_broken
             assert pids(httpd, "app") == old
             assert [httpd.get(path).status_code for path in ("/known", "/lazy/first")] == [200, 200]
             httpd.write(broken, good)
-            wait_until(lambda gone=old: pids(httpd, "app").isdisjoint(gone), "the mended script to be taken up")
+            wait_until(
+                lambda gone=old: pids(httpd, "app").isdisjoint(gone),
+                "the mended script to be taken up",
+            )

@@ -1,5 +1,5 @@
-"""The pages of docs/: every configuration is read by httpd, every example is served, every command is run, and what
-they name exists. httpdenv.examples says what is exchanged for this machine."""
+"""The pages of docs/: every configuration is read by httpd, every example is served, every command
+is run, and what they name exists. httpdenv.examples says what is exchanged for this machine."""
 
 from __future__ import annotations
 
@@ -32,14 +32,20 @@ MORE_MODULES = [*MODULES, "proxy", "proxy_http", "alias"]
 PLAIN = "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [__file__.encode()]\n"
 # name= in the pages that are httpd's own.
 OF_HTTPD = {"lbmethod", "ttl", "copytruncate"}
-OF_ALIASES = {"process-name", "process-group", "callable-object", "application-group", "pass-authorization"}
+OF_ALIASES = {
+    "process-name",
+    "process-group",
+    "callable-object",
+    "application-group",
+    "pass-authorization",
+}
 
 
 def names(found: list[Page]) -> list[str]:
     return [one.path.name for one in found]
 
 
-# ---------------------------------------------------------------- what the pages say
+# -------- what the pages say
 
 
 @pytest.mark.parametrize("one", PAGES, ids=names(PAGES))
@@ -49,7 +55,9 @@ def test_links_lead_somewhere(one):
             assert (one.path.parent / target.partition("#")[0]).exists(), target
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", *(f"docs/{name}" for name in OTHERS)])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", *(f"docs/{name}" for name in OTHERS)]
+)
 def test_links_of_the_other_pages_lead_somewhere(name):
     path = page("README.md").path.parents[1] / name
     targets = re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8"))
@@ -66,7 +74,9 @@ def test_every_page_is_in_the_index():
 def test_directives_and_options_that_are_named_exist(one):
     known = {*directives.DIRECTIVES, *directives.FOREIGN, *directives.REFUSED}
     assert set(re.findall(r"\bWSGI[A-Z][A-Za-z]+", one.text)) - {"WSGIDnnnn"} <= known
-    options = {match[1] for span in one.spans if (match := re.fullmatch(r"([a-z]+(?:-[a-z]+)*)=\S*", span))}
+    options = {
+        match[1] for span in one.spans if (match := re.fullmatch(r"([a-z]+(?:-[a-z]+)*)=\S*", span))
+    }
     assert options <= {*OPTIONS, *FOREIGN, *OF_ALIASES, *OF_HTTPD}
     codes = set(re.findall(r"WSGID\d{4}", one.text))
     assert codes <= set(re.findall(r"### (WSGID\d{4})", page("errors.md").text))
@@ -82,7 +92,9 @@ def test_python_is_python(one):
 @pytest.mark.parametrize("one", PAGES, ids=names(PAGES))
 def test_commands_of_pywsgid_are_understood(one):
     commands = [words for words in one.commands if words[0] == "pywsgid"]
-    commands += [span.split() for span in one.spans if re.match(r"pywsgid (serve|setup|check) [^-]", span)]
+    commands += [
+        span.split() for span in one.spans if re.match(r"pywsgid (serve|setup|check) [^-]", span)
+    ]
     for words in commands:
         assert main.parser().parse_args(words[1:]).command
     for span in one.spans:
@@ -94,7 +106,9 @@ def test_commands_of_pywsgid_are_understood(one):
             assert [word for word in re.findall(r" (--[\w-]+)", span) if word not in known] == []
 
 
-CONFIGURATIONS = [(one.path.name, number) for one in PAGES for number in range(len(one.configurations()))]
+CONFIGURATIONS = [
+    (one.path.name, number) for one in PAGES for number in range(len(one.configurations()))
+]
 
 
 @pytest.mark.parametrize(("name", "number"), CONFIGURATIONS)
@@ -105,18 +119,28 @@ def test_configurations_pass_configtest(make_httpd, name, number):
     assert "WSGID" not in said
 
 
-# ---------------------------------------------------------------- served by httpd
+# -------- served by httpd
 
 
 @pytest.fixture
 def served(make_httpd) -> Callable[..., Httpd]:
     """An httpd with a configuration of a page, and with the page's files."""
 
-    def serve(name: str, number: int = 0, *, files: dict[str, str] | None = None, start: bool = True,
-              change: Callable[[str], str] = lambda text: text, **options) -> Httpd:
+    def serve(
+        name: str,
+        number: int = 0,
+        *,
+        files: dict[str, str] | None = None,
+        start: bool = True,
+        change: Callable[[str], str] = lambda text: text,
+        **options,
+    ) -> Httpd:
         one = page(name)
         text = CLOSED + for_this_machine(change(one.configurations()[number]))
-        contents = {path.removeprefix("/"): change(source) for path, source in {**one.files, **(files or {})}.items()}
+        contents = {
+            path.removeprefix("/"): change(source)
+            for path, source in {**one.files, **(files or {})}.items()
+        }
         httpd = make_httpd(text, modules=MORE_MODULES, files=contents, start=None, **options)
         return httpd.start() if start else httpd
 
@@ -156,7 +180,9 @@ def test_django(served):
     shutil.rmtree(top / "project")
     (top / "project").mkdir()
     subprocess.run([python, "-m", "django", "startproject", "shop", top / "project"], check=True)
-    (top / "project" / "shop" / "production.py").write_text(settings.replace("/srv/", f"{httpd.files}/srv/"))
+    (top / "project" / "shop" / "production.py").write_text(
+        settings.replace("/srv/", f"{httpd.files}/srv/")
+    )
     collect = next(words for words in page("django.md").commands if "collectstatic" in words)
     line = " ".join(collect).replace("/srv/", f"{httpd.files}/srv/")
     subprocess.run(["sh", "-c", line], check=True, capture_output=True)
@@ -164,14 +190,20 @@ def test_django(served):
     httpd.start()
     with httpd.log.allows("Not Found"):
         assert httpd.get("/admin/login/", headers={"Host": "shop.example.com"}).status_code == 200
-        assert httpd.get("/", headers={"Host": "shop.example.com"}).status_code == 404  # no view of its own yet
+        assert (
+            httpd.get("/", headers={"Host": "shop.example.com"}).status_code == 404
+        )  # no view of its own yet
     with httpd.log.allows("Invalid HTTP_HOST", "Bad Request"):
         assert httpd.get("/", headers={"Host": "other.example.com"}).status_code == 400
     assert "DJANGO" in ask(httpd, "/static/admin/css/base.css")
 
 
 def test_what_an_application_has_in_place_of_the_module_mod_wsgi_is_there(served):
-    text = page("moving-from-mod_wsgi.md").text.partition("imports mod_wsgi\n")[2].partition("\n## ")[0]
+    text = (
+        page("moving-from-mod_wsgi.md")
+        .text.partition("imports mod_wsgi\n")[2]
+        .partition("\n## ")[0]
+    )
     application = """
 try:
     import mod_wsgi
@@ -182,15 +214,23 @@ except ImportError:
 """
     httpd = served("deploying.md", files={"/srv/shop/current/site.wsgi": application})
     keys = ask(httpd).split()
-    named = [name for name in ("version", "process_group", "application_group") if f"`mod_wsgi.{name}`" in text]
+    named = [
+        name
+        for name in ("version", "process_group", "application_group")
+        if f"`mod_wsgi.{name}`" in text
+    ]
     assert len(named) == 3 and {f"mod_wsgi.{name}" for name in named} <= {*keys}
 
 
 def test_several_sites(served):
-    httpd = served("several-sites.md", files={"/srv/alice/site.wsgi": PLAIN, "/srv/bob/site.wsgi": PLAIN})
+    httpd = served(
+        "several-sites.md", files={"/srv/alice/site.wsgi": PLAIN, "/srv/bob/site.wsgi": PLAIN}
+    )
     for name in ("alice", "bob"):
         assert ask(httpd, host=f"{name}.example.com").endswith(f"/srv/{name}/site.wsgi")
-    httpd = served("several-sites.md", 1, files={"/srv/shop/site.wsgi": PLAIN, "/srv/blog/site.wsgi": PLAIN})
+    httpd = served(
+        "several-sites.md", 1, files={"/srv/shop/site.wsgi": PLAIN, "/srv/blog/site.wsgi": PLAIN}
+    )
     for path, name in (("/", "shop"), ("/blog", "blog"), ("/blog/x", "blog")):
         assert ask(httpd, path).endswith(f"/srv/{name}/site.wsgi")
 
@@ -202,8 +242,12 @@ def test_several_pythons(served):
     if other is None:
         pytest.skip("no Python >= 3.10 on this machine that the daemons' user can reach")
     files = dict.fromkeys((f"/srv/{name}/site.wsgi" for name in ("shop", "blog", "rest")), script)
-    httpd = served("several-pythons.md", files=files, start=False,
-                   change=lambda text: text.replace("/opt/python/bin/python3", str(other.executable)))
+    httpd = served(
+        "several-pythons.md",
+        files=files,
+        start=False,
+        change=lambda text: text.replace("/opt/python/bin/python3", str(other.executable)),
+    )
     virtualenv(httpd, "shop/venv")
     httpd.start()
     assert f"{httpd.files}/srv/shop/venv" in ask(httpd, "/shop")
@@ -226,25 +270,36 @@ def run_here(words: list[str], top: Path) -> None:
 
 def test_deploying(served):
     """A link that changes, and changes back; then the script is touched."""
-    versions = {f"/srv/shop/{number}/site.wsgi": PLAIN.replace("__file__", f"'version {number}'") for number in (1, 2)}
+    versions = {
+        f"/srv/shop/{number}/site.wsgi": PLAIN.replace("__file__", f"'version {number}'")
+        for number in (1, 2)
+    }
     httpd = served("deploying.md", files=versions, start=False)
     shop = httpd.files / "srv" / "shop"
     (shop / "current").symlink_to(shop / "1")
     httpd.start()
     assert ask(httpd) == "version 1"
-    link, move = (next(words for words in page("deploying.md").commands if words[0] == name) for name in ("ln", "mv"))
+    link, move = (
+        next(words for words in page("deploying.md").commands if words[0] == name)
+        for name in ("ln", "mv")
+    )
     run_here(link, httpd.files)
     run_here(move, httpd.files)
     wait_until(lambda: ask(httpd) == "version 2", "the new version", 20)
     # One process after the other: until both are new.
-    wait_until(lambda: {ask(httpd) for _ in range(10)} == {"version 2"}, "the new version alone", 20)
+    wait_until(
+        lambda: {ask(httpd) for _ in range(10)} == {"version 2"}, "the new version alone", 20
+    )
     before = set(httpd.wait_for_daemons("shop", 2))
-    run_here(next(words for words in page("deploying.md").commands if words[0] == "touch"), httpd.files)
+    run_here(
+        next(words for words in page("deploying.md").commands if words[0] == "touch"), httpd.files
+    )
     httpd.wait_for_daemons("shop", 2, without=before, timeout=20)
     assert httpd.log.find("WSGID0350") and httpd.log.find("WSGID0051.*has taken its place")
 
 
-# A script that cannot be loaded is told by the process that tried, and by httpd; those who go on serving say so, too.
+# A script that cannot be loaded is told by the process that tried, and by httpd; those who go on
+# serving say so, too.
 OF_A_BROKEN_DEPLOY = ("WSGID0332", "WSGID0056", "WSGID0306", "WSGID0351", "Traceback")
 
 
@@ -266,17 +321,26 @@ def test_a_broken_deploy_leaves_the_old_code_serving(served):
 def test_my_daemon_died(served):
     """The lines that the page promises, for each of the ways to die."""
     httpd, since = served("daemon-died.md"), 0
-    for path, line in (("/exit", "WSGID0052.*exit code 3"), ("/crash", "WSGID0052.*signal SIGSEGV"),
-                       ("/kill", "WSGID0052.*signal SIGKILL")):
-        httpd.log.wait_for("WSGID0303", since, 20)  # one that dies before is told otherwise (WSGID0056)
+    for path, line in (
+        ("/exit", "WSGID0052.*exit code 3"),
+        ("/crash", "WSGID0052.*signal SIGSEGV"),
+        ("/kill", "WSGID0052.*signal SIGKILL"),
+    ):
+        httpd.log.wait_for(
+            "WSGID0303", since, 20
+        )  # one that dies before is told otherwise (WSGID0056)
         since = httpd.log.mark()
-        with httpd.log.expects(line, "WSGID0166"), httpd.log.allows("Fatal Python error", "AH00052"):
+        with (
+            httpd.log.expects(line, "WSGID0166"),
+            httpd.log.allows("Fatal Python error", "AH00052"),
+        ):
             assert httpd.get(path).status_code == 502
         wait_until(lambda: httpd.get("/").text == "still here\n", "the next process", 20)
     # The interpreter writes its words one by one, and others may write between them.
     text = httpd.log_text(0, limit=1 << 20)
     assert "Fatal Python error" in text and "string_at" in text
-    # The first has no prefix, and so may belong to a line from before; httpd's own words may come after ours.
+    # The first has no prefix, and so may belong to a line from before; httpd's own words may come
+    # after ours.
     httpd.log.accept_all("Fatal Python error", "AH00052")
     pid = httpd.wait_for_daemons("shop", 1)[0]
     with httpd.log.allows("."):
@@ -292,8 +356,12 @@ def signal_of(name: str) -> str:
 
 def test_it_is_slow(served):
     def faster(text: str) -> str:
-        text = text.replace("slow-request=2", "slow-request=0.2").replace("time.sleep(3)", "time.sleep(0.6)")
-        return text.replace("CustomLog ", (CHECKOUT / "conf" / "wsgid.conf").read_text() + "CustomLog ")
+        text = text.replace("slow-request=2", "slow-request=0.2").replace(
+            "time.sleep(3)", "time.sleep(0.6)"
+        )
+        return text.replace(
+            "CustomLog ", (CHECKOUT / "conf" / "wsgid.conf").read_text() + "CustomLog "
+        )
 
     httpd = served("slow.md", change=faster)
     assert ask(httpd) == "done\n"
@@ -303,7 +371,9 @@ def test_it_is_slow(served):
     shown = next(block.text for block in page("slow.md").blocks if block.language == "text")
     line = re.compile(re.sub(r"\d+", r"(\\d+)", shown.strip()) + "$", re.M)
     log = httpd.root / "logs" / "shop-access.log"
-    fast, slow = wait_until(lambda: len(found := line.findall(log.read_text())) == 2 and found, "two lines")
+    fast, slow = wait_until(
+        lambda: len(found := line.findall(log.read_text())) == 2 and found, "two lines"
+    )
     assert int(fast[2]) < 600_000 <= int(slow[2])
 
 
@@ -333,22 +403,36 @@ def test_logs(served):
     said = log.path.read_text()[since:].replace(name, "A8HC4/PcMC4").replace(str(httpd.files), "")
     said = re.sub(r"^\[[A-Z][^\]]*\] ", "", re.sub(r"\[pid \d+:tid \d+\] ", "", said), flags=re.M)
     # The interpreter may add marks below a line of source; print() is on its way by itself.
-    lines = [line for line in re.sub(r"127\.0\.0\.1:\d+", "192.0.2.7:40312", said).splitlines()
-             if "request A8HC4" in line and not re.search(r"\| +[~^]+$", line)]
+    lines = [
+        line
+        for line in re.sub(r"127\.0\.0\.1:\d+", "192.0.2.7:40312", said).splitlines()
+        if "request A8HC4" in line and not re.search(r"\| +[~^]+$", line)
+    ]
     assert sorted(lines) == sorted(shown.splitlines())
     access = httpd.root / "logs" / "shop.access.log"
-    wait_until(lambda: access.exists() and f" {name}\n" in access.read_text(), "the line of the access log")
+    wait_until(
+        lambda: access.exists() and f" {name}\n" in access.read_text(), "the line of the access log"
+    )
     assert ask(httpd, "/checkout/") == "welcome\n"
     assert len(log.find("looking at /checkout/")) == 1
 
 
-@pytest.mark.parametrize(("path", "program", "said"), [
-    ("/srv/shop/settings_logging.py", "logging.config.dictConfig(LOGGING); logging.getLogger('shop').info('sold')",
-     "shop: sold\n"),
-    ("/srv/shop/json_logging.py", "set_up('/dev/stderr'); environ = {'mod_wsgi.request_id': 'a/b'}\n"
-     "with_request_id(lambda *_: logging.error('a %s', '\"quote\"'))(environ, None)",
-     '{"level": "ERROR", "logger": "root", "message": "a \\"quote\\"", "request": "a/b"}\n'),
-])
+@pytest.mark.parametrize(
+    ("path", "program", "said"),
+    [
+        (
+            "/srv/shop/settings_logging.py",
+            "logging.config.dictConfig(LOGGING); logging.getLogger('shop').info('sold')",
+            "shop: sold\n",
+        ),
+        (
+            "/srv/shop/json_logging.py",
+            "set_up('/dev/stderr'); environ = {'mod_wsgi.request_id': 'a/b'}\n"
+            "with_request_id(lambda *_: logging.error('a %s', '\"quote\"'))(environ, None)",
+            '{"level": "ERROR", "logger": "root", "message": "a \\"quote\\"", "request": "a/b"}\n',
+        ),
+    ],
+)
 def test_logging_set_up_as_on_the_page(path, program, said):
     text = "import logging.config\n" + page("logs.md").files[path] + program
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
@@ -356,13 +440,18 @@ def test_logging_set_up_as_on_the_page(path, program, said):
 
 
 def test_moving_from_gunicorn(served):
-    httpd = served("moving-from-gunicorn.md", files={
-        "/srv/shop/application/shop.py": PLAIN.replace("def application", "def app"), "/srv/shop/static/a.txt": "a"})
+    httpd = served(
+        "moving-from-gunicorn.md",
+        files={
+            "/srv/shop/application/shop.py": PLAIN.replace("def application", "def app"),
+            "/srv/shop/static/a.txt": "a",
+        },
+    )
     assert ask(httpd).endswith("/shop.py")
     assert ask(httpd, "/static/a.txt") == "a"
 
 
-# ---------------------------------------------------------------- run as commands
+# -------- run as commands
 
 
 @pytest.fixture(scope="module")
@@ -370,8 +459,9 @@ def place() -> Iterator[Path]:
     """The current directory of somebody who follows a page."""
     directory = machine.temporary_directory("wsgid-docs-")
     for name, text in {
-        "hello.py": page("first-application.md").files["/srv/hello/hello.py"], "shop/web.py": PLAIN.replace(
-            "def application", "def app"), "shop/__init__.py": "from shop.web import app\ncreate_app = lambda: app\n",
+        "hello.py": page("first-application.md").files["/srv/hello/hello.py"],
+        "shop/web.py": PLAIN.replace("def application", "def app"),
+        "shop/__init__.py": "from shop.web import app\ncreate_app = lambda: app\n",
         "static/a.txt": "a",
     }.items():
         (directory / name).parent.mkdir(exist_ok=True)
@@ -387,13 +477,20 @@ def place() -> Iterator[Path]:
 
 
 def commands(command: str) -> list[tuple[str, list[str]]]:
-    return [(one.path.name, words) for one in PAGES for words in one.commands if words[:2] == ["pywsgid", command]]
+    return [
+        (one.path.name, words)
+        for one in PAGES
+        for words in one.commands
+        if words[:2] == ["pywsgid", command]
+    ]
 
 
 SERVE = commands("serve")
 
 
-@pytest.mark.parametrize(("name", "words"), SERVE, ids=[f"{name} {' '.join(words[2:])}" for name, words in SERVE])
+@pytest.mark.parametrize(
+    ("name", "words"), SERVE, ids=[f"{name} {' '.join(words[2:])}" for name, words in SERVE]
+)
 def test_serve_as_on_the_page(place, tmp_path, name, words):
     for before in page(name).commands:
         if before[0] == "openssl":
@@ -401,7 +498,11 @@ def test_serve_as_on_the_page(place, tmp_path, name, words):
     words = ["0" if word == "8443" else word for word in words[2:]]
     run = Run(tmp_path, *words, checkout=place)
     try:
-        wait_until(lambda: "served at" in run.out or run.process.poll() is not None, lambda: f"it: {run.log}", 20)
+        wait_until(
+            lambda: "served at" in run.out or run.process.poll() is not None,
+            lambda: f"it: {run.log}",
+            20,
+        )
         url = re.search(r"served at (https?://\S+/)", run.out)[1]
         assert get(url).status_code == 200
         assert url.startswith("https" if "--https-only" in words else "http:")
@@ -416,18 +517,33 @@ SETUP = commands("setup")
 def test_setup_as_on_the_page(place, name, words):
     """And the commands of its apachectl, if the page has some."""
     user = machine.other_users()[0].pw_name if os.geteuid() == 0 else machine.web_user()
-    exchange = {"shop:app": "shop:app", "shop": user, "8000": "0", "/srv/shop/static": str(place / "static")}
-    words = [exchange.get(word, word).replace("/srv/", f"{place}/{name}/srv/") for word in words[2:]]
+    exchange = {
+        "shop:app": "shop:app",
+        "shop": user,
+        "8000": "0",
+        "/srv/shop/static": str(place / "static"),
+    }
+    words = [
+        exchange.get(word, word).replace("/srv/", f"{place}/{name}/srv/") for word in words[2:]
+    ]
     if "--python-home" in words:
         words[words.index("--python-home") + 1] = sys.prefix
     if "--port" not in words:
         words += ["--port", "0"]
-    done = subprocess.run([sys.executable, "-m", "pywsgid", "setup", *words], cwd=place, env=PYTHONPATH,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "pywsgid", "setup", *words],
+        cwd=place,
+        env=PYTHONPATH,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     url = re.search(r"serves \S+ at (http://\S+/)", done.stdout)[1]
     control = next(word for word in words if word.endswith("/server")) + "/apachectl"
-    steps = [step[1] for step in page(name).commands if step[0].endswith("/server/apachectl")] or ["start", "stop"]
+    steps = [step[1] for step in page(name).commands if step[0].endswith("/server/apachectl")] or [
+        "start",
+        "stop",
+    ]
     for step in steps:
         done = subprocess.run([control, step], capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, done.stderr
@@ -436,7 +552,7 @@ def test_setup_as_on_the_page(place, name, words):
     assert steps[-1] == "stop"
 
 
-# ---------------------------------------------------------------- moving
+# -------- moving
 
 
 def test_check_says_of_the_old_configuration_what_the_page_shows(place, stage):
@@ -451,8 +567,12 @@ def test_check_says_of_the_old_configuration_what_the_page_shows(place, stage):
         rest += f'User {machine.web_user()}\nGroup "#{machine.group_of(machine.web_user())}"\n'
     (place / "run").mkdir()
     (place / "httpd.conf").write_text(old + rest)
-    done = subprocess.run([sys.executable, "-m", "pywsgid", "check", place / "httpd.conf"], cwd=CHECKOUT,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "pywsgid", "check", place / "httpd.conf"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+    )
     shown = next(block.text for block in one.blocks if block.language == "text")
     said = done.stdout.replace(f"{place}/", "")
     assert without_path(said).splitlines()[:-1] == without_path(shown).splitlines()

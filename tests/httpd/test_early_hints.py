@@ -1,4 +1,6 @@
-"""103 Early Hints: environ["wsgi.early_hints"](headers) reaches the client before the answer is made."""
+"""103 Early Hints: environ["wsgi.early_hints"](headers) reaches the client before the answer is
+made.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from httpdenv import MPMS
 from httpdenv.client import request
 from httpdenv.versions import EVERY_WAY, HOSTS, MODULES, run_curl
 
-CONFIGURATION = "WSGIScriptAlias /hints ${APPS}/hints.wsgi\nWSGIScriptAlias /hello ${APPS}/hello.wsgi\n" + HOSTS
+CONFIGURATION = (
+    "WSGIScriptAlias /hints ${APPS}/hints.wsgi\nWSGIScriptAlias /hello ${APPS}/hello.wsgi\n" + HOSTS
+)
 LINK = "</style.css>; rel=preload; as=style"
 
 
@@ -18,14 +22,20 @@ def httpd(make_httpd):
 
 @pytest.mark.parametrize("mpm", MPMS)
 def test_hints_come_before_the_answer_is_made(make_httpd, mpm):
-    text, modules = (CONFIGURATION, MODULES) if mpm != "prefork" else (CONFIGURATION.split("<Virtual")[0], ())
+    text, modules = (
+        (CONFIGURATION, MODULES) if mpm != "prefork" else (CONFIGURATION.split("<Virtual")[0], ())
+    )
     httpd = make_httpd(text, mpm=mpm, modules=modules)
     gate = httpd.files / "answer"
     with httpd.wire() as wire:
         wire.send(request("GET", f"/hints{gate}?2"))
         for number in range(2):
             hint = wire.read_response()
-            assert (hint.status, hint.all("Link"), hint.all("X-Hint")) == (103, [LINK], [str(number)])
+            assert (hint.status, hint.all("Link"), hint.all("X-Hint")) == (
+                103,
+                [LINK],
+                [str(number)],
+            )
         gate.touch()
         final = wire.read_response()
         assert (final.status, final.body, final.all("X-Final")) == (200, b"answered", ["yes"])

@@ -1,4 +1,6 @@
-"""The environ that an application sees: where it is mounted, what was asked for, by whom, of which server."""
+"""The environ that an application sees: where it is mounted, what was asked for, by whom, of which
+server.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,14 @@ def httpd(make_httpd):
     return make_httpd(CONFIGURATION, modules=["ssl"])
 
 
-def environ(httpd, target: str, port: str = "PORT", method: str = "GET", *headers: str, host: str = "localhost"):
+def environ(
+    httpd,
+    target: str,
+    port: str = "PORT",
+    method: str = "GET",
+    *headers: str,
+    host: str = "localhost",
+):
     """The environ of a request whose target is sent as it stands."""
     with httpd.wire(port) as wire:
         wire.send(request(method, target, *headers, host=host))
@@ -72,7 +81,8 @@ def test_script_name_and_path_info_split_at_the_mount_point(httpd, target, expec
 
 
 @pytest.mark.parametrize(
-    ("target", "info"), [("/", "/"), ("/x", "/x"), ("/x/", "/x/"), ("/at/a/mountain", "/at/a/mountain")]
+    ("target", "info"),
+    [("/", "/"), ("/x", "/x"), ("/x/", "/x/"), ("/at/a/mountain", "/at/a/mountain")],
 )
 def test_an_application_at_the_root_has_no_script_name(httpd, target, info):
     assert paths(environ(httpd, target, "ROOT_PORT")) == ("", info)
@@ -118,10 +128,17 @@ def test_query_string_is_there_without_one(httpd):
     assert environ(httpd, "/at/a/mount")["QUERY_STRING"] == ""
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "BREW"])
+@pytest.mark.parametrize(
+    "method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "BREW"]
+)
 def test_any_method_reaches_the_application(httpd, method):
-    with httpd.log.allows("WSGIWarning: Unknown REQUEST_METHOD", r"warnings\.warn"):  # the validator's
-        assert environ(httpd, "/at/a/mount", "PORT", method, "Content-Length: 0")["REQUEST_METHOD"] == method
+    with httpd.log.allows(
+        "WSGIWarning: Unknown REQUEST_METHOD", r"warnings\.warn"
+    ):  # the validator's
+        assert (
+            environ(httpd, "/at/a/mount", "PORT", method, "Content-Length: 0")["REQUEST_METHOD"]
+            == method
+        )
 
 
 def test_server_and_client_are_told(httpd):

@@ -1,4 +1,6 @@
-"""What cannot work is told in one line within a second, answered quickly, and works again once it is mended."""
+"""What cannot work is told in one line within a second, answered quickly, and works again once it
+is mended.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,13 @@ def mended(stage) -> str:
     return (stage.apps / "hello.wsgi").read_text()
 
 
-def test_a_script_that_cannot_be_imported_is_told_with_its_traceback_and_recovers_when_mended(make_httpd, stage):
+def test_a_script_that_cannot_be_imported_is_told_with_its_traceback_and_recovers_when_mended(
+    make_httpd, stage
+):
     """Loaded at start, because the alias names its group and no variable."""
     httpd = make_httpd(
-        "WSGIDaemonProcess app\nWSGIScriptAlias / ${FILES}/app.wsgi process-name=app\n", files={"app.wsgi": BROKEN}
+        "WSGIDaemonProcess app\nWSGIScriptAlias / ${FILES}/app.wsgi process-name=app\n",
+        files={"app.wsgi": BROKEN},
     )
     for told in (r"WSGID03\d\d", "Traceback", "ModuleNotFoundError.*a_module_that_does_not_exist"):
         httpd.log.wait_for(told, timeout=5)
@@ -76,7 +81,8 @@ def test_a_script_that_takes_long_to_load_is_told_with_what_it_does(make_httpd, 
 )
 def test_other_ways_not_to_load(make_httpd, content, words):
     httpd = make_httpd(
-        "WSGIDaemonProcess app\nWSGIScriptAlias / ${FILES}/app.wsgi process-name=app\n", files={"app.wsgi": content}
+        "WSGIDaemonProcess app\nWSGIScriptAlias / ${FILES}/app.wsgi process-name=app\n",
+        files={"app.wsgi": content},
     )
     httpd.log.wait_for(words, timeout=5)
     quickly(httpd, "/", 500, 502, 503)
@@ -100,14 +106,18 @@ def test_a_limit_that_is_too_low_for_python_is_named_with_the_death(make_httpd, 
 
 
 def test_a_script_that_does_not_exist_is_a_404_or_500_with_a_line(make_httpd):
-    httpd = make_httpd("WSGIScriptAlias / ${FILES}/missing.wsgi process-name=%{ENV:G}\nSetEnv G %{GLOBAL}\n")
+    httpd = make_httpd(
+        "WSGIScriptAlias / ${FILES}/missing.wsgi process-name=%{ENV:G}\nSetEnv G %{GLOBAL}\n"
+    )
     with httpd.log.expects("WSGID0151.*missing.wsgi"):
         assert httpd.get("/").status_code == 404
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root's files need root")
 def test_a_script_that_its_user_cannot_read_is_told(make_httpd, stage):
-    httpd = make_httpd("WSGIScriptAlias / ${FILES}/secret.wsgi\n", start=None, files={"secret.wsgi": mended(stage)})
+    httpd = make_httpd(
+        "WSGIScriptAlias / ${FILES}/secret.wsgi\n", start=None, files={"secret.wsgi": mended(stage)}
+    )
     (httpd.files / "secret.wsgi").chmod(0o600)
     since = httpd.log.mark()
     httpd.start()
@@ -133,7 +143,9 @@ def test_what_a_daemon_cannot_use_is_told_within_a_second_and_answered_with_503(
     option, words = UNUSABLE[what]
     if option.startswith("chroot") and os.geteuid() != 0:
         pytest.skip("chroot is root's")
-    httpd = make_httpd(f"WSGIDaemonProcess app {option}\nWSGIScriptAlias / ${{APPS}}/hello.wsgi process-name=app\n")
+    httpd = make_httpd(
+        f"WSGIDaemonProcess app {option}\nWSGIScriptAlias / ${{APPS}}/hello.wsgi process-name=app\n"
+    )
     began = time.monotonic()
     httpd.log.wait_for(f"WSGID00[5-9]\\d.*{words}", timeout=WITHIN)
     assert time.monotonic() - began < WITHIN
@@ -174,7 +186,8 @@ def test_an_interpreter_that_the_user_cannot_reach_is_told(make_httpd, tmp_path)
         "WSGIScriptAlias / ${APPS}/hello.wsgi process-name=app\n"
     )
     httpd.log.wait_for(
-        f"WSGID00[5-9]\\d.*{pwd.getpwnam(machine.web_user()).pw_name}.*{tmp_path}/private", timeout=WITHIN
+        f"WSGID00[5-9]\\d.*{pwd.getpwnam(machine.web_user()).pw_name}.*{tmp_path}/private",
+        timeout=WITHIN,
     )
     quickly(httpd, "/", 500, 503)
     accept_all_of_ours(httpd)
@@ -193,9 +206,12 @@ def test_other_groups_are_not_touched_by_one_that_cannot_start(make_httpd):
 
 
 def test_a_process_that_cannot_boot_is_not_started_again_and_again(make_httpd):
-    """Back-off: at once, then after 1, 2, 4 .. seconds. Within three seconds that is at most three or four starts."""
+    """Back-off: at once, then after 1, 2, 4 .. seconds. Within three seconds that is at most three
+    or four starts.
+    """
     httpd = make_httpd(
-        "WSGIDaemonProcess app\nWSGIScriptAlias / ${FILES}/app.wsgi process-name=app\n", files={"app.wsgi": BROKEN}
+        "WSGIDaemonProcess app\nWSGIScriptAlias / ${FILES}/app.wsgi process-name=app\n",
+        files={"app.wsgi": BROKEN},
     )
     httpd.log.wait_for(r"WSGID0056", timeout=5)
     starts = len(httpd.log.find(r"WSGID0050"))
@@ -211,14 +227,18 @@ def recovers(httpd, path: str) -> None:
 
 
 def accept_all_of_ours(httpd) -> None:
-    """A group that cannot start goes on saying so, until its httpd stops: that is what these tests are about."""
+    """A group that cannot start goes on saying so, until its httpd stops: that is what these tests
+    are about.
+    """
     httpd.stop()
     # The report of a SyntaxError has no first line of its own: it names the place and the error.
     httpd.log.accept_all(r"WSGID\d{4}", "Traceback", "SyntaxError", r"^ ")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's httpd is its own User")
-def test_a_socket_directory_that_httpds_user_may_not_enter_is_told_at_the_start(make_httpd, tmp_path):
+def test_a_socket_directory_that_httpds_user_may_not_enter_is_told_at_the_start(
+    make_httpd, tmp_path
+):
     """Not with each request."""
     tmp_path.chmod(0o700)
     httpd = make_httpd(f"WSGISocketPrefix {tmp_path}/x\nWSGIDaemonProcess x\n", start=False)

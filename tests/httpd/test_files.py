@@ -40,7 +40,10 @@ def httpd(make_httpd):
 def each_mpm(request, make_httpd):
     if request.param == "prefork":
         return make_httpd(
-            CONFIGURATION.replace("h2c ", "").replace("h2 ", ""), mpm="prefork", modules=["ssl"], files=FILES
+            CONFIGURATION.replace("h2c ", "").replace("h2 ", ""),
+            mpm="prefork",
+            modules=["ssl"],
+            files=FILES,
         )
     return make_httpd(CONFIGURATION, mpm=request.param, modules=MODULES, files=FILES)
 
@@ -131,7 +134,9 @@ def test_a_file_does_not_go_through_python(httpd):
 
 
 def moved(pid: int) -> int:
-    lines = dict(line.split(": ") for line in open(f"/proc/{pid}/io", encoding="ascii").read().splitlines())
+    lines = dict(
+        line.split(": ") for line in open(f"/proc/{pid}/io", encoding="ascii").read().splitlines()
+    )
     return int(lines["rchar"]) + int(lines["wchar"])
 
 
@@ -142,7 +147,10 @@ def test_no_descriptors_are_left_behind(httpd):
         assert httpd.request("HEAD", f"/files{path}").status_code == 200
         assert httpd.get(f"/files{path}", headers={"Range": "bytes=0-1"}).status_code == 206
     for process in [pid, *httpd.children()]:
-        wait_until(lambda p=process: path not in processes.descriptors(p).values(), f"process {process} to close it")
+        wait_until(
+            lambda p=process: path not in processes.descriptors(p).values(),
+            f"process {process} to close it",
+        )
 
 
 @pytest.mark.parametrize("over", EVERY_WAY)
@@ -169,7 +177,9 @@ def test_a_range_behind_the_end_is_a_416(httpd):
 
 
 def with_validators(path: str) -> str:
-    return f"/files{path}?" + urllib.parse.urlencode([("h", f"Last-Modified:{DATE}"), ("h", 'ETag:"one"')])
+    return f"/files{path}?" + urllib.parse.urlencode(
+        [("h", f"Last-Modified:{DATE}"), ("h", 'ETag:"one"')]
+    )
 
 
 @pytest.mark.parametrize(
@@ -214,7 +224,9 @@ def test_a_connection_goes_on_after_a_304(httpd):
 
 @pytest.mark.parametrize("over", EVERY_WAY)
 def test_a_file_that_shrinks_meanwhile_is_visibly_cut_off(httpd, over):
-    """Cut to half once the daemon knows its size, or before: the child of httpd must live on in any case."""
+    """Cut to half once the daemon knows its size, or before: the child of httpd must live on in any
+    case.
+    """
     before = httpd.children()
     path = put(httpd, "shrinking", content())
     with httpd.log.allows(r"WSGID\d{4}", "AH0", "Traceback"):
@@ -339,5 +351,7 @@ def test_a_file_that_httpds_user_may_not_read_is_refused(httpd, allowed):
 def test_the_daemon_serves_on_the_same_connection_after_x_sendfile(httpd, allowed):
     with httpd.session() as session:
         for _ in range(5):
-            assert session.get(httpd.url(f"/sendfile?path={allowed}"), timeout=10).content == content()
+            assert (
+                session.get(httpd.url(f"/sendfile?path={allowed}"), timeout=10).content == content()
+            )
             assert session.get(httpd.url("/hello"), timeout=10).status_code == 200

@@ -1,4 +1,6 @@
-"""A free-threaded Python serves: without a GIL, all threads at once, and nothing is lost or mixed up by that."""
+"""A free-threaded Python serves: without a GIL, all threads at once, and nothing is lost or mixed
+up by that.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,11 @@ WSGIDaemonProcess flask python-home=@FLASK@
 MaxKeepAliveRequests 0
 WSGIScriptAlias /flask ${APPS}/flask_site.wsgi process-name=flask
 WSGIScriptAlias /echo ${APPS}/echo.wsgi process-name=app
-""" + "".join(f"WSGIScriptAlias /{name} ${{FILES}}/{name}.wsgi process-name={name}\n" for name in NAMES)
-# /meet answers when THREADS requests are in the application at once; the query is the answer's first line.
+""" + "".join(
+    f"WSGIScriptAlias /{name} ${{FILES}}/{name}.wsgi process-name={name}\n" for name in NAMES
+)
+# /meet answers when THREADS requests are in the application at once; the query is the answer's
+# first line.
 SCRIPT = """
 import hashlib, os, sys, threading, time
 
@@ -74,7 +79,9 @@ PyMODINIT_FUNC PyInit_needs_the_gil(void) { return PyModule_Create(&module); }
 def python():
     found = pythons.for_daemons(free_threaded=True)
     if found is None:
-        pytest.skip("no free-threaded Python (python3.13t, python3.14t ...) that the daemons' user can reach")
+        pytest.skip(
+            "no free-threaded Python (python3.13t, python3.14t ...) that the daemons' user can reach"
+        )
     return found
 
 
@@ -100,7 +107,9 @@ def ask(httpd, path: str) -> list[str]:
 def assert_they_meet(httpd, name: str) -> None:
     answers = Crowd(httpd, f"/{name}/meet", THREADS).join()
     assert [answer.status_code for answer in answers] == [200] * THREADS
-    assert len({answer.text.splitlines()[-1] for answer in answers}) == THREADS, "each in a thread of its own"
+    assert len({answer.text.splitlines()[-1] for answer in answers}) == THREADS, (
+        "each in a thread of its own"
+    )
 
 
 def pywsgid(httpd, *words: str) -> str:
@@ -108,12 +117,14 @@ def pywsgid(httpd, *words: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-# ---------------------------------------------------------------- what it is
+# -------- what it is
 
 
 def test_it_serves_without_a_gil_and_with_the_hot_path_in_c(httpd):
     assert ask(httpd, "/app?x")[2:4] == ["False", "True"]
-    assert httpd.log.find(r"group 'app': ready: Python 3\.[\d.]+ \(free-threaded\), 15 threads, slot 0")
+    assert httpd.log.find(
+        r"group 'app': ready: Python 3\.[\d.]+ \(free-threaded\), 15 threads, slot 0"
+    )
 
 
 def test_it_can_be_had_with_a_gil(httpd):
@@ -127,7 +138,7 @@ def test_as_many_requests_as_threads_run_at_once(httpd, name):
         assert_they_meet(httpd, name)
 
 
-# ---------------------------------------------------------------- under load
+# -------- under load
 
 
 @pytest.mark.parametrize("connections", [16, 64])
@@ -173,7 +184,11 @@ def test_lines_of_many_requests_are_not_mixed(httpd):
 
 def test_processes_are_recycled_when_their_requests_are_over(httpd):
     with Load(httpd, "/many", 16) as load:
-        wait_until(lambda: len(httpd.log.find("WSGID0350: group 'many'.*maximum-requests")) >= 4, "four wishes", 30)
+        wait_until(
+            lambda: len(httpd.log.find("WSGID0350: group 'many'.*maximum-requests")) >= 4,
+            "four wishes",
+            30,
+        )
     load.assert_nothing_lost()
 
 
@@ -184,14 +199,17 @@ def test_a_process_that_is_killed_is_replaced(httpd):
         assert ask(httpd, "/app?x")[1] != str(old)
 
 
-# ---------------------------------------------------------------- looking at threads that run
+# -------- looking at threads that run
 
 
 def test_stacks_are_told_while_all_threads_run(httpd):
     pid = ask(httpd, "/app?x")[1]
     with Load(httpd, "/app/compute", 16) as load:
         spinning = Crowd(httpd, "/app/spin", 2)
-        stacks = wait_until(lambda: (text := pywsgid(httpd, "stacks", "app")) and "in compute" in text and text, "one")
+        stacks = wait_until(
+            lambda: (text := pywsgid(httpd, "stacks", "app")) and "in compute" in text and text,
+            "one",
+        )
         for _ in range(10):
             os.kill(int(pid), signal.SIGUSR2)
             load.wait_for_more(20)
@@ -218,18 +236,23 @@ def test_requests_that_run_for_too_long_are_all_interrupted(httpd):
     since = httpd.log.mark()
     with httpd.log.expects("WSGID0352", "WSGID0353", "WSGID0358", "Traceback"):
         answers = Crowd(httpd, "/stuck/spin", THREADS).join()
-        wait_until(lambda: len(httpd.log.find("WSGID0358: no answer", since)) == THREADS, "a line for each")
+        wait_until(
+            lambda: len(httpd.log.find("WSGID0358: no answer", since)) == THREADS, "a line for each"
+        )
     assert [answer.status_code for answer in answers] == [504] * THREADS
     assert ask(httpd, "/stuck?x")[1] == pid
 
 
-# ---------------------------------------------------------------- the GIL comes back, and applications
+# -------- the GIL comes back, and applications
 
 
 def test_an_extension_that_needs_the_gil_is_told_and_serves(httpd, python):
-    """It is imported by a request, when the daemon has long decided how many requests run at once."""
+    """It is imported by a request, when the daemon has long decided how many requests run at
+    once."""
     where = "import sysconfig; print(sysconfig.get_path('include'), sysconfig.get_config_var('EXT_SUFFIX'))"
-    done = subprocess.run([python.executable, "-I", "-c", where], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [python.executable, "-I", "-c", where], capture_output=True, text=True, check=True
+    )
     include, suffix = done.stdout.split()
     if not (Path(include) / "Python.h").exists():
         pytest.skip(f"no header files for {python.executable}")
@@ -238,7 +261,9 @@ def test_an_extension_that_needs_the_gil_is_told_and_serves(httpd, python):
     subprocess.run(["gcc", "-shared", "-fPIC", f"-I{include}", source, "-o", target], check=True)
     target.chmod(0o755)
     assert ask(httpd, "/back?x")[2] == "False"
-    with httpd.log.expects("global interpreter lock .GIL. has been enabled to load module 'needs_the_gil'"):
+    with httpd.log.expects(
+        "global interpreter lock .GIL. has been enabled to load module 'needs_the_gil'"
+    ):
         assert ask(httpd, "/back/needs-the-gil?x")[2] == "True"
     for _ in range(3):
         assert_they_meet(httpd, "back")
@@ -248,9 +273,15 @@ def test_an_extension_that_needs_the_gil_is_told_and_serves(httpd, python):
 
 
 def test_flask_is_served(httpd):
-    assert httpd.get("/flask/user/Zo%C3%AB/7?a=1").json() == {"name": "Zoë", "number": 7, "query": {"a": "1"}}
+    assert httpd.get("/flask/user/Zo%C3%AB/7?a=1").json() == {
+        "name": "Zoë",
+        "number": 7,
+        "query": {"a": "1"},
+    }
     content = os.urandom(300_000)
     crowd = [Crowd(httpd, f"/flask/user/x/{number}") for number in range(THREADS)]
     answer = httpd.post("/flask/upload", files={"file": ("a.bin", content)}).json()
     assert answer["digest"] == hashlib.sha256(content).hexdigest()
-    assert sorted(one.json()["number"] for each in crowd for one in each.join()) == list(range(THREADS))
+    assert sorted(one.json()["number"] for each in crowd for one in each.join()) == list(
+        range(THREADS)
+    )

@@ -1,4 +1,6 @@
-"""Uploads that nobody reads, echoes in both directions at once, 100-continue when the application asks for it."""
+"""Uploads that nobody reads, echoes in both directions at once, 100-continue when the application
+asks for it.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,11 @@ def httpd(make_httpd):
 @pytest.fixture(scope="module", params=MPMS)
 def each_mpm(request, make_httpd):
     modules = MODULES if request.param != "prefork" else ("ssl",)
-    text = CONFIGURATION if request.param != "prefork" else CONFIGURATION.replace("h2c ", "").replace("h2 ", "")
+    text = (
+        CONFIGURATION
+        if request.param != "prefork"
+        else CONFIGURATION.replace("h2c ", "").replace("h2 ", "")
+    )
     return make_httpd(text, mpm=request.param, modules=modules)
 
 
@@ -55,7 +61,9 @@ def is_last(response) -> bool:
 
 @pytest.mark.parametrize("kind", ["list", "generator", "file"])
 def test_a_client_that_sends_all_before_it_reads_gets_the_whole_answer(each_mpm, kind):
-    """The client is blocked in send() until its 8 MB are taken, and reads only then: nobody may wait for it."""
+    """The client is blocked in send() until its 8 MB are taken, and reads only then: nobody may
+    wait for it.
+    """
     with each_mpm.wire(timeout=WITHIN) as wire:
         began = time.monotonic()
         wire.send(request("POST", f"/unread/{kind}?{ANSWER}", f"Content-Length: {UPLOAD}"))
@@ -102,7 +110,9 @@ def test_requests_gets_the_answer_to_a_chunked_upload_that_nobody_reads(httpd):
 
 
 def test_requests_gets_the_answer_over_tls(httpd):
-    response = httpd.post(f"/unread/generator?{ANSWER}", b"u" * UPLOAD, port="TLS_PORT", scheme="https")
+    response = httpd.post(
+        f"/unread/generator?{ANSWER}", b"u" * UPLOAD, port="TLS_PORT", scheme="https"
+    )
     assert (response.status_code, len(response.content)) == (200, ANSWER)
     assert response.elapsed.total_seconds() < WITHIN
 
@@ -131,8 +141,8 @@ def test_a_client_of_http_2_gets_the_answer_to_an_upload_that_nobody_reads(httpd
 @pytest.mark.parametrize("size", [1000, 200_000, UPLOAD])
 @pytest.mark.parametrize("kind", ["list", "generator", "file"])
 def test_a_client_of_http_2_reads_and_uploads_in_small_windows_and_goes_on(httpd, kind, size):
-    """The answer waits again and again until the client has read, while its upload is still coming; and the connection
-    is good for another request."""
+    """The answer waits again and again until the client has read, while its upload is still coming;
+    and the connection is good for another request."""
     port, path = httpd.ports["PORT"], f"/unread/{kind}?{ANSWER}"
     answer = http2.post(port, path, size, window=http2.FIRST_WINDOW, then="/hello", timeout=WITHIN)
     assert (answer.status, len(answer.body), answer.ended) == (200, ANSWER, True)
@@ -174,7 +184,9 @@ def read_exactly(wire, size: int) -> bytes:
 def test_an_application_answers_each_block_before_the_next_is_sent(each_mpm):
     """An endless stream in both directions: 300 times there and back, each before the next."""
     with each_mpm.wire(timeout=WITHIN) as wire:
-        wire.send(request("POST", "/turns", "Transfer-Encoding: chunked") + chunk(b"round 0000000000"))
+        wire.send(
+            request("POST", "/turns", "Transfer-Encoding: chunked") + chunk(b"round 0000000000")
+        )
         assert wire.file.readline().split()[1] == b"200"
         while wire.file.readline().strip():
             pass
@@ -187,7 +199,9 @@ def test_an_application_answers_each_block_before_the_next_is_sent(each_mpm):
 
 
 def test_a_stream_flows_in_both_directions_at_once(httpd):
-    """2 MB in blocks of 16 bytes: sent while the echo is read, and neither waits for the other's end."""
+    """2 MB in blocks of 16 bytes: sent while the echo is read, and neither waits for the other's
+    end.
+    """
     size = 2 * MB
     with httpd.wire(timeout=30) as wire:
         wire.send(request("POST", "/turns", "Transfer-Encoding: chunked"))
@@ -215,7 +229,9 @@ def expecting(path: str, size: int) -> bytes:
 
 @pytest.mark.parametrize("status", ["413", "401"])
 def test_a_refusal_at_once_takes_none_of_the_body(each_mpm, status):
-    """The client sends nothing but its headers: no 100 comes, and the answer does not wait for the body."""
+    """The client sends nothing but its headers: no 100 comes, and the answer does not wait for the
+    body.
+    """
     with each_mpm.wire() as wire:
         began = time.monotonic()
         wire.send(expecting(f"/expecting/refuse/{status}", 1000))
@@ -261,7 +277,16 @@ def test_reading_after_the_headers_have_left_says_no_100_that_would_come_too_lat
 @pytest.mark.parametrize("over", EVERY_WAY)
 def test_curl_sends_its_body_when_it_is_asked_for(httpd, over):
     body = b"x" * 2_000_000
-    options = ["--data-binary", "@-", "-H", "Expect: 100-continue", "--expect100-timeout", "8", "--max-time", "4"]
+    options = [
+        "--data-binary",
+        "@-",
+        "-H",
+        "Expect: 100-continue",
+        "--expect100-timeout",
+        "8",
+        "--max-time",
+        "4",
+    ]
     done = run_curl(httpd, over, "/echo", *options, data=body)
     assert (done.code, done.status, done.body == body) == (0, 200, True), done.error
     assert done.seconds < WITHIN
@@ -270,8 +295,20 @@ def test_curl_sends_its_body_when_it_is_asked_for(httpd, over):
 
 @pytest.mark.parametrize("over", ["http/1.1", "tls"])
 def test_curl_sends_no_body_when_it_is_refused(httpd, over):
-    options = ["--data-binary", "@-", "-H", "Expect: 100-continue", "--expect100-timeout", "8", "--max-time", "4"]
-    options += ["--write-out", "%{stderr}--curl-- %{http_code} %{http_version} %{time_total}\nsent %{size_upload}"]
+    options = [
+        "--data-binary",
+        "@-",
+        "-H",
+        "Expect: 100-continue",
+        "--expect100-timeout",
+        "8",
+        "--max-time",
+        "4",
+    ]
+    options += [
+        "--write-out",
+        "%{stderr}--curl-- %{http_code} %{http_version} %{time_total}\nsent %{size_upload}",
+    ]
     done = run_curl(httpd, over, "/expecting/refuse/413", *options, data=b"x" * 2_000_000)
     assert (done.status, done.body) == (413, b"no, thanks"), done.error
     assert "sent 0" in done.error
@@ -282,12 +319,16 @@ def test_curl_sends_no_body_when_it_is_refused(httpd, over):
 @pytest.mark.parametrize("status", [413, 401])
 def test_a_refusal_over_http_2_takes_none_of_the_body(httpd, status):
     path = f"/expecting/refuse/{status}"
-    answer = http2.post(httpd.ports["PORT"], path, 2_000_000, ("expect", "100-continue"), wait=True, timeout=WITHIN)
+    answer = http2.post(
+        httpd.ports["PORT"], path, 2_000_000, ("expect", "100-continue"), wait=True, timeout=WITHIN
+    )
     assert (answer.status, answer.body, answer.ended) == (status, b"no, thanks", True)
     assert (answer.interim, answer.sent) == ([], 0)
 
 
 def test_reading_over_http_2_makes_httpd_say_100_once(httpd):
     path = "/expecting/read/5"
-    answer = http2.post(httpd.ports["PORT"], path, 4000, ("expect", "100-continue"), wait=True, timeout=WITHIN)
+    answer = http2.post(
+        httpd.ports["PORT"], path, 4000, ("expect", "100-continue"), wait=True, timeout=WITHIN
+    )
     assert (answer.status, answer.body, answer.interim) == (200, b"4000", [100])

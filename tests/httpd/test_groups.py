@@ -88,7 +88,10 @@ def test_a_variable_chooses_the_group(httpd):
 
 def test_server_variable_chooses_by_virtual_host(httpd):
     """The port belongs to the name, unless it is the scheme's own."""
-    assert group_of(httpd, "/server", port="NAMED_PORT") == f"www.named.example:{httpd.ports['NAMED_PORT']}"
+    assert (
+        group_of(httpd, "/server", port="NAMED_PORT")
+        == f"www.named.example:{httpd.ports['NAMED_PORT']}"
+    )
 
 
 def test_an_unknown_group_is_a_500_that_names_the_known(httpd):

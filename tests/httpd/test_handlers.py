@@ -49,10 +49,16 @@ def httpd(make_httpd, stage):
     return make_httpd(CONFIGURATION, files=files, modules=["rewrite"])
 
 
-@pytest.mark.parametrize("path", ["/allowed/app.wsgi", "/other-name/app.wsgi", "/by-type/app.wsgi", "/set/app"])
+@pytest.mark.parametrize(
+    "path", ["/allowed/app.wsgi", "/other-name/app.wsgi", "/by-type/app.wsgi", "/set/app"]
+)
 def test_a_handler_runs_a_script_where_exec_cgi_is_on(httpd, path):
     seen = httpd.get(f"{path}/more?query").json()
-    assert (seen["SCRIPT_NAME"], seen["PATH_INFO"], seen["QUERY_STRING"]) == (path, "/more", "query")
+    assert (seen["SCRIPT_NAME"], seen["PATH_INFO"], seen["QUERY_STRING"]) == (
+        path,
+        "/more",
+        "query",
+    )
 
 
 def test_the_request_uri_is_what_the_client_asked_for_and_not_what_it_was_rewritten_to(httpd):
@@ -63,7 +69,10 @@ def test_the_request_uri_is_what_the_client_asked_for_and_not_what_it_was_rewrit
 
 def test_credentials_reach_where_cgi_pass_auth_is_on(httpd):
     secret = {"Authorization": "Basic dXNlcjpwYXNzd29yZA=="}
-    assert httpd.get("/by-type/app.wsgi", headers=secret).json()["HTTP_AUTHORIZATION"] == secret["Authorization"]
+    assert (
+        httpd.get("/by-type/app.wsgi", headers=secret).json()["HTTP_AUTHORIZATION"]
+        == secret["Authorization"]
+    )
     assert "HTTP_AUTHORIZATION" not in httpd.get("/allowed/app.wsgi", headers=secret).json()
 
 

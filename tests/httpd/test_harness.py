@@ -1,4 +1,6 @@
-"""The harness is what all other tests lean on: that it sees what it must, and accepts what was declared and no more."""
+"""The harness is what all other tests lean on: that it sees what it must, and accepts what was
+declared and no more.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def test_a_mild_line_is_not(log, level):
     assert log.unexpected() == []
 
 
-@pytest.mark.parametrize("text", ["exit signal Segmentation fault (11)", "AddressSanitizer: x", "x runtime error: y"])
+@pytest.mark.parametrize(
+    "text", ["exit signal Segmentation fault (11)", "AddressSanitizer: x", "x runtime error: y"]
+)
 def test_a_crash_is_unexpected_at_any_level(log, text):
     write(log, "notice", text)
     assert len(log.unexpected()) == 1

@@ -1,4 +1,6 @@
-"""Headers in both directions: duplicate and odd ones, what must not get in, and what must not get out."""
+"""Headers in both directions: duplicate and odd ones, what must not get in, and what must not get
+out.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ CREDENTIALS = "Basic " + base64.b64encode(b"user:password").decode()
 FORBIDDEN = {
     "line feed in a value": ("200 OK", [TEXT, ("X-A", "one\nX-Injected: two")]),
     "carriage return in a value": ("200 OK", [TEXT, ("X-A", "one\rX-Injected: two")]),
-    "a whole second response in a value": ("200 OK", [TEXT, ("X-A", "1\r\n\r\nHTTP/1.1 200 OK\r\n\r\n")]),
+    "a whole second response in a value": (
+        "200 OK",
+        [TEXT, ("X-A", "1\r\n\r\nHTTP/1.1 200 OK\r\n\r\n")],
+    ),
     "NUL in a value": ("200 OK", [TEXT, ("X-A", "one\0two")]),
     "line feed in a name": ("200 OK", [TEXT, ("X-A\nX-Injected", "two")]),
     "NUL in a name": ("200 OK", [TEXT, ("X-A\0", "two")]),
@@ -53,7 +58,10 @@ FORBIDDEN = {
     "Content-Length with a sign": ("200 OK", [TEXT, ("Content-Length", "+4")]),
     "Content-Length empty": ("200 OK", [TEXT, ("Content-Length", "")]),
     "Content-Length beyond 64 bits": ("200 OK", [TEXT, ("Content-Length", "9" * 30)]),
-    "two different Content-Lengths": ("200 OK", [TEXT, ("Content-Length", "4"), ("Content-Length", "5")]),
+    "two different Content-Lengths": (
+        "200 OK",
+        [TEXT, ("Content-Length", "4"), ("Content-Length", "5")],
+    ),
     "Content-Length as a list": ("200 OK", [TEXT, ("Content-Length", "4, 4")]),
 }
 
@@ -80,7 +88,7 @@ def environ(httpd, *headers: str):
         return json.loads(wire.read_response().body)
 
 
-# ---------------------------------------------------------------- from the application
+# -------- from the application
 
 
 @pytest.mark.parametrize("what", FORBIDDEN)
@@ -102,7 +110,11 @@ def test_cookies_stay_apart(httpd):
 
 
 def test_duplicate_headers_are_all_sent(httpd):
-    response = raw(httpd, "200 OK", [TEXT, ("X-Twice", "one"), ("X-Twice", "two"), ("Link", "<a>"), ("Link", "<b>")])
+    response = raw(
+        httpd,
+        "200 OK",
+        [TEXT, ("X-Twice", "one"), ("X-Twice", "two"), ("Link", "<a>"), ("Link", "<b>")],
+    )
     assert ", ".join(response.all("X-Twice")) == "one, two"
     assert ", ".join(response.all("Link")) == "<a>, <b>"
 
@@ -121,7 +133,9 @@ def test_utf_8_bytes_in_latin_1_disguise_are_sent(httpd):
 
 
 def test_tabs_and_inner_spaces_of_a_value_are_kept(httpd):
-    assert raw(httpd, "200 OK", [TEXT, ("X-A", "one\ttwo  three")]).all("X-A") == ["one\ttwo  three"]
+    assert raw(httpd, "200 OK", [TEXT, ("X-A", "one\ttwo  three")]).all("X-A") == [
+        "one\ttwo  three"
+    ]
 
 
 def test_a_long_value_is_sent_whole(httpd):
@@ -130,16 +144,18 @@ def test_a_long_value_is_sent_whole(httpd):
 
 
 def test_many_headers_are_all_sent(httpd):
-    response = raw(httpd, "200 OK", [TEXT, *((f"X-{number}", str(number)) for number in range(500))])
+    response = raw(
+        httpd, "200 OK", [TEXT, *((f"X-{number}", str(number)) for number in range(500))]
+    )
     assert [value for name, value in response.headers if name.startswith("X-")] == [
         str(number) for number in range(500)
     ]
 
 
 def test_the_content_type_is_the_applications(httpd):
-    assert raw(httpd, "200 OK", [("content-type", "application/x-own; charset=utf-8")]).all("Content-Type") == [
-        "application/x-own; charset=utf-8"
-    ]
+    assert raw(httpd, "200 OK", [("content-type", "application/x-own; charset=utf-8")]).all(
+        "Content-Type"
+    ) == ["application/x-own; charset=utf-8"]
 
 
 def test_a_response_without_content_type_gets_none_invented(httpd):
@@ -160,12 +176,14 @@ def test_a_status_header_is_just_a_header(httpd):
 
 
 def test_own_date_and_server_headers_are_not_doubled(httpd):
-    response = raw(httpd, "200 OK", [TEXT, ("Date", "Thu, 01 Jan 1970 00:00:00 GMT"), ("Server", "mine")])
+    response = raw(
+        httpd, "200 OK", [TEXT, ("Date", "Thu, 01 Jan 1970 00:00:00 GMT"), ("Server", "mine")]
+    )
     assert len(response.all("Date")) == 1
     assert len(response.all("Server")) == 1
 
 
-# ---------------------------------------------------------------- from the client
+# -------- from the client
 
 
 def test_headers_become_environ_keys(httpd):
@@ -200,7 +218,9 @@ def test_an_underscore_does_not_replace_the_real_header(httpd):
     assert environ(httpd, "X_User: forged", "X-User: real")["HTTP_X_USER"] == "real"
 
 
-@pytest.mark.parametrize("header", ["Proxy: http://evil", "TE: trailers", "Keep-Alive: 300", "Proxy-Connection: close"])
+@pytest.mark.parametrize(
+    "header", ["Proxy: http://evil", "TE: trailers", "Keep-Alive: 300", "Proxy-Connection: close"]
+)
 def test_proxy_and_hop_by_hop_headers_do_not_get_in(httpd, header):
     name = "HTTP_" + header.partition(":")[0].upper().replace("-", "_")
     assert name not in environ(httpd, header)

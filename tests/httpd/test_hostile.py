@@ -1,4 +1,6 @@
-"""A daemon that does not keep to the protocol: httpd trusts none of it, says what was wrong, and serves on."""
+"""A daemon that does not keep to the protocol: httpd trusts none of it, says what was wrong, and
+serves on.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +37,18 @@ def httpd(make_httpd):
     return server
 
 
-def frame(kind: int, payload: bytes = b"", flags: int = 0, length: int | None = None, reserved: int = 0) -> bytes:
-    return struct.pack("<BBHI", kind, flags, reserved, len(payload) if length is None else length) + payload
+def frame(
+    kind: int, payload: bytes = b"", flags: int = 0, length: int | None = None, reserved: int = 0
+) -> bytes:
+    return (
+        struct.pack("<BBHI", kind, flags, reserved, len(payload) if length is None else length)
+        + payload
+    )
 
 
-def response(*strings: str, body: bytes = b"", flags: int = 0, head_length: int | None = None) -> bytes:
+def response(
+    *strings: str, body: bytes = b"", flags: int = 0, head_length: int | None = None
+) -> bytes:
     head = b"".join(string.encode("latin-1") + b"\0" for string in strings)
     prefix = struct.pack("<I", len(head) if head_length is None else head_length)
     return frame(protocol.RESPONSE, prefix + head + body, flags)
@@ -154,20 +163,26 @@ def test_an_exchange_begins_with_started(httpd, what):
 def test_what_started_says_harms_nobody(httpd, numbers):
     begin = frame(protocol.STARTED, struct.pack("<II", *numbers))
     with httpd.log.expects("said by a test"):
-        answer = provoke(httpd, frame(protocol.ABORT, struct.pack("<H", 503) + b"said by a test"), begin=begin)
+        answer = provoke(
+            httpd, frame(protocol.ABORT, struct.pack("<H", 503) + b"said by a test"), begin=begin
+        )
     assert answer.status_code == 503
 
 
 # ---- descriptors
 
 
-@pytest.mark.parametrize("kind", ["none", "pipe", "device", "directory", "socket", "path", "writeonly"])
+@pytest.mark.parametrize(
+    "kind", ["none", "pipe", "device", "directory", "socket", "path", "writeonly"]
+)
 def test_only_a_regular_file_that_can_be_read_is_taken(httpd, kind):
     with httpd.log.expects("WSGID0168: group 'app'.*FILE "):
         assert provoke(httpd, file(0, 1), kind).status_code == 502
 
 
-@pytest.mark.parametrize(("offset", "length"), [(0, 1 << 20), (1 << 40, 0), (1, (1 << 64) - 1), ((1 << 64) - 1, 1)])
+@pytest.mark.parametrize(
+    ("offset", "length"), [(0, 1 << 20), (1 << 40, 0), (1, (1 << 64) - 1), ((1 << 64) - 1, 1)]
+)
 def test_no_byte_beyond_a_files_end_is_taken(httpd, offset, length):
     with httpd.log.expects("WSGID0168: group 'app'.*beyond the end"):
         assert provoke(httpd, file(offset, length), "file").status_code == 502
@@ -205,12 +220,16 @@ else:
 """
 
 
-def test_a_successor_that_fills_the_leash_of_a_process_that_stands_still_does_not_stop_httpd(make_httpd):
+def test_a_successor_that_fills_the_leash_of_a_process_that_stands_still_does_not_stop_httpd(
+    make_httpd,
+):
     """Whoever writes into a full pipe waits for its reader: httpd's parent must not."""
     httpd = make_httpd("WSGIScriptAlias / ${FILES}/stops.wsgi\n", files={"stops.wsgi": ""})
     script = STOPS_ITS_PREDECESSOR.replace("${FILES}", str(httpd.files))
     httpd.write("stops.wsgi", script)
-    old = int(wait_until(lambda: (answer := httpd.get("/")).ok and answer.text, "the script to be loaded"))
+    old = int(
+        wait_until(lambda: (answer := httpd.get("/")).ok and answer.text, "the script to be loaded")
+    )
     httpd.write("predecessor", str(old))
     httpd.write("stops.wsgi", f"{script}# changed")
     httpd.log.wait_for("WSGID0056.*exit code 84")

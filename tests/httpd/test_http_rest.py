@@ -1,4 +1,6 @@
-"""The rest of HTTP: HEAD, ErrorDocument, limits on bodies, trailers, filters, redirects within httpd, includes."""
+"""The rest of HTTP: HEAD, ErrorDocument, limits on bodies, trailers, filters, redirects within
+httpd, includes.
+"""
 
 from __future__ import annotations
 
@@ -107,7 +109,11 @@ def httpd(make_httpd):
 )
 def test_head_reaches_the_application_as_it_is_configured(httpd, path, method):
     response = httpd.request("HEAD", path, headers={"Accept-Encoding": "gzip"})
-    assert (response.status_code, response.headers["X-Method"], response.content) == (200, method, b"")
+    assert (response.status_code, response.headers["X-Method"], response.content) == (
+        200,
+        method,
+        b"",
+    )
 
 
 @pytest.mark.parametrize("path", ["/method", "/deflated", "/on", "/off"])
@@ -120,7 +126,10 @@ def test_head_has_no_body_and_the_connection_goes_on(httpd, path):
 
 def test_head_through_mod_deflate_has_the_headers_of_get(httpd):
     gzipped = {"Accept-Encoding": "gzip"}
-    head, get = httpd.request("HEAD", "/deflated", headers=gzipped), httpd.get("/deflated", headers=gzipped)
+    head, get = (
+        httpd.request("HEAD", "/deflated", headers=gzipped),
+        httpd.get("/deflated", headers=gzipped),
+    )
     assert head.headers["Content-Encoding"] == get.headers["Content-Encoding"] == "gzip"
     assert head.headers["Vary"] == get.headers["Vary"]
 
@@ -152,11 +161,16 @@ def test_error_override_puts_the_error_document_in_its_place(httpd):
 
 def test_error_override_keeps_what_a_401_is_made_of(httpd):
     response = httpd.get("/overridden/401")
-    assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, 'Basic realm="here"')
+    assert (response.status_code, response.headers["WWW-Authenticate"]) == (
+        401,
+        'Basic realm="here"',
+    )
 
 
 def test_an_error_document_may_be_a_wsgi_resource(httpd):
-    """It learns of the status by REDIRECT_STATUS, and its own is the last word: PEP 3333 knows no other."""
+    """It learns of the status by REDIRECT_STATUS, and its own is the last word: PEP 3333 knows no
+    other.
+    """
     answer = httpd.get("/overridden/503").json()
     assert (answer["REDIRECT_STATUS"], answer["REDIRECT_URL"]) == ("503", "/overridden/503")
 
@@ -171,7 +185,10 @@ def test_the_connection_goes_on_after_an_error_document(httpd):
     with httpd.session() as session:
         for _ in range(3):
             assert session.get(httpd.url("/overridden/404"), timeout=10).status_code == 404
-            assert session.post(httpd.url("/overridden/404"), data=b"x" * 1000, timeout=10).status_code == 404
+            assert (
+                session.post(httpd.url("/overridden/404"), data=b"x" * 1000, timeout=10).status_code
+                == 404
+            )
 
 
 @pytest.mark.parametrize("over", EVERY_WAY)
@@ -194,7 +211,11 @@ def test_trailers_do_not_reach_the_application_and_do_no_harm(httpd):
     evil = b"3\r\nabc\r\n0\r\nContent-Length: 1000\r\nHost: elsewhere\r\nX-Trailer: yes\r\n\r\n"
     with httpd.wire() as wire:
         for _ in range(3):
-            wire.send(request("POST", "/echo", "Transfer-Encoding: chunked", "Trailer: X-Trailer", body=evil))
+            wire.send(
+                request(
+                    "POST", "/echo", "Transfer-Encoding: chunked", "Trailer: X-Trailer", body=evil
+                )
+            )
             assert wire.read_response().body == b"abc"
         wire.send(request("GET", "/page", "Trailer: X-Trailer"))
         assert b"TRAILER" not in wire.read_response().body
@@ -217,7 +238,8 @@ def test_a_declared_body_over_the_limit_is_a_413_over_http_2(httpd):
 @pytest.mark.parametrize("way", ["all", "odd"])
 @pytest.mark.parametrize("size", [150_000, 2_000_000])
 def test_a_chunked_body_over_the_limit_is_a_413(httpd, way, size):
-    """It is found out only when the application is reading: what that makes of it does not count."""
+    """It is found out only when the application is reading: what that makes of it does not
+    count."""
     with httpd.log.allows("AH0158", "AH0159", "WSGID", "Traceback"), httpd.wire() as wire:
         wire.send(request("POST", f"/limited/{way}", "Transfer-Encoding: chunked"))
         try:
@@ -235,7 +257,9 @@ def test_a_body_within_the_limit_is_read(httpd):
 
 
 def test_a_body_that_comes_too_slowly_is_a_408(make_httpd):
-    httpd = make_httpd("WSGIScriptAlias / ${APPS}/echo.wsgi\nRequestReadTimeout body=1\n", modules=["reqtimeout"])
+    httpd = make_httpd(
+        "WSGIScriptAlias / ${APPS}/echo.wsgi\nRequestReadTimeout body=1\n", modules=["reqtimeout"]
+    )
     for size in (1000, 1_000_000):  # awaited before the daemon hears of it, and by the application
         with httpd.log.allows("AH01382", "WSGID", "Traceback"), httpd.wire() as wire:
             wire.send(request("POST", "/", f"Content-Length: {size}", body=b"x" * 100))
@@ -274,7 +298,8 @@ def test_each_block_goes_through_mod_deflate_at_once(httpd):
 def test_a_broken_response_shows_through_mod_deflate(httpd):
     with httpd.log.expects("WSGID0342", "Traceback"):
         done = run_curl(httpd, "http/1.1", "/broken/raise", "-H", "Accept-Encoding: gzip")
-    # What mod_deflate still holds has not been seen by anybody: then the client gets a plain error instead.
+    # What mod_deflate still holds has not been seen by anybody: then the client gets a plain error
+    # instead.
     assert done.code != 0 or done.status >= 500
 
 
@@ -306,7 +331,11 @@ def test_a_broken_response_is_not_cached(make_httpd):
 
 def test_a_rewritten_request_is_the_applications(httpd):
     answer = httpd.get("/rewritten/to/here").json()
-    assert (answer["SCRIPT_NAME"], answer["PATH_INFO"], answer["QUERY_STRING"]) == ("/page", "/to/here", "by=rewrite")
+    assert (answer["SCRIPT_NAME"], answer["PATH_INFO"], answer["QUERY_STRING"]) == (
+        "/page",
+        "/to/here",
+        "by=rewrite",
+    )
 
 
 def test_a_fallback_resource_is_reached(httpd):

@@ -1,4 +1,6 @@
-"""A thread of httpd waits a moment for the next request of the client it has answered (apxs/request/keepalive.c)."""
+"""A thread of httpd waits a moment for the next request of the client it has answered
+(apxs/request/keepalive.c).
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def ask(httpd) -> None:
 def listener_of(httpd) -> Path:
     """The thread of httpd's only child that waits in an epoll for all connections."""
     tasks = [task for pid in httpd.children() for task in Path(f"/proc/{pid}/task").iterdir()]
-    (listener,) = wait_until(lambda: [task for task in tasks if system_call(task) in EPOLL_WAIT], "a listener")
+    (listener,) = wait_until(
+        lambda: [task for task in tasks if system_call(task) in EPOLL_WAIT], "a listener"
+    )
     return listener
 
 
@@ -60,7 +64,9 @@ def system_call(task: Path) -> str:
 def wake_ups(task: Path) -> int:
     """How often a thread has waited so far."""
     lines = (task / "status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
+    return next(
+        int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches")
+    )
 
 
 def test_the_listener_is_not_woken_for_who_asks_again_at_once(httpd):
@@ -97,12 +103,16 @@ def requests_of_others(httpd):
 def busy_threads(httpd) -> int:
     """The one that tells included."""
     text = httpd.get("/server-status?auto").text
-    return int(next(line for line in text.splitlines() if line.startswith("BusyWorkers:")).split()[1])
+    return int(
+        next(line for line in text.splitlines() if line.startswith("BusyWorkers:")).split()[1]
+    )
 
 
 @pytest.mark.parametrize("many", [requests_of_ours, requests_of_others])
 def test_threads_are_not_kept_for_one_client_each_while_many_are_busy(httpd, many):
-    """Where as many clients ask again at once as there are threads, all other connections would wait for one."""
+    """Where as many clients ask again at once as there are threads, all other connections would
+    wait for one.
+    """
     ask(httpd)
     listener = listener_of(httpd)
     turns = []
@@ -111,11 +121,15 @@ def test_threads_are_not_kept_for_one_client_each_while_many_are_busy(httpd, man
             before = wake_ups(listener)
             ask(httpd)
             turns.append(wake_ups(listener) - before)
-    assert max(turns) > REQUESTS / 2, f"the listener was woken so many times for {REQUESTS} requests: {turns}"
+    assert max(turns) > REQUESTS / 2, (
+        f"the listener was woken so many times for {REQUESTS} requests: {turns}"
+    )
 
 
 def test_a_client_that_takes_a_large_file_slowly_keeps_no_thread(httpd):
-    """The MPM goes on with what the client has not taken, though clients that ask again at once are waited for."""
+    """The MPM goes on with what the client has not taken, though clients that ask again at once are
+    waited for.
+    """
     ask(httpd)
     large = httpd.write("large", "x" * LARGE)
     with httpd.wire() as slow:

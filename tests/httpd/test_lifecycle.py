@@ -31,8 +31,12 @@ def pid_of(httpd) -> int:
     return httpd.get("/").json()["pid"]
 
 
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=["SIGTERM", "SIGHUP", "SIGINT"])
-def test_a_daemon_that_is_asked_to_leave_finishes_its_request_and_a_successor_takes_the_next(httpd, sign):
+@pytest.mark.parametrize(
+    "sign", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=["SIGTERM", "SIGHUP", "SIGINT"]
+)
+def test_a_daemon_that_is_asked_to_leave_finishes_its_request_and_a_successor_takes_the_next(
+    httpd, sign
+):
     old = pid_of(httpd)
     request = held(httpd, f"leaving-{int(sign)}")
     os.kill(old, sign)
@@ -73,7 +77,8 @@ def test_the_request_that_a_killed_daemon_was_running_is_a_502_and_no_other_fail
 
 
 def test_idle_connections_to_a_killed_daemon_cost_no_request(httpd):
-    """Each child of httpd keeps connections: those to the dead process must not be taken for good."""
+    """Each child of httpd keeps connections: those to the dead process must not be taken for
+    good."""
     with httpd.session() as session:
         for _ in range(5):
             old = session.get(httpd.url("/"), timeout=10).json()["pid"]
@@ -146,14 +151,20 @@ def test_stop_leaves_nothing(make_httpd, mpm):
 
 def test_stop_with_a_request_in_flight_leaves_nothing(make_httpd):
     """shutdown-timeout bounds how long it may take; nobody expects an answer."""
-    httpd = make_httpd(CONFIGURATION.replace("Process app\n", "Process app shutdown-timeout=1\n", 1))
+    httpd = make_httpd(
+        CONFIGURATION.replace("Process app\n", "Process app shutdown-timeout=1\n", 1)
+    )
     held(httpd, "stop")
-    with httpd.log.allows(r"WSGID\d{4}", "AH000(45|46)", "^  "):  # the stack of what is cut off, line by line
+    with httpd.log.allows(
+        r"WSGID\d{4}", "AH000(45|46)", "^  "
+    ):  # the stack of what is cut off, line by line
         httpd.stop()
 
 
 def test_a_start_over_what_a_dead_httpd_left(make_httpd):
-    """kill -9 of the parent: its daemons leave by themselves, and the next httpd serves from the same directory."""
+    """kill -9 of the parent: its daemons leave by themselves, and the next httpd serves from the
+    same directory.
+    """
     httpd = make_httpd(CONFIGURATION)
     assert httpd.get("/").status_code == 200
     daemons, parent = httpd.daemons(), httpd.pid
@@ -161,7 +172,9 @@ def test_a_start_over_what_a_dead_httpd_left(make_httpd):
     with httpd.log.allows(r"WSGID\d{4}", "AH\\d+"):
         for pid in sorted(family, key=lambda pid: pid != parent):
             os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not [pid for pid in daemons if processes.find(pid)], "the daemons to leave")
+        wait_until(
+            lambda: not [pid for pid in daemons if processes.find(pid)], "the daemons to leave"
+        )
         httpd.start()
         assert httpd.get("/").status_code == 200
         httpd.stop()
@@ -176,12 +189,17 @@ def test_in_the_foreground_and_with_x_it_serves_and_ctrl_c_leaves_nothing(make_h
 
 
 def test_x_restarts_a_daemon_or_says_why_not(make_httpd):
-    """Under -X httpd has no parent that looks after children: what is promised is a quick answer, whichever."""
+    """Under -X httpd has no parent that looks after children: what is promised is a quick answer,
+    whichever.
+    """
     httpd = make_httpd(CONFIGURATION, start="debug")
     old = pid_of(httpd)
     with httpd.log.allows(r"WSGID\d{4}"):
         os.kill(old, signal.SIGKILL)
-        wait_until(lambda: not httpd.daemons("app") or httpd.daemons("app") != [old], "the daemon to be gone")
+        wait_until(
+            lambda: not httpd.daemons("app") or httpd.daemons("app") != [old],
+            "the daemon to be gone",
+        )
         answer = httpd.get("/", timeout=20)
     assert answer.status_code in (200, 502, 503)
     assert answer.elapsed.total_seconds() < 5
@@ -197,7 +215,9 @@ WSGIScriptAlias / ${APPS}/whoami.wsgi
 
 
 def test_a_graceful_that_loads_another_version_starts_anew_and_loses_nothing(make_httpd, stage):
-    """An upgrade without a stop. The other version is this one, with another name for the layout of its memory."""
+    """An upgrade without a stop. The other version is this one, with another name for the layout of
+    its memory.
+    """
     httpd = make_httpd(UPGRADED, ours=False, start=None)
     installed = httpd.files / "installed"
     installed.mkdir()

@@ -1,4 +1,6 @@
-"""Where the application's words go: wsgi.errors to the virtual host's ErrorLog, the rest to the group's."""
+"""Where the application's words go: wsgi.errors to the virtual host's ErrorLog, the rest to the
+group's.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,9 @@ def test_wsgi_errors_in_other_alphabets_arrive(httpd):
         httpd.get("/errors/lines?h%C3%A9llo%E2%98%83")
 
 
-@pytest.mark.parametrize(("path", "level"), [("print", "notice"), ("unfinished", "notice"), ("stderr", "warn")])
+@pytest.mark.parametrize(
+    ("path", "level"), [("print", "notice"), ("unfinished", "notice"), ("stderr", "warn")]
+)
 def test_output_goes_to_the_groups_log_with_its_level_and_group(httpd, own_log, path, level):
     """Also from a request of another virtual host; its id is there all the same."""
     before = own_log.mark()
@@ -87,7 +91,9 @@ def test_output_goes_to_the_groups_log_with_its_level_and_group(httpd, own_log, 
 
 
 def test_a_traceback_goes_to_the_virtual_hosts_log_whole(httpd, own_log):
-    with own_log.expects(r"WSGID03\d\d", "Traceback", "in raised", "RuntimeError: raised by the application"):
+    with own_log.expects(
+        r"WSGID03\d\d", "Traceback", "in raised", "RuntimeError: raised by the application"
+    ):
         assert httpd.get("/rules/raise", port="OWN_PORT").status_code == 500
 
 
@@ -97,11 +103,15 @@ def test_every_line_has_the_time_of_httpds_zone_whatever_the_applications_is(mak
     chicago = "import os, time\nos.environ['TZ'] = 'America/Chicago'\ntime.tzset()\nprint('it is told here')\n"
     httpd = make_httpd(
         "WSGIDaemonProcess app\nWSGIScriptAlias / ${FILES}/app.wsgi process-name=app\n",
-        files={"app.wsgi": f"import time\nprint('zone', time.tzname[0])\n{chicago}application = print\n"},
+        files={
+            "app.wsgi": f"import time\nprint('zone', time.tzname[0])\n{chicago}application = print\n"
+        },
         environment={"TZ": zone} if zone else {},
     )
     line = httpd.log.wait_for("it is told here")
-    told = re.search(r"\[(\w{3} \w{3} \d\d \d\d:\d\d:\d\d)\.\d+ (\d{4})\].*it is told here", httpd.log_text())
+    told = re.search(
+        r"\[(\w{3} \w{3} \d\d \d\d:\d\d:\d\d)\.\d+ (\d{4})\].*it is told here", httpd.log_text()
+    )
     at = datetime.strptime(" ".join(told.groups()), "%a %b %d %H:%M:%S %Y")
     now = datetime.now(ZoneInfo(zone) if zone else None).replace(tzinfo=None)
     assert abs((now - at).total_seconds()) < 60, line

@@ -1,7 +1,7 @@
 """No request is lost: graceful, deaths, reconfigurations and stops under constant load.
 
-Each answer is read whole and compared by the client (httpdenv.load), and the application notes each execution, so that
-a request that ran twice, or ran and had no answer, is found, too.
+Each answer is read whole and compared by the client (httpdenv.load), and the application notes each
+execution, so that a request that ran twice, or ran and had no answer, is found, too.
 """
 
 from __future__ import annotations
@@ -40,13 +40,21 @@ def httpd(make_httpd):
     return serve(make_httpd)
 
 
-def wait_until_ready(httpd, count: int, without: list[int] = (), leaving: list[int] = ()) -> list[int]:
-    """`count` daemons that serve, beside those that leave: a signal to one that boots ends it as any process."""
+def wait_until_ready(
+    httpd, count: int, without: list[int] = (), leaving: list[int] = ()
+) -> list[int]:
+    """`count` daemons that serve, beside those that leave: a signal to one that boots ends it as
+    any process.
+    """
 
     def all_ready() -> list[int]:
         ready = {record.pid for record in httpd.log.find("WSGID0303")}
         daemons = [pid for pid in httpd.daemons("app") if pid not in leaving]
-        return daemons if len(daemons) == count and ready.issuperset(daemons) and not {*daemons} & {*without} else []
+        return (
+            daemons
+            if len(daemons) == count and ready.issuperset(daemons) and not {*daemons} & {*without}
+            else []
+        )
 
     return wait_until(all_ready, f"{count} daemons to be ready")
 
@@ -75,9 +83,13 @@ def test_graceful_ten_times_in_a_row_under_load_loses_nothing(httpd, once, conne
 
 
 def gate_configuration(options: str = "") -> str:
-    return CONFIGURATION.replace("OPTIONS", options).replace(
-        "WSGIScriptAlias /", "WSGIScriptAlias /gate ${APPS}/gate.wsgi\nWSGIScriptAlias /", 1
-    ).replace("SetEnv EXECUTIONS ${FILES}/executions\n", "")
+    return (
+        CONFIGURATION.replace("OPTIONS", options)
+        .replace(
+            "WSGIScriptAlias /", "WSGIScriptAlias /gate ${APPS}/gate.wsgi\nWSGIScriptAlias /", 1
+        )
+        .replace("SetEnv EXECUTIONS ${FILES}/executions\n", "")
+    )
 
 
 def test_what_was_in_flight_finishes_over_several_gracefuls(make_httpd):
@@ -99,7 +111,8 @@ def test_a_slow_import_costs_clients_nothing(make_httpd, stage):
     """The old processes serve until the new ones are ready: nobody waits for the two seconds."""
     slow = "import time\ntime.sleep(2)\n" + (stage.apps / "executions.wsgi").read_text()
     httpd = make_httpd(
-        CONFIGURATION.replace("OPTIONS", "").replace("${APPS}/executions", "${FILES}/slow"), start=None,
+        CONFIGURATION.replace("OPTIONS", "").replace("${APPS}/executions", "${FILES}/slow"),
+        start=None,
         files={"slow.wsgi": slow},
     )
     httpd.write("executions", "").chmod(0o666)
@@ -115,7 +128,9 @@ def test_a_slow_import_costs_clients_nothing(make_httpd, stage):
 
 
 def test_groups_that_come_go_and_change_in_one_graceful_lose_nothing(make_httpd):
-    """Another number of processes and threads, another user, a group more and one less, a new name: all under load."""
+    """Another number of processes and threads, another user, a group more and one less, a new name:
+    all under load.
+    """
     other = machine.other_users()[0].pw_name if os.geteuid() == 0 else None
     variants = [
         "WSGIDaemonProcess app processes=2\nWSGIDaemonProcess second\n",
@@ -127,7 +142,9 @@ def test_groups_that_come_go_and_change_in_one_graceful_lose_nothing(make_httpd)
 
     def text(variant: str) -> str:
         name = "renamed" if "renamed" in variant else "app"
-        return CONFIGURATION.replace("WSGIDaemonProcess app OPTIONS\n", variant).replace("Name app", f"Name {name}")
+        return CONFIGURATION.replace("WSGIDaemonProcess app OPTIONS\n", variant).replace(
+            "Name app", f"Name {name}"
+        )
 
     httpd = make_httpd(text(variants[0]), start=None)
     httpd.write("executions", "").chmod(0o666)
@@ -152,13 +169,17 @@ def resident(pid: int) -> int:
 
 
 def test_a_hundred_gracefuls_leave_nothing_behind(httpd):
-    """No process, no descriptor, no socket, no line at warn or above (the harness looks), no memory of the parent."""
+    """No process, no descriptor, no socket, no line at warn or above (the harness looks), no memory
+    of the parent.
+    """
     for _ in range(10):
         httpd.graceful()
     httpd.wait_for_daemons("app", 2)
     sockets = {path for path in httpd.root.rglob("*") if path.is_socket()}
     before = resident(httpd.pid)
-    with httpd.log.allows("AH03490"):  # httpd's own children of so many generations, within ten seconds
+    with httpd.log.allows(
+        "AH03490"
+    ):  # httpd's own children of so many generations, within ten seconds
         for _ in range(90):
             httpd.graceful()
         httpd.wait_for_daemons("app", 2)
@@ -167,7 +188,9 @@ def test_a_hundred_gracefuls_leave_nothing_behind(httpd):
     assert resident(httpd.pid) - before < 2_000_000
 
 
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=["SIGTERM", "SIGHUP", "SIGINT"])
+@pytest.mark.parametrize(
+    "sign", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=["SIGTERM", "SIGHUP", "SIGINT"]
+)
 def test_a_signal_to_a_daemon_loses_nothing_under_load(httpd, once, sign):
     with Load(httpd, "/", 16) as load:
         for _ in range(6):
@@ -192,7 +215,9 @@ def test_a_draining_process_has_its_successor_while_it_still_runs_a_request(make
 
 
 def test_a_slot_full_of_leaving_processes_takes_the_next_when_one_has_left(make_httpd):
-    """Requests that came meanwhile have waited for it; the log has been told what everybody waits for."""
+    """Requests that came meanwhile have waited for it; the log has been told what everybody waits
+    for.
+    """
     httpd = make_httpd(gate_configuration())
     held = []
     for number in range(4):  # WSGID_SEATS
@@ -212,7 +237,8 @@ def test_a_slot_full_of_leaving_processes_takes_the_next_when_one_has_left(make_
 
 
 def test_kill_9_fails_only_what_was_running_and_runs_nothing_twice(httpd, once):
-    """At most one request for each of its threads; everything queued or unread goes on elsewhere."""
+    """At most one request for each of its threads; everything queued or unread goes on
+    elsewhere."""
     kills = 5
     with httpd.log.expects("WSGID0052.*SIGKILL"), httpd.log.allows("WSGID0166"):
         with Load(httpd, "/", 16) as load:
@@ -229,7 +255,9 @@ def test_a_death_is_told_with_the_requests_that_it_cost(make_httpd):
     httpd = make_httpd(gate_configuration())
     (old,) = httpd.wait_for_daemons("app", 1)
     held = AtTheGate(httpd, "/gate", "killed")
-    with httpd.log.expects(f"WSGID0052: group 'app' slot 0: process {old} died after [0-9.]+ s: signal SIGKILL"):
+    with httpd.log.expects(
+        f"WSGID0052: group 'app' slot 0: process {old} died after [0-9.]+ s: signal SIGKILL"
+    ):
         with httpd.log.expects(f"WSGID0166: group 'app'.*process {old}.*GET /gate/.*killed"):
             os.kill(old, signal.SIGKILL)
             assert [answer.status_code for answer in held.open()] == [502]
@@ -252,7 +280,8 @@ def test_a_process_that_ends_itself_is_told_and_replaced(make_httpd, how):
         f"    {code}\n"
     )
     httpd = make_httpd(
-        "WSGIDaemonProcess app\nWSGIScriptAlias / ${FILES}/ends.wsgi process-name=app\n", files={"ends.wsgi": script}
+        "WSGIDaemonProcess app\nWSGIScriptAlias / ${FILES}/ends.wsgi process-name=app\n",
+        files={"ends.wsgi": script},
     )
     assert httpd.get("/").text == "alive"
     with httpd.log.expects(f"WSGID0052.*{words}", "WSGID0166.*GET /end"):
@@ -263,12 +292,14 @@ def test_a_process_that_ends_itself_is_told_and_replaced(make_httpd, how):
     if how != "os-exit":
         log = (httpd.root / "logs" / "error_log").read_text()
         assert "Fatal Python error" in log
-        assert "ends.wsgi\", line 6 in application" in log
+        assert 'ends.wsgi", line 6 in application' in log
         httpd.log.accept_all("Fatal Python error", "exit signal")
 
 
 def test_overload_is_answered_at_once_and_the_accepted_keep_their_latency(make_httpd):
-    """One process, two threads, two that may wait: the excess has its 503 while the others are still running."""
+    """One process, two threads, two that may wait: the excess has its 503 while the others are
+    still running.
+    """
     httpd = make_httpd(gate_configuration("threads=2 queue-limit=2"))
     held = AtTheGate(httpd, "/gate", "busy", 2)
     with httpd.log.expects("WSGID0161"):
@@ -313,7 +344,8 @@ def test_graceful_stop_finishes_what_runs(make_httpd):
 
 
 def wait_for_bell(httpd) -> None:
-    """Until httpd has seen that its daemon is ready, and the bell that told it has been replaced."""
+    """Until httpd has seen that its daemon is ready, and the bell that told it has been
+    replaced."""
     httpd.log.wait_for("WSGID0053.*is ready", timeout=10)
 
     def rings() -> bool:
@@ -324,7 +356,9 @@ def wait_for_bell(httpd) -> None:
 
 
 def test_a_restart_with_a_broken_configuration_leaves_nothing(make_httpd):
-    """httpd ends without our cleanups: the daemons see it by their leash, and the bell removes the sockets."""
+    """httpd ends without our cleanups: the daemons see it by their leash, and the bell removes the
+    sockets.
+    """
     httpd = make_httpd(gate_configuration())
     assert httpd.get("/?before").status_code == 200
     wait_for_bell(httpd)
@@ -332,7 +366,10 @@ def test_a_restart_with_a_broken_configuration_leaves_nothing(make_httpd):
     with httpd.log.allows(".*"):
         os.kill(httpd.pid, signal.SIGUSR1)
         wait_until(lambda: not processes.using(httpd.root), "everything to leave")
-        wait_until(lambda: not [path for path in httpd.root.rglob("*") if path.is_socket()], "the sockets to go")
+        wait_until(
+            lambda: not [path for path in httpd.root.rglob("*") if path.is_socket()],
+            "the sockets to go",
+        )
     (httpd.root / "run" / "httpd.pid").unlink(missing_ok=True)
 
 
@@ -343,12 +380,17 @@ def test_kill_9_of_the_parent_drains_the_daemons_and_removes_the_sockets(make_ht
     parent = httpd.pid
     with httpd.log.allows(".*"):
         os.kill(parent, signal.SIGKILL)
-        wait_until(lambda: not [path for path in httpd.root.rglob("*") if path.is_socket()], "the sockets to go")
+        wait_until(
+            lambda: not [path for path in httpd.root.rglob("*") if path.is_socket()],
+            "the sockets to go",
+        )
         answers = held.open()
         for process in processes.using(httpd.root):
             if "wsgid:" not in process.command:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGKILL)        # httpd's own orphans, which heed nothing else
+                    os.kill(
+                        process.pid, signal.SIGKILL
+                    )  # httpd's own orphans, which heed nothing else
         wait_until(lambda: not processes.using(httpd.root), "the daemons to leave")
     assert [answer.status_code for answer in answers] == [200]
     (httpd.root / "run" / "httpd.pid").unlink()

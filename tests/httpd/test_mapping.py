@@ -1,4 +1,6 @@
-"""Which script a URL leads to, and which daemon group serves it: aliases, variables, sections, restrictions."""
+"""Which script a URL leads to, and which daemon group serves it: aliases, variables, sections,
+restrictions.
+"""
 
 import pytest
 
@@ -55,7 +57,11 @@ def application(environ, start_response):
 
 @pytest.fixture(scope="module")
 def httpd(make_httpd):
-    return make_httpd(CONFIGURATION, modules=["rewrite", "dir"], files={"index.wsgi": INDEX, "sub/index.wsgi": INDEX})
+    return make_httpd(
+        CONFIGURATION,
+        modules=["rewrite", "dir"],
+        files={"index.wsgi": INDEX, "sub/index.wsgi": INDEX},
+    )
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
-"""However large a body is and in whatever pieces it comes, memory stays flat in the daemon and in httpd's child."""
+"""However large a body is and in whatever pieces it comes, memory stays flat in the daemon and in
+httpd's child.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ WSGIScriptAlias /hello ${APPS}/hello.wsgi
 )
 MB = 1 << 20
 TOTAL = 100  # MB
-# Above what a process needed before: buffers of both ends, and what an allocator keeps. Far below the body.
+# Above what a process needed before: buffers of both ends, and what an allocator keeps. Far below
+# the body.
 SLACK = 24 * MB
 WAYS = ["http/1.1", "h2"]
 
@@ -46,12 +49,19 @@ def httpd(make_httpd):
     server = make_httpd(CONFIGURATION, modules=MODULES)
     for over in WAYS:
         assert run_curl(server, over, "/volume/generator?1").status == 200
-        assert run_curl(server, over, "/volume/upload?1000", "-T", "-", "-X", "POST", data=b"x" * MB).status == 200
+        assert (
+            run_curl(
+                server, over, "/volume/upload?1000", "-T", "-", "-X", "POST", data=b"x" * MB
+            ).status
+            == 200
+        )
     return server
 
 
 class Peaks:
-    """The rise of the peak memory (VmHWM) of the daemon and of httpd's children, in bytes, over the `with` block."""
+    """The rise of the peak memory (VmHWM) of the daemon and of httpd's children, in bytes, over the
+    `with` block.
+    """
 
     def __init__(self, httpd) -> None:
         self._pids = {"daemon": httpd.daemons(), "httpd": httpd.children()}
@@ -78,7 +88,9 @@ def peak(pid: int) -> int:
 
 def count_of(httpd, over: str, path: str, *options: str) -> int:
     """Downloads with curl; how many bytes came."""
-    with subprocess.Popen(command(httpd, over, path, *options), stdout=subprocess.PIPE, env=environment()) as process:
+    with subprocess.Popen(
+        command(httpd, over, path, *options), stdout=subprocess.PIPE, env=environment()
+    ) as process:
         total = 0
         while block := process.stdout.read(MB):
             total += len(block)
@@ -96,7 +108,8 @@ def test_a_large_body_in_blocks_leaves_memory_flat(httpd, over):
 
 @pytest.mark.parametrize("over", WAYS)
 def test_one_large_object_is_not_copied(httpd, over):
-    """The daemon has the object itself, once; httpd at most what response-buffer-size lets it have."""
+    """The daemon has the object itself, once; httpd at most what response-buffer-size lets it
+    have."""
     with Peaks(httpd) as peaks:
         assert count_of(httpd, over, "/volume/object?16") == 16 * MB
     assert peaks.risen["daemon"] < 16 * MB + 4 * MB
@@ -116,7 +129,8 @@ def test_a_slow_reader_costs_httpd_no_more_than_its_buffer(httpd):
 def reader_of(httpd, port: str) -> socket.socket:
     """A client whose own buffer holds little.
 
-    With a window below the loopback's segment size the kernel would send a piece every 200 ms only, and hardly end.
+    With a window below the loopback's segment size the kernel would send a piece every 200 ms only,
+    and hardly end.
     """
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -126,12 +140,15 @@ def reader_of(httpd, port: str) -> socket.socket:
 
 
 @pytest.mark.parametrize(
-    ("kind", "block", "count"), [("tiny", b"0123456789abcde\n", 250_000), ("small", b"s" * 1000, 4000)]
+    ("kind", "block", "count"),
+    [("tiny", b"0123456789abcde\n", 250_000), ("small", b"s" * 1000, 4000)],
 )
 @pytest.mark.parametrize("port", ["PORT", "TLS_PORT"])
-def test_small_blocks_wait_for_a_slow_reader_in_little_more_than_their_own_size(httpd, port, kind, block, count):
-    """4 MB, all of them in httpd's queue once the daemon's thread is free; each block by itself would cost 500 bytes,
-    or 8 KB. HTTP/1.0, whose body comes as it is."""
+def test_small_blocks_wait_for_a_slow_reader_in_little_more_than_their_own_size(
+    httpd, port, kind, block, count
+):
+    """4 MB, all of them in httpd's queue once the daemon's thread is free; each block by itself
+    would cost 500 bytes, or 8 KB. HTTP/1.0, whose body comes as it is."""
     with Peaks(httpd) as peaks, reader_of(httpd, port) as client:
         client.sendall(f"GET /volume/{kind}?{count} HTTP/1.0\r\n\r\n".encode())
         said = client.recv(12)
@@ -153,7 +170,9 @@ def test_tiny_blocks_leave_memory_flat(httpd, over):
 
 
 def test_each_of_2000_tiny_blocks_reaches_a_waiting_client_at_once(httpd):
-    """The client asks for the next block once it has the one before: one that is held back would hold up all."""
+    """The client asks for the next block once it has the one before: one that is held back would
+    hold up all.
+    """
     with httpd.wire() as wire:
         wire.send(request("POST", "/volume/stepped?2000", "Transfer-Encoding: chunked"))
         wire.send(b"1\r\n.\r\n")
@@ -189,9 +208,14 @@ def test_a_large_upload_leaves_memory_flat_however_it_is_read(httpd, over, size)
 
 
 def test_a_large_body_that_is_read_whole_takes_its_own_size_and_little_more(httpd):
-    """read(-1) of 16 MB: the application asked for them in one piece; they are there twice for a moment at most."""
+    """read(-1) of 16 MB: the application asked for them in one piece; they are there twice for a
+    moment at most.
+    """
     with Peaks(httpd) as peaks:
-        assert httpd.post(f"/volume/upload?{1 << 30}", b"u" * (16 * MB)).content == str(16 * MB).encode()
+        assert (
+            httpd.post(f"/volume/upload?{1 << 30}", b"u" * (16 * MB)).content
+            == str(16 * MB).encode()
+        )
     assert peaks.risen["daemon"] < 2 * 16 * MB + 4 * MB
     assert peaks.risen["httpd"] < SLACK
 

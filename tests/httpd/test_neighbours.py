@@ -1,4 +1,6 @@
-"""Other modules around an application: mod_status, mod_rewrite, mod_deflate, mod_headers, mod_auth_basic and more."""
+"""Other modules around an application: mod_status, mod_rewrite, mod_deflate, mod_headers,
+mod_auth_basic and more.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +38,24 @@ WSGIScriptAlias /hello ${APPS}/hello.wsgi
     WSGIScriptAlias / ${APPS}/environ.wsgi
 </VirtualHost>
 """
-MODULES = ["rewrite", "deflate", "filter", "headers", "status", "auth_basic", "authn_file", "authz_user"]
+MODULES = [
+    "rewrite",
+    "deflate",
+    "filter",
+    "headers",
+    "status",
+    "auth_basic",
+    "authn_file",
+    "authz_user",
+]
 PASSWORDS = "user:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n"  # password
 
 
 @pytest.fixture(scope="module")
 def httpd(make_httpd):
-    return make_httpd(CONFIGURATION, modules=MODULES, files={"passwords": PASSWORDS, "static/file.txt": "a file"})
+    return make_httpd(
+        CONFIGURATION, modules=MODULES, files={"passwords": PASSWORDS, "static/file.txt": "a file"}
+    )
 
 
 def test_mod_status_stands_beside_applications(httpd):
@@ -52,7 +65,11 @@ def test_mod_status_stands_beside_applications(httpd):
 
 def test_mod_rewrite_leads_to_an_application(httpd):
     seen = httpd.get("/rewritten/x/y").json()
-    assert (seen["SCRIPT_NAME"], seen["PATH_INFO"], seen["QUERY_STRING"]) == ("/environ", "/x/y", "from=rewrite")
+    assert (seen["SCRIPT_NAME"], seen["PATH_INFO"], seen["QUERY_STRING"]) == (
+        "/environ",
+        "/x/y",
+        "from=rewrite",
+    )
     assert httpd.get("/gone").status_code == 410
 
 

@@ -1,4 +1,6 @@
-"""Everything also works for somebody who is not root: httpd and its daemons as one ordinary account."""
+"""Everything also works for somebody who is not root: httpd and its daemons as one ordinary
+account.
+"""
 
 from __future__ import annotations
 
@@ -37,5 +39,8 @@ def test_another_user_cannot_be_had_without_root(make_httpd, account):
     text = CONFIGURATION.replace("processes=2", f"user={machine.other_users()[0].pw_name}")
     httpd = make_httpd(text, user=account)
     httpd.log.accept_all("WSGID0024")
-    assert httpd.log.find("WSGID0024") or "WSGID0024" in (httpd.root / "logs" / "startup_output").read_text()
+    assert (
+        httpd.log.find("WSGID0024")
+        or "WSGID0024" in (httpd.root / "logs" / "startup_output").read_text()
+    )
     assert httpd.get("/").status_code == 200

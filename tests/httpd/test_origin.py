@@ -1,4 +1,5 @@
-"""The configurations that the idea of mod_wsgid was first described with, word for word but for paths, names and ports.
+"""The configurations that the idea of mod_wsgid was first described with, word for word but for
+paths, names and ports.
 
 Order and Allow are mod_access_compat's; users are accounts that this machine has.
 """
@@ -13,10 +14,13 @@ import subprocess
 import pytest
 from httpdenv import machine, wait_until
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="daemons of another user need httpd to be started by root")
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0, reason="daemons of another user need httpd to be started by root"
+)
 
 MODULES = ["access_compat", "rewrite"]
-# Also said of each directory: Debian's httpd denies all of / in our base configuration, with the newer Require.
+# Also said of each directory: Debian's httpd denies all of / in our base configuration, with the
+# newer Require.
 SITE = """
 WSGIScriptAlias / ${FILES}/site.wsgi
 
@@ -142,7 +146,9 @@ def test_killing_one_of_five_fails_no_request(five, sign):
     with five.session() as session:
         answers = [session.get(five.url("/page"), timeout=10) for _ in range(DRAWS)]
     assert {answer.status_code for answer in answers} == {200}
-    assert five.wait_for_daemons("grahamd-3", 1, without=[victim])[0] in {answer.json()["pid"] for answer in answers}
+    assert five.wait_for_daemons("grahamd-3", 1, without=[victim])[0] in {
+        answer.json()["pid"] for answer in answers
+    }
 
 
 def kill(pid: int, sign: int, as_user) -> None:

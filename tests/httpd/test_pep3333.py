@@ -83,13 +83,15 @@ def test_an_empty_iterable_is_an_empty_body(httpd, kind):
 
 @pytest.mark.parametrize("kind", ["one", "empty-list"])
 def test_a_list_of_at_most_one_block_gets_a_content_length(httpd, kind):
-    """PEP 3333, "Handling the Content-Length Header": the server knows it when len(iterable) is 1."""
+    """PEP 3333, "Handling the Content-Length Header": the server knows it when len(iterable) is
+    1."""
     response = httpd.get(f"/iterables/plain/{kind}")
     assert response.headers["Content-Length"] == str(len(response.content))
 
 
 def test_blocks_reach_the_client_as_they_come(httpd):
-    """PEP 3333, "Buffering and Streaming": no block is held back while the next one is being made."""
+    """PEP 3333, "Buffering and Streaming": no block is held back while the next one is being
+    made."""
     steps = httpd.files / "steps"
     steps.write_text("")
     steps.chmod(0o644)
@@ -112,7 +114,11 @@ def test_write_comes_before_the_iterable(httpd):
 
 def test_exc_info_replaces_the_headers_before_anything_is_sent(httpd):
     response = httpd.get("/exc_info/before")
-    assert (response.status_code, response.reason, response.content) == (503, "Replaced", b"replaced")
+    assert (response.status_code, response.reason, response.content) == (
+        503,
+        "Replaced",
+        b"replaced",
+    )
     assert "X-Second" in response.headers
     assert "X-First" not in response.headers
 

@@ -1,4 +1,6 @@
-"""Hello under each MPM, over each protocol, and what connections can do: keep-alive, pipelining, HTTP/1.0."""
+"""Hello under each MPM, over each protocol, and what connections can do: keep-alive, pipelining,
+HTTP/1.0.
+"""
 
 from __future__ import annotations
 

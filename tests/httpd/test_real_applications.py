@@ -1,4 +1,6 @@
-"""Applications from PyPI as they come, each in a virtual environment with nothing of ours in it, all in one httpd."""
+"""Applications from PyPI as they come, each in a virtual environment with nothing of ours in it,
+all in one httpd.
+"""
 
 from __future__ import annotations
 
@@ -62,13 +64,17 @@ def prepare_django(home, site, data) -> None:
     create = ["createsuperuser", "--noinput", "--username", "admin", "--email", "admin@example.org"]
     for words in (["migrate", "--verbosity", "0"], create):
         command = [home / "bin" / "python", "-m", "django", *words]
-        done = subprocess.run(command, env=environment, cwd=data, capture_output=True, text=True, check=False, **who)
+        done = subprocess.run(
+            command, env=environment, cwd=data, capture_output=True, text=True, check=False, **who
+        )
         assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
 def other_python(stage):
-    """An interpreter of another version than the one that the module starts by default (asked of the module itself)."""
+    """An interpreter of another version than the one that the module starts by default (asked of
+    the module itself).
+    """
     return pythons.for_daemons(other_than=default_version(stage))
 
 
@@ -101,16 +107,22 @@ def httpd(make_httpd, stage, system_python, other_python, data):
         text = text.replace(f"@{word}@", str(value))
     server = make_httpd(text)
     server.log.wait_for("group 'httpbin': ready", timeout=30)
-    server.log.accept_all("flasgger is not installed")  # said by some versions of httpbin, of themselves
+    server.log.accept_all(
+        "flasgger is not installed"
+    )  # said by some versions of httpbin, of themselves
     return server
 
 
-# ---------------------------------------------------------------- Flask
+# -------- Flask
 
 
 def test_flask_routes(httpd):
     assert httpd.get("/flask/").text == f"Hello from {httpd.url('/flask/')}"
-    assert httpd.get("/flask/user/Zo%C3%AB/7?a=1").json() == {"name": "Zoë", "number": 7, "query": {"a": "1"}}
+    assert httpd.get("/flask/user/Zo%C3%AB/7?a=1").json() == {
+        "name": "Zoë",
+        "number": 7,
+        "query": {"a": "1"},
+    }
 
 
 def test_flask_form_redirect_and_session(httpd):
@@ -124,7 +136,11 @@ def test_flask_form_redirect_and_session(httpd):
 def test_flask_upload(httpd):
     content = os.urandom(3_000_000)
     answer = httpd.post("/flask/upload", files={"file": ("a name.bin", content)}).json()
-    assert answer == {"name": "a name.bin", "size": len(content), "digest": hashlib.sha256(content).hexdigest()}
+    assert answer == {
+        "name": "a name.bin",
+        "size": len(content),
+        "digest": hashlib.sha256(content).hexdigest(),
+    }
 
 
 def test_flask_streaming(httpd):
@@ -147,7 +163,7 @@ def test_a_flask_view_that_fails_is_a_500_with_its_traceback_in_the_log(httpd):
     assert len(httpd.log.find("broken on purpose", since)) == 1
 
 
-# ---------------------------------------------------------------- Django
+# -------- Django
 
 
 def token_of(page: str) -> str:
@@ -173,7 +189,10 @@ def test_django_admin_login_with_session_and_csrf(httpd):
         assert answer.status_code == 200
         assert "Site administration" in answer.text
         assert "sessionid" in session.cookies
-        assert "Select user to change" in session.get(httpd.url("/django/admin/auth/user/"), timeout=20).text
+        assert (
+            "Select user to change"
+            in session.get(httpd.url("/django/admin/auth/user/"), timeout=20).text
+        )
 
 
 def test_django_admin_refuses_a_wrong_password(httpd):
@@ -208,8 +227,14 @@ def test_django_upload_of_50_mb_is_checked_by_digest(httpd):
         url = httpd.url("/django/upload/")
         token = token_of(session.get(url, timeout=20).text)
         files = {"file": ("large.bin", content)}
-        answer = session.post(url, data={"csrfmiddlewaretoken": token}, files=files, timeout=120).json()
-    assert answer == {"name": "large.bin", "size": UPLOAD, "digest": hashlib.sha256(content).hexdigest()}
+        answer = session.post(
+            url, data={"csrfmiddlewaretoken": token}, files=files, timeout=120
+        ).json()
+    assert answer == {
+        "name": "large.bin",
+        "size": UPLOAD,
+        "digest": hashlib.sha256(content).hexdigest(),
+    }
 
 
 def test_django_streaming_download(httpd):
@@ -236,7 +261,7 @@ def test_a_django_view_that_fails_is_a_500_with_its_traceback_in_the_log(httpd):
     assert len(httpd.log.find("broken on purpose", since)) == 1
 
 
-# ---------------------------------------------------------------- httpbin
+# -------- httpbin
 
 
 def test_httpbin_get_and_headers(httpd):
@@ -246,13 +271,18 @@ def test_httpbin_get_and_headers(httpd):
 
 
 def test_httpbin_post(httpd):
-    answer = httpd.post("/httpbin/post", {"field": "välue"}, files={"file": ("f", b"content")}).json()
+    answer = httpd.post(
+        "/httpbin/post", {"field": "välue"}, files={"file": ("f", b"content")}
+    ).json()
     assert answer["form"] == {"field": "välue"}
     assert answer["files"] == {"file": "content"}
 
 
 def test_httpbin_takes_chunked_bodies(httpd):
-    assert httpd.request("PUT", "/httpbin/put", data=iter([b"one ", b"two"])).json()["data"] == "one two"
+    assert (
+        httpd.request("PUT", "/httpbin/put", data=iter([b"one ", b"two"])).json()["data"]
+        == "one two"
+    )
 
 
 @pytest.mark.parametrize("status", [200, 204, 304, 400, 404, 418, 500, 503])
@@ -284,12 +314,16 @@ def test_httpbin_response_headers(httpd):
     assert answer.headers["X-One"] == "1, 2"
 
 
-# ---------------------------------------------------------------- another Python
+# -------- another Python
 
 
-def test_another_python_version_is_served_from_its_virtualenv_in_the_same_httpd(httpd, other_python):
+def test_another_python_version_is_served_from_its_virtualenv_in_the_same_httpd(
+    httpd, other_python
+):
     if other_python is None:
-        pytest.skip("this machine has one version of Python >= 3.10 that the daemons' user can reach, and no other")
+        pytest.skip(
+            "this machine has one version of Python >= 3.10 that the daemons' user can reach, and no other"
+        )
     seen = httpd.get("/other").json()
     builder = httpd.get("/builder").json()
     assert seen["version"] == list(other_python.version)
@@ -300,7 +334,10 @@ def test_another_python_version_is_served_from_its_virtualenv_in_the_same_httpd(
 
 
 def test_nothing_of_ours_is_installed_in_the_virtualenvs(httpd, other_python, system_python):
-    homes = [pythons.virtualenv(system_python, "flask>=3"), pythons.virtualenv(system_python, "django>=4.2")]
+    homes = [
+        pythons.virtualenv(system_python, "flask>=3"),
+        pythons.virtualenv(system_python, "django>=4.2"),
+    ]
     if other_python:
         homes.append(pythons.virtualenv(other_python, "markupsafe"))
     for home in homes:
@@ -320,7 +357,9 @@ urlpatterns = []
 
 
 @pytest.mark.parametrize("way", ["os.environ[{0}] = {1}", "os.environ.setdefault({0}, {1})"])
-def test_two_django_sites_in_one_process_do_not_answer_for_one_another(make_httpd, system_python, way):
+def test_two_django_sites_in_one_process_do_not_answer_for_one_another(
+    make_httpd, system_python, way
+):
     """With mod_wsgi each would have a sub-interpreter."""
     files = {}
     for site in ("shop", "blog"):

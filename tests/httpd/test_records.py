@@ -1,4 +1,6 @@
-"""`logging`: levels, LogLevel, records of several lines; and the request id, which finds all lines of a request."""
+"""`logging`: levels, LogLevel, records of several lines; and the request id, which finds all lines
+of a request.
+"""
 
 from __future__ import annotations
 
@@ -61,16 +63,24 @@ def lines_of(log, name: str, since: int = 0) -> list[str]:
 def wait_for_access(httpd, name: str, line: str) -> None:
     """The access log is written behind the response."""
     path = httpd.root / "logs" / name
-    wait_until(lambda: path.exists() and line in path.read_text(), lambda: f"{line!r} in {path.read_text()}", 10)
+    wait_until(
+        lambda: path.exists() and line in path.read_text(),
+        lambda: f"{line!r} in {path.read_text()}",
+        10,
+    )
 
 
 ALL = ["debug", "info", "warning", "error", "critical"]
 HTTPDS = dict(zip(ALL, ["debug", "info", "warn", "error", "crit"], strict=True))
 
 
-@pytest.mark.parametrize(("path", "port", "shown"), [
-    ("/records", "PORT", ALL[2:]), ("/loud", "PORT", ALL[1:]), ("/records", "OWN_PORT", ALL)])
-def test_records_have_their_levels_and_the_loglevel_of_their_request_filters(httpd, own_log, path, port, shown):
+@pytest.mark.parametrize(
+    ("path", "port", "shown"),
+    [("/records", "PORT", ALL[2:]), ("/loud", "PORT", ALL[1:]), ("/records", "OWN_PORT", ALL)],
+)
+def test_records_have_their_levels_and_the_loglevel_of_their_request_filters(
+    httpd, own_log, path, port, shown
+):
     log = own_log if port == "OWN_PORT" else httpd.log
     text = f"sold-{path.strip('/')}-{port}"
     since = log.mark()
@@ -89,8 +99,10 @@ def test_records_outside_of_requests_go_to_the_groups_log_filtered_by_its_loglev
 
 
 def test_a_record_at_import_has_its_level(make_httpd):
-    httpd = make_httpd("LogLevel wsgid:info\nWSGIScriptAlias /records ${APPS}/records.wsgi\nWSGIDaemonProcess unit\n"
-                       "WSGIProcessName unit\n")
+    httpd = make_httpd(
+        "LogLevel wsgid:info\nWSGIScriptAlias /records ${APPS}/records.wsgi\nWSGIDaemonProcess unit\n"
+        "WSGIProcessName unit\n"
+    )
     with httpd.log.allows("x"):
         httpd.get("/records/levels?x")
     assert httpd.log.find("shop.cart: imported")[0].level == "info"
@@ -111,7 +123,9 @@ def test_a_traceback_is_one_record_whole_whose_lines_are_marked(httpd):
 
 def test_no_message_can_pass_for_another_line(httpd):
     with httpd.log.expects("forged") as lines:
-        httpd.get("/records/exception?forged%0a[Mon Jul 06 08:00:00.000000 2026] [core:error] mine%0d%0a| not mine")
+        httpd.get(
+            "/records/exception?forged%0a[Mon Jul 06 08:00:00.000000 2026] [core:error] mine%0d%0a| not mine"
+        )
     assert len(lines) == 1
     assert {record.module for record in httpd.log.find("mine")} == {"wsgid"}
 
@@ -125,7 +139,14 @@ def test_nothing_of_a_long_line_is_lost(httpd):
 
 def test_the_request_id_finds_all_that_is_said_about_a_request(httpd):
     """Also in the access log, though httpd makes no id before a line of its own."""
-    patterns = ["once printed", "once on stderr", "once\nrecorded", "once to wsgi.errors", "Traceback", "WSGID0340: "]
+    patterns = [
+        "once printed",
+        "once on stderr",
+        "once\nrecorded",
+        "once to wsgi.errors",
+        "Traceback",
+        "WSGID0340: ",
+    ]
     since = httpd.log.mark()
     with httpd.log.expects(*patterns) as lines:
         assert httpd.get("/records/everywhere?once").status_code == 500
@@ -147,7 +168,9 @@ def test_httpds_own_lines_about_a_request_have_the_id_too(httpd):
 def test_what_close_logs_has_the_id_though_the_response_has_left(httpd):
     with httpd.log.expects("afterwards closed") as lines:
         name = httpd.get("/records/close?afterwards").headers["X-Request-Id"]
-    assert [line.text for line in lines] == [f"[group talker] [request {name}] shop.cart: afterwards closed"]
+    assert [line.text for line in lines] == [
+        f"[group talker] [request {name}] shop.cart: afterwards closed"
+    ]
 
 
 def test_an_errorlogformat_that_shows_the_id_shows_it_once(httpd):
@@ -173,10 +196,15 @@ def test_an_application_that_calls_basicconfig_gets_what_it_asked_for_once(httpd
         httpd.get("/configured/levels?after", port="OWN_PORT")
     httpd.log.accept_all("by itself: after")
     assert said(httpd.log, "late", since) == [
-        ("warn", "INFO by itself: late info"), ("error", "ERROR by itself: late\nerror")]
+        ("warn", "INFO by itself: late info"),
+        ("error", "ERROR by itself: late\nerror"),
+    ]
     assert said(httpd.log, "after", since) == [
-        ("warn", "INFO by itself: after info"), ("warn", "WARNING by itself: after warning"),
-        ("error", "ERROR by itself: after error"), ("crit", "CRITICAL by itself: after critical")]
+        ("warn", "INFO by itself: after info"),
+        ("warn", "WARNING by itself: after warning"),
+        ("error", "ERROR by itself: after error"),
+        ("crit", "CRITICAL by itself: after critical"),
+    ]
     assert own_log.find("after", before) == []
 
 
@@ -184,12 +212,19 @@ def test_what_a_streamhandler_has_written_is_not_logged_again(httpd):
     with httpd.log.expects("console once", "console too") as lines:
         httpd.get("/records/handler?console")
     assert [(line.level, line.words) for line in lines] == [
-        ("warn", "console: console once"), ("error", "console: console too")]
+        ("warn", "console: console once"),
+        ("error", "console: console too"),
+    ]
 
 
-def test_the_id_is_mod_unique_ids_where_that_is_loaded_and_httpds_lines_about_a_request_still_come(make_httpd):
-    """ErrorLogFormat request: httpd writes such a line when it makes the id, so that must be left to it."""
-    httpd = make_httpd("""
+def test_the_id_is_mod_unique_ids_where_that_is_loaded_and_httpds_lines_about_a_request_still_come(
+    make_httpd,
+):
+    """ErrorLogFormat request: httpd writes such a line when it makes the id, so that must be left
+    to it.
+    """
+    httpd = make_httpd(
+        """
         LogLevel warn
         WSGIDaemonProcess talker
         WSGIProcessName talker
@@ -202,7 +237,9 @@ def test_the_id_is_mod_unique_ids_where_that_is_loaded_and_httpds_lines_about_a_
             ErrorLogFormat request "request %L begins"
             ErrorLogFormat "%l %L %M"
         </VirtualHost>
-    """, modules=["unique_id"])
+    """,
+        modules=["unique_id"],
+    )
     environ = httpd.get("/environ").json()
     assert environ["mod_wsgi.request_id"] == environ["UNIQUE_ID"]
     with httpd.log.expects("unique failed") as lines:

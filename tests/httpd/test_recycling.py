@@ -37,7 +37,9 @@ def wait_for_replacement(httpd, group, reason):
 def test_requests_under_load_lose_nothing(httpd):
     httpd.wait_for_daemons("requests", 2)
     with Load(httpd, "/requests", 8) as load:
-        wait_until(lambda: len(httpd.log.find("WSGID0350: group 'requests'")) >= 6, "six wishes", 30)
+        wait_until(
+            lambda: len(httpd.log.find("WSGID0350: group 'requests'")) >= 6, "six wishes", 30
+        )
     load.assert_nothing_lost()
     wait_for_replacement(httpd, "requests", "maximum-requests")
 
@@ -57,7 +59,9 @@ def test_inactivity_of_a_process_that_has_served(httpd):
 
 def sleeps(pid: int) -> int:
     """How often a process's main thread has gone to sleep."""
-    return int(re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
+    return int(
+        re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]
+    )
 
 
 def test_memory(httpd):

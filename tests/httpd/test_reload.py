@@ -1,4 +1,6 @@
-"""A script that changes: hot, touch and off, under load; nothing is lost, and broken code takes nothing down."""
+"""A script that changes: hot, touch and off, under load; nothing is lost, and broken code takes
+nothing down.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ MaxKeepAliveRequests 0
 <Location /nothot>
     WSGIScriptReloading Off
 </Location>
-""" + "\n".join(f"WSGIScriptAlias /{name} ${{FILES}}/{name}.wsgi process-name={name}" for name in NAMES)
+""" + "\n".join(
+    f"WSGIScriptAlias /{name} ${{FILES}}/{name}.wsgi process-name={name}" for name in NAMES
+)
 COUNTS = {"hot": 3, "touch": 1, "off": 1, "nothot": 1}
 
 
@@ -45,7 +49,9 @@ def httpd(make_httpd):
 @pytest.fixture
 def change(httpd):
     """change(name, word): another script for a group."""
-    return lambda name, word: httpd.write(f"{name}.wsgi", script(word) if word.isidentifier() else word)
+    return lambda name, word: httpd.write(
+        f"{name}.wsgi", script(word) if word.isidentifier() else word
+    )
 
 
 def ask(httpd, name):
@@ -73,18 +79,23 @@ def test_hot_replaces_each_process_once_and_loses_nothing(httpd, change):
         load.wait_for_more(300)
     load.assert_nothing_lost()
     answers = answered_by(load.bodies)
-    assert {pid for answer, pid in answers if answer == word} == {str(pid) for pid in httpd.daemons("hot")}
+    assert {pid for answer, pid in answers if answer == word} == {
+        str(pid) for pid in httpd.daemons("hot")
+    }
     assert {answer for answer, _ in answers[-200:]} == {word}
     assert len(httpd.log.find("WSGID0350: group 'hot'", since)) == 3
     assert len(httpd.log.find("WSGID0303: group 'hot'", since)) == 3
 
 
 def test_hot_replaces_one_process_at_a_time(httpd, change):
-    """Between two successors that get ready, the predecessor of the first has been told to leave."""
+    """Between two successors that get ready, the predecessor of the first has been told to
+    leave."""
     old, since = httpd.daemons("hot"), httpd.log.mark()
     change("hot", f"one_at_a_time_{time.time_ns()}")
     replaced(httpd, "hot", old)
-    wait_until(lambda: len(httpd.log.find("WSGID0303: group 'hot'", since)) == 3, "three that are ready")
+    wait_until(
+        lambda: len(httpd.log.find("WSGID0303: group 'hot'", since)) == 3, "three that are ready"
+    )
     starts = httpd.log.find(r"group 'hot' slot \d: process \d+ was vacant, is booting", since)
     ready = httpd.log.find("WSGID0303: group 'hot'", since)
     assert len(starts) == len(ready) == 3
@@ -105,15 +116,22 @@ def test_broken_code_leaves_the_old_serving_and_mended_code_takes_effect_at_once
     word, good = ask(httpd, "hot")[0], f"mended_{time.time_ns()}"
     old = httpd.daemons("hot")
     since = httpd.log.mark()
-    with httpd.log.expects("WSGID0332.*ZeroDivisionError", "Traceback", "WSGID0306", "WSGID0056", "WSGID0351"):
+    with httpd.log.expects(
+        "WSGID0332.*ZeroDivisionError", "Traceback", "WSGID0306", "WSGID0056", "WSGID0351"
+    ):
         with Load(httpd, "/hot?load", 4) as load:
             change("hot", "1 / 0\n")
-            wait_until(lambda: len(httpd.log.find("WSGID0351: group 'hot'", since)) == 3, "three processes that go on")
+            wait_until(
+                lambda: len(httpd.log.find("WSGID0351: group 'hot'", since)) == 3,
+                "three processes that go on",
+            )
             load.wait_for_more(100)
             assert httpd.daemons("hot") == old
         load.assert_nothing_lost()
         assert {answer for answer, _ in answered_by(load.bodies)} == {word}
-        assert len(httpd.log.find("WSGID0332", since)) == 1, "one for a change, not one for each process"
+        assert len(httpd.log.find("WSGID0332", since)) == 1, (
+            "one for a change, not one for each process"
+        )
         change("hot", good)
         replaced(httpd, "hot", old)
     assert ask(httpd, "hot")[0] == good
@@ -169,7 +187,9 @@ def test_off_is_off(httpd, change, name):
     before = ask(httpd, name)
     since, old = httpd.log.mark(), httpd.daemons("hot")
     change(name, "ignored")
-    change("hot", f"seen_{time.time_ns()}")  # by then a change of the other would have been seen, too
+    change(
+        "hot", f"seen_{time.time_ns()}"
+    )  # by then a change of the other would have been seen, too
     replaced(httpd, "hot", old)
     assert ask(httpd, name) == before
     assert not httpd.log.find(f"WSGID0350: group '{name}'", since)
@@ -186,9 +206,14 @@ def test_script_reloading_in_htaccess(make_httpd):
         AddHandler wsgid-script .wsgi
     </Directory>
     """
-    httpd = make_httpd(text, files={
-        "on/app.wsgi": script("first"), "off/app.wsgi": script("first"), "off/.htaccess": "WSGIScriptReloading Off\n",
-    })
+    httpd = make_httpd(
+        text,
+        files={
+            "on/app.wsgi": script("first"),
+            "off/app.wsgi": script("first"),
+            "off/.htaccess": "WSGIScriptReloading Off\n",
+        },
+    )
     for name in ("on", "off"):
         (httpd.files / name).chmod(0o755)
         assert httpd.get(f"/{name}/app.wsgi").text.split()[0] == "first"
@@ -205,7 +230,9 @@ def test_a_wish_that_httpd_cannot_grant_yet_is_granted_later(httpd, change):
     """It is out of descriptors when the script changes. It looks again every ten seconds."""
     limits = resource.prlimit(httpd.pid, resource.RLIMIT_NOFILE)
     with httpd.log.expects("WSGID0055"):
-        resource.prlimit(httpd.pid, resource.RLIMIT_NOFILE, (len(processes.descriptors(httpd.pid)), limits[1]))
+        resource.prlimit(
+            httpd.pid, resource.RLIMIT_NOFILE, (len(processes.descriptors(httpd.pid)), limits[1])
+        )
         try:
             change("touch", "granted_later")
             crowd = Crowd(httpd, "/touch", 1)

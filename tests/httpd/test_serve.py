@@ -1,5 +1,5 @@
-"""`pywsgid serve`, what `make run` calls, and `pywsgid setup`: from an application to an httpd of its own, and
-nothing left behind however it ends."""
+"""`pywsgid serve`, what `make run` calls, and `pywsgid setup`: from an application to an httpd of
+its own, and nothing left behind however it ends."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def open_directory() -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name
+)
 def test_it_serves_until_a_signal_and_leaves_nothing(start, number):
     run = start(HELLO)
     assert "Hello!" in get(run.wait_for_address()).text
@@ -98,7 +100,9 @@ def test_httpd_that_ends_by_itself_is_told_and_cleaned_up_after(start):
     root = run.root
     os.kill(int((root / "run" / "httpd.pid").read_text()), signal.SIGKILL)
     assert run.process.wait(15) == 1
-    assert run.log.splitlines()[-1].startswith("pywsgid: WSGID0407: httpd ended by itself (signal 9)")
+    assert run.log.splitlines()[-1].startswith(
+        "pywsgid: WSGID0407: httpd ended by itself (signal 9)"
+    )
     run.assert_nothing_left()
 
 
@@ -110,7 +114,9 @@ def test_httpd_goes_when_its_starter_is_killed(start):
     try:
         wait_until(lambda: not processes.using(root), "httpd and its daemons to leave", 10)
     finally:
-        shutil.rmtree(root, ignore_errors=True)  # the last one to leave may be removing its own files
+        shutil.rmtree(
+            root, ignore_errors=True
+        )  # the last one to leave may be removing its own files
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's daemons run as another user")
@@ -137,7 +143,7 @@ def test_an_application_out_of_reach_is_refused_in_one_line(start, tmp_path):
     assert run.log.startswith("pywsgid: WSGID0406: user ") and "chmod o+x" in run.log
 
 
-# ---------------------------------------------------------------- modules, projects, options
+# -------- modules, projects, options
 
 SHOP = """
 import json, os, neighbour
@@ -155,8 +161,13 @@ def make(): return app
 @pytest.fixture
 def shop(open_directory) -> Path:
     """A package `shop` whose module needs a neighbour of the package, and static files."""
-    for name, text in {"shop/__init__.py": "", "shop/web.py": SHOP, "neighbour.py": "", "files/a.css": "a {}",
-                       "root/shop/b.txt": "from the root"}.items():
+    for name, text in {
+        "shop/__init__.py": "",
+        "shop/web.py": SHOP,
+        "neighbour.py": "",
+        "files/a.css": "a {}",
+        "root/shop/b.txt": "from the root",
+    }.items():
         (open_directory / name).parent.mkdir(parents=True, exist_ok=True)
         (open_directory / name).write_text(text)
     return open_directory
@@ -176,16 +187,53 @@ def test_a_factory_of_a_module_is_called(start, shop):
 def test_the_options_of_urls_tls_and_processes(start, shop, certificates):
     """All at once in one server, as they must not be in each other's way."""
     run = start(
-        "shop.web:app", "--python-path", shop, "--working-directory", "/", "--mount-point", "/shop",
-        "--url-alias", "/static", shop / "files", "--url-alias", "/one.css", shop / "files" / "a.css",
-        "--document-root", shop / "root", "--processes", "2", "--threads", "3", "--limit-request-body", "1K",
-        "--https-port", "0", "--https-only", "--http2", "--ssl-certificate-file", certificates / "server.crt",
-        "--ssl-certificate-key-file", certificates / "server.key", "--compress-responses",
-        "--trust-proxy", "127.0.0.1", "--server-name", "localhost", "--log-level", "warn wsgid:info")
-    wait_until(lambda: "served at" in run.out or run.process.poll() is not None, lambda: f"it: {run.log}", 20)
+        "shop.web:app",
+        "--python-path",
+        shop,
+        "--working-directory",
+        "/",
+        "--mount-point",
+        "/shop",
+        "--url-alias",
+        "/static",
+        shop / "files",
+        "--url-alias",
+        "/one.css",
+        shop / "files" / "a.css",
+        "--document-root",
+        shop / "root",
+        "--processes",
+        "2",
+        "--threads",
+        "3",
+        "--limit-request-body",
+        "1K",
+        "--https-port",
+        "0",
+        "--https-only",
+        "--http2",
+        "--ssl-certificate-file",
+        certificates / "server.crt",
+        "--ssl-certificate-key-file",
+        certificates / "server.key",
+        "--compress-responses",
+        "--trust-proxy",
+        "127.0.0.1",
+        "--server-name",
+        "localhost",
+        "--log-level",
+        "warn wsgid:info",
+    )
+    wait_until(
+        lambda: "served at" in run.out or run.process.poll() is not None,
+        lambda: f"it: {run.log}",
+        20,
+    )
     url = re.search(r"served at (https://localhost:\d+)/shop ", run.out).group(1)
     seen = get(f"{url}/shop/x", headers={"X-Forwarded-For": "192.0.2.7"}).json()
-    assert seen["SCRIPT_NAME"] == "/shop" and seen["cwd"] == "/" and seen["wsgi.multiprocess"] is True
+    assert (
+        seen["SCRIPT_NAME"] == "/shop" and seen["cwd"] == "/" and seen["wsgi.multiprocess"] is True
+    )
     assert (seen["wsgi.url_scheme"], seen["REMOTE_ADDR"]) == ("https", "192.0.2.7")
     assert get(f"{url}/static/a.css").headers["Content-Type"].startswith("text/css")
     assert get(f"{url}/one.css").text == "a {}"
@@ -207,7 +255,10 @@ def listening(run: Run) -> list[str]:
 
 def test_a_proxy_is_believed_that_the_client_came_over_tls_and_nobody_else_is(start, shop):
     believed = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.7"}
-    for trusted, scheme, client_address in (("127.0.0.0/8", "https", "192.0.2.7"), ("10.0.0.1", "http", "127.0.0.1")):
+    for trusted, scheme, client_address in (
+        ("127.0.0.0/8", "https", "192.0.2.7"),
+        ("10.0.0.1", "http", "127.0.0.1"),
+    ):
         run = start("shop.web:app", "--trust-proxy", trusted, checkout=shop)
         seen = get(run.wait_for_address(), headers=believed).json()
         assert (seen["wsgi.url_scheme"], seen["REMOTE_ADDR"]) == (scheme, client_address)
@@ -221,14 +272,18 @@ def test_another_user_runs_the_application(start, shop):
     seen = get(run.wait_for_address()).json()
     assert (seen["uid"], seen["gid"]) == (other.pw_uid, other.pw_gid)
     run.end(signal.SIGINT)
-    run = start("shop.web:app", "--user", other.pw_name, "--group", f"#{other.pw_gid + 1}", checkout=shop)
+    run = start(
+        "shop.web:app", "--user", other.pw_name, "--group", f"#{other.pw_gid + 1}", checkout=shop
+    )
     assert get(run.wait_for_address()).json()["gid"] == other.pw_gid + 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start it as somebody else")
 def test_an_ordinary_user_can_serve_and_keep(start, shop, open_directory):
     other = machine.other_users()[0]
-    if not machine.everybody_reaches(Path(sys.executable).resolve()) or not machine.everybody_reaches(CHECKOUT):
+    if not machine.everybody_reaches(
+        Path(sys.executable).resolve()
+    ) or not machine.everybody_reaches(CHECKOUT):
         pytest.skip("the checkout or its Python is out of an ordinary user's reach")
     run = start("shop.web:app", checkout=shop, user=other.pw_uid)
     assert get(run.wait_for_address()).json()["uid"] == other.pw_uid
@@ -237,19 +292,29 @@ def test_an_ordinary_user_can_serve_and_keep(start, shop, open_directory):
     own = open_directory / "own"
     own.mkdir()
     os.chown(own, other.pw_uid, -1)
-    done = subprocess.run([sys.executable, "-m", "pywsgid", "setup", "--port", "0", "shop.web:app", own / "server"],
-                          cwd=shop, env=PYTHONPATH, user=other.pw_uid, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "pywsgid", "setup", "--port", "0", "shop.web:app", own / "server"],
+        cwd=shop,
+        env=PYTHONPATH,
+        user=other.pw_uid,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     url = re.search(r"http://\S+/", done.stdout)[0]
     for word in ("start", "stop"):
-        subprocess.run([own / "server" / "apachectl", word], user=other.pw_uid, check=True, capture_output=True)
+        subprocess.run(
+            [own / "server" / "apachectl", word], user=other.pw_uid, check=True, capture_output=True
+        )
         if word == "start":
             assert get(url).json()["uid"] == other.pw_uid
 
 
 def make_project(directory: Path) -> None:
     command = [sys.executable, "-m", "django", "startproject", "site_of_mine", directory]
-    subprocess.run(command, check=True, env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"})
+    subprocess.run(
+        command, check=True, env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
+    )
     subprocess.run(["chmod", "-R", "a+rX", directory], check=True)
 
 
@@ -275,7 +340,7 @@ def test_a_server_root_that_is_named_is_kept_and_can_be_used_again(start, open_d
         assert "CustomLog" not in (root / "httpd.conf").read_text()
 
 
-# ---------------------------------------------------------------- --reload
+# -------- --reload
 
 DEVELOPED = """
 import neighbour
@@ -310,7 +375,8 @@ def test_a_changed_module_is_taken_up(developed):
     _, module, url = developed
     assert get(url).text == "first"
     for number in range(3):
-        # The same size, within the same second: what is compiled must not be taken for what it is compiled from.
+        # The same size, within the same second: what is compiled must not be taken for what it is
+        # compiled from.
         module.write_text(f"WORD = b'next {number}'\n")
         wait_for_text(url, f"next {number}")
 
@@ -318,7 +384,9 @@ def test_a_changed_module_is_taken_up(developed):
 def test_a_syntax_error_is_told_and_the_old_code_serves_until_it_is_mended(developed):
     run, module, url = developed
     module.write_text("WORD = = b'wrong'\n")
-    wait_until(lambda: "SyntaxError: invalid syntax" in run.log, "the syntax error on the terminal", 20)
+    wait_until(
+        lambda: "SyntaxError: invalid syntax" in run.log, "the syntax error on the terminal", 20
+    )
     assert get(url).text == "first"
     module.write_text("WORD = b'mended'\n")
     wait_for_text(url, "mended")
@@ -330,7 +398,11 @@ def test_an_exception_is_shown_with_reload_and_only_then(developed, start, open_
     assert page.status_code == 500 and page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "ValueError: &lt;shown&gt;" in page.text and "raise ValueError" in page.text
     assert str(open_directory / "site.wsgi") in page.text
-    wait_until(lambda: "WSGID0340: the application raised ValueError: <shown>" in run.log, "it on the terminal", 5)
+    wait_until(
+        lambda: "WSGID0340: the application raised ValueError: <shown>" in run.log,
+        "it on the terminal",
+        5,
+    )
     assert "shown" not in get(url + "raise", headers={"Host": "rebound.example"}).text
     run.end(signal.SIGINT)
     page = get(start(open_directory / "site.wsgi").wait_for_address() + "raise")
@@ -338,7 +410,9 @@ def test_an_exception_is_shown_with_reload_and_only_then(developed, start, open_
     assert "shown" not in page.text and "wsgi" not in page.text
 
 
-def test_an_application_that_cannot_be_loaded_at_first_is_shown_until_it_is_mended(start, open_directory):
+def test_an_application_that_cannot_be_loaded_at_first_is_shown_until_it_is_mended(
+    start, open_directory
+):
     script = open_directory / "site.wsgi"
     script.write_text(DEVELOPED)  # its neighbour is missing
     run = start(script, "--reload")
@@ -352,21 +426,34 @@ def test_an_application_that_cannot_be_loaded_at_first_is_shown_until_it_is_mend
 
 
 def test_reload_shows_flasks_exceptions_and_django_serves_static_files(start, open_directory):
-    (open_directory / "shop.py").write_text("import flask\napp = flask.Flask('shop')\napp.get('/')(lambda: 1 / 0)\n")
+    (open_directory / "shop.py").write_text(
+        "import flask\napp = flask.Flask('shop')\napp.get('/')(lambda: 1 / 0)\n"
+    )
     run = start("shop:app", "--reload", checkout=open_directory)
     assert "ZeroDivisionError" in get(run.wait_for_address()).text
     project = open_directory / "project"
     project.mkdir()
     make_project(project)
     run = start(project, "--reload")
-    assert get(run.wait_for_address() + "static/admin/css/base.css").headers["Content-Type"] == "text/css"
+    assert (
+        get(run.wait_for_address() + "static/admin/css/base.css").headers["Content-Type"]
+        == "text/css"
+    )
 
 
 def links_instead_of_files(directory: Path, victim: Path) -> None:
-    """What the application's user can make of a server root: wherever it may, a link in the place of a file."""
+    """What the application's user can make of a server root: wherever it may, a link in the place
+    of a file.
+    """
     command = ["find", directory, "-type", "f", "-exec", "ln", "-sf", victim, "{}", ";"]
-    subprocess.run(command, user=machine.web_user(), group=machine.group_of(machine.web_user()), extra_groups=[],
-                   stderr=subprocess.DEVNULL, check=False)
+    subprocess.run(
+        command,
+        user=machine.web_user(),
+        group=machine.group_of(machine.web_user()),
+        extra_groups=[],
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's daemons run as another user")
@@ -389,7 +476,11 @@ def test_root_does_not_follow_what_the_applications_user_puts_in_the_place_of_a_
     assert (victim.read_text(), found.st_uid, found.st_mode & 0o777) == ("root's", 0, 0o600)
     run = start("shop.web:app", "--reload", "--server-root", root, checkout=shop)
     assert get(run.wait_for_address()).status_code == 200
-    its = [path.name for path in root.rglob("*") if path.owner() == machine.web_user() and path.is_dir()]
+    its = [
+        path.name
+        for path in root.rglob("*")
+        if path.owner() == machine.web_user() and path.is_dir()
+    ]
     assert its == ["development"]
     assert not (root / "application" / "development.wsgi").is_symlink()
 
@@ -403,27 +494,36 @@ def test_root_does_not_write_where_the_applications_user_can(start, open_directo
     run = start("shop.web:app", option, its / "deep", checkout=shop)
     assert run.process.wait(15) == 1
     assert run.log.count("\n") == 1
-    assert re.match(rf"pywsgid: WSGID0411: user {machine.web_user()}, who .* can change what is in {its}, ", run.log)
+    assert re.match(
+        rf"pywsgid: WSGID0411: user {machine.web_user()}, who .* can change what is in {its}, ",
+        run.log,
+    )
     shutil.chown(its, 0)
     its.chmod(0o1777)  # as /tmp: what is another's stays
     run = start("shop.web:app", option, its / "deep", checkout=shop)
     assert get(run.wait_for_address()).status_code == 200
 
 
-def test_static_files_of_django_are_served_by_httpd_from_where_they_are_collected(start, open_directory):
+def test_static_files_of_django_are_served_by_httpd_from_where_they_are_collected(
+    start, open_directory
+):
     project, static = open_directory / "project", open_directory / "static"
     project.mkdir()
     make_project(project)
     with open(project / "site_of_mine" / "settings.py", "a") as settings:
         settings.write(f"STATIC_ROOT = {str(static)!r}\n")
-    subprocess.run([sys.executable, "manage.py", "collectstatic", "--no-input"], cwd=project, check=True,
-                   capture_output=True)
+    subprocess.run(
+        [sys.executable, "manage.py", "collectstatic", "--no-input"],
+        cwd=project,
+        check=True,
+        capture_output=True,
+    )
     subprocess.run(["chmod", "-R", "a+rX", static], check=True)
     run = start(project, "--url-alias", "/static/", static)
     assert get(run.wait_for_address() + "static/admin/css/base.css").status_code == 200
 
 
-# ---------------------------------------------------------------- setup
+# -------- setup
 
 
 def setup(directory: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -432,14 +532,18 @@ def setup(directory: Path, *words: str | Path) -> subprocess.CompletedProcess[st
 
 
 def control(directory: Path, word: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([directory / "apachectl", word], capture_output=True, text=True, timeout=30)
+    return subprocess.run(
+        [directory / "apachectl", word], capture_output=True, text=True, timeout=30
+    )
 
 
 def test_setup_writes_a_directory_with_an_apachectl_of_its_own(shop):
     directory = shop / "kept"
     done = setup(shop, "--port", "0", "shop.web:app", directory)
     assert done.returncode == 0, done.stderr
-    url = re.search(r"is ready: `(.+) start` serves shop.web:app at (http://\S+/)", done.stdout).group(2)
+    url = re.search(
+        r"is ready: `(.+) start` serves shop.web:app at (http://\S+/)", done.stdout
+    ).group(2)
     assert control(directory, "configtest").returncode == 0
     assert control(directory, "status").returncode == 3
     try:
@@ -449,7 +553,11 @@ def test_setup_writes_a_directory_with_an_apachectl_of_its_own(shop):
         assert "running already" in control(directory, "start").stdout
         for word in ("graceful", "restart"):
             assert control(directory, word).returncode == 0
-        wait_until(lambda: "SIGHUP received" in (directory / "logs" / "error_log").read_text(), "the restart", 10)
+        wait_until(
+            lambda: "SIGHUP received" in (directory / "logs" / "error_log").read_text(),
+            "the restart",
+            10,
+        )
         assert get(url).status_code == 200
         assert '"GET / HTTP/1.1" 200' in (directory / "logs" / "access_log").read_text()
     finally:
@@ -460,7 +568,10 @@ def test_setup_writes_a_directory_with_an_apachectl_of_its_own(shop):
     assert "apachectl start" in control(directory, "help").stdout
     assert "Syntax OK" in control(directory, "-t").stderr
     unknown = control(directory, "strat")
-    assert (unknown.returncode, unknown.stdout) == (2, "") and "strat is none of: start" in unknown.stderr
+    assert (unknown.returncode, unknown.stdout) == (
+        2,
+        "",
+    ) and "strat is none of: start" in unknown.stderr
 
 
 def test_setup_leaves_a_configuration_that_is_there_alone(shop):
@@ -490,4 +601,8 @@ def test_setup_says_what_httpd_refuses(shop):
     (shop / "more.conf").write_text("Nonsense on\n")
     done = setup(shop, "--port", "0", "--include-file", "more.conf", "shop.web:app", shop / "kept")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "WSGID0412" in done.stderr and "Invalid command 'Nonsense'" in done.stderr and "more.conf" in done.stderr
+    assert (
+        "WSGID0412" in done.stderr
+        and "Invalid command 'Nonsense'" in done.stderr
+        and "more.conf" in done.stderr
+    )

@@ -1,4 +1,6 @@
-"""conf/systemd and conf/logrotate, with a directory that `pywsgid setup` has written: as the two would use it."""
+"""conf/systemd and conf/logrotate, with a directory that `pywsgid setup` has written: as the two
+would use it.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,19 @@ class Server:
     def __init__(self, top: Path) -> None:
         self.top, self.root = top, top / "server"
         (top / "site.wsgi").write_text(APPLICATION)
-        command = [sys.executable, "-m", "pywsgid", "setup", "--port", "0", top / "site.wsgi", self.root]
-        out = subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout
+        command = [
+            sys.executable,
+            "-m",
+            "pywsgid",
+            "setup",
+            "--port",
+            "0",
+            top / "site.wsgi",
+            self.root,
+        ]
+        out = subprocess.run(
+            command, cwd=CHECKOUT, check=True, capture_output=True, text=True
+        ).stdout
         self.url = re.search(r"http://\S+/", out)[0]
 
     def control(self, word: str) -> None:
@@ -93,13 +106,17 @@ def test_after_a_rotation_daemons_write_to_the_new_file(server):
 
     # The old process serves until the new one is ready: so more than one request.
     wait_until(arrives, "the application's line in the new file", 20)
-    wait_until(lambda: '"GET /?after' in server.log("access_log"), "the request in the new access log", 20)
+    wait_until(
+        lambda: '"GET /?after' in server.log("access_log"), "the request in the new access log", 20
+    )
     assert "before" not in server.log()
 
 
 def test_what_was_running_finishes_in_the_old_file(server):
     server.control("start")
-    slow = subprocess.Popen(["curl", "-s", server.url + "slow?old"], stdout=subprocess.PIPE, text=True)
+    slow = subprocess.Popen(
+        ["curl", "-s", server.url + "slow?old"], stdout=subprocess.PIPE, text=True
+    )
     wait_until(lambda: "old" in server.log(), "the slow request to begin", 10)
     rotate(server)
     assert slow.communicate(timeout=20)[0] == "served"
@@ -108,16 +125,23 @@ def test_what_was_running_finishes_in_the_old_file(server):
 
 def test_the_unit_starts_it_in_the_foreground_reloads_it_and_stops_it(server):
     """As systemd does with the lines of the unit."""
-    unit = dict(line.split("=", 1) for line in server.example("systemd/shop.service").splitlines()
-                if "=" in line and not line.startswith("#"))
-    process = subprocess.Popen(unit["ExecStart"].split(), start_new_session=True, stdout=subprocess.DEVNULL)
+    unit = dict(
+        line.split("=", 1)
+        for line in server.example("systemd/shop.service").splitlines()
+        if "=" in line and not line.startswith("#")
+    )
+    process = subprocess.Popen(
+        unit["ExecStart"].split(), start_new_session=True, stdout=subprocess.DEVNULL
+    )
     wait_until(lambda: "resuming normal operations" in server.log(), "httpd to serve", 10)
     assert int((server.root / "run" / "httpd.pid").read_text()) == process.pid
     assert server.get("?first") == "served"
     subprocess.run(unit["ExecReload"].split(), check=True, timeout=30)
     wait_until(lambda: "has taken its place" in server.log(), "the successor", 20)
     assert server.get("?second") == "served"
-    slow = subprocess.Popen(["curl", "-s", server.url + "slow?third"], stdout=subprocess.PIPE, text=True)
+    slow = subprocess.Popen(
+        ["curl", "-s", server.url + "slow?third"], stdout=subprocess.PIPE, text=True
+    )
     wait_until(lambda: "third" in server.log(), "the slow request to begin", 10)
     process.send_signal(signal.Signals[unit["KillSignal"]])
     assert slow.communicate(timeout=20)[0] == "served"
@@ -128,5 +152,10 @@ def test_the_unit_starts_it_in_the_foreground_reloads_it_and_stops_it(server):
 def test_systemd_takes_the_unit(server):
     path = server.top / "shop.service"
     path.write_text(server.example("systemd/shop.service"))
-    done = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, [line for line in done.stderr.splitlines() if "shop" in line]) == (0, [])
+    done = subprocess.run(
+        ["systemd-analyze", "verify", path], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, [line for line in done.stderr.splitlines() if "shop" in line]) == (
+        0,
+        [],
+    )

@@ -1,4 +1,6 @@
-"""Waits that last cost no processor but for one sleep, though short ones are waited for awake (apxs/common/spin.c)."""
+"""Waits that last cost no processor but for one sleep, though short ones are waited for awake
+(apxs/common/spin.c).
+"""
 
 from __future__ import annotations
 
@@ -74,11 +76,18 @@ def sleeps(pid: int) -> int:
     """How often the threads of a process have gone to sleep so far."""
     name = "voluntary_ctxt_switches:"
     texts = [path.read_text("latin-1") for path in Path(f"/proc/{pid}/task").glob("*/status")]
-    return sum(int(line.split()[1]) for text in texts for line in text.splitlines() if line.startswith(name))
+    return sum(
+        int(line.split()[1])
+        for text in texts
+        for line in text.splitlines()
+        if line.startswith(name)
+    )
 
 
 def test_a_thread_that_waits_for_its_answer_is_woken_by_nothing_else(make_httpd):
-    """Not when the daemon, which is busy, takes the request. All are sent at once: nobody waits for a client."""
+    """Not when the daemon, which is busy, takes the request. All are sent at once: nobody waits for
+    a client.
+    """
     httpd = make_httpd(ONE_AT_A_TIME)
     with httpd.wire() as one, httpd.wire() as other:
         before = sum(sleeps(pid) for pid in httpd.children())
@@ -92,7 +101,9 @@ def test_a_thread_that_waits_for_its_answer_is_woken_by_nothing_else(make_httpd)
 
 
 def httpd_version() -> tuple[int, ...]:
-    said = subprocess.run([machine.httpd(), "-v"], check=True, capture_output=True, text=True).stdout
+    said = subprocess.run(
+        [machine.httpd(), "-v"], check=True, capture_output=True, text=True
+    ).stdout
     return tuple(int(number) for number in re.search(r"Apache/([\d.]+)", said)[1].split("."))
 
 

@@ -1,4 +1,6 @@
-"""The status page: SetHandler wsgid-status in each of its forms, and a section of mod_status's page."""
+"""The status page: SetHandler wsgid-status in each of its forms, and a section of mod_status's
+page.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from httpdenv import MPMS, AtTheGate, Crowd, Load, machine, wait_until
 from httpdenv.client import request
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-REFERENCE = (Path(__file__).resolve().parents[2] / "docs/reference/status.md").read_text(encoding="utf-8")
+REFERENCE = (Path(__file__).resolve().parents[2] / "docs/reference/status.md").read_text(
+    encoding="utf-8"
+)
 PAGES = """
 <Location /wsgid-status>
     SetHandler wsgid-status
@@ -27,7 +31,9 @@ PAGES = """
 </Location>
 </IfModule>
 """
-CONFIGURATION = PAGES + """
+CONFIGURATION = (
+    PAGES
+    + """
 WSGIDaemonProcess app processes=2 threads=2
 WSGIDaemonProcess other
 WSGIDaemonProcess hostile
@@ -39,6 +45,7 @@ WSGIScriptAlias /executions ${APPS}/executions.wsgi
 SetEnv EXECUTIONS ${FILES}/executions
 WSGIScriptAlias /scribble ${APPS}/scribble.wsgi process-name=hostile
 """
+)
 WRONG = "def application(environ, start_response):\n    return 1 / 0\n"
 
 
@@ -47,7 +54,10 @@ def httpd(make_httpd):
     httpd = make_httpd(CONFIGURATION, modules=["status"], files={"wrong.wsgi": WRONG})
     httpd.write("executions", "").chmod(0o666)
     httpd.get("/scribble")
-    wait_until(lambda: [group["slots_ready"] for group in groups(httpd).values()] == [2, 1, 1], "all to be ready")
+    wait_until(
+        lambda: [group["slots_ready"] for group in groups(httpd).values()] == [2, 1, 1],
+        "all to be ready",
+    )
     return httpd
 
 
@@ -87,7 +97,7 @@ def restarts(httpd, name: str) -> dict[str, int]:
     return {end["reason"]: end["count"] for end in groups(httpd)[name]["restarts"]}
 
 
-# ---------------------------------------------------------------- what is shown
+# -------- what is shown
 
 
 def test_who_runs_and_since_when(httpd):
@@ -117,13 +127,24 @@ def test_times_in_the_queue_and_in_the_application_are_told_apart(httpd):
     before = metrics(httpd)
     held = AtTheGate(httpd, "/gate", "times", 4)
     waiting = Crowd(httpd, "/hello")
-    wait_until(lambda: groups(httpd)["app"]["longest_request_seconds"] > 0.3, "the requests to run for a while")
+    wait_until(
+        lambda: groups(httpd)["app"]["longest_request_seconds"] > 0.3,
+        "the requests to run for a while",
+    )
     assert [answer.status_code for answer in held.open()] == [200] * 4
     waiting.join()
     wait_until(lambda: groups(httpd)["app"]["in_flight"] == 0, "nothing to be in flight")
     now = metrics(httpd)
-    told = {name: now[name] - before[name] for name in now if name.startswith(("wsgid_queue_s", "wsgid_application_s"))}
-    assert told['wsgid_application_seconds_count{group="app"}'] == told['wsgid_queue_seconds_count{group="app"}'] == 5
+    told = {
+        name: now[name] - before[name]
+        for name in now
+        if name.startswith(("wsgid_queue_s", "wsgid_application_s"))
+    }
+    assert (
+        told['wsgid_application_seconds_count{group="app"}']
+        == told['wsgid_queue_seconds_count{group="app"}']
+        == 5
+    )
     assert told['wsgid_application_seconds_sum{group="app"}'] > 4 * 0.2
     assert told['wsgid_application_seconds_bucket{group="app",le="0.131072"}'] <= 1
     assert told['wsgid_queue_seconds_bucket{group="app",le="+Inf"}'] == 5
@@ -137,13 +158,21 @@ def test_errors_and_the_version_of_python_are_shown(httpd):
     with httpd.log.expects("WSGID0331|Traceback"), httpd.log.allows("."):
         assert httpd.get("/wrong").status_code == 500
     wait_until(lambda: groups(httpd)["app"]["errors"] == before + 1, "the error to be counted")
-    assert all(re.fullmatch(r"3\.\d+\.\d+\S*", process["python"]) for process in processes(groups(httpd)["app"]))
+    assert all(
+        re.fullmatch(r"3\.\d+\.\d+\S*", process["python"])
+        for process in processes(groups(httpd)["app"])
+    )
 
 
 def test_busy_threads_and_the_queue_are_shown(httpd):
     held = AtTheGate(httpd, "/gate", "busy", 4)
     shown = groups(httpd)["app"]
-    assert (shown["busy_threads"], shown["threads"], shown["in_flight"], shown["queued"]) == (4, 4, 4, 0)
+    assert (shown["busy_threads"], shown["threads"], shown["in_flight"], shown["queued"]) == (
+        4,
+        4,
+        4,
+        0,
+    )
     running = [running for process in processes(shown) for running in process["running"]]
     assert [each["request"].split("?")[1] for each in running] == ["busy"] * 4
     assert all(0 <= each["elapsed_seconds"] <= shown["longest_request_seconds"] for each in running)
@@ -164,7 +193,7 @@ def test_the_default_group_has_a_name(make_httpd):
     assert metrics(httpd)['wsgid_slots_ready{group="%{GLOBAL}"}'] == 1
 
 
-# ---------------------------------------------------------------- how it is asked
+# -------- how it is asked
 
 
 def test_head_is_answered_and_nothing_else(httpd):
@@ -175,7 +204,9 @@ def test_head_is_answered_and_nothing_else(httpd):
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
         refused = httpd.request(method, "/wsgid-status")
         assert refused.status_code == 405
-        assert {"GET", "HEAD"} == set(refused.headers["Allow"].split(",")) - {"TRACE"}  # which is httpd's own
+        assert {"GET", "HEAD"} == set(refused.headers["Allow"].split(",")) - {
+            "TRACE"
+        }  # which is httpd's own
 
 
 def test_an_unknown_form_is_refused_with_those_that_there_are(httpd):
@@ -193,8 +224,12 @@ def test_parameters_as_others_write_them(httpd):
 
 
 def test_each_form_says_what_it_is_and_is_not_kept(httpd):
-    types = {"": "text/html; charset=utf-8", "auto": "text/plain; charset=utf-8", "json": "application/json",
-             "prometheus": "application/openmetrics-text; version=1.0.0; charset=utf-8"}
+    types = {
+        "": "text/html; charset=utf-8",
+        "auto": "text/plain; charset=utf-8",
+        "json": "application/json",
+        "prometheus": "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    }
     for query, expected in types.items():
         headers = httpd.get(f"/wsgid-status?{query}").headers
         assert (headers["Content-Type"], headers["Cache-Control"]) == (expected, "no-store")
@@ -202,19 +237,25 @@ def test_each_form_says_what_it_is_and_is_not_kept(httpd):
 
 
 def test_who_may_see_it_is_the_configurations_business(make_httpd):
-    httpd = make_httpd(PAGES.replace("Require local", "Require all denied") + "WSGIScriptAlias / ${APPS}/hello.wsgi\n")
+    httpd = make_httpd(
+        PAGES.replace("Require local", "Require all denied")
+        + "WSGIScriptAlias / ${APPS}/hello.wsgi\n"
+    )
     with httpd.log.allows("AH01630"):
         assert httpd.get("/wsgid-status?json").status_code == 403
 
 
-# ---------------------------------------------------------------- mod_status
+# -------- mod_status
 
 
 def test_mod_status_has_a_section(httpd):
     text = httpd.get("/server-status").text
-    section = text[text.index("<h2>mod_wsgid</h2>"):]
+    section = text[text.index("<h2>mod_wsgid</h2>") :]
     assert re.search(r"<td><b>app</b></td><td>\S+</td><td>2 of 2</td><td>\d of 4</td>", section)
-    assert re.search(r"<p><b>app</b> as user \S+: 2 of 2 processes ready", httpd.get("/server-status?notable").text)
+    assert re.search(
+        r"<p><b>app</b> as user \S+: 2 of 2 processes ready",
+        httpd.get("/server-status?notable").text,
+    )
 
 
 def test_mod_status_has_the_same_for_scripts(httpd):
@@ -224,7 +265,7 @@ def test_mod_status_has_the_same_for_scripts(httpd):
     assert keys(form(httpd, "auto")).keys() <= theirs.keys()
 
 
-# ---------------------------------------------------------------- why processes end
+# -------- why processes end
 
 RESTLESS = """
 import os
@@ -254,12 +295,17 @@ def restless(make_httpd):
 
 def wait_for_restart(httpd, name: str, reason: str) -> dict:
     """What is said of the last one, which has this reason."""
-    wait_until(lambda: reason in restarts(httpd, name), lambda: f"{reason}: {groups(httpd)[name]['restarts']}")
+    wait_until(
+        lambda: reason in restarts(httpd, name),
+        lambda: f"{reason}: {groups(httpd)[name]['restarts']}",
+    )
     (end,) = (end for end in groups(httpd)[name]["restarts"] if end["reason"] == reason)
     return end
 
 
-@pytest.mark.parametrize(("reason", "number"), [("killed", signal.SIGKILL), ("crashed", signal.SIGXCPU)])
+@pytest.mark.parametrize(
+    ("reason", "number"), [("killed", signal.SIGKILL), ("crashed", signal.SIGXCPU)]
+)
 def test_a_process_that_a_signal_ended_is_counted_with_the_signal(restless, reason, number):
     with restless.log.expects(f"WSGID0052.*'{reason}'"), restless.log.allows("AH00052"):
         os.kill(restless.daemons(reason)[0], number)
@@ -291,21 +337,31 @@ def test_recycling_is_counted(restless):
 
 def test_an_application_that_cannot_be_loaded_is_counted(make_httpd):
     text = "WSGIDaemonProcess broken\nWSGIScriptAlias / ${FILES}/broken.wsgi process-name=broken\n"
-    httpd = make_httpd(PAGES + text, start=None, files={"broken.wsgi": "raise RuntimeError('broken')\n"})
-    with httpd.log.expects("WSGID0056", "Traceback"), httpd.log.allows("WSGID0306", "WSGID0332", "RuntimeError"):
+    httpd = make_httpd(
+        PAGES + text, start=None, files={"broken.wsgi": "raise RuntimeError('broken')\n"}
+    )
+    with (
+        httpd.log.expects("WSGID0056", "Traceback"),
+        httpd.log.allows("WSGID0306", "WSGID0332", "RuntimeError"),
+    ):
         httpd.start()
         assert wait_for_restart(httpd, "broken", "could-not-load")["last_exit_code"] == 84
         assert groups(httpd)["broken"]["slots_ready"] == 0
         assert "0 of 1 ready" in form(httpd, "")
         assert metrics(httpd)['wsgid_restarts_total{group="broken",reason="could-not-load"}'] >= 1
         httpd.write("broken.wsgi", RESTLESS)
-        wait_until(lambda: groups(httpd)["broken"]["slots_ready"] == 1, "the mended script to be served")
+        wait_until(
+            lambda: groups(httpd)["broken"]["slots_ready"] == 1, "the mended script to be served"
+        )
 
 
 def test_a_restart_of_httpd_is_counted(restless):
     before = restarts(restless, "killed").get("httpd", 0)
     restless.graceful()
-    wait_until(lambda: restarts(restless, "killed").get("httpd", 0) == before + 1, "the restart to be counted")
+    wait_until(
+        lambda: restarts(restless, "killed").get("httpd", 0) == before + 1,
+        "the restart to be counted",
+    )
     assert restarts(restless, "crashed")["crashed"] == 1  # and what was before is not forgotten
 
 
@@ -315,13 +371,19 @@ def test_counters_do_not_go_down_when_processes_are_replaced(httpd):
 
     def look():
         now = metrics(httpd)
-        sunk.extend(name for name, value in now.items() if is_counter(name) and value < last.get(name, 0))
+        sunk.extend(
+            name for name, value in now.items() if is_counter(name) and value < last.get(name, 0)
+        )
         last.update(now)
         return now
 
     def are_replaced(gone):
         look()
-        fresh = {process["pid"] for process in processes(groups(httpd)["app"]) if process["state"] == "ready"}
+        fresh = {
+            process["pid"]
+            for process in processes(groups(httpd)["app"])
+            if process["state"] == "ready"
+        }
         return len(fresh) == 2 and gone.isdisjoint(fresh)
 
     with Load(httpd, "/executions", 4) as load:
@@ -335,14 +397,18 @@ def test_counters_do_not_go_down_when_processes_are_replaced(httpd):
     wait_until(lambda: look()[name] - since[name] >= 6, "all of them to be counted")
     assert sunk == []
     name = 'wsgid_requests_total{group="app"}'
-    wait_until(lambda: metrics(httpd)[name] - since[name] == len(load.took), lambda: f"{len(load.took)} requests", 5)
+    wait_until(
+        lambda: metrics(httpd)[name] - since[name] == len(load.took),
+        lambda: f"{len(load.took)} requests",
+        5,
+    )
 
 
 def is_counter(name: str) -> bool:
     return "_process_" not in name and re.search(r"_(total|count|sum|bucket)\{", name) is not None
 
 
-# ---------------------------------------------------------------- daemons that lie
+# -------- daemons that lie
 
 LIES = {
     "ones": "ff",
@@ -369,11 +435,13 @@ def test_nothing_that_a_daemon_writes_is_believed(httpd, lie):
             html = form(httpd, "")
             assert html.count("<script") == 1
             assert re.fullmatch(r"[ -~\n]*", html)
-            assert all(re.fullmatch(r"[ -~]+: [ -~]*", line) for line in form(httpd, "auto").splitlines())
+            assert all(
+                re.fullmatch(r"[ -~]+: [ -~]*", line) for line in form(httpd, "auto").splitlines()
+            )
     assert groups(httpd)["app"]["slots_ready"] == 2
 
 
-# ---------------------------------------------------------------- everywhere
+# -------- everywhere
 
 
 @pytest.mark.parametrize("mpm", MPMS)
@@ -393,12 +461,16 @@ def test_twenty_groups(make_httpd):
     assert [metrics(httpd)[f'wsgid_slots{{group="{name}"}}'] for name in names] == [1] * 20
     html = form(httpd, "")
     assert re.findall(r"<h2>(.*?)</h2>", html) == names
-    assert re.findall(r'href="(#g\d+)">(.*?)</a>', html) == [(f"#g{number}", name) for number, name in enumerate(names)]
+    assert re.findall(r'href="(#g\d+)">(.*?)</a>', html) == [
+        (f"#g{number}", name) for number, name in enumerate(names)
+    ]
 
 
 @pytest.mark.parametrize("how", ["daemon", "debug"])
 def test_an_ordinary_users_httpd_has_it(make_httpd, how):
-    httpd = make_httpd(PAGES + "WSGIScriptAlias / ${APPS}/hello.wsgi\n", user=machine.web_user(), start=how)
+    httpd = make_httpd(
+        PAGES + "WSGIScriptAlias / ${APPS}/hello.wsgi\n", user=machine.web_user(), start=how
+    )
     assert httpd.get("/").status_code == 200
     (group,) = groups(httpd).values()
     assert group["user"] == machine.web_user()
@@ -406,7 +478,14 @@ def test_an_ordinary_users_httpd_has_it(make_httpd, how):
 
 
 # In a mount namespace of its own.
-HIDING = ["unshare", "--mount", "sh", "-c", 'mount -t proc -o hidepid=2 proc /proc && exec "$@"', "sh"]
+HIDING = [
+    "unshare",
+    "--mount",
+    "sh",
+    "-c",
+    'mount -t proc -o hidepid=2 proc /proc && exec "$@"',
+    "sh",
+]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="another user's daemons need root")
@@ -424,12 +503,14 @@ def test_where_proc_hides_other_users_processes_there_are_no_figures(make_httpd)
     assert group["user"] == user
     (process,) = processes(group)
     assert (process["memory_bytes"], process["cpu_seconds"]) == (None, None)
-    wait_until(lambda: processes(groups(httpd)["app"])[0]["requests"] == 1, "the request to be counted")
+    wait_until(
+        lambda: processes(groups(httpd)["app"])[0]["requests"] == 1, "the request to be counted"
+    )
     assert not [name for name in metrics(httpd) if "_memory_" in name or "_cpu_" in name]
     assert "MB" not in form(httpd, "")
 
 
-# ---------------------------------------------------------------- the reference
+# -------- the reference
 
 
 def names_in(value) -> set[str]:
@@ -439,13 +520,18 @@ def names_in(value) -> set[str]:
 
 
 def test_the_reference_names_all_that_there_is(httpd, restless):
-    of_json = names_in(json.loads(form(httpd, "json"))) | names_in(json.loads(form(restless, "json")))
+    of_json = names_in(json.loads(form(httpd, "json"))) | names_in(
+        json.loads(form(restless, "json"))
+    )
     families = list(text_string_to_metric_families(form(httpd, "prometheus")))
     of_auto = {re.sub(r"\[.*", "[", key) for key in keys(form(restless, "auto"))}
     known = set(re.findall(r"`([A-Za-z_0-9]+\[?)[^`]*`", REFERENCE))
     assert of_json - known == set()
     assert {family.name for family in families} - known == set()
     assert of_auto - known == set()
-    reasons = {family.name: {sample.labels["reason"] for sample in family.samples} for family in families
-               if family.name == "wsgid_restarts"}["wsgid_restarts"]
+    reasons = {
+        family.name: {sample.labels["reason"] for sample in family.samples}
+        for family in families
+        if family.name == "wsgid_restarts"
+    }["wsgid_restarts"]
     assert reasons - set(re.findall(r"^\| `([a-z-]+)`", REFERENCE, re.M)) == set()

@@ -40,7 +40,9 @@ def dark_browser(tmp_path_factory):
 
 
 @pytest.mark.parametrize("taste", ["browser", "dark_browser"])
-def test_the_page_is_whole_at_any_width_and_nothing_is_complained_of(httpd, taste, request, tmp_path):
+def test_the_page_is_whole_at_any_width_and_nothing_is_complained_of(
+    httpd, taste, request, tmp_path
+):
     browser = request.getfixturevalue(taste)
     for width in (NARROW, 700, WIDE):
         browser.open(httpd.url("/wsgid-status"), width)
@@ -55,19 +57,25 @@ def test_colours_follow_what_the_user_prefers(httpd, browser, dark_browser):
     for window, is_dark in ((browser, False), (dark_browser, True)):
         window.open(httpd.url("/wsgid-status"))
         colour = window.run("return getComputedStyle(document.body).backgroundColor")
-        red, green, blue = (int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(","))
+        red, green, blue = (
+            int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(",")
+        )
         assert (red + green + blue < 3 * 128) == is_dark
 
 
 def test_figures_change_without_a_reload_and_what_is_open_stays_open(httpd, browser):
     browser.open(httpd.url("/wsgid-status"), NARROW, 300)
     before = requests(browser)
-    browser.run("window.stays = document.querySelector('details'); stays.open = true; scrollTo(0, 200)")
+    browser.run(
+        "window.stays = document.querySelector('details'); stays.open = true; scrollTo(0, 200)"
+    )
     for _ in range(3):
         assert httpd.get("/hello").status_code == 200
     wait_until(lambda: requests(browser) == before + 3, "the figure to change", 20)
     wait_until(lambda: "a second" in browser.text("#r0"), "a rate", 20)
-    assert browser.run("return stays === document.querySelector('details') && stays.open && scrollY === 200")
+    assert browser.run(
+        "return stays === document.querySelector('details') && stays.open && scrollY === 200"
+    )
     assert browser.text("#live") == "refreshes itself"
     assert browser.complaints() == []
 
@@ -90,7 +98,9 @@ def test_busy_threads_fill_their_bar_and_say_what_they_run(httpd, browser, tmp_p
 def test_it_says_so_when_the_server_has_gone(make_httpd, browser):
     httpd = make_httpd(CONFIGURATION)
     browser.open(httpd.url("/wsgid-status"))
-    with httpd.log.allows("AH03093"):  # httpd's own, of a connection that is to be kept while it stops
+    with httpd.log.allows(
+        "AH03093"
+    ):  # httpd's own, of a connection that is to be kept while it stops
         httpd.stop()
     wait_until(lambda: "does not answer" in browser.text("#live"), "the page to say so", 20)
     assert browser.text("h2") == "shop"

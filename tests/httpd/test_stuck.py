@@ -1,4 +1,6 @@
-"""Requests that never end, and processes in which nothing runs: what the client, the log and the others see."""
+"""Requests that never end, and processes in which nothing runs: what the client, the log and the
+others see.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ WSGIDaemonProcess slow slow-request=0.3
 WSGIDaemonProcess dead deadlock-timeout=1
 WSGIDaemonProcess lean threads=4 virtual-memory-limit=600M
 MaxKeepAliveRequests 0
-""" + "\n".join(f"WSGIScriptAlias /{name} ${{FILES}}/app.wsgi process-name={name}" for name in NAMES)
+""" + "\n".join(
+    f"WSGIScriptAlias /{name} ${{FILES}}/app.wsgi process-name={name}" for name in NAMES
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,23 +79,31 @@ def test_a_request_that_waits_in_c_is_answered_and_its_process_replaced(httpd, n
             load.wait_for_more()
         load.assert_nothing_lost()
     assert httpd.log.find("WSGID0314.*GET /" + name + "/sleep")
-    assert httpd.log.find(f"WSGID0350: group '{name}': wishes for a successor because a request is stuck")
+    assert httpd.log.find(
+        f"WSGID0350: group '{name}': wishes for a successor because a request is stuck"
+    )
 
 
 def test_a_slow_request_is_told_and_goes_on(httpd):
     told = "WSGID0352: group 'slow': slow: GET /slow/slow has run for 0.3"
     with httpd.log.expects(told) as found:
         assert httpd.get("/slow/slow").status_code == 200
-    assert re.search(r'its thread:\n  File ".*app.wsgi", line .* in application\n    time.sleep', found[0].text)
+    assert re.search(
+        r'its thread:\n  File ".*app.wsgi", line .* in application\n    time.sleep', found[0].text
+    )
     assert re.match(r"\[request \S+\] WSGID0352", found[0].text)
 
 
 def test_a_deadlock_is_shown_and_ended_and_costs_no_other_request(httpd):
     """Nothing can be read meanwhile: what comes waits for the next process."""
     pid = pid_of(httpd, "dead")
-    with httpd.log.expects("WSGID0166", f"WSGID0052.*{pid}.*ended by its watchdog.*deadlock-timeout"):
+    with httpd.log.expects(
+        "WSGID0166", f"WSGID0052.*{pid}.*ended by its watchdog.*deadlock-timeout"
+    ):
         stuck = Crowd(httpd, "/dead/keep-the-gil")
-        wait_until(lambda: httpd.daemons("dead") != [pid] or stuck.answers, "the process to end", 15)
+        wait_until(
+            lambda: httpd.daemons("dead") != [pid] or stuck.answers, "the process to end", 15
+        )
         assert httpd.get("/dead").status_code == 200
         assert [answer.status_code for answer in stuck.join()] == [502]
     assert httpd.log.find("Timeout")

@@ -1,4 +1,6 @@
-"""What is slow: clients that read slowly or not at all, clients that stop sending, applications that say nothing."""
+"""What is slow: clients that read slowly or not at all, clients that stop sending, applications
+that say nothing.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +45,8 @@ def httpd(make_httpd):
 
 
 def narrow(httpd) -> socket.socket:
-    """A connection whose own buffer holds little. (With less, a window below the segment size may have TCP send only
-    every 200 ms.)"""
+    """A connection whose own buffer holds little. (With less, a window below the segment size may
+    have TCP send only every 200 ms.)"""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
     client.settimeout(20)
@@ -64,7 +66,9 @@ def read_all(client: socket.socket) -> bytes:
 
 @pytest.mark.parametrize("kind", ["generator", "object"])
 def test_a_slow_reader_does_not_hold_the_daemons_thread(httpd, kind):
-    """The group's one thread answers others while a client leaves 6 MB unread; in the end it has them all."""
+    """The group's one thread answers others while a client leaves 6 MB unread; in the end it has
+    them all.
+    """
     with narrow(httpd) as client:
         client.sendall(request("GET", f"/slow/{kind}?6", "Connection: close"))
         assert client.recv(12) == b"HTTP/1.1 200"
@@ -86,7 +90,8 @@ def test_a_slow_curl_does_not_hold_the_daemons_thread(httpd, over):
 
 @pytest.mark.parametrize("over", EVERY_WAY)
 def test_a_client_that_takes_nothing_holds_the_thread_no_longer_than_send_timeout(httpd, over):
-    """More than all buffers hold: after send-timeout the client is given up, and the log says so."""
+    """More than all buffers hold: after send-timeout the client is given up, and the log says
+    so."""
     with httpd.log.allows(r"WSGID\d{4}.*send-timeout", r"WSGID\d{4}", "Traceback"):
         with CurlThatLeaves(httpd, over, "/small/generator?64", "--limit-rate", "10k") as client:
             assert client.read(1000)
@@ -108,10 +113,13 @@ def test_what_was_cut_off_by_send_timeout_looks_cut_off(httpd):
 
 @pytest.mark.parametrize("over", EVERY_WAY)
 def test_a_trickling_reader_holds_the_thread_no_longer_than_send_timeout_in_all(httpd, over):
-    """It goes on and on, but takes minutes: the limit does not begin anew with each bit that it takes. httpd says at
-    the cut that the client was given up, not that the daemon died."""
+    """It goes on and on, but takes minutes: the limit does not begin anew with each bit that it
+    takes. httpd says at the cut that the client was given up, not that the daemon died."""
     since = httpd.log.mark()
-    with httpd.log.allows("WSGID0326", "AH0"), CurlThatLeaves(httpd, over, "/small/generator?64") as client:
+    with (
+        httpd.log.allows("WSGID0326", "AH0"),
+        CurlThatLeaves(httpd, over, "/small/generator?64") as client,
+    ):
         assert client.read(1000)
         with Trickle(client):
             began = time.monotonic()
@@ -149,7 +157,9 @@ def test_without_send_timeout_a_client_that_reads_slowly_but_steadily_is_not_giv
 
 
 class Trickle:
-    """Reads a little of a curl's output every now and then, over the `with` block: some 800 kB a second."""
+    """Reads a little of a curl's output every now and then, over the `with` block: some 800 kB a
+    second.
+    """
 
     def __init__(self, client: CurlThatLeaves) -> None:
         self._client, self._end = client, threading.Event()
@@ -190,7 +200,8 @@ def test_no_answer_within_socket_timeout_is_a_504_and_the_line_names_group_proce
 
 
 def test_silence_in_the_middle_of_a_response_cuts_it_off(httpd):
-    """The second block never comes: the status has been sent, so the client must see it otherwise."""
+    """The second block never comes: the status has been sent, so the client must see it
+    otherwise."""
     with httpd.log.expects("WSGID0167.*silent"), httpd.log.allows("WSGID03"):
         done = run_curl(httpd, "http/1.1", f"/silent-streaming{httpd.files}/never?2")
     assert (done.status, done.body) == (200, b"block 0\n")
@@ -200,11 +211,16 @@ def test_silence_in_the_middle_of_a_response_cuts_it_off(httpd):
 
 
 def test_a_client_that_stops_sending_holds_the_daemons_thread_no_longer_than_socket_timeout(httpd):
-    """Of a body that is longer than what httpd reads by itself; the application hears of it, and so does the client."""
+    """Of a body that is longer than what httpd reads by itself; the application hears of it, and so
+    does the client.
+    """
     since = httpd.log.mark()
     with httpd.log.allows(r"WSGID\d{4}", "Traceback", "AH0"), httpd.wire(timeout=WITHIN) as wire:
         began = time.monotonic()
-        wire.send(request("POST", "/silent-leaving/upload?stalled", "Content-Length: 1000000") + b"x" * 100_000)
+        wire.send(
+            request("POST", "/silent-leaving/upload?stalled", "Content-Length: 1000000")
+            + b"x" * 100_000
+        )
         line = httpd.log.wait_for("lost stalled", since, WITHIN)
         assert "OSError" in line.text
         assert httpd.get("/silent-hello", timeout=WITHIN).status_code == 200

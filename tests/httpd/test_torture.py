@@ -1,8 +1,10 @@
-"""Everything at once, at random, under load: graceful, reload, broken deploys, deaths, signals, other configurations.
+"""Everything at once, at random, under load: graceful, reload, broken deploys, deaths, signals,
+other configurations.
 
-The seed is fixed, so that a failure can be had again; WSGID_TORTURE_SEED and WSGID_TORTURE_SECONDS change both (`make
-torture` runs for minutes). Each answer is compared, and each execution is counted: what was answered ran exactly once,
-what was lost ran at most once, and only a kill may lose anything: what its process was running.
+The seed is fixed, so that a failure can be had again; WSGID_TORTURE_SEED and WSGID_TORTURE_SECONDS
+change both (`make torture` runs for minutes). Each answer is compared, and each execution is
+counted: what was answered ran exactly once, what was lost ran at most once, and only a kill may
+lose anything: what its process was running.
 """
 
 from __future__ import annotations
@@ -40,11 +42,20 @@ class Torturer:
         self.processes = 0
         self.rounds = 0
         self.is_broken = False
-        self.heirless: set[int] = set()  # whose heir may sleep in its back-off, as it could not load what is mended now
+        self.heirless: set[int] = (
+            set()
+        )  # whose heir may sleep in its back-off, as it could not load what is mended now
         self.history: list[str] = []
 
     def act(self) -> None:
-        actions = [self.graceful, self.reconfigure, self.touch, self.kill, self.ask_to_leave, self.break_or_mend]
+        actions = [
+            self.graceful,
+            self.reconfigure,
+            self.touch,
+            self.kill,
+            self.ask_to_leave,
+            self.break_or_mend,
+        ]
         action = self.random.choice(actions)
         self.history.append(action.__name__)
         action()
@@ -62,7 +73,9 @@ class Torturer:
         self.httpd.graceful()
 
     def reconfigure(self) -> None:
-        self.httpd.configure(self.text(self.random.choice([1, 2, 3]), self.random.choice([0, 5000, 20000])))
+        self.httpd.configure(
+            self.text(self.random.choice([1, 2, 3]), self.random.choice([0, 5000, 20000]))
+        )
         self.httpd.graceful()
 
     def touch(self) -> None:
@@ -70,23 +83,31 @@ class Torturer:
             self.httpd.write("app.wsgi", self.script + f"# {self.random.random()}\n")
 
     def break_or_mend(self) -> None:
-        """A script that cannot be imported: the old code goes on serving until it is mended, if it does serve."""
+        """A script that cannot be imported: the old code goes on serving until it is mended, if it
+        does serve.
+        """
         if not self.is_broken:
             wait_until(self.is_whole, "the whole group to serve")
         self.is_broken = not self.is_broken
         self.heirless = set(self.ready())
-        self.httpd.write("app.wsgi", "raise RuntimeError('broken')\n" if self.is_broken else self.script)
+        self.httpd.write(
+            "app.wsgi", "raise RuntimeError('broken')\n" if self.is_broken else self.script
+        )
 
     def ready(self) -> list[int]:
         told = {record.pid for record in self.httpd.log.find("WSGID0303")}
         return [pid for pid in self.httpd.daemons("app") if pid in told]
 
     def is_whole(self) -> bool:
-        """Each slot has a process that serves: none that was killed, or told to leave, is still without its heir."""
+        """Each slot has a process that serves: none that was killed, or told to leave, is still
+        without its heir.
+        """
         return len(self.httpd.daemons("app")) == len(self.ready()) == self.processes
 
     def one_that_can_be_spared(self) -> int | None:
-        """A daemon of a group that is whole, with code that works: else its heir may have to wait, and 503 is right."""
+        """A daemon of a group that is whole, with code that works: else its heir may have to wait,
+        and 503 is right.
+        """
         if self.is_broken or not self.is_whole() or self.heirless.intersection(self.ready()):
             return None
         return self.random.choice(self.ready())
@@ -122,7 +143,10 @@ def test_torture(make_httpd, stage):
     httpd.write("executions", "").chmod(0o666)
     httpd.start()
     deadline = time.monotonic() + SECONDS
-    with Load(httpd, "/", 12, name="fast-") as fast, Load(httpd, "/?sleep=0.3", 4, name="slow-") as slow:
+    with (
+        Load(httpd, "/", 12, name="fast-") as fast,
+        Load(httpd, "/?sleep=0.3", 4, name="slow-") as slow,
+    ):
         while time.monotonic() < deadline:
             torturer.act()
             fast.wait_for_more(torturer.random.choice([1, 20, 200]))

@@ -37,7 +37,9 @@ MISMATCHED = ("WSGID0343.*Content-Length",)
 
 @pytest.fixture(scope="module")
 def httpd(make_httpd):
-    return make_httpd(CONFIGURATION, modules=[*MODULES, "substitute"], files={"long.wsgi": ONE_LONG_LINE})
+    return make_httpd(
+        CONFIGURATION, modules=[*MODULES, "substitute"], files={"long.wsgi": ONE_LONG_LINE}
+    )
 
 
 def assert_broken_off(done) -> None:
@@ -85,7 +87,9 @@ def test_fewer_bytes_than_content_length_show(httpd, over):
 
 @pytest.mark.parametrize("over", EVERY_WAY)
 def test_more_bytes_than_content_length_show(httpd, over):
-    """The client has all that was declared and cannot see more; but the line is there, and the connection ends."""
+    """The client has all that was declared and cannot see more; but the line is there, and the
+    connection ends.
+    """
     with httpd.log.expects(*MISMATCHED):
         done = run_curl(httpd, over, "/broken/long?length")
     assert done.status == 200
@@ -107,24 +111,48 @@ def test_a_broken_chunked_response_lacks_the_last_chunk_and_the_connection_ends(
 
 
 def test_a_broken_answer_to_an_upload_that_was_not_read_shows(httpd):
-    """The connection would end with this response in any case: that must not hide that it is not complete."""
+    """The connection would end with this response in any case: that must not hide that it is not
+    complete.
+    """
     with httpd.log.expects(*RAISED):
         done = run_curl(
-            httpd, "http/1.1", "/broken/raise", "--data-binary", "@-", "-H", "Expect:", data=b"x" * 1_000_000
+            httpd,
+            "http/1.1",
+            "/broken/raise",
+            "--data-binary",
+            "@-",
+            "-H",
+            "Expect:",
+            data=b"x" * 1_000_000,
         )
     assert_broken_off(done)
 
 
 def test_a_broken_answer_to_a_chunked_upload_shows(httpd):
     with httpd.log.expects(*RAISED):
-        done = run_curl(httpd, "http/1.1", "/broken/raise", "-T", "-", "-X", "POST", "-H", "Expect:", data=b"x" * 10)
+        done = run_curl(
+            httpd,
+            "http/1.1",
+            "/broken/raise",
+            "-T",
+            "-",
+            "-X",
+            "POST",
+            "-H",
+            "Expect:",
+            data=b"x" * 10,
+        )
     assert_broken_off(done)
 
 
 def test_a_broken_answer_to_a_client_that_waits_for_100_shows(httpd):
-    """Nobody asked it for its body, so the connection ends with the response: without chunks that would end it well."""
+    """Nobody asked it for its body, so the connection ends with the response: without chunks that
+    would end it well.
+    """
     with httpd.log.expects(*RAISED), httpd.wire() as wire:
-        wire.send(request("POST", "/broken/raise", "Content-Length: 1000000", "Expect: 100-continue"))
+        wire.send(
+            request("POST", "/broken/raise", "Content-Length: 1000000", "Expect: 100-continue")
+        )
         response = wire.read_response()
     assert response.all("Transfer-Encoding") == ["chunked"]
     assert not response.complete
@@ -141,7 +169,14 @@ def test_other_streams_of_the_connection_are_not_touched(httpd):
     """Over HTTP/2 only the stream is reset: the next request goes over the same connection."""
     url = httpd.url("/hello", "TLS_PORT", "https")
     with httpd.log.expects(*RAISED):
-        done = run_curl(httpd, "h2", "/broken/raise", "--write-out", "%{stderr}--curl-- 0 0 0\n%{num_connects}\n", url)
+        done = run_curl(
+            httpd,
+            "h2",
+            "/broken/raise",
+            "--write-out",
+            "%{stderr}--curl-- 0 0 0\n%{num_connects}\n",
+            url,
+        )
     assert b"Hello World!" in done.body
 
 
@@ -151,7 +186,9 @@ def test_the_daemon_goes_on_after_all_that(httpd):
 
 @pytest.mark.parametrize("over", EVERY_WAY)
 def test_a_filter_that_fails_before_anything_was_sent_gives_a_whole_error_page(httpd, over):
-    """As with a file of httpd's own. mod_security, which answers in the response's place, fails in the same way."""
+    """As with a file of httpd's own. mod_security, which answers in the response's place, fails in
+    the same way.
+    """
     with httpd.log.allows("AH01328", "AH01329"):
         done = run_curl(httpd, over, "/filtered")
     assert (done.code, done.status) == (0, 500)

@@ -3,11 +3,13 @@
 The rules that every test may rely on:
 
 - an httpd is fresh: its own ServerRoot, ports and processes, gone when its module of tests is;
-- no line at warn or above, crash, sanitizer report or traceback goes unseen: a test that provokes one declares it
+- no line at warn or above, crash, sanitizer report or traceback goes unseen: a test that provokes
+one declares it
   (``with httpd.log.expects("WSGID0012"):``), every other one fails the test;
 - waiting is for a predicate, with a limit; there is no bare sleep here.
 
-This package knows httpd, processes and logs. What a WSGI application does is the business of tests/apps.
+This package knows httpd, processes and logs. What a WSGI application does is the business of
+tests/apps.
 """
 
 from httpdenv.errorlog import ErrorLog, Record

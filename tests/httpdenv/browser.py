@@ -1,8 +1,8 @@
 """Debian's Chromium without a screen, driven by selenium, for pages that are looked at.
 
-    with Browser(tmp_path, dark=True) as browser:
-        browser.open(httpd.url("/page"), width=360)
-        assert browser.complaints() == []
+with Browser(tmp_path, dark=True) as browser:
+    browser.open(httpd.url("/page"), width=360)
+    assert browser.complaints() == []
 """
 
 from __future__ import annotations
@@ -13,9 +13,19 @@ from pathlib import Path
 from typing import Any
 
 # A fresh profile, nobody called, nothing fetched. Chromium's own sandbox is not to be had by root.
-ARGUMENTS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-             "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
-             "--hide-scrollbars", "--no-proxy-server")
+ARGUMENTS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--no-proxy-server",
+)
 MISSING = "no browser: on Debian, apt-get install chromium chromium-driver"
 
 
@@ -36,8 +46,12 @@ class Browser:
         if dark:
             options.add_argument("--blink-settings=preferredColorScheme=0")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-        service = webdriver.ChromeService(shutil.which("chromedriver"), env={**environment, "HOME": str(directory)})
+        environment = {
+            name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
+        }
+        service = webdriver.ChromeService(
+            shutil.which("chromedriver"), env={**environment, "HOME": str(directory)}
+        )
         self._driver = webdriver.Chrome(options=options, service=service)
         self._driver.set_page_load_timeout(60)
 
@@ -63,7 +77,9 @@ class Browser:
         return self.run(f"return document.querySelector({selector!r}).innerText")
 
     def complaints(self) -> list[str]:
-        """What stands in the console since the last call: errors, and what the page's policy forbade."""
+        """What stands in the console since the last call: errors, and what the page's policy
+        forbade.
+        """
         return [entry["message"] for entry in self._driver.get_log("browser")]
 
     def screenshot(self, path: Path) -> None:

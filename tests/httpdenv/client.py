@@ -92,7 +92,9 @@ class Wire:
         return body, False
 
 
-def request(method: str, target: str, *headers: str, body: bytes = b"", host: str = "localhost") -> bytes:
+def request(
+    method: str, target: str, *headers: str, body: bytes = b"", host: str = "localhost"
+) -> bytes:
     """The bytes of an HTTP/1.1 request."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *headers]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
@@ -106,16 +108,27 @@ def chunked(*pieces: bytes) -> bytes:
 def has_http2_curl() -> bool:
     if shutil.which("curl") is None:
         return False
-    return "HTTP2" in subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True).stdout
+    return (
+        "HTTP2"
+        in subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True).stdout
+    )
 
 
-def curl(url: str, *options: str, data: bytes | None = None, timeout: float = 60.0) -> tuple[int, str, bytes]:
-    """curl's status code, the HTTP version it spoke ("1.1", "2"), and the body; AssertionError if it failed itself."""
+def curl(
+    url: str, *options: str, data: bytes | None = None, timeout: float = 60.0
+) -> tuple[int, str, bytes]:
+    """curl's status code, the HTTP version it spoke ("1.1", "2"), and the body; AssertionError if
+    it failed itself.
+    """
     mark = b"\n--curl-- "
     command = ["curl", "-sS", "--insecure", "--max-time", str(timeout), *options, url]
     command += ["--write-out", mark.decode() + "%{http_code} %{http_version}"]
-    clean = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    done = subprocess.run(command, input=data, capture_output=True, env=clean, timeout=timeout + 10, check=False)
+    clean = {
+        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
+    }
+    done = subprocess.run(
+        command, input=data, capture_output=True, env=clean, timeout=timeout + 10, check=False
+    )
     assert done.returncode == 0, f"curl {url}: exit code {done.returncode}: {done.stderr.decode()}"
     body, _, words = done.stdout.rpartition(mark)
     status, version = words.decode().split()

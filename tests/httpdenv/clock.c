@@ -1,6 +1,7 @@
 /*
- * Preloaded into an httpd: its system time is off by as many seconds as the file $WSGID_TEST_CLOCK says, an int64_t, at any moment. The
- * file is mapped, so that no descriptor stays open, and all processes that httpd forks see the same. See clock.py.
+ * Preloaded into an httpd: its system time is off by as many seconds as the file $WSGID_TEST_CLOCK
+ * says, an int64_t, at any moment. The file is mapped, so that no descriptor stays open, and all
+ * processes that httpd forks see the same. See clock.py.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE

@@ -1,4 +1,6 @@
-"""A clock that a test sets, for one httpd: its daemons, which do not inherit its environment, have the true one."""
+"""A clock that a test sets, for one httpd: its daemons, which do not inherit its environment, have
+the true one.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ SOURCE = Path(__file__).with_name("clock.c")
 
 
 class Clock:
-    """The system time of an httpd that is started with `environment`; it goes right until it is set."""
+    """The system time of an httpd that is started with `environment`; it goes right until it is
+    set.
+    """
 
     def __init__(self, directory: Path, gcc: Callable[..., None]) -> None:
         self._offset, library = directory / "clock", directory / "clock.so"

@@ -16,8 +16,19 @@ from pathlib import Path
 
 from httpdenv import machine
 
-# What any test may use without asking; "unixd" and "log_config" are modules of their own outside Debian.
-ALWAYS = ("unixd", "log_config", "authn_core", "authz_core", "authz_host", "mime", "env", "setenvif", "alias")
+# What any test may use without asking; "unixd" and "log_config" are modules of their own outside
+# Debian.
+ALWAYS = (
+    "unixd",
+    "log_config",
+    "authn_core",
+    "authz_core",
+    "authz_host",
+    "mime",
+    "env",
+    "setenvif",
+    "alias",
+)
 PORT_VARIABLE = re.compile(r"\$\{([A-Z0-9_]*PORT[A-Z0-9_]*)\}")
 
 BASE = """\
@@ -64,7 +75,9 @@ def port_names(text: str) -> list[str]:
     return list(dict.fromkeys(["PORT", *PORT_VARIABLE.findall(text)]))
 
 
-def compose(text: str, defines: dict[str, str], ours: str, mpm: str, modules: Iterable[str], log_level: str) -> str:
+def compose(
+    text: str, defines: dict[str, str], ours: str, mpm: str, modules: Iterable[str], log_level: str
+) -> str:
     """The whole httpd.conf; `ours` is what load_ours() gives, or nothing."""
     ports = [name for name in defines if "PORT" in name]
     names = [f"mpm_{mpm}", *ALWAYS, *modules]
@@ -74,7 +87,9 @@ def compose(text: str, defines: dict[str, str], ours: str, mpm: str, modules: It
         identity=_identity(),
         log_level=log_level,
     )
-    return "\n".join([*(f'Define {name} "{value}"' for name, value in defines.items()), base, text, ""])
+    return "\n".join(
+        [*(f'Define {name} "{value}"' for name, value in defines.items()), base, text, ""]
+    )
 
 
 def _identity() -> str:

@@ -1,8 +1,9 @@
 """Reading httpd's error log by position, so that every line in it is either expected or a failure.
 
-A record is a line that begins with httpd's own prefix, ``[time] [module:level] [pid N:tid M] ...``, with what
-follows it without such a prefix, and the further lines that our module marks as such (``| ``, ``WSGIDnnnn | ``),
-without their marks. A line without a prefix at the very beginning is a record of its own, without a level.
+A record is a line that begins with httpd's own prefix, ``[time] [module:level] [pid N:tid M] ...``,
+with what follows it without such a prefix, and the further lines that our module marks as such (``|
+``, ``WSGIDnnnn | ``), without their marks. A line without a prefix at the very beginning is a
+record of its own, without a level.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ SEVERE = {"emerg", "alert", "crit", "error", "warn"}
 FORBIDDEN = re.compile(
     r"exit signal|Sanitizer|runtime error:|Traceback|Exception ignored|Fatal Python error|garbage collected without"
 )
-# What httpd says at warn of the machine and of a server as small as ours, and not of anything that a test did.
+# What httpd says at warn of the machine and of a server as small as ours, and not of anything that
+# a test did.
 HARMLESS = re.compile(
-    r"^AH01882:"  # mod_ssl was compiled against another patch level of OpenSSL than the one installed
+    # mod_ssl was compiled against another patch level of OpenSSL than the one installed
+    r"^AH01882:"
     r"|^AH01873:"  # no SSLSessionCache: nothing here resumes a session
 )
-# What stands before the application's own words in a line: [client ...], [group ...], [request ...]; at debug, httpd
-# adds where it was logged.
+# What stands before the application's own words in a line: [client ...], [group ...], [request
+# ...]; at debug, httpd adds where it was logged.
 _CONTEXT = r"(?:apxs/\w+\.c\(\d+\): )?(?:\[(?:client|remote|group|request) [^\]]*\] ?)"
 CONTEXT = re.compile(f"^{_CONTEXT}+")
 # A further line of a record: its context, the code of what it belongs to, and the rest.
@@ -69,7 +72,9 @@ class Record:
 
 
 class ErrorLog:
-    """One ErrorLog file. Positions are byte offsets; a file that does not exist yet is an empty one."""
+    """One ErrorLog file. Positions are byte offsets; a file that does not exist yet is an empty
+    one.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -101,16 +106,19 @@ class ErrorLog:
 
     def wait_for(self, pattern: str, since: int = 0, timeout: float = 5.0) -> Record:
         """The first record from `since` that matches; it is accepted if it is a bad one."""
-        record = wait_until(lambda: self.find(pattern, since), f"{pattern!r} in {self.path.name}", timeout)[0]
+        record = wait_until(
+            lambda: self.find(pattern, since), f"{pattern!r} in {self.path.name}", timeout
+        )[0]
         self._accepted.add(record.position)
         return record
 
     @contextmanager
     def expects(self, *patterns: str, timeout: float = 5.0) -> Iterator[list[Record]]:
-        """Every pattern is found in what is logged from here on, and the records that match are accepted.
+        """Every pattern is found in what is logged from here on, and the records that match are
+        accepted.
 
-        With the first line of a traceback, all its lines are. The list that is given out is
-        filled at the end, with the records that matched.
+        With the first line of a traceback, all its lines are. The list that is given out is filled
+        at the end, with the records that matched.
         """
         since, found = self.mark(), []
         yield found
@@ -120,18 +128,24 @@ class ErrorLog:
 
     @contextmanager
     def allows(self, *patterns: str) -> Iterator[None]:
-        """As expects(), but what matches need not come: for what depends on which of two processes is first."""
+        """As expects(), but what matches need not come: for what depends on which of two processes
+        is first.
+        """
         since = self.mark()
         yield
         self._accept(patterns, since)
 
     def accept_all(self, *patterns: str) -> None:
-        """Accepts what matches in the whole log, earlier lines too: for a server whose subject is one failure."""
+        """Accepts what matches in the whole log, earlier lines too: for a server whose subject is
+        one failure.
+        """
         self._accept(patterns, 0)
 
     def _accept(self, patterns: tuple[str, ...], since: int) -> list[Record]:
         records = self.records(since)
-        matched = [record for record in records if any(record.matches(pattern) for pattern in patterns)]
+        matched = [
+            record for record in records if any(record.matches(pattern) for pattern in patterns)
+        ]
         self._accepted.update(record.position for record in matched)
         for record in matched:
             if TRACEBACK in record.text:
@@ -150,7 +164,9 @@ class ErrorLog:
 
 
 def _rest_of_traceback(first: Record, records: list[Record]) -> Iterator[Record]:
-    """What follows `first` from the same process, up to the line that names the exception and what it is chained to."""
+    """What follows `first` from the same process, up to the line that names the exception and what
+    it is chained to.
+    """
     open_still = True
     for record in records:
         if record.pid != first.pid or record.position <= first.position:
@@ -177,7 +193,13 @@ def _parse(data: bytes, start: int) -> Iterator[Record]:
                 yield current
             current = _record(position, line, match)
         else:
-            current = Record(current.position, current.level, current.module, current.pid, f"{current.text}\n{line}")
+            current = Record(
+                current.position,
+                current.level,
+                current.module,
+                current.pid,
+                f"{current.text}\n{line}",
+            )
         position += len(raw)
     if current is not None:
         yield current

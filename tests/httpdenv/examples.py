@@ -1,7 +1,7 @@
 """Configurations that are written for a real server, in conf/ and docs/, made to run here.
 
-Only what this machine cannot have is exchanged: users that do not exist, certificates, and, to be served, /srv,
-/var/log, addresses and ports.
+Only what this machine cannot have is exchanged: users that do not exist, certificates, and, to be
+served, /srv, /var/log, addresses and ports.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ MODULES = ["rewrite", "ssl", "http2", "headers"]
 
 
 def with_users(text: str) -> str:
-    """Users that exist here, one for each that is named; none of them if the tests run as an ordinary user."""
+    """Users that exist here, one for each that is named; none of them if the tests run as an
+    ordinary user.
+    """
     if os.geteuid() != 0:
         return re.sub(r" (user|group)=\S+", "", text)
     names = dict.fromkeys(re.findall(r" user=(\S+)", text))

@@ -1,7 +1,8 @@
 """One request over HTTP/2, told frame by frame: for what curl does not show.
 
-A server that answers without reading the body ends its stream and then asks the client to stop sending, with
-RST_STREAM(NO_ERROR) (RFC 9113, 8.1). Older curls (7.88) take that for a failure, whatever handler of httpd does it.
+A server that answers without reading the body ends its stream and then asks the client to stop
+sending, with RST_STREAM(NO_ERROR) (RFC 9113, 8.1). Older curls (7.88) take that for a failure,
+whatever handler of httpd does it.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ FIRST_WINDOW = 65535  # of every stream (RFC 9113, 6.9.2); the server waits unti
 
 @dataclass
 class Answer:
-    """`interim` are the 1xx statuses, `ended` says that the stream came to its end, `reset` is the code of a reset,
-    `then` what came of another request on the same connection."""
+    """`interim` are the 1xx statuses, `ended` says that the stream came to its end, `reset` is the
+    code of a reset, `then` what came of another request on the same connection."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -37,7 +38,9 @@ class Answer:
 
 
 class Exchange:
-    """A connection in clear text, one stream at a time; `window` bytes of each answer may be on their way."""
+    """A connection in clear text, one stream at a time; `window` bytes of each answer may be on
+    their way.
+    """
 
     def __init__(self, port: int, window: int = WINDOW, timeout: float = 10) -> None:
         self._window = window
@@ -47,10 +50,17 @@ class Exchange:
         self.connection.initiate_connection()
         self.connection.increment_flow_control_window(WINDOW)
 
-    def begin(self, method: str, path: str, headers: list[tuple[str, str]], ended: bool = False) -> Answer:
+    def begin(
+        self, method: str, path: str, headers: list[tuple[str, str]], ended: bool = False
+    ) -> Answer:
         self.stream += 2
         self.answer = Answer()
-        head = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "localhost")]
+        head = [
+            (":method", method),
+            (":path", path),
+            (":scheme", "http"),
+            (":authority", "localhost"),
+        ]
         self.connection.send_headers(self.stream, head + headers, end_stream=ended)
         if self._window > FIRST_WINDOW:
             self.connection.increment_flow_control_window(self._window - FIRST_WINDOW, self.stream)
@@ -75,7 +85,9 @@ class Exchange:
         if isinstance(event, h2.events.InformationalResponseReceived):
             answer.interim.append(int(dict(event.headers)[b":status"]))
         elif isinstance(event, h2.events.ResponseReceived):
-            answer.headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
+            answer.headers = {
+                name.decode(): value.decode("latin-1") for name, value in event.headers
+            }
             answer.status = int(answer.headers[":status"])
         elif isinstance(event, h2.events.DataReceived):
             answer.body += event.data
@@ -88,7 +100,11 @@ class Exchange:
     def send_some(self, left: int) -> int:
         """What flow control allows now."""
         connection = self.connection
-        size = min(left, connection.local_flow_control_window(self.stream), connection.max_outbound_frame_size)
+        size = min(
+            left,
+            connection.local_flow_control_window(self.stream),
+            connection.max_outbound_frame_size,
+        )
         if size > 0:
             connection.send_data(self.stream, b"u" * size, end_stream=size == left)
             self.answer.sent += size
@@ -106,7 +122,8 @@ def post(
     then: str | None = None,
     timeout: float = 10,
 ) -> Answer:
-    """Posts `size` bytes, as flow control allows, until the answer is over; `wait` sends none before a 100 has come.
+    """Posts `size` bytes, as flow control allows, until the answer is over; `wait` sends none
+    before a 100 has come.
 
     `then` is the path of a GET on the same connection after it.
     """

@@ -1,13 +1,15 @@
-"""Constant load on keep-alive connections, by a client that forgives nothing: each answer is read whole and compared.
+"""Constant load on keep-alive connections, by a client that forgives nothing: each answer is read
+whole and compared.
 
     with Load(httpd, "/path", connections=16) as load:
         httpd.graceful()
     load.assert_nothing_lost()
 
-A request counts as lost if its connection is reset, if it ends before the whole answer is there, if the status is not
-200, or if the answer is not that of this request. The one thing that is no loss is HTTP's own (RFC 9112, 9.5): an idle
-connection that the server has closed in good order, by a FIN, as is found when the next request is to be sent. Such a
-request goes out again on a new connection, as every client does it, and is counted in `reconnects`.
+A request counts as lost if its connection is reset, if it ends before the whole answer is there, if
+the status is not 200, or if the answer is not that of this request. The one thing that is no loss
+is HTTP's own (RFC 9112, 9.5): an idle connection that the server has closed in good order, by a
+FIN, as is found when the next request is to be sent. Such a request goes out again on a new
+connection, as every client does it, and is counted in `reconnects`.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ class Connection:
             try:
                 self._request(f"{self._load.name}{self._number}.{count}")
             except (OSError, Lost) as error:
-                self._load.lost.append(f"request {self._load.name}{self._number}.{count}: {error!r}")
+                self._load.lost.append(
+                    f"request {self._load.name}{self._number}.{count}: {error!r}"
+                )
                 self._close()
             self._load.took.append((began, time.monotonic() - began))
         self._close()
@@ -98,7 +102,9 @@ class Connection:
         return head + b"\r\n", body
 
     def _receive(self, name: str, before: bytes) -> bytes:
-        """A reset before any byte of an answer is noted, and tried again: whether it is a loss is the test's to say."""
+        """A reset before any byte of an answer is noted, and tried again: whether it is a loss is
+        the test's to say.
+        """
         assert self._socket is not None
         try:
             return self._socket.recv(65536)
@@ -118,8 +124,9 @@ class Connection:
 class Load:
     """`connections` connections that ask for `path` without a pause, until the with statement ends.
 
-    The application's answer has to begin with the query and a line feed (tests/apps/counted.wsgi). `took` has a pair
-    (begin, duration) for each request, both in seconds; `bodies` the answers. `name` begins the names of its requests.
+    The application's answer has to begin with the query and a line feed (tests/apps/counted.wsgi).
+    `took` has a pair (begin, duration) for each request, both in seconds; `bodies` the answers.
+    `name` begins the names of its requests.
     """
 
     def __init__(self, httpd: Httpd, path: str, connections: int = 16, name: str = "") -> None:
@@ -146,7 +153,11 @@ class Load:
     def wait_for_more(self, count: int = 50) -> None:
         """Until so many further requests have been answered."""
         target = len(self.bodies) + count
-        wait_until(lambda: len(self.bodies) >= target, lambda: f"{count} more answers; lost: {self.lost[:5]}", 30.0)
+        wait_until(
+            lambda: len(self.bodies) >= target,
+            lambda: f"{count} more answers; lost: {self.lost[:5]}",
+            30.0,
+        )
 
     def longest_pause(self) -> float:
         """The longest time in which no request at all was answered."""

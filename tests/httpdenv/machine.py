@@ -1,7 +1,7 @@
 """What this machine has: httpd, its modules, our build, free ports, a certificate.
 
-Daemons run as another user, who may not be able to reach the checkout (below a home directory of mode 0700): then what
-they need is copied to a place that everybody can reach, once per session.
+Daemons run as another user, who may not be able to reach the checkout (below a home directory of
+mode 0700): then what they need is copied to a place that everybody can reach, once per session.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MPMS = ("event", "worker", "prefork")
-# Below the range that Linux hands out by itself, so that no client socket takes a port between choice and use.
+# Below the range that Linux hands out by itself, so that no client socket takes a port between
+# choice and use.
 PORTS = range(20000, 32000)
 # Debian's, Red Hat's, Arch's and BSD's; the last resort is an account that exists everywhere.
 USERS = ("www-data", "apache", "http", "www", "nobody")
@@ -51,7 +52,11 @@ def modules_directory() -> Path:
     debian = Path("/usr/lib/apache2/modules")
     if debian.is_dir():
         return debian
-    return Path(subprocess.run(["apxs", "-q", "LIBEXECDIR"], check=True, capture_output=True, text=True).stdout.strip())
+    return Path(
+        subprocess.run(
+            ["apxs", "-q", "LIBEXECDIR"], check=True, capture_output=True, text=True
+        ).stdout.strip()
+    )
 
 
 @functools.cache
@@ -59,17 +64,27 @@ def built_in() -> frozenset[str]:
     """The modules compiled into httpd: "unixd" for mod_unixd.c."""
     out = subprocess.run([httpd(), "-l"], check=True, capture_output=True, text=True).stdout
     names = (line.strip() for line in out.splitlines())
-    return frozenset(name.removeprefix("mod_").removesuffix(".c") for name in names if name.endswith(".c"))
+    return frozenset(
+        name.removeprefix("mod_").removesuffix(".c") for name in names if name.endswith(".c")
+    )
 
 
 def load_lines(names: list[str]) -> list[str]:
-    """LoadModule lines for what is not compiled in; a name that does not exist here is httpd's to complain of."""
+    """LoadModule lines for what is not compiled in; a name that does not exist here is httpd's to
+    complain of.
+    """
     missing = [name for name in dict.fromkeys(names) if name not in built_in()]
-    return [f"LoadModule {_record_of(name)} {modules_directory()}/mod_{name}.so" for name in missing]
+    return [
+        f"LoadModule {_record_of(name)} {modules_directory()}/mod_{name}.so" for name in missing
+    ]
 
 
 def _record_of(name: str) -> str:
-    return "mpm_" + name.removeprefix("mpm_") + "_module" if name.startswith("mpm_") else f"{name}_module"
+    return (
+        "mpm_" + name.removeprefix("mpm_") + "_module"
+        if name.startswith("mpm_")
+        else f"{name}_module"
+    )
 
 
 @functools.cache
@@ -82,8 +97,14 @@ def web_user() -> str:
 
 @functools.cache
 def other_users() -> list[pwd.struct_passwd]:
-    """Ordinary accounts that are neither root's nor httpd's, for daemons and servers of other users."""
-    return [entry for entry in pwd.getpwall() if entry.pw_uid not in (0, pwd.getpwnam(web_user()).pw_uid)]
+    """Ordinary accounts that are neither root's nor httpd's, for daemons and servers of other
+    users.
+    """
+    return [
+        entry
+        for entry in pwd.getpwall()
+        if entry.pw_uid not in (0, pwd.getpwnam(web_user()).pw_uid)
+    ]
 
 
 def _has_user(name: str) -> bool:
@@ -95,7 +116,9 @@ def _has_user(name: str) -> bool:
 
 
 def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listens on; chosen at random, so that parallel runs seldom meet."""
+    """A port on 127.0.0.1 that nobody listens on; chosen at random, so that parallel runs seldom
+    meet.
+    """
     while True:
         port = random.choice(PORTS)
         with socket.socket() as probe:
@@ -136,7 +159,8 @@ def everybody_reaches(path: Path) -> bool:
 def in_place_or_copied() -> tuple[Stage, Path | None]:
     """The stage, and the directory to remove at the end if it is a copy.
 
-    A copy keeps the layout of the checkout, because the module finds pywsgid from where it is itself.
+    A copy keeps the layout of the checkout, because the module finds pywsgid from where it is
+    itself.
     """
     module, apps = module_path(), CHECKOUT / "tests" / "apps"
     if os.geteuid() != 0 or (everybody_reaches(module) and everybody_reaches(apps)):
@@ -151,7 +175,9 @@ def in_place_or_copied() -> tuple[Stage, Path | None]:
 
 
 def _copy_tree(source: Path, target: Path) -> None:
-    """Copies without compiled leftovers and lets everybody read, whatever the umask of the clone was."""
+    """Copies without compiled leftovers and lets everybody read, whatever the umask of the clone
+    was.
+    """
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
     for path in [target, *target.rglob("*")]:
         path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
@@ -160,18 +186,39 @@ def _copy_tree(source: Path, target: Path) -> None:
 def make_certificate(directory: Path) -> None:
     """server.key (root's alone) and a self-signed server.crt for localhost."""
     key, certificate = directory / "server.key", directory / "server.crt"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]
-    subprocess.run([*command, *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+    ]
+    names = [
+        "-addext",
+        "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+    ]
+    subprocess.run(
+        [*command, *names, "-keyout", key, "-out", certificate], check=True, capture_output=True
+    )
     key.chmod(0o600)
 
 
 def sanitizer_environment(logs: Path) -> dict[str, str]:
-    """What httpd, and httpd alone, is started with under WSGID_SANITIZE=1: daemons do not inherit it."""
+    """What httpd, and httpd alone, is started with under WSGID_SANITIZE=1: daemons do not inherit
+    it.
+    """
     if not sanitized():
         return {}
     libraries = [_library_of_gcc(name) for name in ("libasan.so", "libubsan.so")]
-    # httpd's pools are never freed at exit by design: leaks are looked for with descriptors and sizes, not here.
+    # httpd's pools are never freed at exit by design: leaks are looked for with descriptors and
+    # sizes, not here.
     common = f"log_path={logs}/sanitizer:exitcode=99"
     return {
         "LD_PRELOAD": ":".join(libraries),
@@ -181,7 +228,9 @@ def sanitizer_environment(logs: Path) -> dict[str, str]:
 
 
 def _library_of_gcc(name: str) -> str:
-    out = subprocess.run(["gcc", f"-print-file-name={name}"], check=True, capture_output=True, text=True)
+    out = subprocess.run(
+        ["gcc", f"-print-file-name={name}"], check=True, capture_output=True, text=True
+    )
     return out.stdout.strip()
 
 

@@ -1,7 +1,9 @@
-"""The pages of docs/ as tests read them: their code blocks, with the file that a block is to be, and their commands.
+"""The pages of docs/ as tests read them: their code blocks, with the file that a block is to be,
+and their commands.
 
-A block is opened by its language and, if it is the text of a file, by the path of that: ```python /srv/shop/site.wsgi
-A block of configuration that is marked `old` is what somebody has before, and is not served.
+A block is opened by its language and, if it is the text of a file, by the path of that: ```python
+/srv/shop/site.wsgi A block of configuration that is marked `old` is what somebody has before, and
+is not served.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ class Page:
 
     @property
     def blocks(self) -> list[Block]:
-        return [Block(language, mark or None, text) for language, mark, text in BLOCK.findall(self.text)]
+        return [
+            Block(language, mark or None, text) for language, mark, text in BLOCK.findall(self.text)
+        ]
 
     @property
     def prose(self) -> str:
@@ -48,15 +52,26 @@ class Page:
     @property
     def files(self) -> dict[str, str]:
         """{path: text}"""
-        return {block.mark: block.text for block in self.blocks if block.mark and block.mark.startswith("/")}
+        return {
+            block.mark: block.text
+            for block in self.blocks
+            if block.mark and block.mark.startswith("/")
+        }
 
     def configurations(self, mark: str | None = None) -> list[str]:
-        return [block.text for block in self.blocks if block.language == "apache" and block.mark == mark]
+        return [
+            block.text for block in self.blocks if block.language == "apache" and block.mark == mark
+        ]
 
     @property
     def commands(self) -> list[list[str]]:
         """The words of each command line."""
-        lines = [line for block in self.blocks if block.language == "sh" for line in block.text.splitlines()]
+        lines = [
+            line
+            for block in self.blocks
+            if block.language == "sh"
+            for line in block.text.splitlines()
+        ]
         return [shlex.split(line) for line in lines]
 
 

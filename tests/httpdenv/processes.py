@@ -43,7 +43,11 @@ def find(pid: int) -> Process | None:
 
 
 def everything() -> list[Process]:
-    return [process for entry in PROC.iterdir() if entry.name.isdigit() and (process := find(int(entry.name)))]
+    return [
+        process
+        for entry in PROC.iterdir()
+        if entry.name.isdigit() and (process := find(int(entry.name)))
+    ]
 
 
 def children(pid: int) -> list[Process]:
@@ -74,9 +78,15 @@ def descriptors(pid: int) -> dict[int, str]:
 
 
 def using(directory: Path) -> list[Process]:
-    """The processes with a file below `directory` open: httpd, its children and daemons, by their ErrorLog."""
+    """The processes with a file below `directory` open: httpd, its children and daemons, by their
+    ErrorLog.
+    """
     prefix = f"{directory}/"
-    return [p for p in everything() if any(path.startswith(prefix) for path in descriptors(p.pid).values())]
+    return [
+        p
+        for p in everything()
+        if any(path.startswith(prefix) for path in descriptors(p.pid).values())
+    ]
 
 
 def status(pid: int) -> dict[str, str]:
@@ -92,7 +102,9 @@ def environment(pid: int) -> dict[str, str]:
 
 
 def configuration(pid: int) -> dict[str, str]:
-    """What a daemon got on its descriptor 4 (apxs/common/process_abi.h); empty once that is closed (and used again)."""
+    """What a daemon got on its descriptor 4 (apxs/common/process_abi.h); empty once that is closed
+    (and used again).
+    """
     try:
         if not os.readlink(PROC / str(pid) / "fd" / "4").startswith("/memfd:"):
             return {}

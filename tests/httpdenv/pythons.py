@@ -1,7 +1,8 @@
 """The interpreters of this machine, and virtual environments for real applications.
 
-Virtual environments are made once and kept in the temporary directory, named by what is in them, for daemons of any
-user. An interpreter that only its owner can reach (a build below a home directory) is copied to where everybody can.
+Virtual environments are made once and kept in the temporary directory, named by what is in them,
+for daemons of any user. An interpreter that only its owner can reach (a build below a home
+directory) is copied to where everybody can.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ WHAT = (
 )
 # python3.13 may be free-threaded itself; where it is not, those that are have names of their own.
 NAMES = ("python3.[0-9]*[0-9]", "python3.[0-9]*[0-9]t", "python3.[0-9]*[0-9]-nogil")
-# What a build lacks that was made without some headers, or loses when it is copied away from its libraries.
+# What a build lacks that was made without some headers, or loses when it is copied away from its
+# libraries.
 CHECK = "import ctypes, sqlite3, ssl, venv"
 
 
@@ -45,10 +47,17 @@ class Python:
 
 def candidates() -> Iterator[str]:
     """Executables that may be interpreters: the system's, those on PATH, pyenv's and uv's."""
-    directories = ["/usr/bin", "/usr/local/bin", "/opt/*/bin", *os.environ.get("PATH", "").split(":")]
+    directories = [
+        "/usr/bin",
+        "/usr/local/bin",
+        "/opt/*/bin",
+        *os.environ.get("PATH", "").split(":"),
+    ]
     for tool in (["pyenv", "root"], ["uv", "python", "dir"]):
         with contextlib.suppress(OSError, subprocess.CalledProcessError):
-            root = subprocess.run(tool, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
+            root = subprocess.run(
+                tool, check=True, capture_output=True, text=True, timeout=20
+            ).stdout.strip()
             directories += [f"{root}/versions/*/bin", f"{root}/*/bin"]
     for directory in directories:
         yield from sorted(path for name in NAMES for path in glob.glob(f"{directory}/{name}"))
@@ -57,10 +66,14 @@ def candidates() -> Iterator[str]:
 
 @functools.cache
 def installed() -> tuple[Python, ...]:
-    """One interpreter for each supported version, and one of each without a GIL; what everybody can reach is first."""
+    """One interpreter for each supported version, and one of each without a GIL; what everybody can
+    reach is first.
+    """
     known = {python.executable: python for name in candidates() if (python := _look_at(name))}
     found: dict[tuple[tuple[int, int], bool], Python] = {}
-    for python in sorted(known.values(), key=lambda python: not machine.everybody_reaches(python.executable)):
+    for python in sorted(
+        known.values(), key=lambda python: not machine.everybody_reaches(python.executable)
+    ):
         found.setdefault((python.version, python.free_threaded), python)
     return tuple(found.values())
 
@@ -68,7 +81,9 @@ def installed() -> tuple[Python, ...]:
 def _look_at(name: str) -> Python | None:
     """What an executable says of itself; None for what is no interpreter for us."""
     try:
-        out = subprocess.run([name, "-I", "-c", WHAT], check=True, capture_output=True, text=True, timeout=20).stdout
+        out = subprocess.run(
+            [name, "-I", "-c", WHAT], check=True, capture_output=True, text=True, timeout=20
+        ).stdout
         version, free_threaded, prefix, executable = json.loads(out)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
@@ -78,7 +93,9 @@ def _look_at(name: str) -> Python | None:
 
 
 def reachable(python: Python) -> Python | None:
-    """The interpreter where daemons can reach it, copied if need be; None if the copy does not work."""
+    """The interpreter where daemons can reach it, copied if need be; None if the copy does not
+    work.
+    """
     if os.geteuid() != 0 or machine.everybody_reaches(python.executable):
         return python
     target = Path(f"/tmp/wsgid-python-{os.geteuid()}-{_digest(str(python.prefix))}")
@@ -89,14 +106,19 @@ def reachable(python: Python) -> Python | None:
             leave_out = shutil.ignore_patterns("__pycache__", "test", "site-packages")
             shutil.copytree(python.prefix, fresh, symlinks=True, ignore=leave_out)
             fresh.chmod(0o755)
-            _find_libraries_beside(fresh / python.executable.relative_to(python.prefix), python.prefix)
+            _find_libraries_beside(
+                fresh / python.executable.relative_to(python.prefix), python.prefix
+            )
             fresh.rename(target)
-    copy = replace(python, executable=target / python.executable.relative_to(python.prefix), prefix=target)
+    copy = replace(
+        python, executable=target / python.executable.relative_to(python.prefix), prefix=target
+    )
     return copy if _works_for_daemons(copy) else None
 
 
 def _find_libraries_beside(executable: Path, prefix: Path) -> None:
-    """Makes a copy find its shared libpython beside it: the run path in it is that of the original."""
+    """Makes a copy find its shared libpython beside it: the run path in it is that of the
+    original."""
     old, new = f"{prefix}/lib".encode() + b"\0", b"$ORIGIN/../lib"
     content = executable.read_bytes()
     if old in content and len(new) < len(old):
@@ -107,15 +129,24 @@ def _works_for_daemons(python: Python) -> bool:
     environment = {"PATH": "/usr/bin:/bin"}
     nobody = {"user": machine.web_user(), "extra_groups": []}
     done = subprocess.run(
-        [python.executable, "-I", "-c", CHECK], env=environment, cwd="/", capture_output=True, check=False, **nobody
+        [python.executable, "-I", "-c", CHECK],
+        env=environment,
+        cwd="/",
+        capture_output=True,
+        check=False,
+        **nobody,
     )
     return done.returncode == 0
 
 
 def for_daemons(
-    version: tuple[int, int] | None = None, other_than: tuple[int, int] | None = None, free_threaded: bool = False
+    version: tuple[int, int] | None = None,
+    other_than: tuple[int, int] | None = None,
+    free_threaded: bool = False,
 ) -> Python | None:
-    """An interpreter that daemons can use: of a version, or of any other than one; with a GIL or free-threaded."""
+    """An interpreter that daemons can use: of a version, or of any other than one; with a GIL or
+    free-threaded.
+    """
     for python in installed():
         fits = version in (None, python.version) and python.version != other_than
         if fits and python.free_threaded == free_threaded and (usable := reachable(python)):
@@ -137,11 +168,19 @@ def virtualenv(python: Python, *requirements: str) -> Path:
 
 
 def _make_virtualenv(python: Python, target: Path, requirements: tuple[str, ...]) -> None:
-    """Its own pip installs; the runner's, which may be too old for it, where Debian's interpreter comes without one."""
+    """Its own pip installs; the runner's, which may be too old for it, where Debian's interpreter
+    comes without one.
+    """
     pip = [target / "bin" / "python", "-m", "pip", "--quiet"]
-    done = subprocess.run([python.executable, "-m", "venv", target], check=False, capture_output=True)
+    done = subprocess.run(
+        [python.executable, "-m", "venv", target], check=False, capture_output=True
+    )
     if done.returncode != 0:
-        subprocess.run([python.executable, "-m", "venv", "--without-pip", target], check=True, capture_output=True)
+        subprocess.run(
+            [python.executable, "-m", "venv", "--without-pip", target],
+            check=True,
+            capture_output=True,
+        )
         pip = [sys.executable, "-m", "pip", "--quiet", "--python", target / "bin" / "python"]
     if requirements:
         subprocess.run([*pip, "install", *requirements], check=True, capture_output=True, text=True)

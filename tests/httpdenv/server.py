@@ -1,7 +1,8 @@
-"""One httpd: its files, its life by signals as apachectl sends them, and the proof that nothing of it is left.
+"""One httpd: its files, its life by signals as apachectl sends them, and the proof that nothing of
+it is left.
 
-An httpd is started in one of three ways: "daemon" (`-k start`, it detaches), "foreground" (`-DFOREGROUND`, as in a
-container) and "debug" (`-X`, one process, no detaching).
+An httpd is started in one of three ways: "daemon" (`-k start`, it detaches), "foreground"
+(`-DFOREGROUND`, as in a container) and "debug" (`-X`, one process, no detaching).
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ class StartFailed(AssertionError):
 class Httpd:
     """A real httpd with a configuration of its own.
 
-    `text` is added to the base configuration (httpdenv.configuration says which variables it may use); `ours` is False
-    for an httpd without mod_wsgid; `user` runs the whole server as that account instead of as root.
+    `text` is added to the base configuration (httpdenv.configuration says which variables it may
+    use); `ours` is False for an httpd without mod_wsgid; `user` runs the whole server as that
+    account instead of as root.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class Httpd:
         self._how = "daemon"
         self.configure(text)
 
-    # ---------------------------------------------------------------- files
+    # -------- files
 
     @property
     def files(self) -> Path:
@@ -88,10 +90,17 @@ class Httpd:
         """Writes httpd.conf anew; a graceful or restart takes it up. Ports keep their numbers."""
         for name in configuration.port_names(text):
             self.ports.setdefault(name, machine.free_port())
-        defines = {"ROOT": self.root, "APPS": self.stage.apps, "FILES": self.files, "CERTS": self._certificates or "/"}
+        defines = {
+            "ROOT": self.root,
+            "APPS": self.stage.apps,
+            "FILES": self.files,
+            "CERTS": self._certificates or "/",
+        }
         defines.update(self.ports)
         known = {name: str(value) for name, value in defines.items()}
-        whole = configuration.compose(text, known, self._preamble, self.mpm, self._modules, self._log_level)
+        whole = configuration.compose(
+            text, known, self._preamble, self.mpm, self._modules, self._log_level
+        )
         (self.root / "conf" / "httpd.conf").write_text(whole)
         # Debian's table needs mime-support, which nothing here does.
         (self.root / "conf" / "mime.types").write_text("text/html html\ntext/plain txt\n")
@@ -120,7 +129,7 @@ class Httpd:
         for path in [self.root, *self.root.rglob("*")]:
             os.chown(path, entry.pw_uid, entry.pw_gid)
 
-    # ---------------------------------------------------------------- life
+    # -------- life
 
     @property
     def pid(self) -> int:
@@ -136,7 +145,13 @@ class Httpd:
 
     def configtest(self) -> tuple[int, str]:
         """`apachectl configtest`: the exit code and what it said."""
-        done = subprocess.run([*self._command(), "-t"], capture_output=True, text=True, check=False, **self._identity())
+        done = subprocess.run(
+            [*self._command(), "-t"],
+            capture_output=True,
+            text=True,
+            check=False,
+            **self._identity(),
+        )
         return done.returncode, done.stdout + done.stderr
 
     def start(self, how: str = "daemon", timeout: float = 10.0) -> Httpd:
@@ -145,7 +160,8 @@ class Httpd:
         command = [*self._command(), *OPTIONS[how]]
         output = self.root / "logs" / "startup_output"
         with output.open("ab") as file:
-            # A session of its own: in the foreground prefork sends SIGTERM to its whole process group, us included.
+            # A session of its own: in the foreground prefork sends SIGTERM to its whole process
+            # group, us included.
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -158,23 +174,33 @@ class Httpd:
             if how == "daemon":
                 code = process.wait(timeout)
                 if code != 0:
-                    raise StartFailed(f"exit code {code}: {output.read_text()}{self.log_text(since)}")
+                    raise StartFailed(
+                        f"exit code {code}: {output.read_text()}{self.log_text(since)}"
+                    )
             else:
                 self._foreground = process
         ready = self._accepts if how == "debug" else lambda: bool(self.log.find(READY, since))
-        wait_until(lambda: ready() or self._died(), lambda: f"httpd to serve: {self.log_text(since)}", timeout)
+        wait_until(
+            lambda: ready() or self._died(),
+            lambda: f"httpd to serve: {self.log_text(since)}",
+            timeout,
+        )
         self._descriptors = len(processes.descriptors(self.pid))
         return self
 
     def stop(self, timeout: float = STOP_LIMIT, sign: int = signal.SIGTERM) -> None:
-        """`apachectl stop` (or another signal that ends it), waits, and asserts that nothing is left."""
+        """`apachectl stop` (or another signal that ends it), waits, and asserts that nothing is
+        left.
+        """
         parent = processes.find(self.pid)
         assert parent is not None, "httpd is not running"
         family = [parent, *processes.using(self.root)]
         os.kill(parent.pid, sign)
         self._reap(timeout)
         wait_until(lambda: not parent.is_alive, "httpd's parent to leave", timeout)
-        wait_until(lambda: not [p for p in family if p.is_alive], _names("still there: ", family), 2.0)
+        wait_until(
+            lambda: not [p for p in family if p.is_alive], _names("still there: ", family), 2.0
+        )
         self.assert_nothing_left()
 
     def graceful(self, timeout: float = 10.0) -> None:
@@ -204,7 +230,14 @@ class Httpd:
 
     def _command(self) -> list[str]:
         defines = ["-DROOT_RUNS"] if os.geteuid() == 0 and self.user is None else []
-        return [machine.httpd(), "-d", str(self.root), "-f", str(self.root / "conf" / "httpd.conf"), *defines]
+        return [
+            machine.httpd(),
+            "-d",
+            str(self.root),
+            "-f",
+            str(self.root / "conf" / "httpd.conf"),
+            *defines,
+        ]
 
     def _identity(self) -> dict[str, Any]:
         if self.user is None or os.geteuid() != 0:
@@ -213,15 +246,22 @@ class Httpd:
         return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
     def _start_environment(self) -> dict[str, str]:
-        plain = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C"}
+        plain = {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "LANG": "C",
+        }
         sanitizer = machine.sanitizer_environment(self.root / "logs")
         # The sanitizers' libraries have to be the first of all.
-        preload = [extra["LD_PRELOAD"] for extra in (sanitizer, self._environment) if "LD_PRELOAD" in extra]
+        preload = [
+            extra["LD_PRELOAD"] for extra in (sanitizer, self._environment) if "LD_PRELOAD" in extra
+        ]
         joined = {"LD_PRELOAD": ":".join(preload)} if preload else {}
         return {**plain, **sanitizer, **self._environment, **joined}
 
     def _accepts(self) -> bool:
-        """Whether it listens and has written its PidFile: under -X there is no line that says that it serves."""
+        """Whether it listens and has written its PidFile: under -X there is no line that says that
+        it serves.
+        """
         with contextlib.suppress(OSError):
             self.wire().close()
             return self.is_running
@@ -243,10 +283,11 @@ class Httpd:
         os.kill(self.pid, sign)
         wait_until(lambda: self.log.find(READY, since), f"{READY!r} after signal {sign}", timeout)
 
-    # ---------------------------------------------------------------- proof
+    # -------- proof
 
     def assert_no_leaked_descriptors(self) -> None:
-        """The parent has no more descriptors open than after its start; daemons may be coming back just now.
+        """The parent has no more descriptors open than after its start; daemons may be coming back
+        just now.
 
         Not under -X, where it is also the child that keeps connections to clients and daemons.
         """
@@ -254,7 +295,9 @@ class Httpd:
             return
         wait_until(
             lambda: len(processes.descriptors(self.pid)) <= self._descriptors,
-            lambda: f"the parent to have {self._descriptors} descriptors again: {processes.descriptors(self.pid)}",
+            lambda: (
+                f"the parent to have {self._descriptors} descriptors again: {processes.descriptors(self.pid)}"
+            ),
             5.0,
         )
 
@@ -266,12 +309,18 @@ class Httpd:
         own = {self.root / "run" / "httpd.pid"} if self._how == "debug" else set()
         remains = [str(path) for path in (self.root / "run").rglob("*") if path not in own]
         remains += [str(path) for path in self.root.rglob("*") if path.is_socket()]
-        remains += [str(path) for path in self.root.iterdir() if path.name not in ("conf", "logs", "run", "files")]
+        remains += [
+            str(path)
+            for path in self.root.iterdir()
+            if path.name not in ("conf", "logs", "run", "files")
+        ]
         assert not remains, f"files left: {remains}"
 
     def unexpected(self) -> list[str]:
         """Lines of all its logs that nobody declared, and what the sanitizers wrote."""
-        lines = [f"{log.path.name}: {record}" for log in self._all_logs() for record in log.unexpected()]
+        lines = [
+            f"{log.path.name}: {record}" for log in self._all_logs() for record in log.unexpected()
+        ]
         reports = [path for path in (self.root / "logs").glob("sanitizer.*") if path.stat().st_size]
         return lines + [f"{path.name}: {path.read_text(errors='replace')}" for path in reports]
 
@@ -286,18 +335,25 @@ class Httpd:
             self.log_of(path.name)
         return list(self._logs.values())
 
-    # ---------------------------------------------------------------- daemons, and httpd's own children
+    # -------- daemons, and httpd's own children
 
     def daemons(self, group: str | None = None) -> list[int]:
-        """The pids of the daemons that run now, of one group ("" is the default group) or of all."""
+        """The pids of the daemons that run now, of one group ("" is the default group) or of
+        all."""
         # Under -X a keeper is between httpd and its daemons.
         found = [child for child in processes.descendants(self.pid) if _is_daemon(child)]
         return sorted(child.pid for child in found if group is None or _group_of(child) == group)
 
     def children(self) -> list[int]:
-        """The pids of httpd's own children, which serve connections; not the bell, which comes and goes."""
+        """The pids of httpd's own children, which serve connections; not the bell, which comes and
+        goes.
+        """
         others = self.daemons()
-        return sorted(p.pid for p in processes.children(self.pid) if p.pid not in others and p.name != "wsgid-bell")
+        return sorted(
+            p.pid
+            for p in processes.children(self.pid)
+            if p.pid not in others and p.name != "wsgid-bell"
+        )
 
     def wait_for_daemons(
         self, group: str | None, count: int, without: Iterable[int] = (), timeout: float = 10.0
@@ -309,9 +365,13 @@ class Httpd:
             now = self.daemons(group)
             return (now,) if len(now) == count and not gone & set(now) else ()
 
-        return wait_until(enough, lambda: f"{count} daemons of {group!r}; there are {self.daemons(group)}", timeout)[0]
+        return wait_until(
+            enough,
+            lambda: f"{count} daemons of {group!r}; there are {self.daemons(group)}",
+            timeout,
+        )[0]
 
-    # ---------------------------------------------------------------- requests
+    # -------- requests
 
     def url(self, path: str = "/", port: str = "PORT", scheme: str = "http") -> str:
         return f"{scheme}://127.0.0.1:{self.ports[port]}{path}"
@@ -323,7 +383,9 @@ class Httpd:
         session.verify = str(self._certificates / "server.crt") if self._certificates else False
         return session
 
-    def request(self, method: str, path: str = "/", *, port: str = "PORT", **options: Any) -> requests.Response:
+    def request(
+        self, method: str, path: str = "/", *, port: str = "PORT", **options: Any
+    ) -> requests.Response:
         """One request on a connection of its own."""
         options.setdefault("timeout", REQUEST_LIMIT)
         scheme = options.pop("scheme", "http")
@@ -348,8 +410,11 @@ def _group_of(process: Process) -> str:
     """The name of a daemon's group, from its title or else from its configuration."""
     before = process.command
     configuration = processes.configuration(process.pid)
-    # It takes its title before it closes its configuration: where neither was seen, the title is there by now.
-    match = re.search(r"wsgid:(\S*)", before) or (None if configuration else re.search(r"wsgid:(\S*)", process.command))
+    # It takes its title before it closes its configuration: where neither was seen, the title is
+    # there by now.
+    match = re.search(r"wsgid:(\S*)", before) or (
+        None if configuration else re.search(r"wsgid:(\S*)", process.command)
+    )
     if match:
         return "" if match[1] == "%{GLOBAL}" else match[1]
     return configuration.get("group", "")

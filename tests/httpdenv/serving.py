@@ -21,13 +21,26 @@ PYTHONPATH = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
 class Run:
     """One `python -m pywsgid serve`, as a process group of its own like a shell's job."""
 
-    def __init__(self, directory: Path, *words: str | Path, checkout: Path = CHECKOUT, command: str = "serve",
-                 user: int | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *words: str | Path,
+        checkout: Path = CHECKOUT,
+        command: str = "serve",
+        user: int | None = None,
+    ) -> None:
         self._out, self._err = directory / "out", directory / "err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "pywsgid", command, "--port", "0", *words], cwd=checkout,
-                stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True, env=PYTHONPATH, user=user)
+                [sys.executable, "-m", "pywsgid", command, "--port", "0", *words],
+                cwd=checkout,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+                env=PYTHONPATH,
+                user=user,
+            )
 
     @property
     def out(self) -> str:
@@ -43,7 +56,11 @@ class Run:
         return Path(re.search(r"-d (/tmp/wsgid-\w+)", self.log).group(1))
 
     def wait_for_address(self) -> str:
-        wait_until(lambda: "served at" in self.out or self.process.poll() is not None, lambda: f"it: {self.log}", 20)
+        wait_until(
+            lambda: "served at" in self.out or self.process.poll() is not None,
+            lambda: f"it: {self.log}",
+            20,
+        )
         return re.search(r"served at (https?://\S+/)", self.out).group(1)
 
     def end(self, number: int) -> int:

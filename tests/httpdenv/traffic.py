@@ -1,4 +1,6 @@
-"""Requests that run while a test does something else: a crowd, or some that are held until they are let go."""
+"""Requests that run while a test does something else: a crowd, or some that are held until they are
+let go.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ class Crowd:
     def __init__(self, httpd: Httpd, path: str, count: int = 1) -> None:
         self.answers: list[requests.Response] = []
         self.failures: list[Exception] = []
-        self._threads = [threading.Thread(target=self._run, args=(httpd, path)) for _ in range(count)]
+        self._threads = [
+            threading.Thread(target=self._run, args=(httpd, path)) for _ in range(count)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -41,7 +45,8 @@ class Crowd:
 
 
 class AtTheGate:
-    """`count` requests that tests/apps/gate.wsgi, mounted at `mount`, holds in flight until open() is called.
+    """`count` requests that tests/apps/gate.wsgi, mounted at `mount`, holds in flight until open()
+    is called.
 
     Their answers' text is the pid of the process that ran them.
     """
@@ -52,7 +57,10 @@ class AtTheGate:
         since, arrived = httpd.log.mark(), f"at the gate {name}$"
         for number in range(1, count + 1):
             self._crowds.append(Crowd(httpd, f"{mount}{self._gate}?{name}"))
-            wait_until(lambda n=number: len(httpd.log.find(arrived, since)) >= n, f"request {number} at the gate")
+            wait_until(
+                lambda n=number: len(httpd.log.find(arrived, since)) >= n,
+                f"request {number} at the gate",
+            )
 
     def open(self) -> list[requests.Response]:
         """Lets them go; their answers, in no order."""

@@ -1,7 +1,9 @@
-"""The ways to speak HTTP that a test runs over, with the virtual hosts for them, and curl runs that may fail.
+"""The ways to speak HTTP that a test runs over, with the virtual hosts for them, and curl runs that
+may fail.
 
-Where httpd's own code differs by version (a stream of HTTP/2 has no socket, TLS has a record layer between), a test is
-run over each: `@pytest.mark.parametrize("over", EVERY_WAY)` and `run_curl(httpd, over, "/path")`.
+Where httpd's own code differs by version (a stream of HTTP/2 has no socket, TLS has a record layer
+between), a test is run over each: `@pytest.mark.parametrize("over", EVERY_WAY)` and
+`run_curl(httpd, over, "/path")`.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ LIMIT = 30.0
 
 @dataclass
 class Transfer:
-    """What became of a run of curl; `code` is its exit code, `headers` the heads as they came, interim ones too."""
+    """What became of a run of curl; `code` is its exit code, `headers` the heads as they came,
+    interim ones too.
+    """
 
     code: int
     status: int
@@ -55,7 +59,11 @@ class Transfer:
 
     def header(self, name: str) -> str | None:
         """The last value of a header."""
-        found = [line.partition(":")[2].strip() for line in self.headers.splitlines() if _names(line, name)]
+        found = [
+            line.partition(":")[2].strip()
+            for line in self.headers.splitlines()
+            if _names(line, name)
+        ]
         return found[-1] if found else None
 
 
@@ -70,25 +78,34 @@ def command(httpd: Httpd, over: str, path: str, *options: str) -> list[str]:
 
 def environment() -> dict[str, str]:
     """Without the proxies of this environment."""
-    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    return {
+        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
+    }
 
 
-def run_curl(httpd: Httpd, over: str, path: str, *options: str, data: bytes | None = None) -> Transfer:
+def run_curl(
+    httpd: Httpd, over: str, path: str, *options: str, data: bytes | None = None
+) -> Transfer:
     """Runs curl; `data` is its standard input. Its own failure is a result like any other."""
     mark = "--curl-- "
     said = f"%{{stderr}}{mark}%{{http_code}} %{{http_version}} %{{time_total}}\n"
     limits = ["--max-time", str(LIMIT), "--dump-header", "/dev/stderr", "--write-out", said]
     whole = command(httpd, over, path, *limits, *options)
-    done = subprocess.run(whole, input=data, capture_output=True, env=environment(), timeout=LIMIT + 10, check=False)
+    done = subprocess.run(
+        whole, input=data, capture_output=True, env=environment(), timeout=LIMIT + 10, check=False
+    )
     text = done.stderr.decode("latin-1")
     headers, _, rest = text.partition(mark)
     words, _, error = rest.partition("\n")
     status, version, seconds = words.split()
-    return Transfer(done.returncode, int(status), version, float(seconds), headers, done.stdout, headers + error)
+    return Transfer(
+        done.returncode, int(status), version, float(seconds), headers, done.stdout, headers + error
+    )
 
 
 class CurlThatLeaves:
-    """A curl that is ended while it waits: `with CurlThatLeaves(...) as client: ...; client.leave()`.
+    """A curl that is ended while it waits: `with CurlThatLeaves(...) as client: ...;
+    client.leave()`.
 
     SIGKILL ends it without a word: no close_notify, no RST_STREAM.
     """
@@ -122,7 +139,9 @@ class CurlThatLeaves:
 
 
 class Sender:
-    """Sends bytes in a thread of its own, so that the test may read meanwhile; what goes wrong there is kept."""
+    """Sends bytes in a thread of its own, so that the test may read meanwhile; what goes wrong
+    there is kept.
+    """
 
     def __init__(self, send, pieces) -> None:
         self.error: OSError | None = None

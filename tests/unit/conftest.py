@@ -1,4 +1,6 @@
-"""What the tests of the daemon share: both transports, a daemon for each module, a connection to it, scripts."""
+"""What the tests of the daemon share: both transports, a daemon for each module, a connection to
+it, scripts.
+"""
 
 from __future__ import annotations
 

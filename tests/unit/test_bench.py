@@ -1,4 +1,6 @@
-"""What the bench computes from what it measured; that it measures at all is shown by `make bench-short`."""
+"""What the bench computes from what it measured; that it measures at all is shown by `make
+bench-short`.
+"""
 
 import json
 
@@ -18,7 +20,14 @@ BENCH {"requests": 1000, "us": 500000, "bytes": 9, "p50": 40, "p90": 50, "p99": 
 
 def test_wrk_is_read_from_its_script_s_line():
     figures = bench.load.parse(WRK)
-    assert figures == {"rps": 2000, "requests": 1000, "p50_us": 40, "p99_us": 60, "max_us": 70, "errors": 3}
+    assert figures == {
+        "rps": 2000,
+        "requests": 1000,
+        "p50_us": 40,
+        "p99_us": 60,
+        "max_us": 70,
+        "errors": 3,
+    }
 
 
 def test_wrk_without_that_line_raises_its_words():
@@ -63,14 +72,17 @@ RESULTS = {
 }
 
 
-@pytest.mark.parametrize("how, point, key, relation, value, figure, best, verdict", [
-    ("ratio", "1", "rps", ">=", 1.5, 1.5, "fast", "reached"),
-    ("ratio", "1", "us", "<=", 0.7, 0.8, "fast", "missed"),
-    ("difference", "1", "us", "<=", 0, -1, "fast", "reached"),
-    ("growth", "2", "rps", ">=", 1.9, 1.9, "", "reached"),
-    ("absolute", "1", "us", "<=", 3, 4, "fast", "missed"),
-    ("ratio", "3", "rps", ">=", 1, None, "", "not measured"),
-])
+@pytest.mark.parametrize(
+    "how, point, key, relation, value, figure, best, verdict",
+    [
+        ("ratio", "1", "rps", ">=", 1.5, 1.5, "fast", "reached"),
+        ("ratio", "1", "us", "<=", 0.7, 0.8, "fast", "missed"),
+        ("difference", "1", "us", "<=", 0, -1, "fast", "reached"),
+        ("growth", "2", "rps", ">=", 1.9, 1.9, "", "reached"),
+        ("absolute", "1", "us", "<=", 3, 4, "fast", "missed"),
+        ("ratio", "3", "rps", ">=", 1, None, "", "not measured"),
+    ],
+)
 def test_a_figure_is_held_against_its_mark(how, point, key, relation, value, figure, best, verdict):
     mark = Mark("text", "hello", point, key, how, relation, value, ("slow", "fast"), base="1")
     held = bench.marks.hold(mark, lambda *key: RESULTS.get(key, []))
@@ -80,10 +92,19 @@ def test_a_figure_is_held_against_its_mark(how, point, key, relation, value, fig
 def test_the_page_is_written_between_its_marks_and_from_the_record_alone(tmp_path):
     report = pytest.importorskip("bench.report")
     record, page = tmp_path / "r.json", tmp_path / "p.md"
-    record.write_text(json.dumps({
-        "conditions": {"date": "today"}, "options": {"rounds": 1, "seconds": 1},
-        "results": {"hello": {"16 connections": {"wsgid": [{"rps": 1234.5}], "static": [{"rps": 2469}]}}},
-    }))
+    record.write_text(
+        json.dumps(
+            {
+                "conditions": {"date": "today"},
+                "options": {"rounds": 1, "seconds": 1},
+                "results": {
+                    "hello": {
+                        "16 connections": {"wsgid": [{"rps": 1234.5}], "static": [{"rps": 2469}]}
+                    }
+                },
+            }
+        )
+    )
     page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
     for _ in range(2):
         report.write_page(report.Report.load(record), page)

@@ -1,4 +1,6 @@
-"""The command line: what it prints where, and that a failure is one line with a code. No httpd is started here."""
+"""The command line: what it prints where, and that a failure is one line with a code. No httpd is
+started here.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ SOMEWHERE = server.Server("/usr/sbin/httpd", "/modules", frozenset({"core", "uni
 
 
 def pywsgid(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "pywsgid", *words], cwd=CHECKOUT, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "pywsgid", *words], cwd=CHECKOUT, capture_output=True, text=True
+    )
 
 
 def failure(*words: str) -> str:
@@ -52,9 +56,17 @@ def options(*words: str) -> dict:
 def planned(*words: str, **changes) -> site.Site:
     """A site that needs nothing of this machine."""
     goal = target.Target("site.wsgi", "/srv/a b", script="/srv/a b/site.wsgi")
-    values = {"server": SOMEWHERE, "root": "/tmp/wsgid-x", "module": "/m/mod_wsgid.so", "identity": None,
-              "application": None, "target": goal, "script": goal.script, "interpreter": "python=/usr/bin/python3",
-              "options": options(*words)}
+    values = {
+        "server": SOMEWHERE,
+        "root": "/tmp/wsgid-x",
+        "module": "/m/mod_wsgid.so",
+        "identity": None,
+        "application": None,
+        "target": goal,
+        "script": goal.script,
+        "interpreter": "python=/usr/bin/python3",
+        "options": options(*words),
+    }
     return site.Site(**{**values, **changes})
 
 
@@ -81,7 +93,9 @@ def test_module_config_without_a_module_says_how_to_build_it(monkeypatch, capsys
 
 
 @pytest.mark.parametrize("place", ["pywsgid", ".", "build"])
-def test_the_module_is_found_in_the_package_beside_it_and_in_a_checkout(monkeypatch, tmp_path, place):
+def test_the_module_is_found_in_the_package_beside_it_and_in_a_checkout(
+    monkeypatch, tmp_path, place
+):
     (tmp_path / "pywsgid").mkdir()
     (tmp_path / "build").mkdir()
     (tmp_path / place / "mod_wsgid.so").touch()
@@ -132,7 +146,10 @@ def test_serve_of_a_script_with_a_syntax_error_names_the_line(tmp_path):
 
 def test_serve_of_a_module_that_is_nowhere_says_where_it_looked():
     line = failure("serve", "--port", "0", "no_such_module:app")
-    assert f"WSGID0403: there is no module no_such_module in {CHECKOUT}" in line and "--python-home" in line
+    assert (
+        f"WSGID0403: there is no module no_such_module in {CHECKOUT}" in line
+        and "--python-home" in line
+    )
 
 
 def test_serve_on_a_port_that_is_taken_names_it(script):
@@ -146,32 +163,51 @@ def test_serve_on_a_port_that_is_taken_names_it(script):
 
 def test_serve_at_an_address_of_another_machine_says_so(script):
     line = failure("serve", "--host", "192.0.2.1", str(script))
-    assert "WSGID0405: cannot listen on 192.0.2.1:8000" in line and "name an address of this machine" in line
+    assert (
+        "WSGID0405: cannot listen on 192.0.2.1:8000" in line
+        and "name an address of this machine" in line
+    )
 
 
-@pytest.mark.parametrize("words", [
-    "--port=-1", "--port=65536", "--port=http", "--threads=0", "--env=1A=b", "--mount-point=shop", "--log-level=loud",
-    "--umask=8", "--queue-timeout=soon", "--memory-limit=1T", "--env=A=${PATH}"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--port=-1",
+        "--port=65536",
+        "--port=http",
+        "--threads=0",
+        "--env=1A=b",
+        "--mount-point=shop",
+        "--log-level=loud",
+        "--umask=8",
+        "--queue-timeout=soon",
+        "--memory-limit=1T",
+        "--env=A=${PATH}",
+    ],
+)
 def test_serve_refuses_what_is_no_value_with_a_short_usage(words, script):
     done = pywsgid("serve", words, str(script))
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 3
 
 
-@pytest.mark.parametrize(("words", "problem"), [
-    (["--python", "/a", "--python-home", "/b"], "--python and --python-home both"),
-    (["--https-only"], "--https-only has no effect without HTTPS"),
-    (["--ssl-certificate-file", "/etc/passwd"], "no effect without HTTPS: add --https-port"),
-    (["--https-port", "0"], "--https-port needs --ssl-certificate-file"),
-    (["--document-root", "/nowhere"], "--document-root: there is no /nowhere"),
-    (["--url-alias", "/x", "/nowhere"], "--url-alias: there is no /nowhere"),
-    (["--include-file", "/nowhere"], "--include-file: there is no /nowhere"),
-    (["--reload", "--host", "0.0.0.0"], "is not this machine's alone"),
-    (["--reload", "--host", "::"], "is not this machine's alone"),
-    (["--group", "no_such_group"], "there is no group no_such_group"),
-    (["--user", "no_such_user"], "there is no user no_such_user"),
-    (["--user", "root"], "never runs as root"),
-])
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--python", "/a", "--python-home", "/b"], "--python and --python-home both"),
+        (["--https-only"], "--https-only has no effect without HTTPS"),
+        (["--ssl-certificate-file", "/etc/passwd"], "no effect without HTTPS: add --https-port"),
+        (["--https-port", "0"], "--https-port needs --ssl-certificate-file"),
+        (["--document-root", "/nowhere"], "--document-root: there is no /nowhere"),
+        (["--url-alias", "/x", "/nowhere"], "--url-alias: there is no /nowhere"),
+        (["--include-file", "/nowhere"], "--include-file: there is no /nowhere"),
+        (["--reload", "--host", "0.0.0.0"], "is not this machine's alone"),
+        (["--reload", "--host", "::"], "is not this machine's alone"),
+        (["--group", "no_such_group"], "there is no group no_such_group"),
+        (["--user", "no_such_user"], "there is no user no_such_user"),
+        (["--user", "root"], "never runs as root"),
+    ],
+)
 def test_options_that_cannot_be_had_are_refused_in_one_line(words, problem, script):
     if words[1:] == ["root"] and os.geteuid() != 0:
         problem = "only root can serve as another user"
@@ -179,16 +215,23 @@ def test_options_that_cannot_be_had_are_refused_in_one_line(words, problem, scri
     assert "WSGID0410: " in line and problem in line
 
 
-# ---------------------------------------------------------------- what TARGET is
+# -------- what TARGET is
 
 
 @pytest.fixture
 def application(tmp_path, monkeypatch):
     """A package, a module and a Django project, in the current directory."""
-    for name, text in {"hello.py": "app = 1", "shop/__init__.py": "from shop.web import app", "shop/web.py": "app = 1",
-                       "factory.py": "def create_app(): pass", "star.py": "from os import *",
-                       "broken.py": "def (", "project/manage.py": MANAGE, "project/config/wsgi.py": "application = 1",
-                       "project/other/wsgi.py": "application = 1"}.items():
+    for name, text in {
+        "hello.py": "app = 1",
+        "shop/__init__.py": "from shop.web import app",
+        "shop/web.py": "app = 1",
+        "factory.py": "def create_app(): pass",
+        "star.py": "from os import *",
+        "broken.py": "def (",
+        "project/manage.py": MANAGE,
+        "project/config/wsgi.py": "application = 1",
+        "project/other/wsgi.py": "application = 1",
+    }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text + "\n")
     monkeypatch.chdir(tmp_path)
@@ -205,40 +248,53 @@ def find(text: str, callable_name: str = "application", **words) -> target.Targe
     return target.find(text, callable_name, None, **words)
 
 
-@pytest.mark.parametrize(("text", "line"), [
-    ("hello:app", "from hello import app as application"),
-    ("shop:app", "from shop import app as application"),
-    ("shop:web.app", "from shop import web\n\napplication = web.app"),
-    ("factory:create_app()", "from factory import create_app\n\napplication = create_app()"),
-    ("star:anything", "from star import anything as application"),
-    ("somewhere.else_:app", "from somewhere.else_ import app as application"),
-])
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("hello:app", "from hello import app as application"),
+        ("shop:app", "from shop import app as application"),
+        ("shop:web.app", "from shop import web\n\napplication = web.app"),
+        ("factory:create_app()", "from factory import create_app\n\napplication = create_app()"),
+        ("star:anything", "from star import anything as application"),
+        ("somewhere.else_:app", "from somewhere.else_ import app as application"),
+    ],
+)
 def test_a_callable_of_a_module_becomes_a_script_that_imports_it(application, text, line):
     found = find(text)
-    assert (found.script, found.directory, found.module) == ("", str(application), re.split("[.:]", text)[0])
+    assert (found.script, found.directory, found.module) == (
+        "",
+        str(application),
+        re.split("[.:]", text)[0],
+    )
     assert line in found.source
     compile(found.source, "x", "exec")
 
 
-@pytest.mark.parametrize(("text", "code", "problem"), [
-    ("hello:application", "WSGID0404", "does not define `application`: it has app: hello:app"),
-    ("factory:app", "WSGID0404", "it has create_app: factory:create_app()"),
-    ("broken:app", "WSGID0404", "broken.py, line 1: "),
-    ("hello.py", "WSGID0404", "it has app: --callable-object app"),
-    ("factory.py", "WSGID0404", "add `application = create_app()`"),
-    ("shop/web.wsgi", "WSGID0403", "cannot be read (No such file"),
-    ("hello", "WSGID0403", "name a WSGI script, MODULE:CALLABLE"),
-    ("shop", "WSGID0403", "without manage.py"),
-])
-def test_what_is_no_application_is_refused_with_what_might_be_meant(application, text, code, problem):
+@pytest.mark.parametrize(
+    ("text", "code", "problem"),
+    [
+        ("hello:application", "WSGID0404", "does not define `application`: it has app: hello:app"),
+        ("factory:app", "WSGID0404", "it has create_app: factory:create_app()"),
+        ("broken:app", "WSGID0404", "broken.py, line 1: "),
+        ("hello.py", "WSGID0404", "it has app: --callable-object app"),
+        ("factory.py", "WSGID0404", "add `application = create_app()`"),
+        ("shop/web.wsgi", "WSGID0403", "cannot be read (No such file"),
+        ("hello", "WSGID0403", "name a WSGI script, MODULE:CALLABLE"),
+        ("shop", "WSGID0403", "without manage.py"),
+    ],
+)
+def test_what_is_no_application_is_refused_with_what_might_be_meant(
+    application, text, code, problem
+):
     with pytest.raises(messages.Failure) as failed:
         find(text)
     assert str(failed.value).startswith(code) and problem in str(failed.value)
 
 
 def test_a_script_is_taken_as_it_is(application):
-    assert find("hello.py", "app") == target.Target("hello.py", str(application), str(application / "hello.py"),
-                                                    callable="app")
+    assert find("hello.py", "app") == target.Target(
+        "hello.py", str(application), str(application / "hello.py"), callable="app"
+    )
 
 
 def test_syntax_is_no_matter_if_another_interpreter_will_read_it(application):
@@ -257,13 +313,15 @@ def test_a_django_project_without_a_script_gets_one(application):
     assert '"DJANGO_SETTINGS_MODULE", "config.settings.local"' in find("project").source
 
 
-# ---------------------------------------------------------------- the table of options
+# -------- the table of options
 
 
 def test_every_option_of_wsgidaemonprocess_is_an_option_of_serve():
     names = {option.name for option in serve_options.options()}
     assert OPTIONS.keys() - names == {"home"}
-    assert next(option for option in serve_options.options() if option.name == "reload").metavar == ()
+    assert (
+        next(option for option in serve_options.options() if option.name == "reload").metavar == ()
+    )
 
 
 def test_every_option_has_its_default_in_the_help():
@@ -281,14 +339,36 @@ def test_setup_has_no_options_of_a_temporary_server():
 
 
 def test_what_is_given_goes_to_the_daemon_and_nothing_else():
-    text = site.configuration(planned("--threads", "3", "--env", "A=b c", "--env", "B=", "--python-path", "/x",
-                                      "--chroot", "/srv", "--memory-limit", "1G"))
+    text = site.configuration(
+        planned(
+            "--threads",
+            "3",
+            "--env",
+            "A=b c",
+            "--env",
+            "B=",
+            "--python-path",
+            "/x",
+            "--chroot",
+            "/srv",
+            "--memory-limit",
+            "1G",
+        )
+    )
     words = re.search("WSGIDaemonProcess app(.*)WSGIProcessName", text, re.S).group(1)
-    assert re.findall('"(.*)"', words) == ["python=/usr/bin/python3", "home=/srv/a b", "python-path=/x", "threads=3",
-                                           "chroot=/srv", "env=A=b c", "env=B=", "memory-limit=1G"]
+    assert re.findall('"(.*)"', words) == [
+        "python=/usr/bin/python3",
+        "home=/srv/a b",
+        "python-path=/x",
+        "threads=3",
+        "chroot=/srv",
+        "env=A=b c",
+        "env=B=",
+        "memory-limit=1G",
+    ]
 
 
-# ---------------------------------------------------------------- ways and words
+# -------- ways and words
 
 
 def test_a_script_below_a_closed_directory_is_told_with_that_directory(tmp_path, monkeypatch):
@@ -296,14 +376,19 @@ def test_a_script_below_a_closed_directory_is_told_with_that_directory(tmp_path,
     (closed / "deep").mkdir(parents=True)
     path = closed / "deep" / "site.wsgi"
     path.touch()
-    # Whoever runs this, root too, is told what the check found: that it finds it is the next test's matter.
+    # Whoever runs this, root too, is told what the check found: that it finds it is the next test's
+    # matter.
     monkeypatch.setattr(command, "in_the_way", lambda *_: str(closed))
     goal = target.Target(str(path), str(path.parent), script=str(path))
-    with pytest.raises(messages.Failure, match=rf"WSGID0406: .* cannot enter {closed}, .*chmod o\+x {closed}"):
+    with pytest.raises(
+        messages.Failure, match=rf"WSGID0406: .* cannot enter {closed}, .*chmod o\+x {closed}"
+    ):
         command.check_way(planned(target=goal))
 
 
-def test_a_script_that_was_closed_after_the_look_at_it_is_not_copied_to_where_everybody_reads(tmp_path, monkeypatch):
+def test_a_script_that_was_closed_after_the_look_at_it_is_not_copied_to_where_everybody_reads(
+    tmp_path, monkeypatch
+):
     """Root copies; a link to a file of root's may be what closed it."""
     (tmp_path / "application").mkdir()
     (tmp_path / "secret").write_text("root's")
@@ -318,7 +403,9 @@ def test_a_script_that_was_closed_after_the_look_at_it_is_not_copied_to_where_ev
 def test_in_the_way_names_the_first_closed_directory(tmp_path):
     if os.geteuid() == 0:
         # pytest's directories are its user's alone.
-        assert reach.in_the_way(str(tmp_path / "x"), reach.daemon_identity()) in [str(p) for p in tmp_path.parents]
+        assert reach.in_the_way(str(tmp_path / "x"), reach.daemon_identity()) in [
+            str(p) for p in tmp_path.parents
+        ]
         return
     closed = tmp_path / "closed"
     (closed / "deep").mkdir(parents=True)
@@ -351,8 +438,15 @@ def test_the_configuration_names_a_user_when_root_starts_it():
     assert "\nUser www-data\nGroup #34\n" in text
 
 
-@pytest.mark.parametrize("host, url", [("127.0.0.1", "http://localhost:8000/"), ("0.0.0.0", "http://localhost:8000/"),
-                                       ("::1", "http://[::1]:8000/"), ("192.0.2.1", "http://192.0.2.1:8000/")])
+@pytest.mark.parametrize(
+    "host, url",
+    [
+        ("127.0.0.1", "http://localhost:8000/"),
+        ("0.0.0.0", "http://localhost:8000/"),
+        ("::1", "http://[::1]:8000/"),
+        ("192.0.2.1", "http://192.0.2.1:8000/"),
+    ],
+)
 def test_the_address_that_is_printed_can_be_opened(host, url):
     assert planned("--host", host).address.url == url
 
@@ -368,16 +462,19 @@ def test_port_0_is_replaced_by_a_free_one():
     assert command.check_port("127.0.0.1", 0) > 0
 
 
-# ---------------------------------------------------------------- pywsgid status
+# -------- pywsgid status
 
 
-@pytest.mark.parametrize(("times", "half", "most"), [
-    ({0: 1}, 16, 31.68),
-    ({3: 10}, 192, 254.72),  # 128 to 256
-    ({0: 50, 4: 50}, 32, 506.88),  # the second half 256 to 512
-    ({23: 5}, 32 << 22, 32 << 22),  # nobody knows how much longer
-    ({}, 0, 0),
-])
+@pytest.mark.parametrize(
+    ("times", "half", "most"),
+    [
+        ({0: 1}, 16, 31.68),
+        ({3: 10}, 192, 254.72),  # 128 to 256
+        ({0: 50, 4: 50}, 32, 506.88),  # the second half 256 to 512
+        ({23: 5}, 32 << 22, 32 << 22),  # nobody knows how much longer
+        ({}, 0, 0),
+    ],
+)
 def test_what_a_histogram_says_of_most_requests(times, half, most):
     buckets = [times.get(number, 0) for number in range(process_abi.PAGE_BUCKETS)]
     assert control_client.quantile(buckets, 0.5) == pytest.approx(half)
@@ -385,24 +482,55 @@ def test_what_a_histogram_says_of_most_requests(times, half, most):
 
 
 EVIL = "\x1b]0;mine\x07\rover"
-SAID = {"group": "app", "slot": 0, "pid": 1, "state": "serving", "since": 0, "python": "3.11.2", "uid": 1, "threads": 1,
-        "queue": 0, "started": 0, "finished": 0, "errors": 0, "queue_times": [], "application_times": [], "running": [],
-        "stacks": [["thread 1", "in f"]]}
+SAID = {
+    "group": "app",
+    "slot": 0,
+    "pid": 1,
+    "state": "serving",
+    "since": 0,
+    "python": "3.11.2",
+    "uid": 1,
+    "threads": 1,
+    "queue": 0,
+    "started": 0,
+    "finished": 0,
+    "errors": 0,
+    "queue_times": [],
+    "application_times": [],
+    "running": [],
+    "stacks": [["thread 1", "in f"]],
+}
 DEEP = b"[" * 200_000
 # What stands in an answer in the place of what has to stand there.
 NONSENSE = [
-    {"running": [1]}, {"running": [{"thread": 1}]}, {"running": [{"thread": 1, "request": "", "elapsed": "long"}]},
-    {"since": 1e300}, {"since": float("nan")}, {"since": -1e300}, {"uid": 1 << 80}, {"finished": -1}, {"pid": True},
-    {"queue_times": ["a"]}, {"queue_times": [0] * 1000}, {"application_times": [1e300]}, {"slot": None},
-    DEEP, b'{"slot": 1' + b"0" * 100_000 + b"}",
+    {"running": [1]},
+    {"running": [{"thread": 1}]},
+    {"running": [{"thread": 1, "request": "", "elapsed": "long"}]},
+    {"since": 1e300},
+    {"since": float("nan")},
+    {"since": -1e300},
+    {"uid": 1 << 80},
+    {"finished": -1},
+    {"pid": True},
+    {"queue_times": ["a"]},
+    {"queue_times": [0] * 1000},
+    {"application_times": [1e300]},
+    {"slot": None},
+    DEEP,
+    b'{"slot": 1' + b"0" * 100_000 + b"}",
 ]
 
 
 @pytest.mark.parametrize("words", [["status"], ["stacks", EVIL]], ids=["status", "stacks"])
 def test_what_a_daemon_says_does_not_drive_the_terminal(tmp_path, capsys, words):
     """It is another user's process, and the terminal may be root's."""
-    said = {**SAID, "group": EVIL, "python": EVIL, "running": [{"thread": 1, "request": EVIL, "elapsed": 1}],
-            "stacks": [[EVIL, EVIL]]}
+    said = {
+        **SAID,
+        "group": EVIL,
+        "python": EVIL,
+        "running": [{"thread": 1, "request": EVIL, "elapsed": 1}],
+        "stacks": [[EVIL, EVIL]],
+    }
     with daemon_that_says(tmp_path / "x.1.0.0.ctl", json.dumps(said).encode()):
         assert main.main([*words, "--sockets", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
@@ -416,7 +544,9 @@ def test_a_daemon_that_says_no_end_of_it_is_not_listened_to(tmp_path, monkeypatc
     assert "WSGID0442" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("answer", [b"{", b"[]", b"\xff", b'{"group": "app"}', b'{"group": "app", "pid": "1"}'])
+@pytest.mark.parametrize(
+    "answer", [b"{", b"[]", b"\xff", b'{"group": "app"}', b'{"group": "app", "pid": "1"}']
+)
 def test_a_daemon_that_is_not_understood_is_none(tmp_path, capsys, answer):
     with daemon_that_says(tmp_path / "x.1.0.0.ctl", answer):
         assert main.main(["status", "--sockets", str(tmp_path)]) == 1
@@ -431,19 +561,28 @@ def test_a_daemon_that_talks_nonsense_is_told_in_a_line_and_the_others_are_shown
     monkeypatch.setattr(control_client, "RATE_OVER", 0.01)
     answer = nonsense if isinstance(nonsense, bytes) else json.dumps(SAID | nonsense).encode()
     words = [command, "app"] if command == "stacks" else [command]
-    with (daemon_that_says(tmp_path / "x.1.0.0.ctl", answer),
-          daemon_that_says(tmp_path / "x.1.1.0.ctl", json.dumps({**SAID, "more": [[[]]]}).encode())):
+    with (
+        daemon_that_says(tmp_path / "x.1.0.0.ctl", answer),
+        daemon_that_says(tmp_path / "x.1.1.0.ctl", json.dumps({**SAID, "more": [[[]]]}).encode()),
+    ):
         for options in ([], ["--json"]):
             assert main.main([*words, *options, "--sockets", str(tmp_path)]) == 0
             out, err = capsys.readouterr()
             assert ("in f" if command == "stacks" else "3.11.2") in out
-            assert err.startswith(f"pywsgid: WSGID0443: {tmp_path}/x.1.0.0.ctl: ") and err.count("\n") == 1
+            assert (
+                err.startswith(f"pywsgid: WSGID0443: {tmp_path}/x.1.0.0.ctl: ")
+                and err.count("\n") == 1
+            )
 
 
 @pytest.mark.parametrize("stacks", [[1], [["a"]], [["a", 1]], None, DEEP])
 def test_stacks_that_are_nonsense_are_told_too(tmp_path, capsys, stacks):
-    answers = {b"status": json.dumps(SAID).encode(),
-               b"stacks": stacks if isinstance(stacks, bytes) else json.dumps(SAID | {"stacks": stacks}).encode()}
+    answers = {
+        b"status": json.dumps(SAID).encode(),
+        b"stacks": stacks
+        if isinstance(stacks, bytes)
+        else json.dumps(SAID | {"stacks": stacks}).encode(),
+    }
     with daemon_that_says(tmp_path / "x.1.0.0.ctl", answers):
         assert main.main(["stacks", "app", "--sockets", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
@@ -453,7 +592,9 @@ def test_stacks_that_are_nonsense_are_told_too(tmp_path, capsys, stacks):
 
 @contextlib.contextmanager
 def daemon_that_says(path, answer):
-    """A control socket whose every question is answered so; or each by its own of a dictionary of answers."""
+    """A control socket whose every question is answered so; or each by its own of a dictionary of
+    answers.
+    """
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     listener.listen()
@@ -478,9 +619,12 @@ def daemon_that_says(path, answer):
 
 def test_setup_in_a_directory_that_cannot_be_read_is_told(monkeypatch, tmp_path):
     """Root reads all, so this is what another user meets."""
+
     def refuse(path):
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
     monkeypatch.setattr(os, "listdir", refuse)
-    with pytest.raises(messages.Failure, match="WSGID0411.*cannot be written .Permission denied.: name a dir"):
+    with pytest.raises(
+        messages.Failure, match="WSGID0411.*cannot be written .Permission denied.: name a dir"
+    ):
         command.check_room(str(tmp_path))

@@ -1,4 +1,6 @@
-"""The daemon as a process: requests on the wire, applications that fail, peers that break the protocol."""
+"""The daemon as a process: requests on the wire, applications that fail, peers that break the
+protocol.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +100,9 @@ def test_it_goes_out_with_the_first_frame(client, write):
         "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'x' * 100000]\n"
     )
     client.request(script)
-    first = client.socket.recv(1000)  # one send holds both: or a receive could have the one without the other
+    first = client.socket.recv(
+        1000
+    )  # one send holds both: or a receive could have the one without the other
     assert len(first) == 1000
     assert (first[0], first[16]) == (protocol.STARTED, protocol.RESPONSE)
 
@@ -312,14 +316,19 @@ def test_close_that_raises_is_told_in_the_log(daemon, client):
 
 def test_an_exception_is_its_traceback_and_an_abort(client):
     reply = client.get("rules.wsgi", PATH_INFO="/raise")
-    assert reply.abort == (500, "WSGID0340: the application raised RuntimeError: raised by the application")
+    assert reply.abort == (
+        500,
+        "WSGID0340: the application raised RuntimeError: raised by the application",
+    )
     assert reply.logs[0] == (3, "WSGID0340 | Traceback (most recent call last):")
     assert "in raised" in reply.log_text
     assert "pywsgid" not in reply.log_text
     assert client.is_closed()
 
 
-@pytest.mark.parametrize(("how", "name"), [("exit", "SystemExit: 3"), ("interrupt", "KeyboardInterrupt")])
+@pytest.mark.parametrize(
+    ("how", "name"), [("exit", "SystemExit: 3"), ("interrupt", "KeyboardInterrupt")]
+)
 def test_sys_exit_ends_the_request_only(daemon, client, how, name):
     assert name in client.get("rules.wsgi", PATH_INFO=f"/{how}").abort[1]
     assert not daemon.has_ended()
@@ -419,7 +428,9 @@ def test_wsgi_errors_are_log_frames(client):
 
 def test_print_and_stderr_are_lines_of_the_groups_log(daemon, client):
     for path in ("print", "unfinished", "stderr"):
-        assert client.get("output.wsgi", PATH_INFO=f"/{path}", QUERY_STRING=f"said-{path}").logs == []
+        assert (
+            client.get("output.wsgi", PATH_INFO=f"/{path}", QUERY_STRING=f"said-{path}").logs == []
+        )
     assert "[wsgid:notice]" in daemon.wait_for_log("[group unit] said-print")
     assert "[wsgid:notice]" in daemon.wait_for_log("[group unit] said-unfinished")
     assert "[wsgid:warn]" in daemon.wait_for_log("[group unit] said-stderr")
@@ -502,7 +513,10 @@ def test_body_without_credit_is_a_violation(daemon, client):
     client.request("input.wsgi", end=False, PATH_INFO="/all")
     assert client.frame()[0] == protocol.CREDIT
     with contextlib.suppress(ConnectionError):  # it does not wait for all of that
-        client.send(*protocol.encode_body(b"x" * (WINDOW // 2 - 1)), *protocol.encode_body(b"x" * protocol.MAX_BODY))
+        client.send(
+            *protocol.encode_body(b"x" * (WINDOW // 2 - 1)),
+            *protocol.encode_body(b"x" * protocol.MAX_BODY),
+        )
         client.reply()
     wait_until(lambda: daemon.log_text().count("WSGID0321") == before + 1, "one line")
 

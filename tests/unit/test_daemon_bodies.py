@@ -54,7 +54,10 @@ def test_a_file_is_passed_as_its_descriptor(client, write, tmp_path, content):
         assert reply.frames == [("RESPONSE", False), ("FILE", True)]
         assert (reply.file, reply.headers) == ((0, 200_000), [("Content-Length", "200000")])
         assert reply.body == content
-    wait_until(lambda: client.get(tmp_path / "app.wsgi", PATH_INFO="/closed").body == b"3", "close(), once for each")
+    wait_until(
+        lambda: client.get(tmp_path / "app.wsgi", PATH_INFO="/closed").body == b"3",
+        "close(), once for each",
+    )
 
 
 def test_a_part_of_a_file(client, write, tmp_path, content):
@@ -79,7 +82,9 @@ def test_descriptors_do_not_pile_up(daemon, client, write, tmp_path, content):
     before = len(os.listdir(f"/proc/{daemon.pid}/fd"))
     for _ in range(30):
         assert get_file(client, write, tmp_path).complete
-    wait_until(lambda: len(os.listdir(f"/proc/{daemon.pid}/fd")) <= before, "as many descriptors as before")
+    wait_until(
+        lambda: len(os.listdir(f"/proc/{daemon.pid}/fd")) <= before, "as many descriptors as before"
+    )
 
 
 def test_a_log_line_from_close_does_not_follow_the_file(client, write, tmp_path, content):
@@ -110,7 +115,9 @@ def count_body(client):
     total, end = 0, False
     while not end and (frame := client.frame()):
         kind, flags, payload = frame
-        total += len(protocol.parse_response(payload)[1]) if kind == protocol.RESPONSE else len(payload)
+        total += (
+            len(protocol.parse_response(payload)[1]) if kind == protocol.RESPONSE else len(payload)
+        )
         end = bool(flags & protocol.END)
     return total, end
 
@@ -209,7 +216,9 @@ def test_a_body_that_comes_in_pieces_wakes_one_thread(tmp_path, write):
         for _ in range(2000):
             client.send(*protocol.encode_body(b"turn"))
             assert client.frame()[2].endswith(b"turn")
-        used = sorted(after - before.get(thread, 0) for thread, after in used_by_threads(daemon).items())
+        used = sorted(
+            after - before.get(thread, 0) for thread, after in used_by_threads(daemon).items()
+        )
         assert sum(used[:-1]) < used[-1] / 10
         client.send(*protocol.encode_body(b"", end=True))
         assert client.reply().complete
@@ -295,7 +304,10 @@ def application(environ, start_response):
 
 def wait_until_it_asks(client, script):
     """The application runs, and its client has not gone."""
-    wait_until(lambda: client.get(script, PATH_INFO="/answers").body == b"(None, False)", "the application to ask")
+    wait_until(
+        lambda: client.get(script, PATH_INFO="/answers").body == b"(None, False)",
+        "the application to ask",
+    )
 
 
 def test_an_application_can_ask_whether_its_client_has_gone(daemon, client, write):
@@ -304,7 +316,10 @@ def test_an_application_can_ask_whether_its_client_has_gone(daemon, client, writ
     asking.request(script)
     wait_until_it_asks(client, script)
     asking.close()
-    wait_until(lambda: client.get(script, PATH_INFO="/answers").body == b"(True, True)", "the application to see it")
+    wait_until(
+        lambda: client.get(script, PATH_INFO="/answers").body == b"(True, True)",
+        "the application to see it",
+    )
 
 
 def test_a_body_that_is_on_its_way_does_not_hide_that_the_client_has_gone(daemon, client, write):
@@ -313,7 +328,10 @@ def test_a_body_that_is_on_its_way_does_not_hide_that_the_client_has_gone(daemon
     asking.request(script, b"start", end=False)
     wait_until_it_asks(client, script)
     asking.close()
-    wait_until(lambda: client.get(script, PATH_INFO="/answers").body == b"(True, True)", "the application to see it")
+    wait_until(
+        lambda: client.get(script, PATH_INFO="/answers").body == b"(True, True)",
+        "the application to see it",
+    )
 
 
 LEAVING = """
@@ -340,7 +358,9 @@ def application(environ, start_response):
 
 @pytest.mark.parametrize("block", ["", "x"])
 def test_a_stream_ends_when_its_client_leaves(tmp_path, write, block):
-    """At its next block, an empty one, too: close() is called, the thread is free, one line says so."""
+    """At its next block, an empty one, too: close() is called, the thread is free, one line says
+    so.
+    """
     script = write(LEAVING)
     with Daemon(tmp_path, threads=1) as daemon:
         leaving = daemon.connect()
@@ -435,7 +455,9 @@ def test_the_next_response_of_a_connection_has_its_own_send_timeout(tmp_path, wr
         slow.close()
 
 
-def test_without_send_timeout_a_client_that_takes_nothing_for_socket_timeout_is_given_up(tmp_path, write):
+def test_without_send_timeout_a_client_that_takes_nothing_for_socket_timeout_is_given_up(
+    tmp_path, write
+):
     script = write(OBJECT)
     with Daemon(tmp_path, threads=1, socket_timeout=0.3, send_timeout=0) as daemon:
         slow = daemon.connect()
@@ -444,7 +466,9 @@ def test_without_send_timeout_a_client_that_takes_nothing_for_socket_timeout_is_
         slow.close()
 
 
-def test_without_send_timeout_a_client_that_takes_a_little_at_a_time_is_not_given_up(tmp_path, write):
+def test_without_send_timeout_a_client_that_takes_a_little_at_a_time_is_not_given_up(
+    tmp_path, write
+):
     script = write(OBJECT)
     with Daemon(tmp_path, socket_timeout=0.5) as daemon:
         slow = daemon.connect()

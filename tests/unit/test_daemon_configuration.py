@@ -38,11 +38,16 @@ def test_values():
     parsed = configuration.parse(data)
     assert (parsed.threads, parsed.processes_named, parsed.socket_timeout) == (5, True, 2.5)
     assert parsed.python_path == ["/a", "/b"]
-    assert [(script.callable, script.path) for script in parsed.scripts] == [("app", "/srv/a:b.wsgi")]
+    assert [(script.callable, script.path) for script in parsed.scripts] == [
+        ("app", "/srv/a:b.wsgi")
+    ]
 
 
 def test_a_socket_timeout_of_nothing_is_as_if_not_named():
-    assert configuration.parse(block(socket_timeout="0")).socket_timeout == configuration.UNNAMED_SOCKET_TIMEOUT
+    assert (
+        configuration.parse(block(socket_timeout="0")).socket_timeout
+        == configuration.UNNAMED_SOCKET_TIMEOUT
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,15 +87,28 @@ def build(pairs, **options):
 
 def test_the_keys_of_wsgi_and_mod_wsgi():
     found = build(
-        {"REQUEST_METHOD": "GET", "mod_wsgi.request_start": "1700000000123456"}, module_version="1.2.3", processes="2"
+        {"REQUEST_METHOD": "GET", "mod_wsgi.request_start": "1700000000123456"},
+        module_version="1.2.3",
+        processes="2",
     )
-    assert (found["mod_wsgi.request_start"], found["mod_wsgi.queue_start"]) == (1700000000.123456, 1700000000.654321)
-    assert (found["mod_wsgi.version"], found["mod_wsgi.process_group"], found["mod_wsgi.daemon_start"]) == (
+    assert (found["mod_wsgi.request_start"], found["mod_wsgi.queue_start"]) == (
+        1700000000.123456,
+        1700000000.654321,
+    )
+    assert (
+        found["mod_wsgi.version"],
+        found["mod_wsgi.process_group"],
+        found["mod_wsgi.daemon_start"],
+    ) == (
         (1, 2, 3),
         "site",
         1.5,
     )
-    assert (found["wsgi.version"], found["wsgi.run_once"], found["wsgi.input_terminated"]) == ((1, 0), False, True)
+    assert (found["wsgi.version"], found["wsgi.run_once"], found["wsgi.input_terminated"]) == (
+        (1, 0),
+        False,
+        True,
+    )
     assert (found["wsgi.multithread"], found["wsgi.multiprocess"]) == (True, True)
 
 
@@ -122,7 +140,9 @@ def test_each_request_has_an_environ_of_its_own():
 
 
 def test_bytes_are_latin_1():
-    found = environ.Template(configuration.parse(block()), 1.5).build(b"PATH_INFO\0/caf\xc3\xa9\0", 0)
+    found = environ.Template(configuration.parse(block()), 1.5).build(
+        b"PATH_INFO\0/caf\xc3\xa9\0", 0
+    )
     assert found["PATH_INFO"].encode("latin-1").decode() == "/caf\xe9"
 
 
@@ -140,7 +160,9 @@ def test_the_request_line_for_messages(pairs, line):
 
 
 def test_a_long_request_line_is_cut():
-    assert len(environ.request_line({"REQUEST_METHOD": "GET", "REQUEST_URI": "/" + "x" * 9000})) < 600
+    assert (
+        len(environ.request_line({"REQUEST_METHOD": "GET", "REQUEST_URI": "/" + "x" * 9000})) < 600
+    )
 
 
 def test_another_version_of_the_wire_protocol_is_refused():

@@ -1,4 +1,6 @@
-"""The daemon as a process: the Pythons that it runs under, and the interpreter as the application finds it."""
+"""The daemon as a process: the Pythons that it runs under, and the interpreter as the application
+finds it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,19 @@ pytestmark = pytest.mark.usefixtures("transport")
 def interpreters():
     """Other Pythons of this machine: name -> path, or None where there is none."""
     found = {}
-    for version in ("2.7", "3.6", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.13t", "3.14", "3.14t"):
+    for version in (
+        "2.7",
+        "3.6",
+        "3.8",
+        "3.9",
+        "3.10",
+        "3.11",
+        "3.12",
+        "3.13",
+        "3.13t",
+        "3.14",
+        "3.14t",
+    ):
         at = sorted(
             (Path.home() / ".pyenv" / "versions").glob(
                 f"{version.rstrip('t')}.*{'t' if version[-1] == 't' else ''}/bin/python"
@@ -35,7 +49,10 @@ def interpreters():
 
 def interpreter(version):
     path = interpreters()[version]
-    if path is None or subprocess.run([path, "-c", ""], check=False, capture_output=True).returncode != 0:
+    if (
+        path is None
+        or subprocess.run([path, "-c", ""], check=False, capture_output=True).returncode != 0
+    ):
         pytest.skip(f"no Python {version} on this machine")
     return path
 
@@ -73,7 +90,9 @@ def test_every_python_serves_drains_and_fails_alike(tmp_path, version):
         reply = echo_late(client)
         assert reply.body == b"start and end"
         assert daemon.get("rules.wsgi", PATH_INFO="/raise").abort[0] == 500
-        assert daemon.get("output.wsgi", PATH_INFO="/warning", QUERY_STRING="sold").logs == [(4, "app: sold")]
+        assert daemon.get("output.wsgi", PATH_INFO="/warning", QUERY_STRING="sold").logs == [
+            (4, "app: sold")
+        ]
         assert daemon.get("whoami.wsgi").complete
         gate = AtTheGate(daemon, tmp_path)
         daemon.signal(signal.SIGTERM)
@@ -97,7 +116,8 @@ def test_only_the_package_is_importable_from_where_it_lies(client, write):
 
 
 def test_nor_is_it_where_a_symbolic_link_leads_to_the_package(tmp_path, write):
-    """As in build/ of a checkout. Python follows the link when it puts the directory on the path."""
+    """As in build/ of a checkout. Python follows the link when it puts the directory on the
+    path."""
     script = write(
         "import sys\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
         "    return [repr(sys.path).encode()]\n"
@@ -111,7 +131,9 @@ def test_nor_is_it_where_a_symbolic_link_leads_to_the_package(tmp_path, write):
 
 def test_another_pywsgid_of_the_applications_is_not_mixed_in(tmp_path, write):
     (tmp_path / "site" / "pywsgid").mkdir(parents=True)
-    (tmp_path / "site" / "pywsgid" / "__init__.py").write_text("raise RuntimeError('the wrong one')")
+    (tmp_path / "site" / "pywsgid" / "__init__.py").write_text(
+        "raise RuntimeError('the wrong one')"
+    )
     with Daemon(tmp_path, python_path=str(tmp_path / "site"), scripts=["hello.wsgi"]) as daemon:
         assert daemon.get("hello.wsgi").complete
 
@@ -139,13 +161,17 @@ def test_the_title_is_what_ps_shows(tmp_path):
 
 
 def test_nothing_is_imported_that_a_request_does_not_need(tmp_path, write):
-    """Whatever is imported costs every application start-up time and memory. Compared with `python -c pass`."""
+    """Whatever is imported costs every application start-up time and memory. Compared with `python
+    -c pass`.
+    """
     script = write(
         "import sys\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
         "    return [' '.join(sys.modules).encode()]\n"
     )
     program = "import sys; print(*sys.modules)"
-    bare = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    bare = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    ).stdout.split()
     with Daemon(tmp_path, scripts=[script]) as daemon:
         loaded = set(daemon.get(script).body.decode().split()) - set(bare)
     allowed = "threading select mmap struct faulthandler binascii math errno itertools"

@@ -33,7 +33,8 @@ def test_what_was_read_is_finished_and_what_was_not_is_given_back(tmp_path, writ
         assert reply.complete
         assert gate.client.is_closed()
         assert daemon.wait() == 0
-        # Never accepted: still in the listener, for the successor. Accepted and unread: reset, not end-of-file.
+        # Never accepted: still in the listener, for the successor. Accepted and unread: reset, not
+        # end-of-file.
         with Daemon(tmp_path, listener=daemon.listener, threads=1) as successor:
             try:
                 assert unread.reply().body == b"ran"
@@ -60,7 +61,9 @@ def test_an_accepted_request_that_was_not_read_is_reset(tmp_path, write):
 
 
 def test_drains_lose_and_double_nothing_under_load(tmp_path, write):
-    """Daemon after daemon on one listener; a request that was not started is sent again, and runs exactly once."""
+    """Daemon after daemon on one listener; a request that was not started is sent again, and runs
+    exactly once.
+    """
     script = write(
         "import os\ndef application(environ, start_response):\n"
         "    fd = os.open(environ['QUERY_STRING'], os.O_WRONLY | os.O_CREAT | os.O_APPEND)\n"
@@ -90,7 +93,8 @@ def test_drains_lose_and_double_nothing_under_load(tmp_path, write):
 
 
 def run_once(client, path, script, note, name):
-    """As httpd does it: a reset or a broken pipe means not started, so again on a new connection."""
+    """As httpd does it: a reset or a broken pipe means not started, so again on a new
+    connection."""
     for _ in range(10):
         try:
             client.request(script, PATH_INFO=name, QUERY_STRING=str(note))
@@ -113,7 +117,9 @@ def test_when_httpd_dies_it_leaves(tmp_path):
             daemon.leash = os.open(os.devnull, os.O_RDONLY)
 
 
-@pytest.mark.parametrize(("how", "option"), [("SIGTERM", "shutdown_timeout"), ("leash", "graceful_timeout")])
+@pytest.mark.parametrize(
+    ("how", "option"), [("SIGTERM", "shutdown_timeout"), ("leash", "graceful_timeout")]
+)
 def test_a_request_that_does_not_end_is_told_with_its_stack_and_left(tmp_path, how, option):
     with Daemon(tmp_path, **{option: 0.3}) as daemon:
         gate = AtTheGate(daemon, tmp_path)
@@ -138,7 +144,9 @@ def test_a_successor_pulls_the_leash_when_it_is_ready(tmp_path):
     with Daemon(tmp_path) as old:
         client = old.connect()
         assert client.get("hello.wsgi").complete
-        with Daemon(tmp_path / "next", listener=old.listener, successor=old.leash, scripts=["hello.wsgi"]) as new:
+        with Daemon(
+            tmp_path / "next", listener=old.listener, successor=old.leash, scripts=["hello.wsgi"]
+        ) as new:
             assert old.wait() == 0
             assert client.is_closed()
             again = Client(old.path)
@@ -150,7 +158,12 @@ def test_a_successor_pulls_the_leash_when_it_is_ready(tmp_path):
 def test_a_successor_that_cannot_load_leaves_its_predecessor_alone(tmp_path):
     (tmp_path / "next").mkdir()
     with Daemon(tmp_path) as old:
-        options = {"listener": old.listener, "successor": old.leash, "scripts": ["unimportable.wsgi"], "ready": False}
+        options = {
+            "listener": old.listener,
+            "successor": old.leash,
+            "scripts": ["unimportable.wsgi"],
+            "ready": False,
+        }
         with Daemon(tmp_path / "next", **options) as new:
             assert new.wait() == process_abi.EXIT_LOAD
         assert old.get("hello.wsgi").complete if old.listener.fileno() >= 0 else not old.has_ended()
@@ -198,7 +211,7 @@ def test_a_child_that_the_application_forks_holds_no_connection_open(tmp_path, w
             os.kill(child, signal.SIGKILL)
 
 
-FORKS = '''
+FORKS = """
 import multiprocessing, os, signal, time
 fork = multiprocessing.get_context("fork")
 def pool():
@@ -219,11 +232,15 @@ def told_at_once():
 def application(environ, start_response):
     start_response("200 OK", [])
     return [repr([globals()[environ["QUERY_STRING"]]() for _ in range(20)]).encode()]
-'''
+"""
 
 
-@pytest.mark.parametrize("way, result", [("pool", [1, 2]), ("terminated", -15), ("told_at_once", 15)])
-def test_a_signal_for_a_child_that_the_application_forks_ends_the_child_alone(tmp_path, write, way, result):
+@pytest.mark.parametrize(
+    "way, result", [("pool", [1, 2]), ("terminated", -15), ("told_at_once", 15)]
+)
+def test_a_signal_for_a_child_that_the_application_forks_ends_the_child_alone(
+    tmp_path, write, way, result
+):
     with Daemon(tmp_path) as daemon:
         answer = daemon.connect().get(write(FORKS), QUERY_STRING=way)
         assert answer.body.decode() == repr([result] * 20)
@@ -237,7 +254,9 @@ def test_a_program_that_the_application_starts_has_none_of_its_descriptors(clien
         "    return [subprocess.run(['ls', '/proc/self/fd'], close_fds=False, capture_output=True).stdout]\n"
     )
     numbers = {int(number) for number in client.get(script).body.split()}
-    assert numbers.isdisjoint({process_abi.FD_LISTENER + 1, process_abi.FD_LEASH, process_abi.FD_STATISTICS}) or numbers <= {
+    assert numbers.isdisjoint(
+        {process_abi.FD_LISTENER + 1, process_abi.FD_LEASH, process_abi.FD_STATISTICS}
+    ) or numbers <= {
         0,
         1,
         2,
@@ -267,7 +286,9 @@ def test_an_import_that_fails_is_told_once_and_tried_again_by_a_clean_process(tm
         assert "ModuleNotFoundError" in first.log_text
         again = daemon.get(script)
         assert (again.abort[0], again.abort[1][:9], again.logs) == (500, "WSGID0335", [])
-        write("def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'mended']\n")
+        write(
+            "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'mended']\n"
+        )
         assert daemon.get(script).retry
         assert daemon.wait() == process_abi.EXIT_LOAD
         daemon.wait_for_log("WSGID0336")
@@ -277,7 +298,9 @@ def test_beside_a_healthy_script_it_is_tried_again_in_place(tmp_path, write):
     script = write("raise ValueError")
     with Daemon(tmp_path, scripts=["hello.wsgi"]) as daemon:
         assert daemon.get(script).abort[0] == 500
-        write("def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'mended']\n")
+        write(
+            "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'mended']\n"
+        )
         assert daemon.get(script).body == b"mended"
 
 

@@ -1,4 +1,6 @@
-"""Recycling: each limit leads to a wish with its reason, and to nothing else. httpd's parent is played by the test."""
+"""Recycling: each limit leads to a wish with its reason, and to nothing else. httpd's parent is
+played by the test.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ def test_inactivity(tmp_path):
             assert daemon.get("hello.wsgi").complete
         assert daemon.wishes()[0] == 0
         daemon.wait_for_wish(process_abi.WISH_INACTIVITY)
-        assert reason_told(daemon).startswith("it has had nothing to do for 0.4 s (inactivity-timeout)")
+        assert reason_told(daemon).startswith(
+            "it has had nothing to do for 0.4 s (inactivity-timeout)"
+        )
 
 
 def test_a_process_that_was_never_asked_is_not_replaced_for_inactivity():
@@ -106,7 +110,9 @@ def test_memory(tmp_path):
 
 
 def test_a_limit_below_what_the_process_begins_with_is_told_and_ignored(tmp_path):
-    with Daemon(tmp_path, scripts=["grows.wsgi"], maximum_rss=1 << 20, restart_interval=0.5) as daemon:
+    with Daemon(
+        tmp_path, scripts=["grows.wsgi"], maximum_rss=1 << 20, restart_interval=0.5
+    ) as daemon:
         assert "maximum-rss=1M " in daemon.wait_for_log("WSGID0357")
         daemon.wait_for_wish(process_abi.WISH_INTERVAL)
         assert daemon.log_text().count("WSGID0357") == 1
@@ -133,7 +139,12 @@ def test_without_limits_nothing_of_it_is_imported(tmp_path):
     )
     with Daemon(tmp_path) as daemon:
         loaded = daemon.get(script).body.decode().split()
-    assert not {"pywsgid.daemon.process.limits", "pywsgid.daemon.process.stuck", "ctypes", "random"} & set(loaded)
+    assert not {
+        "pywsgid.daemon.process.limits",
+        "pywsgid.daemon.process.stuck",
+        "ctypes",
+        "random",
+    } & set(loaded)
 
 
 def test_an_error_in_a_keeper_is_told_and_the_process_lives_on(tmp_path):
@@ -175,7 +186,9 @@ def test_when_memory_runs_out_a_request_is_lost_and_no_worker(tmp_path):
         assert daemon.get(script, PATH_INFO="/starve").body == b"lives"
         for _ in range(6):
             client = daemon.connect()
-            with contextlib.suppress(ConnectionError):  # it may be lost while it is still being read
+            with contextlib.suppress(
+                ConnectionError
+            ):  # it may be lost while it is still being read
                 client.request(script, HTTP_X_LARGE="v" * 900_000)
             assert client.is_closed()
             client.close()

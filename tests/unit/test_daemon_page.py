@@ -1,4 +1,6 @@
-"""What the daemon tells in its statistics page: counts, times, what each thread does. Both transports alike."""
+"""What the daemon tells in its statistics page: counts, times, what each thread does. Both
+transports alike.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +47,12 @@ def application(environ, start_response):
 
 
 def at_rest(daemon, requests):
-    """The statistics once so many requests are done: the end of the last is counted after its response has left."""
-    wait_until(lambda: daemon.counts() == (requests, requests), f"{requests} requests: {daemon.counts()}")
+    """The statistics once so many requests are done: the end of the last is counted after its
+    response has left.
+    """
+    wait_until(
+        lambda: daemon.counts() == (requests, requests), f"{requests} requests: {daemon.counts()}"
+    )
     return daemon.statistics()
 
 
@@ -68,7 +74,10 @@ def test_times_are_summed_and_sorted_into_histograms(tmp_path, write):
     script = write(SLEEPING)
     with Daemon(tmp_path) as daemon:
         for waited, slept in ((0, "0"), (300_000, "0.1"), (300_000, "0.1")):
-            assert daemon.get(script, QUERY_STRING=slept, sent=time.time_ns() // 1000 - waited).status == "200 OK"
+            assert (
+                daemon.get(script, QUERY_STRING=slept, sent=time.time_ns() // 1000 - waited).status
+                == "200 OK"
+            )
         said = at_rest(daemon, 3)
     assert 600_000 <= said.queue_time < 5_000_000
     assert 200_000 <= said.application_time < 5_000_000
@@ -133,7 +142,9 @@ def test_each_thread_has_its_row_and_those_beyond_the_page_have_none(tmp_path, w
             assert client.reply().body == b"waited"
             client.close()
         assert at_rest(daemon, rows + 5).threads == rows + 10
-    assert rows + 5 - 10 <= len(found) <= rows, "all ran at once, at most ten of them in threads without a row"
+    assert rows + 5 - 10 <= len(found) <= rows, (
+        "all ran at once, at most ten of them in threads without a row"
+    )
     assert {requests for _, requests, _ in found} == {1}
     assert len({line for _, _, line in found}) == len(found)
 
@@ -153,7 +164,9 @@ def test_a_line_that_does_not_stand_where_it_should_is_not_shown(tmp_path):
     with Daemon(tmp_path, threads=1) as daemon:
         for requests, line in enumerate((0, 5, len(block), 2**32 - 1), 1):
             client = daemon.connect()
-            client.send(*protocol.encode_request(1, block, b"", protocol.END, time.time_ns() // 1000, line))
+            client.send(
+                *protocol.encode_request(1, block, b"", protocol.END, time.time_ns() // 1000, line)
+            )
             assert client.reply().abort[0] == 500
             client.close()
             at_rest(daemon, requests)
@@ -202,4 +215,9 @@ def test_a_child_that_the_application_forks_counts_nothing(tmp_path, write):
     with Daemon(tmp_path, threads=1) as daemon:
         assert daemon.get(script).body == b"ran"
         said = at_rest(daemon, 1)
-    assert (said.started, sum(said.queue_times), sum(said.application_times), said.errors) == (1, 1, 1, 0)
+    assert (said.started, sum(said.queue_times), sum(said.application_times), said.errors) == (
+        1,
+        1,
+        1,
+        0,
+    )

@@ -1,4 +1,6 @@
-"""reload=hot, touch and off: what a daemon does when its script changes. httpd's parent is played by the test."""
+"""reload=hot, touch and off: what a daemon does when its script changes. httpd's parent is played
+by the test.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,7 @@ from daemonenv import Client, Daemon, wait_until
 
 from pywsgid.wire import process_abi
 
-ANSWERS = (
-    "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'%s']\n"
-)
+ANSWERS = "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'%s']\n"
 
 
 @pytest.fixture
@@ -50,11 +50,15 @@ def successor(tmp_path):
 def naps(daemon):
     """How often the main thread has gone to sleep."""
     with open(f"/proc/{daemon.pid}/task/{daemon.pid}/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("voluntary_ctxt_switches"))
+        return next(
+            int(line.split()[1]) for line in file if line.startswith("voluntary_ctxt_switches")
+        )
 
 
 def looks_go_by(daemon):
-    """Until the main thread has looked at its scripts often enough to have noticed whatever there is."""
+    """Until the main thread has looked at its scripts often enough to have noticed whatever there
+    is.
+    """
     before = naps(daemon)
     wait_until(lambda: naps(daemon) >= before + 3, "looks at the scripts")
 
@@ -96,7 +100,9 @@ def test_a_change_that_fails_is_told_once_and_the_next_is_tried_at_once(tmp_path
             script(f"broken {number}")
             daemon.wait_for_wish(process_abi.WISH_CHANGED, number)
             daemon.refuse_wish()
-            wait_until(lambda n=number: daemon.log_text().count("WSGID0351") == n, "a line for each change")
+            wait_until(
+                lambda n=number: daemon.log_text().count("WSGID0351") == n, "a line for each change"
+            )
             assert daemon.get(script.path).body == b"old"
         looks_go_by(daemon)
         assert daemon.wishes()[0] == 2
@@ -104,7 +110,9 @@ def test_a_change_that_fails_is_told_once_and_the_next_is_tried_at_once(tmp_path
         daemon.wait_for_wish(process_abi.WISH_CHANGED, 3)
 
 
-def test_what_changes_again_while_the_successor_starts_is_wished_for_after_its_failure(tmp_path, script):
+def test_what_changes_again_while_the_successor_starts_is_wished_for_after_its_failure(
+    tmp_path, script
+):
     with Daemon(tmp_path, scripts=[script.path]) as daemon:
         script("first")
         daemon.wait_for_wish(process_abi.WISH_CHANGED)
@@ -176,7 +184,9 @@ def is_sent_away(client):
         return True
 
 
-def test_touch_holds_the_request_that_finds_the_change_until_the_new_code_is_there(tmp_path, script, successor):
+def test_touch_holds_the_request_that_finds_the_change_until_the_new_code_is_there(
+    tmp_path, script, successor
+):
     with Daemon(tmp_path, scripts=[script.path], reload="touch") as old:
         assert old.get(script.path).body == b"old"
         script("new")
@@ -239,7 +249,8 @@ def test_touch_lets_a_signal_end_it_while_it_holds(tmp_path, script):
 # ---- reload_required()
 
 REQUIRING = (
-    "import os\ndef reload_required(path):\n    return os.path.exists(path + '.reload')\n" + ANSWERS % "old"
+    "import os\ndef reload_required(path):\n    return os.path.exists(path + '.reload')\n"
+    + ANSWERS % "old"
 )
 
 
@@ -283,7 +294,9 @@ def test_a_successor_needs_what_its_predecessor_has_loaded(tmp_path, script, suc
 
 def test_a_script_that_was_removed_stops_no_successor(tmp_path, script, successor):
     with Daemon(tmp_path, scripts=[script.path]) as old:
-        new = successor(old, scripts=[script.path], loaded=[f"application:{tmp_path / 'removed.wsgi'}"])
+        new = successor(
+            old, scripts=[script.path], loaded=[f"application:{tmp_path / 'removed.wsgi'}"]
+        )
         assert old.wait() == 0
         assert "WSGID0330" not in new.log_text()
 

@@ -1,4 +1,6 @@
-"""Requests that run for too long, threads that never come back, a process in which nothing runs (pywsgid/daemon/process/stuck.py)."""
+"""Requests that run for too long, threads that never come back, a process in which nothing runs
+(pywsgid/daemon/process/stuck.py).
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,9 @@ from pywsgid.wire import process_abi, protocol
 
 over_both = pytest.mark.usefixtures("transport")
 
-# /sleep waits in C, /spin runs Python, /catch answers RequestTimeout by itself, /swallow goes on, /close and /drip are
-# slow in close() and between blocks, /replaced and /cleared as /close, with another wsgi.input or none.
+# /sleep waits in C, /spin runs Python, /catch answers RequestTimeout by itself, /swallow goes on,
+# /close and /drip are slow in close() and between blocks, /replaced and /cleared as /close, with
+# another wsgi.input or none.
 SCRIPT = """
 import io, os, time, pywsgid
 
@@ -166,7 +169,9 @@ def test_what_an_application_does_to_environ_is_no_matter_for_close(tmp_path, sc
         assert client.reply().body == b"answered"
         daemon.wait_for_log(f"closes {what}")
         assert "RequestTimeout" in daemon.wait_for_log("WSGID0344")
-        assert ask(daemon, script, "/spin").reply().abort[0] == 504, "the next one is looked after, too"
+        assert ask(daemon, script, "/spin").reply().abort[0] == 504, (
+            "the next one is looked after, too"
+        )
         client.close()
 
 
@@ -202,7 +207,8 @@ def test_requests_that_end_about_then_are_hit_or_not_and_nothing_else_is(tmp_pat
     with Daemon(tmp_path, scripts=[script], threads=2, request_timeout=0.05) as daemon:
         client, ended = daemon.connect(), {200: 0, 504: 0}
         for number in range(60):
-            # From before the limit to well after it: a thread that burns CPU gives way every 5 ms only.
+            # From before the limit to well after it: a thread that burns CPU gives way every 5 ms
+            # only.
             client.request(script, QUERY_STRING=str(0.049 + number % 10 * 0.002))
             reply = client.reply()
             if reply.complete:
@@ -221,7 +227,9 @@ def test_requests_that_end_about_then_are_hit_or_not_and_nothing_else_is(tmp_pat
 @pytest.mark.skipif("t" in sys.abiflags, reason="without a GIL nobody can see where a thread is")
 @over_both
 def test_a_lock_that_was_waited_for_over_the_limit_is_given_back(tmp_path):
-    """Python 3.14 raises between the taking of a lock and the body of `with`, and nobody gives it back."""
+    """Python 3.14 raises between the taking of a lock and the body of `with`, and nobody gives it
+    back.
+    """
     script = tmp_path / "lock.wsgi"
     script.write_text(
         "import threading, time\nLOCK, HELD = threading.Lock(), threading.Event()\n"
@@ -247,7 +255,9 @@ def test_a_lock_that_is_never_free_does_not_keep_a_request(tmp_path):
         "import threading\nLOCK = threading.Lock()\nLOCK.acquire()\n"
         "def application(environ, start_response):\n    with LOCK:\n        pass\n"
     )
-    with Daemon(tmp_path, scripts=[script], threads=1, request_timeout=0.2, interrupt_timeout=0.2) as daemon:
+    with Daemon(
+        tmp_path, scripts=[script], threads=1, request_timeout=0.2, interrupt_timeout=0.2
+    ) as daemon:
         reply = ask(daemon, script, "/").reply()
         assert (reply.abort[0], reply.abort[1][:9]) == (504, "WSGID0355")
         daemon.wait_for_wish(process_abi.WISH_STUCK)
@@ -279,7 +289,9 @@ def test_what_cannot_be_interrupted_is_answered_without_it_and_the_process_is_re
 
 
 @over_both
-def test_the_others_are_finished_before_the_process_leaves_without_the_stuck_one(tmp_path, script, go):
+def test_the_others_are_finished_before_the_process_leaves_without_the_stuck_one(
+    tmp_path, script, go
+):
     with Daemon(tmp_path, scripts=[script], request_timeout=1, interrupt_timeout=0) as daemon:
         stuck = ask(daemon, script, "/sleep")
         assert stuck.reply().abort[0] == 504
@@ -295,7 +307,9 @@ def test_the_others_are_finished_before_the_process_leaves_without_the_stuck_one
 
 
 def test_a_thread_that_comes_back_serves_again(tmp_path, script, go):
-    with Daemon(tmp_path, scripts=[script], threads=1, request_timeout=0.3, interrupt_timeout=0) as daemon:
+    with Daemon(
+        tmp_path, scripts=[script], threads=1, request_timeout=0.3, interrupt_timeout=0
+    ) as daemon:
         client = ask(daemon, script, "/swallow", go)
         assert client.reply().abort[0] == 504
         go.touch()
@@ -306,7 +320,9 @@ def test_a_thread_that_comes_back_serves_again(tmp_path, script, go):
 @over_both
 def test_a_client_that_does_not_send_is_no_longer_waited_for(tmp_path, script):
     """The thread waits in a receive of ours: the connection is cut under it."""
-    with Daemon(tmp_path, scripts=[script], threads=1, request_timeout=0.3, interrupt_timeout=0) as daemon:
+    with Daemon(
+        tmp_path, scripts=[script], threads=1, request_timeout=0.3, interrupt_timeout=0
+    ) as daemon:
         client = daemon.connect()
         client.request(script, end=False, PATH_INFO="/read")
         assert client.reply().abort[0] == 504
@@ -321,7 +337,9 @@ def test_a_client_that_does_not_take_is_no_longer_waited_for(tmp_path):
         "def application(environ, start_response):\n    start_response('200 OK', [])\n"
         "    for _ in range(100): yield b'x' * 1000000\n"
     )
-    with Daemon(tmp_path, threads=1, socket_timeout=30, request_timeout=0.3, interrupt_timeout=0.2) as daemon:
+    with Daemon(
+        tmp_path, threads=1, socket_timeout=30, request_timeout=0.3, interrupt_timeout=0.2
+    ) as daemon:
         client = daemon.connect()
         client.request(script)
         assert client.frame()[0] == protocol.RESPONSE
@@ -405,7 +423,9 @@ def test_a_busy_process_is_no_deadlock(tmp_path, script, go):
 
 def test_a_segfault_shows_the_python_stack(tmp_path):
     script = tmp_path / "crashes.wsgi"
-    script.write_text("import ctypes\ndef application(environ, start_response):\n    ctypes.string_at(0)\n")
+    script.write_text(
+        "import ctypes\ndef application(environ, start_response):\n    ctypes.string_at(0)\n"
+    )
     with Daemon(tmp_path) as daemon:
         client = daemon.connect()
         client.request(script)

@@ -1,4 +1,6 @@
-"""The page that --reload shows, to whom, and what counts as a changed source. What comes of it is test_serve.py's."""
+"""The page that --reload shows, to whom, and what counts as a changed source. What comes of it is
+test_serve.py's.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,14 @@ import pytest
 from pywsgid.daemon import logs
 from pywsgid.daemon.application import development
 
-LOCAL = {"REQUEST_METHOD": "GET", "REQUEST_URI": "/x?<y>", "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost:8000",
-         "HTTP_X": "<script>&\"'", "wsgi.file_wrapper": type("FileWrapper", (), {})}
+LOCAL = {
+    "REQUEST_METHOD": "GET",
+    "REQUEST_URI": "/x?<y>",
+    "REMOTE_ADDR": "127.0.0.1",
+    "HTTP_HOST": "localhost:8000",
+    "HTTP_X": "<script>&\"'",
+    "wsgi.file_wrapper": type("FileWrapper", (), {}),
+}
 
 
 class Errors:
@@ -61,17 +69,24 @@ def test_the_page_has_the_traceback_its_causes_the_source_and_the_request():
     client = Client(raising)
     page = client.read().decode()
     status, headers = client.started[-1]
-    assert (status, headers["Content-Length"]) == ("500 Internal Server Error", str(len(page.encode())))
+    assert (status, headers["Content-Length"]) == (
+        "500 Internal Server Error",
+        str(len(page.encode())),
+    )
     assert "<h1>ValueError: &lt;b&gt;bad&lt;/b&gt;</h1>" in page
     assert page.index("KeyError: &#x27;&lt;key&gt;&#x27;") < page.index("which caused: ValueError")
-    assert f"<code>{__file__}</code>, line {raising.__code__.co_firstlineno + 2}, in <code>raising</code>" in page
+    assert (
+        f"<code>{__file__}</code>, line {raising.__code__.co_firstlineno + 2}, in <code>raising</code>"
+        in page
+    )
     assert page.count("<mark>") == 2 and "{}[&quot;&lt;key&gt;&quot;]</mark>" in page
     assert "GET /x?&lt;y&gt;" in page and "&lt;script&gt;&amp;&quot;&#x27;" in page
     assert "pywsgid/daemon/application/development.py" not in page
     assert all(line.startswith("WSGID0340 | ") for line in client.errors.lines[:-1])
     assert client.errors.lines[-2:] == [
         "WSGID0340 | ValueError: <b>bad</b>",
-        "WSGID0340: the application raised ValueError: <b>bad</b> [request 'GET /x?<y>']"]
+        "WSGID0340: the application raised ValueError: <b>bad</b> [request 'GET /x?<y>']",
+    ]
 
 
 def test_nothing_unescaped_gets_into_the_page(tmp_path):
@@ -81,7 +96,9 @@ def test_nothing_unescaped_gets_into_the_page(tmp_path):
     code = compile(source.read_text(), str(source), "exec")
     names: dict = {"__name__": "names"}
     exec(code, names)
-    client = Client(lambda environ, start_response: names["f"](), REQUEST_URI="/<i>", HTTP_COOKIE="<i>")
+    client = Client(
+        lambda environ, start_response: names["f"](), REQUEST_URI="/<i>", HTTP_COOKIE="<i>"
+    )
     assert "<i>" not in client.read().decode()
 
 
@@ -94,18 +111,35 @@ def test_a_syntax_error_is_shown_with_its_line(tmp_path):
     assert "<mark>    2  y = = 2</mark>" in Client(application).read().decode()
 
 
-@pytest.mark.parametrize("environ", [
-    {"REMOTE_ADDR": "192.0.2.1"}, {"REMOTE_ADDR": ""}, {"HTTP_HOST": "rebound.example:8000"}, {"HTTP_HOST": "10.0.0.1"},
-    {"HTTP_X_FORWARDED_FOR": "127.0.0.1"}, {"HTTP_VIA": "1.1 proxy"},
-    {"HTTP_HOST": "[2001:db8::1]:80"}, {"HTTP_HOST": "localhost.example"}])
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"REMOTE_ADDR": "192.0.2.1"},
+        {"REMOTE_ADDR": ""},
+        {"HTTP_HOST": "rebound.example:8000"},
+        {"HTTP_HOST": "10.0.0.1"},
+        {"HTTP_X_FORWARDED_FOR": "127.0.0.1"},
+        {"HTTP_VIA": "1.1 proxy"},
+        {"HTTP_HOST": "[2001:db8::1]:80"},
+        {"HTTP_HOST": "localhost.example"},
+    ],
+)
 def test_the_page_is_for_nobody_else(environ):
     with pytest.raises(ValueError, match="bad"):
         Client(raising, **environ)
 
 
-@pytest.mark.parametrize("environ", [
-    {"HTTP_HOST": "127.0.0.1:8000"}, {"HTTP_HOST": "[::1]:8000"}, {"HTTP_HOST": "LOCALHOST"}, {"REMOTE_ADDR": "::1"},
-    {"HTTP_HOST": "shop.test"}, {"HTTP_HOST": "a.localhost:1"}])
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"HTTP_HOST": "127.0.0.1:8000"},
+        {"HTTP_HOST": "[::1]:8000"},
+        {"HTTP_HOST": "LOCALHOST"},
+        {"REMOTE_ADDR": "::1"},
+        {"HTTP_HOST": "shop.test"},
+        {"HTTP_HOST": "a.localhost:1"},
+    ],
+)
 def test_it_is_for_all_names_of_this_machine(environ):
     assert b"ValueError" in Client(raising, **environ).read()
 
@@ -148,18 +182,28 @@ def test_head_gets_no_body():
     assert Client(raising, REQUEST_METHOD="HEAD").read() == b""
 
 
-# ---------------------------------------------------------------- sources
+# -------- sources
 
 
 @pytest.fixture
 def watcher(tmp_path):
     """It has looked once; look() gives what has changed since the last time."""
-    for name in ("a.py", "package/b.py", ".hidden/c.py", "venv/pyvenv.cfg", "venv/d.py", "node_modules/e.py", "f.txt",
-                 "templates/page.html"):
+    for name in (
+        "a.py",
+        "package/b.py",
+        ".hidden/c.py",
+        "venv/pyvenv.cfg",
+        "venv/d.py",
+        "node_modules/e.py",
+        "f.txt",
+        "templates/page.html",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     (tmp_path / "script.wsgi").write_text("")
-    made = development.Watcher([str(tmp_path / "script.wsgi")], [str(tmp_path)], str(tmp_path / "touched"))
+    made = development.Watcher(
+        [str(tmp_path / "script.wsgi")], [str(tmp_path)], str(tmp_path / "touched")
+    )
 
     def look() -> set[str]:
         found = made._look()
@@ -189,7 +233,9 @@ def test_what_a_developer_changes_is_noticed_and_nothing_else(watcher, tmp_path)
     assert watcher.look() == {"a.py"}
 
 
-def test_what_is_loaded_from_elsewhere_is_watched_once_it_is_there(watcher, tmp_path_factory, monkeypatch):
+def test_what_is_loaded_from_elsewhere_is_watched_once_it_is_there(
+    watcher, tmp_path_factory, monkeypatch
+):
     other = tmp_path_factory.mktemp("editable") / "other.py"
     other.write_text("")
     module = type(sys)("other")
@@ -202,4 +248,8 @@ def test_what_is_loaded_from_elsewhere_is_watched_once_it_is_there(watcher, tmp_
 
 def test_pythons_own_modules_and_installed_packages_are_not_watched():
     sources = list(development.loaded_sources())
-    assert not [path for path in sources if path.startswith(os.path.dirname(os.__file__)) or "site-packages" in path]
+    assert not [
+        path
+        for path in sources
+        if path.startswith(os.path.dirname(os.__file__)) or "site-packages" in path
+    ]

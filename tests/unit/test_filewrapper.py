@@ -1,4 +1,6 @@
-"""pywsgid.filewrapper: which objects are sent as a part of a file, and which part; the rest is read in blocks."""
+"""pywsgid.filewrapper: which objects are sent as a part of a file, and which part; the rest is read
+in blocks.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,11 @@ from pywsgid.wire.options import FOREIGN, OPTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATOR = ROOT / "docs" / "generate.py"
-NAMES = re.findall(r'^OPTION\(\w+, "([\w-]+)"', (ROOT / "apxs/config/options.def").read_text(encoding="utf-8"), re.MULTILINE)
+NAMES = re.findall(
+    r'^OPTION\(\w+, "([\w-]+)"',
+    (ROOT / "apxs/config/options.def").read_text(encoding="utf-8"),
+    re.MULTILINE,
+)
 # What the parent tells a daemon beside the options (docs/design.md).
 NOT_OPTIONS = {
     "group", "slot", "processes-named", "httpd-uid", "log-level", "request-log-level",
@@ -52,12 +56,21 @@ def generate(root, *arguments):
 
 @pytest.fixture
 def copy(tmp_path):
-    """A tree of its own for the generator, with a table, a source and an error page of a few lines."""
-    for name in ("docs/errors.d", "apxs/config", "apxs/supervisor", "pywsgid/wire", "pywsgid/daemon/process"):
+    """A tree of its own for the generator, with a table, a source and an error page of a few
+    lines."""
+    for name in (
+        "docs/errors.d",
+        "apxs/config",
+        "apxs/supervisor",
+        "pywsgid/wire",
+        "pywsgid/daemon/process",
+    ):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "docs/generate.py").write_text(GENERATOR.read_text(encoding="utf-8"))
     (tmp_path / "apxs/config/directives.def").write_text("")
-    (tmp_path / "apxs/config/options.def").write_text('OPTION(ONE, "one", INTEGER, "1", 0, 9, BOTH, "", "Help.")\n')
+    (tmp_path / "apxs/config/options.def").write_text(
+        'OPTION(ONE, "one", INTEGER, "1", 0, 9, BOTH, "", "Help.")\n'
+    )
     (tmp_path / "apxs/a.c").write_text('"WSGID0001: a"')
     (tmp_path / "docs/errors.d/a.md").write_text("### WSGID0001: a\n\nCause and cure.\n")
     (tmp_path / "docs/design.md").write_text(DESIGN)
@@ -110,7 +123,9 @@ def test_check_passes_after_generation(copy):
 
 def test_check_says_what_is_out_of_date(copy):
     generate(copy)
-    (copy / "apxs/config/options.def").write_text('OPTION(ONE, "one", INTEGER, "2", 0, 9, BOTH, "", "Help.")\n')
+    (copy / "apxs/config/options.def").write_text(
+        'OPTION(ONE, "one", INTEGER, "2", 0, 9, BOTH, "", "Help.")\n'
+    )
     done = generate(copy, "--check")
     assert done.returncode == 1
     assert "pywsgid/wire/options.py is out of date" in done.stderr
@@ -154,7 +169,10 @@ def assert_refused(copy, problem):
     ("page", "problem"),
     [
         ("", "WSGID0001 (apxs/a.c) is not documented"),
-        ("### WSGID0001: a\n\nx\n\n### WSGID0002: b\n\nx\n", "WSGID0002 is documented, but no source has it"),
+        (
+            "### WSGID0001: a\n\nx\n\n### WSGID0002: b\n\nx\n",
+            "WSGID0002 is documented, but no source has it",
+        ),
         ("### WSGID0001: a\n\nx\n\n### WSGID0001: b\n\nx\n", "WSGID0001 is documented twice"),
         ("### a: WSGID0001\n\nx\n", "each section begins with"),
     ],
@@ -170,7 +188,10 @@ def test_every_code_is_documented_once(copy, page, problem):
         ('OPTION(ONE, "one", NUMBER, "1", 0, 9, BOTH, "", "Help.")', "type NUMBER"),
         ('OPTION(ONE, "two", INTEGER, "1", 0, 9, BOTH, "", "Help.")', "does not fit its ID"),
         ('OPTION(ONE, "one", INTEGER, "1", 0, 9, BOTH, "")', "8"),
-        ('OPTION(ONE, "one", TEXT, NULL, 0, 9, BOTH, "", "Help.")\nFOREIGN_OPTION("one", "x")', "more than once: one"),
+        (
+            'OPTION(ONE, "one", TEXT, NULL, 0, 9, BOTH, "", "Help.")\nFOREIGN_OPTION("one", "x")',
+            "more than once: one",
+        ),
         ('OPTION(ONE, "one', "unfinished"),
         ("int x;", "no macro call"),
     ],
@@ -181,10 +202,19 @@ def test_a_table_that_breaks_the_rules_is_refused(copy, table, problem):
 
 
 def test_the_table_of_rooms_has_each_folder_once():
-    table = (ROOT / "docs/design.md").read_text(encoding="utf-8").partition("\n## The rooms\n")[2].partition("\n## ")[0]
+    table = (
+        (ROOT / "docs/design.md")
+        .read_text(encoding="utf-8")
+        .partition("\n## The rooms\n")[2]
+        .partition("\n## ")[0]
+    )
     named = re.findall(r"^\| `([\w/]+)/` \|", table, re.MULTILINE)
     places = (path for top in ("apxs", "pywsgid") for path in (ROOT / top).rglob("*"))
-    rooms = [str(path.relative_to(ROOT)) for path in places if path.is_dir() and path.name != "__pycache__"]
+    rooms = [
+        str(path.relative_to(ROOT))
+        for path in places
+        if path.is_dir() and path.name != "__pycache__"
+    ]
     assert sorted(named) == sorted(rooms)
 
 
@@ -206,10 +236,20 @@ def test_state_tables_are_drawn_between_their_marks(copy):
 @pytest.mark.parametrize(
     ("name", "old", "new", "problem"),
     [
-        ("apxs/supervisor/process.c", "TO(OUT)", "TO(AWAY)", "the table has away, which has no name"),
+        (
+            "apxs/supervisor/process.c",
+            "TO(OUT)",
+            "TO(AWAY)",
+            "the table has away, which has no name",
+        ),
         ("apxs/supervisor/process.c", "TO(OUT)", "GO(OUT)", "GO is no macro"),
         ("apxs/supervisor/process.c", ", LET_GO", "", "IN has 1 cells for 2 events"),
-        ("pywsgid/daemon/process/states.py", '"rose": None', '"rises": None', "the table has rises"),
+        (
+            "pywsgid/daemon/process/states.py",
+            '"rose": None',
+            '"rises": None',
+            "the table has rises",
+        ),
         ("docs/design.md", "daemon", "demon", "demon is no state table"),
     ],
 )
@@ -225,12 +265,20 @@ PASSED_ON = {"x->mark", "x->detail", "row->code", "line", "error"}
 def test_every_log_call_has_a_code():
     """The generator checks that each code is explained; this, that nothing is said without one."""
     for path in [*ROOT.glob("apxs/*/*.c"), ROOT / "mod_wsgid.c"]:
-        for call in re.findall(r"\bap_log_(?:r|p|c)?error\((?:[^;\"]|\"[^\"]*\")*;", path.read_text(encoding="utf-8")):
+        for call in re.findall(
+            r"\bap_log_(?:r|p|c)?error\((?:[^;\"]|\"[^\"]*\")*;", path.read_text(encoding="utf-8")
+        ):
             words = set(re.findall(r"[\w>-]+", call))
             assert "WSGID" in call or words & PASSED_ON, f"{path.name}: {call}"
     for path in (ROOT / "pywsgid").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("log.write"):
-                texts = [one.value for one in ast.walk(node.args[1]) if isinstance(one, ast.Constant)]
-                literal = [text for text in texts if isinstance(text, str) and len(text) > len("%s [%s]")]
-                assert not literal or any(text.startswith("WSGID") for text in literal), f"{path.name}: {literal}"
+                texts = [
+                    one.value for one in ast.walk(node.args[1]) if isinstance(one, ast.Constant)
+                ]
+                literal = [
+                    text for text in texts if isinstance(text, str) and len(text) > len("%s [%s]")
+                ]
+                assert not literal or any(text.startswith("WSGID") for text in literal), (
+                    f"{path.name}: {literal}"
+                )

@@ -1,4 +1,5 @@
-"""pywsgid.input: reading the body against credit, from an exchange that gives what it is told to."""
+"""pywsgid.input: reading the body against credit, from an exchange that gives what it is told
+to."""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ def cut(size):
 
 
 every_cut = pytest.mark.parametrize(
-    "make", [whole, lambda: cut(1), lambda: cut(4), lambda: cut(7), lambda: Input(Exchange(b"", [TEXT]))]
+    "make",
+    [whole, lambda: cut(1), lambda: cut(4), lambda: cut(7), lambda: Input(Exchange(b"", [TEXT]))],
 )
 
 
@@ -119,7 +121,9 @@ def test_ways_of_reading_can_be_mixed(make):
 @every_cut
 def test_io_can_wrap_it(make):
     assert io.BufferedReader(make()).read() == TEXT
-    assert io.TextIOWrapper(io.BufferedReader(make()), encoding="ascii").readlines() == TEXT.decode().splitlines(True)
+    assert io.TextIOWrapper(
+        io.BufferedReader(make()), encoding="ascii"
+    ).readlines() == TEXT.decode().splitlines(True)
 
 
 def test_read1_does_not_wait_for_more_than_there_is():

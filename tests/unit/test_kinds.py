@@ -39,7 +39,15 @@ def library(gcc, tmp_path_factory):
     directory = tmp_path_factory.mktemp("kinds")
     (directory / "harness.c").write_text(HARNESS)
     sources = [directory / "harness.c", ROOT / "pywsgid" / "native" / "request_classes.c"]
-    gcc("-fPIC", "-shared", "-I", ROOT / "pywsgid" / "native", "-o", directory / "kinds.so", *sources)
+    gcc(
+        "-fPIC",
+        "-shared",
+        "-I",
+        ROOT / "pywsgid" / "native",
+        "-o",
+        directory / "kinds.so",
+        *sources,
+    )
     return ctypes.CDLL(str(directory / "kinds.so"))
 
 

@@ -71,11 +71,16 @@ def test_the_name_is_the_same_in_every_process():
 
 
 def test_a_dotted_callable(write):
-    assert load(write("class site:\n    @staticmethod\n    def wsgi(): return 7\n"), "site.wsgi")() == 7
+    assert (
+        load(write("class site:\n    @staticmethod\n    def wsgi(): return 7\n"), "site.wsgi")()
+        == 7
+    )
 
 
 def test_it_is_loaded_once(write):
-    path = write("COUNT = []\nCOUNT.append(1)\ndef application(): return len(COUNT)\ndef other(): return COUNT\n")
+    path = write(
+        "COUNT = []\nCOUNT.append(1)\ndef application(): return len(COUNT)\ndef other(): return COUNT\n"
+    )
     both = loader.Loader()
     assert both.find(path, "application") is None
     first = both.load(path, "application")[1]
@@ -121,7 +126,9 @@ def test_a_script_that_raises(write, text, said):
 
 
 def test_a_traceback_needs_nothing_that_python_warns_of(write):
-    """Python 3.15 warns of a module without a loader, for each traceback; as an error that would cost the traceback."""
+    """Python 3.15 warns of a module without a loader, for each traceback; as an error that would
+    cost the traceback.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = failure(write("def fail():\n    raise ValueError('boom')\nfail()\n"))
@@ -135,7 +142,9 @@ def test_a_script_that_is_not_there(tmp_path):
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user who may not read")
 def test_a_script_that_may_not_be_read_names_what_bars_the_way():
-    with tempfile.TemporaryDirectory() as name:  # not below pytest's own directory, which bars the way itself
+    with (
+        tempfile.TemporaryDirectory() as name
+    ):  # not below pytest's own directory, which bars the way itself
         bars_the_way(Path(name))
 
 
@@ -156,7 +165,9 @@ def bars_the_way(base):
 
 
 def test_a_callable_that_is_not_there_names_those_that_are(write):
-    text = str(failure(write("class Other: pass\ndef zebra(): pass\ndef aplication(): pass\nvalue = 1\n")))
+    text = str(
+        failure(write("class Other: pass\ndef zebra(): pass\ndef aplication(): pass\nvalue = 1\n"))
+    )
     assert text.startswith("WSGID0333")
     assert "(it has: aplication, zebra)" in text
 
@@ -182,7 +193,10 @@ def test_a_failure_is_remembered_until_the_file_changes(write):
 
 def test_beside_a_healthy_script_it_is_tried_again_in_place(write):
     both, path = loader.Loader(), write("raise ValueError")
-    assert both.load(write("def application(): pass\n", "sound.wsgi"), "application")[0] == loader.LOADED
+    assert (
+        both.load(write("def application(): pass\n", "sound.wsgi"), "application")[0]
+        == loader.LOADED
+    )
     assert both.load(path, "application")[0] == loader.FAILED_NOW
     assert both.load(path, "application")[0] == loader.FAILED_BEFORE
     write("def application(): return 'mended'\n")
@@ -197,13 +211,16 @@ def test_it_is_tried_again_after_a_while(write, monkeypatch):
     assert both.load(path, "application")[0] == loader.LEAVE
 
 
-@pytest.mark.parametrize(("line", "settings"), [
-    ('os.environ["DJANGO_SETTINGS_MODULE"] = "shop.settings"', "shop.settings"),
-    ("os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')", "shop.settings"),
-    ("# os.environ['DJANGO_SETTINGS_MODULE'] = 'shop.settings'", None),
-    ("os.environ['DJANGO_SETTINGS_MODULE'] = NAME", None),
-    ("os.environ['DJANGO_SETTINGS_MODULE'] = '\x1b]0;x\x07'", None),
-    ("import os", None),
-])
+@pytest.mark.parametrize(
+    ("line", "settings"),
+    [
+        ('os.environ["DJANGO_SETTINGS_MODULE"] = "shop.settings"', "shop.settings"),
+        ("os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')", "shop.settings"),
+        ("# os.environ['DJANGO_SETTINGS_MODULE'] = 'shop.settings'", None),
+        ("os.environ['DJANGO_SETTINGS_MODULE'] = NAME", None),
+        ("os.environ['DJANGO_SETTINGS_MODULE'] = '\x1b]0;x\x07'", None),
+        ("import os", None),
+    ],
+)
 def test_the_django_settings_that_a_script_names(line, settings):
     assert django_settings.named_in(f"import os\n{line}\n".encode()) == settings

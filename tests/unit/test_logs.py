@@ -1,4 +1,6 @@
-"""pywsgid.daemon.logs and pywsgid.errors: lines in the ErrorLog's form, captured streams, `logging`, wsgi.errors."""
+"""pywsgid.daemon.logs and pywsgid.errors: lines in the ErrorLog's form, captured streams,
+`logging`, wsgi.errors.
+"""
 
 from __future__ import annotations
 
@@ -69,12 +71,22 @@ def test_levels_are_filtered_but_notices_are_always_logged(log):
     log.level = logs.WARN
     for level in range(8):
         log.write(level, "x")
-    assert [level for level, _ in log.lines()] == ["emerg", "alert", "crit", "error", "warn", "notice"]
+    assert [level for level, _ in log.lines()] == [
+        "emerg",
+        "alert",
+        "crit",
+        "error",
+        "warn",
+        "notice",
+    ]
 
 
 def test_a_long_line_goes_on_in_the_next(log):
     log.write(logs.INFO, "WSGID0303: " + "x" * logs.LINE_MAX)
-    assert [len(text) for _, text in log.lines()] == [logs.LINE_MAX, len("WSGID0303 | ") + len("WSGID0303: ")]
+    assert [len(text) for _, text in log.lines()] == [
+        logs.LINE_MAX,
+        len("WSGID0303 | ") + len("WSGID0303: "),
+    ]
     assert log.lines()[1][1].startswith("WSGID0303 | x")
 
 
@@ -83,13 +95,23 @@ def test_no_piece_is_too_long_once_httpd_has_escaped_it(text):
     found = logs.pieces(text)
     assert "".join(found) == text
     for piece in found:
-        assert sum(4 if byte > 127 else 2 if byte == 0x5C else 1 for byte in piece.encode()) <= logs.LINE_MAX
+        assert (
+            sum(4 if byte > 127 else 2 if byte == 0x5C else 1 for byte in piece.encode())
+            <= logs.LINE_MAX
+        )
 
 
 def test_lines_of_one_record_are_told_from_others_by_its_code(log):
     log.write(logs.ERROR, "WSGID0325: oh\nTraceback\n  File")
-    assert [text for _, text in log.lines()] == ["WSGID0325: oh", "WSGID0325 | Traceback", "WSGID0325 |   File"]
-    assert logs.record_lines("Traceback\nError", "WSGID0340") == ["WSGID0340 | Traceback", "WSGID0340 | Error"]
+    assert [text for _, text in log.lines()] == [
+        "WSGID0325: oh",
+        "WSGID0325 | Traceback",
+        "WSGID0325 |   File",
+    ]
+    assert logs.record_lines("Traceback\nError", "WSGID0340") == [
+        "WSGID0340 | Traceback",
+        "WSGID0340 | Error",
+    ]
 
 
 class Worker:
@@ -105,8 +127,12 @@ def test_what_a_thread_says_has_the_id_of_the_request_that_it_runs(log, stream, 
     logs.current.worker.environ = None
     print("idle", file=stream)
     assert [text for _, text in log.lines()] == [
-        "[group site] [request a/b+c] hello", "[request a/b+c] WSGID0344: oh", "[request a/b+c] WSGID0344 | no",
-        "[request other] WSGID0352: slow", "[group site] idle"]
+        "[group site] [request a/b+c] hello",
+        "[request a/b+c] WSGID0344: oh",
+        "[request a/b+c] WSGID0344 | no",
+        "[request other] WSGID0352: slow",
+        "[group site] idle",
+    ]
 
 
 @pytest.mark.parametrize("name", ["a] [evil\n[b", 7, ""])
@@ -193,16 +219,37 @@ def shop(adopted):
     logger.setLevel(logging.NOTSET)
 
 
-@pytest.mark.parametrize(("method", "level"), [
-    ("debug", "debug"), ("info", "info"), ("warning", "warn"), ("error", "error"), ("critical", "crit")])
+@pytest.mark.parametrize(
+    ("method", "level"),
+    [
+        ("debug", "debug"),
+        ("info", "info"),
+        ("warning", "warn"),
+        ("error", "error"),
+        ("critical", "crit"),
+    ],
+)
 def test_records_have_their_levels(log, shop, method, level):
     getattr(shop, method)("sold %d", 3)
     getattr(logging, method)("by the root")  # calls basicConfig() by itself
-    assert log.lines() == [(level, "[group site] shop: sold 3"), (level, "[group site] by the root")]
+    assert log.lines() == [
+        (level, "[group site] shop: sold 3"),
+        (level, "[group site] by the root"),
+    ]
 
 
-@pytest.mark.parametrize(("request_level", "least"), [
-    (logs.ERROR, 30), (logs.WARN, 30), (logs.NOTICE, 30), (logs.INFO, 20), (logs.DEBUG, 10), (8, 1), (15, 1)])
+@pytest.mark.parametrize(
+    ("request_level", "least"),
+    [
+        (logs.ERROR, 30),
+        (logs.WARN, 30),
+        (logs.NOTICE, 30),
+        (logs.INFO, 20),
+        (logs.DEBUG, 10),
+        (8, 1),
+        (15, 1),
+    ],
+)
 def test_loglevel_decides_what_loggers_let_through(log, adopted, request_level, least):
     log.request_level = request_level
     adopted()
@@ -252,7 +299,10 @@ def test_handlers_of_the_root_take_the_place_of_ours(log, shop):
     shop.info("neither")
     shop.error("boom")
     assert [text for _, text in log.lines()] == [
-        "[group site] shop: before", "[group site] own: one that logging still remembers", "[group site] own: boom"]
+        "[group site] shop: before",
+        "[group site] own: one that logging still remembers",
+        "[group site] own: boom",
+    ]
 
 
 def test_a_record_that_waits_for_its_slow_client_holds_up_no_other_thread(log, shop, monkeypatch):
@@ -310,8 +360,12 @@ def test_what_a_handler_below_has_shown_is_not_shown_again(log, shop):
     shop.info("three")
     shop.handlers = [logging.NullHandler()]
     shop.error("four")  # as with Django's mail_admins: no word of it was anywhere
-    assert log.lines() == [("error", "[group site] one"), ("error", "[group site] | two"),
-                           ("notice", "[group site] three"), ("error", "[group site] shop: four")]
+    assert log.lines() == [
+        ("error", "[group site] one"),
+        ("error", "[group site] | two"),
+        ("notice", "[group site] three"),
+        ("error", "[group site] shop: four"),
+    ]
 
 
 def test_a_logger_that_does_not_propagate_and_has_no_handler_is_not_mute(log, shop):
@@ -323,16 +377,25 @@ def test_a_logger_that_does_not_propagate_and_has_no_handler_is_not_mute(log, sh
 def test_dictconfig_gets_what_it_asks_for(log, shop, monkeypatch):
     monkeypatch.setattr("sys.stderr", logs.Stream(log, logs.WARN, "<stderr>", 2))
     handlers = {"console": {"class": "logging.StreamHandler", "formatter": "f"}}
-    base = {"version": 1, "formatters": {"f": {"format": "f: %(message)s"}}, "handlers": handlers,
-            "disable_existing_loggers": False}
-    logging.config.dictConfig({**base, "loggers": {"shop": {"handlers": ["console"], "level": "INFO"}}})
+    base = {
+        "version": 1,
+        "formatters": {"f": {"format": "f: %(message)s"}},
+        "handlers": handlers,
+        "disable_existing_loggers": False,
+    }
+    logging.config.dictConfig(
+        {**base, "loggers": {"shop": {"handlers": ["console"], "level": "INFO"}}}
+    )
     shop.info("by its logger")
     shop.handlers = []
     shop.setLevel(logging.NOTSET)
     logging.config.dictConfig({**base, "root": {"handlers": ["console"], "level": "ERROR"}})
     shop.info("not by the root")
     shop.error("by the root")
-    assert [text for _, text in log.lines()] == ["[group site] f: by its logger", "[group site] f: by the root"]
+    assert [text for _, text in log.lines()] == [
+        "[group site] f: by its logger",
+        "[group site] f: by the root",
+    ]
 
 
 def test_logging_is_adopted_at_its_import_and_left_as_it_was():
@@ -351,7 +414,9 @@ def test_logging_is_adopted_at_its_import_and_left_as_it_was():
         "assert logging.__loader__ is logging.__spec__.loader\n"
         "assert type(logging.__loader__).__module__ == '_frozen_importlib_external'\n"
     )
-    done = subprocess.run([sys.executable, "-S", "-c", program], cwd=CHECKOUT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program], cwd=CHECKOUT, capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert "[wsgid:info]" in done.stdout and "[group site] hello" in done.stdout
 
@@ -368,7 +433,9 @@ def test_who_imports_another_module_meanwhile_misses_no_finder():
         "import logging\n"
         "assert list(another) == before == sys.meta_path\n"
     )
-    done = subprocess.run([sys.executable, "-S", "-c", program], cwd=CHECKOUT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program], cwd=CHECKOUT, capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -380,7 +447,9 @@ def test_who_only_looks_for_logging_does_not_prevent_its_adoption():
         "assert importlib.util.find_spec('logging')\n"
         "import logging\n"
     )
-    done = subprocess.run([sys.executable, "-S", "-c", program], cwd=CHECKOUT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program], cwd=CHECKOUT, capture_output=True, text=True
+    )
     assert (done.stdout, done.stderr) == ("adopted\n", "")
 
 
@@ -450,7 +519,9 @@ def test_a_line_of_another_thread_does_not_get_into_the_next_request(log):
 
 def test_an_exchange_takes_no_line_of_another_request():
     ours, theirs = socket.socketpair()
-    exchange = transport.Exchange(SimpleNamespace(page=Page(bytearray(process_abi.PAGE_SIZE), 1)), sending.Patience(0, 1))
+    exchange = transport.Exchange(
+        SimpleNamespace(page=Page(bytearray(process_abi.PAGE_SIZE), 1)), sending.Patience(0, 1)
+    )
     exchange._reset(ours)
     exchange.id = 8
     with pytest.raises(PeerGone):
@@ -469,7 +540,8 @@ def test_when_the_client_has_gone_lines_go_to_the_process_log(log):
 
 
 def test_a_record_in_the_middle_of_a_send_does_not_wait_for_it(log, shop, monkeypatch):
-    """A garbage collection may begin anywhere, and what it collects may have a __del__ that logs."""
+    """A garbage collection may begin anywhere, and what it collects may have a __del__ that
+    logs."""
     ours, theirs = socket.socketpair()
     page = Page(bytearray(process_abi.PAGE_SIZE), 1)
     exchange = transport.Exchange(SimpleNamespace(page=page, pid=1), sending.Patience(0, 1))

@@ -1,4 +1,6 @@
-"""The C half of the daemon: how it is loaded, who may run at once, and that it touches only its own memory."""
+"""The C half of the daemon: how it is loaded, who may run at once, and that it touches only its own
+memory.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,11 @@ from pywsgid.daemon.transport import extension, hotpath
 from pywsgid.native.build import CDEF
 from pywsgid.wire import protocol
 
-SOURCES = [*sorted((ROOT / "pywsgid" / "native").glob("*.c")), ROOT / "apxs" / "common" / "wire.c", ROOT / "apxs" / "common" / "spin.c"]
+SOURCES = [
+    *sorted((ROOT / "pywsgid" / "native").glob("*.c")),
+    ROOT / "apxs" / "common" / "wire.c",
+    ROOT / "apxs" / "common" / "spin.c",
+]
 SLEEPER = """
 import time
 def application(environ, start_response):
@@ -35,7 +41,9 @@ def test_the_gate_follows_the_gil_which_an_import_may_bring_back_for_a_moment(mo
     said = []
     transport = hotpath.Transport.__new__(hotpath.Transport)
     transport._is_gated, transport._hub = False, 1
-    transport.binding = SimpleNamespace(lib=SimpleNamespace(wsgid_hub_gate=lambda hub, gated: said.append(gated)))
+    transport.binding = SimpleNamespace(
+        lib=SimpleNamespace(wsgid_hub_gate=lambda hub, gated: said.append(gated))
+    )
     monkeypatch.setattr(hotpath, "is_free_threaded", True)
     for gil in (False, True, True, False, False, True):
         monkeypatch.setattr(hotpath, "has_gil", lambda gil=gil: gil)
@@ -58,7 +66,9 @@ def test_python_and_c_number_things_alike():
     facts = re.findall(r"^    FACT_(\w+)", header, re.M)
     assert facts.pop() == "COUNT"
     other_names = {"GONE": "IS_GONE", "UNSENT": "IS_UNSENT"}
-    assert [getattr(hotpath, other_names.get(name, name)) for name in facts] == list(range(len(facts)))
+    assert [getattr(hotpath, other_names.get(name, name)) for name in facts] == list(
+        range(len(facts))
+    )
     outcomes = dict(re.findall(r"^    WSGID_(\w+) = (\d)", header, re.M))
     assert {name: str(getattr(hotpath, name)) for name in outcomes} == outcomes
     assert f"#define WSGID_OUT_OF_ORDER {protocol.OUT_OF_ORDER}" in header
@@ -66,7 +76,9 @@ def test_python_and_c_number_things_alike():
 
 
 def test_without_the_extension_it_serves_and_says_so(tmp_path):
-    shutil.copytree(ROOT / "pywsgid", tmp_path / "pywsgid", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    shutil.copytree(
+        ROOT / "pywsgid", tmp_path / "pywsgid", ignore=shutil.ignore_patterns("*.so", "__pycache__")
+    )
     with Daemon(tmp_path, boot=tmp_path / "pywsgid" / "daemon" / "boot.py") as daemon:
         line = daemon.wait_for_log("WSGID0329")
         assert "[wsgid:info]" in line
@@ -75,8 +87,12 @@ def test_without_the_extension_it_serves_and_says_so(tmp_path):
 
 
 def test_an_extension_of_another_version_is_done_without(tmp_path):
-    """As after an update of the Python files alone: what the two have in common would be read wrongly."""
-    shutil.copytree(ROOT / "pywsgid", tmp_path / "pywsgid", ignore=shutil.ignore_patterns("__pycache__"))
+    """As after an update of the Python files alone: what the two have in common would be read
+    wrongly.
+    """
+    shutil.copytree(
+        ROOT / "pywsgid", tmp_path / "pywsgid", ignore=shutil.ignore_patterns("__pycache__")
+    )
     known = tmp_path / "pywsgid" / "daemon" / "transport" / "hotpath.py"
     known.write_text(known.read_text() + "FACTS += 1\n")
     with Daemon(tmp_path, boot=tmp_path / "pywsgid" / "daemon" / "boot.py") as daemon:
@@ -174,7 +190,9 @@ def test_an_upload_that_is_waited_for_keeps_nobody_out(tmp_path):
 def switches(daemon):
     """How often its threads have gone to sleep."""
     tasks = Path(f"/proc/{daemon.pid}/task").glob("*/status")
-    return sum(int(re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", task.read_text())[1]) for task in tasks)
+    return sum(
+        int(re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", task.read_text())[1]) for task in tasks
+    )
 
 
 def test_without_requests_nothing_wakes_up(tmp_path):
@@ -230,7 +248,9 @@ def test_a_request_of_a_megabyte_leaves_no_memory_behind(tmp_path):
 
 
 def buffer_kib(daemon):
-    """Resident KiB of the largest mapping that an exchange may have: shared anonymous memory of more than 1 MB."""
+    """Resident KiB of the largest mapping that an exchange may have: shared anonymous memory of
+    more than 1 MB.
+    """
     sizes = [0]
     for entry in re.split(r"\n(?=[0-9a-f]+-)", Path(f"/proc/{daemon.pid}/smaps").read_text()):
         fields = dict(re.findall(r"^(\w+):\s+(\d+) kB", entry, re.M))
@@ -242,11 +262,22 @@ def buffer_kib(daemon):
 # ---- sanitizers and the analyzer
 
 
-@pytest.mark.skipif(os.environ.get("WSGID_STRICT") != "1", reason="only with WSGID_STRICT=1, as .ci/run has it")
+@pytest.mark.skipif(
+    os.environ.get("WSGID_STRICT") != "1", reason="only with WSGID_STRICT=1, as .ci/run has it"
+)
 @pytest.mark.parametrize("level", ["-O0", "-O2"])
 def test_the_analyzer_has_nothing_to_say(gcc, tmp_path, level):
     for source in SOURCES:
-        gcc(level, "-fanalyzer", "-Wconversion", "-Wshadow", "-c", source, "-o", tmp_path / "object.o")
+        gcc(
+            level,
+            "-fanalyzer",
+            "-Wconversion",
+            "-Wshadow",
+            "-c",
+            source,
+            "-o",
+            tmp_path / "object.o",
+        )
 
 
 VIOLATIONS = [
@@ -261,14 +292,25 @@ VIOLATIONS = [
 def test_the_sanitizers_have_nothing_to_say(gcc, tmp_path, write, monkeypatch):
     """Every way through the C, with many threads, under ASan and UBSan."""
     library = tmp_path / "sanitized.so"
-    flags = ["-g", "-O1", "-fPIC", "-shared", "-pthread", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    flags = [
+        "-g",
+        "-O1",
+        "-fPIC",
+        "-shared",
+        "-pthread",
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=all",
+    ]
     gcc(*flags, *SOURCES, "-o", library)
     preload = [gcc_file(name) for name in ("libasan.so", "libubsan.so")]
     monkeypatch.setattr(Daemon, "transport", str(library))
     monkeypatch.setattr(
         Daemon,
         "environment",
-        {"LD_PRELOAD": " ".join(preload), "ASAN_OPTIONS": f"detect_leaks=0:log_path={tmp_path}/asan"},
+        {
+            "LD_PRELOAD": " ".join(preload),
+            "ASAN_OPTIONS": f"detect_leaks=0:log_path={tmp_path}/asan",
+        },
     )
     script = write(SLEEPER)
     with Daemon(tmp_path, threads=8, scripts=[script, "hello.wsgi"]) as daemon:

@@ -1,4 +1,6 @@
-"""apxs/common/process_abi.h and pywsgid/wire/process_abi.py say the same, and so do the two places where the version stands."""
+"""apxs/common/process_abi.h and pywsgid/wire/process_abi.py say the same, and so do the two places
+where the version stands.
+"""
 
 import re
 import shutil
@@ -13,8 +15,14 @@ from pywsgid.wire import process_abi
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = (ROOT / "apxs/common/process_abi.h").read_text(encoding="utf-8")
-IN_C = {name: int(value) for name, value in re.findall(r"^#define WSGID_(\w+)\s+(\d+)\b", HEADER, re.M)}
-IN_PYTHON = {name: value for name, value in vars(process_abi).items() if name.isupper() and isinstance(value, int)}
+IN_C = {
+    name: int(value) for name, value in re.findall(r"^#define WSGID_(\w+)\s+(\d+)\b", HEADER, re.M)
+}
+IN_PYTHON = {
+    name: value
+    for name, value in vars(process_abi).items()
+    if name.isupper() and isinstance(value, int)
+}
 
 MEASURE = """
 #include <stddef.h>
@@ -66,16 +74,26 @@ def layout_of(format):
 def test_the_page_is_laid_out_as_its_format_says(tmp_path):
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
-        pytest.fail("no C compiler: install build-essential (Debian, Ubuntu) or gcc, then run `make`", pytrace=False)
+        pytest.fail(
+            "no C compiler: install build-essential (Debian, Ubuntu) or gcc, then run `make`",
+            pytrace=False,
+        )
     (tmp_path / "measure.c").write_text(MEASURE)
     program = tmp_path / "measure"
-    subprocess.run([compiler, "-I", ROOT / "apxs", tmp_path / "measure.c", "-o", program], check=True)
-    printed = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split("\n")[:-1]
+    subprocess.run(
+        [compiler, "-I", ROOT / "apxs", tmp_path / "measure.c", "-o", program], check=True
+    )
+    printed = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )[:-1]
     measured = {"page": [], "page_row": []}
     for row in printed:
         name, offset, size = row.split()
         measured[name].append((int(offset), int(size)))
-    assert measured == {"page": layout_of(process_abi.PAGE_FORMAT), "page_row": layout_of(process_abi.PAGE_ROW_FORMAT)}
+    assert measured == {
+        "page": layout_of(process_abi.PAGE_FORMAT),
+        "page_row": layout_of(process_abi.PAGE_ROW_FORMAT),
+    }
 
 
 def test_module_and_package_have_one_version():

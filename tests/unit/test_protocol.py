@@ -1,4 +1,6 @@
-"""pywsgid.wire.protocol beyond single frames: encoders, their limits, the order of frames, credit, errors."""
+"""pywsgid.wire.protocol beyond single frames: encoders, their limits, the order of frames, credit,
+errors.
+"""
 
 import ast
 from pathlib import Path
@@ -37,7 +39,7 @@ def parsed(side, buffers):
     return frames
 
 
-# ------------------------------------------------------------------------------------------------------------- encoding
+# -------- encoding
 
 
 def test_a_head_is_strings_with_nuls():
@@ -100,21 +102,31 @@ def test_a_body_is_not_copied():
 
 
 @pytest.mark.parametrize("end", [False, True])
-@pytest.mark.parametrize("size", [1, protocol.MAX_DATA, protocol.MAX_DATA + 1, 3 * protocol.MAX_DATA, 2_500_000])
+@pytest.mark.parametrize(
+    "size", [1, protocol.MAX_DATA, protocol.MAX_DATA + 1, 3 * protocol.MAX_DATA, 2_500_000]
+)
 def test_a_long_body_goes_on_in_more_frames(size, end):
     body = bytes(range(256)) * (size // 256) + b"z" * (size % 256)
     for buffers in (protocol.encode_response(b"200\0", body, end), protocol.encode_data(body, end)):
         frames = parsed(FROM_DAEMON, buffers)
         assert [flags for _, flags, _ in frames] == [0] * (len(frames) - 1) + [int(end)]
         assert {type_ for type_, _, _ in frames[1:]} <= {DATA}
-        bodies = [protocol.parse_response(payload)[1] if type_ == RESPONSE else payload for type_, _, payload in frames]
+        bodies = [
+            protocol.parse_response(payload)[1] if type_ == RESPONSE else payload
+            for type_, _, payload in frames
+        ]
         assert b"".join(bodies) == body
         assert len(frames) == -(-size // protocol.MAX_DATA)
 
 
 def test_body_frames_have_their_own_limit():
-    frames = parsed(FROM_HTTPD, protocol.encode_body(memoryview(b"u" * (protocol.MAX_BODY + 1)), True))
-    assert [(flags, len(payload)) for _, flags, payload in frames] == [(0, protocol.MAX_BODY), (END, 1)]
+    frames = parsed(
+        FROM_HTTPD, protocol.encode_body(memoryview(b"u" * (protocol.MAX_BODY + 1)), True)
+    )
+    assert [(flags, len(payload)) for _, flags, payload in frames] == [
+        (0, protocol.MAX_BODY),
+        (END, 1),
+    ]
 
 
 @pytest.mark.parametrize("encode", [protocol.encode_body, protocol.encode_data])
@@ -189,17 +201,22 @@ def test_small_frames():
     assert parsed(FROM_DAEMON, protocol.encode_interim(b"103\0")) == [(INTERIM, 0, b"103\0")]
 
 
-@pytest.mark.parametrize(("waited", "carried"), [(0, 0), (7, 7), (-1, 0), (2**32 - 1, 2**32 - 1), (2**40, 2**32 - 1)])
+@pytest.mark.parametrize(
+    ("waited", "carried"), [(0, 0), (7, 7), (-1, 0), (2**32 - 1, 2**32 - 1), (2**40, 2**32 - 1)]
+)
 def test_the_time_that_a_request_waited_is_made_to_fit(waited, carried):
     ((type_, _, payload),) = parsed(FROM_DAEMON, protocol.encode_started(5, waited))
     assert (type_, protocol.parse_started(payload)) == (STARTED, (5, carried))
 
 
-# --------------------------------------------------------------------------------------------------------------- errors
+# -------- errors
 
 
 def test_errors_say_what_and_who():
-    ours, theirs = LocalProtocolError(protocol.TOO_LONG, "BODY of 9"), RemoteProtocolError(protocol.BAD_TYPE)
+    ours, theirs = (
+        LocalProtocolError(protocol.TOO_LONG, "BODY of 9"),
+        RemoteProtocolError(protocol.BAD_TYPE),
+    )
     assert str(ours) == "payload too long: BODY of 9"
     assert str(theirs) == "unexpected frame type"
     assert (ours.status, theirs.status) == (500, 502)
@@ -228,14 +245,15 @@ def test_a_parser_tells_how_much_is_missing():
         parser.eof()
 
 
-# ---------------------------------------------------------------------------------------------------------------- order
+# -------- order
 
 REQ, REQ_END, BEGUN = (REQUEST, 0), (REQUEST, END), (STARTED, 0)
 RES, RES_END = (RESPONSE, 0), (RESPONSE, END)
 
 
 def conversation(*steps):
-    """A Connection of a daemon that has been through the steps: frames of (type, flags[, amount])."""
+    """A Connection of a daemon that has been through the steps: frames of (type, flags[,
+    amount])."""
     connection = Connection(FROM_DAEMON)
     for step in steps:
         tell(connection, step)
@@ -252,9 +270,28 @@ def tell(connection, step):
     [
         [REQ_END, BEGUN, RES_END],
         [REQ_END, BEGUN, RES, (DATA, 0), (FILE, 0), (DATA, END)],
-        [REQ_END, BEGUN, (LOG, 0), (INTERIM, 0), (LOG, 0), (INTERIM, 0), RES, (LOG, 0), (FILE, END)],
+        [
+            REQ_END,
+            BEGUN,
+            (LOG, 0),
+            (INTERIM, 0),
+            (LOG, 0),
+            (INTERIM, 0),
+            RES,
+            (LOG, 0),
+            (FILE, END),
+        ],
         [REQ, BEGUN, (CREDIT, 0, 9), (BODY, 0, 4), (BODY, END, 5), RES_END],
-        [REQ, BEGUN, (CREDIT, 0, 9), RES, (CREDIT, 0, 1), (BODY, 0, 10), (BODY, END, 0), (DATA, END)],
+        [
+            REQ,
+            BEGUN,
+            (CREDIT, 0, 9),
+            RES,
+            (CREDIT, 0, 1),
+            (BODY, 0, 10),
+            (BODY, END, 0),
+            (DATA, END),
+        ],
         [REQ, BEGUN, (CREDIT, 0, 9), RES_END, (BODY, 0, 4), (BODY, END, 5)],
         [REQ, (BODY, END, 0), BEGUN, (CREDIT, 0, 1), RES_END],
     ],
@@ -269,7 +306,15 @@ def test_a_whole_exchange_leaves_the_connection_idle(steps):
 
 @pytest.mark.parametrize(
     "steps",
-    [[], [REQ], [REQ_END], [REQ, BEGUN], [REQ_END, BEGUN, RES], [REQ, BEGUN, RES_END], [REQ, BEGUN, (CREDIT, 0, 1)]],
+    [
+        [],
+        [REQ],
+        [REQ_END],
+        [REQ, BEGUN],
+        [REQ_END, BEGUN, RES],
+        [REQ, BEGUN, RES_END],
+        [REQ, BEGUN, (CREDIT, 0, 1)],
+    ],
 )
 def test_a_connection_is_idle_only_when_both_are_done(steps):
     assert conversation(*steps).idle == (not steps)
@@ -322,7 +367,9 @@ def test_nothing_follows_from_a_daemon_that_gave_up(last):
 )
 def test_what_comes_out_of_order_is_a_violation(before, wrong):
     connection = conversation(*before)
-    erred = RemoteProtocolError if protocol.FRAMES[wrong[0]][1] == FROM_HTTPD else LocalProtocolError
+    erred = (
+        RemoteProtocolError if protocol.FRAMES[wrong[0]][1] == FROM_HTTPD else LocalProtocolError
+    )
     state = list(connection.state)
     with pytest.raises(erred) as caught:
         tell(connection, wrong)
@@ -374,15 +421,22 @@ def test_the_tables_are_closed_and_every_state_can_be_reached():
 
 
 def test_every_frame_may_be_sent_at_some_time():
-    sent = {type_ for states in TRANSITIONS.values() for frames in states.values() for type_, _ in frames}
+    sent = {
+        type_
+        for states in TRANSITIONS.values()
+        for frames in states.values()
+        for type_, _ in frames
+    }
     assert sent == set(protocol.FRAMES)
 
 
-# ---------------------------------------------------------------------------------------------------------------- rules
+# -------- rules
 
 
 def test_the_codec_imports_nothing_that_does_io():
-    """House rule: no socket, threading or time in the codec; and no start-up time for what it does not need."""
+    """House rule: no socket, threading or time in the codec; and no start-up time for what it does
+    not need.
+    """
     tree = ast.parse(Path(protocol.__file__).read_text(encoding="utf-8"))
     modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     assert modules == ["struct"]

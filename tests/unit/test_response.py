@@ -93,7 +93,10 @@ def test_write_sends_at_once_and_the_iterable_follows():
     write(b"one ")
     write(b"two ")
     response.run([b"three"])
-    assert (exchange.names, exchange.body) == (["RESPONSE", "DATA", "DATA", "DATA+"], b"one two three")
+    assert (exchange.names, exchange.body) == (
+        ["RESPONSE", "DATA", "DATA", "DATA+"],
+        b"one two three",
+    )
 
 
 def test_write_after_the_end_is_refused():
@@ -207,7 +210,8 @@ def test_a_bad_status_is_refused(status):
 
 
 @pytest.mark.parametrize(
-    "status", ["200 OK", "299 ", "404 Not Found", "999 Anything", "200 d\xe9j\xe0 vu", "200 with\ttab"]
+    "status",
+    ["200 OK", "299 ", "404 Not Found", "999 Anything", "200 d\xe9j\xe0 vu", "200 with\ttab"],
 )
 def test_a_good_status_is_taken(status):
     start(status)
@@ -346,7 +350,18 @@ def test_exc_info_must_be_a_tuple_of_three(exc_info):
 
 @pytest.mark.parametrize(
     "result",
-    [None, 42, b"bytes", "str", ["str"], [None], [bytearray(b"x")], [b"x", "y"], iter(["s"]), object()],
+    [
+        None,
+        42,
+        b"bytes",
+        "str",
+        ["str"],
+        [None],
+        [bytearray(b"x")],
+        [b"x", "y"],
+        iter(["s"]),
+        object(),
+    ],
     ids=lambda value: type(value).__name__,
 )
 def test_a_bad_result_is_refused(result):
@@ -441,7 +456,9 @@ def test_early_hints_are_too_late_once_the_response_has_begun():
     assert exchange.names == ["RESPONSE", "DATA+"]
 
 
-@pytest.mark.parametrize("headers", [(), [("A", "b\r\n")], [("Connection", "close")], [("\u2603", "x")]])
+@pytest.mark.parametrize(
+    "headers", [(), [("A", "b\r\n")], [("Connection", "close")], [("\u2603", "x")]]
+)
 def test_early_hints_are_checked_like_headers(headers):
     exchange = Exchange()
     with pytest.raises(Violation):
@@ -511,10 +528,15 @@ def test_large_blocks_of_a_list_are_not_copied():
 
 
 def test_a_head_that_is_remembered_is_the_one_that_the_application_gave(tmp_path):
-    """What was added for one response, or known of its length, is not in the next one with the same headers."""
+    """What was added for one response, or known of its length, is not in the next one with the same
+    headers.
+    """
     headers = [("X-Same", "each time")]
     for size in (3, 5, 0):
-        assert run([b"x" * size], headers=headers).head == ("200 OK", [*headers, ("Content-Length", str(size))])
+        assert run([b"x" * size], headers=headers).head == (
+            "200 OK",
+            [*headers, ("Content-Length", str(size))],
+        )
     for size in (3, 5):
         (tmp_path / "file").write_bytes(b"x" * size)
         with (tmp_path / "file").open("rb") as file:

@@ -20,7 +20,11 @@ def file(tmp_path):
 
 def test_a_file_goes_out_as_its_descriptor_with_its_length(file):
     exchange = run(FileWrapper(file))
-    assert (exchange.names, exchange.body, exchange.file) == (["RESPONSE"], b"", (file.fileno(), 0, 10))
+    assert (exchange.names, exchange.body, exchange.file) == (
+        ["RESPONSE"],
+        b"",
+        (file.fileno(), 0, 10),
+    )
     assert exchange.head[1] == [*TEXT, ("Content-Length", "10")]
     assert exchange.keep
 
@@ -52,7 +56,9 @@ def test_a_file_without_a_rest_is_an_empty_body(file):
 
 @pytest.mark.parametrize("length", [None, "10", "9999"])
 def test_head_names_the_length_of_a_file_and_sends_none(file, length):
-    exchange = run(FileWrapper(file), headers=[("Content-Length", length)] if length else None, method="HEAD")
+    exchange = run(
+        FileWrapper(file), headers=[("Content-Length", length)] if length else None, method="HEAD"
+    )
     assert (exchange.names, exchange.file) == (["RESPONSE+"], None)
     assert dict(exchange.head[1])["Content-Length"] == (length or "10")
 

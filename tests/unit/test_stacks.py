@@ -34,7 +34,9 @@ def test_what_faulthandler_has_written_is_read_back():
     assert stacks.text_of(found[0x7F0000000010]) == (
         '  File "/srv/site.wsgi", line 9, in application\n  File "/srv/site.wsgi", line 3, in wait in vain\n'
     )
-    assert stacks.text_of(found[0x7F0000000020], idle=True) == f'  File "{OURS}", line 40, in _next\n'
+    assert (
+        stacks.text_of(found[0x7F0000000020], idle=True) == f'  File "{OURS}", line 40, in _next\n'
+    )
     assert stacks.text_of(found[0x7F0000000030]) == stacks.text_of(None)
 
 

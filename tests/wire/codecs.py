@@ -1,7 +1,9 @@
-"""Frames read to plain values by either codec, so that a test can compare them with each other and with the vectors.
+"""Frames read to plain values by either codec, so that a test can compare them with each other and
+with the vectors.
 
-A reader takes (side, data) and returns (type, flags, value, bytes used), None if data is too short, or raises
-RemoteProtocolError. Pairs of an environ come as a list from C and as a dict from Python: as_dict() evens that out.
+A reader takes (side, data) and returns (type, flags, value, bytes used), None if data is too short,
+or raises RemoteProtocolError. Pairs of an environ come as a list from C and as a dict from Python:
+as_dict() evens that out.
 """
 
 from wire import extension as native
@@ -59,7 +61,11 @@ def _c_response(payload):
     return (*_c_head(head), body)
 
 
-C = PLAIN | {protocol.REQUEST: _c_request, protocol.RESPONSE: _c_response, protocol.INTERIM: _c_head}
+C = PLAIN | {
+    protocol.REQUEST: _c_request,
+    protocol.RESPONSE: _c_response,
+    protocol.INTERIM: _c_head,
+}
 
 
 def _read(parse_header, payloads, side, data):

@@ -1,7 +1,7 @@
 """Whole conversations of the wire protocol, the judge of both sides in the tests.
 
-Parser makes frames out of bytes as they come; Connection knows which frame may follow which, on either side, and how
-much credit is left.
+Parser makes frames out of bytes as they come; Connection knows which frame may follow which, on
+either side, and how much credit is left.
 """
 
 from pywsgid.wire.protocol import (
@@ -31,7 +31,8 @@ from pywsgid.wire.protocol import (
 
 
 class Parser:
-    """Whole frames out of bytes as they come. A payload is bytes; as headers are checked first, memory is bounded.
+    """Whole frames out of bytes as they come. A payload is bytes; as headers are checked first,
+    memory is bounded.
 
     for type_, flags, payload in parser.feed(data): ...
     """
@@ -54,7 +55,9 @@ class Parser:
         return max(0, need - self._have)
 
     def feed(self, data):
-        """Takes bytes in and gives an iterator over the frames that are whole; those not taken from it are not lost."""
+        """Takes bytes in and gives an iterator over the frames that are whole; those not taken from
+        it are not lost.
+        """
         if data:
             self._chunks.append(data if type(data) is bytes else bytes(data))
             self._have += len(data)
@@ -67,7 +70,9 @@ class Parser:
             frame = self.next_frame()
 
     def next_frame(self):
-        """(type, flags, payload), or None if more bytes are needed. A RemoteProtocolError is raised again each time."""
+        """(type, flags, payload), or None if more bytes are needed. A RemoteProtocolError is raised
+        again each time.
+        """
         if self._fault:
             raise self._fault
         if self._header is None:
@@ -107,7 +112,7 @@ class Parser:
         return taken
 
 
-# ---------------------------------------------------------------------------------------------------------------- order
+# -------- order
 
 # States of httpd's side, and of the daemon's.
 IDLE = "IDLE"  # both: between two requests
@@ -162,8 +167,9 @@ TRANSITIONS = {
     },
 }
 
-# (httpd's state, the daemon's): what the two become together. httpd's late BODY frames may still come while the daemon
-# is DONE: with their END the connection can be kept, if the daemon cares to read so far.
+# (httpd's state, the daemon's): what the two become together. httpd's late BODY frames may still
+# come while the daemon is DONE: with their END the connection can be kept, if the daemon cares to
+# read so far.
 SETTLED = {
     (SENDING, IDLE): (SENDING, RECEIVED),
     (SENT, IDLE): (SENT, RECEIVED),
@@ -172,9 +178,11 @@ SETTLED = {
 
 
 class Connection:
-    """What was said on a connection, and so what may be said next: for both sides, from the view of one of them.
+    """What was said on a connection, and so what may be said next: for both sides, from the view of
+    one of them.
 
-    sent() and received() are told of each frame, with the granted bytes of CREDIT or the length of BODY as the amount.
+    sent() and received() are told of each frame, with the granted bytes of CREDIT or the length of
+    BODY as the amount.
     """
 
     __slots__ = ("role", "state", "credit")
@@ -205,7 +213,10 @@ class Connection:
         state = self.state[side]
         follows = TRANSITIONS[side][state].get((type_, bool(flags & END)))
         if follows is None:
-            raise error(OUT_OF_ORDER, f"{type_name(type_)} from {('httpd', 'the daemon')[side]} in state {state}")
+            raise error(
+                OUT_OF_ORDER,
+                f"{type_name(type_)} from {('httpd', 'the daemon')[side]} in state {state}",
+            )
         self._count(type_, amount, error)
         self.state[side] = follows
         settled = SETTLED.get((self.state[0], self.state[1]))
@@ -217,7 +228,9 @@ class Connection:
             self.credit += amount
         elif type_ == BODY:
             if amount > self.credit:
-                raise error(OVER_CREDIT, f"BODY of {amount} bytes against a credit of {self.credit}")
+                raise error(
+                    OVER_CREDIT, f"BODY of {amount} bytes against a credit of {self.credit}"
+                )
             self.credit -= amount
         elif type_ == REQUEST:
             self.credit = 0  # what the last request left unused is void

@@ -1,5 +1,6 @@
-"""The codec in C, called through cffi: the functions here give what those of the same name in pywsgid.wire.protocol give,
-and raise its errors. `lib` is None where the extension cannot be imported; `why_not` then says why.
+"""The codec in C, called through cffi: the functions here give what those of the same name in
+pywsgid.wire.protocol give, and raise its errors. `lib` is None where the extension cannot be
+imported; `why_not` then says why.
 """
 
 from pywsgid.wire import protocol
@@ -34,13 +35,18 @@ def parse_request(payload):
     source = _bytes(payload)
     found = ffi.new("wsgid_wire_request_t *")
     _check(lib.wsgid_wire_get_request(source, len(source), found))
-    block, body = ffi.buffer(found.environ, found.environ_length)[:], ffi.buffer(found.body, found.body_length)[:]
+    block, body = (
+        ffi.buffer(found.environ, found.environ_length)[:],
+        ffi.buffer(found.body, found.body_length)[:],
+    )
     return found.id, found.sent, found.line, block, body
 
 
 def parse_line(block, line, longest):
     source = _bytes(block)
-    request = ffi.new("wsgid_wire_request_t *", {"environ": source, "environ_length": len(block), "line": line})
+    request = ffi.new(
+        "wsgid_wire_request_t *", {"environ": source, "environ_length": len(block), "line": line}
+    )
     out = ffi.new("char[]", longest + 1)
     return ffi.buffer(out, lib.wsgid_wire_copy_line(request, out, longest + 1))[:]
 

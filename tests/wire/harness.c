@@ -1,9 +1,10 @@
 /*
  * wire.c driven from standard input, for a build with sanitizers (tests/wire/test_sanitized.py).
  *
- * A record is u8 side, u32 length (little-endian), then that many bytes as they came from the wire. Each is answered
- * with a line: "need" (not a whole frame), "error N", or "TYPE FLAGS LENGTH" and what the payload says, or its "error N".
- * Every piece that wire.c is given lies in memory of exactly its size, so that a single byte too many is seen.
+ * A record is u8 side, u32 length (little-endian), then that many bytes as they came from the wire.
+ * Each is answered with a line: "need" (not a whole frame), "error N", or "TYPE FLAGS LENGTH" and
+ * what the payload says, or its "error N". Every piece that wire.c is given lies in memory of
+ * exactly its size, so that a single byte too many is seen.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -105,27 +106,28 @@ static wsgid_wire_error_e print_head(const unsigned char *bytes, uint32_t length
 
 static wsgid_wire_error_e print_response(const unsigned char *payload, uint32_t length)
 {
-    unsigned char *prefix = exactly(payload, WSGID_WIRE_RESPONSE_PREFIX);   /* it may see no more than it says */
+    /* it may see no more than it says */
+    unsigned char *prefix = exactly(payload, WSGID_WIRE_RESPONSE_PREFIX);
     uint32_t head = 0;
-    wsgid_wire_error_e error = wsgid_wire_get_response(prefix, WSGID_WIRE_RESPONSE_PREFIX, length, &head);
+    wsgid_wire_error_e error = wsgid_wire_get_response(prefix, WSGID_WIRE_RESPONSE_PREFIX, length,
+                                                       &head);
 
     free(prefix);
     if (error == WSGID_WIRE_OK)
         error = print_head(payload + WSGID_WIRE_RESPONSE_PREFIX, head);
     if (error == WSGID_WIRE_OK)
-        print_bytes(payload + WSGID_WIRE_RESPONSE_PREFIX + head, length - WSGID_WIRE_RESPONSE_PREFIX - head);
+        print_bytes(payload + WSGID_WIRE_RESPONSE_PREFIX + head,
+                    length - WSGID_WIRE_RESPONSE_PREFIX - head);
     return error;
 }
 
-static wsgid_wire_error_e print_payload(const wsgid_wire_frame_t *frame, const unsigned char *payload)
+static wsgid_wire_error_e print_payload(const wsgid_wire_frame_t *frame,
+                                        const unsigned char *payload)
 {
     switch (frame->type) {
-    case WSGID_WIRE_REQUEST:
-        return print_request(payload, frame->length);
-    case WSGID_WIRE_RESPONSE:
-        return print_response(payload, frame->length);
-    case WSGID_WIRE_INTERIM:
-        return print_head(payload, frame->length);
+    case WSGID_WIRE_REQUEST: return print_request(payload, frame->length);
+    case WSGID_WIRE_RESPONSE: return print_response(payload, frame->length);
+    case WSGID_WIRE_INTERIM: return print_head(payload, frame->length);
     default:
         printf("plain");
         print_bytes(payload, frame->length);

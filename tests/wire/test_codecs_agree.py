@@ -1,10 +1,11 @@
-"""The codec in C against the one in Python: the same constants, verdicts and values, whatever the bytes."""
+"""The codec in C against the one in Python: the same constants, verdicts and values, whatever the
+bytes.
+"""
 
 from struct import pack, unpack
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 from wire import extension as native
 from wire.codecs import as_dict, c_reads, python_reads, verdict
 from wire.vectors import GOOD
@@ -35,7 +36,9 @@ def mutated(draw):
             data[at : at + 1] = bytes([draw(TELLING)])
         else:
             data[at : at + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
-    return draw(st.sampled_from([vector.side, vector.side, vector.side, 1 - vector.side])), bytes(data)
+    return draw(st.sampled_from([vector.side, vector.side, vector.side, 1 - vector.side])), bytes(
+        data
+    )
 
 
 @st.composite
@@ -47,7 +50,9 @@ def near_misses(draw):
     prefixes = {protocol.REQUEST: pack("<QQII", 7, 8, 9, size), protocol.RESPONSE: pack("<I", size)}
     payload = prefixes.get(kind, b"") + block + body
     length = max(0, len(payload) + draw(st.sampled_from([0, 0, 0, 1, -1])))
-    return protocol.FRAMES[kind][1], pack("<BBHI", kind, draw(st.integers(0, 1)), 0, length) + payload
+    return protocol.FRAMES[kind][1], pack(
+        "<BBHI", kind, draw(st.integers(0, 1)), 0, length
+    ) + payload
 
 
 def assert_same(side, data):
@@ -62,7 +67,13 @@ def test_random_bytes(side, data):
 
 
 @FUZZ
-@given(SIDES, st.sampled_from(sorted(protocol.FRAMES)), TELLING, st.integers(0, 40), st.binary(max_size=40))
+@given(
+    SIDES,
+    st.sampled_from(sorted(protocol.FRAMES)),
+    TELLING,
+    st.integers(0, 40),
+    st.binary(max_size=40),
+)
 def test_random_payloads_behind_good_types(side, type_, flags, length, payload):
     assert_same(side, pack("<BBHI", type_, flags & 3, 0, length) + payload)
 
@@ -80,7 +91,13 @@ def test_near_misses(case):
 
 
 @FUZZ
-@given(SIDES, st.integers(0, 255), st.integers(0, 255), st.sampled_from([0, 0, 0, 1, 0x100]), st.integers(0, 2**32 - 1))
+@given(
+    SIDES,
+    st.integers(0, 255),
+    st.integers(0, 255),
+    st.sampled_from([0, 0, 0, 1, 0x100]),
+    st.integers(0, 2**32 - 1),
+)
 def test_headers(side, type_, flags, reserved, length):
     assert_same(side, pack("<BBHI", type_, flags, reserved, length))
 
@@ -113,8 +130,17 @@ PAIRS = st.lists(st.tuples(NAMES, STRINGS), max_size=6)
 @given(NUMBERS, st.dictionaries(NAMES, STRINGS), st.binary(max_size=20), st.integers(0, 3))
 def test_what_python_encodes_c_reads_request(numbers, environ, body, flags):
     request_id, sent, line = numbers
-    data = b"".join(protocol.encode_request(request_id, protocol.encode_environ(environ), body, flags, sent, line))
-    assert as_dict(c_reads(0, data)) == (protocol.REQUEST, flags, (*numbers, environ, body), len(data))
+    data = b"".join(
+        protocol.encode_request(
+            request_id, protocol.encode_environ(environ), body, flags, sent, line
+        )
+    )
+    assert as_dict(c_reads(0, data)) == (
+        protocol.REQUEST,
+        flags,
+        (*numbers, environ, body),
+        len(data),
+    )
 
 
 @FUZZ
@@ -143,7 +169,13 @@ def test_the_line_of_a_request_is_where_the_prefix_says(codec):
 def test_where_it_does_not_stand_there_is_no_line(codec):
     for line in (1, len(LINE) - 1, len(LINE), len(LINE) + 1, 2**31, 2**32 - 1):
         assert codec.parse_line(LINE, line, 100) == b""
-    for block in (b"", b"REQUEST_METHOD\0GET\0", b"REQUEST_METHOD\0GET\0PATH_INFO\0/\0", LINE[1:], LINE.lower()):
+    for block in (
+        b"",
+        b"REQUEST_METHOD\0GET\0",
+        b"REQUEST_METHOD\0GET\0PATH_INFO\0/\0",
+        LINE[1:],
+        LINE.lower(),
+    ):
         assert codec.parse_line(block, 0, 100) == b""
 
 
@@ -176,7 +208,10 @@ def test_integers_and_headers_are_little_endian(value, type_, flags):
 
 def test_a_bad_header_can_be_named_in_a_message():
     frame = native.ffi.new("wsgid_wire_frame_t *")
-    assert native.lib.wsgid_wire_get_header(frame, b"\x33\x44\x00\x00\x05\x00\x00\x00", 0) == protocol.BAD_TYPE
+    assert (
+        native.lib.wsgid_wire_get_header(frame, b"\x33\x44\x00\x00\x05\x00\x00\x00", 0)
+        == protocol.BAD_TYPE
+    )
     assert (frame.type, frame.flags, frame.length) == (0x33, 0x44, 5)
 
 
@@ -193,7 +228,10 @@ def test_a_response_is_told_by_its_prefix_alone():
     assert native.lib.wsgid_wire_get_response(prefix, 3, 104, size) == protocol.TOO_SHORT
     assert native.lib.wsgid_wire_get_response(prefix, 4, 3, size) == protocol.TOO_SHORT
     assert native.lib.wsgid_wire_get_response(prefix, 4, 103, size) == protocol.BAD_PAYLOAD
-    assert native.lib.wsgid_wire_get_response(native.ffi.new("unsigned char[4]"), 4, 104, size) == protocol.BAD_PAYLOAD
+    assert (
+        native.lib.wsgid_wire_get_response(native.ffi.new("unsigned char[4]"), 4, 104, size)
+        == protocol.BAD_PAYLOAD
+    )
 
 
 def test_a_string_without_its_nul_is_none():
@@ -208,7 +246,9 @@ def test_every_constant_has_the_same_value():
     names = [line.split()[1] for line in CDEF.splitlines() if line.startswith("#define")]
     assert len(names) > 20
     for name in names:
-        assert getattr(native.lib, name) == getattr(protocol, name.removeprefix("WSGID_WIRE_")), name
+        assert getattr(native.lib, name) == getattr(protocol, name.removeprefix("WSGID_WIRE_")), (
+            name
+        )
 
 
 @pytest.mark.parametrize("enum", ["wsgid_wire_error_e", "wsgid_wire_side_e"])
@@ -219,6 +259,11 @@ def test_every_enumeration_has_the_same_values(enum):
 
 def test_names_and_texts_are_the_same():
     for type_ in range(256):
-        assert native.ffi.string(native.lib.wsgid_wire_type_name(type_)).decode() == protocol.type_name(type_)
+        assert native.ffi.string(
+            native.lib.wsgid_wire_type_name(type_)
+        ).decode() == protocol.type_name(type_)
     for error in native.ffi.typeof("wsgid_wire_error_e").relements.values():
-        assert native.ffi.string(native.lib.wsgid_wire_error_text(error)).decode() == protocol.ERROR_TEXT[error]
+        assert (
+            native.ffi.string(native.lib.wsgid_wire_error_text(error)).decode()
+            == protocol.ERROR_TEXT[error]
+        )

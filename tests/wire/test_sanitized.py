@@ -1,4 +1,6 @@
-"""wire.c under the sanitizers (address, undefined behaviour) and the analyzer, judged by the codec in Python."""
+"""wire.c under the sanitizers (address, undefined behaviour) and the analyzer, judged by the codec
+in Python.
+"""
 
 import os
 import subprocess
@@ -42,7 +44,11 @@ def response_line(payload):
     return head_line(head) + of_bytes(body)
 
 
-LINES = {protocol.REQUEST: request_line, protocol.RESPONSE: response_line, protocol.INTERIM: head_line}
+LINES = {
+    protocol.REQUEST: request_line,
+    protocol.RESPONSE: response_line,
+    protocol.INTERIM: head_line,
+}
 
 
 def line(side, data):
@@ -93,7 +99,11 @@ def test_every_beginning_of_small_frames(sanitized):
 def test_payloads_cut_to_every_length(sanitized):
     """As above, but with the header agreeing with what is left."""
     small = [vector for vector in GOOD if len(vector.data) < 100]
-    cut = [(v.side, frame(v.type, v.flags, v.data[8:end])) for v in small for end in range(8, len(v.data))]
+    cut = [
+        (v.side, frame(v.type, v.flags, v.data[8:end]))
+        for v in small
+        for end in range(8, len(v.data))
+    ]
     assert_answers(sanitized, cut)
 
 
@@ -104,7 +114,11 @@ def test_mutations(sanitized):
     for _ in range(MUTATIONS):
         vector = random.choice(small)
         payload = mutate(random, vector.data[8:])
-        whole = frame(vector.type, vector.flags, payload) if random.random() < 0.7 else mutate(random, vector.data)
+        whole = (
+            frame(vector.type, vector.flags, payload)
+            if random.random() < 0.7
+            else mutate(random, vector.data)
+        )
         records.append((vector.side, whole))
     assert_answers(sanitized, records)
 
@@ -124,13 +138,26 @@ def test_the_sanitizers_are_on(gcc, tmp_path):
     assert "heap-buffer-overflow" in result.stderr
 
 
-@pytest.mark.skipif(os.environ.get("WSGID_STRICT") != "1", reason="only with WSGID_STRICT=1, as .ci/run has it")
+@pytest.mark.skipif(
+    os.environ.get("WSGID_STRICT") != "1", reason="only with WSGID_STRICT=1, as .ci/run has it"
+)
 @pytest.mark.parametrize("level", ["-O0", "-O2"])
 def test_the_analyzer_has_nothing_to_say(gcc, tmp_path, level):
-    gcc(level, "-fanalyzer", "-Wconversion", "-Wshadow", "-c", ROOT / "apxs/common/wire.c", "-o", tmp_path / "wire.o")
+    gcc(
+        level,
+        "-fanalyzer",
+        "-Wconversion",
+        "-Wshadow",
+        "-c",
+        ROOT / "apxs/common/wire.c",
+        "-o",
+        tmp_path / "wire.o",
+    )
 
 
 def test_the_header_needs_no_other(gcc, tmp_path):
     source = tmp_path / "alone.c"
-    source.write_text('#include "common/wire.h"\n#include "common/process_abi.h"\nint unused_here;\n')
+    source.write_text(
+        '#include "common/wire.h"\n#include "common/process_abi.h"\nint unused_here;\n'
+    )
     gcc("-Wpedantic", "-c", source, "-o", tmp_path / "alone.o")

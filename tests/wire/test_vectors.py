@@ -12,7 +12,9 @@ READERS = pytest.mark.parametrize("reads", [python_reads, c_reads], ids=["python
 EVERY_GOOD = pytest.mark.parametrize("vector", GOOD, ids=ids(GOOD))
 EVERY_BAD = pytest.mark.parametrize("vector", BAD, ids=ids(BAD))
 
-SMALL = 4096  # frames up to here are taken apart at every byte, larger ones at the bytes where something begins or ends
+# frames up to here are taken apart at every byte, larger ones at the bytes where something begins
+# or ends
+SMALL = 4096
 
 
 def expected(vector):
@@ -72,7 +74,10 @@ def test_the_other_side_may_not_send_it(reads, vector):
 @EVERY_BAD
 def test_a_violation_is_named(reads, vector):
     with pytest.raises(RemoteProtocolError) as caught:
-        reads(vector.side, vector.data if not vector.by_header else vector.data[: protocol.HEADER_SIZE])
+        reads(
+            vector.side,
+            vector.data if not vector.by_header else vector.data[: protocol.HEADER_SIZE],
+        )
     assert caught.value.error == vector.error
     assert caught.value.status == 502
 
@@ -116,11 +121,17 @@ def test_the_parser_does_not_care_how_a_stream_is_cut(side, size):
     vectors = [vector for vector in GOOD if vector.side == side and len(vector.data) <= SMALL]
     stream = b"".join(vector.data for vector in vectors)
     parser = Parser(side)
-    frames = [frame for i in range(0, len(stream), size) for frame in parser.feed(memoryview(stream)[i : i + size])]
+    frames = [
+        frame
+        for i in range(0, len(stream), size)
+        for frame in parser.feed(memoryview(stream)[i : i + size])
+    ]
     assert [value_of(frame) for frame in frames] == [expected(vector)[:3] for vector in vectors]
 
 
-@pytest.mark.parametrize("vector", [vector for vector in BAD if vector.by_header], ids=lambda vector: vector.name)
+@pytest.mark.parametrize(
+    "vector", [vector for vector in BAD if vector.by_header], ids=lambda vector: vector.name
+)
 def test_the_parser_stops_at_a_violation_for_good(vector):
     parser = Parser(vector.side)
     good = next(other for other in GOOD if other.side == vector.side)

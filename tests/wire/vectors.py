@@ -1,8 +1,8 @@
 """Frames, good and bad, with what each must come to: shared by the tests of both codecs.
 
-Written down byte by byte, without either codec, so that both can be wrong only against this file. A value is what the
-frame says: (id, sent, line, pairs, body) of REQUEST, (status line, pairs, body) of RESPONSE, and so on, as codecs.py
-reads it.
+Written down byte by byte, without either codec, so that both can be wrong only against this file. A
+value is what the frame says: (id, sent, line, pairs, body) of REQUEST, (status line, pairs, body)
+of RESPONSE, and so on, as codecs.py reads it.
 """
 
 from struct import pack
@@ -36,7 +36,9 @@ class Bad(NamedTuple):
 
 
 def frame(type_, flags, payload, reserved=0, length=None):
-    return pack("<BBHI", type_, flags, reserved, len(payload) if length is None else length) + payload
+    return (
+        pack("<BBHI", type_, flags, reserved, len(payload) if length is None else length) + payload
+    )
 
 
 def request(block, body=b"", flags=0, size=None, request_id=1, sent=2, line=3):
@@ -68,18 +70,78 @@ GOOD = [
         (0x0102030405060708, 0x1112131415161718, 0x21222324, [("A", "bc"), ("D", "")], b"hi"),
     ),
     Good("request with nothing in it", HTTPD, request(b""), REQUEST, 0, said([])),
-    Good("request with a body alone", HTTPD, request(b"", b"\0\0body"), REQUEST, 0, said([], b"\0\0body")),
-    Good("request with a highest id", HTTPD, request(b"", request_id=2**64 - 1), REQUEST, 0,
-         (2**64 - 1, 2, 3, [], b"")),
-    Good("request with highest numbers", HTTPD, request(b"", sent=2**64 - 1, line=2**32 - 1), REQUEST, 0,
-         (1, 2**64 - 1, 2**32 - 1, [], b"")),
-    Good("request on demand", HTTPD, request(b"A\0b\0", flags=ON_DEMAND), REQUEST, ON_DEMAND, said([("A", "b")])),
-    Good("request with both flags", HTTPD, request(b"A\0b\0", flags=3), REQUEST, 3, said([("A", "b")])),
-    Good("request with values empty", HTTPD, request(b"A\0\0B\0\0"), REQUEST, 0, said([("A", ""), ("B", "")])),
-    Good("request in latin-1", HTTPD, request(b"A\0\xff\xe9\0"), REQUEST, 0, said([("A", "\xff\xe9")])),
-    Good("request with its line", HTTPD, request(b"A\0\0REQUEST_METHOD\0GET\0REQUEST_URI\0/a?b\0"), REQUEST, 0,
-         said([("A", ""), ("REQUEST_METHOD", "GET"), ("REQUEST_URI", "/a?b")])),
-    Good("request with a key twice", HTTPD, request(b"A\0b\0A\0c\0"), REQUEST, 0, said([("A", "b"), ("A", "c")])),
+    Good(
+        "request with a body alone",
+        HTTPD,
+        request(b"", b"\0\0body"),
+        REQUEST,
+        0,
+        said([], b"\0\0body"),
+    ),
+    Good(
+        "request with a highest id",
+        HTTPD,
+        request(b"", request_id=2**64 - 1),
+        REQUEST,
+        0,
+        (2**64 - 1, 2, 3, [], b""),
+    ),
+    Good(
+        "request with highest numbers",
+        HTTPD,
+        request(b"", sent=2**64 - 1, line=2**32 - 1),
+        REQUEST,
+        0,
+        (1, 2**64 - 1, 2**32 - 1, [], b""),
+    ),
+    Good(
+        "request on demand",
+        HTTPD,
+        request(b"A\0b\0", flags=ON_DEMAND),
+        REQUEST,
+        ON_DEMAND,
+        said([("A", "b")]),
+    ),
+    Good(
+        "request with both flags",
+        HTTPD,
+        request(b"A\0b\0", flags=3),
+        REQUEST,
+        3,
+        said([("A", "b")]),
+    ),
+    Good(
+        "request with values empty",
+        HTTPD,
+        request(b"A\0\0B\0\0"),
+        REQUEST,
+        0,
+        said([("A", ""), ("B", "")]),
+    ),
+    Good(
+        "request in latin-1",
+        HTTPD,
+        request(b"A\0\xff\xe9\0"),
+        REQUEST,
+        0,
+        said([("A", "\xff\xe9")]),
+    ),
+    Good(
+        "request with its line",
+        HTTPD,
+        request(b"A\0\0REQUEST_METHOD\0GET\0REQUEST_URI\0/a?b\0"),
+        REQUEST,
+        0,
+        said([("A", ""), ("REQUEST_METHOD", "GET"), ("REQUEST_URI", "/a?b")]),
+    ),
+    Good(
+        "request with a key twice",
+        HTTPD,
+        request(b"A\0b\0A\0c\0"),
+        REQUEST,
+        0,
+        said([("A", "b"), ("A", "c")]),
+    ),
     Good(
         "request of the largest size",
         HTTPD,
@@ -91,7 +153,14 @@ GOOD = [
     Good("body", HTTPD, b"\x02\x00\x00\x00\x03\x00\x00\x00abc", BODY, 0, b"abc"),
     Good("body at its end", HTTPD, frame(BODY, END, b"x"), BODY, END, b"x"),
     Good("body that ends with nothing", HTTPD, frame(BODY, END, b""), BODY, END, b""),
-    Good("body of the largest size", HTTPD, frame(BODY, 0, b"b" * 256 * KIB), BODY, 0, b"b" * 256 * KIB),
+    Good(
+        "body of the largest size",
+        HTTPD,
+        frame(BODY, 0, b"b" * 256 * KIB),
+        BODY,
+        0,
+        b"b" * 256 * KIB,
+    ),
     # --- from the daemon
     Good("credit", DAEMON, b"\x10\x00\x00\x00\x04\x00\x00\x00\x00\x00\x01\x00", CREDIT, 0, 65536),
     Good("credit of the most", DAEMON, frame(CREDIT, 0, b"\xff\xff\xff\xff"), CREDIT, 0, 2**32 - 1),
@@ -103,11 +172,33 @@ GOOD = [
         END,
         ("200 OK", [("A", "bc")], b"hi"),
     ),
-    Good("response without a body", DAEMON, response(b"204 None\0"), RESPONSE, 0, ("204 None", [], b"")),
-    Good("response with a NUL in its body", DAEMON, response(b"200\0", b"\0"), RESPONSE, 0, ("200", [], b"\0")),
-    # An empty status line is well formed; that it is no status line is for response.c to say, as of any other bad one.
+    Good(
+        "response without a body",
+        DAEMON,
+        response(b"204 None\0"),
+        RESPONSE,
+        0,
+        ("204 None", [], b""),
+    ),
+    Good(
+        "response with a NUL in its body",
+        DAEMON,
+        response(b"200\0", b"\0"),
+        RESPONSE,
+        0,
+        ("200", [], b"\0"),
+    ),
+    # An empty status line is well formed; that it is no status line is for response.c to say, as of
+    # any other bad one.
     Good("response with an empty status line", DAEMON, response(b"\0"), RESPONSE, 0, ("", [], b"")),
-    Good("response with an empty value", DAEMON, response(b"200\0A\0\0"), RESPONSE, 0, ("200", [("A", "")], b"")),
+    Good(
+        "response with an empty value",
+        DAEMON,
+        response(b"200\0A\0\0"),
+        RESPONSE,
+        0,
+        ("200", [("A", "")], b""),
+    ),
     Good(
         "response with a header twice",
         DAEMON,
@@ -130,23 +221,70 @@ GOOD = [
     Good("data of the largest size", DAEMON, frame(DATA, 0, b"d" * MIB), DATA, 0, b"d" * MIB),
     Good("file", DAEMON, frame(FILE, END, pack("<QQ", 5, 7)), FILE, END, (5, 7)),
     Good("file of nothing", DAEMON, frame(FILE, 0, pack("<QQ", 0, 0)), FILE, 0, (0, 0)),
-    Good("file at the end of the world", DAEMON, frame(FILE, 0, pack("<QQ", 2**63 - 2, 1)), FILE, 0, (2**63 - 2, 1)),
-    Good("interim", DAEMON, frame(INTERIM, 0, b"103 Early Hints\0Link\0<a>\0"), INTERIM, 0,
-         ("103 Early Hints", [("Link", "<a>")])),
-    Good("interim of the largest size", DAEMON, frame(INTERIM, 0, LARGE_HEAD), INTERIM, 0,
-         ("200 OK", [("X", "v" * (256 * KIB - 10))])),
+    Good(
+        "file at the end of the world",
+        DAEMON,
+        frame(FILE, 0, pack("<QQ", 2**63 - 2, 1)),
+        FILE,
+        0,
+        (2**63 - 2, 1),
+    ),
+    Good(
+        "interim",
+        DAEMON,
+        frame(INTERIM, 0, b"103 Early Hints\0Link\0<a>\0"),
+        INTERIM,
+        0,
+        ("103 Early Hints", [("Link", "<a>")]),
+    ),
+    Good(
+        "interim of the largest size",
+        DAEMON,
+        frame(INTERIM, 0, LARGE_HEAD),
+        INTERIM,
+        0,
+        ("200 OK", [("X", "v" * (256 * KIB - 10))]),
+    ),
     Good("log", DAEMON, frame(LOG, 0, b"\x03caf\xc3\xa9"), LOG, 0, (3, "caf\xe9")),
     Good("log of nothing", DAEMON, frame(LOG, 0, b"\x00"), LOG, 0, (0, "")),
     Good("log that is not UTF-8", DAEMON, frame(LOG, 0, b"\x0f\xff"), LOG, 0, (15, "\ufffd")),
-    Good("log of the largest size", DAEMON, frame(LOG, 0, b"\x07" + b"t" * 32 * KIB), LOG, 0, (7, "t" * 32 * KIB)),
-    Good("started", DAEMON, b"\x18\x00\x00\x00\x08\x00\x00\x00\x04\x03\x02\x01\x14\x13\x12\x11", STARTED, 0,
-         (0x01020304, 0x11121314)),
-    Good("started of the most", DAEMON, frame(STARTED, 0, b"\xff" * 8), STARTED, 0, (2**32 - 1, 2**32 - 1)),
+    Good(
+        "log of the largest size",
+        DAEMON,
+        frame(LOG, 0, b"\x07" + b"t" * 32 * KIB),
+        LOG,
+        0,
+        (7, "t" * 32 * KIB),
+    ),
+    Good(
+        "started",
+        DAEMON,
+        b"\x18\x00\x00\x00\x08\x00\x00\x00\x04\x03\x02\x01\x14\x13\x12\x11",
+        STARTED,
+        0,
+        (0x01020304, 0x11121314),
+    ),
+    Good(
+        "started of the most",
+        DAEMON,
+        frame(STARTED, 0, b"\xff" * 8),
+        STARTED,
+        0,
+        (2**32 - 1, 2**32 - 1),
+    ),
     Good("retry", DAEMON, b"\x16\x00\x00\x00\x00\x00\x00\x00", RETRY, 0, None),
-    Good("abort", DAEMON, frame(ABORT, 0, b"\xf4\x01WSGID0300: x"), ABORT, 0, (500, "WSGID0300: x")),
+    Good(
+        "abort", DAEMON, frame(ABORT, 0, b"\xf4\x01WSGID0300: x"), ABORT, 0, (500, "WSGID0300: x")
+    ),
     Good("abort without a reason", DAEMON, frame(ABORT, 0, b"\xf8\x01"), ABORT, 0, (504, "")),
-    Good("abort of the largest size", DAEMON, frame(ABORT, 0, b"\xf6\x01" + b"t" * 32 * KIB), ABORT, 0,
-         (502, "t" * 32 * KIB)),
+    Good(
+        "abort of the largest size",
+        DAEMON,
+        frame(ABORT, 0, b"\xf6\x01" + b"t" * 32 * KIB),
+        ABORT,
+        0,
+        (502, "t" * 32 * KIB),
+    ),
 ]
 
 
@@ -164,8 +302,14 @@ BAD = [
     # --- types: none, reserved for streams, the other side's
     *(by_header(f"type 0x{t:02x} from httpd", HTTPD, BAD_TYPE, t) for t in NO_TYPES),
     *(by_header(f"type 0x{t:02x} from a daemon", DAEMON, BAD_TYPE, t) for t in NO_TYPES),
-    *(by_header(f"httpd speaks as a daemon, 0x{t:02x}", HTTPD, BAD_TYPE, t, 0, 16) for t in range(CREDIT, STARTED + 1)),
-    *(by_header(f"a daemon speaks as httpd, 0x{t:02x}", DAEMON, BAD_TYPE, t, length=16) for t in (REQUEST, BODY)),
+    *(
+        by_header(f"httpd speaks as a daemon, 0x{t:02x}", HTTPD, BAD_TYPE, t, 0, 16)
+        for t in range(CREDIT, STARTED + 1)
+    ),
+    *(
+        by_header(f"a daemon speaks as httpd, 0x{t:02x}", DAEMON, BAD_TYPE, t, length=16)
+        for t in (REQUEST, BODY)
+    ),
     # --- flags: unknown ones, and known ones on frames that have none
     by_header("request with flag 0x04", HTTPD, BAD_FLAGS, REQUEST, 4, 24),
     by_header("request with all flags", HTTPD, BAD_FLAGS, REQUEST, 0xFF, 24),
@@ -174,7 +318,10 @@ BAD = [
     by_header("response on demand", DAEMON, BAD_FLAGS, RESPONSE, ON_DEMAND, 9),
     by_header("data with flag 0x80", DAEMON, BAD_FLAGS, DATA, 0x81, 1),
     by_header("file on demand", DAEMON, BAD_FLAGS, FILE, 3, 16),
-    *(by_header(f"END on 0x{t:02x}", DAEMON, BAD_FLAGS, t, END, 2) for t in (INTERIM, LOG, RETRY, ABORT, STARTED)),
+    *(
+        by_header(f"END on 0x{t:02x}", DAEMON, BAD_FLAGS, t, END, 2)
+        for t in (INTERIM, LOG, RETRY, ABORT, STARTED)
+    ),
     # --- the reserved field
     by_header("reserved, low byte", HTTPD, BAD_RESERVED, BODY, 0, 1, reserved=1),
     by_header("reserved, high byte", DAEMON, BAD_RESERVED, RETRY, reserved=0x8000),
@@ -219,21 +366,51 @@ BAD = [
     Bad("environ with an empty name", HTTPD, request(b"\0b\0"), BAD_PAYLOAD, False),
     Bad("environ with an empty name and value", HTTPD, request(b"A\0b\0\0\0"), BAD_PAYLOAD, False),
     Bad("environ one byte too long", HTTPD, request(LARGE_ENVIRON[:-1] + b"v\0"), TOO_LONG, False),
-    Bad("start of the body one byte too long", HTTPD, request(b"", b"s" * (64 * KIB + 1)), TOO_LONG, False),
+    Bad(
+        "start of the body one byte too long",
+        HTTPD,
+        request(b"", b"s" * (64 * KIB + 1)),
+        TOO_LONG,
+        False,
+    ),
     Bad("head of nothing", DAEMON, response(b"", b"body"), BAD_PAYLOAD, False),
     Bad("head longer than its frame", DAEMON, response(b"200\0", size=5), BAD_PAYLOAD, False),
     Bad("head of 4 GiB", DAEMON, response(b"200\0", size=2**32 - 1), BAD_PAYLOAD, False),
     Bad("head without its last NUL", DAEMON, response(b"200", b"\0", size=3), BAD_PAYLOAD, False),
     Bad("head with a name alone", DAEMON, response(b"200\0A\0"), BAD_PAYLOAD, False),
     Bad("head with an empty name", DAEMON, response(b"200\0\0b\0"), BAD_PAYLOAD, False),
-    Bad("head with an empty name at its end", DAEMON, response(b"200\0A\0b\0\0\0"), BAD_PAYLOAD, False),
+    Bad(
+        "head with an empty name at its end",
+        DAEMON,
+        response(b"200\0A\0b\0\0\0"),
+        BAD_PAYLOAD,
+        False,
+    ),
     Bad("head one byte too long", DAEMON, response(LARGE_HEAD[:-1] + b"v\0"), TOO_LONG, False),
-    Bad("first data one byte too long", DAEMON, response(b"200\0", b"d" * (MIB + 1)), TOO_LONG, False),
+    Bad(
+        "first data one byte too long",
+        DAEMON,
+        response(b"200\0", b"d" * (MIB + 1)),
+        TOO_LONG,
+        False,
+    ),
     Bad("interim without its last NUL", DAEMON, frame(INTERIM, 0, b"103"), BAD_PAYLOAD, False),
     Bad("interim with a name alone", DAEMON, frame(INTERIM, 0, b"103\0A\0"), BAD_PAYLOAD, False),
     Bad("credit of nothing", DAEMON, frame(CREDIT, 0, bytes(4)), BAD_PAYLOAD, False),
-    Bad("file beyond any file", DAEMON, frame(FILE, 0, pack("<QQ", 2**63 - 1, 1)), BAD_PAYLOAD, False),
-    Bad("file that wraps around", DAEMON, frame(FILE, 0, pack("<QQ", 2**64 - 1, 2)), BAD_PAYLOAD, False),
+    Bad(
+        "file beyond any file",
+        DAEMON,
+        frame(FILE, 0, pack("<QQ", 2**63 - 1, 1)),
+        BAD_PAYLOAD,
+        False,
+    ),
+    Bad(
+        "file that wraps around",
+        DAEMON,
+        frame(FILE, 0, pack("<QQ", 2**64 - 1, 2)),
+        BAD_PAYLOAD,
+        False,
+    ),
     Bad("log of level 16", DAEMON, frame(LOG, 0, b"\x10"), BAD_PAYLOAD, False),
     Bad("abort with status 200", DAEMON, frame(ABORT, 0, b"\xc8\x00"), BAD_PAYLOAD, False),
 ]

@@ -1,10 +1,12 @@
-"""httpd's configuration as a list of directives, each with its place: what `pywsgid check` looks at.
+"""httpd's configuration as a list of directives, each with its place: what `pywsgid check` looks
+at.
 
-There are two ways to the same list. ask() has httpd read it and print what it has read (mod_info's DUMP_CONFIG):
-exact, but it needs a configuration that httpd accepts. read() follows the files itself: continuation lines, Include,
-Define and ${...}, IfModule, IfDefine, IfFile, IfVersion; it reads on where httpd stops at the first fault, and sees
-LoadModule lines, which httpd does not print. Rules: nothing is judged here; what cannot be followed is noted in
-`gaps`, never skipped in silence.
+There are two ways to the same list. ask() has httpd read it and print what it has read (mod_info's
+DUMP_CONFIG): exact, but it needs a configuration that httpd accepts. read() follows the files
+itself: continuation lines, Include, Define and ${...}, IfModule, IfDefine, IfFile, IfVersion; it
+reads on where httpd stops at the first fault, and sees LoadModule lines, which httpd does not
+print. Rules: nothing is judged here; what cannot be followed is noted in `gaps`, never skipped in
+silence.
 """
 
 from __future__ import annotations
@@ -18,18 +20,20 @@ from dataclasses import dataclass, field
 
 from pywsgid.cli.server import Server
 
-MAX_DEPTH = 64          # of Include; httpd's own limit is 256 and 20 for directories
+MAX_DEPTH = 64  # of Include; httpd's own limit is 256 and 20 for directories
 VARIABLE = re.compile(r"\$\{([^}]+)\}")
-WORD = re.compile(r'''\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\S+)''')
+WORD = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\S+)""")
 # What httpd does as it reads, and does not print.
 DONE_AT_ONCE = ("loadmodule", "serverroot", "defaultruntimedir")
-# Sections that decide at once whether their lines are read. Of all others the lines belong to the section.
+# Sections that decide at once whether their lines are read. Of all others the lines belong to the
+# section.
 CONDITIONS = ("ifmodule", "ifdefine", "iffile", "ifversion", "ifdirective", "ifsection")
 
 
 @dataclass(frozen=True)
 class Section:
-    """<Name arguments> around a directive, opened at `place`: two hosts may have the same address."""
+    """<Name arguments> around a directive, opened at `place`: two hosts may have the same
+    address."""
 
     name: str
     arguments: str
@@ -42,7 +46,9 @@ class Section:
 
 @dataclass(frozen=True)
 class Directive:
-    """One line as httpd sees it: variables replaced, continuation lines joined; `line` is the last one of them."""
+    """One line as httpd sees it: variables replaced, continuation lines joined; `line` is the last
+    one of them.
+    """
 
     name: str
     arguments: str
@@ -65,7 +71,9 @@ class Directive:
 
 
 def split(text: str) -> list[str]:
-    """Words as httpd takes them: quotes around a whole word, within them a backslash before a quote or another."""
+    """Words as httpd takes them: quotes around a whole word, within them a backslash before a quote
+    or another.
+    """
     words = []
     for match in WORD.finditer(text):
         word = match[1]
@@ -79,11 +87,11 @@ def split(text: str) -> list[str]:
 class ModuleBlock:
     """An <IfModule> that asks for a module, or with `wanted` False for its absence."""
 
-    module: str         # as it is written: wsgi_module, mod_wsgi.c
+    module: str  # as it is written: wsgi_module, mod_wsgi.c
     wanted: bool
     place: str
     holds: bool = True
-    names: list[str] = field(default_factory=list)      # of the directives in it
+    names: list[str] = field(default_factory=list)  # of the directives in it
 
 
 @dataclass
@@ -93,13 +101,17 @@ class Reading:
     server: Server
     root: str
     version: tuple[int, ...]
-    defines: dict[str, str]                     # -D and Define
+    defines: dict[str, str]  # -D and Define
     environment: dict[str, str]
     directives: list[Directive] = field(default_factory=list)
-    loaded: dict[str, Directive | None] = field(default_factory=dict)   # wsgid_module -> its LoadModule line
+    loaded: dict[str, Directive | None] = field(
+        default_factory=dict
+    )  # wsgid_module -> its LoadModule line
     files: list[str] = field(default_factory=list)
-    gaps: list[tuple[str, str]] = field(default_factory=list)           # place, what could not be followed
-    blocks: list[ModuleBlock] = field(default_factory=list)     # those that were come to, skipped or not
+    gaps: list[tuple[str, str]] = field(default_factory=list)  # place, what could not be followed
+    blocks: list[ModuleBlock] = field(
+        default_factory=list
+    )  # those that were come to, skipped or not
 
     def value(self, name: str) -> str | None:
         return self.defines.get(name) or self.environment.get(name)
@@ -108,8 +120,14 @@ class Reading:
         return os.path.normpath(os.path.join(self.root, text))
 
 
-def read(server: Server, path: str, root: str, version: tuple[int, ...], defines: dict[str, str],
-         environment: dict[str, str]) -> Reading:
+def read(
+    server: Server,
+    path: str,
+    root: str,
+    version: tuple[int, ...],
+    defines: dict[str, str],
+    environment: dict[str, str],
+) -> Reading:
     """Follows the files from `path` on. OSError if that one cannot be read."""
     reading = Reading(server, root, version, dict(defines), environment)
     reading.loaded = dict.fromkeys((f"{name}_module" for name in server.built_in), None)
@@ -117,11 +135,13 @@ def read(server: Server, path: str, root: str, version: tuple[int, ...], defines
     return reading
 
 
-# ------------------------------------------------------------------------------------------------ lines
+# -------- lines
 
 
 def lines_of(path: str) -> Iterator[tuple[int, str]]:
-    """Logical lines with the number of their last physical one. A backslash at the end joins, in comments too."""
+    """Logical lines with the number of their last physical one. A backslash at the end joins, in
+    comments too.
+    """
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
         joined = ""
         number = 0
@@ -149,9 +169,13 @@ def resolved(reading: Reading, text: str) -> str:
 def _read_file(reading: Reading, path: str, sections: tuple[Section, ...], depth: int) -> None:
     reading.files.append(path)
     opened = list(sections)
-    skipping = 0        # how many sections that are not read are open
-    conditions: list[bool] = []     # for each open section of this file: whether it was only a condition
-    blocks: list[ModuleBlock | None] = []   # for each open section of this file: which <IfModule> it is
+    skipping = 0  # how many sections that are not read are open
+    conditions: list[
+        bool
+    ] = []  # for each open section of this file: whether it was only a condition
+    blocks: list[
+        ModuleBlock | None
+    ] = []  # for each open section of this file: which <IfModule> it is
     for number, text in lines_of(path):
         if not text or text.startswith("#"):
             continue
@@ -193,7 +217,11 @@ def _read_file(reading: Reading, path: str, sections: tuple[Section, ...], depth
 
 def _parts(text: str) -> tuple[str, str]:
     """Name and arguments; of a section without its closing bracket."""
-    name, _, arguments = text.partition(" ") if " " in text and "\t" not in text.split(" ")[0] else text.partition("\t")
+    name, _, arguments = (
+        text.partition(" ")
+        if " " in text and "\t" not in text.split(" ")[0]
+        else text.partition("\t")
+    )
     arguments = arguments.strip()
     if name.startswith("<"):
         if name.endswith(">"):
@@ -202,7 +230,7 @@ def _parts(text: str) -> tuple[str, str]:
     return name, arguments
 
 
-# ------------------------------------------------------------------------------------------------ what is done at once
+# -------- what is done at once
 
 
 def _directive(reading: Reading, line: Directive, depth: int) -> None:
@@ -250,7 +278,7 @@ def _include_one(reading: Reading, line: Directive, path: str, depth: int) -> No
             reading.gaps.append((line.place, f"{path} cannot be read ({error.strerror})"))
 
 
-# ------------------------------------------------------------------------------------------------ conditions
+# -------- conditions
 
 
 def _holds(reading: Reading, name: str, arguments: str, place: str) -> bool:
@@ -283,7 +311,11 @@ def _is_loaded(reading: Reading, name: str) -> bool:
     if not name.endswith(".c"):
         return name in reading.loaded
     base = name.removesuffix(".c")
-    files = {os.path.basename(line.words[1]).removesuffix(".so") for line in reading.loaded.values() if line}
+    files = {
+        os.path.basename(line.words[1]).removesuffix(".so")
+        for line in reading.loaded.values()
+        if line
+    }
     return base in files or f"{base.removeprefix('mod_')}_module" in reading.loaded
 
 
@@ -292,32 +324,52 @@ def _version_fits(version: tuple[int, ...], words: list[str]) -> bool:
     if operator == "~" or text.startswith("/"):
         return re.search(text.strip("/"), ".".join(map(str, version))) is not None
     other = tuple(int(part) for part in text.split(".") if part.isdecimal())
-    ours = version[:len(other)]
-    return {"=": ours == other, "==": ours == other, ">": ours > other, ">=": ours >= other, "<": ours < other,
-            "<=": ours <= other}.get(operator, True)
+    ours = version[: len(other)]
+    return {
+        "=": ours == other,
+        "==": ours == other,
+        ">": ours > other,
+        ">=": ours >= other,
+        "<": ours < other,
+        "<=": ours <= other,
+    }.get(operator, True)
 
 
-# ------------------------------------------------------------------------------------------------ httpd's own reading
+# -------- httpd's own reading
 
 
-def ask(server: Server, words: list[str], environment: dict[str, str]) -> tuple[list[Directive], int, str]:
-    """(directives, exit code, what it said) of `httpd -t`; no directives if httpd cannot print them."""
+def ask(
+    server: Server, words: list[str], environment: dict[str, str]
+) -> tuple[list[Directive], int, str]:
+    """(directives, exit code, what it said) of `httpd -t`; no directives if httpd cannot print
+    them.
+    """
     dump = ["-D", "DUMP_CONFIG"]
     if "info" not in server.built_in and os.path.exists(server.file("info")):
         dump += ["-C", f"LoadModule info_module {server.file('info')}"]
-    done = subprocess.run([server.program, "-t", *words, *dump], capture_output=True, stdin=subprocess.DEVNULL,
-                          text=True, errors="surrogateescape", env={**os.environ, **environment})
+    done = subprocess.run(
+        [server.program, "-t", *words, *dump],
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        errors="surrogateescape",
+        env={**os.environ, **environment},
+    )
     return list(dumped(done.stdout)), done.returncode, done.stderr
 
 
 IN_FILE = re.compile(r"# In file: (.*)")
 # Lines of a macro are in no file of their own; where it is used says more than where it is defined.
-IN_MACRO = re.compile(r"""macro '.*' \(defined on line \d+ of ".*"\) used on line (\d+) of "(.*)\"""")
+IN_MACRO = re.compile(
+    r"""macro '.*' \(defined on line \d+ of ".*"\) used on line (\d+) of "(.*)\""""
+)
 LINE_NUMBER = re.compile(r"#\s+(\d+):")
 
 
 def dumped(text: str) -> Iterator[Directive]:
-    """What mod_info prints: a comment with the file when that changes, one with the line before each directive."""
+    """What mod_info prints: a comment with the file when that changes, one with the line before
+    each directive.
+    """
     path, number, used = "", 0, 0
     sections: list[Section] = []
     for line in map(str.strip, text.splitlines()):

@@ -1,7 +1,9 @@
-"""What the checks of `pywsgid check` have in common: a finding, what is checked, and who runs what there.
+"""What the checks of `pywsgid check` have in common: a finding, what is checked, and who runs what
+there.
 
-A finding is one line: where, what, cure. It has the code under which the module or the daemon would say the same, or
-one of its own (docs/errors.d/build.md). How a configuration is read is conf_reader.py's, what it means wsgi_conf.py's.
+A finding is one line: where, what, cure. It has the code under which the module or the daemon would
+say the same, or one of its own (docs/errors.d/build.md). How a configuration is read is
+conf_reader.py's, what it means wsgi_conf.py's.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ class Finding:
     kind: str = PROBLEM
 
     def __str__(self) -> str:
-        label = "" if self.kind == PROBLEM else f"{'note' if self.kind == NOTE else 'not checked'}: "
+        label = (
+            "" if self.kind == PROBLEM else f"{'note' if self.kind == NOTE else 'not checked'}: "
+        )
         return f"{self.place}: {label}{self.code}: {self.what}: {self.cure}"
 
 
@@ -43,13 +47,13 @@ class Subject:
     """All that a check may look at."""
 
     configuration: Configuration
-    loaded: dict[str, Directive | None]     # module -> its LoadModule line, if it is not compiled in
-    module: str | None                      # mod_wsgid.so as pywsgid knows it
+    loaded: dict[str, Directive | None]  # module -> its LoadModule line, if it is not compiled in
+    module: str | None  # mod_wsgid.so as pywsgid knows it
     importer: Importer
-    runtime: str                            # DefaultRuntimeDir
+    runtime: str  # DefaultRuntimeDir
     is_root: bool = field(default_factory=lambda: os.geteuid() == 0)
-    place: str = ""                         # for what stands in no line: the configuration itself
-    blocks: list[ModuleBlock] = field(default_factory=list)     # all <IfModule>
+    place: str = ""  # for what stands in no line: the configuration itself
+    blocks: list[ModuleBlock] = field(default_factory=list)  # all <IfModule>
 
     def __post_init__(self) -> None:
         self.groups = self.configuration.groups()
@@ -67,7 +71,7 @@ class Subject:
         return self.by_name.get(script.group) if script.group else None
 
 
-# ------------------------------------------------------------------------------------------------ who
+# -------- who
 
 
 def httpd_identity(subject: Subject) -> Identity | None:
@@ -84,7 +88,9 @@ def httpd_identity(subject: Subject) -> Identity | None:
 
 
 def identity_of(subject: Subject, group: Group) -> Identity | None:
-    """Whom a group's processes run as; None for whoever runs this, or if the name is wrong (told elsewhere)."""
+    """Whom a group's processes run as; None for whoever runs this, or if the name is wrong (told
+    elsewhere).
+    """
     httpd = httpd_identity(subject)
     if not subject.is_root:
         return None
@@ -107,7 +113,9 @@ def can_become(subject: Subject, group: Group) -> bool:
     """Whether what is found here is what the group's own user would find."""
     if subject.is_root:
         identity = identity_of(subject, group)
-        return identity is not None and identity.uid != 0   # else it is told already that there is no such user
+        return (
+            identity is not None and identity.uid != 0
+        )  # else it is told already that there is no such user
     name = group.get("user") or subject.configuration.text("user")
     try:
         return name is None or reach.identity_of(name).uid == os.geteuid()
@@ -115,7 +123,7 @@ def can_become(subject: Subject, group: Group) -> bool:
         return True
 
 
-# ------------------------------------------------------------------------------------------------ with what
+# -------- with what
 
 
 def interpreter(subject: Subject, group: Group) -> tuple[str, str]:
@@ -127,11 +135,15 @@ def interpreter(subject: Subject, group: Group) -> tuple[str, str]:
     named = "python-home" if home else "WSGIPythonHome"
     home = home or configuration.text("wsgipythonhome")
     if home:
-        places = [os.path.join(configuration.path(home), "bin", name) for name in ("python", "python3")]
+        places = [
+            os.path.join(configuration.path(home), "bin", name) for name in ("python", "python3")
+        ]
         return next((place for place in places if os.path.lexists(place)), places[0]), named
     return subject.importer.default_python(identity_of(subject, group)), ""
 
 
 def python_path(subject: Subject, group: Group) -> list[str]:
     values = group.all("python-path") or [subject.configuration.text("wsgipythonpath") or ""]
-    return [subject.configuration.path(item) for value in values for item in value.split(":") if item]
+    return [
+        subject.configuration.path(item) for value in values for item in value.split(":") if item
+    ]

@@ -1,10 +1,10 @@
-"""Imports a WSGI script as a daemon would, and says how it went: `python -c SOURCE '{"script": ...}'`, by `pywsgid
-check`.
+"""Imports a WSGI script as a daemon would, and says how it went: `python -c SOURCE '{"script":
+...}'`, by `pywsgid check`.
 
-Rules: it is handed to the application's interpreter as text, because that one's user may not be able to read this
-file; so it imports nothing of ours, and does what daemon.py and loader.py do: home and python-path before all others,
-the script a module of its own. One line of JSON goes to the descriptor that it is told: {"error": "", "version":
-"3.11.2"}.
+Rules: it is handed to the application's interpreter as text, because that one's user may not be
+able to read this file; so it imports nothing of ours, and does what daemon.py and loader.py do:
+home and python-path before all others, the script a module of its own. One line of JSON goes to the
+descriptor that it is told: {"error": "", "version": "3.11.2"}.
 """
 
 import json
@@ -28,7 +28,7 @@ def add_paths(home, python_path):
 
 
 def load(path, name):
-    """"" or what is wrong."""
+    """ "" or what is wrong."""
     with open(path, "rb") as file:
         source = file.read()
     module = type(sys)("_wsgid_probe")
@@ -50,7 +50,11 @@ def load(path, name):
 def describe(error):
     """The exception, and the last line of a file that it came from."""
     text = "".join(traceback.format_exception_only(type(error), error)).strip().splitlines()[-1]
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")][1:]
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<")
+    ][1:]
     if isinstance(error, SyntaxError) and error.filename:
         return "%s (%s, line %s)" % (text, error.filename, error.lineno)
     return "%s (%s, line %d)" % (text, frames[-1].filename, frames[-1].lineno) if frames else text
@@ -69,7 +73,10 @@ def main():
         answer = load(order["script"], order["callable"])
     except OSError as error:
         answer = "it cannot be read: %s" % error.strerror
-    os.write(order["descriptor"], json.dumps({"error": answer, "version": sys.version.split()[0]}).encode())
+    os.write(
+        order["descriptor"],
+        json.dumps({"error": answer, "version": sys.version.split()[0]}).encode(),
+    )
     os._exit(0)  # not through threads and atexit handlers of the application
 
 

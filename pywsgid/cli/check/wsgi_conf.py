@@ -1,7 +1,9 @@
-"""What a configuration means for WSGI: its daemon groups, its scripts, and which group serves which script.
+"""What a configuration means for WSGI: its daemon groups, its scripts, and which group serves which
+script.
 
-From the directives of conf_reader.py, mod_wsgi's and ours alike. Rules: nothing is looked up on the machine and
-nothing is judged here (checks.py does both); what only a request can decide (%{ENV:x}, $1) is None.
+From the directives of conf_reader.py, mod_wsgi's and ours alike. Rules: nothing is looked up on the
+machine and nothing is judged here (checks.py does both); what only a request can decide (%{ENV:x},
+$1) is None.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ HOSTS = ("virtualhost",)
 
 @dataclass(frozen=True)
 class Group:
-    """A WSGIDaemonProcess line. `options` as written: an option that is repeated has more than one value."""
+    """A WSGIDaemonProcess line. `options` as written: an option that is repeated has more than one
+    value.
+    """
 
     name: str
     line: Directive
@@ -52,7 +56,8 @@ class Script:
 
 
 class Configuration:
-    """The directives of one configuration, asked about WSGI. `root` is where relative paths begin."""
+    """The directives of one configuration, asked about WSGI. `root` is where relative paths
+    begin."""
 
     def __init__(self, directives: list[Directive], root: str) -> None:
         self.directives = directives
@@ -74,8 +79,12 @@ class Configuration:
         return line.words[0] if line and line.words else None
 
     def groups(self) -> list[Group]:
-        return [Group(first[0], line, tuple(options(rest))) for line in self.named("wsgidaemonprocess")
-                for first, rest in [heads(line.arguments, 1)] if first]
+        return [
+            Group(first[0], line, tuple(options(rest)))
+            for line in self.named("wsgidaemonprocess")
+            for first, rest in [heads(line.arguments, 1)]
+            if first
+        ]
 
     def scripts(self) -> list[Script]:
         return [self._script(line) for line in self.named(*ALIASES) if len(line.words) > 1]
@@ -84,13 +93,24 @@ class Configuration:
         (url, target), rest = heads(line.arguments, 2)
         given = dict(options(rest))
         path = None if line.key == "wsgiscriptaliasmatch" and "$" in target else self.path(target)
-        group = next((given[name] for name in GROUP_OPTIONS if name in given), None) or \
-            self.in_force(GROUP_DIRECTIVES, line, url, path) or DEFAULT_GROUP
-        name = given.get("callable-object") or self.in_force(("wsgicallableobject",), line, url, path) or "application"
+        group = (
+            next((given[name] for name in GROUP_OPTIONS if name in given), None)
+            or self.in_force(GROUP_DIRECTIVES, line, url, path)
+            or DEFAULT_GROUP
+        )
+        name = (
+            given.get("callable-object")
+            or self.in_force(("wsgicallableobject",), line, url, path)
+            or "application"
+        )
         return Script(line, url, path, literal(group), literal(name))
 
-    def in_force(self, keys: tuple[str, ...], alias: Directive, url: str, path: str | None) -> str | None:
-        """The word of the directive that holds for a script: of its Location or Directory, its host, the server."""
+    def in_force(
+        self, keys: tuple[str, ...], alias: Directive, url: str, path: str | None
+    ) -> str | None:
+        """The word of the directive that holds for a script: of its Location or Directory, its
+        host, the server.
+        """
         best: tuple[tuple[int, ...], str] | None = None
         for line in self.named(*keys):
             weight = weight_for(line.sections, alias, url, path)
@@ -110,7 +130,9 @@ def heads(text: str, count: int) -> tuple[list[str], str]:
 
 
 def options(text: str) -> Iterator[tuple[str, str]]:
-    """(name, value) of each name=value, the quotes around the value or around both; ("", word) of what is no option."""
+    """(name, value) of each name=value, the quotes around the value or around both; ("", word) of
+    what is no option.
+    """
     for match in OPTION.finditer(text):
         name, value, word = match.groups()
         if name is not None:
@@ -131,7 +153,9 @@ def hosts(sections: tuple[Section, ...]) -> tuple[Section, ...]:
     return tuple(section for section in sections if section.name.lower() in HOSTS)
 
 
-def weight_for(sections: tuple[Section, ...], alias: Directive, url: str, path: str | None) -> tuple[int, ...] | None:
+def weight_for(
+    sections: tuple[Section, ...], alias: Directive, url: str, path: str | None
+) -> tuple[int, ...] | None:
     """How strongly a directive within `sections` holds for a script; None if it does not."""
     host = hosts(sections)
     if host and host != hosts(alias.sections):
@@ -159,7 +183,9 @@ def is_below(path: str, prefix: str) -> bool:
 
 
 def covers(section: Section, path: str) -> bool:
-    """Whether a <Directory> holds for a file: its own directory, or one above it; wildcards allowed."""
+    """Whether a <Directory> holds for a file: its own directory, or one above it; wildcards
+    allowed.
+    """
     if not section.words or section.words[0] == "~":
         return False
     pattern = section.words[0].rstrip("/") or "/"

@@ -1,4 +1,5 @@
-"""The apachectl that `pywsgid setup` writes: a shell script that needs httpd and nothing of ours."""
+"""The apachectl that `pywsgid setup` writes: a shell script that needs httpd and nothing of
+ours."""
 
 from __future__ import annotations
 
@@ -88,7 +89,9 @@ MARGIN = 10
 
 def script(site: Site, configuration: str) -> str:
     values = {
-        "@HTTPD@": os.path.abspath(site.server.program), "@ROOT@": site.root, "@URL@": site.address.url,
+        "@HTTPD@": os.path.abspath(site.server.program),
+        "@ROOT@": site.root,
+        "@URL@": site.address.url,
     }
     patience = str(int(site.shutdown_timeout) + MARGIN)
     text = TEXT.replace("@CONFIGURATION@", configuration).replace("@PATIENCE@", patience)

@@ -1,14 +1,16 @@
-"""`pywsgid serve TARGET` and `pywsgid setup TARGET DIR`: from an application to an httpd of its own.
+"""`pywsgid serve TARGET` and `pywsgid setup TARGET DIR`: from an application to an httpd of its
+own.
 
-What happens, in order: look at the target, the options, the port and the machine; make the server root; put copies
-there of what the application's user could not reach; write the configuration; then start httpd in the foreground
-until a signal comes (serve), or leave it all with an apachectl (setup). Each of the first steps ends in a Failure
-that is one line, or in a value that the next one takes.
+What happens, in order: look at the target, the options, the port and the machine; make the server
+root; put copies there of what the application's user could not reach; write the configuration; then
+start httpd in the foreground until a signal comes (serve), or leave it all with an apachectl
+(setup). Each of the first steps ends in a Failure that is one line, or in a value that the next one
+takes.
 
-Rules: a temporary server root lies in /tmp under a short name (a UNIX socket's path holds about 107 bytes), and nothing
-else is written. Where root writes, nobody else may: what the application's user writes has a directory of its own, and
-a file is always made anew, never opened, as there may be a link in its place. What the configuration says is site.py's,
-how httpd is run foreground.py's.
+Rules: a temporary server root lies in /tmp under a short name (a UNIX socket's path holds about 107
+bytes), and nothing else is written. Where root writes, nobody else may: what the application's user
+writes has a directory of its own, and a file is always made anew, never opened, as there may be a
+link in its place. What the configuration says is site.py's, how httpd is run foreground.py's.
 """
 
 from __future__ import annotations
@@ -45,8 +47,10 @@ DIRECTORIES = ("application", "htdocs", "logs", "run")
 DEVELOPMENT = "development.wsgi"
 # Its user's, with --reload: what the application has to write.
 DEVELOPED = "development"
-SELF_SIGNED = ("name it; for a try, `openssl req -x509 -nodes -newkey rsa:2048 -subj /CN=localhost -addext "
-               "basicConstraints=critical,CA:FALSE -keyout key.pem -out cert.pem` makes both")
+SELF_SIGNED = (
+    "name it; for a try, `openssl req -x509 -nodes -newkey rsa:2048 -subj /CN=localhost -addext "
+    "basicConstraints=critical,CA:FALSE -keyout key.pem -out cert.pem` makes both"
+)
 # run/wsgid.4194304.99999.999.sock has to fit into 107 characters.
 LONGEST_ROOT = 107 - len("/run/wsgid.4194304.99999.999.sock")
 
@@ -58,8 +62,17 @@ def serve(arguments: argparse.Namespace, module: str) -> int:
             site = planned(vars(arguments), module)
             with server_root(site) as root:
                 site = written(replace(site, root=root))
-                command = [site.server.program, "-d", root, "-f", os.path.join(root, CONFIGURATION), "-DFOREGROUND"]
-                return foreground.serve(command, site.target.name, site.address, site.shutdown_timeout)
+                command = [
+                    site.server.program,
+                    "-d",
+                    root,
+                    "-f",
+                    os.path.join(root, CONFIGURATION),
+                    "-DFOREGROUND",
+                ]
+                return foreground.serve(
+                    command, site.target.name, site.address, site.shutdown_timeout
+                )
         except Stop:
             return 0
 
@@ -72,16 +85,20 @@ def setup(arguments: argparse.Namespace, module: str) -> int:
     with server_root(site) as root:
         site = replace(site, root=root)
         if site.options["log-directory"] is None:
-            site = replace(site, options={**site.options, "log-directory": os.path.join(root, "logs")})
+            site = replace(
+                site, options={**site.options, "log-directory": os.path.join(root, "logs")}
+            )
         site = written(site)
         control = os.path.join(root, APACHECTL)
         write(control, apachectl.script(site, CONFIGURATION), 0o755)
     configtest(control)
-    print(f"{arguments.directory} is ready: `{control} start` serves {site.target.name} at {site.address.url}")
+    print(
+        f"{arguments.directory} is ready: `{control} start` serves {site.target.name} at {site.address.url}"
+    )
     return 0
 
 
-# ------------------------------------------------------------------------------------------------ before the start
+# -------- before the start
 
 
 def check_room(directory: str) -> None:
@@ -91,20 +108,30 @@ def check_room(directory: str) -> None:
     except OSError as error:
         raise unwritable(directory, error) from error
     if CONFIGURATION in there:
-        raise Failure("WSGID0411", f"{directory} holds an {CONFIGURATION} already",
-                      "name another directory, or remove that file first")
+        raise Failure(
+            "WSGID0411",
+            f"{directory} holds an {CONFIGURATION} already",
+            "name another directory, or remove that file first",
+        )
     others = sorted(there - {*DIRECTORIES, APACHECTL, DEVELOPED, "mod_wsgid.so", "pywsgid"})
     if others:
-        raise Failure("WSGID0411", f"{directory} is in use for something else ({others[0]} is there)",
-                      "name a directory that is not there yet: the server gets it to itself")
+        raise Failure(
+            "WSGID0411",
+            f"{directory} is in use for something else ({others[0]} is there)",
+            "name a directory that is not there yet: the server gets it to itself",
+        )
 
 
 def planned(options: dict[str, Any], module: str) -> Site:
     """The site as the options want it, its server root not yet made."""
     server = usable_server()
     check_options(options)
-    goal = target.find(options["target"], options["callable-object"], options["working-directory"],
-                       bool(options["python"] or options["python-home"]))
+    goal = target.find(
+        options["target"],
+        options["callable-object"],
+        options["working-directory"],
+        bool(options["python"] or options["python-home"]),
+    )
     options = {**options, "port": check_port(options["host"], options["port"])}
     if options["https-port"] is not None:
         options["https-port"] = check_port(options["host"], options["https-port"])
@@ -122,22 +149,33 @@ def usable_server() -> Server:
         server.mpm()
         return server
     except NoServer as error:
-        raise Failure("WSGID0402", str(error),
-                      "install Apache httpd 2.4 (Debian, Ubuntu: apt-get install apache2)") from error
+        raise Failure(
+            "WSGID0402",
+            str(error),
+            "install Apache httpd 2.4 (Debian, Ubuntu: apt-get install apache2)",
+        ) from error
 
 
 def check_options(options: dict[str, Any]) -> None:
     """What one option needs of another."""
     if options["python"] and options["python-home"]:
-        raise Failure("WSGID0410", "--python and --python-home both choose the interpreter", "keep one")
+        raise Failure(
+            "WSGID0410", "--python and --python-home both choose the interpreter", "keep one"
+        )
     if options.get("reload") and not is_loopback(options["host"]):
-        raise Failure("WSGID0410", f"--reload shows source and requests to whoever gets an error, and "
-                      f"{options['host']} is not this machine's alone", "leave out --host (127.0.0.1), or --reload")
+        raise Failure(
+            "WSGID0410",
+            f"--reload shows source and requests to whoever gets an error, and "
+            f"{options['host']} is not this machine's alone",
+            "leave out --host (127.0.0.1), or --reload",
+        )
     tls = ("ssl-certificate-file", "ssl-certificate-key-file")
     if options["https-port"] is None:
         for name in ("https-only", *tls):
             if options[name]:
-                raise Failure("WSGID0410", f"--{name} has no effect without HTTPS", "add --https-port")
+                raise Failure(
+                    "WSGID0410", f"--{name} has no effect without HTTPS", "add --https-port"
+                )
     else:
         for name in tls:
             if not options[name]:
@@ -153,10 +191,14 @@ def check_options(options: dict[str, Any]) -> None:
 def is_loopback(host: str) -> bool:
     """Whether only this machine gets there, whatever address a name has."""
     try:
-        found = socket.getaddrinfo(None if host == "*" else host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(
+            None if host == "*" else host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
     except OSError:
-        return True     # check_port() says what is wrong with it
-    return all(ipaddress.ip_address(address[0].partition("%")[0]).is_loopback for *_, address in found)
+        return True  # check_port() says what is wrong with it
+    return all(
+        ipaddress.ip_address(address[0].partition("%")[0]).is_loopback for *_, address in found
+    )
 
 
 TAKEN = "stop what listens there, or choose another port (--port 8001; make run PORT=8001)"
@@ -172,7 +214,8 @@ def check_port(host: str, port: int) -> int:
     """The port, chosen by the system if it is 0; nobody listens on it now."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            None if host == "*" else host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+            None if host == "*" else host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
         with socket.socket(family, kind, protocol) as probe:
             # As httpd does it: connections of a server that has just stopped do not count.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -181,10 +224,12 @@ def check_port(host: str, port: int) -> int:
             return probe.getsockname()[1]
     except OSError as error:
         cure = NO_PORT.get(error.errno, TAKEN)
-        raise Failure("WSGID0405", f"cannot listen on {bracketed(host)}:{port} ({error.strerror})", cure) from error
+        raise Failure(
+            "WSGID0405", f"cannot listen on {bracketed(host)}:{port} ({error.strerror})", cure
+        ) from error
 
 
-# ------------------------------------------------------------------------------------------------ who, and by what way
+# -------- who, and by what way
 
 
 def application_identity(options: dict[str, Any]) -> Identity | None:
@@ -193,14 +238,20 @@ def application_identity(options: dict[str, Any]) -> Identity | None:
     if options["group"]:
         gid = reach.group_id(options["group"])
         if gid is None:
-            raise Failure("WSGID0410", f"--group: there is no group {options['group']}", "name one that exists")
+            raise Failure(
+                "WSGID0410",
+                f"--group: there is no group {options['group']}",
+                "name one that exists",
+            )
     if name is None:
         identity = reach.daemon_identity()
         return replace(identity, gid=gid) if identity and gid is not None else identity
     try:
         identity = reach.identity_of(name)
     except KeyError:
-        raise Failure("WSGID0410", f"--user: there is no user {name}", "name one that exists") from None
+        raise Failure(
+            "WSGID0410", f"--user: there is no user {name}", "name one that exists"
+        ) from None
     if identity.uid == 0:
         raise Failure("WSGID0410", "--user: an application never runs as root", "name another user")
     if os.geteuid() == identity.uid:
@@ -208,8 +259,11 @@ def application_identity(options: dict[str, Any]) -> Identity | None:
     if gid is not None:
         identity = replace(identity, gid=gid)
     if os.geteuid() != 0:
-        raise Failure("WSGID0410", f"--user: only root can serve as another user than itself, and so not as {name}",
-                      "start this as root, or leave the option out")
+        raise Failure(
+            "WSGID0410",
+            f"--user: only root can serve as another user than itself, and so not as {name}",
+            "start this as root, or leave the option out",
+        )
     return identity
 
 
@@ -218,15 +272,25 @@ def check_way(site: Site) -> None:
     goal = site.target
     place = goal.script or goal.directory
     if is_example(place):
-        return      # it may be copied to where everybody gets
+        return  # it may be copied to where everybody gets
     needs = os.R_OK if goal.script else os.R_OK | os.X_OK
-    for identity, asked in ((site.application, needs), (site.identity, os.F_OK if goal.script else None)):
+    for identity, asked in (
+        (site.application, needs),
+        (site.identity, os.F_OK if goal.script else None),
+    ):
         blocked = in_the_way(place, identity, asked) if asked is not None else None
         if blocked:
-            what, cure = ("read", f"chmod o+r {blocked}") if blocked == place else (
-                "enter", f"chmod o+x {blocked}, or move the application (to /srv, say)")
-            raise Failure("WSGID0406", f"user {user_of(identity)}, who {roles(site, identity)}, cannot {what} "
-                          f"{blocked}, and so not use {place}", cure)
+            what, cure = (
+                ("read", f"chmod o+r {blocked}")
+                if blocked == place
+                else ("enter", f"chmod o+x {blocked}, or move the application (to /srv, say)")
+            )
+            raise Failure(
+                "WSGID0406",
+                f"user {user_of(identity)}, who {roles(site, identity)}, cannot {what} "
+                f"{blocked}, and so not use {place}",
+                cure,
+            )
 
 
 def roles(site: Site, identity: Identity | None) -> str:
@@ -246,7 +310,7 @@ def user_of(identity: Identity | None) -> str:
     return identity.name if identity else str(os.geteuid())
 
 
-# ------------------------------------------------------------------------------------------------ the interpreter
+# -------- the interpreter
 
 
 def interpreter(site: Site) -> str:
@@ -272,34 +336,51 @@ def check_python(option: str, python: str, identity: Identity | None) -> None:
     if not os.path.exists(python):
         raise Failure("WSGID0408", f"--{option}: there is no {python}", "correct the path")
     if not runs_as(python, identity):
-        raise Failure("WSGID0408", f"--{option}: user {user_of(identity)} cannot run {python}"
-                      f"{because(python, identity)}, or it is older than Python 3.10", "name one that it can")
+        raise Failure(
+            "WSGID0408",
+            f"--{option}: user {user_of(identity)} cannot run {python}"
+            f"{because(python, identity)}, or it is older than Python 3.10",
+            "name one that it can",
+        )
 
 
 def usable_python(identity: Identity | None) -> str:
-    """What runs this, if the application's user can run it; else the interpreter that it was made from, or the
-    system's."""
+    """What runs this, if the application's user can run it; else the interpreter that it was made
+    from, or the system's."""
     base = getattr(sys, "_base_executable", None) or sys.executable
     for python in dict.fromkeys((sys.executable, base, SYSTEM_PYTHON)):
         if runs_as(python, identity):
             if python != sys.executable:
-                note(f"WSGID0409: user {user_of(identity)} cannot run {sys.executable}"
-                     f"{because(sys.executable, identity)}; the application runs under {python}")
+                note(
+                    f"WSGID0409: user {user_of(identity)} cannot run {sys.executable}"
+                    f"{because(sys.executable, identity)}; the application runs under {python}"
+                )
             return python
     tried = f"{sys.executable}{because(sys.executable, identity)} nor {SYSTEM_PYTHON}"
-    raise Failure("WSGID0408", f"user {user_of(identity)} can run neither {tried}",
-                  "install Python 3.10 or later where every user can reach it")
+    raise Failure(
+        "WSGID0408",
+        f"user {user_of(identity)} can run neither {tried}",
+        "install Python 3.10 or later where every user can reach it",
+    )
 
 
 def runs_as(python: str, identity: Identity | None) -> bool:
-    """Tried, not guessed: an interpreter also needs its library, its virtualenv and its shared objects."""
+    """Tried, not guessed: an interpreter also needs its library, its virtualenv and its shared
+    objects.
+    """
     return run_python(python, identity, "import sys; sys.exit(sys.version_info < (3, 10))")
 
 
 def run_python(python: str, identity: Identity | None, code: str, *words: str) -> bool:
     try:
-        done = subprocess.run([python, "-I", "-c", code, *words], cwd="/", stdin=subprocess.DEVNULL,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **reach.becoming(identity))
+        done = subprocess.run(
+            [python, "-I", "-c", code, *words],
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **reach.becoming(identity),
+        )
     except OSError:
         return False
     return done.returncode == 0
@@ -319,12 +400,16 @@ def check_module(site: Site) -> None:
     places = [*(site.options["python-path"] or []), site.directory]
     if not name or run_python(executable(site), site.application, FIND, name, *places):
         return
-    raise Failure("WSGID0403", f"there is no module {name} in {' or '.join(places)}, nor is it installed for "
-                  f"{executable(site)}", "correct the name; --working-directory or --python-path says where it is, "
-                  "--python-home in which virtualenv")
+    raise Failure(
+        "WSGID0403",
+        f"there is no module {name} in {' or '.join(places)}, nor is it installed for "
+        f"{executable(site)}",
+        "correct the name; --working-directory or --python-path says where it is, "
+        "--python-home in which virtualenv",
+    )
 
 
-# ------------------------------------------------------------------------------------------------ the server root
+# -------- the server root
 
 
 @contextmanager
@@ -334,8 +419,11 @@ def server_root(site: Site) -> Iterator[str]:
     root = named or tempfile.mkdtemp(prefix="wsgid-", dir="/tmp")
     try:
         if len(os.fsencode(root)) > LONGEST_ROOT:
-            raise Failure("WSGID0411", f"{root} is too long for the sockets below it (at most {LONGEST_ROOT} "
-                          "characters)", "name a shorter directory")
+            raise Failure(
+                "WSGID0411",
+                f"{root} is too long for the sockets below it (at most {LONGEST_ROOT} characters)",
+                "name a shorter directory",
+            )
         if named is None:
             os.chmod(root, 0o755)
         for directory in (root, *(os.path.join(root, name) for name in DIRECTORIES)):
@@ -353,13 +441,18 @@ def server_root(site: Site) -> Iterator[str]:
 
 
 def check_hands(site: Site, path: str) -> None:
-    """That none of the users that requests may reach can put something else where root, or root's httpd, writes."""
+    """That none of the users that requests may reach can put something else where root, or root's
+    httpd, writes.
+    """
     for identity in dict.fromkeys((site.identity, site.application)):
         open_to_it = identity and reach.first_writable(path, identity)
         if open_to_it:
-            raise Failure("WSGID0411", f"user {user_of(identity)}, who {roles(site, identity)}, can change what is in "
-                          f"{open_to_it}, and root writes to {path.rstrip('/')}",
-                          "name a directory that only root can change (below /srv, say)")
+            raise Failure(
+                "WSGID0411",
+                f"user {user_of(identity)}, who {roles(site, identity)}, can change what is in "
+                f"{open_to_it}, and root writes to {path.rstrip('/')}",
+                "name a directory that only root can change (below /srv, say)",
+            )
 
 
 def take(path: str, uid: int, gid: int) -> None:
@@ -382,16 +475,22 @@ def make_directory(path: str) -> None:
             os.makedirs(path)
             os.chmod(path, 0o755)
     except OSError as error:
-        raise Failure("WSGID0411", f"{error.filename} cannot be made ({error.strerror})",
-                      "name a directory of your own") from error
+        raise Failure(
+            "WSGID0411",
+            f"{error.filename} cannot be made ({error.strerror})",
+            "name a directory of your own",
+        ) from error
 
 
 def written(site: Site) -> Site:
     """The site with all its files in place."""
     blocked = in_the_way(os.path.join(site.root, "application"), site.identity)
     if blocked:
-        raise Failure("WSGID0411", f"user {user_of(site.identity)}, who httpd runs as, cannot enter {blocked}",
-                      "name a directory that it can enter (below /srv, say)")
+        raise Failure(
+            "WSGID0411",
+            f"user {user_of(site.identity)}, who httpd runs as, cannot enter {blocked}",
+            "name a directory that it can enter (below /srv, say)",
+        )
     site = with_reachable_script(replace(site, module=reachable_module(site)))
     if site.options["log-directory"]:
         make_directory(site.options["log-directory"])
@@ -399,7 +498,9 @@ def written(site: Site) -> Site:
     try:
         text = configuration(site)
     except ValueError as error:
-        raise Failure("WSGID0410", str(error), "httpd cannot have it in its configuration: rename that") from error
+        raise Failure(
+            "WSGID0410", str(error), "httpd cannot have it in its configuration: rename that"
+        ) from error
     write(os.path.join(site.root, CONFIGURATION), text)
     return site
 
@@ -410,10 +511,17 @@ def reachable_module(site: Site) -> str:
     blocked = first_in_the_way(files, site.application)
     if blocked is None:
         return site.module
-    note(f"WSGID0409: user {user_of(site.application)} cannot enter {blocked}; serving a copy of mod_wsgid.so and "
-         f"pywsgid in {site.root}")
+    note(
+        f"WSGID0409: user {user_of(site.application)} cannot enter {blocked}; serving a copy of mod_wsgid.so and "
+        f"pywsgid in {site.root}"
+    )
     copy = os.path.join(site.root, "pywsgid")
-    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__", "mod_wsgid.so"), dirs_exist_ok=True)
+    shutil.copytree(
+        package,
+        copy,
+        ignore=shutil.ignore_patterns("__pycache__", "mod_wsgid.so"),
+        dirs_exist_ok=True,
+    )
     open_to_all(copy)
     return copy_file(site.module, site.root)
 
@@ -425,14 +533,21 @@ def daemon_of(module: str) -> str:
     for package in (os.path.join(here, "pywsgid"), here):
         if os.path.exists(os.path.join(package, "daemon", "boot.py")):
             return package
-    raise Failure("WSGID0401", f"no pywsgid/daemon/boot.py beside {module}", "run `make`, or `make install`, again")
+    raise Failure(
+        "WSGID0401",
+        f"no pywsgid/daemon/boot.py beside {module}",
+        "run `make`, or `make install`, again",
+    )
 
 
 def with_reachable_script(site: Site) -> Site:
     """With the script that is to be written, or a copy of the example if that is out of reach."""
     place = os.path.join(site.root, "application")
-    if site.script and is_example(site.script) and any(
-            in_the_way(site.script, identity) for identity in (site.application, site.identity)):
+    if (
+        site.script
+        and is_example(site.script)
+        and any(in_the_way(site.script, identity) for identity in (site.application, site.identity))
+    ):
         copy = copy_file(example(), place)  # and not what may stand in its place by now
         site = replace(site, script=copy, target=replace(site.target, directory=place, script=copy))
     if site.options.get("reload"):
@@ -443,7 +558,9 @@ def with_reachable_script(site: Site) -> Site:
 
 
 def with_development_script(site: Site, place: str) -> Site:
-    """With a script that wraps the application. Its user touches it when a source changes, so that it is its own."""
+    """With a script that wraps the application. Its user touches it when a source changes, so that
+    it is its own.
+    """
     developed = os.path.join(site.root, DEVELOPED)
     marker = os.path.join(developed, "loaded")
     make_directory(developed)
@@ -454,9 +571,14 @@ def with_development_script(site: Site, place: str) -> Site:
         raise unwritable(marker, error) from error
     if site.application:
         take(developed, site.application.uid, site.application.gid)
-    directories = dict.fromkeys([site.target.directory, site.directory, *(site.options["python-path"] or [])])
-    script = write(os.path.join(place, DEVELOPMENT), develop_script(site, marker, list(directories)),
-                   owner=site.application)
+    directories = dict.fromkeys(
+        [site.target.directory, site.directory, *(site.options["python-path"] or [])]
+    )
+    script = write(
+        os.path.join(place, DEVELOPMENT),
+        develop_script(site, marker, list(directories)),
+        owner=site.application,
+    )
     return replace(site, script=script, target=replace(site.target, callable="application"))
 
 
@@ -465,8 +587,10 @@ def develop_script(site: Site, marker: str, directories: list[str]) -> str:
     what = {"script": goal.script, "name": goal.callable} if goal.script else {"code": goal.source}
     words = {**what, "directories": directories, "hosts": [site.options["server-name"]]}
     arguments = "".join(f"    {name}={value!r},\n" for name, value in words.items())
-    return (f'"""Written by pywsgid: {goal.name} with reloading and tracebacks."""\n\nfrom pywsgid.daemon.application import development\n\n'
-            f"application = development.application(\n    {marker!r},\n{arguments}    touch=__file__,\n)\n")
+    return (
+        f'"""Written by pywsgid: {goal.name} with reloading and tracebacks."""\n\nfrom pywsgid.daemon.application import development\n\n'
+        f"application = development.application(\n    {marker!r},\n{arguments}    touch=__file__,\n)\n"
+    )
 
 
 def copy_file(path: str, directory: str) -> str:
@@ -499,7 +623,9 @@ def created(path: str, mode: int = 0o644, owner: Identity | None = None) -> Iter
 
 
 def unwritable(path: str, error: OSError) -> Failure:
-    return Failure("WSGID0411", f"{path} cannot be written ({error.strerror})", "name a directory of your own")
+    return Failure(
+        "WSGID0411", f"{path} cannot be written ({error.strerror})", "name a directory of your own"
+    )
 
 
 def open_to_all(top: str) -> None:
@@ -515,5 +641,8 @@ def configtest(control: str) -> None:
     done = subprocess.run([control, "configtest"], capture_output=True, text=True)
     if done.returncode:
         lines = (done.stdout + done.stderr).split("\n")
-        raise Failure("WSGID0412", f"httpd refuses the configuration: {' '.join(line for line in lines if line)}",
-                      "correct what it names")
+        raise Failure(
+            "WSGID0412",
+            f"httpd refuses the configuration: {' '.join(line for line in lines if line)}",
+            "correct what it names",
+        )

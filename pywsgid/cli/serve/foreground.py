@@ -1,8 +1,9 @@
-"""An httpd in the foreground: started, its log passed on to the terminal, its address announced, ended with all it has.
+"""An httpd in the foreground: started, its log passed on to the terminal, its address announced,
+ended with all it has.
 
-Rules: httpd runs in a session of its own, so that Ctrl-C reaches this process alone and the stop has one author; both
-of its outputs go through one pipe of ours, because /dev/stderr can then be opened again whatever our own is. What it
-serves is site.py's.
+Rules: httpd runs in a session of its own, so that Ctrl-C reaches this process alone and the stop
+has one author; both of its outputs go through one pipe of ours, because /dev/stderr can then be
+opened again whatever our own is. What it serves is site.py's.
 """
 
 from __future__ import annotations
@@ -56,8 +57,11 @@ class Address:
     def first_answer(self) -> int | None:
         """The status of a request, or None if nobody listens yet."""
         host = ANY_ADDRESS.get(self.host, self.host)
-        connection = http.client.HTTPSConnection(host, self.port, context=ssl._create_unverified_context()) \
-            if self.scheme == "https" else http.client.HTTPConnection(host, self.port)
+        connection = (
+            http.client.HTTPSConnection(host, self.port, context=ssl._create_unverified_context())
+            if self.scheme == "https"
+            else http.client.HTTPConnection(host, self.port)
+        )
         try:
             connection.request("GET", self.path, headers={"User-Agent": PROBE_NAME})
             return connection.getresponse().status
@@ -81,7 +85,9 @@ def serve(command: list[str], what: str, address: Address, shutdown_timeout: flo
     except Stop:
         end(process, shutdown_timeout + STOP_MARGIN)
         return 0
-    raise Failure("WSGID0407", f"httpd ended by itself ({describe(status)})", "see its log lines above")
+    raise Failure(
+        "WSGID0407", f"httpd ended by itself ({describe(status)})", "see its log lines above"
+    )
 
 
 def start(command: list[str]) -> subprocess.Popen[bytes]:
@@ -91,12 +97,20 @@ def start(command: list[str]) -> subprocess.Popen[bytes]:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
     return subprocess.Popen(
-        command, bufsize=0, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        start_new_session=True, preexec_fn=die_with_us)
+        command,
+        bufsize=0,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=die_with_us,
+    )
 
 
 def pass_log_on(process: subprocess.Popen[bytes]) -> None:
-    """Returns when the last process that holds the log has gone: httpd, its children and every daemon."""
+    """Returns when the last process that holds the log has gone: httpd, its children and every
+    daemon.
+    """
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     while chunk := os.read(descriptor, 65536):
@@ -107,13 +121,15 @@ def write_all(descriptor: int, chunk: bytes) -> None:
     """A terminal that has gone away means stop."""
     while chunk:
         try:
-            chunk = chunk[os.write(descriptor, chunk):]
+            chunk = chunk[os.write(descriptor, chunk) :]
         except BrokenPipeError:
             raise Stop from None
 
 
 def end(process: subprocess.Popen[bytes], limit: float) -> None:
-    """Asks httpd to stop; after `limit` seconds, or at a second Ctrl-C, ends what is left of its session."""
+    """Asks httpd to stop; after `limit` seconds, or at a second Ctrl-C, ends what is left of its
+    session.
+    """
     try:
         process.terminate()
         signal.alarm(math.ceil(limit))
@@ -152,7 +168,9 @@ def describe(status: int) -> str:
 
 
 def watch(process: subprocess.Popen[bytes], what: str, address: Address) -> None:
-    """Announces; then ends what outlives httpd: when it is killed, its children heed nothing but SIGKILL."""
+    """Announces; then ends what outlives httpd: when it is killed, its children heed nothing but
+    SIGKILL.
+    """
     announce(process, what, address)
     with suppress(ChildProcessError):
         await_exit(process)
@@ -175,7 +193,9 @@ def announce(process: subprocess.Popen[bytes], what: str, address: Address) -> N
 
 @contextmanager
 def stop_signals() -> Iterator[None]:
-    """Within it each stop signal raises Stop, even if the shell that started us in the background had it ignored."""
+    """Within it each stop signal raises Stop, even if the shell that started us in the background
+    had it ignored.
+    """
     before = {number: signal.signal(number, raise_stop) for number in STOP_SIGNALS}
     try:
         yield

@@ -1,8 +1,9 @@
-"""The configuration that `pywsgid serve` and `pywsgid setup` write, as text: one httpd for one application.
+"""The configuration that `pywsgid serve` and `pywsgid setup` write, as text: one httpd for one
+application.
 
-It is made to be read: each part says what it is for, and nothing stands there that the options did not ask for. Rules:
-nothing is started and nothing is written here; every path goes through quote(); a module of httpd is loaded only for a
-part that uses it, and Failure says which one is missing.
+It is made to be read: each part says what it is for, and nothing stands there that the options did
+not ask for. Rules: nothing is started and nothing is written here; every path goes through quote();
+a module of httpd is loaded only for a part that uses it, and Failure says which one is missing.
 """
 
 from __future__ import annotations
@@ -26,23 +27,27 @@ NOT_FROM_TABLE = (*RENAMED, "python", "python-home", "python-path")
 
 @dataclass(frozen=True)
 class Site:
-    """All that the configuration is written from. Script and module are where the application's user can reach them."""
+    """All that the configuration is written from. Script and module are where the application's
+    user can reach them.
+    """
 
     server: Server
     root: str
     module: str
-    identity: Identity | None       # whom httpd becomes; None: nobody, as it is not started by root
-    application: Identity | None    # whom the application runs as; None: whoever starts this
+    identity: Identity | None  # whom httpd becomes; None: nobody, as it is not started by root
+    application: Identity | None  # whom the application runs as; None: whoever starts this
     target: Target
     script: str
-    interpreter: str                # python=... or python-home=...
-    options: dict[str, Any]         # by the names of serve_options.py
+    interpreter: str  # python=... or python-home=...
+    options: dict[str, Any]  # by the names of serve_options.py
 
     @property
     def address(self) -> Address:
         secure = self.options["https-only"]
         port = self.options["https-port"] if secure else self.options["port"]
-        return Address("https" if secure else "http", self.options["host"], port, self.options["mount-point"])
+        return Address(
+            "https" if secure else "http", self.options["host"], port, self.options["mount-point"]
+        )
 
     @property
     def directory(self) -> str:
@@ -59,8 +64,23 @@ Lines = list[str]
 
 def configuration(site: Site) -> str:
     """httpd.conf."""
-    parts = (heading, server, modules, identity, logs, http2, proxy, compression, group, application, files, rewriting,
-             https, status, includes)
+    parts = (
+        heading,
+        server,
+        modules,
+        identity,
+        logs,
+        http2,
+        proxy,
+        compression,
+        group,
+        application,
+        files,
+        rewriting,
+        https,
+        status,
+        includes,
+    )
     texts = ["\n".join(lines) for part in parts if (lines := part(site))]
     return "\n\n".join(texts) + "\n"
 
@@ -78,7 +98,7 @@ def part(comment: str) -> Callable[[Callable[[Site], Lines]], Callable[[Site], L
     return decorate
 
 
-# ------------------------------------------------------------------------------------------------ the server
+# -------- the server
 
 
 def heading(site: Site) -> Lines:
@@ -107,12 +127,17 @@ def listened(host: str, port: int) -> str:
 @part("What httpd is made of.")
 def modules(site: Site) -> Lines:
     options = site.options
-    wanted = [name for name, reasons in MODULES.items() if any(options[reason] for reason in reasons)]
+    wanted = [
+        name for name, reasons in MODULES.items() if any(options[reason] for reason in reasons)
+    ]
     for name in wanted:
         if not site.server.has(name):
             option = next(reason for reason in MODULES[name] if options[reason])
-            raise Failure("WSGID0410", f"--{option} needs mod_{name}, which is not in {site.server.modules}",
-                          "install it, or leave the option out")
+            raise Failure(
+                "WSGID0410",
+                f"--{option} needs mod_{name}, which is not in {site.server.modules}",
+                "install it, or leave the option out",
+            )
     return [
         *site.server.mpm(),
         *site.server.load("unixd", "authz_core", "log_config", *wanted),
@@ -122,10 +147,18 @@ def modules(site: Site) -> Lines:
 
 # module of httpd -> the options that use it
 MODULES = {
-    "alias": ("url-alias",), "mime": ("url-alias", "document-root"), "rewrite": ("document-root", "https-only"),
-    "ssl": ("https-port",), "socache_shmcb": ("https-port",), "http2": ("http2",), "remoteip": ("trust-proxy",),
-    "setenvif": ("trust-proxy",), "filter": ("compress-responses",), "deflate": ("compress-responses",),
-    "status": ("server-status",), "authz_host": ("server-status",),
+    "alias": ("url-alias",),
+    "mime": ("url-alias", "document-root"),
+    "rewrite": ("document-root", "https-only"),
+    "ssl": ("https-port",),
+    "socache_shmcb": ("https-port",),
+    "http2": ("http2",),
+    "remoteip": ("trust-proxy",),
+    "setenvif": ("trust-proxy",),
+    "filter": ("compress-responses",),
+    "deflate": ("compress-responses",),
+    "status": ("server-status",),
+    "authz_host": ("server-status",),
 }
 
 
@@ -134,7 +167,9 @@ def identity(site: Site) -> Lines:
     return [f"User {site.identity.name}", f"Group #{site.identity.gid}"] if site.identity else []
 
 
-@part("What it says: to the terminal, or to files. A look by pywsgid itself whether it answers is no request.")
+@part(
+    "What it says: to the terminal, or to files. A look by pywsgid itself whether it answers is no request."
+)
 def logs(site: Site) -> Lines:
     directory = site.options["log-directory"]
     error = f"{directory}/error_log" if directory else "/dev/stderr"
@@ -142,8 +177,10 @@ def logs(site: Site) -> Lines:
     lines = [f"ErrorLog {quote(error)}", f"LogLevel {site.options['log-level']}"]
     if site.options["access-log"]:
         form = "%h %l %u %t" if directory else "%h"
-        lines += [f'LogFormat "{form} \\"%r\\" %>s %b" short',
-                  f"CustomLog {quote(access)} short \"expr=%{{HTTP_USER_AGENT}} != '{PROBE_NAME}'\""]
+        lines += [
+            f'LogFormat "{form} \\"%r\\" %>s %b" short',
+            f"CustomLog {quote(access)} short \"expr=%{{HTTP_USER_AGENT}} != '{PROBE_NAME}'\"",
+        ]
     return lines
 
 
@@ -156,7 +193,9 @@ def http2(site: Site) -> Lines:
 def proxy(site: Site) -> Lines:
     if not site.options["trust-proxy"]:
         return []
-    trusted = " || ".join(f"%{{CONN_REMOTE_ADDR}} -ipmatch '{address}'" for address in site.options["trust-proxy"])
+    trusted = " || ".join(
+        f"%{{CONN_REMOTE_ADDR}} -ipmatch '{address}'" for address in site.options["trust-proxy"]
+    )
     return [
         f"RemoteIPHeader {site.options['trust-proxy-header']}",
         *(f"RemoteIPInternalProxy {address}" for address in site.options["trust-proxy"]),
@@ -171,26 +210,46 @@ def compression(site: Site) -> Lines:
     return [f"AddOutputFilterByType DEFLATE {' '.join(COMPRESSED)}"]
 
 
-COMPRESSED = ("text/plain", "text/html", "text/xml", "text/css", "text/javascript", "application/javascript",
-              "application/json", "image/svg+xml")
+COMPRESSED = (
+    "text/plain",
+    "text/html",
+    "text/xml",
+    "text/css",
+    "text/javascript",
+    "application/javascript",
+    "application/json",
+    "image/svg+xml",
+)
 
 
-# ------------------------------------------------------------------------------------------------ the application
+# -------- the application
 
 
 @part("The application's processes.")
 def group(site: Site) -> Lines:
-    words = [site.interpreter, f"home={site.directory}", *python_path(site), *daemon_words(site.options)]
+    words = [
+        site.interpreter,
+        f"home={site.directory}",
+        *python_path(site),
+        *daemon_words(site.options),
+    ]
     if site.options["user"] and not site.options["group"] and site.application:
         words.append(f"group=#{site.application.gid}")  # and not httpd's Group
-    return ["WSGISocketPrefix run/wsgid", " \\\n    ".join([f"WSGIDaemonProcess {GROUP}", *map(quote, words)]),
-            f"WSGIProcessName {GROUP}"]
+    return [
+        "WSGISocketPrefix run/wsgid",
+        " \\\n    ".join([f"WSGIDaemonProcess {GROUP}", *map(quote, words)]),
+        f"WSGIProcessName {GROUP}",
+    ]
 
 
 def python_path(site: Site) -> Lines:
     """A script also finds what lies beside it when it is started elsewhere."""
     given = site.options["python-path"] or []
-    home = [site.target.directory] if site.target.script and site.target.directory != site.directory else []
+    home = (
+        [site.target.directory]
+        if site.target.script and site.target.directory != site.directory
+        else []
+    )
     return [f"python-path={directory}" for directory in [*given, *home]]
 
 
@@ -199,7 +258,11 @@ def daemon_words(options: dict[str, Any]) -> Lines:
     words = []
     for name in OPTIONS:
         value = None if name in NOT_FROM_TABLE else options[name]
-        words += [f"{name}={item}" for item in (value if isinstance(value, list) else [value]) if item is not None]
+        words += [
+            f"{name}={item}"
+            for item in (value if isinstance(value, list) else [value])
+            if item is not None
+        ]
     return words
 
 
@@ -228,30 +291,54 @@ def files(site: Site) -> Lines:
     for url, path in site.options["url-alias"] or []:
         directory = os.path.isdir(path)
         shown = path + "/" if directory and url.endswith("/") else path
-        lines += [f"Alias {quote(url)} {quote(shown)}", *granted(path if directory else os.path.dirname(path),
-                                                                  None if directory else os.path.basename(path))]
+        lines += [
+            f"Alias {quote(url)} {quote(shown)}",
+            *granted(
+                path if directory else os.path.dirname(path),
+                None if directory else os.path.basename(path),
+            ),
+        ]
     return lines
 
 
 def types(site: Site) -> str:
     """The machine's table of file types, or the few that sites are made of."""
-    for path in ("/etc/mime.types", os.path.join(os.path.dirname(site.server.program), "../conf/mime.types")):
+    for path in (
+        "/etc/mime.types",
+        os.path.join(os.path.dirname(site.server.program), "../conf/mime.types"),
+    ):
         if os.path.exists(path):
             return f"TypesConfig {quote(os.path.normpath(path))}"
-    return "\n".join(["TypesConfig /dev/null", *(f"AddType {kind} {ending}" for kind, ending in USUAL_TYPES)])
+    return "\n".join(
+        ["TypesConfig /dev/null", *(f"AddType {kind} {ending}" for kind, ending in USUAL_TYPES)]
+    )
 
 
 USUAL_TYPES = (
-    ("text/html", ".html"), ("text/css", ".css"), ("text/javascript", ".js .mjs"), ("text/plain", ".txt"),
-    ("application/json", ".json .map"), ("image/png", ".png"), ("image/jpeg", ".jpg .jpeg"), ("image/gif", ".gif"),
-    ("image/svg+xml", ".svg"), ("image/webp", ".webp"), ("image/vnd.microsoft.icon", ".ico"), ("font/woff2", ".woff2"),
-    ("application/pdf", ".pdf"), ("application/wasm", ".wasm"), ("application/xml", ".xml"),
+    ("text/html", ".html"),
+    ("text/css", ".css"),
+    ("text/javascript", ".js .mjs"),
+    ("text/plain", ".txt"),
+    ("application/json", ".json .map"),
+    ("image/png", ".png"),
+    ("image/jpeg", ".jpg .jpeg"),
+    ("image/gif", ".gif"),
+    ("image/svg+xml", ".svg"),
+    ("image/webp", ".webp"),
+    ("image/vnd.microsoft.icon", ".ico"),
+    ("font/woff2", ".woff2"),
+    ("application/pdf", ".pdf"),
+    ("application/wasm", ".wasm"),
+    ("application/xml", ".xml"),
 )
 
 
 def granted(directory: str, name: str | None = None) -> Lines:
-    inside = [f"    <Files {quote(name)}>", "        Require all granted", "    </Files>"] if name else \
-        ["    Require all granted"]
+    inside = (
+        [f"    <Files {quote(name)}>", "        Require all granted", "    </Files>"]
+        if name
+        else ["    Require all granted"]
+    )
     return [f"<Directory {quote(directory)}>", *inside, "</Directory>"]
 
 
@@ -260,10 +347,15 @@ def rewriting(site: Site) -> Lines:
     options = site.options
     lines = []
     if options["https-only"]:
-        lines += ["RewriteCond %{HTTPS} !=on",
-                  f"RewriteRule ^ https://%{{SERVER_NAME}}:{options['https-port']}%{{REQUEST_URI}} [R=301,L,NE]"]
+        lines += [
+            "RewriteCond %{HTTPS} !=on",
+            f"RewriteRule ^ https://%{{SERVER_NAME}}:{options['https-port']}%{{REQUEST_URI}} [R=301,L,NE]",
+        ]
     if options["document-root"]:
-        lines += ["RewriteCond %{DOCUMENT_ROOT}%{REQUEST_URI} -f", "RewriteRule ^/(.*)$ %{DOCUMENT_ROOT}/$1 [L]"]
+        lines += [
+            "RewriteCond %{DOCUMENT_ROOT}%{REQUEST_URI} -f",
+            "RewriteRule ^/(.*)$ %{DOCUMENT_ROOT}/$1 [L]",
+        ]
     access = granted(options["document-root"]) if options["document-root"] else []
     return [*access, "RewriteEngine on", *lines] if lines else []
 
@@ -289,8 +381,16 @@ def https(site: Site) -> Lines:
 @part("What is going on, for this machine alone: in the application's processes, and in httpd.")
 def status(site: Site) -> Lines:
     pages = ("wsgid-status", "server-status") if site.options["server-status"] else ()
-    return [line for page in pages for line in (
-        f"<Location /{page}>", f"    SetHandler {page}", "    Require local", "</Location>")]
+    return [
+        line
+        for page in pages
+        for line in (
+            f"<Location /{page}>",
+            f"    SetHandler {page}",
+            "    Require local",
+            "</Location>",
+        )
+    ]
 
 
 @part("More, from files of their own.")

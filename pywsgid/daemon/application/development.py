@@ -1,13 +1,15 @@
-"""What `pywsgid serve --reload` puts around an application: changed sources are taken up, exceptions are shown in the
-browser.
+"""What `pywsgid serve --reload` puts around an application: changed sources are taken up,
+exceptions are shown in the browser.
 
-The script that serve writes calls application(). It loads the application; a thread watches its sources, and touches
-that script when one changes, so that reload=hot replaces the process: what cannot be loaded then leaves the old code
-serving. If there is no old code, because the first attempt failed, the traceback is served until it is mended.
+The script that serve writes calls application(). It loads the application; a thread watches its
+sources, and touches that script when one changes, so that reload=hot replaces the process: what
+cannot be loaded then leaves the old code serving. If there is no old code, because the first
+attempt failed, the traceback is served until it is mended.
 
-Rules: never used without --reload. The page goes to clients on this machine alone, who asked for it by a name of this
-machine (a web page of somebody else may have its name lead here), and nothing of the request or of the source gets
-into it unescaped. Nothing is imported but the standard library and what the daemon has loaded.
+Rules: never used without --reload. The page goes to clients on this machine alone, who asked for it
+by a name of this machine (a web page of somebody else may have its name lead here), and nothing of
+the request or of the source gets into it unescaped. Nothing is imported but the standard library
+and what the daemon has loaded.
 """
 
 import html
@@ -27,7 +29,14 @@ INTERVAL = 0.2  # seconds between two looks at the sources
 SHARE = 20  # a look may take one part in so many of the time
 AROUND = 5  # lines of source shown before and after the one that raised
 LONGEST_VALUE = 2000  # characters of a value of the environ that are shown
-SOURCES = (".py", ".html", ".jinja", ".jinja2", ".j2", ".mako")  # frameworks keep templates in memory, too
+SOURCES = (
+    ".py",
+    ".html",
+    ".jinja",
+    ".jinja2",
+    ".j2",
+    ".mako",
+)  # frameworks keep templates in memory, too
 FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
 PASSED_BY = ("__pycache__", "node_modules", "site-packages", "dist-packages")
 
@@ -35,11 +44,12 @@ PASSED_BY = ("__pycache__", "node_modules", "site-packages", "dist-packages")
 def application(marker, *, directories, hosts, script="", code="", name="application", touch):
     """The WSGI application of `script` (a path) or `code` (text that binds `application`), wrapped.
 
-    `directories` hold its sources; `hosts` are names of this server; `touch` is the script that is served; `marker`
-    is a file that is there once something could be loaded.
+    `directories` hold its sources; `hosts` are names of this server; `touch` is the script that is
+    served; `marker` is a file that is there once something could be loaded.
     """
     os.environ.setdefault("FLASK_DEBUG", "1")  # else Flask answers for an exception by itself
-    # A file that changes twice in a second, its size the same, is taken for the one that was compiled.
+    # A file that changes twice in a second, its size the same, is taken for the one that was
+    # compiled.
     sys.dont_write_bytecode = True
     watcher = Watcher([script] if script else [], directories, touch)
     try:
@@ -71,7 +81,9 @@ def load(script, code, name):
 
 
 def with_static_files(loaded):
-    """Django serves static files by itself only under runserver: so that the admin has its styles here, too."""
+    """Django serves static files by itself only under runserver: so that the admin has its styles
+    here, too.
+    """
     settings = getattr(sys.modules.get("django.conf"), "settings", None)
     if not settings or not settings.configured or not settings.DEBUG:
         return loaded
@@ -93,14 +105,18 @@ class Broken:
         error = self._error.with_traceback(self._trace)
         if isinstance(error, Exception):
             raise error
-        raise RuntimeError("the application could not be loaded") from error  # SystemExit is not for the worker
+        raise RuntimeError(
+            "the application could not be loaded"
+        ) from error  # SystemExit is not for the worker
 
 
-# ---------------------------------------------------------------------------------------------------------- sources
+# -------- sources
 
 
 class Watcher(threading.Thread):
-    """Touches a file when a source changes, comes or goes: those in the directories, and modules that are loaded."""
+    """Touches a file when a source changes, comes or goes: those in the directories, and modules
+    that are loaded.
+    """
 
     def __init__(self, files, directories, touch):
         super().__init__(name="wsgid-develop", daemon=True)
@@ -123,9 +139,14 @@ class Watcher(threading.Thread):
             pause = max(INTERVAL, SHARE * (time.monotonic() - began))
 
     def _changed(self, found):
-        """What is another file than before, came or went. What was loaded from elsewhere meanwhile is no change."""
+        """What is another file than before, came or went. What was loaded from elsewhere meanwhile
+        is no change.
+        """
         for path in self._known.keys() | found.keys():
-            inside = any(path.startswith(directory.rstrip(os.sep) + os.sep) for directory in self._directories)
+            inside = any(
+                path.startswith(directory.rstrip(os.sep) + os.sep)
+                for directory in self._directories
+            )
             if self._known.get(path) != found.get(path) and (inside or path in self._known):
                 yield path
 
@@ -133,7 +154,9 @@ class Watcher(threading.Thread):
         try:
             os.utime(self._touch)
         except OSError as error:
-            print("pywsgid: %s cannot be touched: %s" % (self._touch, error.strerror), file=sys.stderr)
+            print(
+                "pywsgid: %s cannot be touched: %s" % (self._touch, error.strerror), file=sys.stderr
+            )
 
     def _look(self):
         """{path: stamp}"""
@@ -172,7 +195,7 @@ def loaded_sources():
                 yield path
 
 
-# ---------------------------------------------------------------------------------------------------------- exceptions
+# -------- exceptions
 
 
 class Shown:
@@ -193,7 +216,9 @@ class Shown:
         return self._watched(result, environ, start_response, errors)
 
     def _watched(self, result, environ, start_response, errors):
-        """What the application yields, and the page in its place if it raises before the first block."""
+        """What the application yields, and the page in its place if it raises before the first
+        block.
+        """
         try:
             try:
                 yield from result
@@ -205,7 +230,9 @@ class Shown:
                 close()
 
     def _show(self, error, environ, start_response, errors):
-        """Raises if the page is not for this client, or if the response has begun: start_response does that then."""
+        """Raises if the page is not for this client, or if the response has begun: start_response
+        does that then.
+        """
         if not is_local(environ, self._hosts):
             raise error
         body = page(error, environ).encode("utf-8", "backslashreplace")
@@ -215,7 +242,9 @@ class Shown:
             ("Cache-Control", "no-store"),
             ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
         ]
-        start_response("500 Internal Server Error", headers, (type(error), error, error.__traceback__))
+        start_response(
+            "500 Internal Server Error", headers, (type(error), error, error.__traceback__)
+        )
         tell(errors, error, requested(environ))
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
@@ -228,11 +257,15 @@ def tell(errors, error, request):
 
 
 def requested(environ):
-    return "%s %s" % (environ.get("REQUEST_METHOD", ""), environ.get("REQUEST_URI", environ.get("PATH_INFO", "")))
+    return "%s %s" % (
+        environ.get("REQUEST_METHOD", ""),
+        environ.get("REQUEST_URI", environ.get("PATH_INFO", "")),
+    )
 
 
 def is_local(environ, hosts):
-    """Whether client and name are of this machine, and nobody says to have passed the request on."""
+    """Whether client and name are of this machine, and nobody says to have passed the request
+    on."""
     if any(name in environ for name in FORWARDED):
         return False
     try:
@@ -262,7 +295,7 @@ def without_own(trace):
     return inner or trace
 
 
-# ---------------------------------------------------------------------------------------------------------- the page
+# -------- the page
 
 STYLE = """
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem;
@@ -292,7 +325,10 @@ def page(error, environ):
             parts.append("<h2>%s%s</h2>" % (escaped(link), escaped(summary(raised))))
         parts += frames(raised)
     parts.append("<h2>Request</h2><table>")
-    parts += ["<tr><th>%s<td>%s" % (escaped(key), escaped(shortened(environ[key]))) for key in sorted(environ)]
+    parts += [
+        "<tr><th>%s<td>%s" % (escaped(key), escaped(shortened(environ[key])))
+        for key in sorted(environ)
+    ]
     parts.append("</table><p>Shown by pywsgid serve --reload, and never without it.</p></html>")
     return "\n".join(parts)
 
@@ -315,17 +351,27 @@ def causes(error):
     found.reverse()
     for raised in found:
         yield link, raised
-        link = "which caused: " if raised in [other.__cause__ for other in found] else "and while that was handled: "
+        link = (
+            "which caused: "
+            if raised in [other.__cause__ for other in found]
+            else "and while that was handled: "
+        )
 
 
 def frames(error):
     for frame, line in traceback.walk_tb(without_own(error.__traceback__)):
         code = frame.f_code
         yield '<p class="where"><code>%s</code>, line %d, in <code>%s</code></p>' % (
-            escaped(code.co_filename), line, escaped(code.co_name))
+            escaped(code.co_filename),
+            line,
+            escaped(code.co_name),
+        )
         yield source(code.co_filename, line, frame.f_globals)
     if isinstance(error, SyntaxError) and error.filename:
-        yield '<p class="where"><code>%s</code>, line %s</p>' % (escaped(str(error.filename)), error.lineno)
+        yield '<p class="where"><code>%s</code>, line %s</p>' % (
+            escaped(str(error.filename)),
+            error.lineno,
+        )
         yield source(error.filename, error.lineno or 0, None)
 
 
@@ -334,10 +380,14 @@ def source(path, line, names):
     linecache.checkcache(path)
     lines = linecache.getlines(path, names)
     first = max(1, line - AROUND)
-    shown = ["%5d  %s" % (number, text.rstrip("\n")) for number, text in
-             enumerate(lines[first - 1 : line + AROUND], first)]
-    rows = ["<mark>%s</mark>" % escaped(text) if number == line else escaped(text)
-            for number, text in enumerate(shown, first)]
+    shown = [
+        "%5d  %s" % (number, text.rstrip("\n"))
+        for number, text in enumerate(lines[first - 1 : line + AROUND], first)
+    ]
+    rows = [
+        "<mark>%s</mark>" % escaped(text) if number == line else escaped(text)
+        for number, text in enumerate(shown, first)
+    ]
     return "<pre>%s</pre>" % "\n".join(rows) if rows else ""
 
 

@@ -1,15 +1,17 @@
 """Script file to application object.
 
-Rules: a script is a module of its own, named after its path, found in sys.modules, compiled from its source; its
-directory is not put on sys.path. It is loaded once, by whoever needs it first, under a lock of its own, so that a
-slow script does not hold up another.
+Rules: a script is a module of its own, named after its path, found in sys.modules, compiled from
+its source; its directory is not put on sys.path. It is loaded once, by whoever needs it first,
+under a lock of its own, so that a slow script does not hold up another.
 
-What cannot be loaded is a LoadFailure with one line that says why, and the traceback if the script raised. A failure
-is remembered for RETRY_AFTER seconds or until the file changes. Then the script is tried again, and where depends on
-the process:
-* nothing else is loaded here: the process is left for a clean one (LEAVE). A second import in the same process trips
+What cannot be loaded is a LoadFailure with one line that says why, and the traceback if the script
+raised. A failure is remembered for RETRY_AFTER seconds or until the file changes. Then the script
+is tried again, and where depends on the process:
+* nothing else is loaded here: the process is left for a clean one (LEAVE). A second import in the
+same process trips
   over what the first one has half imported, registered or patched, and shows an error that is not the real one.
-* another script of this process is healthy: it is tried again in place, as the healthy one must not pay for its
+* another script of this process is healthy: it is tried again in place, as the healthy one must not
+pay for its
   neighbour.
 """
 
@@ -24,13 +26,16 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from pywsgid.daemon import logs
 from pywsgid.wire import django_settings
 
-RETRY_AFTER = 2.0  # seconds: long enough not to import in a loop, short enough not to be noticed after mending
+# seconds: long enough not to import in a loop, short enough not to be noticed after mending
+RETRY_AFTER = 2.0
 
 LOADED, FAILED_NOW, FAILED_BEFORE, LEAVE = range(4)
 
 
 class LoadFailure(Exception):
-    """A script or its callable cannot be had. The text has code, cause and cure; `trace` is a traceback or ""."""
+    """A script or its callable cannot be had. The text has code, cause and cure; `trace` is a
+    traceback or "".
+    """
 
     def __init__(self, text, trace=""):
         super().__init__(text)
@@ -40,7 +45,8 @@ class LoadFailure(Exception):
 class Script:
     """One script file and the module it has become.
 
-    `stamp` is stamp_of() the file that was loaded; `reload_required` is the script's own function of that name or None.
+    `stamp` is stamp_of() the file that was loaded; `reload_required` is the script's own function
+    of that name or None.
     """
 
     __slots__ = ("path", "module", "stamp", "loaded_at", "is_watched", "reload_required")
@@ -71,7 +77,10 @@ class Script:
             return self._try()
 
     def _is_due(self):
-        return time.monotonic() - self._failed_at >= RETRY_AFTER or stamp_of(self.path) != self._failed_stamp
+        return (
+            time.monotonic() - self._failed_at >= RETRY_AFTER
+            or stamp_of(self.path) != self._failed_stamp
+        )
 
     def _try(self):
         stamp = stamp_of(self.path)
@@ -90,7 +99,8 @@ class Script:
 
 
 class Loader:
-    """The scripts of this process. `on_load` is called with a Script that is loaded and the callable's name.
+    """The scripts of this process. `on_load` is called with a Script that is loaded and the
+    callable's name.
 
     More than once, perhaps.
     """
@@ -107,7 +117,9 @@ class Loader:
 
     def get(self, path):
         """The Script that is loaded from a path, or None."""
-        script = self._scripts[path] if path in self._scripts else None  # not get(): see logs.request_mark()
+        script = (
+            self._scripts[path] if path in self._scripts else None
+        )  # not get(): see logs.request_mark()
         return script if script is not None and script.module is not None else None
 
     def loaded(self):
@@ -116,7 +128,9 @@ class Loader:
             return [script for script in self._scripts.values() if script.module is not None]
 
     def load(self, path, name, remember=True):
-        """(state, (callable, loaded_at) or the LoadFailure). find() finds it only if it was to `remember`."""
+        """(state, (callable, loaded_at) or the LoadFailure). find() finds it only if it was to
+        `remember`.
+        """
         script = self._script(path)
         state, failure = script.load(self._has_healthy)
         if state != LOADED:
@@ -143,7 +157,7 @@ class Loader:
             return any(script.module is not None for script in self._scripts.values())
 
 
-# ------------------------------------------------------------------------------------------------------------- a script
+# -------- a script
 
 
 def stamp_of(path):
@@ -156,7 +170,9 @@ def stamp_of(path):
 
 
 def module_name(path):
-    """`_wsgid_` and a number, the same in every process: what is pickled in one can be unpickled in another."""
+    """`_wsgid_` and a number, the same in every process: what is pickled in one can be unpickled in
+    another.
+    """
     name = "_wsgid_%08x" % binascii.crc32(os.fsencode(path))
     while name in sys.modules and getattr(sys.modules[name], "__file__", None) != path:
         name += "_"  # two paths with one checksum
@@ -172,7 +188,9 @@ def read_source(path):
             "WSGID0330: script %s does not exist: correct WSGIScriptAlias, or put it there" % path
         ) from None
     except IsADirectoryError:
-        raise LoadFailure("WSGID0330: script %s is a directory: name the script itself" % path) from None
+        raise LoadFailure(
+            "WSGID0330: script %s is a directory: name the script itself" % path
+        ) from None
     except OSError as error:
         raise LoadFailure(
             "WSGID0331: script %s cannot be read by uid %d (%s): %s"
@@ -186,7 +204,10 @@ def blocked_by(path):
     for count in range(1, len(parts)):
         directory = "/".join(parts[:count]) or "/"
         if not os.access(directory, os.X_OK, effective_ids=True):
-            return "its directory %s lets this user not pass: chmod o+x, or run the group as another user=" % directory
+            return (
+                "its directory %s lets this user not pass: chmod o+x, or run the group as another user="
+                % directory
+            )
     return "the file itself is not readable for this user: chmod o+r, or run the group as another user="
 
 
@@ -201,13 +222,17 @@ def check_settings(path, source):
 
 
 def import_script(path):
-    """Runs a script as a module. Whatever it raises, SystemExit too, is a LoadFailure and not the process's end."""
+    """Runs a script as a module. Whatever it raises, SystemExit too, is a LoadFailure and not the
+    process's end.
+    """
     source = read_source(path)
     check_settings(path, source)
     name = module_name(path)
     module = type(sys)(name)
     module.__file__ = path
-    module.__spec__ = ModuleSpec(name, SourceFileLoader(name, path), origin=path)  # 3.15 warns without
+    module.__spec__ = ModuleSpec(
+        name, SourceFileLoader(name, path), origin=path
+    )  # 3.15 warns without
     module.__builtins__ = builtins
     sys.modules[name] = module
     try:
@@ -242,7 +267,9 @@ def look_up(script, name):
 
 
 def near_misses(module, name):
-    """` (it has: app, wsgi)`: public callables that are not classes; names that resemble come first."""
+    """` (it has: app, wsgi)`: public callables that are not classes; names that resemble come
+    first.
+    """
     import difflib  # milliseconds, but only when something is wrong
 
     found = [

@@ -1,16 +1,21 @@
-"""`logging` in a daemon: its records become lines of the log, at their own levels, unless the application has set up
-something else. Imported at once behind `logging` itself (adoption.py): a process without it does not pay for it.
+"""`logging` in a daemon: its records become lines of the log, at their own levels, unless the
+application has set up something else. Imported at once behind `logging` itself (adoption.py): a
+process without it does not pay for it.
 
 Rules. What the application sets up is what it gets, and nothing is logged twice:
-- The handler stands above the root logger and not on it. So logging.basicConfig(), which looks at the root's handlers,
+- The handler stands above the root logger and not on it. So logging.basicConfig(), which looks at
+the root's handlers,
   works at any time, and records of a logger that has only handlers elsewhere (Django's mail_admins) are not lost.
-- Once the root logger has a handler, the application has decided, and ours is silent. logging.info() and its kin call
+- Once the root logger has a handler, the application has decided, and ours is silent.
+logging.info() and its kin call
   basicConfig() by themselves when the root has none; that is no decision, so it does nothing.
-- A record that a StreamHandler has written to sys.stderr, sys.stdout or wsgi.errors is in the log already.
-- While the application says nothing of levels, LogLevel does: the root logger lets through what httpd would log.
+- A record that a StreamHandler has written to sys.stderr, sys.stdout or wsgi.errors is in the log
+already.
+- While the application says nothing of levels, LogLevel does: the root logger lets through what
+httpd would log.
 
-Levels: 50 crit, 40 error, 30 warn, 20 info, 10 debug, below trace1. What a StreamHandler writes has the level of its
-stream, so that it is shown, but error or crit if the record is that.
+Levels: 50 crit, 40 error, 30 warn, 20 info, 10 debug, below trace1. What a StreamHandler writes has
+the level of its stream, so that it is shown, but error or crit if the record is that.
 """
 
 import functools
@@ -33,14 +38,17 @@ def level_of(levelno):
 
 def least_of(level):
     """The least level of `logging` that httpd would log at this LogLevel."""
-    return min((least for least, ours in LEVELS if ours <= level), default=50) if level < FINEST else 1
+    return (
+        min((least for least, ours in LEVELS if ours <= level), default=50) if level < FINEST else 1
+    )
 
 
 class Handler(logging.Handler):
     """Logs records as lines of the application.
 
-    No lock is held meanwhile, as other handlers hold theirs: a line is whole by itself, and one that is sent to httpd
-    may have to wait for a slow client, which must not keep other threads from logging.
+    No lock is held meanwhile, as other handlers hold theirs: a line is whole by itself, and one
+    that is sent to httpd may have to wait for a slow client, which must not keep other threads from
+    logging.
     """
 
     def __init__(self, log, level=logging.NOTSET):
@@ -63,8 +71,14 @@ class Handler(logging.Handler):
     def _text(self, record):
         try:
             return self._of_root.format(record) if record.name == "root" else self.format(record)
-        except Exception as error:  # a record whose arguments do not fit its format must not hurt who logs it
-            return "%s: unformattable log record %r: %s" % (record.name, record.msg, logs.describe(error))
+        except (
+            Exception
+        ) as error:  # a record whose arguments do not fit its format must not hurt who logs it
+            return "%s: unformattable log record %r: %s" % (
+                record.name,
+                record.msg,
+                logs.describe(error),
+            )
 
 
 class Default(Handler):
@@ -76,13 +90,17 @@ class Default(Handler):
         was_silent, self.is_silent = self.is_silent, bool(logging.root.handlers)
         if self.is_silent:
             if not was_silent:
-                logging.root.setLevel(logging.root.level)  # has loggers forget what they were allowed before
+                logging.root.setLevel(
+                    logging.root.level
+                )  # has loggers forget what they were allowed before
         elif _shown() is not record:
             super().emit(record)
 
 
 class Above(logging.Logger):
-    """What stands above the root logger. Its level counts for loggers that are given none, as the root is not then."""
+    """What stands above the root logger. Its level counts for loggers that are given none, as the
+    root is not then.
+    """
 
     def __init__(self, handler, least):
         super().__init__("wsgid")
@@ -104,7 +122,9 @@ def adopt(log):
     if least < logging.root.level:
         logging.root.setLevel(logging.NOTSET)
     logging.root.parent = Above(Default(log), min(least, logging.WARNING))
-    logging.lastResort = Handler(log, logging.WARNING)  # for a logger that does not propagate and has no handler
+    logging.lastResort = Handler(
+        log, logging.WARNING
+    )  # for a logger that does not propagate and has no handler
     logging.basicConfig = basic_config(logging.basicConfig)
     logs.record_behind = written_by
 
@@ -120,7 +140,7 @@ def basic_config(original):
     return basicConfig
 
 
-# ---------------------------------------------------------------- what a StreamHandler writes
+# -------- what a StreamHandler writes
 
 
 def _nothing():

@@ -1,7 +1,9 @@
-"""Has something done as soon as the application imports a module, which this process may never need.
+"""Has something done as soon as the application imports a module, which this process may never
+need.
 
-A finder in front of all others, which is gone once the module has been executed. It leaves by way of a new list: other
-threads may be on their way through the old one, and must not miss the finder behind it.
+A finder in front of all others, which is gone once the module has been executed. It leaves by way
+of a new list: other threads may be on their way through the old one, and must not miss the finder
+behind it.
 """
 
 import sys

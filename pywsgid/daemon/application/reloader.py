@@ -1,8 +1,9 @@
 """What happens when a script file changes: reload=hot (Reloader) and reload=touch (Doorman).
 
-A script has changed when its file, symbolic links followed, is another than the one that was loaded; one that is not
-there has not. The wish for a successor that follows is made once for each change: if the new code cannot be loaded, the
-old serves every request until the file changes again. What a script imports is not watched.
+A script has changed when its file, symbolic links followed, is another than the one that was
+loaded; one that is not there has not. The wish for a successor that follows is made once for each
+change: if the new code cannot be loaded, the old serves every request until the file changes again.
+What a script imports is not watched.
 """
 
 import binascii
@@ -12,12 +13,18 @@ from pywsgid.daemon.application import loader
 from pywsgid.daemon.wsgi import environ as environs
 from pywsgid.wire import process_abi
 
-INTERVAL = 0.25  # seconds between two looks: with the second look, new code serves within half a second and its import
-SETTLED = 0.05  # seconds after a change until the second look: who writes a file is mostly done by then
+# seconds between two looks: with the second look, new code serves within half a second and its
+# import
+INTERVAL = 0.25
+SETTLED = (
+    0.05  # seconds after a change until the second look: who writes a file is mostly done by then
+)
 
 
 class Changes:
-    """Which of the scripts that are loaded have changed, and for which change a successor was wished for."""
+    """Which of the scripts that are loaded have changed, and for which change a successor was
+    wished for.
+    """
 
     def __init__(self, scripts, life):
         self._scripts = scripts  # a loader.Loader
@@ -33,13 +40,17 @@ class Changes:
 
     def all(self):
         """{path: stamp}"""
-        found = {script.path: self.of(script) for script in self._scripts.loaded() if script.is_watched}
+        found = {
+            script.path: self.of(script) for script in self._scripts.loaded() if script.is_watched
+        }
         return {path: stamp for path, stamp in found.items() if stamp is not None}
 
     def wish(self, changes):
         """False: not now."""
         why = "%s has changed" % " and ".join(sorted(changes))
-        if not self._life.wish(process_abi.WISH_CHANGED, why, patient=False, change=number_of(changes)):
+        if not self._life.wish(
+            process_abi.WISH_CHANGED, why, patient=False, change=number_of(changes)
+        ):
             return False
         self._wished.update(changes)
         return True
@@ -69,10 +80,11 @@ class Reloader:
 
 
 class Doorman:
-    """Asked by a worker for each request before it starts: reload=touch, and a script's own reload_required(path).
+    """Asked by a worker for each request before it starts: reload=touch, and a script's own
+    reload_required(path).
 
-    With `holds`, a request that finds a change, and every one that comes while a successor is on its way for that, is
-    held until it is decided who runs it.
+    With `holds`, a request that finds a change, and every one that comes while a successor is on
+    its way for that, is held until it is decided who runs it.
     """
 
     def __init__(self, scripts, changes, life, log, holds):
@@ -83,7 +95,9 @@ class Doorman:
         self._holds = holds
 
     def sends_away(self, environ):
-        """True: the request is for a successor, which takes over now. May take as long as that needs to load."""
+        """True: the request is for a successor, which takes over now. May take as long as that
+        needs to load.
+        """
         if environ.get(environs.SCRIPT_RELOADING) == "0":
             return False
         script = self._scripts.get(environ.get("SCRIPT_FILENAME"))
@@ -91,7 +105,9 @@ class Doorman:
             if script is not None:
                 self._ask(script)
             return False
-        while (script is not None and self._is_due(script)) or self._life.wish_reason == process_abi.WISH_CHANGED:
+        while (
+            script is not None and self._is_due(script)
+        ) or self._life.wish_reason == process_abi.WISH_CHANGED:
             if self._life.await_successor():
                 return True
         return False
@@ -119,4 +135,6 @@ class Doorman:
                 % (self._log.group, script.path, logs.describe(error), logs.traceback_text(error)),
             )
             return False
-        return self._life.wish(process_abi.WISH_CHANGED, "reload_required() of %s says so" % script.path)
+        return self._life.wish(
+            process_abi.WISH_CHANGED, "reload_required() of %s says so" % script.path
+        )

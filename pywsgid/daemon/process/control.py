@@ -1,10 +1,13 @@
-"""What an administrator may ask of this process, over its slot's control socket (pywsgid status, reload ...).
+"""What an administrator may ask of this process, over its slot's control socket (pywsgid status,
+reload ...).
 
-A connection brings one line, the name of a question, and takes one line of JSON back. The main thread answers, so that
-it works while every worker is busy; a peer that does not speak at once is left alone. Who may ask is decided by the
-kernel's word for the peer (SO_PEERCRED): root, the process's own user, and the user of httpd's children.
+A connection brings one line, the name of a question, and takes one line of JSON back. The main
+thread answers, so that it works while every worker is busy; a peer that does not speak at once is
+left alone. Who may ask is decided by the kernel's word for the peer (SO_PEERCRED): root, the
+process's own user, and the user of httpd's children.
 
-Rules: nothing here waits for a worker, and nothing that a peer sends is believed beyond the name of a question.
+Rules: nothing here waits for a worker, and nothing that a peer sends is believed beyond the name of
+a question.
 """
 
 import _socket
@@ -17,7 +20,9 @@ from pywsgid.daemon import logs
 from pywsgid.daemon.wsgi.environ import request_line
 from pywsgid.wire import process_abi
 
-PATIENCE = struct.pack("ll", 0, 200000)  # struct timeval: how long a peer may take for its line, or for ours
+PATIENCE = struct.pack(
+    "ll", 0, 200000
+)  # struct timeval: how long a peer may take for its line, or for ours
 LINE_MAX = 64
 CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
 
@@ -51,7 +56,9 @@ class Control:
         peer.settimeout(None)
         peer.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, PATIENCE)
         peer.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, PATIENCE)
-        pid, uid, _ = CREDENTIALS.unpack(peer.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, CREDENTIALS.size))
+        pid, uid, _ = CREDENTIALS.unpack(
+            peer.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, CREDENTIALS.size)
+        )
         if uid not in self._allowed:
             self._service.log.write(
                 logs.WARN,
@@ -69,7 +76,12 @@ class Control:
 
 def _identity(service):
     configuration = service.configuration
-    return {"group": configuration.label, "slot": configuration.slot, "pid": os.getpid(), "state": service.life.state}
+    return {
+        "group": configuration.label,
+        "slot": configuration.slot,
+        "pid": os.getpid(),
+        "state": service.life.state,
+    }
 
 
 def status(service, since):
@@ -83,7 +95,9 @@ def status(service, since):
         environ, began = worker.environ, worker.since
         if environ is not None:
             elapsed = round(now - began, 3)
-            threads.append({"thread": worker.number, "request": request_line(environ), "elapsed": elapsed})
+            threads.append(
+                {"thread": worker.number, "request": request_line(environ), "elapsed": elapsed}
+            )
     return {
         **_identity(service),
         "uid": os.getuid(),
@@ -100,13 +114,19 @@ def status(service, since):
 
 def reload(service, since):
     """Wishes for a successor; how it went is seen in who answers, and in the state."""
-    service.life.wish(process_abi.WISH_ASKED, "an administrator asked for it (pywsgid reload)", patient=False)
+    service.life.wish(
+        process_abi.WISH_ASKED, "an administrator asked for it (pywsgid reload)", patient=False
+    )
     return _identity(service)
 
 
 def restart(service, since):
     """Leaves without waiting for a successor; what it runs is finished within graceful-timeout."""
-    service.life.step("told", "an administrator asked for it (pywsgid restart)", service.configuration.graceful_timeout)
+    service.life.step(
+        "told",
+        "an administrator asked for it (pywsgid restart)",
+        service.configuration.graceful_timeout,
+    )
     return _identity(service)
 
 

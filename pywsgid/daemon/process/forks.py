@@ -1,8 +1,10 @@
-"""Processes that the application forks (os.fork, multiprocessing): signals mean to them what they mean to any process.
+"""Processes that the application forks (os.fork, multiprocessing): signals mean to them what they
+mean to any process.
 
-They have our handlers and our wakeup descriptor from birth: a signal for one of them (Process.terminate(), the end of
-a Pool) would not end it, and would be noted in our pipe, so that we would leave. Signals are held back while a thread
-forks, since one may come before the child has given up what is ours.
+They have our handlers and our wakeup descriptor from birth: a signal for one of them
+(Process.terminate(), the end of a Pool) would not end it, and would be noted in our pipe, so that
+we would leave. Signals are held back while a thread forks, since one may come before the child has
+given up what is ours.
 """
 
 import _signal
@@ -13,7 +15,9 @@ _held = threading.local()  # .before: the mask of a thread that forks
 
 
 def release_signals(numbers):
-    """From now on children begin with default handlers for these signals. In a process that has set its own."""
+    """From now on children begin with default handlers for these signals. In a process that has set
+    its own.
+    """
 
     def hold():
         _held.before = _signal.pthread_sigmask(_signal.SIG_BLOCK, numbers)

@@ -1,9 +1,10 @@
 """The main thread's life, by the table in states.py: serve, wish for a successor, drain, leave.
 
-Rules: a signal handler only notes; the loop in Lifecycle.run acts. Lifecycle.step() is the one place where the state
-changes, from any thread; what it does on the way never waits. Whatever asks for the end (leash, signal, a failed
-script) gets the same drain; they differ in how long it may take. Each bound is kept: a request, a thread or an atexit
-handler that does not come to an end is told in the log and left behind.
+Rules: a signal handler only notes; the loop in Lifecycle.run acts. Lifecycle.step() is the one
+place where the state changes, from any thread; what it does on the way never waits. Whatever asks
+for the end (leash, signal, a failed script) gets the same drain; they differ in how long it may
+take. Each bound is kept: a request, a thread or an atexit handler that does not come to an end is
+told in the log and left behind.
 
     what            bound
     leash pulled    graceful-timeout (a successor has taken over)
@@ -11,11 +12,13 @@ handler that does not come to an end is told in the log and left behind.
     TERM, INT       shutdown-timeout
     httpd has died  shutdown-timeout
 
-Whoever finds that the process should be replaced calls wish(). Nothing stops by that: the process serves as before
-until its successor is ready and pulls the leash, or until httpd says that it cannot take over (LEASH_FAILED).
+Whoever finds that the process should be replaced calls wish(). Nothing stops by that: the process
+serves as before until its successor is ready and pulls the leash, or until httpd says that it
+cannot take over (LEASH_FAILED).
 
-What has to be looked at now and then is a keeper: an object with `due`, the monotonic time of its next look, and
-look(now), which gives the time of the one after that. The main thread sleeps in between, for ever if none is due.
+What has to be looked at now and then is a keeper: an object with `due`, the monotonic time of its
+next look, and look(now), which gives the time of the one after that. The main thread sleeps in
+between, for ever if none is due.
 
 Until the process is ready, signals have their default effect: there is nothing to finish.
 """
@@ -34,13 +37,20 @@ from pywsgid.daemon.process import forks, wakeup
 from pywsgid.daemon.process.states import TRANSITIONS
 from pywsgid.wire import process_abi
 
-GONE = "httpd has gone"  # nobody hears the bell; and the one who sleeps on it must find out by itself (apxs/supervisor/wakeup.c)
-LOOK = 0  # what a thread writes to the signal pipe to have the loop look around: no signal has this number
+# nobody hears the bell; and the one who sleeps on it must find out by itself
+# (apxs/supervisor/wakeup.c)
+GONE = "httpd has gone"
+# what a thread writes to the signal pipe to have the loop look around: no signal has this number
+LOOK = 0
 NEVER = float("inf")
-# What threads and atexit handlers of the application have at the end: what is left of the bound, at least and at most.
+# What threads and atexit handlers of the application have at the end: what is left of the bound, at
+# least and at most.
 EXIT_GRACE_LEAST, EXIT_GRACE_MOST = 1.0, 15.0
 HUNG_BEHIND = 5.0  # seconds after that until the C-level watchdog ends a process that holds the GIL
-WISH_AGAIN_FIRST, WISH_AGAIN_MOST = 1.0, 60.0  # seconds after a wish that was refused, doubled each time
+WISH_AGAIN_FIRST, WISH_AGAIN_MOST = (
+    1.0,
+    60.0,
+)  # seconds after a wish that was refused, doubled each time
 RECOVERY = 0.05  # seconds of rest when memory has run out
 IMPOSSIBLE = object()
 
@@ -71,7 +81,9 @@ class Lifecycle:
         self._transport = None
         self._control = None
         self._workers = ()
-        self._moved = threading.Condition()  # its lock may be taken again: an action may take a step itself
+        self._moved = (
+            threading.Condition()
+        )  # its lock may be taken again: an action may take a step itself
         self._left = 0  # workers that have ended
         self._deadline = NEVER  # monotonic: until when it may drain
         self._code = 0
@@ -83,7 +95,9 @@ class Lifecycle:
     # ---- the state
 
     def step(self, event, *details):
-        """Takes the process to the state that an event leads to; `details` are for the action on the way."""
+        """Takes the process to the state that an event leads to; `details` are for the action on
+        the way.
+        """
         with self._moved:
             before = self.state
             transition = TRANSITIONS[before].get(event, IMPOSSIBLE)
@@ -98,7 +112,9 @@ class Lifecycle:
                 return
             self.state, action = transition
             self._log.write(
-                logs.DEBUG, "WSGID0317: group %r: was %s, is %s (%s)" % (self._log.group, before, self.state, event)
+                logs.DEBUG,
+                "WSGID0317: group %r: was %s, is %s (%s)"
+                % (self._log.group, before, self.state, event),
             )
             if action:
                 getattr(self, "_" + action)(*details)
@@ -119,12 +135,14 @@ class Lifecycle:
             pass  # full: then it wakes up anyway
 
     def wish(self, reason, why, patient=True, change=0):
-        """Asks httpd for a successor: `reason` is a process_abi.WISH_, `why` completes "wishes for a successor because".
+        """Asks httpd for a successor: `reason` is a process_abi.WISH_, `why` completes "wishes for
+        a successor because".
 
-        `change` is the number of a change of scripts: one that could not be loaded is not tried by every process anew.
+        `change` is the number of a change of scripts: one that could not be loaded is not tried by
+        every process anew.
 
-        False: not now, as one is on its way or the process leaves; and, if `patient`, as one could not take over a
-        short while ago. Then ask again later.
+        False: not now, as one is on its way or the process leaves; and, if `patient`, as one could
+        not take over a short while ago. Then ask again later.
         """
         with self._moved:
             if self.state != "serving" or (patient and time.monotonic() < self._not_before):
@@ -145,11 +163,15 @@ class Lifecycle:
     def _fail(self):
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        os._exit(process_abi.EXIT_LOAD)  # not through threads and atexit handlers of a half-imported application
+        os._exit(
+            process_abi.EXIT_LOAD
+        )  # not through threads and atexit handlers of a half-imported application
 
     def _withdraw(self):
         self._log.write(
-            logs.INFO, "WSGID0309: group %r: not wanted any more while it was starting; leaving" % self._log.group
+            logs.INFO,
+            "WSGID0309: group %r: not wanted any more while it was starting; leaving"
+            % self._log.group,
         )
         os._exit(0)
 
@@ -166,14 +188,19 @@ class Lifecycle:
                     % (self._log.group, number, len(self._workers), error),
                 )
                 self._fail()
-        self._page.set_state(process_abi.PAGE_READY)  # before the first request, which may end the process
+        self._page.set_state(
+            process_abi.PAGE_READY
+        )  # before the first request, which may end the process
         self._transport.open()
         announce()
 
     def _wish(self, reason, why, change):
         self.wish_reason = reason
         self._wishes += 1
-        self._log.write(logs.INFO, "WSGID0350: group %r: wishes for a successor because %s" % (self._log.group, why))
+        self._log.write(
+            logs.INFO,
+            "WSGID0350: group %r: wishes for a successor because %s" % (self._log.group, why),
+        )
         self._page.wish(reason, change)
         wakeup.ring()
 
@@ -222,7 +249,8 @@ class Lifecycle:
         self._log.write(
             logs.WARN,
             "WSGID0312: group %r: time is up with %d requests still running; leaving without them: a "
-            "larger graceful-timeout= or shutdown-timeout= gives them more" % (self._log.group, len(running)),
+            "larger graceful-timeout= or shutdown-timeout= gives them more"
+            % (self._log.group, len(running)),
         )
         stacks.dump_running(self._log, running)
         os._exit(self._code)
@@ -231,7 +259,8 @@ class Lifecycle:
         self._log.write(
             logs.WARN,
             "WSGID0315: group %r: a thread or an atexit handler of the application did not end within %.1f s; "
-            "leaving without it: make it a daemon thread, or end it in an atexit handler" % (self._log.group, bound),
+            "leaving without it: make it a daemon thread, or end it in an atexit handler"
+            % (self._log.group, bound),
         )
         os._exit(self._code)
 
@@ -250,7 +279,8 @@ class Lifecycle:
         return self._workers
 
     def run(self, transport, workers, announce, control):
-        """Serves until it is to leave, and ends the process. `announce` is called when it serves."""
+        """Serves until it is to leave, and ends the process. `announce` is called when it
+        serves."""
         self._transport = transport
         self._workers = workers
         poll = select.poll()
@@ -263,7 +293,9 @@ class Lifecycle:
             try:
                 self._turn(poll)
             except MemoryError:
-                time.sleep(RECOVERY)  # somebody may give some back; without this loop nobody would hear a signal
+                time.sleep(
+                    RECOVERY
+                )  # somebody may give some back; without this loop nobody would hear a signal
         self._end()
 
     def _turn(self, poll):
@@ -293,7 +325,9 @@ class Lifecycle:
             if all_of_them or keeper.due <= now:
                 try:
                     keeper.due = keeper.look(now)
-                except Exception as error:  # ours; the process must still hear of signals and its leash
+                except (
+                    Exception
+                ) as error:  # ours; the process must still hear of signals and its leash
                     self.keepers.remove(keeper)
                     self._log.write(
                         logs.CRIT,
@@ -304,7 +338,9 @@ class Lifecycle:
     def _look_around(self):
         busy = len(self._workers) - self._left
         if not busy and self.state in ("serving", "wishing"):
-            self.step("unfit", "all of its threads have ended", self._configuration.graceful_timeout, 1)
+            self.step(
+                "unfit", "all of its threads have ended", self._configuration.graceful_timeout, 1
+            )
         if self.state != "draining":
             return
         stuck = sum(worker.is_abandoned for worker in self._workers)
@@ -316,10 +352,14 @@ class Lifecycle:
 
     def _tell_finished(self, stuck):
         without = ", without %d requests that are stuck" % stuck if stuck else ""
-        self._log.write(logs.INFO, "WSGID0311: group %r: finished, leaving%s" % (self._log.group, without))
+        self._log.write(
+            logs.INFO, "WSGID0311: group %r: finished, leaving%s" % (self._log.group, without)
+        )
 
     def _read_leash(self):
-        """False: it has nothing more to say. Whoever has pulled it lets go of it, which is no end of httpd."""
+        """False: it has nothing more to say. Whoever has pulled it lets go of it, which is no end
+        of httpd.
+        """
         try:
             word = os.read(self._leash, 1)
         except OSError:
@@ -352,10 +392,11 @@ class Lifecycle:
     # ---- the end
 
     def _end(self):
-        """Joins the application's threads and runs its atexit handlers, not for ever, and then ends the process.
+        """Joins the application's threads and runs its atexit handlers, not for ever, and then ends
+        the process.
 
-        The interpreter is not finalized: nothing is left that it could do for anybody, while extension modules and
-        threads that are still in C crash in it often enough.
+        The interpreter is not finalized: nothing is left that it could do for anybody, while
+        extension modules and threads that are still in C crash in it often enough.
         """
         import atexit
 
@@ -368,8 +409,11 @@ class Lifecycle:
             try:
                 stream.flush()
             except Exception as error:  # the application has put one of its own in its place
-                self._log.write(logs.WARN, "WSGID0316: group %r: sys.stdout or sys.stderr cannot be flushed: %s"
-                                % (self._log.group, logs.describe(error)))
+                self._log.write(
+                    logs.WARN,
+                    "WSGID0316: group %r: sys.stdout or sys.stderr cannot be flushed: %s"
+                    % (self._log.group, logs.describe(error)),
+                )
         os._exit(self._code)
 
     def _exit_anyway(self, bound):

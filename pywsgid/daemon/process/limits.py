@@ -1,7 +1,9 @@
-"""Recycling: a process that has reached one of its limits wishes for a successor. Imported only if there is a limit.
+"""Recycling: a process that has reached one of its limits wishes for a successor. Imported only if
+there is a limit.
 
-Each limit is an object with look(now), which gives why the process is to be replaced, or None, and when to look again.
-Nothing stops by a wish: the process goes beyond its limit until its successor is there.
+Each limit is an object with look(now), which gives why the process is to be replaced, or None, and
+when to look again. Nothing stops by a wish: the process goes beyond its limit until its successor
+is there.
 """
 
 import os
@@ -44,7 +46,9 @@ class Requests:
         """A request has been served."""
         with self._lock:
             self._count += 1
-            is_last = self._count == self.most  # by another thread's count it may be passed a moment later
+            is_last = (
+                self._count == self.most
+            )  # by another thread's count it may be passed a moment later
         if is_last:
             self._wake()
 
@@ -70,7 +74,9 @@ class Interval:
 
 
 class Inactivity:
-    """inactivity-timeout. A process that nobody has ever asked for anything is as good as its successor."""
+    """inactivity-timeout. A process that nobody has ever asked for anything is as good as its
+    successor.
+    """
 
     reason = process_abi.WISH_INACTIVITY
 
@@ -90,7 +96,8 @@ class Inactivity:
 
 
 class Memory:
-    """maximum-rss. Looked at once a second: reading it is cheap, and nothing tells when it grows."""
+    """maximum-rss. Looked at once a second: reading it is cheap, and nothing tells when it
+    grows."""
 
     reason = process_abi.WISH_MEMORY
 
@@ -112,7 +119,10 @@ class Memory:
         size = resident()
         if size < self._most:
             return None, now + MEMORY_INTERVAL
-        return "its resident memory is %s (maximum-rss=%s)" % (megabytes(size), megabytes(self._most)), NEVER
+        return "its resident memory is %s (maximum-rss=%s)" % (
+            megabytes(size),
+            megabytes(self._most),
+        ), NEVER
 
 
 class Limits:

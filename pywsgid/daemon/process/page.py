@@ -1,7 +1,8 @@
 """The statistics page (process_abi.h): what this process tells httpd without being asked.
 
-Rules: httpd takes it as hostile input, so a torn value does no harm; counts are exact all the same. What is measured of
-each request is written by Row; where the transport is that in C, by its twin, pywsgid/native/measure.c.
+Rules: httpd takes it as hostile input, so a torn value does no harm; counts are exact all the same.
+What is measured of each request is written by Row; where the transport is that in C, by its twin,
+pywsgid/native/measure.c.
 """
 
 import mmap
@@ -41,7 +42,8 @@ def map_page(descriptor):
         memory = mmap.mmap(descriptor, process_abi.PAGE_SIZE, trackfd=False)
         os.close(descriptor)
         return memory
-    # Older ones keep a duplicate: it is to land where the original was, the lowest free number, so that none is added.
+    # Older ones keep a duplicate: it is to land where the original was, the lowest free number, so
+    # that none is added.
     aside = os.dup(descriptor)
     os.close(descriptor)
     try:
@@ -51,7 +53,9 @@ def map_page(descriptor):
 
 
 class Page:
-    """`memory` is a writable buffer of PAGE_SIZE bytes. The transport counts requests; that in C does so by itself."""
+    """`memory` is a writable buffer of PAGE_SIZE bytes. The transport counts requests; that in C
+    does so by itself.
+    """
 
     def __init__(self, memory, threads):
         self.memory = memory
@@ -72,7 +76,10 @@ class Page:
         """The Row of the next thread, the first one's first."""
         number = self._rows
         self._rows += 1
-        return Row(self, process_abi.PAGE_ROWS + number * process_abi.PAGE_ROW_SIZE if number < _ROWS else None)
+        return Row(
+            self,
+            process_abi.PAGE_ROWS + number * process_abi.PAGE_ROW_SIZE if number < _ROWS else None,
+        )
 
     def add(self, *changes):
         """Adds to counts, each (where, how much); a count never comes to less than 0."""
@@ -88,7 +95,9 @@ class Page:
     def measured(self):
         """How many errors, and the histograms of the time in the queue and of the application's."""
         (errors,) = _COUNT.unpack_from(self.memory, _ERRORS_AT)
-        queue, application = (_TIMES.unpack_from(self.memory, at) for at in (_QUEUES_AT, _APPLICATIONS_AT))
+        queue, application = (
+            _TIMES.unpack_from(self.memory, at) for at in (_QUEUES_AT, _APPLICATIONS_AT)
+        )
         return {"errors": errors, "queue_times": queue, "application_times": application}
 
     def counts(self):
@@ -101,20 +110,32 @@ class Page:
         self._lock = threading.Lock()
 
     def loaded(self, callable, path):
-        """Notes a script that is loaded: a successor must be able to load it, too. What does not fit is not noted."""
-        entry = b"%s:%s\0" % (callable.encode("utf-8", "surrogateescape"), path.encode("utf-8", "surrogateescape"))
+        """Notes a script that is loaded: a successor must be able to load it, too. What does not
+        fit is not noted.
+        """
+        entry = b"%s:%s\0" % (
+            callable.encode("utf-8", "surrogateescape"),
+            path.encode("utf-8", "surrogateescape"),
+        )
         with self._lock:
-            if entry not in self._scripts and self._scripts_end + len(entry) < process_abi.PAGE_SCRIPTS_END:
+            if (
+                entry not in self._scripts
+                and self._scripts_end + len(entry) < process_abi.PAGE_SCRIPTS_END
+            ):
                 self.memory[self._scripts_end : self._scripts_end + len(entry)] = entry
                 self._scripts_end += len(entry)
                 self._scripts.add(entry)
 
     def watchdog(self, at):
-        """Notes when the process is ended by its deadlock watchdog (monotonic), so that httpd can tell why it was."""
+        """Notes when the process is ended by its deadlock watchdog (monotonic), so that httpd can
+        tell why it was.
+        """
         _COUNT.pack_into(self.memory, _WATCHDOG_AT, int(at * 1000))
 
     def wish(self, reason, change=0):
-        """Notes that a successor is wished for, `reason` a process_abi.WISH_; the bell then has httpd look here."""
+        """Notes that a successor is wished for, `reason` a process_abi.WISH_; the bell then has
+        httpd look here.
+        """
         with self._lock:
             self._wishes += 1
             _STATE.pack_into(self.memory, _WISH_AT, reason)
@@ -128,11 +149,15 @@ def _now():
 
 def bucket_of(microseconds):
     """Which bucket of a histogram counts that time."""
-    return min(max(0, (microseconds // process_abi.PAGE_FIRST).bit_length()), process_abi.PAGE_BUCKETS - 1)
+    return min(
+        max(0, (microseconds // process_abi.PAGE_FIRST).bit_length()), process_abi.PAGE_BUCKETS - 1
+    )
 
 
 class Row:
-    """What is measured of the requests of one thread, and what it runs, in the row at `at`; None: it has none."""
+    """What is measured of the requests of one thread, and what it runs, in the row at `at`; None:
+    it has none.
+    """
 
     __slots__ = ("_page", "_at", "_read_at", "_waited")
 
@@ -143,11 +168,17 @@ class Row:
         self._waited = 0
 
     def begin(self, sent, line):
-        """A request, sent at `sent`, has been read. How long it waited: less than 0 if the clock was set back."""
+        """A request, sent at `sent`, has been read. How long it waited: less than 0 if the clock
+        was set back.
+        """
         self._read_at = _now()
         waited = self._read_at - sent
         self._waited = max(waited, 0)
-        self._page.add((_STARTED_AT, 1), (_QUEUE_AT, self._waited), (_QUEUES_AT + 8 * bucket_of(self._waited), 1))
+        self._page.add(
+            (_STARTED_AT, 1),
+            (_QUEUE_AT, self._waited),
+            (_QUEUES_AT + 8 * bucket_of(self._waited), 1),
+        )
         if self._at is not None:
             memory = self._page.memory
             requests = _COUNTS.unpack_from(memory, self._at)[1] + 1
@@ -160,7 +191,9 @@ class Row:
         if self._read_at:
             lasted = max(_now() - self._read_at, 0)
             self._page.add(
-                (_FINISHED_AT, 1), (_APPLICATION_AT, lasted), (_APPLICATIONS_AT + 8 * bucket_of(lasted), 1)
+                (_FINISHED_AT, 1),
+                (_APPLICATION_AT, lasted),
+                (_APPLICATIONS_AT + 8 * bucket_of(lasted), 1),
             )
             self._leave()
 
@@ -168,7 +201,9 @@ class Row:
         """The request was not started after all: it is not measured."""
         if self._read_at:
             self._page.add(
-                (_STARTED_AT, -1), (_QUEUE_AT, -self._waited), (_QUEUES_AT + 8 * bucket_of(self._waited), -1)
+                (_STARTED_AT, -1),
+                (_QUEUE_AT, -self._waited),
+                (_QUEUES_AT + 8 * bucket_of(self._waited), -1),
             )
             self._leave(-1)
 

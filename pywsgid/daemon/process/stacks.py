@@ -1,9 +1,9 @@
 """What every thread is doing, as lines for the log.
 
-Without a GIL the other threads run on while we look, and to follow their frames crashes the process (Python's own
-documentation of free threading says so). faulthandler stops them; what it tells of at most 100 threads is read back.
-No file is opened for that, neither sources nor modules: to close one takes 3.13t a second while more threads compute
-than there are processors.
+Without a GIL the other threads run on while we look, and to follow their frames crashes the process
+(Python's own documentation of free threading says so). faulthandler stops them; what it tells of at
+most 100 threads is read back. No file is opened for that, neither sources nor modules: to close one
+takes 3.13t a second while more threads compute than there are processors.
 """
 
 import faulthandler
@@ -34,32 +34,40 @@ def stack_text(identity):
 
 
 def take():
-    """{identity: stack} of every thread: a frame; without a GIL, (path, text) of each frame, the innermost last."""
+    """{identity: stack} of every thread: a frame; without a GIL, (path, text) of each frame, the
+    innermost last.
+    """
     if not is_free_threaded:  # not has_gil(): an import may have one for a moment
         return sys._current_frames()
     descriptor = os.memfd_create("stacks")
     try:
         faulthandler.dump_traceback(file=descriptor, all_threads=True)
-        return parse(os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode("ascii", "replace"))
+        return parse(
+            os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode("ascii", "replace")
+        )
     finally:
         os.close(descriptor)
 
 
 def parse(text):
-    """The stacks in what faulthandler has written: `Thread 0x7f00 (...)`, then `  File "app.py", line 1 in run`."""
+    """The stacks in what faulthandler has written: `Thread 0x7f00 (...)`, then `  File "app.py",
+    line 1 in run`.
+    """
     stacks, stack = {}, []
     for line in text.splitlines():
         if line.startswith(("Thread 0x", "Current thread 0x")):
             stack = stacks[int(line.partition("0x")[2].split()[0], 16)] = []
         elif line.startswith('  File "'):
             path, _, place = line[8:].partition('", line ')
-            stack.insert(0, (path, '  File "%s", line %s\n' % (path, place.replace(" in ", ", in ", 1))))
+            stack.insert(
+                0, (path, '  File "%s", line %s\n' % (path, place.replace(" in ", ", in ", 1)))
+            )
     return stacks
 
 
 def text_of(stack, idle=False):
-    """A stack without what it begins with: threading's frames and ours, unless there are no others. Of those of an idle
-    thread only the innermost is told: where it waits."""
+    """A stack without what it begins with: threading's frames and ours, unless there are no others.
+    Of those of an idle thread only the innermost is told: where it waits."""
     if not stack:
         return "  (it has ended, or cannot be seen)\n"
     if isinstance(stack, list):
@@ -88,7 +96,8 @@ def texts(workers):
     order = sorted(stacks, key=lambda identity: (not running.get(identity), identity in running))
     return [
         (
-            "thread %s: %s" % (names.get(identity, identity), running.get(identity) or "no request"),
+            "thread %s: %s"
+            % (names.get(identity, identity), running.get(identity) or "no request"),
             text_of(stacks[identity], identity in running and not running[identity]),
         )
         for identity in order
@@ -108,4 +117,8 @@ def dump_running(log, workers):
         what = describe_worker(worker)
         if what is not None:
             stack = text_of(stacks.get(worker.thread.ident))
-            log.write(logs.WARN, "WSGID0313: group %r: cut off: %s\n%s" % (log.group, what, stack), worker.environ)
+            log.write(
+                logs.WARN,
+                "WSGID0313: group %r: cut off: %s\n%s" % (log.group, what, stack),
+                worker.environ,
+            )

@@ -1,7 +1,8 @@
-"""The life of a daemon as a table: in which state what brings it where, and what is done on the way.
+"""The life of a daemon as a table: in which state what brings it where, and what is done on the
+way.
 
-lifecycle.Lifecycle.step() is the only reader, and the only place where a state changes; docs/design.md shows what is
-drawn from here (make generate). Nothing but literals may live here.
+lifecycle.Lifecycle.step() is the only reader, and the only place where a state changes;
+docs/design.md shows what is drawn from here (make generate). Nothing but literals may live here.
 """
 
 # State -> what the process does.
@@ -29,8 +30,8 @@ EVENTS = {
     "expired": "graceful-timeout or shutdown-timeout is over",
 }
 
-# State -> event -> (next state, action of Lifecycle or ""). None: it is ignored, having come too late to matter. An
-# event that is missing cannot happen in that state: a mistake of ours.
+# State -> event -> (next state, action of Lifecycle or ""). None: it is ignored, having come too
+# late to matter. An event that is missing cannot happen in that state: a mistake of ours.
 TRANSITIONS = {
     "booting": {
         "loaded": ("serving", "serve"),

@@ -1,25 +1,29 @@
-"""Requests that run for too long: slow-request, request-timeout, interrupt-timeout. Imported only if one is set.
+"""Requests that run for too long: slow-request, request-timeout, interrupt-timeout. Imported only
+if one is set.
 
-Each worker has a Guard, which knows what runs and since when; the Watch is a keeper that looks at all of them. It
-sleeps until the next limit of a request that runs, or until the first at which one that begins meanwhile could reach
-its own: exact, and no request has to wake anybody.
+Each worker has a Guard, which knows what runs and since when; the Watch is a keeper that looks at
+all of them. It sleeps until the next limit of a request that runs, or until the first at which one
+that begins meanwhile could reach its own: exact, and no request has to wake anybody.
 
-A request over request-timeout:
-1. pywsgid.RequestTimeout is raised in its thread, where Python runs next. Most applications let it through, which
+A request over request-timeout: 1. pywsgid.RequestTimeout is raised in its thread, where Python runs
+next. Most applications let it through, which
    gives 504 and a thread that is as good as new. Not with interrupt-timeout=0.
-2. When it has not ended interrupt-timeout later (it waits in C, or has caught the exception), it is abandoned: the
+2. When it has not ended interrupt-timeout later (it waits in C, or has caught the exception), it is
+abandoned: the
    client is answered without it, the stacks of all threads are logged, a successor is wished for, and the process
    leaves without the thread.
 
-The rule that makes 1. safe: the exception is set with the guard's lock held and a call running under it, and whoever
-ends the call takes the lock and then takes back an exception that has not come up yet. So it can be raised under
-Guard.run() and nowhere else, once for each call. What of ours runs under it must stand an exception at any point: a
-connection on which a frame was cut short is given up (transport.py), and wsgi.input cannot be read any more, as nobody
-knows what of it was on its way to the application.
+The rule that makes 1. safe: the exception is set with the guard's lock held and a call running
+under it, and whoever ends the call takes the lock and then takes back an exception that has not
+come up yet. So it can be raised under Guard.run() and nowhere else, once for each call. What of
+ours runs under it must stand an exception at any point: a connection on which a frame was cut short
+is given up (transport.py), and wsgi.input cannot be read any more, as nobody knows what of it was
+on its way to the application.
 
-CPython 3.14 (its issue 148874) can raise an exception when `with` has taken a lock and not yet begun its body, and then
-nobody ever gives the lock back, ours or the application's. So no exception is set while a thread is about to take one:
-it is looked at again soon. Without a GIL nobody can know that; there only the guard's own lock is safe (_end).
+CPython 3.14 (its issue 148874) can raise an exception when `with` has taken a lock and not yet
+begun its body, and then nobody ever gives the lock back, ours or the application's. So no exception
+is set while a thread is about to take one: it is looked at again soon. Without a GIL nobody can
+know that; there only the guard's own lock is safe (_end).
 """
 
 import sys
@@ -39,7 +43,9 @@ WITH_LOSES_LOCKS = sys.version_info[:2] == (3, 14)
 
 
 def _is_taking_a_lock(identity):
-    """Whether a thread is in the call that a `with` begins with: if that takes a lock, perhaps for long."""
+    """Whether a thread is in the call that a `with` begins with: if that takes a lock, perhaps for
+    long.
+    """
     if not WITH_LOSES_LOCKS or is_free_threaded:
         return False
     try:
@@ -49,7 +55,9 @@ def _is_taking_a_lock(identity):
     from opcode import opmap
 
     frame = sys._current_frames().get(identity)
-    at = frame.f_lasti - 2 if frame is not None else -1  # the code unit, of two bytes, that stands before the call
+    at = (
+        frame.f_lasti - 2 if frame is not None else -1
+    )  # the code unit, of two bytes, that stands before the call
     return at >= 0 and frame.f_code.co_code[at] == opmap["LOAD_SPECIAL"]
 
 
@@ -57,14 +65,17 @@ def _set_exception(identity, exception):
     """PyThreadState_SetAsyncExc; None takes back one that has not been raised yet."""
     import ctypes  # 4 ms, which nobody pays before a request is stuck
 
-    # Not ctypes.pythonapi.NAME, which threads share: several workers may come here at once, to describe and to call it.
+    # Not ctypes.pythonapi.NAME, which threads share: several workers may come here at once, to
+    # describe and to call it.
     call = ctypes.pythonapi["PyThreadState_SetAsyncExc"]
     call.argtypes = (ctypes.c_ulong, ctypes.py_object)
     call(identity, ctypes.py_object() if exception is None else exception)
 
 
 class Guard:
-    """What a worker runs: `environ` and `since` (monotonic) of the call, None and 0.0 if there is none."""
+    """What a worker runs: `environ` and `since` (monotonic) of the call, None and 0.0 if there is
+    none.
+    """
 
     def __init__(self, worker, exchange):
         self.worker = worker
@@ -73,14 +84,17 @@ class Guard:
         self.environ = None
         self._input = None  # wsgi.input, as we gave it
         self.since = 0.0
-        self.told = 0.0  # `since` of the last call that was told to be slow: it may be told when another has begun
+        # `since` of the last call that was told to be slow: it may be told when another has begun
+        self.told = 0.0
         self.interrupted_at = 0.0  # monotonic; 0.0: it was not
         self.is_abandoned = False
 
     def run(self, environ, stream, call):
-        """Calls `call` as a part of a request; RequestTimeout may come up in it, and does not after it.
+        """Calls `call` as a part of a request; RequestTimeout may come up in it, and does not after
+        it.
 
-        `stream` is the request's Input: what stands in environ as wsgi.input is the application's to change.
+        `stream` is the request's Input: what stands in environ as wsgi.input is the application's
+        to change.
         """
         try:
             try:
@@ -114,7 +128,9 @@ class Guard:
         return self.environ is not None and self.since == since
 
     def interrupt(self, since, now):
-        """Raises RequestTimeout in the call that began at `since`. False: it has ended, or takes a lock just now."""
+        """Raises RequestTimeout in the call that began at `since`. False: it has ended, or takes a
+        lock just now.
+        """
         with self.lock:
             if not self._is_running(since) or _is_taking_a_lock(self.worker.thread.ident):
                 return False
@@ -146,7 +162,9 @@ class Watch:
         self._slow = configuration.slow_request or float("inf")
         self._limit = configuration.request_timeout or float("inf")
         self._grace = configuration.interrupt_timeout
-        self._first = min(self._slow, self._limit)  # what a request that has not begun can reach next
+        self._first = min(
+            self._slow, self._limit
+        )  # what a request that has not begun can reach next
         self._guards = []
         self.due = 0.0
 
@@ -158,7 +176,9 @@ class Watch:
     def look(self, now):
         due = now + self._first
         for guard in self._guards:
-            running = guard.environ  # read before `since`: an old environ with a new `since` is nothing to act on
+            running = (
+                guard.environ
+            )  # read before `since`: an old environ with a new `since` is nothing to act on
             if running is not None:
                 due = min(due, self._look_at(guard, running, guard.since, now))
         if any(guard.is_abandoned for guard in self._guards):
@@ -204,19 +224,24 @@ class Watch:
             self._log.write(
                 logs.WARN,
                 "WSGID0353: group %r: %s has run for %.3f s, longer than request-timeout=%g: pywsgid.RequestTimeout is "
-                "raised in its thread" % (self._log.group, environ.request_line(running), now - since, self._limit),
+                "raised in its thread"
+                % (self._log.group, environ.request_line(running), now - since, self._limit),
                 running,
             )
 
     def _abandon(self, guard, running, since, now):
-        reason = "WSGID0355: no answer within request-timeout=%g, and the request cannot be interrupted" % self._limit
+        reason = (
+            "WSGID0355: no answer within request-timeout=%g, and the request cannot be interrupted"
+            % self._limit
+        )
         if guard.abandon(since, protocol.encode_abort(504, reason)):
             self._page.error()
             self._log.write(
                 logs.ERROR,
                 "WSGID0354: group %r: stuck: %s has run for %.3f s, longer than request-timeout=%g, and cannot be "
                 "interrupted; its client is answered without it, and the process leaves as soon as it has a successor. "
-                "All threads:" % (self._log.group, environ.request_line(running), now - since, self._limit),
+                "All threads:"
+                % (self._log.group, environ.request_line(running), now - since, self._limit),
                 running,
             )
             stacks.dump_all(self._log, [guard.worker for guard in self._guards])

@@ -1,6 +1,8 @@
-"""The bell: how a daemon has httpd's parent look at its statistics page (docs/design.md, "The bell").
+"""The bell: how a daemon has httpd's parent look at its statistics page (docs/design.md, "The
+bell").
 
-Rules: a byte says only "look"; what there is to see stands in the page. Never waits: a pipe that is full has been rung.
+Rules: a byte says only "look"; what there is to see stands in the page. Never waits: a pipe that is
+full has been rung.
 """
 
 import os

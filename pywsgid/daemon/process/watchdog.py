@@ -1,5 +1,6 @@
-"""Watches over the process as a whole, by faulthandler's C thread, which needs no GIL: a start that takes too long, and
-a process in which no Python runs any more. Both end with the stacks of all threads in the log.
+"""Watches over the process as a whole, by faulthandler's C thread, which needs no GIL: a start that
+takes too long, and a process in which no Python runs any more. Both end with the stacks of all
+threads in the log.
 
 What is about single requests is in stuck.py.
 """
@@ -13,12 +14,17 @@ import time
 from pywsgid.daemon import logs
 
 SLOW = 10.0  # seconds of loading after which the log says what is being done
-HUNG_BEHIND = 5.0  # seconds after startup-timeout until the C-level watchdog ends a process that holds the GIL
-PART = 4  # the deadlock watchdog is armed anew four times in its time: seldom, and it is late by no more than a quarter
+# seconds after startup-timeout until the C-level watchdog ends a process that holds the GIL
+HUNG_BEHIND = 5.0
+# the deadlock watchdog is armed anew four times in its time: seldom, and it is late by no more than
+# a quarter
+PART = 4
 
 
 class BootWatch:
-    """While the main thread imports the application: startup-timeout, and the leash; and a line where it takes long."""
+    """While the main thread imports the application: startup-timeout, and the leash; and a line
+    where it takes long.
+    """
 
     def __init__(self, log, life, page, timeout, leash):
         self._log = log
@@ -28,7 +34,8 @@ class BootWatch:
         self._leash = leash
         self._stop = os.eventfd(0)
         if timeout:
-            # For an import that hangs in C; its exit code is the interpreter's own, so it comes second.
+            # For an import that hangs in C; its exit code is the interpreter's own, so it comes
+            # second.
             faulthandler.dump_traceback_later(timeout + HUNG_BEHIND, exit=True, file=2)
             page.watchdog(time.monotonic() + timeout + HUNG_BEHIND)
         self._thread = threading.Thread(target=self._run, name="wsgid-boot", daemon=True)

@@ -1,9 +1,11 @@
-"""The only door to the C half of the daemon (native/, built by pywsgid/native/build.py): loads it and describes it.
+"""The only door to the C half of the daemon (native/, built by pywsgid/native/build.py): loads it
+and describes it.
 
-Two ways lead to the same file. cffi, where its backend can be imported; else ctypes, which every Python has: so a
-virtualenv with nothing installed in it, a Python of another version and a free-threaded one (which does not import
-extensions of the limited API) have the fast path, too. Measured: a call costs 0.06 us through cffi and 0.13 through
-ctypes; the import 0.5 ms and 0.3 MB, and 1.1 ms and 0.8 MB.
+Two ways lead to the same file. cffi, where its backend can be imported; else ctypes, which every
+Python has: so a virtualenv with nothing installed in it, a Python of another version and a
+free-threaded one (which does not import extensions of the limited API) have the fast path, too.
+Measured: a call costs 0.06 us through cffi and 0.13 through ctypes; the import 0.5 ms and 0.3 MB,
+and 1.1 ms and 0.8 MB.
 
 All arguments are numbers, bytes and addresses, and nothing is returned but numbers and addresses.
 """
@@ -18,7 +20,8 @@ SWITCH = "WSGID_NATIVE"
 BACKEND = "_cffi_backend"
 MODULE = "_native"
 
-# What of the extension is called: result, arguments. p: address, b: bytes, i: int, q: 64 bits, z: size, d: double
+# What of the extension is called: result, arguments. p: address, b: bytes, i: int, q: 64 bits, z:
+# size, d: double
 FUNCTIONS = {
     "wsgid_hub_create": ("p", "ipidddip"),
     "wsgid_hub_fits": ("i", "i"),
@@ -41,8 +44,8 @@ FUNCTIONS = {
 
 
 class Binding:
-    """`lib` has the functions; `address(buffer)` is where a writable buffer lies, which it keeps alive and in place;
-    `pointer(buffer)` is what a function takes for one that is not bytes."""
+    """`lib` has the functions; `address(buffer)` is where a writable buffer lies, which it keeps
+    alive and in place; `pointer(buffer)` is what a function takes for one that is not bytes."""
 
     def __init__(self, lib, address, pointer):
         self.lib = lib
@@ -55,13 +58,19 @@ def load():
     binding, why_not = _find()
     if binding is None or _fits(binding):
         return binding, why_not
-    return None, "pywsgid/%s.*.so has been built from other sources than the Python files beside it" % MODULE
+    return (
+        None,
+        "pywsgid/%s.*.so has been built from other sources than the Python files beside it"
+        % MODULE,
+    )
 
 
 def _fits(binding):
     from pywsgid.daemon.transport import hotpath
 
-    return all(hasattr(binding.lib, name) for name in FUNCTIONS) and binding.lib.wsgid_hub_fits(hotpath.FACTS)
+    return all(hasattr(binding.lib, name) for name in FUNCTIONS) and binding.lib.wsgid_hub_fits(
+        hotpath.FACTS
+    )
 
 
 def _find():
@@ -82,7 +91,8 @@ def _by_cffi():
     try:
         from pywsgid._native import ffi, lib
     finally:
-        # An application may bring a cffi of another version, which must find its own backend and not the one we met.
+        # An application may bring a cffi of another version, which must find its own backend and
+        # not the one we met.
         if not had_backend:
             sys.modules.pop(BACKEND, None)
     kept = []
@@ -119,11 +129,21 @@ def _by_ctypes(path):
         kept.append(ctypes.c_char.from_buffer(buffer))
         return ctypes.addressof(kept[-1])
 
-    return Binding(library, address, bytes), ""  # a copy: ctypes knows no buffers that are read-only
+    return Binding(
+        library, address, bytes
+    ), ""  # a copy: ctypes knows no buffers that are read-only
 
 
 def _file():
     """The extension as it lies in the package, whatever interpreter it is named for."""
     package = os.path.abspath(pywsgid.__path__[0])
-    names = [name for name in os.listdir(package) if name.startswith(MODULE + ".") and name.endswith(".so")]
-    return os.path.join(package, min(names, key=lambda name: (".abi3." not in name, name))) if names else None
+    names = [
+        name
+        for name in os.listdir(package)
+        if name.startswith(MODULE + ".") and name.endswith(".so")
+    ]
+    return (
+        os.path.join(package, min(names, key=lambda name: (".abi3." not in name, name)))
+        if names
+        else None
+    )

@@ -1,8 +1,9 @@
-"""The transport that is used where the C half of the daemon can be loaded: the interface of transport.py, whose rules
-stand there, over native/ (hotpath.h).
+"""The transport that is used where the C half of the daemon can be loaded: the interface of
+transport.py, whose rules stand there, over native/ (hotpath.h).
 
-One call of C for each request: it sends the last response, waits for the next request and reads it, without the GIL.
-What C tells is in `_facts`, numbers in memory that both see; what it reads is in `_view`.
+One call of C for each request: it sends the last response, waits for the next request and reads it,
+without the GIL. What C tells is in `_facts`, numbers in memory that both see; what it reads is in
+`_view`.
 """
 
 import errno
@@ -29,7 +30,23 @@ from pywsgid.wire import protocol
 # hotpath.h has the same numbers.
 LEAVE, REQUEST, UNSENT, VIOLATION, SILENT, REFUSED, NO_ACCEPT, GONE, FAILED = range(9)
 (
-    *(ENVIRON, BODY, ID, SENT, WAITED, COMPLETE, IS_GONE, IS_UNSENT, CREDIT, AT, FAULT, AMOUNT, PID, UID, ERRNO),
+    *(
+        ENVIRON,
+        BODY,
+        ID,
+        SENT,
+        WAITED,
+        COMPLETE,
+        IS_GONE,
+        IS_UNSENT,
+        CREDIT,
+        AT,
+        FAULT,
+        AMOUNT,
+        PID,
+        UID,
+        ERRNO,
+    ),
     FACTS,
 ) = range(16)
 FACTS_SIZE = 4096
@@ -42,7 +59,9 @@ _violation = protocol.RemoteProtocolError
 
 
 def _frames(parts):
-    """Each frame as (header and what else is bytes, body): protocol.encode_*() gives one buffer or two for each."""
+    """Each frame as (header and what else is bytes, body): protocol.encode_*() gives one buffer or
+    two for each.
+    """
     each = iter(parts)
     for head in each:
         missing = protocol.HEADER_SIZE + struct.unpack_from("<I", head, 4)[0] - len(head)
@@ -52,7 +71,8 @@ def _frames(parts):
 def _fact(number, kind=int):
     """A fact as an attribute."""
     return property(
-        lambda self: kind(self._facts[number]), lambda self, value: self._facts.__setitem__(number, int(value))
+        lambda self: kind(self._facts[number]),
+        lambda self, value: self._facts.__setitem__(number, int(value)),
     )
 
 
@@ -121,12 +141,17 @@ class Exchange:
         elif len(parts) > 1:
             self._head, self._tail = self._last_of(parts)
         else:
-            self._head, self._tail = parts[0] if parts else b"", b""  # also of what an earlier finish() left
+            self._head, self._tail = (
+                parts[0] if parts else b"",
+                b"",
+            )  # also of what an earlier finish() left
         self._file = file
         self._keep = keep
 
     def _last_of(self, parts):
-        """Sends what is too much for one call; what does not go out now is told by next(). The last frame stays."""
+        """Sends what is too much for one call; what does not go out now is told by next(). The last
+        frame stays.
+        """
         *first, (head, body) = _frames(parts)
         try:
             self.send([part for frame in first for part in frame if part])
@@ -139,7 +164,9 @@ class Exchange:
         lib, (descriptor, offset, length) = self._lib, self._file
         self._file = None
         frame = protocol.encode_file(offset, length, True)
-        if not self._send(self._handle, self._head, len(self._head), self._tail, len(self._tail), -1):
+        if not self._send(
+            self._handle, self._head, len(self._head), self._tail, len(self._tail), -1
+        ):
             self._send(self._handle, frame, len(frame), b"", 0, descriptor)
         lib.wsgid_exchange_flush(self._handle, b"", 0, b"", 0, self._keep)
 
@@ -149,7 +176,9 @@ class Exchange:
             self._finish_now()
         else:
             head, tail = self._head, self._tail
-            self._lib.wsgid_exchange_flush(self._handle, head, len(head), tail, len(tail), self._keep)
+            self._lib.wsgid_exchange_flush(
+                self._handle, head, len(head), tail, len(tail), self._keep
+            )
         self._head = self._tail = b""
 
     def drop(self):
@@ -164,7 +193,9 @@ class Exchange:
         self._lib.wsgid_exchange_uncount(self._handle)
 
     def cut(self, request_id, parts):
-        """From another thread: ends the request `request_id`, if it still runs, with these frames. Whether it did."""
+        """From another thread: ends the request `request_id`, if it still runs, with these frames.
+        Whether it did.
+        """
         frames = b"".join(parts)
         return bool(self._lib.wsgid_exchange_cut(self._handle, request_id, frames, len(frames)))
 
@@ -199,7 +230,9 @@ class Exchange:
             raise self._failure(outcome)
 
     def _send_many(self, parts):
-        """Frames of any number and kind: small ones together, large ones out of the application's own buffers."""
+        """Frames of any number and kind: small ones together, large ones out of the application's
+        own buffers.
+        """
         outcome, small, size = 0, [], 0
         for head, body in _frames(parts):
             length = len(head) + len(body)
@@ -256,7 +289,9 @@ class Exchange:
                 return _violation(protocol.OUT_OF_ORDER, where % kind)
             if self._facts[FAULT] == protocol.OVER_CREDIT:
                 text = "BODY of %d bytes against a credit of %d" % (amount, self.credit)
-                return _violation(protocol.OVER_CREDIT, text if inside else "%d bytes behind REQUEST" % amount)
+                return _violation(
+                    protocol.OVER_CREDIT, text if inside else "%d bytes behind REQUEST" % amount
+                )
             start = at + protocol.HEADER_SIZE
             protocol.parse_environ(protocol.parse_request(view[start : start + length])[3])
         except protocol.ProtocolError as error:
@@ -285,7 +320,9 @@ class Transport:
             listener,
             binding.address(self._memory),
             len(allowed),
-            timeout + 1,  # httpd knows who it is that does not move (its client, mostly): it is to speak first
+            timeout
+            # httpd knows who it is that does not move (its client, mostly): it is to speak first
+            + 1,
             send_timeout,
             timeout,
             self._is_gated,
@@ -321,7 +358,9 @@ class Transport:
 
     def next(self, exchange):
         """See transport.py."""
-        if is_free_threaded and has_gil() != self._is_gated:  # the application imports an extension, or has done so
+        if (
+            is_free_threaded and has_gil() != self._is_gated
+        ):  # the application imports an extension, or has done so
             self._is_gated = not self._is_gated
             self.binding.lib.wsgid_hub_gate(self._hub, self._is_gated)
         while True:

@@ -1,18 +1,24 @@
-"""What can happen to the other end of a connection, httpd: the exceptions of both transports, and what the log is told.
+"""What can happen to the other end of a connection, httpd: the exceptions of both transports, and
+what the log is told.
 
-Rules: no sockets here; hotpath.py and transport.py find out, this says it, so that both say the same.
+Rules: no sockets here; hotpath.py and transport.py find out, this says it, so that both say the
+same.
 """
 
 import errno
 
 from pywsgid.daemon import logs
 
-DESCRIPTORS_PAUSE = 0.05  # seconds before accept() is tried again when the process has run out of descriptors
+DESCRIPTORS_PAUSE = (
+    0.05  # seconds before accept() is tried again when the process has run out of descriptors
+)
 DROPS_CONNECTION = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF)
 
 
 class PeerGone(ConnectionError):
-    """httpd closed the connection or stopped moving: this request's client cannot be reached any more."""
+    """httpd closed the connection or stopped moving: this request's client cannot be reached any
+    more.
+    """
 
     def __init__(self, text="the client has gone", number=errno.EPIPE):
         super().__init__(number, text)
@@ -26,7 +32,9 @@ class PeerSilent(PeerGone):
 
 
 class Unsent(Exception):
-    """A response was given up. `reason`: PeerSilent, or another OSError that is not about httpd leaving."""
+    """A response was given up. `reason`: PeerSilent, or another OSError that is not about httpd
+    leaving.
+    """
 
     def __init__(self, reason):
         super().__init__(str(reason))

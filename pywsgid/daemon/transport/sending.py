@@ -21,7 +21,10 @@ class Patience:
     __slots__ = ("_limit", "_silence", "_left")
 
     def __init__(self, limit, silence):
-        self._limit, self._silence = limit, silence  # send-timeout (0: none) and socket-timeout, in seconds
+        self._limit, self._silence = (
+            limit,
+            silence,
+        )  # send-timeout (0: none) and socket-timeout, in seconds
         self.renew()
 
     def renew(self):
@@ -69,7 +72,9 @@ def _send_some(sock, patience, parts, ancillary=()):
             if error.errno not in DROPS_CONNECTION:
                 raise
             raise PeerGone() from None
-        is_over = not patience.wait(sock)  # then a last try: poll() calls less than a quarter of the buffer no room
+        is_over = not patience.wait(
+            sock
+        )  # then a last try: poll() calls less than a quarter of the buffer no room
 
 
 def send_all(sock, patience, parts):

@@ -1,7 +1,9 @@
-"""Connections from httpd: whole requests in, whole frames out. Knows sockets, epoll and frames; nothing of WSGI.
+"""Connections from httpd: whole requests in, whole frames out. Knows sockets, epoll and frames;
+nothing of WSGI.
 
-The interface, small on purpose, as C stands in for this file where it can be loaded (hotpath.py; one call for each
-request, without the GIL). This one is for the rest, and says exactly what the other does, too: tests run over both.
+The interface, small on purpose, as C stands in for this file where it can be loaded (hotpath.py;
+one call for each request, without the GIL). This one is for the rest, and says exactly what the
+other does, too: tests run over both.
 
     transport.next(exchange) -> bool
         Sends what exchange.finish() left, gives its connection back or closes it, waits for the next request and
@@ -28,30 +30,31 @@ request, without the GIL). This one is for the rest, and says exactly what the o
     transport.waiting()         how many requests wait, unread, in connections that have been accepted
     transport.drain()           no more requests: every next() returns False when what its worker has is done
 
-What fails is told by two exceptions: PeerGone (httpd closed the connection, which is how it says that its client has
-gone; or it was silent for longer than socket-timeout, or too slow in taking the response: PeerSilent) and ProtocolError
-(logged and the connection closed by whoever catches it).
+What fails is told by two exceptions: PeerGone (httpd closed the connection, which is how it says
+that its client has gone; or it was silent for longer than socket-timeout, or too slow in taking the
+response: PeerSilent) and ProtocolError (logged and the connection closed by whoever catches it).
 
-How long a response may wait for httpd: with a send-timeout, so long in all, over all sends of one exchange (Patience);
-without one there is no bound in all, but each wait must bring something within socket-timeout.
+How long a response may wait for httpd: with a send-timeout, so long in all, over all sends of one
+exchange (Patience); without one there is no bound in all, but each wait must bring something within
+socket-timeout.
 
-After an exception of another kind within send() (RequestTimeout may come up anywhere, see stuck.py) nothing more is
-sent, as a frame may be cut short.
+After an exception of another kind within send() (RequestTimeout may come up anywhere, see stuck.py)
+nothing more is sent, as a frame may be cut short.
 
-Bodies are not copied here: what is sent goes out of the application's own buffers, and what comes goes into the bytes
-that it gets (measured, 64 KiB frames: 0.4 instead of 0.5 ms CPU a MB with a copy through the buffer, though a frame
-then takes two receives).
+Bodies are not copied here: what is sent goes out of the application's own buffers, and what comes
+goes into the bytes that it gets (measured, 64 KiB frames: 0.4 instead of 0.5 ms CPU a MB with a
+copy through the buffer, though a frame then takes two receives).
 
-Strategy: leader/follower. All workers wait on one epoll; EPOLLONESHOT gives a connection's event to one of them,
-which reads the request and runs it itself: no queue, no hand-off, no second wake-up. A connection is in `_idle`
-exactly while it is armed in the epoll and nobody's; who pops it owns it. That one rule decides the race between a
-worker and drain(): what drain() pops is closed unread, which gives its sender ECONNRESET, so that it tries elsewhere;
-what a worker pops is read and run.
+Strategy: leader/follower. All workers wait on one epoll; EPOLLONESHOT gives a connection's event to
+one of them, which reads the request and runs it itself: no queue, no hand-off, no second wake-up. A
+connection is in `_idle` exactly while it is armed in the epoll and nobody's; who pops it owns it.
+That one rule decides the race between a worker and drain(): what drain() pops is closed unread,
+which gives its sender ECONNRESET, so that it tries elsewhere; what a worker pops is read and run.
 
-A receive blocks, with SO_RCVTIMEO; a send does not, but waits in poll() for room, as the kernel would begin
-SO_SNDTIMEO anew with each bit that httpd takes. So a stuck peer cannot hold a thread for ever. Sockets are
-`_socket.socket`: `socket` would cost 3 ms of start-up for enum and selectors, which a small application does not need
-otherwise.
+A receive blocks, with SO_RCVTIMEO; a send does not, but waits in poll() for room, as the kernel
+would begin SO_SNDTIMEO anew with each bit that httpd takes. So a stuck peer cannot hold a thread
+for ever. Sockets are `_socket.socket`: `socket` would cost 3 ms of start-up for enum and selectors,
+which a small application does not need otherwise.
 """
 
 import _socket
@@ -81,8 +84,11 @@ IDLE_EVENTS = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
 LISTENER_EVENTS = select.EPOLLIN | select.EPOLLONESHOT
 HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
-ACCEPT_AT_ONCE = 64  # connections that one worker accepts before it lets others (and drain()) have the listener
-# A REQUEST with all the body bytes it may hold and a usual environ. An mmap: only what is used takes memory.
+ACCEPT_AT_ONCE = (
+    64  # connections that one worker accepts before it lets others (and drain()) have the listener
+)
+# A REQUEST with all the body bytes it may hold and a usual environ. An mmap: only what is used
+# takes memory.
 BUFFER_SIZE = 128 * 1024
 RECEIVE_MAX = 64 * 1024  # body bytes in one receive: what httpd sends in a frame
 CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
@@ -95,7 +101,9 @@ def _timeval(seconds):
 
 
 class Exchange:
-    """A worker's end: the request that it has, and the way back. One for each worker, used again for each request."""
+    """A worker's end: the request that it has, and the way back. One for each worker, used again
+    for each request.
+    """
 
     __slots__ = (
         *("id", "sent", "waited", "environ", "body", "complete", "gone", "unsent"),
@@ -127,7 +135,9 @@ class Exchange:
         self._patience.renew()
         self.gone = False  # a send or a receive has failed
         self.unsent = None  # why the response was given up, if that is for the log
-        self._started = b""  # STARTED, until it is out: it goes before the first frame, in the same send
+        self._started = (
+            b""  # STARTED, until it is out: it goes before the first frame, in the same send
+        )
         self.id = self.sent = self.waited = 0
         self.environ = self.body = b""
         self.complete = False
@@ -196,12 +206,18 @@ class Exchange:
         self.body = bytes(body)
         self.complete = bool(flags & protocol.END)
         if self._start != self._end:
-            raise _violation(protocol.OVER_CREDIT, "%d bytes behind REQUEST" % (self._end - self._start))
-        self.waited = self._row.begin(self.sent, protocol.parse_line(self.environ, line, process_abi.PAGE_LINE - 1))
+            raise _violation(
+                protocol.OVER_CREDIT, "%d bytes behind REQUEST" % (self._end - self._start)
+            )
+        self.waited = self._row.begin(
+            self.sent, protocol.parse_line(self.environ, line, process_abi.PAGE_LINE - 1)
+        )
         self._started = protocol.encode_started(self._transport.pid, self.waited)
 
     def receive(self):
-        """The next bytes of the body beyond those in `body`, as soon as there are any; b"" at the end."""
+        """The next bytes of the body beyond those in `body`, as soon as there are any; b"" at the
+        end.
+        """
         try:
             while not self._frame_left:
                 if self.complete:
@@ -220,9 +236,14 @@ class Exchange:
         # No byte beyond the header, so that the payload is received where it is to stay.
         kind, flags, length = self._frame(protocol.HEADER_SIZE)
         if kind != protocol.BODY:
-            raise _violation(protocol.OUT_OF_ORDER, "%s inside a request" % protocol.type_name(kind))
+            raise _violation(
+                protocol.OUT_OF_ORDER, "%s inside a request" % protocol.type_name(kind)
+            )
         if length > self._credit:
-            raise _violation(protocol.OVER_CREDIT, "BODY of %d bytes against a credit of %d" % (length, self._credit))
+            raise _violation(
+                protocol.OVER_CREDIT,
+                "BODY of %d bytes against a credit of %d" % (length, self._credit),
+            )
         self._credit -= length
         self._frame_left = length
         self._frame_last = bool(flags & protocol.END)
@@ -235,7 +256,8 @@ class Exchange:
         return self._credit + self._frame_left
 
     def is_hung_up(self):
-        """Whether httpd has closed its end of the connection; True, too, when the exchange is over."""
+        """Whether httpd has closed its end of the connection; True, too, when the exchange is
+        over."""
         sock = self._socket  # the worker may let go of it meanwhile
         descriptor = -1 if sock is None or self.gone else sock.fileno()
         if descriptor < 0:
@@ -253,7 +275,9 @@ class Exchange:
     def send(self, parts, request_id=None):
         """Sends whole frames. PeerGone if the client has gone or the exchange is over."""
         if self._sender == get_ident():
-            raise PeerGone("another frame is on its way")  # a __del__ that logs, in the middle of our own send
+            raise PeerGone(
+                "another frame is on its way"
+            )  # a __del__ that logs, in the middle of our own send
         with self._lock:
             if not self._open or request_id not in (None, self.id):
                 raise PeerGone("the request is over")
@@ -297,17 +321,20 @@ class Exchange:
         self.send((protocol.encode_credit(size),))
 
     def finish(self, parts, keep, file=None):
-        """Ends the exchange with these frames; the connection is kept if `keep` and httpd's side has ended too.
+        """Ends the exchange with these frames; the connection is kept if `keep` and httpd's side
+        has ended too.
 
-        Until they are sent, send() still goes before them. `file`, a (descriptor, offset, length), follows them as a
-        FILE frame with END; it must stay open until then.
+        Until they are sent, send() still goes before them. `file`, a (descriptor, offset, length),
+        follows them as a FILE frame with END; it must stay open until then.
         """
         self._last = parts
         self._file = file
         self._keep = keep
 
     def flush(self):
-        """Sends what finish() left and gives the connection back: its next request need not wait for this worker."""
+        """Sends what finish() left and gives the connection back: its next request need not wait
+        for this worker.
+        """
         with self._lock:
             self._open = False
             sock = self._socket
@@ -324,7 +351,9 @@ class Exchange:
                 self._last = ()
                 self._file = None
                 self._transport.give_back(sock, keep)
-                self._socket = None  # not before: a child that is forked meanwhile has to find it (_abandon)
+                self._socket = (
+                    None  # not before: a child that is forked meanwhile has to find it (_abandon)
+                )
 
     def _send_last(self, sock):
         if self._last:
@@ -350,7 +379,9 @@ class Exchange:
                 return False
             self.gone = True
             if is_free:
-                sock.sendmsg(self._announced(parts), (), _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
+                sock.sendmsg(
+                    self._announced(parts), (), _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
+                )
             sock.shutdown(_socket.SHUT_RDWR)
         except OSError:
             pass  # httpd has gone, or has no room: it will see the connection end
@@ -378,8 +409,9 @@ class Exchange:
 class Transport:
     """The slot's listener and all connections to it.
 
-    `allowed` are the uids that may connect, `timeout` and `send_timeout` are socket-timeout and send-timeout in
-    seconds (send_timeout 0: none), `log` a logs.Log, `page` a page.Page, where requests are counted.
+    `allowed` are the uids that may connect, `timeout` and `send_timeout` are socket-timeout and
+    send-timeout in seconds (send_timeout 0: none), `log` a logs.Log, `page` a page.Page, where
+    requests are counted.
     """
 
     def __init__(self, listener, allowed, timeout, send_timeout, log, page):
@@ -400,7 +432,9 @@ class Transport:
         self._exchanges = []
         self._bell = os.eventfd(0)
         self._epoll = select.epoll()
-        self._epoll.register(self._bell, select.EPOLLIN)  # level-triggered and never read: wakes every worker
+        self._epoll.register(
+            self._bell, select.EPOLLIN
+        )  # level-triggered and never read: wakes every worker
         os.register_at_fork(after_in_child=self._abandon)
 
     def exchange(self):
@@ -470,7 +504,9 @@ class Transport:
     def _admit(self, descriptor):
         sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
         sock.settimeout(None)  # the application may have called socket.setdefaulttimeout()
-        pid, uid, _ = CREDENTIALS.unpack(sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, CREDENTIALS.size))
+        pid, uid, _ = CREDENTIALS.unpack(
+            sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, CREDENTIALS.size)
+        )
         if uid not in self._allowed:
             sock.close()
             tell_refused(self._log, pid, uid)
@@ -497,7 +533,8 @@ class Transport:
                 self._close(sock)
 
     def _close(self, sock):
-        # Taken out by hand, as the epoll would keep it if a process that the application forked had a copy.
+        # Taken out by hand, as the epoll would keep it if a process that the application forked had
+        # a copy.
         try:
             self._epoll.unregister(sock.fileno())
         except (OSError, ValueError):
@@ -513,7 +550,9 @@ class Transport:
         return sum(bool(events & select.POLLIN) for _, events in poll.poll(0))
 
     def drain(self):
-        """No more requests. Of the listener, which is the parent's and a successor's too, only our copy is closed."""
+        """No more requests. Of the listener, which is the parent's and a successor's too, only our
+        copy is closed.
+        """
         with self._accepting:
             if self.draining:
                 return
@@ -532,7 +571,9 @@ class Transport:
         os.eventfd_write(self._bell, 1)
 
     def _abandon(self):
-        """In a child that the application forked: its copies must neither answer nor keep connections open."""
+        """In a child that the application forked: its copies must neither answer nor keep
+        connections open.
+        """
         self.draining = True
         self.page.forget()
         for exchange in self._exchanges:
@@ -543,8 +584,8 @@ class Transport:
         if self._listener is not None:
             self._listener.close()
         self._epoll.close()
-        # The child's own epoll, with nothing in it but the bell: next() ends the thread that forked, should it ever
-        # come back.
+        # The child's own epoll, with nothing in it but the bell: next() ends the thread that
+        # forked, should it ever come back.
         self._epoll = select.epoll()
         os.close(self._bell)
         self._bell = os.eventfd(1)

@@ -1,7 +1,8 @@
 """The environ of a request, from the block that httpd sent (docs/design.md).
 
-Rules: httpd has seen to CGI variables and headers; they are taken as they come, latin-1 decoded as PEP 3333 wants it.
-What is Python's business is added: the wsgi. keys, and the times that httpd sends as microseconds become seconds.
+Rules: httpd has seen to CGI variables and headers; they are taken as they come, latin-1 decoded as
+PEP 3333 wants it. What is Python's business is added: the wsgi. keys, and the times that httpd
+sends as microseconds become seconds.
 """
 
 from pywsgid.daemon.wsgi import file_wrapper
@@ -30,7 +31,8 @@ class Template:
         }
 
     def build(self, block, sent):
-        """The environ of a block, but for wsgi.input, wsgi.errors and the times of the script. RemoteProtocolError.
+        """The environ of a block, but for wsgi.input, wsgi.errors and the times of the script.
+        RemoteProtocolError.
 
         sent: when httpd sent it, in microseconds since the epoch.
         """
@@ -49,7 +51,9 @@ class Template:
 
 
 def scheme(environ):
-    """wsgi.url_scheme: HTTPS wins over REQUEST_SCHEME, as a front end may have ended TLS before httpd."""
+    """wsgi.url_scheme: HTTPS wins over REQUEST_SCHEME, as a front end may have ended TLS before
+    httpd.
+    """
     if environ.get("HTTPS", "").lower() in ("on", "1", "yes", "true"):
         return "https"
     return environ.get("REQUEST_SCHEME") or "http"
@@ -65,13 +69,19 @@ def seconds(microseconds):
 
 def version_tuple(text):
     """'0.1.0' -> (0, 1, 0)."""
-    return tuple(int(part) if part.isdecimal() else 0 for part in text.split(".")) if text else (0, 0, 0)
+    return (
+        tuple(int(part) if part.isdecimal() else 0 for part in text.split("."))
+        if text
+        else (0, 0, 0)
+    )
 
 
 def request_line(environ):
     """`GET /path?query`, for messages: escaped and bounded."""
     environ = dict(environ)  # it may be another thread's: see request_mark()
-    target = environ.get("REQUEST_URI") or environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    target = environ.get("REQUEST_URI") or environ.get("SCRIPT_NAME", "") + environ.get(
+        "PATH_INFO", ""
+    )
     line = "%s %s" % (environ.get("REQUEST_METHOD", "?"), target)
     if len(line) > 500:
         line = line[:500] + "..."

@@ -1,9 +1,10 @@
-"""wsgi.errors, and whatever else is said about one request while it runs: LOG frames, so that httpd logs it in the
-ErrorLog of the request's own virtual host, with the client's address and the rest of the request's context.
+"""wsgi.errors, and whatever else is said about one request while it runs: LOG frames, so that httpd
+logs it in the ErrorLog of the request's own virtual host, with the client's address and the rest of
+the request's context.
 
-Rules: a frame is a whole line; a line in the making is sent by flush() or at the end of the request. After the
-request has ended (a thread that lives on, close() of the response) lines go to the process's own log. Any thread may
-write.
+Rules: a frame is a whole line; a line in the making is sent by flush() or at the end of the
+request. After the request has ended (a thread that lives on, close() of the response) lines go to
+the process's own log. Any thread may write.
 """
 
 from _thread import RLock
@@ -35,7 +36,9 @@ class Errors:
         if exchange is None:
             return False
         request = exchange.id
-        if self._exchange is None:  # over meanwhile: this may be the id of the next one. Else it is ours
+        if (
+            self._exchange is None
+        ):  # over meanwhile: this may be the id of the next one. Else it is ours
             return False
         if self._log.may_want(level):
             try:
@@ -45,8 +48,8 @@ class Errors:
         return True
 
     def _lock(self):
-        """For the line in the making. Several threads may make it at once: the first in the list is it. A __del__ that
-        writes meanwhile may take it again."""
+        """For the line in the making. Several threads may make it at once: the first in the list is
+        it. A __del__ that writes meanwhile may take it again."""
         if not self._locks:
             self._locks.append(RLock())
         return self._locks[0]
@@ -87,7 +90,9 @@ class Errors:
             self.application(logs.ERROR, logs.loose_lines(text))
 
     def detach(self):
-        """The request ends: what is still in the making goes out, and later lines to the process's log."""
+        """The request ends: what is still in the making goes out, and later lines to the process's
+        log.
+        """
         if self._partial:
             self.flush()
         self._exchange = None
@@ -102,5 +107,7 @@ class Errors:
         return False
 
     def close(self):
-        """PEP 3333 gives wsgi.errors no close(); an application that calls it all the same does no harm."""
+        """PEP 3333 gives wsgi.errors no close(); an application that calls it all the same does no
+        harm.
+        """
         self.flush()

@@ -1,9 +1,10 @@
-"""wsgi.file_wrapper: a file as a response. What is a real file goes out as its descriptor (a FILE frame), so that its
-bytes never pass through Python and httpd can answer ranges and conditions; everything else is read in blocks.
+"""wsgi.file_wrapper: a file as a response. What is a real file goes out as its descriptor (a FILE
+frame), so that its bytes never pass through Python and httpd can answer ranges and conditions;
+everything else is read in blocks.
 
-Rules: an object's fileno() is no promise that its read() gives what is in that file (gzip, a decrypting wrapper, text).
-Only types whose read() is known to be the file's own bytes are taken, and exactly those: a subclass may do anything.
-When in doubt it is read: slower, and never wrong.
+Rules: an object's fileno() is no promise that its read() gives what is in that file (gzip, a
+decrypting wrapper, text). Only types whose read() is known to be the file's own bytes are taken,
+and exactly those: a subclass may do anything. When in doubt it is read: slower, and never wrong.
 """
 
 import os
@@ -15,8 +16,8 @@ BLOCK_SIZE = 64 * 1024
 
 
 class FileWrapper:
-    """Iterates over a file-like object in blocks; close() closes it if it can be closed (PEP 3333, "Optional
-    Platform-Specific File Handling")."""
+    """Iterates over a file-like object in blocks; close() closes it if it can be closed (PEP 3333,
+    "Optional Platform-Specific File Handling")."""
 
     limit = None  # bytes to give at most: a Content-Length ends the file
 
@@ -42,8 +43,8 @@ class FileWrapper:
 
 
 def region(wrapper):
-    """(descriptor, position, bytes from there to the end) if all that is left to read can be sent as a part of a file;
-    None: iterate."""
+    """(descriptor, position, bytes from there to the end) if all that is left to read can be sent
+    as a part of a file; None: iterate."""
     try:
         file = _file(wrapper.filelike)
         if file is None:
@@ -52,7 +53,8 @@ def region(wrapper):
             file.flush()  # what was written must be in the file
         descriptor = file.fileno()
         info = os.fstat(descriptor)
-        # A file without blocks is empty, or made up by the kernel as it is read (/proc, /sys): its size means nothing.
+        # A file without blocks is empty, or made up by the kernel as it is read (/proc, /sys): its
+        # size means nothing.
         if not stat.S_ISREG(info.st_mode) or not info.st_blocks or not _is_readable(descriptor):
             return None
         position = file.tell()

@@ -1,11 +1,12 @@
 """wsgi.input: the request's body, read from httpd only when the application asks for it.
 
-Rules: httpd sends body bytes only against credit, and credit is granted only while somebody reads, so a body that
-nobody reads blocks nobody. The end is httpd's END, with or without a Content-Length (wsgi.input_terminated): reading
-at the end gives b"", for ever. A body that breaks off raises InputLost, an OSError: never a silent short read.
+Rules: httpd sends body bytes only against credit, and credit is granted only while somebody reads,
+so a body that nobody reads blocks nobody. The end is httpd's END, with or without a Content-Length
+(wsgi.input_terminated): reading at the end gives b"", for ever. A body that breaks off raises
+InputLost, an OSError: never a silent short read.
 
-A plain class, not an io class: those cost a finalizer for each request. It has what io.BufferedReader and werkzeug
-ask for.
+A plain class, not an io class: those cost a finalizer for each request. It has what
+io.BufferedReader and werkzeug ask for.
 """
 
 import errno
@@ -14,9 +15,9 @@ from io import BytesIO
 from pywsgid.daemon.transport.peer import PeerGone
 from pywsgid.wire.protocol import ProtocolError
 
-# Credit that is out at once, topped up at half, so that httpd need not stop to wait for the next grant. What a UNIX
-# socket's buffer (208 KiB by default) does not hold waits at the client all the same: a larger window only takes fewer
-# grants, each of which wakes httpd.
+# Credit that is out at once, topped up at half, so that httpd need not stop to wait for the next
+# grant. What a UNIX socket's buffer (208 KiB by default) does not hold waits at the client all the
+# same: a larger window only takes fewer grants, each of which wakes httpd.
 WINDOW = 384 * 1024
 LARGE = 1024 * 1024  # a read of more is put together in place: twice its memory would be too much
 
@@ -48,7 +49,9 @@ class Input:
             return False
         exchange = self._exchange
         if exchange is None:
-            raise InputLost(errno.ECONNABORTED, "the request is over: its body cannot be read any more")
+            raise InputLost(
+                errno.ECONNABORTED, "the request is over: its body cannot be read any more"
+            )
         if exchange.complete:
             self._ended = True
             return False
@@ -73,7 +76,10 @@ class Input:
 
     def _lost(self, error):
         reason = error.strerror if isinstance(error, OSError) else "connection to httpd broken"
-        return InputLost(errno.ECONNRESET, "the request's body broke off after %d bytes: %s" % (self._count, reason))
+        return InputLost(
+            errno.ECONNRESET,
+            "the request's body broke off after %d bytes: %s" % (self._count, reason),
+        )
 
     def _take(self, size):
         """At most `size` of the bytes that are there."""
@@ -91,7 +97,9 @@ class Input:
     # ---- PEP 3333
 
     def read(self, size=-1):
-        """Exactly `size` bytes, fewer only at the end of the body; all that is left for None or a negative size."""
+        """Exactly `size` bytes, fewer only at the end of the body; all that is left for None or a
+        negative size.
+        """
         if size is None or size < 0:
             size = 1 << 62
         if size <= self._available() or self._ended:
@@ -181,7 +189,9 @@ class Input:
         """For io.BufferedRandom and the like; there is nothing to flush."""
 
     def close(self):
-        """PEP 3333 forbids applications to call it; one that does only loses the bytes that it has not read."""
+        """PEP 3333 forbids applications to call it; one that does only loses the bytes that it has
+        not read.
+        """
 
     def detach(self):
         """The request ends: nobody may read from the connection any more."""

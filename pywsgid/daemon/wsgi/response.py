@@ -1,17 +1,19 @@
 """The server's side of PEP 3333: start_response, write() and the iterable, out through an exchange.
 
-Rules: the head leaves with the first block that is not empty, or at the end of the iterable, and never before. Each
-block is passed on as it comes; a list or a tuple is all there already, so it goes out in one send, head and body
-together, with its Content-Length. What breaks a rule of PEP 3333 raises Violation, at the call that broke it where
-that is possible. What cannot be completed ends with ABORT, so that the client sees that it is broken. close() of the
-iterable is not called here but by the worker, which is sure to do it once.
+Rules: the head leaves with the first block that is not empty, or at the end of the iterable, and
+never before. Each block is passed on as it comes; a list or a tuple is all there already, so it
+goes out in one send, head and body together, with its Content-Length. What breaks a rule of PEP
+3333 raises Violation, at the call that broke it where that is possible. What cannot be completed
+ends with ABORT, so that the client sees that it is broken. close() of the iterable is not called
+here but by the worker, which is sure to do it once.
 
-A block that completes its Content-Length is not the end: END follows when the iterable is over. It could save a send,
-but what comes too much would then meet a response that the client believes complete; and to hold the block back until
-the iterable is over would make the client wait for what the application does after it.
+A block that completes its Content-Length is not the end: END follows when the iterable is over. It
+could save a send, but what comes too much would then meet a response that the client believes
+complete; and to hold the block back until the iterable is over would make the client wait for what
+the application does after it.
 
-States: HEADLESS (start_response has not been called) -> HELD (called, nothing sent: may be replaced with exc_info) ->
-SENT -> ENDED. No other transitions.
+States: HEADLESS (start_response has not been called) -> HELD (called, nothing sent: may be replaced
+with exc_info) -> SENT -> ENDED. No other transitions.
 """
 
 from pywsgid.daemon.interpreter import has_gil
@@ -21,8 +23,11 @@ from pywsgid.wire import protocol
 
 HEADLESS, HELD, SENT, ENDED = range(4)
 
-TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")  # RFC 9110, 5.6.2
-# RFC 2616, 13.5.1, which PEP 3333 refers to, and what is as much about one connection. httpd makes its own.
+TOKEN = frozenset(
+    "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)  # RFC 9110, 5.6.2
+# RFC 2616, 13.5.1, which PEP 3333 refers to, and what is as much about one connection. httpd makes
+# its own.
 HOP_BY_HOP = frozenset(
     (
         "connection",
@@ -47,7 +52,8 @@ OTHER_HEADERS = "Other HTTP Features"
 JOINED_MAX = protocol.MAX_DATA  # a list of more is not joined, if its blocks
 SEPARATE_MIN = 16 * 1024  # are as large as that: copying them would cost more than their frames
 STRINGS = "A Note On String Types"
-# An application has few different heads, but for those that differ in each response: these must not fill the memory.
+# An application has few different heads, but for those that differ in each response: these must not
+# fill the memory.
 HEADS_REMEMBERED = 200
 HEAD_REMEMBERED_MAX = 1024  # bytes
 
@@ -59,15 +65,17 @@ class Known:
 
     def __init__(self):
         self.names = {}  # header name -> its lower case
-        self.heads = {}  # (status, *headers) -> (Content-Length, whether it has no body, the head): checked and encoded
+        # (status, *headers) -> (Content-Length, whether it has no body, the head): checked and
+        # encoded
+        self.heads = {}
 
 
 _shared = Known()
 
 
 def known():
-    """For a worker: what all know. Without a GIL each has its own: get() of what others have made would be slow there
-    (logs.request_mark)."""
+    """For a worker: what all know. Without a GIL each has its own: get() of what others have made
+    would be slow there (logs.request_mark)."""
     return _shared if has_gil() else Known()
 
 
@@ -85,7 +93,7 @@ class LengthMismatch(Violation):
         super().__init__(what, CONTENT_LENGTH)
 
 
-# --------------------------------------------------------------------------------------------------------------- checks
+# -------- checks
 
 
 def check_status(status):
@@ -93,7 +101,10 @@ def check_status(status):
     if type(status) is not str:
         raise Violation("the status must be a str, not " + type(status).__name__, START_RESPONSE)
     if len(status) < 4 or status[3] != " " or not (status[:3].isascii() and status[:3].isdigit()):
-        raise Violation("the status must be three digits, a space and a reason, not %a" % status[:100], START_RESPONSE)
+        raise Violation(
+            "the status must be three digits, a space and a reason, not %a" % status[:100],
+            START_RESPONSE,
+        )
     if status < "2":
         raise Violation("%a is not a final status" % status[:100], START_RESPONSE)
     check_value("the status", status)
@@ -118,7 +129,10 @@ def check_name(name, names):
         raise Violation("%a is not a header's name" % name[:100], START_RESPONSE)
     lower = name.lower()
     if lower in HOP_BY_HOP:
-        raise Violation("the header %s is about the connection, which is the server's business" % name, OTHER_HEADERS)
+        raise Violation(
+            "the header %s is about the connection, which is the server's business" % name,
+            OTHER_HEADERS,
+        )
     if len(names) < NAMES_REMEMBERED:
         names[name] = lower
     return lower
@@ -134,7 +148,9 @@ def check_content_length(value, before):
 
 
 def check_headers(headers, names):
-    """Checks a list of (name, value) and gives the Content-Length, None without one. `names`: of a Known."""
+    """Checks a list of (name, value) and gives the Content-Length, None without one. `names`: of a
+    Known.
+    """
     if type(headers) is not list:
         raise Violation("the headers must be a list, not " + type(headers).__name__, START_RESPONSE)
     length = None
@@ -144,7 +160,10 @@ def check_headers(headers, names):
         name, value = pair
         lower = (names.get(name) if type(name) is str else None) or check_name(name, names)
         if type(value) is not str:
-            raise Violation("the value of %s must be a str, not %s" % (name, type(value).__name__), START_RESPONSE)
+            raise Violation(
+                "the value of %s must be a str, not %s" % (name, type(value).__name__),
+                START_RESPONSE,
+            )
         check_value(name, value)
         if lower == "content-length":
             length = check_content_length(value, length)
@@ -156,7 +175,7 @@ def check_block(block, what="a block of the response"):
         raise Violation("%s must be bytes, not %s" % (what, type(block).__name__), SPECIFICATION)
 
 
-# ------------------------------------------------------------------------------------------------------------- response
+# -------- response
 
 
 class Response:
@@ -207,7 +226,9 @@ class Response:
 
     def _replace(self, exc_info):
         if type(exc_info) is not tuple or len(exc_info) != 3:
-            raise Violation("exc_info must be a tuple of three, as of sys.exc_info()", START_RESPONSE)
+            raise Violation(
+                "exc_info must be a tuple of three, as of sys.exc_info()", START_RESPONSE
+            )
         if self.state >= SENT:
             try:
                 raise exc_info[1].with_traceback(exc_info[2])
@@ -222,7 +243,8 @@ class Response:
         self._block(data)
 
     def early_hints(self, headers):
-        """environ["wsgi.early_hints"]: sends 103 with a list of headers at once. For the request's own thread.
+        """environ["wsgi.early_hints"]: sends 103 with a list of headers at once. For the request's
+        own thread.
 
         Does nothing once the response has begun or the client has gone.
         """
@@ -230,19 +252,25 @@ class Response:
             return
         check_headers(headers, self._known.names)
         try:
-            self._exchange.send((protocol.encode_interim(protocol.encode_head("103 Early Hints", headers)),))
+            self._exchange.send(
+                (protocol.encode_interim(protocol.encode_head("103 Early Hints", headers)),)
+            )
         except PeerGone:
             pass  # the next block will tell
 
     def client_gone(self):
-        """environ["wsgid.client_gone"]: whether nobody waits for this response. For any thread; does not wait."""
+        """environ["wsgid.client_gone"]: whether nobody waits for this response. For any thread;
+        does not wait.
+        """
         exchange = self._exchange
         return exchange is None or exchange.is_hung_up()
 
     # ---- what the worker calls
 
     def run(self, result):
-        """Sends what the application returned, to its end; the last frames are left with the exchange (finish)."""
+        """Sends what the application returned, to its end; the last frames are left with the
+        exchange (finish).
+        """
         kind = type(result)
         if (kind is list or kind is tuple) and self.state == HELD:
             self._send_whole(result)
@@ -250,12 +278,16 @@ class Response:
         if kind is file_wrapper.FileWrapper and self._send_file(result):
             return
         if isinstance(result, (bytes, str)):
-            raise Violation("the application returned %s: put it in a list" % type(result).__name__, SPECIFICATION)
+            raise Violation(
+                "the application returned %s: put it in a list" % type(result).__name__,
+                SPECIFICATION,
+            )
         try:
             blocks = iter(result)
         except TypeError:
             raise Violation(
-                "the application returned %s, which is not iterable" % type(result).__name__, SPECIFICATION
+                "the application returned %s, which is not iterable" % type(result).__name__,
+                SPECIFICATION,
             ) from None
         for block in blocks:
             if type(block) is not bytes:
@@ -271,7 +303,9 @@ class Response:
         self._exchange.finish((protocol.encode_abort(status, reason),), False)
 
     def detach(self):
-        """The request ends: whoever still has write() or one of the callables in environ does no harm with it."""
+        """The request ends: whoever still has write() or one of the callables in environ does no
+        harm with it.
+        """
         self.state = ENDED
         self._exchange = None
 
@@ -304,7 +338,9 @@ class Response:
         self._exchange.finish(parts, True)
 
     def _send_file(self, wrapper):
-        """Leaves the file with the exchange, from its position up to Content-Length or its end. False: iterate."""
+        """Leaves the file with the exchange, from its position up to Content-Length or its end.
+        False: iterate.
+        """
         if self.state == HEADLESS:
             return False
         found = file_wrapper.region(wrapper)
@@ -323,14 +359,18 @@ class Response:
         return True
 
     def _wanted_of(self, rest):
-        """How many bytes of a file that has `rest` are to go out. All of them is a Content-Length, if there is none."""
+        """How many bytes of a file that has `rest` are to go out. All of them is a Content-Length,
+        if there is none.
+        """
         if self._length is None:
             if not self._lengthless:
                 self._add_length(rest)  # in vain after write(): the head has left
             self._length = self._sent + rest
         wanted = self._length - self._sent
         if wanted > rest and not self._bodiless:
-            raise LengthMismatch("the file has %d bytes to send, Content-Length asks for %d" % (rest, wanted))
+            raise LengthMismatch(
+                "the file has %d bytes to send, Content-Length asks for %d" % (rest, wanted)
+            )
         return wanted
 
     def _add_length(self, length):
@@ -348,7 +388,9 @@ class Response:
     def _block(self, block):
         state, length = self.state, self._length
         if state == HEADLESS:
-            raise Violation("the first block came before start_response() was called", START_RESPONSE)
+            raise Violation(
+                "the first block came before start_response() was called", START_RESPONSE
+            )
         if not block:
             self._look_for_client()
             return
@@ -371,7 +413,9 @@ class Response:
     def _check_end(self):
         if self._length is None or self._bodiless or self._sent == self._length:
             return
-        raise LengthMismatch("the body has %d bytes, its Content-Length is %d" % (self._sent, self._length))
+        raise LengthMismatch(
+            "the body has %d bytes, its Content-Length is %d" % (self._sent, self._length)
+        )
 
     def _end(self):
         if self.state == HEADLESS:

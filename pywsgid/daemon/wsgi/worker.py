@@ -1,8 +1,10 @@
-"""A worker: takes a request from the transport, runs it through the application and out again; for ever.
+"""A worker: takes a request from the transport, runs it through the application and out again; for
+ever.
 
-Rules: whatever the application does, the request gets an end (a response, ABORT or a closed connection), close() of
-its iterable is called exactly once, and the worker lives on. SystemExit and KeyboardInterrupt of an application are
-exceptions like any other: one request must not end a process that others share.
+Rules: whatever the application does, the request gets an end (a response, ABORT or a closed
+connection), close() of its iterable is called exactly once, and the worker lives on. SystemExit and
+KeyboardInterrupt of an application are exceptions like any other: one request must not end a
+process that others share.
 """
 
 import threading
@@ -12,36 +14,40 @@ from pywsgid import RequestTimeout
 from pywsgid.daemon import logs
 from pywsgid.daemon.application import loader
 from pywsgid.daemon.transport.peer import PeerSilent, Unsent
-from pywsgid.daemon.wsgi import environ as environs
-from pywsgid.daemon.wsgi import errors
+from pywsgid.daemon.wsgi import environ as environs, errors
 from pywsgid.daemon.wsgi.input import Input
 from pywsgid.daemon.wsgi.response import SENT, LengthMismatch, Response, Violation, known
 from pywsgid.wire import protocol
 
-# httpd looks after a request that nobody reads for the first time after WSGID_CHANNEL_SLICE, and may then take it
-# back by closing its end. So a request that is older when it is read must be looked at again: half a slice is on the
-# safe side.
+# httpd looks after a request that nobody reads for the first time after WSGID_CHANNEL_SLICE, and
+# may then take it back by closing its end. So a request that is older when it is read must be
+# looked at again: half a slice is on the safe side.
 TAKEN_BACK_AFTER = 50_000  # microseconds
 RECOVERY = 0.05  # seconds of rest for a worker that could not even tell what went wrong
 TARGET = ("REQUEST_METHOD", "REQUEST_URI", logs.REQUEST_ID)
 
 
 class Worker:
-    """One thread and its exchange. `environ` and `since` (monotonic) are of the request that it runs; None: idle."""
+    """One thread and its exchange. `environ` and `since` (monotonic) are of the request that it
+    runs; None: idle.
+    """
 
     def __init__(self, number, service):
         self.number = number
         self.environ = None
         self.since = 0.0
         self.errors = None  # errors.Errors of the last request
-        # What each request looks up, this worker's own: without a GIL, get() of what others have made is slow.
+        # What each request looks up, this worker's own: without a GIL, get() of what others have
+        # made is slow.
         self.callables = {}  # (path, name) -> (callable, loaded_at)
         self.known = known()
         self._target = ()  # what TARGET names of the last request: its environ must not be kept
         self.thread = threading.Thread(target=self._run, name="wsgid-%d" % number, daemon=True)
         self._service = service
         self._exchange = service.transport.exchange()
-        self._guard = service.watch.guard(self, self._exchange) if service.watch is not None else None
+        self._guard = (
+            service.watch.guard(self, self._exchange) if service.watch is not None else None
+        )
 
     @property
     def is_abandoned(self):
@@ -105,7 +111,8 @@ class Worker:
         else:
             service.log.write(
                 logs.ERROR,
-                "WSGID0327: group %r: the response to %s could not be sent: %s" % (group, line, reason),
+                "WSGID0327: group %r: the response to %s could not be sent: %s"
+                % (group, line, reason),
                 environ,
             )
 
@@ -163,7 +170,17 @@ class Worker:
 class Request:
     """One request's way through the application."""
 
-    __slots__ = ("_callables", "_guard", "_service", "_log", "_exchange", "_environ", "_input", "errors", "_response")
+    __slots__ = (
+        "_callables",
+        "_guard",
+        "_service",
+        "_log",
+        "_exchange",
+        "_environ",
+        "_input",
+        "errors",
+        "_response",
+    )
 
     def __init__(self, worker, service, exchange, environ, guard):
         self._callables = worker.callables
@@ -208,7 +225,8 @@ class Request:
                 if stream.has_begun:
                     stream.flush()
             self.errors.detach()
-            # With a close() to call, the response leaves before it, and the connection need not wait for it.
+            # With a close() to call, the response leaves before it, and the connection need not
+            # wait for it.
             close = self._closer(result)
             if close is not None:
                 self._exchange.flush()
@@ -223,7 +241,9 @@ class Request:
         environ = self._environ
         path = environ.get("SCRIPT_FILENAME")
         if not path:
-            self._answer(500, "WSGID0337: the request names no script: the handler wsgid-script needs a file")
+            self._answer(
+                500, "WSGID0337: the request names no script: the handler wsgid-script needs a file"
+            )
             return None
         name = environ.get("mod_wsgi.callable_object") or "application"
         environ["mod_wsgi.callable_object"] = name
@@ -283,8 +303,12 @@ class Request:
             return
         reason = self._reason(error)
         self.errors.flush()
-        # Where a rule was broken is worth a traceback only if that was in the application's own call.
-        if not isinstance(error, (Violation, protocol.ProtocolError)) or logs.application_trace(error) is not None:
+        # Where a rule was broken is worth a traceback only if that was in the application's own
+        # call.
+        if (
+            not isinstance(error, (Violation, protocol.ProtocolError))
+            or logs.application_trace(error) is not None
+        ):
             self.errors.record(logs.ERROR, logs.traceback_text(error), logs.code_of(reason))
         if self._exchange.gone:
             self._log.write(logs.ERROR, "%s [%s]" % (reason, environs.request_line(self._environ)))
@@ -295,7 +319,10 @@ class Request:
     def _reason(self, error):
         if isinstance(error, RequestTimeout):
             limit = self._service.configuration.request_timeout
-            return "WSGID0358: no answer within request-timeout=%g: where it was then stands above" % limit
+            return (
+                "WSGID0358: no answer within request-timeout=%g: where it was then stands above"
+                % limit
+            )
         if isinstance(error, LengthMismatch):
             return "WSGID0343: the application broke WSGI: %s" % error
         if isinstance(error, Violation):
@@ -332,5 +359,10 @@ class Request:
             logs.ERROR,
             "WSGID0344: group %r: close() of the response to %s raised %s; the response itself had been "
             "sent\n%s"
-            % (self._log.group, environs.request_line(self._environ), logs.describe(error), logs.traceback_text(error)),
+            % (
+                self._log.group,
+                environs.request_line(self._environ),
+                logs.describe(error),
+                logs.traceback_text(error),
+            ),
         )

@@ -1,4 +1,6 @@
-"""A small Django project, as `django-admin startproject` makes them; its database is where DJANGO_DATA says."""
+"""A small Django project, as `django-admin startproject` makes them; its database is where
+DJANGO_DATA says.
+"""
 
 import os
 from pathlib import Path

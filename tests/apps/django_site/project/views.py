@@ -23,7 +23,9 @@ def upload(request):
 
 def download(request, size):
     """`size` blocks of 64 KiB, each filled with the low byte of its number."""
-    return StreamingHttpResponse((bytes([number & 255]) * BLOCK for number in range(size)), "application/octet-stream")
+    return StreamingHttpResponse(
+        (bytes([number & 255]) * BLOCK for number in range(size)), "application/octet-stream"
+    )
 
 
 def broken(request):
