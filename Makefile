@@ -1,6 +1,6 @@
 # make            build/mod_wsgid.so, and .venv with pywsgid
 # make run        serve conf/hello.wsgi on http://localhost:8000  (APP=path/to/app.wsgi PORT=8000 HOST=127.0.0.1)
-# make test       every test, with the compiler and the tools that this machine has  (TESTS=tests/unit/test_cli.py WORKERS=4)
+# make test       every test, with the compiler and the tools that this machine has  (TESTS=tests/unit/cli WORKERS=4)
 # make install    the module, its daemon and the pywsgid command, as root  (DESTDIR=, INSTALL_PYTHON=, PREFIX=/usr/local)
 # make uninstall  removes what make install has put there
 # make clean      removes what was built; make distclean also removes .venv
@@ -39,7 +39,7 @@ export PIP_ROOT_USER_ACTION := ignore
 MODULE_SOURCES := $(wildcard mod_wsgid.c apxs/*.h apxs/*/*.c apxs/*/*.h apxs/*/*.def apxs/*/*.html) setup.py
 NATIVE_SOURCES := $(wildcard apxs/common/* pywsgid/native/*.c pywsgid/native/*.h pywsgid/native/build.py) setup.py
 
-.PHONY: all run test test-sanitized test-bench torture lint lint-ruff generate generated analyze sanitize bench bench-short \
+.PHONY: all run test test-sanitized test-bench torture lint lint-ruff lint-format lint-imports lint-types format generate generated analyze sanitize bench bench-short \
 	bench-publish bench-venv install uninstall clean distclean FORCE
 .DELETE_ON_ERROR:
 
@@ -128,13 +128,32 @@ torture: all $(VENV)/.test
 	@WSGID_TORTURE_SECONDS=$(SECONDS) WSGID_TORTURE_SEED=$(SEED) $(PY) -m pytest -q tests/httpd/test_torture.py
 
 # The checks that `make lint` consists of. To add one: a target lint-NAME below, and its name here.
-LINT := lint-ruff
+LINT := lint-ruff lint-format lint-imports lint-types
 
 lint: $(LINT)
 
 lint-ruff: $(VENV)/.lint
 	@echo "ruff check"
 	@$(PY) -m ruff check -q .
+
+C_FILES = $(shell git ls-files '*.c' '*.h' 2>/dev/null)
+
+lint-format: $(VENV)/.lint
+	@echo "ruff format, clang-format"
+	@$(PY) -m ruff format -q --check . || { echo "run make format"; exit 1; }
+	@$(VENV)/bin/clang-format --dry-run -Werror $(C_FILES) || { echo "run make format"; exit 1; }
+
+lint-imports: $(VENV)/.python
+	@echo "rooms and circles"
+	@$(PY) tools/check_imports.py
+
+lint-types: $(VENV)/.lint
+	@echo "mypy"
+	@$(PY) -m mypy --no-error-summary pywsgid
+
+format: $(VENV)/.lint
+	@$(PY) -m ruff format -q .
+	@$(VENV)/bin/clang-format -i $(C_FILES)
 
 generate: $(VENV)/.build
 	@$(PY) docs/generate.py

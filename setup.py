@@ -26,7 +26,7 @@ ROOT = os.path.dirname(os.path.abspath(__file__))
 NATIVE = os.path.join("pywsgid", "native", "build.py")
 # The first source names the module for apxs.
 PATTERNS = ("mod_wsgid.c", "apxs/**/*.c", "apxs/**/*.h", "apxs/**/*.def", "apxs/**/*.html")
-COMPILE = ["-std=gnu11", "-Wall", "-Wextra"]
+COMPILE = ["-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra"]
 # Nothing but the module record may be seen from outside. The quotes are for the shell that apxs
 # hands its command to.
 LINK = ["-Wl,-export-symbols-regex", "-Wl,'^wsgid_module$'"]

@@ -98,7 +98,7 @@ LONGEST_NAME = 40  # MAX_NAME in options.c
 
 
 def read_options():
-    """([Option], [(name, cure)]) of options.def."""
+    """([Option], [(name, fix)]) of options.def."""
     path = ROOT / "apxs" / "config" / "options.def"
     options, foreign = [], []
     for macro, arguments in macro_calls(path):
@@ -187,7 +187,7 @@ def options_page(options, foreign):
         "They are accepted, each with one notice (WSGID0013), so that an existing configuration starts."
     )
     lines += ["", "| option | instead |", "|---|---|"]
-    return [*lines, *(f"| `{name}` | {cure} |" for name, cure in foreign)]
+    return [*lines, *(f"| `{name}` | {fix} |" for name, fix in foreign)]
 
 
 def options_module(options, foreign):
@@ -234,7 +234,7 @@ def options_module(options, foreign):
         "# mod_wsgi's options that are accepted without effect -> what to do instead.",
         "FOREIGN = {",
     ]
-    return [*lines, *(line for name, cure in foreign for line in entry_lines(name, cure)), "}"]
+    return [*lines, *(line for name, fix in foreign for line in entry_lines(name, fix)), "}"]
 
 
 def entry_lines(name, text):
@@ -308,18 +308,18 @@ def directives_page(tables):
     )
     lines += ["", "| directive | instead |", "|---|---|"]
     lines += [
-        f"| `{name}{'>' if name[0] == '<' else ''}` | {cure} |"
-        for name, _, cure in tables["FOREIGN_DIRECTIVE"]
+        f"| `{name}{'>' if name[0] == '<' else ''}` | {fix} |"
+        for name, _, fix in tables["FOREIGN_DIRECTIVE"]
     ]
     lines += ["", "## Directives of mod_wsgi that are refused", ""]
     lines += wrap("To ignore them would open what they protect (WSGID0015).")
     lines += ["", "| directive | instead |", "|---|---|"]
-    return [*lines, *(f"| `{name}` | {cure} |" for name, cure in tables["REFUSED_DIRECTIVE"])]
+    return [*lines, *(f"| `{name}` | {fix} |" for name, fix in tables["REFUSED_DIRECTIVE"])]
 
 
 def directives_module(tables):
     lines = [
-        '"""The directives: those that there are, and those of mod_wsgi that there are not, with the cure.',
+        '"""The directives: those that there are, and those of mod_wsgi that there are not, with the fix.',
         "",
         DO_NOT_EDIT.format(source="apxs/config/directives.def"),
         '"""',
@@ -330,16 +330,12 @@ def directives_module(tables):
         "",
         "# Accepted without effect.",
         "FOREIGN = {",
-        *(
-            line
-            for name, _, cure in tables["FOREIGN_DIRECTIVE"]
-            for line in entry_lines(name, cure)
-        ),
+        *(line for name, _, fix in tables["FOREIGN_DIRECTIVE"] for line in entry_lines(name, fix)),
         "}",
         "",
         "# Refused, as to ignore them would open what they protect.",
         "REFUSED = {",
-        *(line for name, cure in tables["REFUSED_DIRECTIVE"] for line in entry_lines(name, cure)),
+        *(line for name, fix in tables["REFUSED_DIRECTIVE"] for line in entry_lines(name, fix)),
         "}",
     ]
     return lines

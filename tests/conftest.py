@@ -24,7 +24,7 @@ from httpdenv import Httpd, Stage, in_place_or_copied, machine
 ROOT = Path(__file__).resolve().parents[1]
 # Another compiler than ours may warn where ours does not: that is for .ci/run to judge, which sets WSGID_STRICT.
 STRICT = os.environ.get("WSGID_STRICT") == "1"
-WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", *(["-Werror"] if STRICT else [])]
+WARNINGS = ["-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", *(["-Werror"] if STRICT else [])]
 STAGE_MISSING = "{module} is not there: run `make` first"
 
 
@@ -134,7 +134,7 @@ LONG = (
     "test_serve",
     "test_files",
     "test_lossless",
-    "test_daemon_stuck",
+    "test_stuck",
     "test_docs",
     "test_control",
     "test_failures",

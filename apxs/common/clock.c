@@ -5,9 +5,6 @@
  * suspended: apr_time_now() is for what people read and for what a daemon compares with its own.
  * All that is subtracted from another reading is read here.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "wsgid.h"
 
 #include <time.h>

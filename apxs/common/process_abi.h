@@ -2,7 +2,7 @@
  * What crosses exec from httpd's parent to a daemon: descriptor numbers, exit codes, the statistics
  * page.
  *
- * pywsgid/wire/process_abi.py is the twin of this file; tests/unit/test_handover.py proves that
+ * pywsgid/wire/process_abi.py is the twin of this file; tests/wire/test_process_abi.py proves that
  * they agree. No httpd headers here.
  */
 #ifndef WSGID_PROCESS_ABI_H

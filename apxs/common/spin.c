@@ -4,9 +4,6 @@
  * The numbers were measured (docs/performance.md, "Steps"). An update of what is learned that is
  * lost by a race of two does no harm.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "common/spin.h"
 
 #include <sched.h>

@@ -456,9 +456,9 @@ static const char *refuse(cmd_parms *cmd, void *dir, const char *words)
 const command_rec wsgid_directives_directives[] = {
 #define DIRECTIVE(how, name, function, data, context, syntax, ...) \
     AP_INIT_##how(name, function, data, context, syntax),
-#define FOREIGN_DIRECTIVE(name, context, cure) \
-    AP_INIT_RAW_ARGS(name, ignore, (void *)cure, context, cure),
-#define REFUSED_DIRECTIVE(name, cure) AP_INIT_RAW_ARGS(name, refuse, (void *)cure, OR_ALL, cure),
+#define FOREIGN_DIRECTIVE(name, context, fix) \
+    AP_INIT_RAW_ARGS(name, ignore, (void *)fix, context, fix),
+#define REFUSED_DIRECTIVE(name, fix) AP_INIT_RAW_ARGS(name, refuse, (void *)fix, OR_ALL, fix),
 #include "config/directives.def"
     { NULL, { NULL }, NULL, 0, RAW_ARGS, NULL }
 };

@@ -30,11 +30,11 @@ static const wsgid_option_t options[] = {
 
 typedef struct {
     const char *name;
-    const char *cure;
+    const char *fix;
 } foreign_t;
 
 static const foreign_t foreign[] = {
-#define FOREIGN_OPTION(name, cure) { name, cure },
+#define FOREIGN_OPTION(name, fix) { name, fix },
 #include "config/options.def"
 #undef OPTION
     { NULL, NULL }
@@ -127,7 +127,7 @@ static int accept_foreign(apr_pool_t *p, const char *name)
             wsgid_directives_notice(
                 option->name,
                 apr_psprintf(p, "WSGID0013: %s= of WSGIDaemonProcess has no effect: %s",
-                             option->name, option->cure));
+                             option->name, option->fix));
             return 1;
         }
     }

@@ -14,7 +14,7 @@ typedef struct {
     int level;
     int retry_after; /* send Retry-After */
     const char *code;
-    const char *text; /* cause and cure */
+    const char *text; /* cause and fix */
 } failure_t;
 
 static const failure_t failures[] = {

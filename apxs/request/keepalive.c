@@ -13,9 +13,6 @@
  * is kept from all others: with as many of these as there are threads, the others, and new ones,
  * would starve.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "request/exchange.h"
 
 #include <poll.h>

@@ -6,9 +6,6 @@
  * a directory where nobody else can put a socket of the same name. What fails is logged, and the
  * owner chosen, by slot_list.c.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "supervisor/supervisor.h"
 
 #include <dirent.h>

@@ -16,9 +16,6 @@
  * nothing kept may point into it. All shared memory is made in post_config, before the children
  * that use it are forked.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "status/status.h"
 #include "supervisor/supervisor.h"
 

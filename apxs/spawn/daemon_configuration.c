@@ -5,9 +5,6 @@
  * Made in the parent before the fork. Every option marked DAEMON in options.def goes by itself;
  * only what is no option is named here.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "spawn/spawn.h"
 
 #include <fcntl.h>

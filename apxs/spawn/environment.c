@@ -5,9 +5,6 @@
  * Runs in the forked process. The file is read with root's rights, the variables are put together
  * once it is known which interpreter runs.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "spawn/spawn.h"
 
 #include <stdio.h>

@@ -5,9 +5,6 @@
  * user may reach. If there is nothing to run, one line says which part of the path stands in the
  * way, and the process ends.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "spawn/spawn.h"
 
 #include <dlfcn.h>

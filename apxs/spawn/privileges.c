@@ -12,9 +12,6 @@
  * through sendmail (setgid postdrop) or calls sudo. PR_SET_PDEATHSIG is not needed: the leash tells
  * a daemon that httpd is gone, and lets it finish its requests.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "spawn/spawn.h"
 
 #include <grp.h>
@@ -354,7 +351,7 @@ static int enter_home(drop_t *drop)
 typedef struct {
     const char *name;
     int (*run)(drop_t *drop);
-    const char *cure;
+    const char *fix;
 } step_t;
 
 static const step_t steps[] = {
@@ -381,7 +378,7 @@ static void log_failure(const drop_t *drop, const step_t *step, int error)
                  "%s%s%s%s; %s",
                  drop->group->label, identity->name ? identity->name : "without a name",
                  (long)identity->uid, step->name, drop->detail ? " (" : "",
-                 drop->detail ? drop->detail : "", drop->detail ? ")" : "", step->cure);
+                 drop->detail ? drop->detail : "", drop->detail ? ")" : "", step->fix);
 }
 
 int wsgid_privileges_drop(const wsgid_group_t *group, const wsgid_identity_t *identity)

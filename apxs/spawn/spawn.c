@@ -9,9 +9,6 @@
  * descriptor 2, which is the group's ErrorLog by then, and leaves by _exit with a code of
  * process_abi.h after exactly one line. It never returns into httpd and runs no cleanup of httpd's.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "spawn/spawn.h"
 
 #include <dirent.h>

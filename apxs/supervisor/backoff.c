@@ -4,9 +4,6 @@
  * The parent counts deaths and sets the delay. It has no timers, so the forked process sleeps it
  * away; a mended script ends that early.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "spawn/spawn.h"
 #include "supervisor/supervisor.h"
 

@@ -1,9 +1,6 @@
 /*
  * What a death is called: exit codes and signals in words, and the line in the log.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "supervisor/supervisor.h"
 
 #include <signal.h>

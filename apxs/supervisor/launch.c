@@ -1,9 +1,6 @@
 /*
  * Starting a process in a vacant seat: its leash, its page, the fork, the line in the log.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "supervisor/supervisor.h"
 #include "spawn/spawn.h"
 

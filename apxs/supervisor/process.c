@@ -5,9 +5,6 @@
  * "Processes and slots"). What a process does by itself is seen in its page, when there is cause to
  * look.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "supervisor/supervisor.h"
 
 #include <signal.h>

@@ -8,9 +8,6 @@
  * The handler only takes notes and arms the timer: everything else happens outside of it. Both are
  * taken down before the module is unloaded, so that all of this lives as long as one configuration.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "supervisor/supervisor.h"
 
 #include <signal.h>

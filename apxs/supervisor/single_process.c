@@ -6,9 +6,6 @@
  * the keeper. It is all that the parent is otherwise, with a loop of its own in place of the MPM's.
  * It lives as long as httpd: the two ends of a socket pair tell, however httpd ends.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "supervisor/supervisor.h"
 
 #include <poll.h>

@@ -2,9 +2,6 @@
  * The slots that the parent keeps: made for a group or found again after a restart, released when
  * nobody can send to them any more. Listener and shared memory of a slot come and go with it.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "supervisor/supervisor.h"
 
 #include <unistd.h>

@@ -13,9 +13,6 @@
  * retained.
  *   - A child of httpd has a copy of all this. Nothing here may act in one: is_parent().
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "supervisor/supervisor.h"
 
 #include <signal.h>

@@ -12,9 +12,6 @@
  * The bell never logs and never returns into httpd. The pipe and the pid are retained over
  * restarts, which it outlives: the next configuration ends it and forks its own.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "supervisor/supervisor.h"
 #include "spawn/spawn.h"
 

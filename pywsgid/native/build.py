@@ -124,7 +124,15 @@ ffi.set_source(
         "pywsgid/native/hotpath.h",
     ],
     include_dirs=["pywsgid/native", "apxs"],
-    extra_compile_args=["-std=gnu11", "-O2", "-pthread", "-Wall", "-Wextra", "-fvisibility=hidden"],
+    extra_compile_args=[
+        "-std=gnu11",
+        "-D_GNU_SOURCE",
+        "-O2",
+        "-pthread",
+        "-Wall",
+        "-Wextra",
+        "-fvisibility=hidden",
+    ],
     py_limited_api=True,
 )
 

@@ -6,7 +6,6 @@
  * httpd: with a send-timeout, so long in all; without one there is no bound in all, but each wait
  * must bring something within socket-timeout.
  */
-#define _GNU_SOURCE
 #include "hotpath.h"
 
 #include <errno.h>

@@ -22,7 +22,6 @@
  * Without a GIL the gate is always open, until wsgid_hub_gate says that there is one after all.
  * Without activity the watchman sleeps, too: who begins a request then wakes it.
  */
-#define _GNU_SOURCE
 #include "hotpath.h"
 
 #include <fcntl.h>

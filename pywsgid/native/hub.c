@@ -12,7 +12,6 @@
  * and drain(): what drain() finds so is closed unread, which gives its sender ECONNRESET, so that
  * it tries elsewhere; what a worker has popped is read and run.
  */
-#define _GNU_SOURCE
 #include "hotpath.h"
 
 #include <errno.h>

@@ -9,7 +9,6 @@
  * that was not started after all has not been measured. A clock that is set makes one measurement
  * of each thread wrong.
  */
-#define _GNU_SOURCE
 #include "hotpath.h"
 #include "common/process_abi.h"
 

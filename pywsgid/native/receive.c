@@ -4,7 +4,6 @@
  * SO_RCVTIMEO; what may have to wait is tried without waiting first, so that the gate is opened
  * before.
  */
-#define _GNU_SOURCE
 #include "hotpath.h"
 #include "common/process_abi.h"
 

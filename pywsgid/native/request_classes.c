@@ -6,7 +6,6 @@
  * behind which the gate was closed: from the others nothing is learned. Kinds that share a place by
  * accident share what is known: a guess is worse then, nothing is wrong.
  */
-#define _GNU_SOURCE
 #include "hotpath.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 """What crosses exec from httpd's parent to a daemon: descriptor numbers, exit codes, the statistics
 page.
 
-The twin of apxs/common/process_abi.h, which explains each; tests/unit/test_handover.py proves that
+The twin of apxs/common/process_abi.h, which explains each; tests/wire/test_process_abi.py proves that
 they agree. Constants only.
 """
 

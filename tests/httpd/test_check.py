@@ -1,5 +1,5 @@
 """`pywsgid check`: every fault that it promises to find, told in one line with its place and its
-cure; real layouts and configurations of mod_wsgi are read as httpd reads them. No httpd is started,
+fix; real layouts and configurations of mod_wsgi are read as httpd reads them. No httpd is started,
 `httpd -t` is asked."""
 
 from __future__ import annotations

@@ -296,14 +296,14 @@ def complaints(said: str, path: str) -> list[Finding]:
         own = code[0].removesuffix(": ") if code and code[0].startswith("WSGID") else "WSGID0428"
         mentioned = PLACE.search(text)
         where = place or (f"{mentioned[1]}:{mentioned[2]}" if mentioned else path)
-        what, _, cure = (
+        what, _, fix = (
             text.replace(code[0], "").partition(": ")
             if own != "WSGID0428" and code
             else (text, "", "")
         )
         found.append(
             Finding(
-                where, own, what if cure else f"httpd: {what.strip()}", cure or "correct that line"
+                where, own, what if fix else f"httpd: {what.strip()}", fix or "correct that line"
             )
         )
         place = ""

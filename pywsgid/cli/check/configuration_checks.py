@@ -201,8 +201,8 @@ def check_directives(subject: Subject) -> Findings:
             )
 
 
-FOREIGN_DIRECTIVES = {name.lower().lstrip("<"): cure for name, cure in directives.FOREIGN.items()}
-REFUSED_DIRECTIVES = {name.lower(): cure for name, cure in directives.REFUSED.items()}
+FOREIGN_DIRECTIVES = {name.lower().lstrip("<"): fix for name, fix in directives.FOREIGN.items()}
+REFUSED_DIRECTIVES = {name.lower(): fix for name, fix in directives.REFUSED.items()}
 KNOWN_DIRECTIVES = {name.lower() for name in directives.DIRECTIVES}
 
 
@@ -218,10 +218,10 @@ def check_options(subject: Subject) -> Findings:
         for name, value in group.options:
             problem = option_problem(name, value, seen)
             if problem:
-                code, what, cure = problem
+                code, what, fix = problem
                 kind = NOTE if name in FOREIGN else PROBLEM
                 yield Finding(
-                    group.line.place, code, f"daemon group '{group.name}': {what}", cure, kind
+                    group.line.place, code, f"daemon group '{group.name}': {what}", fix, kind
                 )
             seen.setdefault(name, value)
         if "python" in seen and "python-home" in seen:
@@ -234,7 +234,7 @@ def check_options(subject: Subject) -> Findings:
 
 
 def option_problem(name: str, value: str, seen: dict[str, str]) -> tuple[str, str, str] | None:
-    """(code, what, cure)"""
+    """(code, what, fix)"""
     if not name:
         return (
             "WSGID0008",
@@ -244,8 +244,8 @@ def option_problem(name: str, value: str, seen: dict[str, str]) -> tuple[str, st
     if name in FOREIGN:
         return "WSGID0013", f"{name}= has no effect here", FOREIGN[name]
     if name not in OPTIONS:
-        cure = meant(name, [*OPTIONS, *FOREIGN], "docs/reference/options.md has all")
-        return "WSGID0002", f"there is no option {name}=", cure
+        fix = meant(name, [*OPTIONS, *FOREIGN], "docs/reference/options.md has all")
+        return "WSGID0002", f"there is no option {name}=", fix
     if name in seen and OPTIONS[name].type not in ("paths", "groups", "assignments"):
         return "WSGID0004", f"{name}= is given twice ({seen[name]} and {value})", "keep one"
     problem = value_problem(OPTIONS[name], value)
@@ -253,7 +253,7 @@ def option_problem(name: str, value: str, seen: dict[str, str]) -> tuple[str, st
 
 
 def value_problem(option: Option, value: str) -> tuple[str, str, str] | None:
-    """(code, what, cure)"""
+    """(code, what, fix)"""
     if option.type == "user":
         try:
             identity = reach.identity_of(value)
@@ -440,16 +440,16 @@ def interpreter_finding(group: Group, interpreter: str, user: str, problem: Prob
             f"{problem.what}; mod_wsgid needs {least} or later",
             "name another with python= or python-home=",
         )
-    cure = f"name another interpreter (Python {least} or later) with python= or python-home="
+    fix = f"name another interpreter (Python {least} or later) with python= or python-home="
     if problem.kind == PERMISSION:
-        cure = f"let this user pass, or {cure}"
+        fix = f"let this user pass, or {fix}"
     elif "shared librar" in problem.what:
-        cure = f"say where that library is (env=LD_LIBRARY_PATH=DIRECTORY), or {cure}"
+        fix = f"say where that library is (env=LD_LIBRARY_PATH=DIRECTORY), or {fix}"
     return Finding(
         group.line.place,
         "WSGID0082",
         f"daemon group '{group.name}': {user} cannot run {interpreter}: {problem.what}",
-        cure,
+        fix,
     )
 
 

@@ -1,7 +1,7 @@
 """What the checks of `pywsgid check` have in common: a finding, what is checked, and who runs what
 there.
 
-A finding is one line: where, what, cure. It has the code under which the module or the daemon would
+A finding is one line: where, what, fix. It has the code under which the module or the daemon would
 say the same, or one of its own (docs/errors.d/build.md). How a configuration is read is
 conf_reader.py's, what it means wsgi_conf.py's.
 """
@@ -29,14 +29,14 @@ class Finding:
     place: str
     code: str
     what: str
-    cure: str
+    fix: str
     kind: str = PROBLEM
 
     def __str__(self) -> str:
         label = (
             "" if self.kind == PROBLEM else f"{'note' if self.kind == NOTE else 'not checked'}: "
         )
-        return f"{self.place}: {label}{self.code}: {self.what}: {self.cure}"
+        return f"{self.place}: {label}{self.code}: {self.what}: {self.fix}"
 
 
 Findings = Iterator[Finding]

@@ -140,13 +140,13 @@ def check_script_file(subject: Subject, script: Script, group: Group) -> Finding
     for role, identity, needs in roles:
         blocked = reach.in_the_way(path, identity, needs)
         if blocked:
-            what, cure = ("read", "chmod o+r") if blocked == path else ("enter", "chmod o+x")
+            what, fix = ("read", "chmod o+r") if blocked == path else ("enter", "chmod o+x")
             yield Finding(
                 place,
                 "WSGID0331",
                 f"{name_of(identity)}, {role}, cannot {what} {blocked}"
                 f"{'' if blocked == path else f', and so not reach {path}'}",
-                f"{cure} {blocked}, or move it",
+                f"{fix} {blocked}, or move it",
             )
             return
 
@@ -182,11 +182,11 @@ def check_import(subject: Subject, script: Script, group: Group) -> Findings:
             script.line.place,
             "WSGID0332",
             f"{script.path} under {path} as {name_of(identity)}: {problem}",
-            import_cure(problem),
+            import_fix(problem),
         )
 
 
-def import_cure(problem: str) -> str:
+def import_fix(problem: str) -> str:
     """What to do about a script that import_probe.py says this of."""
     if "ModuleNotFoundError" in problem or "ImportError" in problem:
         return "install it for that interpreter, name the one that has it (python-home=), or where it is (python-path=)"

@@ -223,9 +223,9 @@ def check_port(host: str, port: int) -> int:
             probe.listen(1)
             return probe.getsockname()[1]
     except OSError as error:
-        cure = NO_PORT.get(error.errno, TAKEN)
+        fix = NO_PORT.get(error.errno, TAKEN)
         raise Failure(
-            "WSGID0405", f"cannot listen on {bracketed(host)}:{port} ({error.strerror})", cure
+            "WSGID0405", f"cannot listen on {bracketed(host)}:{port} ({error.strerror})", fix
         ) from error
 
 
@@ -280,7 +280,7 @@ def check_way(site: Site) -> None:
     ):
         blocked = in_the_way(place, identity, asked) if asked is not None else None
         if blocked:
-            what, cure = (
+            what, fix = (
                 ("read", f"chmod o+r {blocked}")
                 if blocked == place
                 else ("enter", f"chmod o+x {blocked}, or move the application (to /srv, say)")
@@ -289,7 +289,7 @@ def check_way(site: Site) -> None:
                 "WSGID0406",
                 f"user {user_of(identity)}, who {roles(site, identity)}, cannot {what} "
                 f"{blocked}, and so not use {place}",
-                cure,
+                fix,
             )
 
 

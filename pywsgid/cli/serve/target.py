@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from pywsgid.cli.messages import Failure
 
-CURE = "name a WSGI script, MODULE:CALLABLE, or a Django project (the directory with its manage.py)"
+FIX = "name a WSGI script, MODULE:CALLABLE, or a Django project (the directory with its manage.py)"
 MODULE = re.compile(
     r"(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*):(?P<callable>[^\W\d]\w*(?:\.[^\W\d]\w*)*)(?P<call>\(\))?"
 )
@@ -80,7 +80,7 @@ def names_in(path: str, shown: str, other_python: bool) -> set[str] | None:
         with open(path, "rb") as file:
             source = file.read()
     except OSError as error:
-        raise Failure("WSGID0403", f"{shown} cannot be read ({error.strerror})", CURE) from error
+        raise Failure("WSGID0403", f"{shown} cannot be read ({error.strerror})", FIX) from error
     try:
         compile(source, path, "exec", dont_inherit=True)
         return names_of(ast.parse(source, path))
@@ -122,7 +122,7 @@ def names_of(tree: ast.Module) -> set[str] | None:
 
 
 def other_names(path: str, names: set[str]) -> str:
-    """The cure for a script without the name that is looked for."""
+    """The fix for a script without the name that is looked for."""
     for name in OTHER_NAMES:
         if name in FACTORIES and name in names:
             return f"it has {name}(): add `application = {name}()`"
@@ -188,7 +188,7 @@ def _django(text: str, other_python: bool) -> Target:
     directory = os.path.abspath(text)
     manage = os.path.join(directory, "manage.py")
     if not os.path.isfile(manage):
-        raise Failure("WSGID0403", f"{text} is a directory without manage.py", CURE)
+        raise Failure("WSGID0403", f"{text} is a directory without manage.py", FIX)
     with open(manage, encoding="utf-8", errors="replace") as file:
         match = SETTINGS.search(file.read())
     settings = match[1] if match else ""

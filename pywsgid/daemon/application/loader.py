@@ -33,7 +33,7 @@ LOADED, FAILED_NOW, FAILED_BEFORE, LEAVE = range(4)
 
 
 class LoadFailure(Exception):
-    """A script or its callable cannot be had. The text has code, cause and cure; `trace` is a
+    """A script or its callable cannot be had. The text has code, cause and fix; `trace` is a
     traceback or "".
     """
 

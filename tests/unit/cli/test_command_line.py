@@ -25,7 +25,7 @@ from pywsgid.cli.serve import command, serve_options, site, target
 from pywsgid.wire import process_abi
 from pywsgid.wire.options import OPTIONS
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 SOMEWHERE = server.Server("/usr/sbin/httpd", "/modules", frozenset({"core", "unixd", "event"}))
 
 

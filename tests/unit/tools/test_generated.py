@@ -11,7 +11,7 @@ import pytest
 from pywsgid.daemon import configuration
 from pywsgid.wire.options import FOREIGN, OPTIONS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 GENERATOR = ROOT / "docs" / "generate.py"
 NAMES = re.findall(
     r'^OPTION\(\w+, "([\w-]+)"',
@@ -72,7 +72,7 @@ def copy(tmp_path):
         'OPTION(ONE, "one", INTEGER, "1", 0, 9, BOTH, "", "Help.")\n'
     )
     (tmp_path / "apxs/a.c").write_text('"WSGID0001: a"')
-    (tmp_path / "docs/errors.d/a.md").write_text("### WSGID0001: a\n\nCause and cure.\n")
+    (tmp_path / "docs/errors.d/a.md").write_text("### WSGID0001: a\n\nCause and fix.\n")
     (tmp_path / "docs/design.md").write_text(DESIGN)
     (tmp_path / "apxs/supervisor/process.c").write_text(C_TABLE)
     (tmp_path / "pywsgid/daemon/process/states.py").write_text(PYTHON_TABLE)

@@ -26,7 +26,7 @@ from pywsgid.daemon.transport.peer import PeerGone
 from pywsgid.daemon.wsgi.errors import Errors
 from pywsgid.wire import process_abi, protocol
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 FORM = re.compile(
     r"\[(Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d\.\d{6} \d{4}\] "
     r"\[wsgid:(\w+)\] \[pid (\d+):tid \d+\] (.*)"
