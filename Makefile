@@ -78,15 +78,18 @@ $(VENV)/.lint: $(VENV)/.build
 # pywsgid is linked into .venv by itself, not by a line in a .pth file: its neighbours in the checkout are nobody's modules.
 $(VENV)/.run: $(VENV)/.build
 	@ln -sfn "$(HERE)/pywsgid" "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pywsgid"
-	@printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -m pywsgid "$$@"\n' > $(VENV)/bin/pywsgid
+	@printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -I -m pywsgid "$$@"\n' > $(VENV)/bin/pywsgid
 	@chmod +x $(VENV)/bin/pywsgid
 	@touch $@
 
 # -------- what is compiled
 
+# The default interpreter of the module. The module must outlive this checkout, so it is the one that .venv was made from.
+MODULE_PYTHON = $(shell cat $(VENV)/.python)
+
 build/mod_wsgid.so: $(MODULE_SOURCES) | $(VENV)/.build
 	@echo "apxs: $@"
-	@$(PY) setup.py -q build_module --output "$(HERE)/$@" --python "$(HERE)/$(PY)"
+	@$(PY) setup.py -q build_module --output "$(HERE)/$@" --python "$(MODULE_PYTHON)"
 	@touch $@
 
 # The module finds its daemon at pywsgid/daemon/boot.py beside itself.
@@ -171,14 +174,14 @@ build/analyze/mod_wsgid.so: $(MODULE_SOURCES) | $(VENV)/.build
 	@compiler=$$($(PY) setup.py -q compiler) && echo "gcc -Wall -Wextra -Werror -fanalyzer: $$compiler" && \
 		case "$$compiler" in *" $(ANALYZED_WITH)."*) ;; \
 		*) echo "  (only gcc $(ANALYZED_WITH), as in Debian 12, has to pass: another compiler may find more)" ;; esac
-	@$(PY) setup.py -q build_module --strict --analyze --output "$(HERE)/$@" --python "$(HERE)/$(PY)"
+	@$(PY) setup.py -q build_module --strict --analyze --output "$(HERE)/$@" --python "$(MODULE_PYTHON)"
 	@touch $@
 
 sanitize: build/sanitize/mod_wsgid.so build/sanitize/pywsgid
 
 build/sanitize/mod_wsgid.so: $(MODULE_SOURCES) | $(VENV)/.build
 	@echo "apxs: $@"
-	@$(PY) setup.py -q build_module --sanitize --output "$(HERE)/$@" --python "$(HERE)/$(PY)"
+	@$(PY) setup.py -q build_module --sanitize --output "$(HERE)/$@" --python "$(MODULE_PYTHON)"
 	@touch $@
 
 build/sanitize/pywsgid:
@@ -215,17 +218,15 @@ $(BENCH_VENV)/.ready: $(VENV)/.python pyproject.toml tools/requirements.py
 
 # -------- install
 
-# The installed module must outlive this checkout, so its default interpreter is the one that .venv was made from.
-INSTALL_PYTHON ?= $(shell cat $(VENV)/.python)
+INSTALL_PYTHON ?= $(MODULE_PYTHON)
+PREFIX ?= /usr/local
 
-build/install/mod_wsgid.so: $(MODULE_SOURCES) FORCE | all
-	@$(PY) setup.py -q build_module --output "$(HERE)/$@" --python "$(INSTALL_PYTHON)"
-
-install: build/install/mod_wsgid.so
-	@DESTDIR="$(DESTDIR)" INSTALL_PYTHON="$(INSTALL_PYTHON)" tools/install.sh install
+# What is built here is installed; nothing is compiled again, unless INSTALL_PYTHON names another interpreter.
+install: all
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" INSTALL_PYTHON="$(INSTALL_PYTHON)" tools/install.sh install
 
 uninstall:
-	@DESTDIR="$(DESTDIR)" tools/install.sh uninstall
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" tools/install.sh uninstall
 
 clean:
 	rm -rf build dist *.egg-info pywsgid/_native*.so pywsgid/_native.c pywsgid/mod_wsgid.so

@@ -17,6 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from glob import glob
 
 from setuptools import Command, setup
@@ -48,17 +49,58 @@ def version():
         return re.search(r'^#define WSGID_VERSION "([^"]+)"', header.read(), re.M).group(1)
 
 
-def find_apxs():
-    """$APXS, or the first apxs on PATH or where distributions keep it."""
+def find_tool(variable, *names):
+    """What the variable names, or the first of the names on PATH or where distributions keep it;
+    None if there is none.
+    """
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/bin", "/usr/sbin", "/usr/local/bin"])
-    names = [os.environ["APXS"]] if os.environ.get("APXS") else ["apxs", "apxs2"]
-    found = [tool for tool in (shutil.which(name, path=path) for name in names) if tool]
-    if not found:
-        raise SystemExit(
-            "setup.py: no apxs: install apache2-dev (Debian, Ubuntu), httpd-devel (Fedora, RHEL) or "
-            "apache (Arch), or name it in APXS"
-        )
-    return found[0]
+    if os.environ.get(variable):
+        names = [os.environ[variable].split()[0]]
+    return next((tool for tool in (shutil.which(name, path=path) for name in names) if tool), None)
+
+
+def find_apxs():
+    return find_tool("APXS", "apxs", "apxs2")
+
+
+def has_python_headers():
+    return os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h"))
+
+
+# What the build needs: its name, whether it is there, its packages in the order of INSTALLERS.
+NEEDS = (
+    (
+        "a C compiler",
+        lambda: find_tool("CC", "cc", "gcc"),
+        "gcc libc6-dev",
+        "gcc redhat-rpm-config",
+        "gcc",
+    ),
+    ("Python's headers", has_python_headers, "python3-dev", "python3-devel", "python"),
+    ("apxs", find_apxs, "apache2-dev", "httpd-devel", "apache"),
+)
+INSTALLERS = (
+    ("Debian, Ubuntu", "apt-get install"),
+    ("Fedora, RHEL", "dnf install"),
+    ("Arch", "pacman -S"),
+)
+
+
+def missing():
+    """One line that names all that the build lacks on this machine, and the packages that have it;
+    None if it lacks nothing.
+    """
+    lacking = [need for need in NEEDS if not need[1]()]
+    if not lacking:
+        return None
+    packages = [" ".join(need[2 + column] for need in lacking) for column in range(len(INSTALLERS))]
+    advice = "; ".join(
+        "%s: sudo %s %s" % (*installer, names) for installer, names in zip(INSTALLERS, packages)
+    )
+    return (
+        "mod_wsgid cannot be built, because this machine lacks %s. %s (CC and APXS name others)"
+        % (", ".join(need[0] for need in lacking), advice)
+    )
 
 
 def query(apxs, name):
@@ -236,6 +278,34 @@ class BuildModule(Command):
         return {}
 
 
+class Preflight(Command):
+    """Fails at once if the build cannot succeed; otherwise each step would fail in turn."""
+
+    description = "check that this machine has what the build needs"
+    user_options = []
+    editable_mode = False
+
+    def initialize_options(self):
+        pass
+
+    def finalize_options(self):
+        pass
+
+    def run(self):
+        if problem := missing():
+            raise SystemExit("setup.py: " + problem)
+
+    # What setuptools asks of a part of build.
+    def get_source_files(self):
+        return []
+
+    def get_outputs(self):
+        return []
+
+    def get_output_mapping(self):
+        return {}
+
+
 class Compiler(Command):
     """Prints which compiler apxs calls, and its version: "x86_64-linux-gnu-gcc 12.2.0"."""
 
@@ -255,13 +325,11 @@ class Compiler(Command):
 
 
 class Build(build):
-    sub_commands = [*build.sub_commands, ("build_module", None)]
+    sub_commands = [("preflight", None), *build.sub_commands, ("build_module", None)]
 
 
 def options():
     """One wheel for all interpreters from 3.10 on; a free-threaded one has no limited API."""
-    import sysconfig
-
     return (
         {}
         if sysconfig.get_config_var("Py_GIL_DISABLED")
@@ -271,7 +339,12 @@ def options():
 
 setup(
     version=version(),
-    cmdclass={"build": Build, "build_module": BuildModule, "compiler": Compiler},
+    cmdclass={
+        "build": Build,
+        "build_module": BuildModule,
+        "compiler": Compiler,
+        "preflight": Preflight,
+    },
     cffi_modules=[NATIVE + ":ffi"] if os.path.exists(os.path.join(ROOT, NATIVE)) else [],
     options=options(),
 )

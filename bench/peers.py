@@ -18,10 +18,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from httpdenv import Httpd, Stage, in_place_or_copied, machine, processes, wait_until
+from httpdenv import Httpd, Stage, machine, processes, wait_until
 
 from bench import CHECKOUT, clients, cost
 
@@ -252,7 +252,7 @@ def stage(file_bytes: int) -> Iterator[Stage]:
     """The bench's applications and files where httpd's user can read them, and our module as the
     tests stage it.
     """
-    ours, copied = in_place_or_copied()
+    ours = machine.stage()
     top = machine.temporary_directory("wsgid-bench-")
     try:
         apps = top / "apps"
@@ -262,10 +262,10 @@ def stage(file_bytes: int) -> Iterator[Stage]:
         (apps / "static" / "file").write_bytes(os.urandom(1 << 20) * (file_bytes >> 20))
         for size in STATIC_SIZES:
             (apps / "static" / str(size)).write_bytes(b"x" * size)
-        yield Stage(ours.module, apps, ours.copied)
+        yield replace(ours, apps=apps)
     finally:
-        for path in filter(None, (top, copied)):
-            shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(top, ignore_errors=True)
+        machine.remove_stage()
 
 
 class Running:

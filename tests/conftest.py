@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from httpdenv import Httpd, Stage, in_place_or_copied, machine
+from httpdenv import Httpd, Stage, machine
 
 ROOT = Path(__file__).resolve().parents[1]
 # Another compiler than ours may warn where ours does not: that is for .ci/run to judge, which sets WSGID_STRICT.
@@ -29,15 +29,16 @@ STAGE_MISSING = "{module} is not there: run `make` first"
 
 
 @pytest.fixture(scope="session")
-def stage() -> Iterator[Stage]:
+def stage() -> Stage:
     """The module, pywsgid and the test applications, where every user reaches them."""
     module = machine.module_path()
     if not module.exists():
         pytest.fail(STAGE_MISSING.format(module=module))
-    place, copy = in_place_or_copied()
-    yield place
-    if copy is not None:
-        shutil.rmtree(copy)
+    return machine.stage()
+
+
+def pytest_unconfigure() -> None:
+    machine.remove_stage()
 
 
 @pytest.fixture(scope="session")

@@ -3,17 +3,23 @@
 #
 #   LIBEXECDIR/mod_wsgid.so     what LoadModule names
 #   LIBEXECDIR/pywsgid/         the daemon: the module looks for pywsgid/daemon/boot.py beside itself
+#   PREFIX/bin/pywsgid          the command line
 #   mods-available/wsgid.load, wsgid.conf   on Debian, for a2enmod
 #   conf.modules.d/10-wsgid.conf            on Fedora and RHEL
 #
 # DESTDIR goes before every path that is written, and into no file. A wsgid.conf that was changed stays as it is.
+# INSTALL_PYTHON is the interpreter of the command, and of groups that name none.
 set -eu
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/usr/local/sbin
 DESTDIR=${DESTDIR:-}
+PREFIX=${PREFIX:-/usr/local}
 apxs=${APXS:-$(command -v apxs || command -v apxs2)}
 modules=$("$apxs" -q LIBEXECDIR)
 settings=$("$apxs" -q SYSCONFDIR)
+command=$PREFIX/bin/pywsgid
+# By what the command is known to be ours.
+MARK="The command line of mod_wsgid, installed by make install"
 
 say() { echo "$1: $2"; }
 
@@ -22,15 +28,61 @@ load_line() {
     echo "LoadModule wsgid_module \"$modules/mod_wsgid.so\""
 }
 
+# Prints the file to install: what `make` built, or a build for another interpreter in $1.
+module_for_python() {
+    if grep -qxF "#define WSGID_PYTHON \"$INSTALL_PYTHON\"" build/mod_wsgid.so.d/built_with.h; then
+        echo build/mod_wsgid.so
+    else
+        PYTHONDONTWRITEBYTECODE=1 .venv/bin/python setup.py -q build_module --build-temp "$1" \
+            --output "$1/mod_wsgid.so" --python "$INSTALL_PYTHON" >&2
+        echo "$1/mod_wsgid.so"
+    fi
+}
+
 install_module() {
+    temporary=$(mktemp -d)
+    trap 'rm -rf "$temporary"' EXIT
+    built=$(module_for_python "$temporary")
     mkdir -p "$DESTDIR$modules"
-    install -m 644 build/install/mod_wsgid.so "$DESTDIR$modules/mod_wsgid.so"
+    install -m 644 "$built" "$DESTDIR$modules/mod_wsgid.so"
     rm -rf "$DESTDIR$modules/pywsgid"
-    for file in $(find pywsgid -name '*.py' ! -path 'pywsgid/native/*') pywsgid/_native*.so; do
-        [ ! -e "$file" ] || install -D -m 644 "$file" "$DESTDIR$modules/$file"
+    find pywsgid \( -name '*.py' -o -name '_native*.so' \) ! -path 'pywsgid/native/*' | while read -r file; do
+        install -D -m 644 "$file" "$DESTDIR$modules/$file"
     done
     find "$DESTDIR$modules/pywsgid" -type d -exec chmod 755 {} +
     say installed "$DESTDIR$modules/mod_wsgid.so, $DESTDIR$modules/pywsgid/"
+}
+
+# The package is found by its path: no neighbour of it, no PYTHONPATH and no file of the current directory is imported.
+install_command() {
+    mkdir -p "$DESTDIR$PREFIX/bin"
+    cat > "$DESTDIR$command.new" <<END
+#!/bin/sh
+# $MARK
+exec '$INSTALL_PYTHON' -I -c '
+import importlib.util, runpy, sys
+place = "$modules/pywsgid"
+spec = importlib.util.spec_from_file_location("pywsgid", place + "/__init__.py", submodule_search_locations=[place])
+package = sys.modules["pywsgid"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(package)
+runpy.run_module("pywsgid", run_name="__main__")' "\$@"
+END
+    chmod 755 "$DESTDIR$command.new"
+    mv "$DESTDIR$command.new" "$DESTDIR$command"
+    say installed "$DESTDIR$command"
+}
+
+# What root had to build before it could install: `make clean` is the owner's.
+give_back() {
+    [ "$(id -u)" = 0 ] && [ "$(stat -c %u Makefile)" != 0 ] || return 0
+    find build .venv pywsgid -user root -exec chown -h --reference=Makefile {} +
+}
+
+uninstall_command() {
+    if grep -qF "$MARK" "$DESTDIR$command" 2>/dev/null; then
+        rm -f "$DESTDIR$command"
+        say removed "$DESTDIR$command"
+    fi
 }
 
 # $1: where to. With a DESTDIR the layout of the machine that builds is taken for that of the package.
@@ -72,12 +124,15 @@ uninstall_settings() {
 case ${1:-} in
     install)
         install_module
+        install_command
         install_settings
+        give_back
         ;;
     uninstall)
         uninstall_settings
         rm -f "$DESTDIR$modules/mod_wsgid.so"
         rm -rf "$DESTDIR$modules/pywsgid"
+        uninstall_command
         say removed "$DESTDIR$modules/mod_wsgid.so, $DESTDIR$modules/pywsgid/"
         ;;
     *)

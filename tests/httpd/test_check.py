@@ -10,7 +10,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -107,7 +106,7 @@ def run_check(*words: str | Path, user: int | None = None) -> Result:
             code = main.main(["check", *map(str, words)])
         return Result(code, out.getvalue(), err.getvalue())
     done = subprocess.run(
-        [sys.executable, "-m", "pywsgid", "check", *words],
+        [machine.stage().python, "-m", "pywsgid", "check", *words],
         cwd=CHECKOUT,
         capture_output=True,
         text=True,

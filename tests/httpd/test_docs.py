@@ -527,11 +527,11 @@ def test_setup_as_on_the_page(place, name, words):
         exchange.get(word, word).replace("/srv/", f"{place}/{name}/srv/") for word in words[2:]
     ]
     if "--python-home" in words:
-        words[words.index("--python-home") + 1] = sys.prefix
+        words[words.index("--python-home") + 1] = str(machine.stage().python.parents[1])
     if "--port" not in words:
         words += ["--port", "0"]
     done = subprocess.run(
-        [sys.executable, "-m", "pywsgid", "setup", *words],
+        [machine.stage().python, "-m", "pywsgid", "setup", *words],
         cwd=place,
         env=PYTHONPATH,
         capture_output=True,

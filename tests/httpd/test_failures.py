@@ -236,12 +236,12 @@ def accept_all_of_ours(httpd) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's httpd is its own User")
-def test_a_socket_directory_that_httpds_user_may_not_enter_is_told_at_the_start(
-    make_httpd, tmp_path
-):
+def test_a_socket_directory_that_httpds_user_may_not_enter_is_told_at_the_start(make_httpd):
     """Not with each request."""
-    tmp_path.chmod(0o700)
-    httpd = make_httpd(f"WSGISocketPrefix {tmp_path}/x\nWSGIDaemonProcess x\n", start=False)
-    with httpd.log.expects(f"WSGID0061.*{tmp_path} can be entered by its owner alone", "AH00020"):
+    httpd = make_httpd("WSGISocketPrefix ${FILES}/closed/x\nWSGIDaemonProcess x\n", start=False)
+    (httpd.files / "closed").mkdir(mode=0o700)
+    with httpd.log.expects(
+        f"WSGID0061.*{httpd.files}/closed can be entered by its owner alone", "AH00020"
+    ):
         with pytest.raises(AssertionError):
             httpd.start(timeout=2)

@@ -14,7 +14,7 @@ tests/apps.
 
 from httpdenv.errorlog import ErrorLog, Record
 from httpdenv.load import Load
-from httpdenv.machine import MPMS, Stage, in_place_or_copied
+from httpdenv.machine import MPMS, Stage
 from httpdenv.server import Httpd, StartFailed
 from httpdenv.traffic import AtTheGate, Crowd
 from httpdenv.waiting import wait_until
@@ -29,6 +29,5 @@ __all__ = [
     "Record",
     "Stage",
     "StartFailed",
-    "in_place_or_copied",
     "wait_until",
 ]

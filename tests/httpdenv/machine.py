@@ -1,7 +1,7 @@
 """What this machine has: httpd, its modules, our build, free ports, a certificate.
 
 Daemons run as another user, who may not be able to reach the checkout (below a home directory of
-mode 0700): then what they need is copied to a place that everybody can reach, once per session.
+mode 0700): then what they need is copied to a place that everybody can reach.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ import functools
 import os
 import pwd
 import random
+import re
 import shutil
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+PLAIN_PATH = re.compile(r"[\w./+-]+")
 MPMS = ("event", "worker", "prefork")
 # Below the range that Linux hands out by itself, so that no client socket takes a port between
 # choice and use.
@@ -29,11 +32,15 @@ USERS = ("www-data", "apache", "http", "www", "nobody")
 
 @dataclass(frozen=True)
 class Stage:
-    """Where a session's httpds find what is under test; everybody can read it."""
+    """Where a session's httpds find what is under test; everybody can read it.
+
+    `python` has the packages of the tests; `copied` is the directory of a copy.
+    """
 
     module: Path
     apps: Path
-    copied: bool
+    python: Path
+    copied: Path | None = None
 
 
 @functools.cache
@@ -156,22 +163,54 @@ def everybody_reaches(path: Path) -> bool:
     return True
 
 
-def in_place_or_copied() -> tuple[Stage, Path | None]:
-    """The stage, and the directory to remove at the end if it is a copy.
+@functools.cache
+def stage() -> Stage:
+    """What is under test, where every user reaches it: the checkout, or a copy of what daemons need.
 
     A copy keeps the layout of the checkout, because the module finds pywsgid from where it is
-    itself.
+    itself. Each process that runs tests makes it once, and calls remove_stage() at its end.
     """
-    module, apps = module_path(), CHECKOUT / "tests" / "apps"
-    if os.geteuid() != 0 or (everybody_reaches(module) and everybody_reaches(apps)):
-        return Stage(module, apps, copied=False), None
+    module, apps, python = module_path(), CHECKOUT / "tests" / "apps", Path(sys.executable)
+    needed = (module, apps, python, Path(sys.prefix))
+    is_reached = os.geteuid() != 0 or all(everybody_reaches(path) for path in needed)
+    # Where a configuration of a test names a file, it does not quote it.
+    if is_reached and all(PLAIN_PATH.fullmatch(str(path)) for path in needed):
+        return Stage(module, apps, python)
     top = temporary_directory("wsgid-stage-")
-    (top / "build").mkdir()
-    shutil.copy2(module, top / "build" / "mod_wsgid.so")
     _copy_tree(CHECKOUT / "pywsgid", top / "pywsgid")
-    (top / "build" / "pywsgid").symlink_to("../pywsgid")
     _copy_tree(apps, top / "tests" / "apps")
-    return Stage(top / "build" / "mod_wsgid.so", top / "tests" / "apps", copied=True), top
+    _copy_virtualenv(Path(sys.prefix), top)
+    copy = (
+        top / module.relative_to(CHECKOUT)
+        if module.is_relative_to(CHECKOUT)
+        else top / "build" / "mod_wsgid.so"
+    )
+    copy.parent.mkdir(parents=True)
+    shutil.copy2(module, copy)
+    (copy.parent / "pywsgid").symlink_to(top / "pywsgid")
+    return Stage(copy, top / "tests" / "apps", top / ".venv" / "bin" / python.name, copied=top)
+
+
+def remove_stage() -> None:
+    """Removes the copy, if there is one."""
+    if stage.cache_info().currsize and (top := stage().copied):
+        shutil.rmtree(top)
+
+
+def _copy_virtualenv(prefix: Path, top: Path) -> None:
+    """The virtual environment of the tests, with the copied pywsgid. Hard links take no time, where
+    they are possible.
+    """
+    for options in ("-al", "-a"):
+        done = subprocess.run(
+            ["cp", options, prefix, top / ".venv"], stderr=subprocess.DEVNULL, check=False
+        )
+        if done.returncode == 0:
+            break
+        shutil.rmtree(top / ".venv", ignore_errors=True)
+    for link in (top / ".venv").glob("lib/python3*/site-packages/pywsgid"):
+        link.unlink()
+        link.symlink_to(top / "pywsgid")
 
 
 def _copy_tree(source: Path, target: Path) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import requests
 
-from httpdenv import processes
+from httpdenv import machine, processes
 from httpdenv.waiting import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -32,7 +31,7 @@ class Run:
         self._out, self._err = directory / "out", directory / "err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "pywsgid", command, "--port", "0", *words],
+                [machine.stage().python, "-m", "pywsgid", command, "--port", "0", *words],
                 cwd=checkout,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -71,6 +70,13 @@ class Run:
     def assert_nothing_left(self) -> None:
         assert not self.root.exists()
         wait_until(lambda: not processes.using(self.root), "the processes to leave", 5)
+
+
+def without_notes(text: str) -> list[str]:
+    """The lines of an output, without those that say what is copied or chosen because the user
+    cannot reach the checkout.
+    """
+    return [line for line in text.splitlines() if "WSGID0409" not in line]
 
 
 def get(url: str, **options) -> requests.Response:
