@@ -20,8 +20,8 @@
 # Prints a line for each step, and where its output is. The exit code is 1 if a step failed.
 set -eu
 cd "$(dirname "$0")/.."
-TESTS=${TESTS-"tests/unit/test_cli.py tests/unit/test_native.py tests/wire tests/httpd/test_pep3333.py
-    tests/httpd/test_bodies.py tests/httpd/test_groups.py tests/httpd/test_serve.py tests/httpd/test_ordinary_user.py"}
+TESTS=${TESTS-"tests/unit/cli tests/unit/native tests/wire tests/httpd/test_pep3333.py tests/httpd/test_bodies.py
+    tests/httpd/test_groups.py tests/httpd/test_serve.py tests/httpd/test_ordinary_user.py"}
 USERS=${USERS:-root sudo user}
 FOLDER=${FOLDER:-src/my mod_wsgid}
 PLACE=${PLACE:-/var/tmp/wsgid-bare-machines}

@@ -1,8 +1,8 @@
 """Asking running daemons over their control sockets: pywsgid status, reload, restart, stacks
 (control.py answers).
 
-Rules: the sockets are found by their names, PREFIX.PID.N.SLOT.ctl, in httpd's runtime directory;
-whom they belong to is said by who answers. A daemon is another user's process, and the terminal may
+Rules: control_sockets.py finds the sockets and carries questions and answers; the group of a
+process is what its answer says. A daemon is another user's process, and the terminal may
 be root's: what it says is bounded, and printed without control characters. The command line's side:
 it may import what it likes.
 """
@@ -10,32 +10,19 @@ it may import what it likes.
 from __future__ import annotations
 
 import argparse
-import glob
 import json
-import os
 import pwd
-import socket
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
+from pywsgid.cli import control_sockets
 from pywsgid.cli.messages import Failure, note
 from pywsgid.wire import process_abi
 from pywsgid.wire.log_format import printable
 
-# Where httpds of distributions have their runtime directory: Debian; Fedora, RHEL; httpd's own
-# default.
-DIRECTORIES = (
-    "/run/apache2",
-    "/var/run/apache2",
-    "/run/httpd",
-    "/usr/local/apache2/logs",
-    "/usr/local/apache2/run",
-)
-PATIENCE = 2.0  # seconds for one answer
-ANSWER_MAX = 16 * 1024 * 1024  # bytes
 PAUSE = 0.05  # seconds between two looks
 DIGITS = 20  # of a whole number: 64 bits
 MOMENT_MAX = 1e11  # seconds: no time is further away than that
@@ -65,62 +52,38 @@ def declare(parser: argparse.ArgumentParser) -> None:
     )
 
 
-# -------- the sockets
+# -------- asking
 
 
-def find_sockets(prefix: str | None) -> list[str]:
-    """The control sockets, in order; Failure if there are none."""
-    places = [prefix] if prefix else dict.fromkeys(os.path.realpath(place) for place in DIRECTORIES)
-    found = sorted(path for place in places for path in glob.glob(pattern(place)))
-    if not found:
-        raise Failure(
-            "WSGID0440",
-            f"no daemon's control socket in {' or '.join(places)}",
-            "is httpd running with WSGIDaemonProcess? Otherwise name its sockets with --sockets",
-        )
-    return found
+def ask(path: str, question: str) -> dict | None:
+    """What the process behind a socket answers; None if it does not, or is not understood."""
+    answer = control_sockets.ask([path], question).complete.get(path)
+    return None if answer is None else understood(answer, question)
 
 
-def pattern(place: str) -> str:
-    return (
-        os.path.join(glob.escape(place), "*.ctl")
-        if os.path.isdir(place)
-        else glob.escape(place) + "*.ctl"
-    )
-
-
-def ask(path: str, question: str, tells: bool = False) -> dict | None:
-    """What the process behind a socket says; None if nobody does. `tells`: says so if it is not
-    understood.
+def ask_all(paths: Iterable[str], question: str) -> tuple[dict[str, dict], list[str]]:
+    """Socket -> what its process answers, and the sockets at which no process answered in time. An
+    answer that is not understood is reported, and left out.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(PATIENCE)
-        try:
-            connection.connect(path)
-            connection.sendall(question.encode("ascii") + b"\n")
-            answer = whole_answer(connection)
-        except PermissionError as error:
-            raise Failure(
-                "WSGID0441",
-                f"{path} may not be opened by this user",
-                "ask as root or as the user of httpd's children (sudo)",
-            ) from error
-        except OSError:
-            return None
-    said = understood(answer, EXPECTED.get(question, IDENTITY))
-    if said is None and tells:
-        note(
-            f"WSGID0443: {printable(path)}: what the process there says is not understood: is it of the same "
-            "version as this command? Its group is left out"
-        )
-    return said
+    answers = control_sockets.ask(paths, question)
+    found = {}
+    for path, answer in sorted(answers.complete.items()):
+        said = understood(answer, question)
+        if said is None:
+            note(
+                f"WSGID0443: {printable(path)}: what the process there says is not understood: is "
+                "it of the same version as this command? Its group is left out"
+            )
+        else:
+            found[path] = said
+    return found, answers.silent
 
 
-def understood(answer: bytes, expected: Kind) -> dict | None:
+def understood(answer: bytes, question: str) -> dict | None:
     """What is expected of an answer, and nothing else of it; None if a hostile daemon, or one of
     another version, says something else."""
     try:
-        return expected(json.loads(answer, parse_int=bounded))
+        return EXPECTED.get(question, IDENTITY)(json.loads(answer, parse_int=bounded))
     except (ValueError, RecursionError):
         return None
 
@@ -131,39 +94,57 @@ def bounded(digits: str) -> int:
     return int(digits)
 
 
-def whole_answer(connection: socket.socket) -> bytes:
-    """All that comes until its end; OSError if that is too long in coming, or too much."""
-    deadline, answer = time.monotonic() + PATIENCE, b""
-    while piece := connection.recv(65536):
-        answer += piece
-        if len(answer) > ANSWER_MAX or time.monotonic() > deadline:
-            raise TimeoutError
-    return answer
-
-
 def say(text: str) -> None:
     """Prints lines."""
     print("\n".join(printable(line) for line in text.split("\n")))
 
 
-def members(arguments: argparse.Namespace, question: str = "status") -> dict[str, dict]:
-    """Socket -> what the process of the named group there says (of any group, if none is named)."""
+def members(arguments: argparse.Namespace) -> tuple[dict[str, dict], list[dict]]:
+    """Socket -> status of each process of the named group (of all groups, if none is named), and
+    what is known of each slot without an answer.
+    """
     name = getattr(arguments, "name", None)
-    found = {}
-    for path in find_sockets(arguments.sockets):
-        said = ask(path, "status", tells=True)
-        if said is None or (name is not None and said["group"] != name):
-            continue
-        found[path] = (
-            said if question == "status" else ask(path, question, tells=True) or IDENTITY(said)
-        )
-    if not found:
+    answered, silent = ask_all(control_sockets.find(arguments.sockets), "status")
+    unanswered = [without_answer(path, answered) for path in silent]
+    if name is not None:
+        answered = {path: said for path, said in answered.items() if said["group"] == name}
+        unanswered = [one for one in unanswered if one["group"] in (name, None)]
+    return answered, unanswered
+
+
+def members_that_answer(arguments: argparse.Namespace) -> dict[str, dict]:
+    """Socket -> status of each process. Writes on stderr which did not answer; Failure if none did."""
+    answered, unanswered = members(arguments)
+    for one in unanswered:
+        note(printable(describe_silence(one)))
+    assert_answered(answered, arguments)
+    return answered
+
+
+def assert_answered(answered: dict[str, dict], arguments: argparse.Namespace) -> None:
+    name = getattr(arguments, "name", None)
+    if not answered:
         raise Failure(
             "WSGID0442",
             f"no process of {f'group {name!r}' if name else 'any group'} answers",
             "see `pywsgid status`, and httpd's ErrorLog if it should",
         )
-    return found
+
+
+def without_answer(path: str, answered: dict[str, dict]) -> dict:
+    """What is known of a slot whose process does not answer. The group's name is known only if
+    another of its slots answers: their sockets differ in the slot's number alone.
+    """
+    stem, _, slot = path.removesuffix(".ctl").rpartition(".")
+    siblings = [said for other, said in answered.items() if other.rsplit(".", 2)[0] == stem]
+    groups = {said["group"] for said in siblings}
+    return {
+        "group": groups.pop() if len(groups) == 1 else None,
+        "slot": int(slot) if slot.isdecimal() else None,
+        "pid": None,
+        "state": "no answer",
+        "socket": path,
+    }
 
 
 # -------- what an answer has
@@ -245,8 +226,12 @@ EXPECTED = {  # question -> its answer
 
 
 def status(arguments: argparse.Namespace) -> int:
-    for said in with_rates(members(arguments)):
+    answered, unanswered = members(arguments)
+    for said in with_rates(answered):
         say(json.dumps(said) if arguments.json else describe(said))
+    for one in unanswered:
+        say(json.dumps(one) if arguments.json else describe_silence(one))
+    assert_answered(answered, arguments)
     return 0
 
 
@@ -254,12 +239,15 @@ def with_rates(before: dict[str, dict]) -> list[dict]:
     """What the processes say now, with `rate`: requests a second since `before`; None for a new
     process.
     """
+    if not before:
+        return []
     began = time.monotonic()
     time.sleep(RATE_OVER)
+    now, _ = ask_all(before, "status")
+    lasted = time.monotonic() - began
     found = []
     for path, earlier in before.items():
-        said = ask(path, "status") or earlier
-        lasted = time.monotonic() - began
+        said = now.get(path, earlier)
         same = said["pid"] == earlier["pid"]
         found.append(
             {
@@ -289,6 +277,14 @@ def describe(said: dict) -> str:
         for entry in said["running"]
     ]
     return "\n".join(lines)
+
+
+def describe_silence(one: dict) -> str:
+    name = "a group of unknown name" if one["group"] is None else f"group '{one['group']}'"
+    return (
+        f"{name} slot {one['slot']}: no process answered within {control_sockets.PATIENCE:g} s at "
+        f"{one['socket']}: it hangs, is stopped, or cannot start: see httpd's ErrorLog"
+    )
 
 
 def user_name(uid: int) -> str:
@@ -321,7 +317,10 @@ def quantile(times: list[int], share: float) -> float:
 
 
 def stacks(arguments: argparse.Namespace) -> int:
-    for said in members(arguments, "stacks").values():
+    statuses = members_that_answer(arguments)
+    answered, _ = ask_all(statuses, "stacks")
+    for path, status_of_it in statuses.items():
+        said = answered.get(path) or IDENTITY(status_of_it)
         if arguments.json:
             print(json.dumps(said))
             continue
@@ -334,7 +333,9 @@ def stacks(arguments: argparse.Namespace) -> int:
 def replace(arguments: argparse.Namespace, question: str) -> int:
     """Asks all of them, then waits until each has gone or cannot be replaced. 1 if any could
     not."""
-    asked = members(arguments, question)
+    statuses = members_that_answer(arguments)
+    answered, _ = ask_all(statuses, question)
+    asked = {path: answered.get(path) or IDENTITY(said) for path, said in statuses.items()}
     deadline = time.monotonic() + arguments.timeout
     problems = 0
     for path, said in asked.items():

@@ -15,12 +15,13 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from pywsgid import __version__
-from pywsgid.cli import control_client, main, messages, module, reach, server
+from pywsgid.cli import control_client, control_sockets, main, messages, module, reach, server
 from pywsgid.cli.serve import command, serve_options, site, target
 from pywsgid.wire import process_abi
 from pywsgid.wire.options import OPTIONS
@@ -538,7 +539,7 @@ def test_what_a_daemon_says_does_not_drive_the_terminal(tmp_path, capsys, words)
 
 
 def test_a_daemon_that_says_no_end_of_it_is_not_listened_to(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(control_client, "ANSWER_MAX", 1000)
+    monkeypatch.setattr(control_sockets, "ANSWER_MAX", 1000)
     with daemon_that_says(tmp_path / "x.1.0.0.ctl", b" " * 1001 + b"{}"):
         assert main.main(["status", "--sockets", str(tmp_path)]) == 1
     assert "WSGID0442" in capsys.readouterr().err
@@ -588,6 +589,69 @@ def test_stacks_that_are_nonsense_are_told_too(tmp_path, capsys, stacks):
     out, err = capsys.readouterr()
     assert out == "group 'app' slot 0: process 1\n"
     assert err.startswith("pywsgid: WSGID0443: ") and err.count("\n") == 1
+
+
+@contextlib.contextmanager
+def daemons_that_hang(*paths):
+    """Control sockets that accept connections, as httpd's parent keeps them, and never answer."""
+    with contextlib.ExitStack() as listeners:
+        for path in paths:
+            listener = listeners.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(str(path))
+            listener.listen(1)
+        yield
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+def test_status_shows_what_does_not_answer_and_waits_once_for_all(
+    tmp_path, monkeypatch, capsys, options
+):
+    monkeypatch.setattr(control_client, "RATE_OVER", 0.01)
+    hanging = [tmp_path / f"x.1.{slot}.ctl" for slot in ("0.1", "1.0", "1.1", "2.0", "2.1")]
+    with (
+        daemon_that_says(tmp_path / "x.1.0.0.ctl", json.dumps(SAID).encode()),
+        daemons_that_hang(*hanging),
+    ):
+        began = time.monotonic()
+        assert main.main(["status", *options, "--sockets", str(tmp_path)]) == 0
+        took = time.monotonic() - began
+    lines = capsys.readouterr().out.splitlines()
+    assert took < 2 * control_sockets.PATIENCE
+    assert len(lines) == 6 and "3.11.2" in lines[0]
+    if options:
+        known = [json.loads(line) for line in lines[1:]]
+        assert [one["group"] for one in known] == ["app", None, None, None, None]
+        assert [one["slot"] for one in known] == [1, 0, 1, 0, 1]
+        assert {one["state"] for one in known} == {"no answer"}
+    else:
+        assert lines[1].startswith("group 'app' slot 1: no process answered within 1 s at ")
+        for line, path in zip(lines[1:], hanging):
+            assert str(path) in line and "see httpd's ErrorLog" in line
+
+
+def test_a_full_backlog_is_no_answer_and_holds_nobody_up(tmp_path, capsys):
+    path = tmp_path / "x.1.0.0.ctl"
+    with daemons_that_hang(path), contextlib.ExitStack() as waiting:
+        for _ in range(3):
+            other = waiting.enter_context(socket.socket(socket.AF_UNIX))
+            other.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                other.connect(str(path))
+        assert main.main(["status", "--sockets", str(tmp_path)]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("a group of unknown name slot 0: no process answered")
+    assert err.startswith("pywsgid: WSGID0442: ")
+
+
+def test_stacks_of_others_are_shown_and_a_process_that_hangs_is_named(tmp_path, capsys):
+    with (
+        daemon_that_says(tmp_path / "x.1.0.0.ctl", json.dumps(SAID).encode()),
+        daemons_that_hang(tmp_path / "x.1.0.1.ctl"),
+    ):
+        assert main.main(["stacks", "app", "--sockets", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert "in f" in out
+    assert err.startswith("pywsgid: group 'app' slot 1: no process answered within 1 s")
 
 
 @contextlib.contextmanager
