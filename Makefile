@@ -13,7 +13,8 @@
 # make analyze    compiles with warnings as errors and with gcc's analyzer; the gcc of Debian 12 is the one that has to pass
 # make sanitize   build/sanitize/mod_wsgid.so with ASan and UBSan; then WSGID_SANITIZE=1 pytest
 # make test-sanitized                   a short selection of tests with that build
-# make fuzz, make torture               random input, and random faults under load, at length  (SECONDS=300 SEED=2)
+# make fuzz       random input for the codecs, at length  (FUZZ=100 SEED=2)
+# make torture    random faults under load, at length  (SECONDS=300 SEED=2)
 # make bench, bench-short, bench-publish    mod_wsgid and its peers, side by side  (BENCH="--only hello --rounds 3")
 # make test-bench                           installs the peers and tests the bench
 #
@@ -39,7 +40,7 @@ export PIP_ROOT_USER_ACTION := ignore
 MODULE_SOURCES := $(wildcard mod_wsgid.c apxs/*.h apxs/*/*.c apxs/*/*.h apxs/*/*.def apxs/*/*.html) setup.py
 NATIVE_SOURCES := $(wildcard apxs/common/* pywsgid/native/*.c pywsgid/native/*.h pywsgid/native/build.py) setup.py
 
-.PHONY: all run test test-sanitized test-bench torture lint lint-ruff lint-format lint-imports lint-types format generate generated analyze sanitize bench bench-short \
+.PHONY: all run test test-sanitized test-bench fuzz torture lint lint-ruff lint-format lint-imports lint-types format generate generated analyze sanitize bench bench-short \
 	bench-publish bench-venv install uninstall clean distclean FORCE
 .DELETE_ON_ERROR:
 
@@ -126,6 +127,11 @@ test-sanitized: all sanitize $(VENV)/.test
 
 SECONDS ?= 300
 SEED ?= 1
+FUZZ ?= 100
+
+# The random inputs of tests/wire, FUZZ times as many as in `make test`. SEED is where those of the sanitized codec begin.
+fuzz: all $(VENV)/.test
+	@WSGID_FUZZ=$(FUZZ) WSGID_FUZZ_SEED=$(SEED) $(PYTEST) -o timeout=0 tests/wire
 
 torture: all $(VENV)/.test
 	@WSGID_TORTURE_SECONDS=$(SECONDS) WSGID_TORTURE_SEED=$(SEED) $(PY) -m pytest -q tests/httpd/test_torture.py

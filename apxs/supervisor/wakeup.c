@@ -113,7 +113,8 @@ static void set_signals(void)
 /* Nothing of httpd's stays open: not its logs, its ports or its clients. */
 static void set_descriptors(void)
 {
-    int null = open("/dev/null", O_RDWR);
+    /* Above PIPE_PLACE, which the pipe takes. */
+    int null = fcntl(open("/dev/null", O_RDWR), F_DUPFD, PIPE_PLACE + 1);
     int place;
 
     if (null < 0 || dup2(retained->ends[0], PIPE_PLACE) < 0) {

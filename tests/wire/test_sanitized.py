@@ -14,8 +14,9 @@ from wire.vectors import BAD, GOOD, frame
 from pywsgid.wire import protocol
 
 ROOT = Path(__file__).resolve().parents[2]
-MUTATIONS = 20000
-SEED = 20070414
+MUTATIONS = 10000
+SEED = int(os.environ.get("WSGID_FUZZ_SEED", "20070414"))
+ROUNDS = int(os.environ.get("WSGID_FUZZ", "1"))  # `make fuzz` does more
 
 
 def of_bytes(data):
@@ -107,8 +108,9 @@ def test_payloads_cut_to_every_length(sanitized):
     assert_answers(sanitized, cut)
 
 
-def test_mutations(sanitized):
-    random = Random(SEED)
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_mutations(sanitized, number):
+    random = Random(SEED + number)
     small = [vector for vector in GOOD if len(vector.data) < 1000]
     records = []
     for _ in range(MUTATIONS):

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import pytest
+from httpdenv import machine
 
 from pywsgid import __version__
 from pywsgid.cli import control_client, control_sockets, main, messages, module, reach, server
@@ -146,9 +147,14 @@ def test_serve_of_a_script_with_a_syntax_error_names_the_line(tmp_path):
 
 
 def test_serve_of_a_module_that_is_nowhere_says_where_it_looked():
-    line = failure("serve", "--port", "0", "no_such_module:app")
+    place = machine.temporary_directory("wsgid-nothing-")  # every user can enter it
+    try:
+        where = ("--working-directory", str(place))
+        line = failure("serve", "--port", "0", *where, "no_such_module:app")
+    finally:
+        place.rmdir()
     assert (
-        f"WSGID0403: there is no module no_such_module in {CHECKOUT}" in line
+        f"WSGID0403: there is no module no_such_module in {place}" in line
         and "--python-home" in line
     )
 
