@@ -197,7 +197,7 @@ const char *wsgid_listener_check_directory(apr_pool_t *p, const char *prefix);
 
 /* The process that serves, its successor, and predecessors that finish what they run, which may
  * take as long as a request does. If all are taken, the next successor waits for one to leave. */
-#define WSGID_SEATS 4
+#define WSGID_SLOT_PROCESSES 4
 
 typedef enum {
     WSGID_SLOT_DOWN = 0, /* no process, none coming */
@@ -213,7 +213,7 @@ wsgid_slot_state_e wsgid_slots_state(const wsgid_slot_t *slot);
 /* The slot's processes at this moment, for messages: several while one takes over from the other; 0
  * for each that is none. */
 typedef struct {
-    pid_t pid[WSGID_SEATS];
+    pid_t pid[WSGID_SLOT_PROCESSES];
 } wsgid_pids_t;
 wsgid_pids_t wsgid_slots_pids(const wsgid_slot_t *slot);
 /* "process 4711", "process 4711 or 4712" */
@@ -234,8 +234,8 @@ void wsgid_slots_child_status(pid_t pid, mpm_child_status status);
 /* post_config, after the groups are complete: slots, listeners, processes. OK or an HTTP error,
  * logged. */
 int wsgid_supervisor_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
-/* In the parent: looks at all that daemons say of themselves, and acts on it. For when the bell has
- * been rung, and now and then. */
+/* In the parent: looks at all that daemons say of themselves, and acts on it. For when the wake-up
+ * pipe has been rung, and now and then. */
 void wsgid_supervisor_look(void);
 /* child_init: undoes in a child of httpd what only its parent needs. */
 void wsgid_supervisor_child_init(apr_pool_t *pchild);

@@ -200,7 +200,7 @@ class Statistics:
     """The statistics page, as process_abi.h lays it out."""
 
     def __init__(self, *fields: Any) -> None:
-        (self.version, self.state, self.started, self.finished, self.wishes, self.wish, self.watchdog, self.change,
+        (self.version, self.state, self.started, self.finished, self.replacement_requests, self.replacement_reason, self.watchdog, self.change,
          self.errors, self.since, self.threads, self.reserved, python, self.queue_time, self.application_time,
          *buckets) = fields  # fmt: skip
         self.python = python.rstrip(b"\0").decode()
@@ -237,14 +237,14 @@ class Daemon:
         self.listener = listener or self._listen(self.path)
         self.python, self.boot, self.code = python, boot, None
         self.configuration = self._block(scripts, successor is not None, options)
-        leash, self.leash = os.pipe2(os.O_CLOEXEC)
+        lifeline, self.lifeline = os.pipe2(os.O_CLOEXEC)
         self.page = os.memfd_create("page")
         os.ftruncate(self.page, process_abi.PAGE_SIZE)
-        self.bell, self._bell_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.wakeup, self._bell_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.control_path = str(directory / "c")
         self.control = self._listen(self.control_path)
-        self.pid = self._spawn(leash, successor)
-        os.close(leash)
+        self.pid = self._spawn(lifeline, successor)
+        os.close(lifeline)
         if ready:
             wait_until(
                 lambda: self.state() == process_abi.PAGE_READY or self.has_ended(),
@@ -286,12 +286,12 @@ class Daemon:
         listener.setblocking(False)
         return listener
 
-    def _spawn(self, leash: int, successor: int | None) -> int:
+    def _spawn(self, lifeline: int, successor: int | None) -> int:
         configuration = os.memfd_create("configuration")
         os.write(configuration, self.configuration)
         log = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         null = os.open(os.devnull, os.O_RDONLY)
-        wanted = [null, log, log, self.listener.fileno(), configuration, leash, self.page]
+        wanted = [null, log, log, self.listener.fileno(), configuration, lifeline, self.page]
         wanted += [self._bell_end, self.control.fileno()]
         wanted += [successor] if successor is not None else []
         aside = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 200) for descriptor in wanted]
@@ -362,14 +362,14 @@ class Daemon:
     def log_text(self) -> str:
         return self.log_path.read_text() if self.log_path.exists() else ""
 
-    def wishes(self) -> tuple[int, int]:
+    def replacement_requests(self) -> tuple[int, int]:
         """How often it has wished for a successor, and why it did last."""
         return struct.unpack_from("<II", os.pread(self.page, 32, 0), 24)
 
-    def has_rung(self) -> bool:
-        """Whether it has rung the bell since somebody looked last."""
+    def has_woken(self) -> bool:
+        """Whether it has rung the wake-up pipe since somebody looked last."""
         try:
-            return bool(os.read(self.bell, 4096))
+            return bool(os.read(self.wakeup, 4096))
         except BlockingIOError:
             return False
 
@@ -380,22 +380,22 @@ class Daemon:
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
-    def pull_leash(self) -> None:
-        os.write(self.leash, b"\0")
+    def close_lifeline_with_byte(self) -> None:
+        os.write(self.lifeline, b"\0")
 
-    def refuse_wish(self) -> None:
+    def refuse_replacement(self) -> None:
         """As httpd's parent does when the successor could not take over."""
-        os.write(self.leash, bytes((process_abi.LEASH_FAILED,)))
+        os.write(self.lifeline, bytes((process_abi.LIFELINE_FAILED,)))
 
-    def wait_for_wish(self, reason: int, number: int = 1) -> None:
-        """Its wish of this number, for this reason (process_abi.WISH_), and the ring that goes with
+    def wait_for_replacement_request(self, reason: int, number: int = 1) -> None:
+        """Its wish of this number, for this reason (process_abi.REPLACE_), and the ring that goes with
         it.
         """
         wait_until(
-            lambda: self.wishes() == (number, reason),
-            f"wish {number}: {self.wishes()} {self.log_text()}",
+            lambda: self.replacement_requests() == (number, reason),
+            f"wish {number}: {self.replacement_requests()} {self.log_text()}",
         )
-        wait_until(self.has_rung, "the bell")
+        wait_until(self.has_woken, "the wake-up pipe")
 
     def has_ended(self) -> bool:
         if self.code is None:
@@ -423,7 +423,7 @@ class Daemon:
                     raise
         self.listener.close()
         self.control.close()
-        for descriptor in (self.leash, self.page, self.bell, self._bell_end):
+        for descriptor in (self.lifeline, self.page, self.wakeup, self._bell_end):
             os.close(descriptor)
         if kind is None:
             assert "WSGID0325" not in self.log_text(), self.log_text()

@@ -13,17 +13,17 @@
 /* Descriptors of a daemon; everything from WSGID_FD_END on is closed before exec. */
 #define WSGID_FD_LISTENER      3
 #define WSGID_FD_CONFIGURATION 4
-#define WSGID_FD_LEASH         5
+#define WSGID_FD_LIFELINE      5
 #define WSGID_FD_STATISTICS    6
-#define WSGID_FD_BELL          7 /* a byte asks httpd's parent to look at the statistics pages */
+#define WSGID_FD_WAKEUP        7 /* a byte asks httpd's parent to look at the statistics pages */
 /* listener: questions and wishes of administrators (pywsgid status ...) */
 #define WSGID_FD_CONTROL     8
 #define WSGID_FD_PREDECESSOR 9 /* only for a successor */
 #define WSGID_FD_END         10
 
-/* What a byte in the leash means. End-of-file: httpd has gone, leave. */
-#define WSGID_LEASH_LEAVE  0 /* finish what has been read, and leave */
-#define WSGID_LEASH_FAILED 1 /* the successor that was wished for could not take over: go on */
+/* What a byte in the lifeline means. End-of-file: httpd has gone, leave. */
+#define WSGID_LIFELINE_LEAVE  0 /* finish what has been read, and leave */
+#define WSGID_LIFELINE_FAILED 1 /* the successor that was wished for could not take over: go on */
 
 /* Exit codes. Above 63 and below 126, where neither Python nor a shell has codes of its own. */
 #define WSGID_EXIT_PRIVILEGES    81
@@ -41,14 +41,14 @@
 #define WSGID_PAGE_DRAINING 2
 
 /* Why a process wishes for a successor. */
-#define WSGID_WISH_NONE       0
-#define WSGID_WISH_ASKED      1 /* an administrator: pywsgid reload */
-#define WSGID_WISH_CHANGED    2 /* a script has changed */
-#define WSGID_WISH_REQUESTS   3 /* maximum-requests */
-#define WSGID_WISH_INTERVAL   4 /* restart-interval */
-#define WSGID_WISH_INACTIVITY 5 /* inactivity-timeout */
-#define WSGID_WISH_MEMORY     6 /* maximum-rss */
-#define WSGID_WISH_STUCK      7 /* a request over request-timeout that cannot be interrupted */
+#define WSGID_REPLACE_NONE       0
+#define WSGID_REPLACE_ASKED      1 /* an administrator: pywsgid reload */
+#define WSGID_REPLACE_CHANGED    2 /* a script has changed */
+#define WSGID_REPLACE_REQUESTS   3 /* maximum-requests */
+#define WSGID_REPLACE_INTERVAL   4 /* restart-interval */
+#define WSGID_REPLACE_INACTIVITY 5 /* inactivity-timeout */
+#define WSGID_REPLACE_MEMORY     6 /* maximum-rss */
+#define WSGID_REPLACE_STUCK      7 /* a request over request-timeout that cannot be interrupted */
 
 /* Histograms of times: bucket 0 counts what took less than WSGID_PAGE_FIRST microseconds, each
  * further one what took less than twice as long, and the last one all the rest (134 seconds and
@@ -62,9 +62,9 @@ typedef struct {
     uint32_t state; /* WSGID_PAGE_... */
     uint64_t requests_started;
     uint64_t requests_finished;
-    /* counts up: each time the process wishes for a successor, which the bell then tells */
-    uint32_t wishes;
-    uint32_t wish;     /* why it wished last: WSGID_WISH_... */
+    /* counts up: each time the process wishes for a successor, which the wake-up pipe then tells */
+    uint32_t replacement_requests;
+    uint32_t replacement_reason; /* why it wished last: WSGID_REPLACE_... */
     uint64_t watchdog; /* CLOCK_MONOTONIC in milliseconds: when its deadlock watchdog ends it, if it
                           cannot say another time until then; 0: there is none */
     uint64_t

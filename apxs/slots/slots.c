@@ -9,7 +9,7 @@
  * parent (root) must not trust.
  *   - shared_t, anonymous shared memory: written by the parent, by httpd's children and, before
  * exec, by the forked process. Numbers only. A hijacked child can at most send requests astray.
- *   - the pages, sealed memfds, one for each seat: written by the daemons, so copied and bounded,
+ *   - the pages, sealed memfds, one for each entry: written by the daemons, so copied and bounded,
  * and nothing but their state is believed.
  *
  * Everything is retained over restarts of httpd, which unload this module: no pool cleanup and
@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #define RETAINED_KEY WSGID_RETAINED("slots")
-#define PAGES        WSGID_SEATS
+#define PAGES        WSGID_SLOT_PROCESSES
 /* a child's counter has a line of its own: it is written twice a request */
 #define CACHE_LINE 64
 /* children of old generations whose scoreboard slot was given away */
@@ -492,14 +492,14 @@ wsgid_totals_t *wsgid_slots_totals(const wsgid_slot_t *slot)
     return &slot->shared->totals;
 }
 
-static void view_seat(const wsgid_slot_t *slot, int which, wsgid_seat_view_t *seat)
+static void view_process(const wsgid_slot_t *slot, int which, wsgid_process_view_t *entry)
 {
-    memset(seat, 0, sizeof(*seat));
-    seat->pid = __atomic_load_n(&slot->shared->pid[which], __ATOMIC_ACQUIRE);
-    seat->born = __atomic_load_n(&slot->shared->born[which], __ATOMIC_RELAXED);
-    seat->used = __atomic_load_n(&slot->shared->page_used[which], __ATOMIC_ACQUIRE) && seat->pid;
-    if (seat->used) {
-        wsgid_slots_read_page(slot, which, &seat->page);
+    memset(entry, 0, sizeof(*entry));
+    entry->pid = __atomic_load_n(&slot->shared->pid[which], __ATOMIC_ACQUIRE);
+    entry->born = __atomic_load_n(&slot->shared->born[which], __ATOMIC_RELAXED);
+    entry->used = __atomic_load_n(&slot->shared->page_used[which], __ATOMIC_ACQUIRE) && entry->pid;
+    if (entry->used) {
+        wsgid_slots_read_page(slot, which, &entry->page);
     }
 }
 
@@ -507,7 +507,7 @@ static void view_seat(const wsgid_slot_t *slot, int which, wsgid_seat_view_t *se
  * do. */
 #define VIEW_TRIES 100
 
-void wsgid_slots_view(const wsgid_slot_t *slot, wsgid_seat_view_t seats[WSGID_SEATS],
+void wsgid_slots_view(const wsgid_slot_t *slot, wsgid_process_view_t entries[WSGID_SLOT_PROCESSES],
                       wsgid_totals_t *totals)
 {
     const uint32_t *turn = &slot->shared->totals.turn;
@@ -519,7 +519,7 @@ void wsgid_slots_view(const wsgid_slot_t *slot, wsgid_seat_view_t seats[WSGID_SE
 
         memcpy(totals, &slot->shared->totals, sizeof(*totals));
         for (which = 0; which < PAGES; which++) {
-            view_seat(slot, which, &seats[which]);
+            view_process(slot, which, &entries[which]);
         }
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
         if (before % 2 == 0 && before == __atomic_load_n(turn, __ATOMIC_SEQ_CST)) {
@@ -529,10 +529,10 @@ void wsgid_slots_view(const wsgid_slot_t *slot, wsgid_seat_view_t seats[WSGID_SE
     }
 }
 
-int wsgid_slots_copy_rows(const wsgid_slot_t *slot, int seat, wsgid_page_row_t *rows, int most)
+int wsgid_slots_copy_rows(const wsgid_slot_t *slot, int entry, wsgid_page_row_t *rows, int most)
 {
     int count = most < WSGID_PAGE_MOST_ROWS ? most : WSGID_PAGE_MOST_ROWS;
 
-    memcpy(rows, (const char *)slot->page[seat] + WSGID_PAGE_ROWS, count * sizeof(*rows));
+    memcpy(rows, (const char *)slot->page[entry] + WSGID_PAGE_ROWS, count * sizeof(*rows));
     return count;
 }

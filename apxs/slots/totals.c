@@ -83,14 +83,14 @@ void wsgid_totals_end(wsgid_slot_t *slot)
     turn(slot);
 }
 
-void wsgid_totals_count_death(wsgid_slot_t *slot, int seat, wsgid_reason_e reason, int detail)
+void wsgid_totals_count_death(wsgid_slot_t *slot, int entry, wsgid_reason_e reason, int detail)
 {
     wsgid_totals_t *totals = wsgid_slots_totals(slot);
     wsgid_ends_t *ends = &totals->ends[reason];
     wsgid_counts_t counts;
     wsgid_page_t page;
 
-    wsgid_slots_read_page(slot, seat, &page);
+    wsgid_slots_read_page(slot, entry, &page);
     wsgid_totals_read_page(&page, &counts);
     wsgid_totals_add(&totals->gone, &counts);
     ends->count++;

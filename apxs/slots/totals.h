@@ -50,7 +50,7 @@ void wsgid_totals_add(wsgid_counts_t *sum, const wsgid_counts_t *more);
 
 /* In the parent, in this order: begin, what follows from a death, end. */
 void wsgid_totals_begin(wsgid_slot_t *slot);
-void wsgid_totals_count_death(wsgid_slot_t *slot, int seat, wsgid_reason_e reason, int detail);
+void wsgid_totals_count_death(wsgid_slot_t *slot, int entry, wsgid_reason_e reason, int detail);
 void wsgid_totals_end(wsgid_slot_t *slot);
 
 /* "changed", "a script changed" */

@@ -9,8 +9,8 @@
  * setuid, the proof after it, chdir last because it must be the user's own right to enter.
  *
  * PR_SET_NO_NEW_PRIVS is not set on purpose: it would break every application that sends mail
- * through sendmail (setgid postdrop) or calls sudo. PR_SET_PDEATHSIG is not needed: the leash tells
- * a daemon that httpd is gone, and lets it finish its requests.
+ * through sendmail (setgid postdrop) or calls sudo. PR_SET_PDEATHSIG is not needed: the lifeline
+ * tells a daemon that httpd is gone, and lets it finish its requests.
  */
 #include "spawn/spawn.h"
 

@@ -134,9 +134,9 @@ static void place_descriptors(wsgid_birth_t *birth)
                                  log,
                                  [WSGID_FD_LISTENER] = spawn->listener,
                                  [WSGID_FD_CONFIGURATION] = birth->configuration,
-                                 [WSGID_FD_LEASH] = spawn->leash,
+                                 [WSGID_FD_LIFELINE] = spawn->lifeline,
                                  [WSGID_FD_STATISTICS] = spawn->page,
-                                 [WSGID_FD_BELL] = spawn->bell,
+                                 [WSGID_FD_WAKEUP] = spawn->wakeup,
                                  [WSGID_FD_CONTROL] = spawn->control,
                                  [WSGID_FD_PREDECESSOR] = spawn->predecessor };
 

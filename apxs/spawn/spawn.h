@@ -38,14 +38,14 @@ typedef struct {
     const wsgid_group_t *group;
     int slot;
     int listener;
-    int leash; /* read end */
-    int page;  /* memfd */
-    int bell;  /* write end */
+    int lifeline; /* read end */
+    int page;     /* memfd */
+    int wakeup;   /* write end */
     int control;
-    int predecessor; /* write end of its leash, or -1 */
+    int predecessor; /* write end of its lifeline, or -1 */
     /* const char *: scripts of the predecessor's, to be loaded before it is replaced */
     const apr_array_header_t *loaded;
-    /* back-off to wait first, ended early by the leash or by a changed script */
+    /* back-off to wait first, ended early by the lifeline or by a changed script */
     apr_interval_time_t delay;
 } wsgid_spawn_t;
 

@@ -189,13 +189,13 @@ static int by_elapsed(const void *left, const void *right)
     return a->elapsed < b->elapsed ? 1 : a->elapsed > b->elapsed ? -1 : 0;
 }
 
-static const apr_array_header_t *running_threads(apr_pool_t *p, const wsgid_slot_t *slot, int seat,
+static const apr_array_header_t *running_threads(apr_pool_t *p, const wsgid_slot_t *slot, int entry,
                                                  const wsgid_process_status_t *process,
                                                  const moment_t *now)
 {
     int most = process->threads < WSGID_PAGE_MOST_ROWS ? process->threads : WSGID_PAGE_MOST_ROWS;
     wsgid_page_row_t *rows = apr_palloc(p, most * sizeof(*rows));
-    int count = wsgid_slots_copy_rows(slot, seat, rows, most);
+    int count = wsgid_slots_copy_rows(slot, entry, rows, most);
     apr_array_header_t *running = apr_array_make(p, 4, sizeof(wsgid_running_t));
     int i;
 
@@ -215,16 +215,16 @@ static const apr_array_header_t *running_threads(apr_pool_t *p, const wsgid_slot
     return running;
 }
 
-static wsgid_process_state_e state_of(const wsgid_seat_view_t *seat, const moment_t *now)
+static wsgid_process_state_e state_of(const wsgid_process_view_t *entry, const moment_t *now)
 {
     static const wsgid_process_state_e said[] = { [WSGID_PAGE_BOOTING] = WSGID_PROCESS_BOOTING,
                                                   [WSGID_PAGE_READY] = WSGID_PROCESS_READY,
                                                   [WSGID_PAGE_DRAINING] = WSGID_PROCESS_DRAINING };
 
     /* wsgid_slots_read_page() lets no other state through. */
-    return seat->page.state == WSGID_PAGE_BOOTING && seat->born > now->steady
+    return entry->page.state == WSGID_PAGE_BOOTING && entry->born > now->steady
                ? WSGID_PROCESS_WAITING
-               : said[seat->page.state];
+               : said[entry->page.state];
 }
 
 /* How many threads a process has: those of the configuration, unless it is of an older one, and
@@ -246,21 +246,21 @@ static int busy_threads(const wsgid_page_t *page, int threads)
 }
 
 static void fill_process(apr_pool_t *p, const wsgid_group_t *group, const wsgid_slot_t *slot,
-                         int which, const wsgid_seat_view_t *seat, const moment_t *now,
+                         int which, const wsgid_process_view_t *entry, const moment_t *now,
                          wsgid_process_status_t *process)
 {
-    apr_interval_time_t age = now->steady - seat->born;
+    apr_interval_time_t age = now->steady - entry->born;
 
-    process->pid = seat->pid;
-    process->state = state_of(seat, now);
+    process->pid = entry->pid;
+    process->state = state_of(entry, now);
     process->uptime = process->state == WSGID_PROCESS_WAITING ? age : between(age, now->steady);
-    process->python = python_version(p, &seat->page);
-    process->threads = threads_of(group, &seat->page);
-    process->busy = busy_threads(&seat->page, process->threads);
+    process->python = python_version(p, &entry->page);
+    process->threads = threads_of(group, &entry->page);
+    process->busy = busy_threads(&entry->page, process->threads);
     process->running = running_threads(p, slot, which, process, now);
-    wsgid_totals_read_page(&seat->page, &process->counts);
-    process->memory = wsgid_procfs_memory(seat->pid);
-    process->cpu = wsgid_procfs_cpu(seat->pid);
+    wsgid_totals_read_page(&entry->page, &process->counts);
+    process->memory = wsgid_procfs_memory(entry->pid);
+    process->cpu = wsgid_procfs_cpu(entry->pid);
 }
 
 /* ---- a slot, a group */
@@ -278,19 +278,20 @@ static void fill_slot(apr_pool_t *p, const wsgid_group_t *group, int index, cons
                       wsgid_slot_status_t *status)
 {
     const wsgid_slot_t *slot = group->slots[index];
-    apr_array_header_t *processes = apr_array_make(p, WSGID_SEATS, sizeof(wsgid_process_status_t));
-    wsgid_seat_view_t seats[WSGID_SEATS];
+    apr_array_header_t *processes = apr_array_make(p, WSGID_SLOT_PROCESSES,
+                                                   sizeof(wsgid_process_status_t));
+    wsgid_process_view_t entries[WSGID_SLOT_PROCESSES];
     wsgid_totals_t totals;
     unsigned busy = 0;
     int which;
 
-    wsgid_slots_view(slot, seats, &totals);
+    wsgid_slots_view(slot, entries, &totals);
     memcpy(status->ends, totals.ends, sizeof(status->ends));
     status->counts = totals.gone;
-    for (which = 0; which < WSGID_SEATS; which++) {
-        if (seats[which].used) {
+    for (which = 0; which < WSGID_SLOT_PROCESSES; which++) {
+        if (entries[which].used) {
             wsgid_process_status_t *process = apr_array_push(processes);
-            fill_process(p, group, slot, which, &seats[which], now, process);
+            fill_process(p, group, slot, which, &entries[which], now, process);
             wsgid_totals_add(&status->counts, &process->counts);
             busy += process->busy;
         }

@@ -119,9 +119,9 @@ static int scripts_changed(const apr_array_header_t *scripts, const stamp_t *sta
 
 static void leave_if_pulled(int timeout)
 {
-    struct pollfd leash = { WSGID_FD_LEASH, POLLIN, 0 };
+    struct pollfd lifeline = { WSGID_FD_LIFELINE, POLLIN, 0 };
 
-    if (poll(&leash, 1, timeout) > 0) {
+    if (poll(&lifeline, 1, timeout) > 0) {
         _exit(0);
     }
 }

@@ -33,7 +33,7 @@ static int was_signal(wsgid_death_t death)
     return death.code == CLD_KILLED || death.code == CLD_DUMPED;
 }
 
-/* It did what it was asked to: by the leash, or by SIGTERM, SIGHUP or SIGINT, which have their
+/* It did what it was asked to: by the lifeline, or by SIGTERM, SIGHUP or SIGINT, which have their
  * default effect until Python is up. */
 int wsgid_deaths_was_polite(wsgid_death_t death)
 {
@@ -136,20 +136,24 @@ static int has_obeyed(const wsgid_process_t *process, wsgid_death_t death)
 /* Asked to leave, and it did: who asked? */
 static wsgid_reason_e reason_of_leaving(const wsgid_process_t *process)
 {
-    static const wsgid_reason_e of_wish[] = { [WSGID_WISH_NONE] = WSGID_REASON_ASKED,
-                                              [WSGID_WISH_ASKED] = WSGID_REASON_ASKED,
-                                              [WSGID_WISH_CHANGED] = WSGID_REASON_CHANGED,
-                                              [WSGID_WISH_REQUESTS] = WSGID_REASON_REQUESTS,
-                                              [WSGID_WISH_INTERVAL] = WSGID_REASON_INTERVAL,
-                                              [WSGID_WISH_INACTIVITY] = WSGID_REASON_INACTIVITY,
-                                              [WSGID_WISH_MEMORY] = WSGID_REASON_MEMORY,
-                                              [WSGID_WISH_STUCK] = WSGID_REASON_STUCK };
-    apr_uint32_t wish = process->granted_wish; /* its own word, so it may be any number */
+    static const wsgid_reason_e of_replacement_reason[] = {
+        [WSGID_REPLACE_NONE] = WSGID_REASON_ASKED,
+        [WSGID_REPLACE_ASKED] = WSGID_REASON_ASKED,
+        [WSGID_REPLACE_CHANGED] = WSGID_REASON_CHANGED,
+        [WSGID_REPLACE_REQUESTS] = WSGID_REASON_REQUESTS,
+        [WSGID_REPLACE_INTERVAL] = WSGID_REASON_INTERVAL,
+        [WSGID_REPLACE_INACTIVITY] = WSGID_REASON_INACTIVITY,
+        [WSGID_REPLACE_MEMORY] = WSGID_REASON_MEMORY,
+        [WSGID_REPLACE_STUCK] = WSGID_REASON_STUCK
+    };
+    apr_uint32_t reason = process->granted_replacement; /* its own word, so it may be any number */
 
     if (process->configuration < process->slot->wanted || !process->slot->group) {
         return WSGID_REASON_HTTPD;
     }
-    return wish < sizeof(of_wish) / sizeof(*of_wish) ? of_wish[wish] : WSGID_REASON_ASKED;
+    return reason < sizeof(of_replacement_reason) / sizeof(*of_replacement_reason)
+               ? of_replacement_reason[reason]
+               : WSGID_REASON_ASKED;
 }
 
 static wsgid_reason_e reason_of_exit_code(int code)

@@ -1,5 +1,5 @@
 /*
- * Starting a process in a vacant seat: its leash, its page, the fork, the line in the log.
+ * Starting a process in a free entry: its lifeline, its page, the fork, the line in the log.
  */
 #include "supervisor/supervisor.h"
 #include "spawn/spawn.h"
@@ -13,7 +13,7 @@
 #define SHORT_DELAY apr_time_from_msec(500)
 
 /* We never wait to write into it: whoever else may write could have filled it. */
-static apr_status_t make_leash(int *read_end, int *write_end)
+static apr_status_t make_lifeline(int *read_end, int *write_end)
 {
     int ends[2];
 
@@ -84,7 +84,7 @@ static const apr_array_header_t *scripts_to_keep(apr_pool_t *p, const wsgid_proc
         return kept;
     }
     slot = predecessor->slot;
-    loaded = wsgid_slots_loaded_scripts(slot->memory, wsgid_process_seat(predecessor), p);
+    loaded = wsgid_slots_loaded_scripts(slot->memory, wsgid_process_entry(predecessor), p);
     for (i = 0; i < loaded->nelts; i++) {
         const char *script = APR_ARRAY_IDX(loaded, i, const char *);
         if (predecessor->configuration == configuration || is_configured(slot->group, script)) {
@@ -95,11 +95,11 @@ static const apr_array_header_t *scripts_to_keep(apr_pool_t *p, const wsgid_proc
 }
 
 /*
- * The write end of a leash for a successor, who runs what the application's user likes: opened
+ * The write end of a lifeline for a successor, who runs what the application's user likes: opened
  * anew, because whoever shares our own end could have it wait again. Without /proc that is all that
  * there is. -1: errno.
  */
-static int lend_leash(int write_end)
+static int open_lifeline_for_successor(int write_end)
 {
     char path[64];
     int fd;
@@ -111,24 +111,24 @@ static int lend_leash(int write_end)
 
 /* The forked process may be quick, so what is said of the slot is said before. */
 static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *predecessor,
-                                 apr_uint32_t configuration, int page, int leash)
+                                 apr_uint32_t configuration, int page, int lifeline)
 {
     wsgid_kept_slot_t *slot = process->slot;
     wsgid_spawn_t spawn = { .group = slot->group,
                             .slot = slot->index,
                             .listener = slot->listener,
-                            .leash = leash,
+                            .lifeline = lifeline,
                             .page = page,
-                            .bell = wsgid_wakeup_rope(),
+                            .wakeup = wsgid_wakeup_write_end(),
                             .control = slot->control,
-                            .predecessor = predecessor && predecessor->leash >= 0
-                                               ? lend_leash(predecessor->leash)
+                            .predecessor = predecessor && predecessor->lifeline >= 0
+                                               ? open_lifeline_for_successor(predecessor->lifeline)
                                                : -1,
                             .delay = slot->delay };
     apr_pool_t *pool;
     apr_status_t status;
 
-    if (predecessor && predecessor->leash >= 0 && spawn.predecessor < 0) {
+    if (predecessor && predecessor->lifeline >= 0 && spawn.predecessor < 0) {
         return errno;
     }
     apr_pool_create(&pool, slot->pool);
@@ -160,28 +160,28 @@ apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *pre
                                   apr_uint32_t configuration)
 {
     wsgid_kept_slot_t *slot = process->slot;
-    int seat = wsgid_process_seat(process);
-    int leash = -1;
-    int page = wsgid_slots_fresh_page(slot->memory, seat);
-    apr_status_t status = page < 0 ? APR_EGENERAL : make_leash(&leash, &process->leash);
+    int entry = wsgid_process_entry(process);
+    int lifeline = -1;
+    int page = wsgid_slots_fresh_page(slot->memory, entry);
+    apr_status_t status = page < 0 ? APR_EGENERAL : make_lifeline(&lifeline, &process->lifeline);
 
     if (status == APR_SUCCESS) {
-        status = fork_process(process, predecessor, configuration, page, leash);
-        (void)close(leash);
+        status = fork_process(process, predecessor, configuration, page, lifeline);
+        (void)close(lifeline);
     }
     if (status != APR_SUCCESS) {
-        wsgid_process_close_leash(process);
-        wsgid_slots_retire_page(slot->memory, seat);
+        wsgid_process_close_lifeline(process);
+        wsgid_slots_retire_page(slot->memory, entry);
         fail_to_start(slot, status);
         return status;
     }
-    wsgid_slots_set_process(slot->memory, seat, process->pid, process->born);
+    wsgid_slots_set_process(slot->memory, entry, process->pid, process->born);
     process->configuration = configuration;
     process->serial = ++slot->started;
     process->has_been_ready = 0;
-    process->wishes = process->granted = 0;
+    process->replacement_requests = process->granted = 0;
     process->watchdog = process->change = 0;
-    process->wish = process->granted_wish = WSGID_WISH_NONE;
+    process->replacement_reason = process->granted_replacement = WSGID_REPLACE_NONE;
     wsgid_process_step(process, slot->delay > 0 ? WSGID_DELAYED : WSGID_LAUNCHED);
     log_start(process, slot->delay, predecessor);
     return APR_SUCCESS;

@@ -1,5 +1,5 @@
 /*
- * A process of a slot: its state, its leash, its seat.
+ * A process of a slot: its state, its lifeline, its entry.
  *
  * The state is changed by one function, wsgid_process_step(), by one table (docs/design.md,
  * "Processes and slots"). What a process does by itself is seen in its page, when there is cause to
@@ -15,7 +15,7 @@
 typedef enum {
     IGNORE = 0, /* seen already, or too late to matter */
     MOVE,
-    PULL,      /* move, and pull the leash */
+    PULL,      /* move, and pull the lifeline */
     IMPOSSIBLE /* a mistake of ours: logged */
 } action_e;
 
@@ -26,65 +26,65 @@ typedef struct {
 
 #define TO(state) { MOVE, WSGID_##state }
 #define LET_GO    { PULL, WSGID_LEAVING }
-#define STAY      { IGNORE, WSGID_VACANT }
-#define NEVER     { IMPOSSIBLE, WSGID_VACANT }
+#define STAY      { IGNORE, WSGID_FREE }
+#define NEVER     { IMPOSSIBLE, WSGID_FREE }
 
 /* clang-format off */
 static const transition_t transitions[WSGID_STATES][WSGID_EVENTS] = {
     /*                   DELAYED      LAUNCHED     LOADED     DRAINING     REPLACED  UNWANTED  DIED */
-    [WSGID_VACANT]  = { TO(WAITING), TO(BOOTING), NEVER,     NEVER,       NEVER,    STAY,     NEVER },
-    [WSGID_WAITING] = { NEVER,       TO(BOOTING), TO(READY), TO(LEAVING), LET_GO,   LET_GO,   TO(VACANT) },
-    [WSGID_BOOTING] = { NEVER,       STAY,        TO(READY), TO(LEAVING), LET_GO,   LET_GO,   TO(VACANT) },
-    [WSGID_READY]   = { NEVER,       STAY,        STAY,      TO(LEAVING), LET_GO,   LET_GO,   TO(VACANT) },
-    [WSGID_LEAVING] = { NEVER,       STAY,        STAY,      STAY,        STAY,     STAY,     TO(VACANT) },
+    [WSGID_FREE]  = { TO(WAITING), TO(BOOTING), NEVER,     NEVER,       NEVER,    STAY,     NEVER },
+    [WSGID_WAITING] = { NEVER,       TO(BOOTING), TO(READY), TO(LEAVING), LET_GO,   LET_GO,   TO(FREE) },
+    [WSGID_BOOTING] = { NEVER,       STAY,        TO(READY), TO(LEAVING), LET_GO,   LET_GO,   TO(FREE) },
+    [WSGID_READY]   = { NEVER,       STAY,        STAY,      TO(LEAVING), LET_GO,   LET_GO,   TO(FREE) },
+    [WSGID_LEAVING] = { NEVER,       STAY,        STAY,      STAY,        STAY,     STAY,     TO(FREE) },
 };
 /* clang-format on */
 
-static const char *const state_names[WSGID_STATES] = { "vacant", "waiting", "booting", "ready",
+static const char *const state_names[WSGID_STATES] = { "free", "waiting", "booting", "ready",
                                                        "leaving" };
 static const char *const event_names[WSGID_EVENTS] = { "delayed",  "launched", "loaded", "draining",
                                                        "replaced", "unwanted", "died" };
 
 /* ---- one process */
 
-void wsgid_process_close_leash(wsgid_process_t *process)
+void wsgid_process_close_lifeline(wsgid_process_t *process)
 {
-    if (process->leash >= 0) {
-        (void)close(process->leash);
+    if (process->lifeline >= 0) {
+        (void)close(process->lifeline);
     }
-    process->leash = -1;
+    process->lifeline = -1;
 }
 
 /* A reader that has gone must not cost us a SIGPIPE. */
-static void tug_leash(const wsgid_process_t *process, char word)
+static void write_to_lifeline(const wsgid_process_t *process, char word)
 {
     struct sigaction ignore;
     struct sigaction before;
     ssize_t unused;
 
-    if (process->leash < 0) {
+    if (process->lifeline < 0) {
         return;
     }
     memset(&ignore, 0, sizeof(ignore));
     ignore.sa_handler = SIG_IGN;
     (void)sigaction(SIGPIPE, &ignore, &before);
-    unused = write(process->leash, &word, 1);
+    unused = write(process->lifeline, &word, 1);
     /* it fails if the reader has gone, or where a daemon has filled the pipe: its own loss */
     (void)unused;
     (void)sigaction(SIGPIPE, &before, NULL);
 }
 
 /* A byte, not only end-of-file: a successor may hold the write end too. */
-static void pull_leash(wsgid_process_t *process)
+static void close_lifeline_with_byte(wsgid_process_t *process)
 {
-    tug_leash(process, WSGID_LEASH_LEAVE);
-    wsgid_process_close_leash(process);
+    write_to_lifeline(process, WSGID_LIFELINE_LEAVE);
+    wsgid_process_close_lifeline(process);
 }
 
 void wsgid_process_tell_failure(wsgid_process_t *process)
 {
-    process->granted_wish = WSGID_WISH_NONE;
-    tug_leash(process, WSGID_LEASH_FAILED);
+    process->granted_replacement = WSGID_REPLACE_NONE;
+    write_to_lifeline(process, WSGID_LIFELINE_FAILED);
 }
 
 void wsgid_process_step(wsgid_process_t *process, wsgid_event_e event)
@@ -109,13 +109,13 @@ void wsgid_process_step(wsgid_process_t *process, wsgid_event_e event)
                  state_names[transition->next], event_names[event]);
     process->state = transition->next;
     if (transition->action == PULL) {
-        pull_leash(process);
+        close_lifeline_with_byte(process);
     }
 }
 
-int wsgid_process_seat(const wsgid_process_t *process)
+int wsgid_process_entry(const wsgid_process_t *process)
 {
-    return (int)(process - process->slot->seat);
+    return (int)(process - process->slot->process);
 }
 
 /* Whether 'process' is in one of the states, and beats 'best' so far. */
@@ -130,11 +130,11 @@ static int is_better(const wsgid_process_t *process, const wsgid_process_t *best
 static wsgid_process_t *find_process(wsgid_kept_slot_t *slot, unsigned states, int youngest)
 {
     wsgid_process_t *best = NULL;
-    int seat;
+    int entry;
 
-    for (seat = 0; seat < WSGID_SEATS; seat++) {
-        if (is_better(&slot->seat[seat], best, states, youngest)) {
-            best = &slot->seat[seat];
+    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
+        if (is_better(&slot->process[entry], best, states, youngest)) {
+            best = &slot->process[entry];
         }
     }
     return best;
@@ -152,10 +152,10 @@ wsgid_process_t *wsgid_process_eldest(wsgid_kept_slot_t *slot, unsigned states)
 
 int wsgid_process_none_in(const wsgid_kept_slot_t *slot)
 {
-    int seat;
+    int entry;
 
-    for (seat = 0; seat < WSGID_SEATS; seat++) {
-        if (slot->seat[seat].state != WSGID_VACANT) {
+    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
+        if (slot->process[entry].state != WSGID_FREE) {
             return 0;
         }
     }
@@ -163,7 +163,7 @@ int wsgid_process_none_in(const wsgid_kept_slot_t *slot)
 }
 
 /* What does not serve has nothing to finish: a signal takes it out of a long import. If it is ready
- * this very moment, the signal asks no more than the leash does. */
+ * this very moment, the signal asks no more than the lifeline does. */
 void wsgid_process_ask_to_leave(wsgid_process_t *process)
 {
     if (process->state == WSGID_WAITING || process->state == WSGID_BOOTING) {
@@ -183,7 +183,7 @@ static void observe_wait(wsgid_process_t *process)
 
     if (woke != process->born || now >= process->born) {
         process->born = woke > 0 && woke < now ? woke : now;
-        wsgid_slots_set_process(process->slot->memory, wsgid_process_seat(process), process->pid,
+        wsgid_slots_set_process(process->slot->memory, wsgid_process_entry(process), process->pid,
                                 process->born);
         wsgid_process_step(process, WSGID_LAUNCHED);
     }
@@ -193,20 +193,20 @@ static void observe_process(wsgid_process_t *process)
 {
     wsgid_page_t page;
 
-    if (process->state == WSGID_VACANT) {
+    if (process->state == WSGID_FREE) {
         return;
     }
     if (process->state == WSGID_WAITING) {
         observe_wait(process);
     }
-    wsgid_slots_read_page(process->slot->memory, wsgid_process_seat(process), &page);
+    wsgid_slots_read_page(process->slot->memory, wsgid_process_entry(process), &page);
     process->watchdog = page.watchdog;
     if (page.state == WSGID_PAGE_BOOTING) {
         return;
     }
     process->has_been_ready = 1;
-    process->wishes = page.wishes;
-    process->wish = page.wish;
+    process->replacement_requests = page.replacement_requests;
+    process->replacement_reason = page.replacement_reason;
     process->change = page.change;
     wsgid_process_step(process, page.state == WSGID_PAGE_READY ? WSGID_LOADED : WSGID_DRAINING);
 }
@@ -214,15 +214,16 @@ static void observe_process(wsgid_process_t *process)
 void wsgid_process_observe(wsgid_kept_slot_t *slot)
 {
     wsgid_process_t *serving;
-    int seat;
+    int entry;
 
-    for (seat = 0; seat < WSGID_SEATS; seat++) {
-        observe_process(&slot->seat[seat]);
+    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
+        observe_process(&slot->process[entry]);
     }
     serving = wsgid_process_youngest(slot, WSGID_IN(READY));
-    for (seat = 0; serving && seat < WSGID_SEATS; seat++) {
-        if (slot->seat[seat].state != WSGID_VACANT && slot->seat[seat].serial < serving->serial) {
-            wsgid_process_step(&slot->seat[seat], WSGID_REPLACED);
+    for (entry = 0; serving && entry < WSGID_SLOT_PROCESSES; entry++) {
+        if (slot->process[entry].state != WSGID_FREE
+            && slot->process[entry].serial < serving->serial) {
+            wsgid_process_step(&slot->process[entry], WSGID_REPLACED);
         }
     }
 }
@@ -249,13 +250,13 @@ void wsgid_process_unwatch(wsgid_process_t *process)
     process->watch = NULL;
 }
 
-void wsgid_process_vacate(wsgid_process_t *process)
+void wsgid_process_release(wsgid_process_t *process)
 {
     wsgid_kept_slot_t *slot = process->slot;
 
     wsgid_process_step(process, WSGID_DIED);
     wsgid_process_unwatch(process);
-    wsgid_process_close_leash(process);
+    wsgid_process_close_lifeline(process);
     process->pid = 0;
-    wsgid_slots_retire_page(slot->memory, wsgid_process_seat(process));
+    wsgid_slots_retire_page(slot->memory, wsgid_process_entry(process));
 }

@@ -27,7 +27,7 @@ typedef struct {
     volatile int status;
 } note_t;
 
-static note_t *notes; /* in pconf; one for each seat of each slot */
+static note_t *notes; /* in pconf; one for each entry of each slot */
 static volatile int note_count;
 static int nudge_timer = -1;
 static struct sigaction before_ours; /* what SIGCHLD did */

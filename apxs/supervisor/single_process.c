@@ -40,7 +40,7 @@ static void ignore_signals(void)
     }
 }
 
-pid_t wsgid_single_process_hire(void)
+pid_t wsgid_single_process_fork(void)
 {
     int ends[2];
 
@@ -69,10 +69,10 @@ pid_t wsgid_single_process_hire(void)
 /* The parent's pid tells too, in case another process has a copy of httpd's end. */
 static int is_dismissed(void)
 {
-    struct pollfd ends[2] = { { line, POLLIN, 0 }, { wsgid_wakeup_ear(), POLLIN, 0 } };
+    struct pollfd ends[2] = { { line, POLLIN, 0 }, { wsgid_wakeup_read_end(), POLLIN, 0 } };
 
     (void)poll(ends, 2, SLEEP);
-    wsgid_wakeup_hush(wsgid_wakeup_ear());
+    wsgid_wakeup_drain(wsgid_wakeup_read_end());
     return ends[0].revents != 0 || getppid() != httpd;
 }
 

@@ -6,21 +6,21 @@
 
 #include <unistd.h>
 
-#define RETAINED_KEY WSGID_RETAINED("roster")
+#define RETAINED_KEY WSGID_RETAINED("slot_list")
 
 typedef struct {
     wsgid_kept_slot_t *first;
     unsigned groups; /* numbers given to groups so far */
-} roster_t;
+} slot_list_t;
 
 /* This configuration only, as all static data is: the module is loaded anew on each restart. */
-static roster_t *roster;
+static slot_list_t *slot_list;
 static server_rec *main_server;
 static apr_uint32_t configuration;
 
 wsgid_kept_slot_t *wsgid_slot_list_first(void)
 {
-    return roster ? roster->first : NULL;
+    return slot_list ? slot_list->first : NULL;
 }
 
 /* ---- making and finding */
@@ -29,7 +29,7 @@ static wsgid_kept_slot_t *find_slot(const wsgid_group_t *group, const char *pref
 {
     wsgid_kept_slot_t *slot;
 
-    for (slot = roster->first; slot; slot = slot->next) {
+    for (slot = slot_list->first; slot; slot = slot->next) {
         if (!slot->released && slot->index == index && !strcmp(slot->name, group->name)
             && !strcmp(slot->prefix, prefix)) {
             return slot;
@@ -42,18 +42,18 @@ static unsigned number_of(const wsgid_group_t *group)
 {
     const wsgid_kept_slot_t *slot;
 
-    for (slot = roster->first; slot; slot = slot->next) {
+    for (slot = slot_list->first; slot; slot = slot->next) {
         if (!slot->released && !strcmp(slot->name, group->name)) {
             return slot->number;
         }
     }
-    return ++roster->groups;
+    return ++slot_list->groups;
 }
 
 /* In the order of the configuration. */
 static void append_slot(wsgid_kept_slot_t *slot)
 {
-    wsgid_kept_slot_t **link = &roster->first;
+    wsgid_kept_slot_t **link = &slot_list->first;
 
     while (*link) {
         link = &(*link)->next;
@@ -65,7 +65,7 @@ static wsgid_kept_slot_t *new_slot(const wsgid_group_t *group, const char *prefi
 {
     apr_pool_t *pool;
     wsgid_kept_slot_t *slot;
-    int seat;
+    int entry;
 
     apr_pool_create(&pool, main_server->process->pool);
     slot = apr_pcalloc(pool, sizeof(*slot));
@@ -80,9 +80,9 @@ static wsgid_kept_slot_t *new_slot(const wsgid_group_t *group, const char *prefi
                                              WSGID_LISTENER_CONTROL);
     slot->listener = slot->control = -1;
     slot->server = main_server;
-    for (seat = 0; seat < WSGID_SEATS; seat++) {
-        slot->seat[seat].slot = slot;
-        slot->seat[seat].leash = -1;
+    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
+        slot->process[entry].slot = slot;
+        slot->process[entry].lifeline = -1;
     }
     append_slot(slot);
     return slot;
@@ -133,8 +133,8 @@ static void attach(wsgid_kept_slot_t *slot, wsgid_group_t *group)
     slot->failures = slot->brief = 0;
     slot->delay = 0;
     slot->fork_failed = 0;
-    slot->crowded = 0;
-    slot->crowded_told = 0;
+    slot->full = 0;
+    slot->full_logged = 0;
     slot->shutdown_timeout = WSGID_NUMBER(group, SHUTDOWN_TIMEOUT);
     group->slots[slot->index] = slot->memory;
 }
@@ -197,7 +197,7 @@ static int prepare_directory(apr_pool_t *p, const char *prefix)
                      wrong);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (!roster->first) {
+    if (!slot_list->first) {
         wsgid_listener_sweep(p, main_server, prefix);
     }
     return OK;
@@ -220,16 +220,16 @@ static int prepare_groups(apr_pool_t *pconf, apr_pool_t *ptemp)
     return result;
 }
 
-static void find_roster(server_rec *s)
+static void find_slot_list(server_rec *s)
 {
     wsgid_kept_slot_t *slot;
 
-    roster = ap_retained_data_get(RETAINED_KEY);
-    if (!roster) {
-        roster = ap_retained_data_create(RETAINED_KEY, sizeof(*roster));
+    slot_list = ap_retained_data_get(RETAINED_KEY);
+    if (!slot_list) {
+        slot_list = ap_retained_data_create(RETAINED_KEY, sizeof(*slot_list));
     }
     main_server = s;
-    for (slot = roster->first; slot; slot = slot->next) {
+    for (slot = slot_list->first; slot; slot = slot->next) {
         slot->server = s; /* until a group takes it */
     }
 }
@@ -237,7 +237,7 @@ static void find_roster(server_rec *s)
 int wsgid_slot_list_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s,
                             apr_uint32_t number)
 {
-    find_roster(s);
+    find_slot_list(s);
     configuration = number;
     return prepare_groups(pconf, ptemp);
 }
@@ -263,7 +263,7 @@ void wsgid_slot_list_free(wsgid_kept_slot_t *slot)
 {
     wsgid_kept_slot_t **link;
 
-    for (link = &roster->first; *link; link = &(*link)->next) {
+    for (link = &slot_list->first; *link; link = &(*link)->next) {
         if (*link == slot) {
             *link = slot->next;
             break;
@@ -280,12 +280,12 @@ void wsgid_slot_list_free(wsgid_kept_slot_t *slot)
  * it. */
 static void release(wsgid_kept_slot_t *slot)
 {
-    int seat;
+    int entry;
 
     slot->released = 1;
     close_listeners(slot);
-    for (seat = 0; seat < WSGID_SEATS; seat++) {
-        wsgid_process_step(&slot->seat[seat], WSGID_UNWANTED);
+    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
+        wsgid_process_step(&slot->process[entry], WSGID_UNWANTED);
     }
     if (wsgid_process_none_in(slot)) {
         wsgid_slot_list_free(slot);
@@ -297,7 +297,7 @@ void wsgid_slot_list_release_unused(void)
     wsgid_kept_slot_t *slot;
     wsgid_kept_slot_t *next;
 
-    for (slot = roster->first; slot; slot = next) {
+    for (slot = slot_list->first; slot; slot = next) {
         next = slot->next;
         if (!slot->group && !slot->released && !wsgid_generations_live_up_to(slot->last_used)) {
             release(slot);
@@ -308,13 +308,13 @@ void wsgid_slot_list_release_unused(void)
 void wsgid_slot_list_let_go(void)
 {
     wsgid_kept_slot_t *slot;
-    int seat;
+    int entry;
 
-    for (slot = roster->first; slot; slot = slot->next) {
+    for (slot = slot_list->first; slot; slot = slot->next) {
         slot->group = NULL;
         slot->server = NULL;
-        for (seat = 0; seat < WSGID_SEATS; seat++) {
-            wsgid_process_unwatch(&slot->seat[seat]);
+        for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
+            wsgid_process_unwatch(&slot->process[entry]);
         }
     }
 }
@@ -330,12 +330,12 @@ static void close_descriptor(int *fd)
 void wsgid_slot_list_close_descriptors(void)
 {
     wsgid_kept_slot_t *slot;
-    int seat;
+    int entry;
 
-    for (slot = roster->first; slot; slot = slot->next) {
-        for (seat = 0; seat < WSGID_SEATS; seat++) {
+    for (slot = slot_list->first; slot; slot = slot->next) {
+        for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
             /* or a daemon would not notice that the parent has died */
-            wsgid_process_close_leash(&slot->seat[seat]);
+            wsgid_process_close_lifeline(&slot->process[entry]);
         }
         close_descriptor(&slot->listener);
         close_descriptor(&slot->control);

@@ -21,7 +21,7 @@ static void kill_late(wsgid_process_t *process, apr_interval_time_t since)
     const wsgid_kept_slot_t *slot = process->slot;
     char number[WSGID_SECONDS_ROOM];
 
-    if (process->state == WSGID_VACANT || since < slot->shutdown_timeout) {
+    if (process->state == WSGID_FREE || since < slot->shutdown_timeout) {
         return;
     }
     ap_log_error(
@@ -34,7 +34,7 @@ static void kill_late(wsgid_process_t *process, apr_interval_time_t since)
     if (kill(process->pid, SIGKILL) == 0) {
         wsgid_stop_wait_for(process->pid);
     }
-    wsgid_process_vacate(process);
+    wsgid_process_release(process);
 }
 
 static int is_all_gone(void)
@@ -53,12 +53,12 @@ static void wait_until_gone(void)
 {
     apr_time_t begun = wsgid_clock_now();
     wsgid_kept_slot_t *slot;
-    int seat;
+    int entry;
 
     for (wsgid_supervisor_reap(); !is_all_gone(); wsgid_supervisor_reap()) {
         for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
-            for (seat = 0; seat < WSGID_SEATS; seat++) {
-                kill_late(&slot->seat[seat], wsgid_clock_now() - begun);
+            for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
+                kill_late(&slot->process[entry], wsgid_clock_now() - begun);
             }
         }
         apr_sleep(STOP_LOOK);
@@ -76,12 +76,12 @@ int wsgid_stop_is_coming(void)
 void wsgid_stop_announce(void)
 {
     wsgid_kept_slot_t *slot;
-    int seat;
+    int entry;
 
     for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
-        for (seat = 0; seat < WSGID_SEATS; seat++) {
-            if (slot->seat[seat].state != WSGID_VACANT) {
-                (void)kill(slot->seat[seat].pid, SIGTERM);
+        for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
+            if (slot->process[entry].state != WSGID_FREE) {
+                (void)kill(slot->process[entry].pid, SIGTERM);
             }
         }
     }
@@ -90,12 +90,12 @@ void wsgid_stop_announce(void)
 void wsgid_stop_processes(void)
 {
     wsgid_kept_slot_t *slot;
-    int seat;
+    int entry;
 
     for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
         wsgid_process_observe(slot);
-        for (seat = 0; seat < WSGID_SEATS; seat++) {
-            wsgid_process_ask_to_leave(&slot->seat[seat]);
+        for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
+            wsgid_process_ask_to_leave(&slot->process[entry]);
         }
     }
     wait_until_gone();

@@ -4,9 +4,10 @@
  * Rules:
  *
  *   - The parent does the least that it can. It sleeps in the MPM's loop; it acts at start, at a
- * restart, at the death of a child (the bell's, too, which a daemon has rung), at stop, and, for
- * what could not be started, when httpd does its own maintenance, every ten seconds or so. A
- * back-off is slept away by the forked process, the predecessor is told to leave by its successor.
+ * restart, at the death of a child (the wake-up pipe's, too, which a daemon has rung), at stop,
+ * and, for what could not be started, when httpd does its own maintenance, every ten seconds or so.
+ * A back-off is slept away by the forked process, the predecessor is told to leave by its
+ * successor.
  *   - A slot is level-triggered: satisfy() looks at what is there and starts what is missing.
  * Events only change states and call it.
  *   - Only the policy is here. supervisor.h names the files that do the work, and says what may be
@@ -43,12 +44,12 @@ static int is_parent(void)
 static void on_child(int reason, void *data, int status);
 
 /* predecessor: who serves until then, or NULL. */
-static apr_status_t start(wsgid_process_t *process, wsgid_process_t *predecessor, int wished)
+static apr_status_t start(wsgid_process_t *process, wsgid_process_t *predecessor, int was_requested)
 {
     apr_status_t status = wsgid_launch_process(process, predecessor, retained->configuration);
 
     if (status == APR_SUCCESS) {
-        process->wished = wished;
+        process->was_requested = was_requested;
         wsgid_process_watch(process, configuration_pool, on_child);
     }
     return status;
@@ -65,16 +66,16 @@ static int is_stopping(void)
 
 static int is_satisfied(const wsgid_process_t *process)
 {
-    return process->state != WSGID_VACANT && process->state != WSGID_LEAVING
+    return process->state != WSGID_FREE && process->state != WSGID_LEAVING
            && process->configuration >= process->slot->wanted;
 }
 
 static int has_what_is_wanted(const wsgid_kept_slot_t *slot)
 {
-    int seat;
+    int entry;
 
-    for (seat = 0; seat < WSGID_SEATS; seat++) {
-        if (is_satisfied(&slot->seat[seat])) {
+    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
+        if (is_satisfied(&slot->process[entry])) {
             return 1;
         }
     }
@@ -85,10 +86,10 @@ static int has_what_is_wanted(const wsgid_kept_slot_t *slot)
  */
 static void make_way(wsgid_kept_slot_t *slot, const wsgid_process_t *stays)
 {
-    int seat;
+    int entry;
 
-    for (seat = 0; seat < WSGID_SEATS; seat++) {
-        wsgid_process_t *process = &slot->seat[seat];
+    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
+        wsgid_process_t *process = &slot->process[entry];
         if (process != stays
             && (process->state == WSGID_WAITING || process->state == WSGID_BOOTING)) {
             wsgid_process_ask_to_leave(process);
@@ -97,38 +98,38 @@ static void make_way(wsgid_kept_slot_t *slot, const wsgid_process_t *stays)
 }
 
 /* Several restarts within a moment are nothing to tell of. */
-#define CROWDED_PATIENCE apr_time_from_sec(5)
+#define FULL_PATIENCE apr_time_from_sec(5)
 
-static void note_crowded(wsgid_kept_slot_t *slot)
+static void note_full(wsgid_kept_slot_t *slot)
 {
     apr_time_t now = wsgid_clock_now();
 
-    if (!slot->crowded) {
-        slot->crowded = now;
+    if (!slot->full) {
+        slot->full = now;
     }
-    if (!slot->crowded_told && now - slot->crowded > CROWDED_PATIENCE) {
-        slot->crowded_told = 1;
+    if (!slot->full_logged && now - slot->full > FULL_PATIENCE) {
+        slot->full_logged = 1;
         ap_log_error(
             APLOG_MARK, APLOG_WARNING, 0, slot->server,
             "WSGID0067: group '%s' slot %d: all %d places for its "
             "processes are taken by those that finish what they run; its next process starts when one of them has "
             "left: graceful-timeout= or request-timeout= bound how long that takes",
-            slot->label, slot->index, WSGID_SEATS);
+            slot->label, slot->index, WSGID_SLOT_PROCESSES);
     }
 }
 
 /* NULL: there is none until a process has left. */
-static wsgid_process_t *vacant_seat(wsgid_kept_slot_t *slot)
+static wsgid_process_t *free_entry(wsgid_kept_slot_t *slot)
 {
-    wsgid_process_t *vacant = wsgid_process_youngest(slot, WSGID_IN(VACANT));
+    wsgid_process_t *free = wsgid_process_youngest(slot, WSGID_IN(FREE));
 
-    if (!vacant) {
-        note_crowded(slot);
+    if (!free) {
+        note_full(slot);
         return NULL;
     }
-    slot->crowded = 0;
-    slot->crowded_told = 0;
-    return vacant;
+    slot->full = 0;
+    slot->full_logged = 0;
+    return free;
 }
 
 /* While a process of the group is replaced, the others' wishes wait: one at a time, so that the
@@ -153,27 +154,29 @@ static int is_group_busy(const wsgid_group_t *group)
 
 /* A process that serves may wish for a successor. It says itself why (its log), and when it does so
  * again. */
-static void grant_wish(wsgid_kept_slot_t *slot)
+static void grant_replacement(wsgid_kept_slot_t *slot)
 {
     wsgid_process_t *serving = wsgid_process_youngest(slot, WSGID_IN(READY));
-    wsgid_process_t *vacant;
+    wsgid_process_t *free;
 
-    if (!serving || serving->granted == serving->wishes || is_group_busy(slot->group)) {
+    if (!serving || serving->granted == serving->replacement_requests
+        || is_group_busy(slot->group)) {
         return;
     }
     if (serving->change && serving->change == slot->failed_change) {
-        serving->granted = serving->wishes; /* another process of the group has tried it */
+        serving->granted =
+            serving->replacement_requests; /* another process of the group has tried it */
         wsgid_process_tell_failure(serving);
         return;
     }
-    vacant = vacant_seat(slot);
-    if (!vacant) {
+    free = free_entry(slot);
+    if (!free) {
         return;
     }
     slot->delay = 0;
-    if (start(vacant, serving, 1) == APR_SUCCESS) { /* else it wishes on, and it is tried again */
-        serving->granted = serving->wishes;
-        serving->granted_wish = serving->wish;
+    if (start(free, serving, 1) == APR_SUCCESS) { /* else it wishes on, and it is tried again */
+        serving->granted = serving->replacement_requests;
+        serving->granted_replacement = serving->replacement_reason;
     }
 }
 
@@ -182,14 +185,14 @@ static void grant_wish(wsgid_kept_slot_t *slot)
  * that will first. */
 static void satisfy(wsgid_kept_slot_t *slot)
 {
-    wsgid_process_t *predecessor, *vacant;
+    wsgid_process_t *predecessor, *free;
 
     if (!slot->group || is_stopping() || wsgid_launch_is_pointless(slot)) {
         return;
     }
     wsgid_process_observe(slot);
     if (has_what_is_wanted(slot)) {
-        grant_wish(slot);
+        grant_replacement(slot);
         return;
     }
     predecessor = wsgid_process_youngest(slot, WSGID_IN(READY));
@@ -197,9 +200,9 @@ static void satisfy(wsgid_kept_slot_t *slot)
         predecessor = wsgid_process_eldest(slot, WSGID_IN(BOOTING));
     }
     make_way(slot, predecessor);
-    vacant = vacant_seat(slot);
-    if (vacant) {
-        (void)start(vacant, predecessor, 0); /* a failure is told, and it is tried again */
+    free = free_entry(slot);
+    if (free) {
+        (void)start(free, predecessor, 0); /* a failure is told, and it is tried again */
     }
 }
 
@@ -214,7 +217,7 @@ void wsgid_supervisor_satisfy(void)
 
 /* ---- a death */
 
-/* What happens next, for the line about a death; was_last: the dead one, whose seat is vacant, was
+/* What happens next, for the line about a death; was_last: the dead one, whose entry is free, was
  * the youngest. */
 static const char *describe_next(apr_pool_t *p, const wsgid_process_t *dead, int was_last)
 {
@@ -226,7 +229,7 @@ static const char *describe_next(apr_pool_t *p, const wsgid_process_t *dead, int
     if (!slot->group) {
         return "its group is no longer configured";
     }
-    if (serving && (!was_last || dead->wished)) {
+    if (serving && (!was_last || dead->was_requested)) {
         return apr_psprintf(p, "process %" APR_PID_T_FMT " %s", serving->pid,
                             was_last ? "goes on serving" : "has taken its place");
     }
@@ -256,9 +259,9 @@ static void report_death(const wsgid_process_t *dead, wsgid_death_t death, apr_i
 
 /* The successor of one that wished for it and goes on serving, who decides when there is to be
  * another try. */
-static int is_wished_in_vain(const wsgid_process_t *dead)
+static int has_failed_before(const wsgid_process_t *dead)
 {
-    return dead->wished && !dead->has_been_ready
+    return dead->was_requested && !dead->has_been_ready
            && wsgid_process_youngest(dead->slot, WSGID_IN(READY));
 }
 
@@ -288,7 +291,7 @@ static void note_end(const wsgid_kept_slot_t *slot)
 }
 
 /* All that follows from a death: the process is reaped, and this is known to nobody else. */
-static void bury(wsgid_process_t *process, wsgid_death_t death)
+static void handle_exit(wsgid_process_t *process, wsgid_death_t death)
 {
     wsgid_kept_slot_t *slot = process->slot;
     wsgid_process_t dead;
@@ -296,15 +299,15 @@ static void bury(wsgid_process_t *process, wsgid_death_t death)
     int was_last;
 
     wsgid_process_observe(slot);
-    was_last = wsgid_process_youngest(slot, WSGID_NOT_VACANT) == process;
+    was_last = wsgid_process_youngest(slot, WSGID_NOT_FREE) == process;
     dead = *process;
     wsgid_totals_begin(slot->memory);
-    wsgid_totals_count_death(slot->memory, wsgid_process_seat(process),
+    wsgid_totals_count_death(slot->memory, wsgid_process_entry(process),
                              wsgid_deaths_reason(&dead, death), death.status);
-    wsgid_process_vacate(process);
+    wsgid_process_release(process);
     wsgid_totals_end(slot->memory);
     life = life > 0 ? life : 0;
-    if (is_wished_in_vain(&dead)) {
+    if (has_failed_before(&dead)) {
         note_failure(wsgid_process_youngest(slot, WSGID_IN(READY)), death);
     }
     else {
@@ -341,7 +344,7 @@ static void on_child(int reason, void *data, int status)
         begin_to_stop();
     }
     else if ((reason == APR_OC_REASON_DEATH || reason == APR_OC_REASON_LOST) && is_parent()) {
-        bury(process, wsgid_sigchld_death(process->pid, status));
+        handle_exit(process, wsgid_sigchld_death(process->pid, status));
         wsgid_supervisor_satisfy(); /* a fork that failed before may succeed now */
     }
 }
@@ -365,31 +368,31 @@ static void reap(wsgid_process_t *process)
     int status;
     pid_t pid;
 
-    if (process->state == WSGID_VACANT) {
+    if (process->state == WSGID_FREE) {
         return;
     }
     pid = waitpid(process->pid, &status, WNOHANG);
     if (pid == process->pid) {
-        bury(process, wsgid_deaths_of_status(status));
+        handle_exit(process, wsgid_deaths_of_status(status));
     }
     else if (pid < 0 && errno == ECHILD) {
-        bury(process, unknown);
+        handle_exit(process, unknown);
     }
 }
 
-/* bury() frees a slot that was released, with the last of its processes. */
+/* handle_exit() frees a slot that was released, with the last of its processes. */
 static void reap_all_of(wsgid_kept_slot_t *slot)
 {
     int left = 0;
-    int seat;
+    int entry;
 
-    for (seat = 0; seat < WSGID_SEATS; seat++) {
-        left += slot->seat[seat].state != WSGID_VACANT;
+    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
+        left += slot->process[entry].state != WSGID_FREE;
     }
-    for (seat = 0; left > 0 && seat < WSGID_SEATS; seat++) {
-        if (slot->seat[seat].state != WSGID_VACANT) {
+    for (entry = 0; left > 0 && entry < WSGID_SLOT_PROCESSES; entry++) {
+        if (slot->process[entry].state != WSGID_FREE) {
             left--;
-            reap(&slot->seat[seat]);
+            reap(&slot->process[entry]);
         }
     }
 }
@@ -503,24 +506,24 @@ static void begin_configuration(apr_pool_t *pconf, server_rec *s)
 static void watch_survivors(void)
 {
     wsgid_kept_slot_t *slot;
-    int seat;
+    int entry;
 
     for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
-        for (seat = 0; seat < WSGID_SEATS; seat++) {
-            if (slot->seat[seat].state != WSGID_VACANT && !slot->seat[seat].watch) {
-                wsgid_process_watch(&slot->seat[seat], configuration_pool, on_child);
+        for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
+            if (slot->process[entry].state != WSGID_FREE && !slot->process[entry].watch) {
+                wsgid_process_watch(&slot->process[entry], configuration_pool, on_child);
             }
         }
     }
 }
 
-static int count_seats(void)
+static int count_entries(void)
 {
     const wsgid_kept_slot_t *slot;
     int count = 0;
 
     for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
-        count += WSGID_SEATS;
+        count += WSGID_SLOT_PROCESSES;
     }
     return count;
 }
@@ -528,7 +531,7 @@ static int count_seats(void)
 /* Everything is prepared: from now on this process is the parent of daemons. */
 static void take_charge(void)
 {
-    wsgid_sigchld_begin(configuration_pool, count_seats() + 1); /* and the bell */
+    wsgid_sigchld_begin(configuration_pool, count_entries() + 1); /* and the wake-up pipe */
     wsgid_supervisor_reap();
     watch_survivors();
     wsgid_supervisor_satisfy();
@@ -547,7 +550,7 @@ static int delegate(server_rec *s)
     for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
         wsgid_phase_of_kept(slot, WSGID_PHASE_STARTED, 0); /* the keeper may need a moment for it */
     }
-    keeper = wsgid_single_process_hire();
+    keeper = wsgid_single_process_fork();
     if (keeper < 0) {
         ap_log_error(
             APLOG_MARK, APLOG_CRIT, errno, s,

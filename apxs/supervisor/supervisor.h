@@ -19,7 +19,7 @@
 /* ---- records */
 
 typedef enum {
-    WSGID_VACANT,
+    WSGID_FREE,
     WSGID_WAITING,
     WSGID_BOOTING,
     WSGID_READY,
@@ -31,10 +31,10 @@ typedef enum {
     WSGID_DELAYED,  /* forked, and to sleep first */
     WSGID_LAUNCHED, /* forked, on its way; or its sleep is over */
     WSGID_LOADED,   /* its page says ready */
-    WSGID_DRAINING, /* its page says that it leaves: SIGTERM, or its leash was pulled */
-    /* its successor is ready; it pulls the leash itself, unless it died on the way to it */
+    WSGID_DRAINING, /* its page says that it leaves: SIGTERM, or its lifeline was pulled */
+    /* its successor is ready; it pulls the lifeline itself, unless it died on the way to it */
     WSGID_REPLACED,
-    WSGID_UNWANTED, /* pull its leash */
+    WSGID_UNWANTED, /* pull its lifeline */
     WSGID_DIED,
     WSGID_EVENTS
 } wsgid_event_e;
@@ -50,25 +50,25 @@ typedef enum {
 
 typedef struct wsgid_kept_slot_t wsgid_kept_slot_t;
 
-/* A process, in a seat of its slot; the seat's number is that of its page. */
+/* A process, in a entry of its slot; the entry's number is that of its page. */
 typedef struct {
     wsgid_kept_slot_t *slot;
     wsgid_state_e state;
     int has_been_ready;
     pid_t pid;
-    int leash;                  /* write end, -1 once pulled */
-    apr_time_t born;            /* wsgid_clock_now() when its sleep, if any, was to end */
-    unsigned serial;            /* which of its slot's processes: the later the greater */
-    apr_uint32_t configuration; /* it was started for */
-    apr_uint32_t wishes;        /* its page says: how often it has wished for a successor, */
-    apr_uint32_t granted;       /* and how many of these wishes have been attended to */
+    int lifeline;                      /* write end, -1 once pulled */
+    apr_time_t born;                   /* wsgid_clock_now() when its sleep, if any, was to end */
+    unsigned serial;                   /* which of its slot's processes: the later the greater */
+    apr_uint32_t configuration;        /* it was started for */
+    apr_uint32_t replacement_requests; /* its page says: how often it has wished for a successor, */
+    apr_uint32_t granted;              /* and how many of these wishes have been attended to */
     /* its page says: which change of its scripts it wished for; 0: another reason */
     apr_uint64_t change;
     apr_uint64_t watchdog; /* its page says: when its deadlock watchdog ends it; 0: there is none */
-    apr_uint32_t wish;     /* its page says: why it wished last, WSGID_WISH_... */
-    /* why it has, or had, a successor that it wished for; WSGID_WISH_NONE: it has none */
-    apr_uint32_t granted_wish;
-    int wished;        /* it is a successor that its predecessor wished for */
+    apr_uint32_t replacement_reason; /* its page says: why it wished last, WSGID_REPLACE_... */
+    /* why it has, or had, a successor that it wished for; WSGID_REPLACE_NONE: it has none */
+    apr_uint32_t granted_replacement;
+    int was_requested; /* it is a successor that its predecessor wished for */
     apr_proc_t handle; /* APR keeps its address */
     apr_pool_t *watch; /* this configuration only: goes with it, or before */
 } wsgid_process_t;
@@ -87,7 +87,7 @@ struct wsgid_kept_slot_t {
     int listener;
     int control; /* listener for pywsgid status and the like */
     wsgid_slot_t *memory;
-    wsgid_process_t seat[WSGID_SEATS];
+    wsgid_process_t process[WSGID_SLOT_PROCESSES];
     wsgid_group_t *group;   /* this configuration only; NULL: no longer wanted */
     server_rec *server;     /* this configuration only: whose ErrorLog speaks of this slot */
     apr_uint32_t wanted;    /* a process started for this configuration or a later one is wanted */
@@ -99,10 +99,10 @@ struct wsgid_kept_slot_t {
     apr_time_t fork_failed;    /* wsgid_clock_now() when the last one did; 0: none has */
     apr_interval_time_t shutdown_timeout;
     apr_uint64_t failed_change; /* of scripts of its group: the last one that could not be loaded */
-    /* wsgid_clock_now() since when a successor has waited for a seat; 0: none does */
-    apr_time_t crowded;
-    int crowded_told; /* and the log has been told */
-    int released;     /* nobody can send to it any more: freed when its last process has died */
+    /* wsgid_clock_now() since when a successor has waited for a entry; 0: none does */
+    apr_time_t full;
+    int full_logged; /* and the log has been told */
+    int released;    /* nobody can send to it any more: freed when its last process has died */
 };
 
 /* How a process ended. */
@@ -124,13 +124,13 @@ apr_status_t wsgid_supervisor_stop(void *unused);
 
 /* The one place where a state changes. */
 void wsgid_process_step(wsgid_process_t *process, wsgid_event_e event);
-int wsgid_process_seat(const wsgid_process_t *process);
+int wsgid_process_entry(const wsgid_process_t *process);
 /* Of those in one of these states (a set of bits, 1 << state), who came last; NULL: nobody. */
 wsgid_process_t *wsgid_process_youngest(wsgid_kept_slot_t *slot, unsigned states);
 wsgid_process_t *wsgid_process_eldest(wsgid_kept_slot_t *slot, unsigned states);
-#define WSGID_IN(state)  (1U << WSGID_##state)
-#define WSGID_NOT_VACANT (~WSGID_IN(VACANT))
-/* Whether all seats are vacant. */
+#define WSGID_IN(state) (1U << WSGID_##state)
+#define WSGID_NOT_FREE  (~WSGID_IN(FREE))
+/* Whether all entries are free. */
 int wsgid_process_none_in(const wsgid_kept_slot_t *slot);
 /* Catches up with what the slot's processes have done since somebody looked last. */
 void wsgid_process_observe(wsgid_kept_slot_t *slot);
@@ -141,13 +141,13 @@ void wsgid_process_tell_failure(wsgid_process_t *process);
 void wsgid_process_watch(wsgid_process_t *process, apr_pool_t *pconf,
                          void (*on_child)(int, void *, int));
 void wsgid_process_unwatch(wsgid_process_t *process);
-void wsgid_process_close_leash(wsgid_process_t *process);
-/* It is reaped, or given up: the seat is free. */
-void wsgid_process_vacate(wsgid_process_t *process);
+void wsgid_process_close_lifeline(wsgid_process_t *process);
+/* It is reaped, or given up: the entry is free. */
+void wsgid_process_release(wsgid_process_t *process);
 
 /* ---- launch.c: starting a process */
 
-/* Into a vacant seat, for a configuration, with the slot's delay; predecessor may be NULL. A
+/* Into a free entry, for a configuration, with the slot's delay; predecessor may be NULL. A
  * failure is logged. */
 apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *predecessor,
                                   apr_uint32_t configuration);
@@ -166,7 +166,7 @@ const char *wsgid_backoff_describe(apr_pool_t *p, const wsgid_kept_slot_t *slot)
 /* "2", "0.5" */
 const char *wsgid_backoff_seconds(char *text, apr_size_t room, apr_interval_time_t interval);
 
-/* ---- sigchld.c: hearing of a death at once */
+/* ---- sigchld.c: listening of a death at once */
 
 /* Notes how those die that are watched, most of them at a time. */
 void wsgid_sigchld_begin(apr_pool_t *pconf, int most);
@@ -239,7 +239,7 @@ void wsgid_slots_set_address(wsgid_slot_t *slot, const struct sockaddr_un *addre
  * counts, like born below. */
 wsgid_slot_state_e wsgid_slots_phase(const wsgid_slot_t *slot);
 void wsgid_slots_set_phase(wsgid_slot_t *slot, wsgid_slot_state_e phase, apr_time_t next_try);
-/* The memfd of a seat's page, which is cleared for the next process there; -1: it belongs to one
+/* The memfd of a entry's page, which is cleared for the next process there; -1: it belongs to one
  * that lives. */
 int wsgid_slots_fresh_page(wsgid_slot_t *slot, int which);
 void wsgid_slots_retire_page(wsgid_slot_t *slot, int which);
@@ -253,20 +253,20 @@ wsgid_totals_t *wsgid_slots_totals(const wsgid_slot_t *slot);
 /* A bounded copy of what the daemon wrote. */
 void wsgid_slots_read_page(const wsgid_slot_t *slot, int which, wsgid_page_t *copy);
 
-/* ---- wakeup.c: hearing of a daemon's wish at once */
+/* ---- wakeup.c: listening of a daemon's wish at once */
 
 /* The pipe. Retained; before anything is started. */
 apr_status_t wsgid_wakeup_open(void);
 /* Its write end, for a daemon. -1: there is none. */
-int wsgid_wakeup_rope(void);
-/* Its read end, and how to empty one: for the loop of single_process.c, which needs no bell. */
-int wsgid_wakeup_ear(void);
-void wsgid_wakeup_hush(int ear);
-/* A fresh bell for this configuration. */
+int wsgid_wakeup_write_end(void);
+/* Its read end, and how to empty one: for the loop of single_process.c, which needs no wakeup. */
+int wsgid_wakeup_read_end(void);
+void wsgid_wakeup_drain(int read_end);
+/* A fresh wakeup for this configuration. */
 void wsgid_wakeup_begin(apr_pool_t *pconf);
-/* A bell, if there is none. */
+/* A wakeup, if there is none. */
 void wsgid_wakeup_ensure(void);
-/* Before the module is unloaded: a bell stays, for the case that this was the last configuration.
+/* Before the module is unloaded: a wakeup stays, for the case that this was the last configuration.
  */
 void wsgid_wakeup_let_go(void);
 /* The end of httpd. */
@@ -324,7 +324,7 @@ void wsgid_stop_wait_for(pid_t pid);
 int wsgid_single_process_is_on(void);
 /* Forks the process that is the daemons' parent in httpd's place. Returns its pid in both, or -1
  * with errno. */
-pid_t wsgid_single_process_hire(void);
+pid_t wsgid_single_process_fork(void);
 /* The life of that process. */
 void wsgid_single_process_keep(void) __attribute__((noreturn));
 /* In httpd: ends it, and waits until it has. A pool's cleanup; more than once is fine. */

@@ -1,5 +1,5 @@
 /*
- * The bell: how httpd's parent hears at once that a daemon has something to say.
+ * The wake-up pipe: how httpd's parent hears at once that a daemon has something to say.
  *
  * httpd gives a module no event in the parent but the death of a child. So the parent keeps one
  * tiny child, asleep on a pipe whose write end every daemon has: a byte makes it end, and its death
@@ -7,9 +7,9 @@
  * stands in the pages: a byte says only "look".
  *
  * It is the caretaker, too: when the parent dies without its cleanups (kill -9; a restart whose
- * configuration is broken), the bell removes the sockets that it has left.
+ * configuration is broken), the wake-up pipe removes the sockets that it has left.
  *
- * The bell never logs and never returns into httpd. The pipe and the pid are retained over
+ * The wake-up pipe never logs and never returns into httpd. The pipe and the pid are retained over
  * restarts, which it outlives: the next configuration ends it and forks its own.
  */
 #include "supervisor/supervisor.h"
@@ -24,7 +24,7 @@
 
 #include "http_main.h"
 
-#define RETAINED_KEY WSGID_RETAINED("bell")
+#define RETAINED_KEY WSGID_RETAINED("wakeup")
 #define PIPE_PLACE   3 /* where the read end is put, so that all above can be closed */
 /* nanoseconds between two rings: whoever rings without end costs the parent little */
 #define LEAST_LIFE   10000000
@@ -40,7 +40,7 @@ typedef struct {
 /* This configuration only, as all static data is: the module is loaded anew on each restart. */
 static retained_t *retained;
 static apr_pool_t *configuration_pool;
-static apr_pool_t *watch; /* goes with the bell, or before */
+static apr_pool_t *watch; /* goes with the wake-up pipe, or before */
 
 /* ---- the pipe */
 
@@ -58,21 +58,21 @@ apr_status_t wsgid_wakeup_open(void)
     return APR_SUCCESS;
 }
 
-int wsgid_wakeup_rope(void)
+int wsgid_wakeup_write_end(void)
 {
     return retained ? retained->ends[1] : -1;
 }
 
-int wsgid_wakeup_ear(void)
+int wsgid_wakeup_read_end(void)
 {
     return retained ? retained->ends[0] : -1;
 }
 
-void wsgid_wakeup_hush(int ear)
+void wsgid_wakeup_drain(int read_end)
 {
     char bytes[512];
 
-    while (read(ear, bytes, sizeof(bytes)) == (ssize_t)sizeof(bytes)) {
+    while (read(read_end, bytes, sizeof(bytes)) == (ssize_t)sizeof(bytes)) {
         /* as many as there are */
     }
 }
@@ -155,24 +155,24 @@ static void rest(const struct timespec *born)
     (void)nanosleep(&left, NULL);
 }
 
-static void sleep_until_rung(pid_t parent, int listens) __attribute__((noreturn));
+static void sleep_until_woken(pid_t parent, int listens) __attribute__((noreturn));
 
-static void sleep_until_rung(pid_t parent, int listens)
+static void sleep_until_woken(pid_t parent, int listens)
 {
-    struct pollfd ear = { listens ? PIPE_PLACE : -1, POLLIN, 0 };
+    struct pollfd read_end = { listens ? PIPE_PLACE : -1, POLLIN, 0 };
     struct timespec born;
     sigset_t none;
 
     (void)sigemptyset(&none);
     (void)clock_gettime(CLOCK_MONOTONIC, &born);
-    (void)prctl(PR_SET_NAME, "wsgid-bell");
+    (void)prctl(PR_SET_NAME, "wsgid-wakeup");
     (void)prctl(PR_SET_PDEATHSIG, DEATH_SIGNAL);
-    while (getppid() == parent && ppoll(&ear, 1, NULL, &none) <= 0) {
+    while (getppid() == parent && ppoll(&read_end, 1, NULL, &none) <= 0) {
         /* a signal: look whether the parent lives */
     }
     if (getppid() == parent) {
         rest(&born);
-        wsgid_wakeup_hush(PIPE_PLACE);
+        wsgid_wakeup_drain(PIPE_PLACE);
     }
     if (getppid() != parent) {
         remove_sockets();
@@ -200,7 +200,7 @@ static void on_death(int reason, void *data, int status)
     }
 }
 
-static void register_bell(void)
+static void register_wakeup_process(void)
 {
     apr_pool_create(&watch, configuration_pool);
     memset(&retained->handle, 0, sizeof(retained->handle));
@@ -221,10 +221,10 @@ static void become(void *data)
 
     set_descriptors();
     set_signals();
-    sleep_until_rung(child->parent, child->listens);
+    sleep_until_woken(child->parent, child->listens);
 }
 
-static pid_t fork_bell(int listens)
+static pid_t fork_wakeup_process(int listens)
 {
     child_t child = { getpid(), listens };
 
@@ -260,7 +260,7 @@ void wsgid_wakeup_ensure(void)
     if (!retained || retained->pid || retained->ends[0] < 0) {
         return;
     }
-    pid = fork_bell(1);
+    pid = fork_wakeup_process(1);
     if (pid < 0) {
         ap_log_error(
             APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
@@ -270,7 +270,7 @@ void wsgid_wakeup_ensure(void)
         return;
     }
     retained->pid = pid;
-    register_bell();
+    register_wakeup_process();
 }
 
 /* One that cannot be rung, as its death would go unnoticed: it only waits for that of the parent,
@@ -283,7 +283,7 @@ void wsgid_wakeup_let_go(void)
         return;
     }
     dismiss();
-    pid = fork_bell(0);
+    pid = fork_wakeup_process(0);
     retained->pid = pid > 0 ? pid : 0;
 }
 

@@ -39,28 +39,28 @@ class Service:
         self.page = statistics
         self.loader = loader.Loader(on_load=self.loaded)
         self.template = environ.Template(configuration, time.time())
-        self.life = lifecycle.Lifecycle(log, configuration, statistics, process_abi.FD_LEASH)
+        self.life = lifecycle.Lifecycle(log, configuration, statistics, process_abi.FD_LIFELINE)
         self.transport = None
         self.streams = ()
         self.changes = reloader.Changes(self.loader, self.life)
-        self.doorman = (
-            self.make_doorman(True) if configuration.reload == "touch" else None
+        self.reload_barrier = (
+            self.make_reload_barrier(True) if configuration.reload == "touch" else None
         )  # None: all may start
-        self.tally = None  # limits.Requests; None: nobody counts
+        self.request_counter = None  # limits.Requests; None: nobody counts
         self.watch = None  # stuck.Watch; None: requests may run as long as they like
 
-    def make_doorman(self, holds):
-        return reloader.Doorman(self.loader, self.changes, self.life, self.log, holds)
+    def make_reload_barrier(self, holds):
+        return reloader.ReloadBarrier(self.loader, self.changes, self.life, self.log, holds)
 
     def loaded(self, script, name):
         """A script has been loaded, and has the callable of that name."""
         self.page.loaded(name, script.path)
         if (
             script.reload_required is not None
-            and self.doorman is None
+            and self.reload_barrier is None
             and self.configuration.reload != "off"
         ):
-            self.doorman = self.make_doorman(False)
+            self.reload_barrier = self.make_reload_barrier(False)
 
     def left(self, gone):
         """A worker has ended."""
@@ -76,7 +76,7 @@ class Service:
             "memory-limit= or virtual-memory-limit=; maximum-rss= replaces a process before that"
             % self.log.group,
         )
-        self.life.wish(process_abi.WISH_MEMORY, "its memory has run out")
+        self.life.request_replacement(process_abi.REPLACE_MEMORY, "its memory has run out")
 
     def leave_to_load_again(self, failure):
         """Its only script could not be loaded and is due again: a clean process is to try."""
@@ -117,9 +117,9 @@ def main():
 
 def serve(service):
     log, configuration = service.log, service.configuration
-    service.streams = furnish(log, configuration)
+    service.streams = set_up(log, configuration)
     watch = watchdog.BootWatch(
-        log, service.life, service.page, configuration.startup_timeout, process_abi.FD_LEASH
+        log, service.life, service.page, configuration.startup_timeout, process_abi.FD_LIFELINE
     )
     if not preload(service):
         log.write(
@@ -133,7 +133,7 @@ def serve(service):
     service.transport = make_transport(log, configuration, service.page, allowed)
     if configuration.stack_size:
         threading.stack_size(configuration.stack_size)
-    appoint_keepers(service)
+    start_periodic_tasks(service)
     workers = [worker.Worker(number, service) for number in range(1, configuration.threads + 1)]
     service.life.take_signals()
     service.life.run(
@@ -141,7 +141,7 @@ def serve(service):
     )
 
 
-def appoint_keepers(service):
+def start_periodic_tasks(service):
     """Whoever looks after what the configuration asks for. What it does not ask for is not
     imported.
     """
@@ -155,7 +155,7 @@ def appoint_keepers(service):
 
         keeper = limits.Limits(log, life, service.page, configuration)
         life.keepers.append(keeper)
-        service.tally = keeper.requests
+        service.request_counter = keeper.requests
     if configuration.watches_requests:
         from pywsgid.daemon.process import stuck
 
@@ -180,8 +180,8 @@ def keep_private(configuration):
     """What came through exec must not go on to programs that the application starts."""
     for descriptor in (
         process_abi.FD_LISTENER,
-        process_abi.FD_LEASH,
-        process_abi.FD_BELL,
+        process_abi.FD_LIFELINE,
+        process_abi.FD_WAKEUP,
         process_abi.FD_CONTROL,
     ):
         os.set_inheritable(descriptor, False)
@@ -189,7 +189,7 @@ def keep_private(configuration):
         os.set_inheritable(process_abi.FD_PREDECESSOR, False)
 
 
-def furnish(log, configuration):
+def set_up(log, configuration):
     """Makes the interpreter as the application is to find it; gives its captured streams."""
     faulthandler.enable(file=2)
     streams = logs.capture_streams(log)
@@ -311,8 +311,8 @@ def announce(service):
     )
     if service.configuration.successor:
         try:
-            os.write(process_abi.FD_PREDECESSOR, bytes((process_abi.LEASH_LEAVE,)))
+            os.write(process_abi.FD_PREDECESSOR, bytes((process_abi.LIFELINE_LEAVE,)))
         except OSError:
             pass  # it has gone already
         os.close(process_abi.FD_PREDECESSOR)
-    wakeup.ring()
+    wakeup.wake_parent()

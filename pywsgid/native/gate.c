@@ -6,10 +6,10 @@
  * the next request itself when it is done: no other thread is woken. But a holder that blocks must
  * not hold up the others:
  *
- *  - One of the workers without a request, the watchman, looks every LOOK while there is activity,
+ *  - One of the workers without a request, the monitor, looks every LOOK while there is activity,
  * less often when nothing has been blocked for long. A holder that sleeps (it does not only wait
  * for a processor) is looked at again after LOOK_FINE; if it has used hardly any CPU meanwhile, on
- * the same request, it is blocked, and the watchman takes over: the gate is open for it. While that
+ * the same request, it is blocked, and the monitor takes over: the gate is open for it. While that
  *    happens at times, looks are close together, and who begins a request says what it has used by
  * then: so the first look is enough.
  *  - A holder that does use the CPU keeps the gate for BURN of it, to the next look: others would
@@ -20,7 +20,7 @@
  * (wsgid_gate_blocks).
  *
  * Without a GIL the gate is always open, until wsgid_hub_gate says that there is one after all.
- * Without activity the watchman sleeps, too: who begins a request then wakes it.
+ * Without activity the monitor sleeps, too: who begins a request then wakes it.
  */
 #include "hotpath.h"
 
@@ -38,9 +38,9 @@
 #define LOOK_FINE  (100 * US)
 #define FINE_FOR   (100 * MS)
 #define BURN       (5 * MS) /* the interpreter's own switch interval */
-/* a request that was overtaken and took less does not count as one that blocks */
+/* a request that was handed_over and took less does not count as one that blocks */
 #define BLOCKED_LEAST (500 * US)
-#define QUIET_FOR     (20 * MS) /* without a request until the watchman sleeps */
+#define QUIET_FOR     (20 * MS) /* without a request until the monitor sleeps */
 #define PROBE_EVERY   8
 
 int64_t wsgid_gate_now(void)
@@ -113,8 +113,8 @@ static void wake_anybody(wsgid_gate_t *gate)
         gate->parked = x->next_parked;
         wake(gate, x);
     }
-    else if (gate->watchman) {
-        wake(gate, gate->watchman);
+    else if (gate->monitor) {
+        wake(gate, gate->monitor);
     }
 }
 
@@ -127,14 +127,14 @@ void wsgid_gate_let_in(wsgid_hub_t *hub)
 
 static void ensure_watch(wsgid_gate_t *gate)
 {
-    if (!gate->watchman) {
+    if (!gate->monitor) {
         if (gate->parked) {
             wake_anybody(gate);
         }
     }
     else if (gate->asleep) {
         gate->asleep = 0;
-        (void)pthread_cond_signal(&gate->watchman->wake);
+        (void)pthread_cond_signal(&gate->monitor->wake);
     }
 }
 
@@ -145,7 +145,7 @@ void wsgid_gate_enter(wsgid_hub_t *hub, wsgid_exchange_t *x)
     wsgid_gate_t *gate = &hub->gate;
 
     x->turn = ++gate->turns;
-    x->overtaken = 0;
+    x->handed_over = 0;
     memset(x->classes, 0, sizeof(x->classes)); /* what it asks for is not known yet */
     x->held = gate->gated;
     if (x->held) {
@@ -181,7 +181,7 @@ void wsgid_gate_judge(wsgid_hub_t *hub, wsgid_exchange_t *x)
 
 static int has_blocked(const wsgid_exchange_t *x)
 {
-    return x->overtaken && wsgid_gate_now() - x->since >= BLOCKED_LEAST;
+    return x->handed_over && wsgid_gate_now() - x->since >= BLOCKED_LEAST;
 }
 
 void wsgid_gate_leave(wsgid_hub_t *hub, wsgid_exchange_t *x)
@@ -199,7 +199,7 @@ void wsgid_gate_leave(wsgid_hub_t *hub, wsgid_exchange_t *x)
 
 static void overtake(wsgid_hub_t *hub, wsgid_exchange_t *x, int blocked)
 {
-    x->overtaken = blocked;
+    x->handed_over = blocked;
     hub->gate.holder = NULL;
 }
 
@@ -215,7 +215,7 @@ void wsgid_gate_blocks(wsgid_hub_t *hub, wsgid_exchange_t *x)
 
 /* ---- waiting */
 
-/* What the watchman saw at its last look. */
+/* What the monitor saw at its last look. */
 typedef struct {
     uint64_t turn; /* 0: nobody */
     int64_t at, cpu;
@@ -258,7 +258,7 @@ static void look_closely(wsgid_gate_t *gate, int64_t until)
     gate->fine_until = until > gate->fine_until ? until : gate->fine_until;
 }
 
-/* Whether the holder has been overtaken. */
+/* Whether the holder has been handed_over. */
 static int is_stuck(wsgid_hub_t *hub, sight_t *last)
 {
     wsgid_gate_t *gate = &hub->gate;
@@ -335,7 +335,7 @@ static void watch(wsgid_hub_t *hub, wsgid_exchange_t *x)
     int64_t now = wsgid_gate_now();
     int64_t active_at = now;
 
-    gate->watchman = x;
+    gate->monitor = x;
     while (!rest(hub, x, now, now - active_at)) {
         if (gate->holder) {
             if (is_stuck(hub, &last)) {
@@ -351,14 +351,14 @@ static void watch(wsgid_hub_t *hub, wsgid_exchange_t *x)
             active_at = now;
         }
     }
-    gate->watchman = NULL;
+    gate->monitor = NULL;
 }
 
 void wsgid_gate_park(wsgid_hub_t *hub, wsgid_exchange_t *x)
 {
     wsgid_gate_t *gate = &hub->gate;
 
-    if (gate->gated && !gate->watchman) {
+    if (gate->gated && !gate->monitor) {
         watch(hub, x);
     }
     else {

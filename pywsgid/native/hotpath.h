@@ -130,7 +130,7 @@ struct wsgid_exchange {
     pthread_cond_t wake;
     int woken;
     int held; /* the gate was closed behind it, and it is to be learned from. Its own thread's */
-    int overtaken;
+    int handed_over;
     pid_t tid; /* of its thread, 0: it has not run yet */
     int clock_known;
     clockid_t clock; /* CPU time of its thread */
@@ -150,20 +150,20 @@ struct wsgid_exchange {
 typedef struct {
     int gated;                /* only one request at a time, unless it blocks: there is a GIL */
     wsgid_exchange_t *holder; /* who runs its request with the gate closed */
-    wsgid_exchange_t *watchman;
-    int asleep; /* the watchman waits without a limit */
+    wsgid_exchange_t *monitor;
+    int asleep; /* the monitor waits without a limit */
     int called; /* somebody has been woken and is on the way */
     wsgid_exchange_t *parked;
     uint64_t turns;
     /* request_classes.c: how often requests of each kind block. Written under the hub's lock */
     int16_t blocked[WSGID_REQUEST_CLASSES];
     int64_t fine_until; /* until when looks are close together */
-    int calm; /* looks in vain since the watchman woke up or saw a holder sleep, up to a limit */
+    int calm; /* looks in vain since the monitor woke up or saw a holder sleep, up to a limit */
 } wsgid_gate_t;
 
 struct wsgid_hub {
     pthread_mutex_t lock;
-    int epoll, bell;
+    int epoll, wakeup;
     int listener;             /* -1: closed */
     int listening;            /* it is in the epoll */
     wsgid_exchange_t *paused; /* who is to put it there again: there were no descriptors left */

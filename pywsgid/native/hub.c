@@ -345,9 +345,9 @@ wsgid_hub_t *wsgid_hub_create(int listener, const char *allowed, int allowed_cou
     hub->page = (unsigned char *)page;
     hub->ready_end = &hub->ready;
     hub->epoll = epoll_create1(EPOLL_CLOEXEC);
-    hub->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    hub->wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     /* Level-triggered and never read: once it rings, nobody waits any more. */
-    if (hub->epoll < 0 || hub->bell < 0 || watch_descriptor(hub, hub->bell, EPOLLIN, 0) != 0) {
+    if (hub->epoll < 0 || hub->wakeup < 0 || watch_descriptor(hub, hub->wakeup, EPOLLIN, 0) != 0) {
         return NULL; /* the process leaves */
     }
     return hub;
@@ -372,7 +372,7 @@ int wsgid_hub_open(wsgid_hub_t *hub)
 void wsgid_hub_gate(wsgid_hub_t *hub, int gated)
 {
     (void)pthread_mutex_lock(&hub->lock);
-    hub->gate.gated = gated; /* from the next request on; who is parked becomes watchman then */
+    hub->gate.gated = gated; /* from the next request on; who is parked becomes monitor then */
     if (!gated) {
         hub->gate.holder = NULL;
         wsgid_gate_let_in(hub);
@@ -446,7 +446,8 @@ void wsgid_hub_drain(wsgid_hub_t *hub)
         (void)for_each_connection(hub, close_if_nobodys);
         hub->ready = NULL;
         hub->ready_end = &hub->ready;
-        (void)eventfd_write(hub->bell, 1); /* fails only where 2^64 - 2 have been written before */
+        (void)eventfd_write(hub->wakeup,
+                            1); /* fails only where 2^64 - 2 have been written before */
         for (wsgid_exchange_t *x = hub->exchanges; x; x = x->next) {
             (void)pthread_cond_signal(&x->wake);
         }
@@ -480,7 +481,7 @@ void wsgid_hub_abandon(wsgid_hub_t *hub)
         hub->listener = -1;
     }
     close(hub->epoll);
-    close(hub->bell);
+    close(hub->wakeup);
     hub->page = NULL;
     hub->draining = 1;
 }

@@ -8,16 +8,16 @@ they agree. Constants only.
 # Descriptors.
 FD_LISTENER = 3
 FD_CONFIGURATION = 4
-FD_LEASH = 5
+FD_LIFELINE = 5
 FD_STATISTICS = 6
-FD_BELL = 7  # a byte asks httpd's parent to look at the statistics pages
+FD_WAKEUP = 7  # a byte asks httpd's parent to look at the statistics pages
 FD_CONTROL = 8  # listener: questions and wishes of administrators
 FD_PREDECESSOR = 9  # only for a successor
 FD_END = 10
 
-# What a byte in the leash means.
-LEASH_LEAVE = 0
-LEASH_FAILED = 1
+# What a byte in the lifeline means.
+LIFELINE_LEAVE = 0
+LIFELINE_FAILED = 1
 
 # Exit codes.
 EXIT_PRIVILEGES = 81
@@ -48,11 +48,11 @@ PAGE_READY = 1
 PAGE_DRAINING = 2
 
 # Why a process wishes for a successor.
-WISH_NONE = 0
-WISH_ASKED = 1  # an administrator: pywsgid reload
-WISH_CHANGED = 2  # a script has changed
-WISH_REQUESTS = 3  # maximum-requests
-WISH_INTERVAL = 4  # restart-interval
-WISH_INACTIVITY = 5  # inactivity-timeout
-WISH_MEMORY = 6  # maximum-rss
-WISH_STUCK = 7  # a request over request-timeout that cannot be interrupted
+REPLACE_NONE = 0
+REPLACE_ASKED = 1  # an administrator: pywsgid reload
+REPLACE_CHANGED = 2  # a script has changed
+REPLACE_REQUESTS = 3  # maximum-requests
+REPLACE_INTERVAL = 4  # restart-interval
+REPLACE_INACTIVITY = 5  # inactivity-timeout
+REPLACE_MEMORY = 6  # maximum-rss
+REPLACE_STUCK = 7  # a request over request-timeout that cannot be interrupted

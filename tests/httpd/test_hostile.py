@@ -31,9 +31,9 @@ OK = "200 OK"
 def httpd(make_httpd):
     server = make_httpd(CONFIGURATION)
     assert server.get("/hello").status_code == 200
-    # The parent has heard of it, and has its bell again: from now on its children stay the same.
+    # The parent has heard of it, and has its wakeup again: from now on its children stay the same.
     server.log.wait_for("was booting, is ready")
-    wait_until(lambda: len(children(server)) == 2, "a child and the bell")
+    wait_until(lambda: len(children(server)) == 2, "a child and the wake-up pipe")
     return server
 
 
@@ -216,11 +216,11 @@ else:
             os.write(9, b"\\1" * 4096)
     except BlockingIOError:
         fcntl.fcntl(9, fcntl.F_SETFL, flags & ~os.O_NONBLOCK)
-    raise RuntimeError("the leash is full")
+    raise RuntimeError("the lifeline is full")
 """
 
 
-def test_a_successor_that_fills_the_leash_of_a_process_that_stands_still_does_not_stop_httpd(
+def test_a_successor_that_fills_the_lifeline_of_a_process_that_stands_still_does_not_stop_httpd(
     make_httpd,
 ):
     """Whoever writes into a full pipe waits for its reader: httpd's parent must not."""

@@ -202,7 +202,7 @@ def test_a_signal_to_a_daemon_loses_nothing_under_load(httpd, once, sign):
 
 
 def test_a_draining_process_has_its_successor_while_it_still_runs_a_request(make_httpd):
-    """It says by the bell that it leaves: nobody waits for what it has still to finish."""
+    """It says by the wake-up pipe that it leaves: nobody waits for what it has still to finish."""
     httpd = make_httpd(gate_configuration("threads=2"))
     (old,) = httpd.wait_for_daemons("app", 1)
     held = AtTheGate(httpd, "/gate", "drains")
@@ -220,9 +220,9 @@ def test_a_slot_full_of_leaving_processes_takes_the_next_when_one_has_left(make_
     """
     httpd = make_httpd(gate_configuration())
     held = []
-    for number in range(4):  # WSGID_SEATS
+    for number in range(4):  # WSGID_SLOT_PROCESSES
         (pid,) = wait_until_ready(httpd, 1, leaving=[pid for pid, _ in held])
-        held.append((pid, AtTheGate(httpd, "/gate", f"seat-{number}")))
+        held.append((pid, AtTheGate(httpd, "/gate", f"entry-{number}")))
         os.kill(pid, signal.SIGHUP)  # bounded by graceful-timeout, which is none
         wait_until(lambda n=number: len(httpd.log.find("WSGID0310.*SIGHUP")) > n, "it to leave")
     waiting = Crowd(httpd, "/gate/dev/null?waits")
@@ -343,25 +343,25 @@ def test_graceful_stop_finishes_what_runs(make_httpd):
     httpd.assert_nothing_left()
 
 
-def wait_for_bell(httpd) -> None:
-    """Until httpd has seen that its daemon is ready, and the bell that told it has been
+def wait_for_wakeup(httpd) -> None:
+    """Until httpd has seen that its daemon is ready, and the wake-up pipe that told it has been
     replaced."""
     httpd.log.wait_for("WSGID0053.*is ready", timeout=10)
 
     def rings() -> bool:
         names = [Path(f"/proc/{process.pid}/comm") for process in processes.descendants(httpd.pid)]
-        return any(name.exists() and name.read_text().strip() == "wsgid-bell" for name in names)
+        return any(name.exists() and name.read_text().strip() == "wsgid-wakeup" for name in names)
 
-    wait_until(rings, "a bell")
+    wait_until(rings, "a wakeup")
 
 
 def test_a_restart_with_a_broken_configuration_leaves_nothing(make_httpd):
-    """httpd ends without our cleanups: the daemons see it by their leash, and the bell removes the
+    """httpd ends without our cleanups: the daemons see it by their lifeline, and the wake-up pipe removes the
     sockets.
     """
     httpd = make_httpd(gate_configuration())
     assert httpd.get("/?before").status_code == 200
-    wait_for_bell(httpd)
+    wait_for_wakeup(httpd)
     httpd.configure("ThisIsNoDirective at all\n")
     with httpd.log.allows(".*"):
         os.kill(httpd.pid, signal.SIGUSR1)
@@ -376,7 +376,7 @@ def test_a_restart_with_a_broken_configuration_leaves_nothing(make_httpd):
 def test_kill_9_of_the_parent_drains_the_daemons_and_removes_the_sockets(make_httpd):
     httpd = make_httpd(gate_configuration())
     held = AtTheGate(httpd, "/gate", "orphans")
-    wait_for_bell(httpd)
+    wait_for_wakeup(httpd)
     parent = httpd.pid
     with httpd.log.allows(".*"):
         os.kill(parent, signal.SIGKILL)

@@ -96,7 +96,7 @@ def test_hot_replaces_one_process_at_a_time(httpd, change):
     wait_until(
         lambda: len(httpd.log.find("WSGID0303: group 'hot'", since)) == 3, "three that are ready"
     )
-    starts = httpd.log.find(r"group 'hot' slot \d: process \d+ was vacant, is booting", since)
+    starts = httpd.log.find(r"group 'hot' slot \d: process \d+ was free, is booting", since)
     ready = httpd.log.find("WSGID0303: group 'hot'", since)
     assert len(starts) == len(ready) == 3
     for earlier, later in zip(ready, starts[1:]):

@@ -345,14 +345,14 @@ class Httpd:
         return sorted(child.pid for child in found if group is None or _group_of(child) == group)
 
     def children(self) -> list[int]:
-        """The pids of httpd's own children, which serve connections; not the bell, which comes and
+        """The pids of httpd's own children, which serve connections; not the wake-up pipe, which comes and
         goes.
         """
         others = self.daemons()
         return sorted(
             p.pid
             for p in processes.children(self.pid)
-            if p.pid not in others and p.name != "wsgid-bell"
+            if p.pid not in others and p.name != "wsgid-wakeup"
         )
 
     def wait_for_daemons(

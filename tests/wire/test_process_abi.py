@@ -34,7 +34,7 @@ MEASURE = """
 int main(void)
 {
     PAGE(version); PAGE(state); PAGE(requests_started); PAGE(requests_finished);
-    PAGE(wishes); PAGE(wish); PAGE(watchdog); PAGE(change);
+    PAGE(replacement_requests); PAGE(replacement_reason); PAGE(watchdog); PAGE(change);
     PAGE(errors); PAGE(since); PAGE(threads); PAGE(reserved); PAGE(python);
     PAGE(queue_time); PAGE(application_time); PAGE(queue_times); PAGE(application_times);
     ROW(since); ROW(requests); ROW(line);

@@ -1,4 +1,4 @@
-"""What happens when a script file changes: reload=hot (Reloader) and reload=touch (Doorman).
+"""What happens when a script file changes: reload=hot (Reloader) and reload=touch (ReloadBarrier).
 
 A script has changed when its file, symbolic links followed, is another than the one that was
 loaded; one that is not there has not. The wish for a successor that follows is made once for each
@@ -29,12 +29,12 @@ class Changes:
     def __init__(self, scripts, life):
         self._scripts = scripts  # a loader.Loader
         self._life = life
-        self._wished = {}  # path -> stamp
+        self._requested = {}  # path -> stamp
 
     def of(self, script):
         """The stamp of a change that no wish was made for; None if there is none."""
         stamp = loader.stamp_of(script.path)
-        if stamp is None or stamp == script.stamp or stamp == self._wished.get(script.path):
+        if stamp is None or stamp == script.stamp or stamp == self._requested.get(script.path):
             return None
         return stamp
 
@@ -45,14 +45,14 @@ class Changes:
         }
         return {path: stamp for path, stamp in found.items() if stamp is not None}
 
-    def wish(self, changes):
+    def request_replacement(self, changes):
         """False: not now."""
         why = "%s has changed" % " and ".join(sorted(changes))
-        if not self._life.wish(
-            process_abi.WISH_CHANGED, why, patient=False, change=number_of(changes)
+        if not self._life.request_replacement(
+            process_abi.REPLACE_CHANGED, why, patient=False, change=number_of(changes)
         ):
             return False
-        self._wished.update(changes)
+        self._requested.update(changes)
         return True
 
 
@@ -73,13 +73,13 @@ class Reloader:
     def look(self, now):
         changes = self._changes.all()
         if changes and changes == self._seen:
-            self._changes.wish(changes)
+            self._changes.request_replacement(changes)
             changes = {}
         self._seen = changes
         return now + (SETTLED if changes else INTERVAL)
 
 
-class Doorman:
+class ReloadBarrier:
     """Asked by a worker for each request before it starts: reload=touch, and a script's own
     reload_required(path).
 
@@ -107,7 +107,7 @@ class Doorman:
             return False
         while (
             script is not None and self._is_due(script)
-        ) or self._life.wish_reason == process_abi.WISH_CHANGED:
+        ) or self._life.replacement_reason == process_abi.REPLACE_CHANGED:
             if self._life.await_successor():
                 return True
         return False
@@ -115,7 +115,7 @@ class Doorman:
     def _is_due(self, script):
         stamp = self._changes.of(script)
         if stamp is not None:
-            self._changes.wish({script.path: stamp})
+            self._changes.request_replacement({script.path: stamp})
             return True
         return self._ask(script)
 
@@ -135,6 +135,6 @@ class Doorman:
                 % (self._log.group, script.path, logs.describe(error), logs.traceback_text(error)),
             )
             return False
-        return self._life.wish(
-            process_abi.WISH_CHANGED, "reload_required() of %s says so" % script.path
+        return self._life.request_replacement(
+            process_abi.REPLACE_CHANGED, "reload_required() of %s says so" % script.path
         )

@@ -114,8 +114,8 @@ def status(service, since):
 
 def reload(service, since):
     """Wishes for a successor; how it went is seen in who answers, and in the state."""
-    service.life.wish(
-        process_abi.WISH_ASKED, "an administrator asked for it (pywsgid reload)", patient=False
+    service.life.request_replacement(
+        process_abi.REPLACE_ASKED, "an administrator asked for it (pywsgid reload)", patient=False
     )
     return _identity(service)
 
@@ -123,7 +123,7 @@ def reload(service, since):
 def restart(service, since):
     """Leaves without waiting for a successor; what it runs is finished within graceful-timeout."""
     service.life.step(
-        "told",
+        "asked",
         "an administrator asked for it (pywsgid restart)",
         service.configuration.graceful_timeout,
     )

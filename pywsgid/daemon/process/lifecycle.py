@@ -2,19 +2,19 @@
 
 Rules: a signal handler only notes; the loop in Lifecycle.run acts. Lifecycle.step() is the one
 place where the state changes, from any thread; what it does on the way never waits. Whatever asks
-for the end (leash, signal, a failed script) gets the same drain; they differ in how long it may
+for the end (lifeline, signal, a failed script) gets the same drain; they differ in how long it may
 take. Each bound is kept: a request, a thread or an atexit handler that does not come to an end is
 told in the log and left behind.
 
     what            bound
-    leash pulled    graceful-timeout (a successor has taken over)
+    lifeline pulled    graceful-timeout (a successor has taken over)
     HUP, USR1       graceful-timeout
     TERM, INT       shutdown-timeout
     httpd has died  shutdown-timeout
 
 Whoever finds that the process should be replaced calls wish(). Nothing stops by that: the process
-serves as before until its successor is ready and pulls the leash, or until httpd says that it
-cannot take over (LEASH_FAILED).
+serves as before until its successor is ready and pulls the lifeline, or until httpd says that it
+cannot take over (LIFELINE_FAILED).
 
 What has to be looked at now and then is a keeper: an object with `due`, the monotonic time of its
 next look, and look(now), which gives the time of the one after that. The main thread sleeps in
@@ -37,7 +37,7 @@ from pywsgid.daemon.process import forks, wakeup
 from pywsgid.daemon.process.states import TRANSITIONS
 from pywsgid.wire import process_abi
 
-# nobody hears the bell; and the one who sleeps on it must find out by itself
+# nobody hears the wake-up pipe; and the one who sleeps on it must find out by itself
 # (apxs/supervisor/wakeup.c)
 GONE = "httpd has gone"
 # what a thread writes to the signal pipe to have the loop look around: no signal has this number
@@ -47,7 +47,7 @@ NEVER = float("inf")
 # least and at most.
 EXIT_GRACE_LEAST, EXIT_GRACE_MOST = 1.0, 15.0
 HUNG_BEHIND = 5.0  # seconds after that until the C-level watchdog ends a process that holds the GIL
-WISH_AGAIN_FIRST, WISH_AGAIN_MOST = (
+REQUEST_AGAIN_FIRST, REQUEST_AGAIN_MOST = (
     1.0,
     60.0,
 )  # seconds after a wish that was refused, doubled each time
@@ -70,14 +70,14 @@ def _note(number, frame):
 class Lifecycle:
     """`state` is one of states.STATES. The daemon fills `keepers` before it serves."""
 
-    def __init__(self, log, configuration, page, leash):
+    def __init__(self, log, configuration, page, lifeline):
         self.state = "booting"
         self.keepers = []
-        self.wish_reason = process_abi.WISH_NONE  # of the wish that is open
+        self.replacement_reason = process_abi.REPLACE_NONE  # of the wish that is open
         self._log = log
         self._configuration = configuration
         self._page = page
-        self._leash = leash
+        self._lifeline = lifeline
         self._transport = None
         self._control = None
         self._workers = ()
@@ -87,8 +87,8 @@ class Lifecycle:
         self._left = 0  # workers that have ended
         self._deadline = NEVER  # monotonic: until when it may drain
         self._code = 0
-        self._wishes = 0
-        self._patience = WISH_AGAIN_FIRST
+        self._replacement_requests = 0
+        self._patience = REQUEST_AGAIN_FIRST
         self._not_before = 0.0  # monotonic: a refused wish is not repeated until then
         self._pipe, self._pipe_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -134,8 +134,8 @@ class Lifecycle:
         except OSError:
             pass  # full: then it wakes up anyway
 
-    def wish(self, reason, why, patient=True, change=0):
-        """Asks httpd for a successor: `reason` is a process_abi.WISH_, `why` completes "wishes for
+    def request_replacement(self, reason, why, patient=True, change=0):
+        """Asks httpd for a successor: `reason` is a process_abi.REPLACE_, `why` completes "wishes for
         a successor because".
 
         `change` is the number of a change of scripts: one that could not be loaded is not tried by
@@ -147,16 +147,16 @@ class Lifecycle:
         with self._moved:
             if self.state != "serving" or (patient and time.monotonic() < self._not_before):
                 return False
-            self.step("wished", reason, why, change)
+            self.step("due", reason, why, change)
             return True
 
     def await_successor(self):
         """Waits while a wish is open. True: the process leaves; False: it serves on."""
         with self._moved:
-            wishes = self._wishes
-            while self.state == "wishing" and self._wishes == wishes:
+            requests = self._replacement_requests
+            while self.state == "replacing" and self._replacement_requests == requests:
                 self._moved.wait()
-            return self.state not in ("serving", "wishing")
+            return self.state not in ("serving", "replacing")
 
     # ---- the actions of the table, with the lock of step()
 
@@ -194,15 +194,15 @@ class Lifecycle:
         self._transport.open()
         announce()
 
-    def _wish(self, reason, why, change):
-        self.wish_reason = reason
-        self._wishes += 1
+    def _request_replacement(self, reason, why, change):
+        self.replacement_reason = reason
+        self._replacement_requests += 1
         self._log.write(
             logs.INFO,
             "WSGID0350: group %r: wishes for a successor because %s" % (self._log.group, why),
         )
-        self._page.wish(reason, change)
-        wakeup.ring()
+        self._page.request_replacement(reason, change)
+        wakeup.wake_parent()
 
     def _resume(self):
         self._not_before = time.monotonic() + self._patience
@@ -213,12 +213,12 @@ class Lifecycle:
             % (
                 self._log.group,
                 "asks again when the script changes again"
-                if self.wish_reason == process_abi.WISH_CHANGED
+                if self.replacement_reason == process_abi.REPLACE_CHANGED
                 else "asks again in %g s" % self._patience,
             ),
         )
-        self._patience = min(2 * self._patience, WISH_AGAIN_MOST)
-        self.wish_reason = process_abi.WISH_NONE
+        self._patience = min(2 * self._patience, REQUEST_AGAIN_MOST)
+        self.replacement_reason = process_abi.REPLACE_NONE
         self.wake()
 
     def _drain(self, why, bound, code=0):
@@ -227,7 +227,7 @@ class Lifecycle:
         self._code = code
         self._page.set_state(process_abi.PAGE_DRAINING)
         if why != GONE:
-            wakeup.ring()
+            wakeup.wake_parent()
         self._transport.drain()
         self._log.write(
             logs.INFO,
@@ -285,7 +285,7 @@ class Lifecycle:
         self._workers = workers
         poll = select.poll()
         poll.register(self._pipe, select.POLLIN)
-        poll.register(self._leash, select.POLLIN)
+        poll.register(self._lifeline, select.POLLIN)
         poll.register(control.descriptor, select.POLLIN)
         self._control = control
         self.step("loaded", announce)
@@ -303,13 +303,13 @@ class Lifecycle:
         for descriptor, _ in poll.poll(self._sleep()):
             if descriptor == self._pipe:
                 self._read_notes()
-            elif descriptor == self._leash:
-                if not self._read_leash():
-                    poll.unregister(self._leash)
+            elif descriptor == self._lifeline:
+                if not self._read_lifeline():
+                    poll.unregister(self._lifeline)
             elif self._control is not None:
                 self._control.answer()
         self._look_around()
-        if self._control is not None and self.state not in ("serving", "wishing"):
+        if self._control is not None and self.state not in ("serving", "replacing"):
             poll.unregister(self._control.descriptor)  # its successor is to be asked
             self._control = None
 
@@ -327,7 +327,7 @@ class Lifecycle:
                     keeper.due = keeper.look(now)
                 except (
                     Exception
-                ) as error:  # ours; the process must still hear of signals and its leash
+                ) as error:  # ours; the process must still hear of signals and its lifeline
                     self.keepers.remove(keeper)
                     self._log.write(
                         logs.CRIT,
@@ -337,7 +337,7 @@ class Lifecycle:
 
     def _look_around(self):
         busy = len(self._workers) - self._left
-        if not busy and self.state in ("serving", "wishing"):
+        if not busy and self.state in ("serving", "replacing"):
             self.step(
                 "unfit", "all of its threads have ended", self._configuration.graceful_timeout, 1
             )
@@ -356,19 +356,19 @@ class Lifecycle:
             logs.INFO, "WSGID0311: group %r: finished, leaving%s" % (self._log.group, without)
         )
 
-    def _read_leash(self):
+    def _read_lifeline(self):
         """False: it has nothing more to say. Whoever has pulled it lets go of it, which is no end
         of httpd.
         """
         try:
-            word = os.read(self._leash, 1)
+            word = os.read(self._lifeline, 1)
         except OSError:
             word = b""
-        if word and word[0] == process_abi.LEASH_FAILED:
+        if word and word[0] == process_abi.LIFELINE_FAILED:
             self.step("refused")
             return True
         if word:
-            self.step("replaced", "its leash was pulled", self._configuration.graceful_timeout)
+            self.step("replaced", "its lifeline was pulled", self._configuration.graceful_timeout)
         else:
             self.step("orphaned", GONE, self._configuration.shutdown_timeout)
         return False
@@ -381,7 +381,7 @@ class Lifecycle:
         for number in set(notes):
             if number in DRAIN_SIGNALS:
                 name, option = DRAIN_SIGNALS[number]
-                self.step("told", "of " + name, getattr(self._configuration, option))
+                self.step("asked", "of " + name, getattr(self._configuration, option))
             elif number == _signal.SIGUSR2:
                 from pywsgid.daemon.process import stacks
 

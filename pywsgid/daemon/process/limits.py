@@ -33,7 +33,7 @@ def megabytes(size):
 class Requests:
     """maximum-requests, with this process's own share of maximum-requests-jitter. Workers count."""
 
-    reason = process_abi.WISH_REQUESTS
+    reason = process_abi.REPLACE_REQUESTS
 
     def __init__(self, most, jitter, wake):
         # `random` would be 3 ms, for a number that nobody must be unable to guess.
@@ -61,7 +61,7 @@ class Requests:
 class Interval:
     """restart-interval."""
 
-    reason = process_abi.WISH_INTERVAL
+    reason = process_abi.REPLACE_INTERVAL
 
     def __init__(self, seconds, now):
         self._seconds = seconds
@@ -78,7 +78,7 @@ class Inactivity:
     successor.
     """
 
-    reason = process_abi.WISH_INACTIVITY
+    reason = process_abi.REPLACE_INACTIVITY
 
     def __init__(self, seconds, page, now):
         self._seconds = seconds
@@ -99,7 +99,7 @@ class Memory:
     """maximum-rss. Looked at once a second: reading it is cheap, and nothing tells when it
     grows."""
 
-    reason = process_abi.WISH_MEMORY
+    reason = process_abi.REPLACE_MEMORY
 
     def __init__(self, most, log, now):
         self._most = most
@@ -150,7 +150,7 @@ class Limits:
         for limit in self._limits:
             why, again = limit.look(now)
             if why is not None:
-                self._life.wish(limit.reason, why)
+                self._life.request_replacement(limit.reason, why)
                 again = now + AGAIN
             due = min(due, again)
         return due

@@ -20,8 +20,8 @@ _COUNTS = struct.Struct("<QQ")
 _STATE_AT = 4
 _STARTED_AT = 8
 _FINISHED_AT = 16
-_WISHES_AT = 24
-_WISH_AT = 28
+_REPLACEMENT_REQUESTS_AT = 24
+_REPLACEMENT_REASON_AT = 28
 _WATCHDOG_AT = 32
 _CHANGE_AT = 40
 _ERRORS_AT = 48
@@ -61,7 +61,7 @@ class Page:
         self.memory = memory
         self._lock = threading.Lock()
         self._rows = 0
-        self._wishes = 0
+        self._replacement_requests = 0
         self._scripts = set()
         self._scripts_end = process_abi.PAGE_SCRIPTS
         python = sys.version.split()[0].encode("ascii", "replace")[: process_abi.PAGE_PYTHON - 1]
@@ -132,15 +132,15 @@ class Page:
         """
         _COUNT.pack_into(self.memory, _WATCHDOG_AT, int(at * 1000))
 
-    def wish(self, reason, change=0):
-        """Notes that a successor is wished for, `reason` a process_abi.WISH_; the bell then has
+    def request_replacement(self, reason, change=0):
+        """Notes that a successor is wished for, `reason` a process_abi.WISH_; the wake-up pipe then has
         httpd look here.
         """
         with self._lock:
-            self._wishes += 1
-            _STATE.pack_into(self.memory, _WISH_AT, reason)
+            self._replacement_requests += 1
+            _STATE.pack_into(self.memory, _REPLACEMENT_REASON_AT, reason)
             _COUNT.pack_into(self.memory, _CHANGE_AT, change)
-            _STATE.pack_into(self.memory, _WISHES_AT, self._wishes)
+            _STATE.pack_into(self.memory, _REPLACEMENT_REQUESTS_AT, self._replacement_requests)
 
 
 def _now():

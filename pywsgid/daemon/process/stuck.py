@@ -182,7 +182,9 @@ class Watch:
             if running is not None:
                 due = min(due, self._look_at(guard, running, guard.since, now))
         if any(guard.is_abandoned for guard in self._guards):
-            self._life.wish(process_abi.WISH_STUCK, "a request is stuck and cannot be interrupted")
+            self._life.request_replacement(
+                process_abi.REPLACE_STUCK, "a request is stuck and cannot be interrupted"
+            )
             due = min(due, now + AGAIN)
         return due
 

@@ -22,16 +22,16 @@ PART = 4
 
 
 class BootWatch:
-    """While the main thread imports the application: startup-timeout, and the leash; and a line
+    """While the main thread imports the application: startup-timeout, and the lifeline; and a line
     where it takes long.
     """
 
-    def __init__(self, log, life, page, timeout, leash):
+    def __init__(self, log, life, page, timeout, lifeline):
         self._log = log
         self._page = page
         self._life = life
         self._timeout = timeout
-        self._leash = leash
+        self._lifeline = lifeline
         self._stop = os.eventfd(0)
         if timeout:
             # For an import that hangs in C; its exit code is the interpreter's own, so it comes
@@ -52,7 +52,7 @@ class BootWatch:
     def _run(self):
         poll = select.poll()
         poll.register(self._stop, select.POLLIN)
-        poll.register(self._leash, select.POLLIN)
+        poll.register(self._lifeline, select.POLLIN)
         slow = min(SLOW, self._timeout or SLOW)
         events = dict(poll.poll(slow * 1000))
         if not events and slow != self._timeout:
@@ -61,7 +61,7 @@ class BootWatch:
         if self._stop in events:
             return
         if events:
-            self._life.step("replaced" if events[self._leash] & select.POLLIN else "orphaned")
+            self._life.step("replaced" if events[self._lifeline] & select.POLLIN else "orphaned")
         self._log.write(
             logs.ERROR,
             "WSGID0304: group %r: not ready within startup-timeout=%g: what its import was doing stands "

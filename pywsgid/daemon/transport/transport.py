@@ -430,10 +430,10 @@ class Transport:
         self._idle = {}  # descriptor -> socket; see the rule above
         self._sockets = {}  # all of them, whoever has them
         self._exchanges = []
-        self._bell = os.eventfd(0)
+        self._wakeup = os.eventfd(0)
         self._epoll = select.epoll()
         self._epoll.register(
-            self._bell, select.EPOLLIN
+            self._wakeup, select.EPOLLIN
         )  # level-triggered and never read: wakes every worker
         os.register_at_fork(after_in_child=self._abandon)
 
@@ -456,7 +456,7 @@ class Transport:
             raise Unsent(reason)
         while True:
             for descriptor, events in self._epoll.poll(-1, 1):
-                if descriptor == self._bell:
+                if descriptor == self._wakeup:
                     return False
                 if descriptor == self._listener_descriptor:
                     self._accept()
@@ -568,7 +568,7 @@ class Transport:
             sock = self._idle.pop(descriptor, None)
             if sock is not None:
                 self._close(sock)
-        os.eventfd_write(self._bell, 1)
+        os.eventfd_write(self._wakeup, 1)
 
     def _abandon(self):
         """In a child that the application forked: its copies must neither answer nor keep
@@ -584,9 +584,9 @@ class Transport:
         if self._listener is not None:
             self._listener.close()
         self._epoll.close()
-        # The child's own epoll, with nothing in it but the bell: next() ends the thread that
+        # The child's own epoll, with nothing in it but the wake-up pipe: next() ends the thread that
         # forked, should it ever come back.
         self._epoll = select.epoll()
-        os.close(self._bell)
-        self._bell = os.eventfd(1)
-        self._epoll.register(self._bell, select.EPOLLIN)
+        os.close(self._wakeup)
+        self._wakeup = os.eventfd(1)
+        self._epoll.register(self._wakeup, select.EPOLLIN)

@@ -128,7 +128,7 @@ class Worker:
         if self._is_stale(exchange):
             exchange.uncount()
             return
-        if service.doorman is not None and service.doorman.sends_away(environ):
+        if service.reload_barrier is not None and service.reload_barrier.sends_away(environ):
             exchange.finish((protocol.encode_retry(),), False)
             exchange.uncount()
             return
@@ -138,8 +138,8 @@ class Worker:
         request = Request(self, service, exchange, environ, self._guard)
         self.errors = request.errors
         request.run()
-        if service.tally is not None:
-            service.tally.count()
+        if service.request_counter is not None:
+            service.request_counter.count()
 
     def _is_stale(self, exchange):
         """A request that waited: httpd may have taken it back, or its time is up."""

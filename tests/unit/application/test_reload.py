@@ -33,13 +33,13 @@ def script(tmp_path):
 
 @pytest.fixture
 def successor(tmp_path):
-    """successor(old, ...): another daemon on the listener of `old`, which pulls its leash."""
+    """successor(old, ...): another daemon on the listener of `old`, which pulls its lifeline."""
     directory = tmp_path / "next"
     directory.mkdir()
     started = []
 
     def start(old, **options):
-        started.append(Daemon(directory, listener=old.listener, successor=old.leash, **options))
+        started.append(Daemon(directory, listener=old.listener, successor=old.lifeline, **options))
         return started[-1]
 
     yield start
@@ -65,11 +65,11 @@ def looks_go_by(daemon):
 
 def test_a_change_is_wished_for_once_and_the_old_code_serves_meanwhile(tmp_path, script):
     with Daemon(tmp_path, scripts=[script.path]) as daemon:
-        assert daemon.wishes() == (0, process_abi.WISH_NONE)
+        assert daemon.replacement_requests() == (0, process_abi.REPLACE_NONE)
         script("new")
-        daemon.wait_for_wish(process_abi.WISH_CHANGED)
+        daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED)
         looks_go_by(daemon)
-        assert daemon.wishes()[0] == 1
+        assert daemon.replacement_requests()[0] == 1
         assert daemon.get(script.path).body == b"old"
         assert str(script.path) in daemon.wait_for_log("WSGID0350")
 
@@ -77,20 +77,20 @@ def test_a_change_is_wished_for_once_and_the_old_code_serves_meanwhile(tmp_path,
 def test_the_successor_has_the_new_code_and_the_old_process_leaves(tmp_path, script, successor):
     with Daemon(tmp_path, scripts=[script.path]) as old:
         script("new")
-        old.wait_for_wish(process_abi.WISH_CHANGED)
+        old.wait_for_replacement_request(process_abi.REPLACE_CHANGED)
         new = successor(old, scripts=[script.path])
         assert old.wait() == 0
         client = Client(old.path)
         assert client.get(script.path).body == b"new"
         client.close()
-        assert new.wishes()[0] == 0
+        assert new.replacement_requests()[0] == 0
 
 
 def test_the_new_code_is_there_within_half_a_second(tmp_path, script):
     with Daemon(tmp_path, scripts=[script.path]) as daemon:
         script("new")
         changed = time.monotonic()
-        daemon.wait_for_wish(process_abi.WISH_CHANGED)
+        daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED)
         assert time.monotonic() - changed < 2  # 0.3 s; the machine may be busy
 
 
@@ -98,16 +98,16 @@ def test_a_change_that_fails_is_told_once_and_the_next_is_tried_at_once(tmp_path
     with Daemon(tmp_path, scripts=[script.path]) as daemon:
         for number in (1, 2):
             script(f"broken {number}")
-            daemon.wait_for_wish(process_abi.WISH_CHANGED, number)
-            daemon.refuse_wish()
+            daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED, number)
+            daemon.refuse_replacement()
             wait_until(
                 lambda n=number: daemon.log_text().count("WSGID0351") == n, "a line for each change"
             )
             assert daemon.get(script.path).body == b"old"
         looks_go_by(daemon)
-        assert daemon.wishes()[0] == 2
+        assert daemon.replacement_requests()[0] == 2
         script("mended")
-        daemon.wait_for_wish(process_abi.WISH_CHANGED, 3)
+        daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED, 3)
 
 
 def test_what_changes_again_while_the_successor_starts_is_wished_for_after_its_failure(
@@ -115,12 +115,12 @@ def test_what_changes_again_while_the_successor_starts_is_wished_for_after_its_f
 ):
     with Daemon(tmp_path, scripts=[script.path]) as daemon:
         script("first")
-        daemon.wait_for_wish(process_abi.WISH_CHANGED)
+        daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED)
         script("second")
         looks_go_by(daemon)
-        assert daemon.wishes()[0] == 1
-        daemon.refuse_wish()
-        daemon.wait_for_wish(process_abi.WISH_CHANGED, 2)
+        assert daemon.replacement_requests()[0] == 1
+        daemon.refuse_replacement()
+        daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED, 2)
 
 
 def test_a_symbolic_link_that_is_switched_is_a_change(tmp_path, script):
@@ -132,24 +132,24 @@ def test_a_symbolic_link_that_is_switched_is_a_change(tmp_path, script):
     with Daemon(tmp_path, scripts=[link / "app.wsgi"]) as daemon:
         (tmp_path / "fresh-link").symlink_to(release / "2")
         (tmp_path / "fresh-link").rename(link)
-        daemon.wait_for_wish(process_abi.WISH_CHANGED)
+        daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED)
 
 
 def test_a_script_that_has_gone_is_served_from_memory(tmp_path, script):
     with Daemon(tmp_path, scripts=[script.path]) as daemon:
         script.path.unlink()
         looks_go_by(daemon)
-        assert daemon.wishes()[0] == 0
+        assert daemon.replacement_requests()[0] == 0
         assert daemon.get(script.path).body == b"old"
         script("back")
-        daemon.wait_for_wish(process_abi.WISH_CHANGED)
+        daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED)
 
 
 def test_a_script_that_a_request_loaded_is_watched_too(tmp_path, script):
     with Daemon(tmp_path) as daemon:
         assert daemon.get(script.path).body == b"old"
         script("new")
-        daemon.wait_for_wish(process_abi.WISH_CHANGED)
+        daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED)
 
 
 @pytest.mark.parametrize("preloaded", [True, False])
@@ -159,7 +159,7 @@ def test_script_reloading_off_is_no_change_for_those_requests(tmp_path, script, 
         assert daemon.get(script.path, **off).body == b"old"
         script("new")
         looks_go_by(daemon)
-        assert daemon.wishes()[0] == 0
+        assert daemon.replacement_requests()[0] == 0
 
 
 def test_off_neither_looks_nor_wakes_up(tmp_path, script):
@@ -170,7 +170,7 @@ def test_off_neither_looks_nor_wakes_up(tmp_path, script):
         while time.monotonic() < since + 1:
             assert daemon.get(script.path).body == b"old"
         assert naps(daemon) == before
-        assert daemon.wishes()[0] == 0
+        assert daemon.replacement_requests()[0] == 0
 
 
 # ---- touch
@@ -192,17 +192,17 @@ def test_touch_holds_the_request_that_finds_the_change_until_the_new_code_is_the
         script("new")
         first, second = old.connect(), old.connect()
         first.request(script.path)
-        old.wait_for_wish(process_abi.WISH_CHANGED)
+        old.wait_for_replacement_request(process_abi.REPLACE_CHANGED)
         second.request("hello.wsgi")
         new = successor(old, scripts=[script.path], reload="touch")
         assert first.reply().retry
         assert is_sent_away(second)
         assert old.wait() == 0
         assert old.counts() == (1, 1), "what the old process started"
-        assert old.wishes()[0] == 1
+        assert old.replacement_requests()[0] == 1
         again = Client(old.path)
         assert again.get(script.path).body == b"new"
-        assert new.wishes()[0] == 0
+        assert new.replacement_requests()[0] == 0
         for client in (first, second, again):
             client.close()
 
@@ -213,15 +213,15 @@ def test_touch_has_the_old_code_answer_if_the_new_cannot(tmp_path, script):
         clients = [daemon.connect() for _ in range(2)]
         for client in clients:
             client.request(script.path)
-        daemon.wait_for_wish(process_abi.WISH_CHANGED)
-        daemon.refuse_wish()
+        daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED)
+        daemon.refuse_replacement()
         assert [client.reply().body for client in clients] == [b"old"] * 2
         assert daemon.get(script.path).body == b"old", "which is not held again for the same change"
-        assert daemon.wishes()[0] == 1
+        assert daemon.replacement_requests()[0] == 1
         script("mended")
         clients[0].request(script.path)
-        daemon.wait_for_wish(process_abi.WISH_CHANGED, 2)
-        daemon.pull_leash()
+        daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED, 2)
+        daemon.close_lifeline_with_byte()
         assert clients[0].reply().retry
         for client in clients:
             client.close()
@@ -231,7 +231,7 @@ def test_touch_does_not_hold_requests_with_script_reloading_off(tmp_path, script
     with Daemon(tmp_path, scripts=[script.path], reload="touch") as daemon:
         script("new")
         assert daemon.get(script.path, mod_wsgi__script_reloading="0").body == b"old"
-        assert daemon.wishes()[0] == 0
+        assert daemon.replacement_requests()[0] == 0
 
 
 def test_touch_lets_a_signal_end_it_while_it_holds(tmp_path, script):
@@ -239,7 +239,7 @@ def test_touch_lets_a_signal_end_it_while_it_holds(tmp_path, script):
         script("new")
         client = daemon.connect()
         client.request(script.path)
-        daemon.wait_for_wish(process_abi.WISH_CHANGED)
+        daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED)
         daemon.signal(signal.SIGTERM)
         assert client.reply().retry
         assert daemon.wait() == 0
@@ -259,12 +259,12 @@ def test_a_script_may_require_to_be_loaded_anew(tmp_path, script, reload):
     script(REQUIRING)
     with Daemon(tmp_path, scripts=[script.path], reload=reload) as daemon:
         assert daemon.get(script.path).body == b"old"
-        assert daemon.wishes()[0] == 0
+        assert daemon.replacement_requests()[0] == 0
         (tmp_path / "app.wsgi.reload").touch()
         client = daemon.connect()
         client.request(script.path)
-        daemon.wait_for_wish(process_abi.WISH_CHANGED)
-        daemon.pull_leash()
+        daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED)
+        daemon.close_lifeline_with_byte()
         reply = client.reply()
         assert (reply.body, reply.retry) == ((b"old", False) if reload == "hot" else (b"", True))
         client.close()
@@ -309,4 +309,4 @@ def test_what_a_request_had_loaded_is_there_before_the_first_request(tmp_path, s
         client = Client(old.path)
         assert client.get(script.path).body == b"old"
         client.close()
-        assert new.wishes()[0] == 0
+        assert new.replacement_requests()[0] == 0

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("transport")
 # ---- draining
 
 
-@pytest.mark.parametrize("how", ["leash", "SIGTERM", "SIGHUP", "SIGINT", "SIGUSR1"])
+@pytest.mark.parametrize("how", ["lifeline", "SIGTERM", "SIGHUP", "SIGINT", "SIGUSR1"])
 def test_what_was_read_is_finished_and_what_was_not_is_given_back(tmp_path, write, how):
     script, note = "running.wsgi", tmp_path / "note"
     with Daemon(tmp_path, threads=1) as daemon:
@@ -25,7 +25,9 @@ def test_what_was_read_is_finished_and_what_was_not_is_given_back(tmp_path, writ
         gate = AtTheGate(daemon, tmp_path)
         unread = daemon.connect()
         unread.request(script, QUERY_STRING=str(note))
-        daemon.pull_leash() if how == "leash" else daemon.signal(getattr(signal, how))
+        daemon.close_lifeline_with_byte() if how == "lifeline" else daemon.signal(
+            getattr(signal, how)
+        )
         daemon.wait_for_log("WSGID0310")
         assert daemon.state() == process_abi.PAGE_DRAINING
         assert idle.is_closed()
@@ -51,7 +53,7 @@ def test_an_accepted_request_that_was_not_read_is_reset(tmp_path, write):
         assert unread.get("hello.wsgi").complete  # so it is accepted and idle
         gate = AtTheGate(daemon, tmp_path)
         unread.request(script, QUERY_STRING=str(note))
-        daemon.pull_leash()
+        daemon.close_lifeline_with_byte()
         daemon.wait_for_log("WSGID0310")
         with pytest.raises(ConnectionResetError):
             unread.socket.recv(1)
@@ -80,11 +82,11 @@ def test_drains_lose_and_double_nothing_under_load(tmp_path, write):
             index = number % len(clients)
             if round_ == 30:
                 old, daemon = daemon, Daemon(tmp_path, threads=2, listener=daemon.listener)
-                old.pull_leash()
+                old.close_lifeline_with_byte()
             clients[index] = run_once(clients[index], daemon.path, script, note, f"/{number}")
             done += 1
         assert old.wait() == 0
-        os.close(old.leash)
+        os.close(old.lifeline)
         os.close(old.page)
     with daemon:
         assert sorted(note.read_text().split()) == sorted(f"/{number}" for number in range(done))
@@ -109,21 +111,21 @@ def run_once(client, path, script, note, name):
 
 def test_when_httpd_dies_it_leaves(tmp_path):
     with Daemon(tmp_path) as daemon:
-        os.close(daemon.leash)
+        os.close(daemon.lifeline)
         try:
             assert daemon.wait() == 0
             assert "httpd has gone" in daemon.wait_for_log("WSGID0310")
         finally:
-            daemon.leash = os.open(os.devnull, os.O_RDONLY)
+            daemon.lifeline = os.open(os.devnull, os.O_RDONLY)
 
 
 @pytest.mark.parametrize(
-    ("how", "option"), [("SIGTERM", "shutdown_timeout"), ("leash", "graceful_timeout")]
+    ("how", "option"), [("SIGTERM", "shutdown_timeout"), ("lifeline", "graceful_timeout")]
 )
 def test_a_request_that_does_not_end_is_told_with_its_stack_and_left(tmp_path, how, option):
     with Daemon(tmp_path, **{option: 0.3}) as daemon:
         gate = AtTheGate(daemon, tmp_path)
-        daemon.pull_leash() if how == "leash" else daemon.signal(signal.SIGTERM)
+        daemon.close_lifeline_with_byte() if how == "lifeline" else daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0
         assert "1 requests still running" in daemon.wait_for_log("WSGID0312")
         assert f"GET {gate.path}" in daemon.wait_for_log("WSGID0313")
@@ -133,19 +135,19 @@ def test_a_request_that_does_not_end_is_told_with_its_stack_and_left(tmp_path, h
 def test_a_second_stricter_order_shortens_the_drain(tmp_path):
     with Daemon(tmp_path, graceful_timeout=0, shutdown_timeout=0.3) as daemon:
         AtTheGate(daemon, tmp_path)
-        daemon.pull_leash()
+        daemon.close_lifeline_with_byte()
         daemon.wait_for_log("WSGID0310")
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0
 
 
-def test_a_successor_pulls_the_leash_when_it_is_ready(tmp_path):
+def test_a_successor_pulls_the_lifeline_when_it_is_ready(tmp_path):
     (tmp_path / "next").mkdir()
     with Daemon(tmp_path) as old:
         client = old.connect()
         assert client.get("hello.wsgi").complete
         with Daemon(
-            tmp_path / "next", listener=old.listener, successor=old.leash, scripts=["hello.wsgi"]
+            tmp_path / "next", listener=old.listener, successor=old.lifeline, scripts=["hello.wsgi"]
         ) as new:
             assert old.wait() == 0
             assert client.is_closed()
@@ -160,7 +162,7 @@ def test_a_successor_that_cannot_load_leaves_its_predecessor_alone(tmp_path):
     with Daemon(tmp_path) as old:
         options = {
             "listener": old.listener,
-            "successor": old.leash,
+            "successor": old.lifeline,
             "scripts": ["unimportable.wsgi"],
             "ready": False,
         }
@@ -255,7 +257,7 @@ def test_a_program_that_the_application_starts_has_none_of_its_descriptors(clien
     )
     numbers = {int(number) for number in client.get(script).body.split()}
     assert numbers.isdisjoint(
-        {process_abi.FD_LISTENER + 1, process_abi.FD_LEASH, process_abi.FD_STATISTICS}
+        {process_abi.FD_LISTENER + 1, process_abi.FD_LIFELINE, process_abi.FD_STATISTICS}
     ) or numbers <= {
         0,
         1,
@@ -332,7 +334,7 @@ def test_not_wanted_any_more_while_it_starts(tmp_path, write):
     script = write("import time\nprint('importing')\ntime.sleep(30)")
     with Daemon(tmp_path, scripts=[script], ready=False) as daemon:
         daemon.wait_for_log("importing")
-        daemon.pull_leash()
+        daemon.close_lifeline_with_byte()
         assert daemon.wait() == 0
 
 

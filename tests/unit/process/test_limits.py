@@ -25,9 +25,9 @@ def test_requests(tmp_path):
     with Daemon(tmp_path, maximum_requests=3) as daemon:
         for _ in range(2):
             daemon.get("hello.wsgi")
-        assert daemon.wishes()[0] == 0
+        assert daemon.replacement_requests()[0] == 0
         daemon.get("hello.wsgi")
-        daemon.wait_for_wish(process_abi.WISH_REQUESTS)
+        daemon.wait_for_replacement_request(process_abi.REPLACE_REQUESTS)
         assert reason_told(daemon).startswith("it has served 3 requests (maximum-requests)")
         assert daemon.get("hello.wsgi").complete, "it goes on until it is replaced"
 
@@ -36,7 +36,7 @@ def test_requests_with_jitter(tmp_path):
     with Daemon(tmp_path, maximum_requests=2, maximum_requests_jitter=4) as daemon:
         for _ in range(6):
             daemon.get("hello.wsgi")
-        daemon.wait_for_wish(process_abi.WISH_REQUESTS)
+        daemon.wait_for_replacement_request(process_abi.REPLACE_REQUESTS)
 
 
 class Page:
@@ -67,7 +67,7 @@ def test_the_last_request_is_noticed_though_another_thread_counts_on_at_once():
 
 def test_interval(tmp_path):
     with Daemon(tmp_path, restart_interval=0.3) as daemon:
-        daemon.wait_for_wish(process_abi.WISH_INTERVAL)
+        daemon.wait_for_replacement_request(process_abi.REPLACE_INTERVAL)
         assert reason_told(daemon).startswith("it has served for 0.3 s (restart-interval)")
 
 
@@ -76,8 +76,8 @@ def test_inactivity(tmp_path):
         since = time.monotonic()
         while time.monotonic() < since + 1:
             assert daemon.get("hello.wsgi").complete
-        assert daemon.wishes()[0] == 0
-        daemon.wait_for_wish(process_abi.WISH_INACTIVITY)
+        assert daemon.replacement_requests()[0] == 0
+        daemon.wait_for_replacement_request(process_abi.REPLACE_INACTIVITY)
         assert reason_told(daemon).startswith(
             "it has had nothing to do for 0.4 s (inactivity-timeout)"
         )
@@ -103,9 +103,9 @@ def test_a_long_request_is_activity():
 def test_memory(tmp_path):
     with Daemon(tmp_path, scripts=["grows.wsgi"], maximum_rss=100 << 20) as daemon:
         assert daemon.get("grows.wsgi").complete
-        assert daemon.wishes()[0] == 0
+        assert daemon.replacement_requests()[0] == 0
         assert daemon.get("grows.wsgi", QUERY_STRING="120000000").complete
-        daemon.wait_for_wish(process_abi.WISH_MEMORY)
+        daemon.wait_for_replacement_request(process_abi.REPLACE_MEMORY)
         assert "(maximum-rss=100M)" in reason_told(daemon)
 
 
@@ -114,7 +114,7 @@ def test_a_limit_below_what_the_process_begins_with_is_told_and_ignored(tmp_path
         tmp_path, scripts=["grows.wsgi"], maximum_rss=1 << 20, restart_interval=0.5
     ) as daemon:
         assert "maximum-rss=1M " in daemon.wait_for_log("WSGID0357")
-        daemon.wait_for_wish(process_abi.WISH_INTERVAL)
+        daemon.wait_for_replacement_request(process_abi.REPLACE_INTERVAL)
         assert daemon.log_text().count("WSGID0357") == 1
 
 
@@ -122,11 +122,11 @@ def test_after_a_failure_it_waits_longer_each_time(tmp_path):
     with Daemon(tmp_path, maximum_requests=1) as daemon:
         daemon.get("hello.wsgi")
         for number, seconds in ((1, "1 s"), (2, "2 s")):
-            daemon.wait_for_wish(process_abi.WISH_REQUESTS, number)
+            daemon.wait_for_replacement_request(process_abi.REPLACE_REQUESTS, number)
             refused = time.monotonic()
-            daemon.refuse_wish()
+            daemon.refuse_replacement()
             daemon.wait_for_log(f"asks again in {seconds}")
-        daemon.wait_for_wish(process_abi.WISH_REQUESTS, 3)
+        daemon.wait_for_replacement_request(process_abi.REPLACE_REQUESTS, 3)
         assert time.monotonic() >= refused + 2
         assert daemon.get("hello.wsgi").complete
 
@@ -158,7 +158,7 @@ def test_an_error_in_a_keeper_is_told_and_the_process_lives_on(tmp_path):
         assert daemon.get(script).complete
         daemon.wait_for_log("WSGID0325")
         assert daemon.get("hello.wsgi").complete
-        daemon.pull_leash()
+        daemon.close_lifeline_with_byte()
         assert daemon.wait() == 0
         daemon.log_path.write_text(daemon.log_text().replace("WSGID0325", "expected"))
         wait_until(daemon.has_ended, "its end")
@@ -193,7 +193,7 @@ def test_when_memory_runs_out_a_request_is_lost_and_no_worker(tmp_path):
             assert client.is_closed()
             client.close()
             assert daemon.get(script).body == b"lives"
-        daemon.wait_for_wish(process_abi.WISH_MEMORY)
+        daemon.wait_for_replacement_request(process_abi.REPLACE_MEMORY)
         daemon.wait_for_log("WSGID0346")
         assert daemon.get(script, PATH_INFO="/feed").body == b"lives"
         assert daemon.get(script, HTTP_X_LARGE="v" * 900_000).body == b"lives"

@@ -114,7 +114,7 @@ def test_the_exception_ends_the_request_with_504_and_the_process_goes_on(tmp_pat
         assert "RequestTimeout" in reply.log_text
         assert f"GET {what}" in daemon.wait_for_log("WSGID0353")
         assert daemon.get("hello.wsgi").complete
-        assert daemon.wishes()[0] == 0
+        assert daemon.replacement_requests()[0] == 0
         client.close()
 
 
@@ -260,7 +260,7 @@ def test_a_lock_that_is_never_free_does_not_keep_a_request(tmp_path):
     ) as daemon:
         reply = ask(daemon, script, "/").reply()
         assert (reply.abort[0], reply.abort[1][:9]) == (504, "WSGID0355")
-        daemon.wait_for_wish(process_abi.WISH_STUCK)
+        daemon.wait_for_replacement_request(process_abi.REPLACE_STUCK)
 
 
 # ---- request-timeout, no exception
@@ -276,12 +276,12 @@ def test_what_cannot_be_interrupted_is_answered_without_it_and_the_process_is_re
         client = ask(daemon, script, what, gone)
         reply = client.reply()
         assert (reply.abort[0], reply.abort[1][:9]) == (504, "WSGID0355")
-        daemon.wait_for_wish(process_abi.WISH_STUCK)
+        daemon.wait_for_replacement_request(process_abi.REPLACE_STUCK)
         assert f"GET {what}" in daemon.wait_for_log("WSGID0354")
         wait_until(lambda: daemon.log_text().count("WSGID0314") >= 3, "the stack of every thread")
         assert ("WSGID0353" in daemon.log_text()) == bool(grace)
         assert daemon.get("hello.wsgi").complete
-        daemon.pull_leash()
+        daemon.close_lifeline_with_byte()
         assert daemon.wait() == 0
         assert "without 1 requests that are stuck" in daemon.wait_for_log("WSGID0311")
         assert daemon.counts() == (2, 1)
@@ -297,7 +297,7 @@ def test_the_others_are_finished_before_the_process_leaves_without_the_stuck_one
         assert stuck.reply().abort[0] == 504
         other = ask(daemon, script, "/sleep", go)
         wait_until(lambda: daemon.log_text().count("begins /sleep") == 2, "the other")
-        daemon.pull_leash()
+        daemon.close_lifeline_with_byte()
         daemon.wait_for_log("WSGID0310")
         go.touch()
         assert other.reply().body == b"answered"
@@ -350,9 +350,9 @@ def test_a_client_that_does_not_take_is_no_longer_waited_for(tmp_path):
 def test_a_refused_wish_is_made_again(tmp_path, script):
     with Daemon(tmp_path, scripts=[script], request_timeout=0.2, interrupt_timeout=0) as daemon:
         client = ask(daemon, script, "/sleep")
-        daemon.wait_for_wish(process_abi.WISH_STUCK)
-        daemon.refuse_wish()
-        daemon.wait_for_wish(process_abi.WISH_STUCK, 2)
+        daemon.wait_for_replacement_request(process_abi.REPLACE_STUCK)
+        daemon.refuse_replacement()
+        daemon.wait_for_replacement_request(process_abi.REPLACE_STUCK, 2)
         client.close()
 
 
@@ -360,7 +360,7 @@ def test_the_limit_holds_while_the_process_drains(tmp_path, script):
     with Daemon(tmp_path, scripts=[script], request_timeout=0.6, interrupt_timeout=0) as daemon:
         client = ask(daemon, script, "/sleep")
         daemon.wait_for_log("begins /sleep")
-        daemon.pull_leash()
+        daemon.close_lifeline_with_byte()
         assert client.reply().abort[0] == 504
         assert daemon.wait() == 0
         client.close()
