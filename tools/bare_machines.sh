@@ -11,6 +11,7 @@
 #            exactly the packages that `make run` asks for       (default: "root sudo user")
 #   FOLDER   where the checkout lies, below the user's home      (default: "src/my mod_wsgid"; spaces are no problem)
 #   MIRROR   where Debian comes from         (default: the one of this machine's apt)
+#   APT_SETTINGS   further lines for apt there ('Acquire::Check-Valid-Until "false";' if the mirror is an old copy)
 #   PLACE    where everything is kept        (default: /var/tmp/wsgid-bare-machines; remove it when you are done)
 #
 # Needs root, debootstrap, and a Debian or Ubuntu that may mount. What pip and apt need to know here (proxies, mirrors,
@@ -26,6 +27,7 @@ USERS=${USERS:-root sudo user}
 FOLDER=${FOLDER:-src/my mod_wsgid}
 PLACE=${PLACE:-/var/tmp/wsgid-bare-machines}
 PORT=${PORT:-18000}
+APT_SETTINGS=${APT_SETTINGS:-}
 failures=0
 
 say() { echo "$*"; }
@@ -51,10 +53,11 @@ make_machine() {
     rm -rf "$2"
     cp -a --reflink=auto "$PLACE/$1" "$2"
     cp -L /etc/resolv.conf /etc/hosts "$2/etc/"
-    apt-config dump | grep -E '^Acquire::[a-z]+::(Proxy|CAInfo)' > "$2/etc/apt/apt.conf.d/90machine" || true
+    { apt-config dump | grep -E '^Acquire::([a-z]+::(Proxy|CAInfo)|Check-Valid-Until)' || true; echo "$APT_SETTINGS"; } \
+        > "$2/etc/apt/apt.conf.d/90machine"
     python3 tools/pip_settings.py "$2/etc/pip.conf" > "$2/.binds"
-    inside "$2" root / "apt-get -q update && apt-get -q -y install --no-install-recommends make adduser sudo"
-    inside "$2" root / "adduser --quiet --disabled-password --gecos '' someone"
+    inside "$2" root / "apt-get -q update && apt-get -q -y install --no-install-recommends make adduser sudo &&
+        adduser --quiet --disabled-password --gecos '' someone"
 }
 
 # $1: the machine, $2: the user, $3: the folder, $4: the command. Its processes and mounts end with it.
@@ -119,6 +122,11 @@ RUN='env --default-signal=INT setsid make run PORT='$PORT' & run=$!
     case $answer in *[Hh]ello*) ;; *) exit 1 ;; esac
     ! curl -fsS http://localhost:'$PORT'/ >/dev/null 2>&1'
 
+# As on the README; then no file is left that this user's `make clean` cannot remove.
+INSTALL='sudo -n make install && (cd / && pywsgid version && pywsgid module-config) &&
+    test -z "$(find . -user root)" && make clean && test ! -e build &&
+    sudo -n make uninstall && ! command -v pywsgid'
+
 # $1: the machine, $2: the folder. Root types what the message asks for, and nothing else.
 install_what_is_asked_for() {
     asked=$(inside "$1" someone "$2" "make run" 2>&1 | tee /dev/stderr |
@@ -144,23 +152,31 @@ try() {
     fi
     step "$name" "make run" inside "$machine" "$user" "$home/$FOLDER" "$RUN" || return 0
     step "$name" "make test" inside "$machine" "$user" "$home/$FOLDER" "make test TESTS='$TESTS'" || return 0
+    [ "$2" != sudo ] ||
+        step "$name" "make install" inside "$machine" "$user" "$home/$FOLDER" "$INSTALL" || return 0
     rm -rf "$machine"
 }
 
-if [ "$(id -u)" != 0 ] || ! command -v debootstrap > /dev/null; then
-    echo "bare_machines: needs root, and debootstrap (apt-get install debootstrap)" >&2
-    exit 2
-fi
-TESTS=$(echo "${TESTS:-tests}" | tr -s ' \n' ' ')
-MIRROR=${MIRROR:-$(mirror)}
-# No value may have a space.
-ENVIRONMENT=$(env | grep -E '^([a-z]+_proxy|[A-Z]+_PROXY)=[^ ]*$' || true)
-export ENVIRONMENT
-mkdir -p "$PLACE"
-for distribution in ${*:-bookworm trixie sid}; do
-    make_base "$distribution"
-    for kind in $USERS; do
-        try "$distribution" "$kind"
+main() {
+    if [ "$(id -u)" != 0 ] || ! command -v debootstrap > /dev/null; then
+        echo "bare_machines: needs root, and debootstrap (apt-get install debootstrap)" >&2
+        exit 2
+    fi
+    TESTS=$(echo "${TESTS:-tests}" | tr -s ' \n' ' ')
+    MIRROR=${MIRROR:-$(mirror)}
+    # No value may have a space.
+    ENVIRONMENT=$(env | grep -E '^([a-z]+_proxy|[A-Z]+_PROXY)=[^ ]*$' || true)
+    export ENVIRONMENT
+    mkdir -p "$PLACE"
+    for distribution in ${*:-bookworm trixie sid}; do
+        make_base "$distribution"
+        for kind in $USERS; do
+            try "$distribution" "$kind"
+        done
     done
-done
-[ "$failures" = 0 ]
+    [ "$failures" = 0 ]
+    exit
+}
+
+# One line, so that the whole file has been read by then: it may be edited while it runs.
+main "$@"
