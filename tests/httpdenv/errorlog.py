@@ -34,7 +34,7 @@ HARMLESS = re.compile(
 )
 # What stands before the application's own words in a line: [client ...], [group ...], [request
 # ...]; at debug, httpd adds where it was logged.
-_CONTEXT = r"(?:apxs/\w+\.c\(\d+\): )?(?:\[(?:client|remote|group|request) [^\]]*\] ?)"
+_CONTEXT = r"(?:apxs/[\w/]+\.c\(\d+\): )?(?:\[(?:client|remote|group|request) [^\]]*\] ?)"
 CONTEXT = re.compile(f"^{_CONTEXT}+")
 # A further line of a record: its context, the code of what it belongs to, and the rest.
 CONTINUED = re.compile(rf"(?P<context>{_CONTEXT}*)(?P<code>WSGID\d{{4}} |)\| (?P<rest>.*)")
