@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from httpdenv import machine
+from httpdenv.serving import without_notes
 
 from pywsgid import __version__
 from pywsgid.cli import control_client, control_sockets, main, messages, module, reach, server
@@ -42,7 +43,7 @@ def failure(*words: str) -> str:
     done = pywsgid(*words)
     assert done.returncode == 1
     assert done.stdout == ""
-    lines = done.stderr.splitlines()
+    lines = without_notes(done.stderr)
     assert len(lines) == 1, done.stderr
     assert re.match(r"pywsgid: WSGID04\d\d: ", lines[0])
     return lines[0]
