@@ -81,30 +81,30 @@ const char *wsgid_wire_next_string(const unsigned char **cursor, const unsigned 
 
 /* pywsgid/daemon/transport/extension.py has the same in its FUNCTIONS. */
 typedef struct wsgid_hub wsgid_hub_t;
-typedef struct wsgid_exchange wsgid_exchange_t;
+typedef struct wsgid_endpoint wsgid_endpoint_t;
 
 wsgid_hub_t *wsgid_hub_create(int listener, const char *allowed, int allowed_count, double timeout, double send_limit,
                               double send_silence, int gated, char *page);
 int wsgid_hub_fits(int facts);
 int wsgid_hub_open(wsgid_hub_t *hub);
-void wsgid_hub_gate(wsgid_hub_t *hub, int gated);
+void wsgid_hub_set_gated(wsgid_hub_t *hub, int gated);
 int wsgid_hub_waiting(wsgid_hub_t *hub);
 void wsgid_hub_drain(wsgid_hub_t *hub);
 void wsgid_hub_abandon(wsgid_hub_t *hub);
-wsgid_exchange_t *wsgid_exchange_create(wsgid_hub_t *hub, char *memory);
-int wsgid_exchange_next(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int keep);
-void wsgid_exchange_flush(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size, int keep);
-int wsgid_exchange_send(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b, size_t b_size,
+wsgid_endpoint_t *wsgid_endpoint_create(wsgid_hub_t *hub, char *memory);
+int wsgid_endpoint_next(wsgid_endpoint_t *endpoint, const char *a, size_t a_size, const char *b, size_t b_size, int keep);
+void wsgid_endpoint_flush(wsgid_endpoint_t *endpoint, const char *a, size_t a_size, const char *b, size_t b_size, int keep);
+int wsgid_send_frames(wsgid_endpoint_t *endpoint, const char *a, size_t a_size, const char *b, size_t b_size,
                         int descriptor);
-int wsgid_exchange_send_data(wsgid_exchange_t *x, const char *bytes, size_t size);
-int wsgid_exchange_log(wsgid_exchange_t *x, int64_t id, const char *frames, size_t size);
-int wsgid_exchange_receive(wsgid_exchange_t *x);
-int wsgid_exchange_is_hung_up(wsgid_exchange_t *x);
-int wsgid_exchange_cut(wsgid_exchange_t *x, int64_t id, const char *a, size_t a_size);
-void wsgid_exchange_uncount(wsgid_exchange_t *x);
+int wsgid_send_data(wsgid_endpoint_t *endpoint, const char *bytes, size_t size);
+int wsgid_send_log(wsgid_endpoint_t *endpoint, int64_t id, const char *frames, size_t size);
+int wsgid_receive_body(wsgid_endpoint_t *endpoint);
+int wsgid_endpoint_is_hung_up(wsgid_endpoint_t *endpoint);
+int wsgid_send_abort(wsgid_endpoint_t *endpoint, int64_t id, const char *a, size_t a_size);
+void wsgid_measure_withdraw(wsgid_endpoint_t *endpoint);
 """
 
-NAMES = ("hub", "gate", "request_classes", "exchange", "receive", "measure")
+NAMES = ("hub", "gate", "request_classes", "endpoint", "receive", "measure")
 
 ffi = cffi.FFI()
 ffi.cdef(CDEF)

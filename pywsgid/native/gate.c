@@ -19,8 +19,8 @@
  *  - A worker that has to wait for httpd inside its request opens the gate first
  * (wsgid_gate_blocks).
  *
- * Without a GIL the gate is always open, until wsgid_hub_gate says that there is one after all.
- * Without activity the monitor sleeps, too: who begins a request then wakes it.
+ * Without a GIL the gate is always open, until wsgid_hub_set_gated says that there is one after
+ * all. Without activity the monitor sleeps, too: who begins a request then wakes it.
  */
 #include "hotpath.h"
 
@@ -52,20 +52,20 @@ int64_t wsgid_gate_now(void)
 }
 
 /* 0 if it cannot be known: then whether it sleeps has to be enough. */
-static int64_t cpu_time(const wsgid_exchange_t *x)
+static int64_t cpu_time(const wsgid_endpoint_t *endpoint)
 {
     struct timespec used;
 
-    if (!x->clock_known || clock_gettime(x->clock, &used) != 0) {
+    if (!endpoint->clock_known || clock_gettime(endpoint->clock, &used) != 0) {
         return 0;
     }
     return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
 }
 
-void wsgid_gate_introduce(wsgid_exchange_t *x)
+void wsgid_gate_introduce(wsgid_endpoint_t *endpoint)
 {
-    x->clock_known = pthread_getcpuclockid(pthread_self(), &x->clock) == 0;
-    x->tid = gettid();
+    endpoint->clock_known = pthread_getcpuclockid(pthread_self(), &endpoint->clock) == 0;
+    endpoint->tid = gettid();
 }
 
 /* Whether a thread sleeps; 1, too, where there is no /proc. */
@@ -95,23 +95,23 @@ int wsgid_gate_is_closed(const wsgid_hub_t *hub)
 
 /* ---- waking */
 
-static void wake(wsgid_gate_t *gate, wsgid_exchange_t *x)
+static void wake(wsgid_gate_t *gate, wsgid_endpoint_t *endpoint)
 {
-    x->woken = 1;
+    endpoint->woken = 1;
     gate->called = 1;
-    (void)pthread_cond_signal(&x->wake); /* never fails on Linux */
+    (void)pthread_cond_signal(&endpoint->wake); /* never fails on Linux */
 }
 
 static void wake_anybody(wsgid_gate_t *gate)
 {
-    wsgid_exchange_t *x = gate->parked;
+    wsgid_endpoint_t *endpoint = gate->parked;
 
     if (gate->called) {
         return; /* who is on the way calls the next, if there is cause to */
     }
-    if (x) {
-        gate->parked = x->next_parked;
-        wake(gate, x);
+    if (endpoint) {
+        gate->parked = endpoint->next_parked;
+        wake(gate, endpoint);
     }
     else if (gate->monitor) {
         wake(gate, gate->monitor);
@@ -140,18 +140,18 @@ static void ensure_watch(wsgid_gate_t *gate)
 
 /* ---- requests */
 
-void wsgid_gate_enter(wsgid_hub_t *hub, wsgid_exchange_t *x)
+void wsgid_gate_enter(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint)
 {
     wsgid_gate_t *gate = &hub->gate;
 
-    x->turn = ++gate->turns;
-    x->handed_over = 0;
-    memset(x->classes, 0, sizeof(x->classes)); /* what it asks for is not known yet */
-    x->held = gate->gated;
-    if (x->held) {
-        x->since = wsgid_gate_now();
-        x->cpu_since = x->since < gate->fine_until ? cpu_time(x) : -1;
-        gate->holder = x;
+    endpoint->turn = ++gate->turns;
+    endpoint->handed_over = 0;
+    memset(endpoint->classes, 0, sizeof(endpoint->classes)); /* what it asks for is not known yet */
+    endpoint->held = gate->gated;
+    if (endpoint->held) {
+        endpoint->since = wsgid_gate_now();
+        endpoint->cpu_since = endpoint->since < gate->fine_until ? cpu_time(endpoint) : -1;
+        gate->holder = endpoint;
         ensure_watch(gate);
     }
     else {
@@ -160,54 +160,55 @@ void wsgid_gate_enter(wsgid_hub_t *hub, wsgid_exchange_t *x)
 }
 
 /* Not each eighth turn, which might always be that of the same kind. */
-static int is_probe(const wsgid_exchange_t *x)
+static int is_probe(const wsgid_endpoint_t *endpoint)
 {
-    return (uint32_t)x->turn * 2654435769u < UINT32_MAX / PROBE_EVERY;
+    return (uint32_t)endpoint->turn * 2654435769u < UINT32_MAX / PROBE_EVERY;
 }
 
-void wsgid_gate_judge(wsgid_hub_t *hub, wsgid_exchange_t *x)
+void wsgid_gate_judge(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint)
 {
-    if (!x->held || is_probe(x) || !wsgid_request_classes_block(&hub->gate, x)) {
+    if (!endpoint->held || is_probe(endpoint)
+        || !wsgid_request_classes_block(&hub->gate, endpoint)) {
         return;
     }
     (void)pthread_mutex_lock(&hub->lock); /* fails only for a lock that is broken */
-    x->held = 0;
-    if (hub->gate.holder == x) {
+    endpoint->held = 0;
+    if (hub->gate.holder == endpoint) {
         hub->gate.holder = NULL;
         wsgid_gate_let_in(hub);
     }
     (void)pthread_mutex_unlock(&hub->lock);
 }
 
-static int has_blocked(const wsgid_exchange_t *x)
+static int has_blocked(const wsgid_endpoint_t *endpoint)
 {
-    return x->handed_over && wsgid_gate_now() - x->since >= BLOCKED_LEAST;
+    return endpoint->handed_over && wsgid_gate_now() - endpoint->since >= BLOCKED_LEAST;
 }
 
-void wsgid_gate_leave(wsgid_hub_t *hub, wsgid_exchange_t *x)
+void wsgid_gate_leave(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint)
 {
-    if (x->held) {
-        if (x->classes[1] != 0) { /* it has been read */
-            wsgid_request_classes_learn(&hub->gate, x, has_blocked(x));
+    if (endpoint->held) {
+        if (endpoint->classes[1] != 0) { /* it has been read */
+            wsgid_request_classes_learn(&hub->gate, endpoint, has_blocked(endpoint));
         }
-        x->held = 0;
+        endpoint->held = 0;
     }
-    if (hub->gate.holder == x) {
+    if (hub->gate.holder == endpoint) {
         hub->gate.holder = NULL;
     }
 }
 
-static void overtake(wsgid_hub_t *hub, wsgid_exchange_t *x, int blocked)
+static void overtake(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint, int blocked)
 {
-    x->handed_over = blocked;
+    endpoint->handed_over = blocked;
     hub->gate.holder = NULL;
 }
 
-void wsgid_gate_blocks(wsgid_hub_t *hub, wsgid_exchange_t *x)
+void wsgid_gate_blocks(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint)
 {
     (void)pthread_mutex_lock(&hub->lock); /* fails only for a lock that is broken */
-    if (hub->gate.holder == x) {
-        overtake(hub, x, 1);
+    if (hub->gate.holder == endpoint) {
+        overtake(hub, endpoint, 1);
         wsgid_gate_let_in(hub);
     }
     (void)pthread_mutex_unlock(&hub->lock);
@@ -223,7 +224,7 @@ typedef struct {
 } sight_t;
 
 /* Whether the holder, in its request number `turn`, sleeps. Without the lock meanwhile. */
-static int is_still_asleep(wsgid_hub_t *hub, const wsgid_exchange_t *holder, uint64_t turn)
+static int is_still_asleep(wsgid_hub_t *hub, const wsgid_endpoint_t *holder, uint64_t turn)
 {
     pid_t tid = holder->tid;
     int asleep;
@@ -236,7 +237,7 @@ static int is_still_asleep(wsgid_hub_t *hub, const wsgid_exchange_t *holder, uin
 
 /* What is known from before this look: the last one at the same turn, or what the holder said
  * itself when it began. */
-static sight_t seen_before(const wsgid_exchange_t *holder, const sight_t *last)
+static sight_t seen_before(const wsgid_endpoint_t *holder, const sight_t *last)
 {
     return holder->turn == last->turn
                ? *last
@@ -244,7 +245,7 @@ static sight_t seen_before(const wsgid_exchange_t *holder, const sight_t *last)
 }
 
 /* Whether the holder does nothing, as far as can be told. Without the lock meanwhile. */
-static int is_idle(wsgid_hub_t *hub, const wsgid_exchange_t *holder, const sight_t *before,
+static int is_idle(wsgid_hub_t *hub, const wsgid_endpoint_t *holder, const sight_t *before,
                    const sight_t *now)
 {
     int64_t time = now->at - before->at;
@@ -262,7 +263,7 @@ static void look_closely(wsgid_gate_t *gate, int64_t until)
 static int is_stuck(wsgid_hub_t *hub, sight_t *last)
 {
     wsgid_gate_t *gate = &hub->gate;
-    wsgid_exchange_t *holder = gate->holder;
+    wsgid_endpoint_t *holder = gate->holder;
     sight_t before = seen_before(holder, last);
     sight_t now = { holder->turn, wsgid_gate_now(), cpu_time(holder), before.first_cpu };
     int is_sure = before.cpu >= 0;
@@ -290,11 +291,11 @@ static int is_stuck(wsgid_hub_t *hub, sight_t *last)
     return 1;
 }
 
-static void sleep_until(wsgid_hub_t *hub, wsgid_exchange_t *x, int64_t until)
+static void sleep_until(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint, int64_t until)
 {
     struct timespec limit = { until / 1000000000, until % 1000000000 };
 
-    (void)pthread_cond_timedwait(&x->wake, &hub->lock, &limit);
+    (void)pthread_cond_timedwait(&endpoint->wake, &hub->lock, &limit);
 }
 
 static int64_t time_to_next_look(wsgid_gate_t *gate, int64_t now, int64_t idle)
@@ -308,26 +309,27 @@ static int64_t time_to_next_look(wsgid_gate_t *gate, int64_t now, int64_t idle)
 
 /* Until the next look, or without a limit when it is quiet: no request for `idle`. Whether it was
  * woken for more than to look. */
-static int rest(wsgid_hub_t *hub, wsgid_exchange_t *x, int64_t now, int64_t idle)
+static int rest(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint, int64_t now, int64_t idle)
 {
     wsgid_gate_t *gate = &hub->gate;
 
     if (idle < QUIET_FOR) {
-        if (!x->woken && !hub->draining) { /* it may have been, while it looked without the lock */
-            sleep_until(hub, x, now + time_to_next_look(gate, now, idle));
+        if (!endpoint->woken
+            && !hub->draining) { /* it may have been, while it looked without the lock */
+            sleep_until(hub, endpoint, now + time_to_next_look(gate, now, idle));
         }
-        return x->woken || hub->draining;
+        return endpoint->woken || hub->draining;
     }
     gate->calm = 0;
     gate->asleep = 1;
-    while (gate->asleep && !x->woken && !hub->draining) {
-        (void)pthread_cond_wait(&x->wake, &hub->lock);
+    while (gate->asleep && !endpoint->woken && !hub->draining) {
+        (void)pthread_cond_wait(&endpoint->wake, &hub->lock);
     }
     gate->asleep = 0;
-    return x->woken || hub->draining;
+    return endpoint->woken || hub->draining;
 }
 
-static void watch(wsgid_hub_t *hub, wsgid_exchange_t *x)
+static void watch(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint)
 {
     wsgid_gate_t *gate = &hub->gate;
     sight_t last = { 0, 0, 0, 0 };
@@ -335,8 +337,8 @@ static void watch(wsgid_hub_t *hub, wsgid_exchange_t *x)
     int64_t now = wsgid_gate_now();
     int64_t active_at = now;
 
-    gate->monitor = x;
-    while (!rest(hub, x, now, now - active_at)) {
+    gate->monitor = endpoint;
+    while (!rest(hub, endpoint, now, now - active_at)) {
         if (gate->holder) {
             if (is_stuck(hub, &last)) {
                 break;
@@ -354,21 +356,21 @@ static void watch(wsgid_hub_t *hub, wsgid_exchange_t *x)
     gate->monitor = NULL;
 }
 
-void wsgid_gate_park(wsgid_hub_t *hub, wsgid_exchange_t *x)
+void wsgid_gate_park(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint)
 {
     wsgid_gate_t *gate = &hub->gate;
 
     if (gate->gated && !gate->monitor) {
-        watch(hub, x);
+        watch(hub, endpoint);
     }
     else {
-        x->next_parked = gate->parked;
-        gate->parked = x;
-        while (!x->woken && !hub->draining) {
-            (void)pthread_cond_wait(&x->wake, &hub->lock);
+        endpoint->next_parked = gate->parked;
+        gate->parked = endpoint;
+        while (!endpoint->woken && !hub->draining) {
+            (void)pthread_cond_wait(&endpoint->wake, &hub->lock);
         }
     }
-    if (x->woken) {
-        x->woken = gate->called = 0;
+    if (endpoint->woken) {
+        endpoint->woken = gate->called = 0;
     }
 }

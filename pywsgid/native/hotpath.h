@@ -6,12 +6,12 @@
  *   hub.c        the listener, the connections, which of them have something to read; draining;
  * forks gate.c       how many workers run requests at once, and who takes over from one that blocks
  *   request_classes.c      which requests are likely to block
- *   exchange.c   a worker's end of a connection: request after request, frames out
+ *   endpoint.c   a worker's end of a connection: request after request, frames out
  *   receive.c    requests and bodies in
  *   measure.c    what is counted and timed of each request, for the statistics page
  *
  * Rules: no Python.h and no Python object: what Python is to see lies in memory that it has mapped
- * (wsgid_exchange_t.facts and .buffer), so that one build serves every interpreter, through cffi or
+ * (wsgid_endpoint_t.facts and .buffer), so that one build serves every interpreter, through cffi or
  * through ctypes. Nothing is logged: outcomes are told, Python words them. Lock order: an
  * exchange's lock, then the hub's. No call into the kernel that may wait is made with the hub's
  * lock held.
@@ -82,7 +82,7 @@ enum {
 #define WSGID_REQUEST_CLASSES_EACH 3   /* that each request is of */
 
 typedef struct wsgid_hub wsgid_hub_t;
-typedef struct wsgid_exchange wsgid_exchange_t;
+typedef struct wsgid_endpoint wsgid_endpoint_t;
 typedef struct wsgid_connection wsgid_connection_t;
 
 /* Who owns a connection: nobody (FREE: its slot is empty), the hub (IDLE, READY), the worker that
@@ -104,7 +104,7 @@ struct wsgid_connection {
     wsgid_connection_t *next; /* in the list of those that are READY */
 };
 
-struct wsgid_exchange {
+struct wsgid_endpoint {
     wsgid_hub_t *hub;
     int64_t *facts;
     unsigned char *buffer;
@@ -139,9 +139,9 @@ struct wsgid_exchange {
     uint64_t turn; /* number of its request in this process */
     /* of its request: places in wsgid_gate_t.blocked */
     uint16_t classes[WSGID_REQUEST_CLASSES_EACH];
-    wsgid_exchange_t *next_parked;
+    wsgid_endpoint_t *next_parked;
 
-    wsgid_exchange_t *next; /* all of the hub */
+    wsgid_endpoint_t *next; /* all of the hub */
 };
 
 #define CHUNK_SIZE 256 /* connections that are made at once; they stay */
@@ -149,11 +149,11 @@ struct wsgid_exchange {
 
 typedef struct {
     int gated;                /* only one request at a time, unless it blocks: there is a GIL */
-    wsgid_exchange_t *holder; /* who runs its request with the gate closed */
-    wsgid_exchange_t *monitor;
+    wsgid_endpoint_t *holder; /* who runs its request with the gate closed */
+    wsgid_endpoint_t *monitor;
     int asleep; /* the monitor waits without a limit */
     int called; /* somebody has been woken and is on the way */
-    wsgid_exchange_t *parked;
+    wsgid_endpoint_t *parked;
     uint64_t turns;
     /* request_classes.c: how often requests of each kind block. Written under the hub's lock */
     int16_t blocked[WSGID_REQUEST_CLASSES];
@@ -166,7 +166,7 @@ struct wsgid_hub {
     int epoll, wakeup;
     int listener;             /* -1: closed */
     int listening;            /* it is in the epoll */
-    wsgid_exchange_t *paused; /* who is to put it there again: there were no descriptors left */
+    wsgid_endpoint_t *paused; /* who is to put it there again: there were no descriptors left */
     int draining;
     uint32_t pid;
     int64_t timeout;                  /* ns: socket-timeout and a bit, for receives */
@@ -176,10 +176,10 @@ struct wsgid_hub {
     unsigned char *page;                /* statistics */
     wsgid_connection_t *chunks[CHUNKS]; /* by descriptor */
     wsgid_connection_t *ready, **ready_end;
-    wsgid_exchange_t *poller; /* who waits in the epoll */
+    wsgid_endpoint_t *poller; /* who waits in the epoll */
     wsgid_spin_t arrivals;    /* what is known of its waits, */
     wsgid_spin_t bodies;      /* and of those of all others, in the middle of a request */
-    wsgid_exchange_t *exchanges;
+    wsgid_endpoint_t *endpoints;
     wsgid_gate_t gate;
 };
 
@@ -196,7 +196,7 @@ WSGID_API wsgid_hub_t *wsgid_hub_create(int listener, const char *allowed, int a
 WSGID_API int wsgid_hub_fits(int facts);
 WSGID_API int wsgid_hub_open(wsgid_hub_t *hub);
 /* Whether there is a GIL has changed: `gated` as create() takes it. */
-WSGID_API void wsgid_hub_gate(wsgid_hub_t *hub, int gated);
+WSGID_API void wsgid_hub_set_gated(wsgid_hub_t *hub, int gated);
 WSGID_API void wsgid_hub_drain(wsgid_hub_t *hub);
 /* How many requests wait, unread, in connections that have been accepted. */
 WSGID_API int wsgid_hub_waiting(wsgid_hub_t *hub);
@@ -204,55 +204,59 @@ WSGID_API int wsgid_hub_waiting(wsgid_hub_t *hub);
 WSGID_API void wsgid_hub_abandon(wsgid_hub_t *hub);
 
 /* memory: WSGID_FACTS_SIZE + WSGID_BUFFER_SIZE bytes of zeros, page-aligned. NULL: errno. */
-WSGID_API wsgid_exchange_t *wsgid_exchange_create(wsgid_hub_t *hub, char *memory);
+WSGID_API wsgid_endpoint_t *wsgid_endpoint_create(wsgid_hub_t *hub, char *memory);
 /* Sends the two pieces as the end of the response, gives the connection back (keep) or closes it,
  * waits for the next request. */
-WSGID_API int wsgid_exchange_next(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b,
-                                  size_t b_size, int keep);
+WSGID_API int wsgid_endpoint_next(wsgid_endpoint_t *endpoint, const char *a, size_t a_size,
+                                  const char *b, size_t b_size, int keep);
 /* The same without waiting. */
-WSGID_API void wsgid_exchange_flush(wsgid_exchange_t *x, const char *a, size_t a_size,
+WSGID_API void wsgid_endpoint_flush(wsgid_endpoint_t *endpoint, const char *a, size_t a_size,
                                     const char *b, size_t b_size, int keep);
 /* Two pieces now. 0, WSGID_GONE, WSGID_SILENT or WSGID_FAILED. descriptor: passed with the first
  * byte; -1: none. */
-WSGID_API int wsgid_exchange_send(wsgid_exchange_t *x, const char *a, size_t a_size, const char *b,
-                                  size_t b_size, int descriptor);
+WSGID_API int wsgid_send_frames(wsgid_endpoint_t *endpoint, const char *a, size_t a_size,
+                                const char *b, size_t b_size, int descriptor);
 /* One DATA frame now, of at most WSGID_WIRE_MAX_DATA bytes. */
-WSGID_API int wsgid_exchange_send_data(wsgid_exchange_t *x, const char *bytes, size_t size);
+WSGID_API int wsgid_send_data(wsgid_endpoint_t *endpoint, const char *bytes, size_t size);
 /* LOG frames now, if request `id` still runs: whoever writes them may be another thread, and late.
  * As send(). */
-WSGID_API int wsgid_exchange_log(wsgid_exchange_t *x, int64_t id, const char *frames, size_t size);
+WSGID_API int wsgid_send_log(wsgid_endpoint_t *endpoint, int64_t id, const char *frames,
+                             size_t size);
 /* The next body bytes, at most WSGID_RECEIVE_MAX: how many, from FACT_AT on; 0 at the end of the
  * body; or minus an outcome. */
-WSGID_API int wsgid_exchange_receive(wsgid_exchange_t *x);
-WSGID_API int wsgid_exchange_is_hung_up(wsgid_exchange_t *x);
+WSGID_API int wsgid_receive_body(wsgid_endpoint_t *endpoint);
+WSGID_API int wsgid_endpoint_is_hung_up(wsgid_endpoint_t *endpoint);
 /* From another thread: ends request `id` with these frames, if it still runs: 1. Its worker finds
  * that the client has gone. */
-WSGID_API int wsgid_exchange_cut(wsgid_exchange_t *x, int64_t id, const char *a, size_t a_size);
+WSGID_API int wsgid_send_abort(wsgid_endpoint_t *endpoint, int64_t id, const char *a,
+                               size_t a_size);
 /* The request that next() gave was not started after all. */
-WSGID_API void wsgid_exchange_uncount(wsgid_exchange_t *x);
+WSGID_API void wsgid_measure_withdraw(wsgid_endpoint_t *endpoint);
 
-/* ---- measure.c. By x's own thread, without the lock */
+/* ---- measure.c. By endpoint's own thread, without the lock */
 
 /* A request has been read: `line` is its line for people, with a NUL, of less than WSGID_PAGE_LINE
  * bytes; its thread is free again. */
-void wsgid_measure_begin(wsgid_exchange_t *x, uint64_t sent, const char *line, size_t length);
-void wsgid_measure_end(wsgid_exchange_t *x);
+void wsgid_measure_begin(wsgid_endpoint_t *endpoint, uint64_t sent, const char *line,
+                         size_t length);
+void wsgid_measure_end(wsgid_endpoint_t *endpoint);
 
-/* ---- exchange.c and receive.c. By x's own thread, without the lock */
+/* ---- endpoint.c and receive.c. By endpoint's own thread, without the lock */
 
 /* Whether an errno of a send or a receive means that httpd has gone. */
-int wsgid_exchange_is_gone(int error);
+int wsgid_outcome_is_gone(int error);
 /* Reads a whole REQUEST. WSGID_LEAVE: there was nothing to read. */
-int wsgid_receive_request(wsgid_exchange_t *x, wsgid_connection_t *connection);
+int wsgid_receive_request(wsgid_endpoint_t *endpoint, wsgid_connection_t *connection);
 
 /* ---- request_classes.c */
 
-/* By x's own thread: what kinds a request is of, by its line. */
-void wsgid_request_classes_name(wsgid_exchange_t *x, const char *line, size_t length);
+/* By endpoint's own thread: what kinds a request is of, by its line. */
+void wsgid_request_classes_name(wsgid_endpoint_t *endpoint, const char *line, size_t length);
 /* Whether most of one of its kinds have blocked lately. */
-int wsgid_request_classes_block(const wsgid_gate_t *gate, const wsgid_exchange_t *x);
-/* The hub's lock is held: the request of x is over. */
-void wsgid_request_classes_learn(wsgid_gate_t *gate, const wsgid_exchange_t *x, int has_blocked);
+int wsgid_request_classes_block(const wsgid_gate_t *gate, const wsgid_endpoint_t *endpoint);
+/* The hub's lock is held: the request of endpoint is over. */
+void wsgid_request_classes_learn(wsgid_gate_t *gate, const wsgid_endpoint_t *endpoint,
+                                 int has_blocked);
 
 /* ---- hub.c; the hub's lock is held */
 
@@ -260,28 +264,28 @@ wsgid_connection_t *wsgid_hub_pop(wsgid_hub_t *hub);
 void wsgid_hub_give_back(wsgid_hub_t *hub, wsgid_connection_t *connection, int keep);
 /* By the owner, also without the lock: what comes is the body of its request. Until it is given
  * back, no event tells of that. */
-void wsgid_hub_look_away(wsgid_hub_t *hub, wsgid_connection_t *connection);
+void wsgid_hub_unwatch(wsgid_hub_t *hub, wsgid_connection_t *connection);
 /* Waits for events, without the lock meanwhile. WSGID_REQUEST: goes on; else an outcome for Python.
  */
-int wsgid_hub_poll(wsgid_hub_t *hub, wsgid_exchange_t *x);
-void wsgid_hub_resume_listening(wsgid_hub_t *hub, wsgid_exchange_t *x);
+int wsgid_hub_poll(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint);
+void wsgid_hub_resume_listening(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint);
 
 /* ---- gate.c; the hub's lock is held */
 
 int64_t wsgid_gate_now(void);
 /* A request begins, or has ended. */
-void wsgid_gate_enter(wsgid_hub_t *hub, wsgid_exchange_t *x);
-void wsgid_gate_leave(wsgid_hub_t *hub, wsgid_exchange_t *x);
-/* The request of x has been read. Without the lock. */
-void wsgid_gate_judge(wsgid_hub_t *hub, wsgid_exchange_t *x);
+void wsgid_gate_enter(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint);
+void wsgid_gate_leave(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint);
+/* The request of endpoint has been read. Without the lock. */
+void wsgid_gate_judge(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint);
 int wsgid_gate_is_closed(const wsgid_hub_t *hub);
 /* Wakes a worker if there is something for it to do. */
 void wsgid_gate_let_in(wsgid_hub_t *hub);
 /* Waits until there is. */
-void wsgid_gate_park(wsgid_hub_t *hub, wsgid_exchange_t *x);
-/* Called by x's own thread, without the lock: makes it known to those who watch it. */
-void wsgid_gate_introduce(wsgid_exchange_t *x);
-/* Without the lock: x is about to wait for httpd in the middle of its request. */
-void wsgid_gate_blocks(wsgid_hub_t *hub, wsgid_exchange_t *x);
+void wsgid_gate_park(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint);
+/* Called by endpoint's own thread, without the lock: makes it known to those who watch it. */
+void wsgid_gate_introduce(wsgid_endpoint_t *endpoint);
+/* Without the lock: endpoint is about to wait for httpd in the middle of its request. */
+void wsgid_gate_blocks(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint);
 
 #endif

@@ -134,7 +134,7 @@ static int change_watch(wsgid_hub_t *hub, wsgid_connection_t *connection, uint32
     return control(hub, EPOLL_CTL_MOD, connection->fd, events | EPOLLET, connection->generation);
 }
 
-void wsgid_hub_look_away(wsgid_hub_t *hub, wsgid_connection_t *connection)
+void wsgid_hub_unwatch(wsgid_hub_t *hub, wsgid_connection_t *connection)
 {
     if (!connection->unwatched) {
         /* else the poller is woken in vain, no more */
@@ -143,7 +143,7 @@ void wsgid_hub_look_away(wsgid_hub_t *hub, wsgid_connection_t *connection)
 }
 
 /* Whether it is looked at again. What has come meanwhile makes an event now. */
-static int look_back(wsgid_hub_t *hub, wsgid_connection_t *connection)
+static int watch_again(wsgid_hub_t *hub, wsgid_connection_t *connection)
 {
     if (connection->unwatched) {
         connection->unwatched = 0;
@@ -154,7 +154,7 @@ static int look_back(wsgid_hub_t *hub, wsgid_connection_t *connection)
 
 void wsgid_hub_give_back(wsgid_hub_t *hub, wsgid_connection_t *connection, int keep)
 {
-    if (!keep || hub->draining || connection->hung_up || !look_back(hub, connection)) {
+    if (!keep || hub->draining || connection->hung_up || !watch_again(hub, connection)) {
         close_connection(hub, connection);
     }
     else if (connection->again) {
@@ -203,14 +203,14 @@ static int is_allowed(const wsgid_hub_t *hub, uid_t uid)
     return 0;
 }
 
-static int failed(wsgid_exchange_t *x, int fd)
+static int failed(wsgid_endpoint_t *endpoint, int fd)
 {
-    x->facts[FACT_ERRNO] = errno;
+    endpoint->facts[FACT_ERRNO] = errno;
     close(fd);
     return WSGID_NO_ACCEPT;
 }
 
-static int admit(wsgid_hub_t *hub, wsgid_exchange_t *x, int fd)
+static int admit(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint, int fd)
 {
     struct ucred peer;
     socklen_t size = sizeof(peer);
@@ -218,18 +218,18 @@ static int admit(wsgid_hub_t *hub, wsgid_exchange_t *x, int fd)
     wsgid_connection_t *connection;
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
-        return failed(x, fd);
+        return failed(endpoint, fd);
     }
     if (!is_allowed(hub, peer.uid)) {
-        x->facts[FACT_PID] = peer.pid;
-        x->facts[FACT_UID] = peer.uid;
+        endpoint->facts[FACT_PID] = peer.pid;
+        endpoint->facts[FACT_UID] = peer.uid;
         close(fd);
         return WSGID_REFUSED;
     }
     connection = place(hub, fd);
     if (!connection || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) != 0
         || watch_descriptor(hub, fd, WATCHED | EPOLLET, connection->generation + 1) != 0) {
-        return failed(x, fd);
+        return failed(endpoint, fd);
     }
     connection->generation++;
     connection->state = CONNECTION_IDLE;
@@ -237,21 +237,21 @@ static int admit(wsgid_hub_t *hub, wsgid_exchange_t *x, int fd)
     return WSGID_REQUEST;
 }
 
-/* Out of the epoll until x comes back: it would be reported for ever. */
-static int pause_listening(wsgid_hub_t *hub, wsgid_exchange_t *x)
+/* Out of the epoll until endpoint comes back: it would be reported for ever. */
+static int pause_listening(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint)
 {
     struct epoll_event unused = { 0 };
 
-    x->facts[FACT_ERRNO] = errno;
+    endpoint->facts[FACT_ERRNO] = errno;
     (void)epoll_ctl(hub->epoll, EPOLL_CTL_DEL, hub->listener, &unused);
     hub->listening = 0;
-    hub->paused = x;
+    hub->paused = endpoint;
     return WSGID_NO_ACCEPT;
 }
 
-void wsgid_hub_resume_listening(wsgid_hub_t *hub, wsgid_exchange_t *x)
+void wsgid_hub_resume_listening(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint)
 {
-    if (hub->paused == x) {
+    if (hub->paused == endpoint) {
         hub->paused = NULL;
         if (hub->listener >= 0) {
             hub->listening = watch_descriptor(hub, hub->listener, EPOLLIN, 0) == 0;
@@ -259,7 +259,7 @@ void wsgid_hub_resume_listening(wsgid_hub_t *hub, wsgid_exchange_t *x)
     }
 }
 
-static int accept_some(wsgid_hub_t *hub, wsgid_exchange_t *x)
+static int accept_some(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint)
 {
     int outcome = WSGID_REQUEST;
 
@@ -267,13 +267,13 @@ static int accept_some(wsgid_hub_t *hub, wsgid_exchange_t *x)
         int fd = accept4(hub->listener, NULL, NULL, SOCK_CLOEXEC);
 
         if (fd >= 0) {
-            outcome = admit(hub, x, fd);
+            outcome = admit(hub, endpoint, fd);
         }
         else if (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR) {
             break;
         }
         else {
-            return pause_listening(hub, x);
+            return pause_listening(hub, endpoint);
         }
     }
     return outcome;
@@ -294,13 +294,13 @@ static int has_arrived(void *what)
     return arrivals->count > 0;
 }
 
-int wsgid_hub_poll(wsgid_hub_t *hub, wsgid_exchange_t *x)
+int wsgid_hub_poll(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint)
 {
     arrivals_t arrivals;
     int outcome = WSGID_REQUEST;
 
     arrivals.epoll = hub->epoll;
-    hub->poller = x;
+    hub->poller = endpoint;
     (void)pthread_mutex_unlock(&hub->lock);
     if (!wsgid_spin(&hub->arrivals, has_arrived, &arrivals)) {
         arrivals.count = epoll_wait(hub->epoll, arrivals.events, EVENTS_AT_ONCE, -1);
@@ -312,7 +312,7 @@ int wsgid_hub_poll(wsgid_hub_t *hub, wsgid_exchange_t *x)
             note(hub, &arrivals.events[i]);
         }
         else if ((int)arrivals.events[i].data.u64 == hub->listener) {
-            outcome = accept_some(hub, x);
+            outcome = accept_some(hub, endpoint);
         }
     }
     return outcome;
@@ -369,7 +369,7 @@ int wsgid_hub_open(wsgid_hub_t *hub)
     return done == 0 ? 0 : errno;
 }
 
-void wsgid_hub_gate(wsgid_hub_t *hub, int gated)
+void wsgid_hub_set_gated(wsgid_hub_t *hub, int gated)
 {
     (void)pthread_mutex_lock(&hub->lock);
     hub->gate.gated = gated; /* from the next request on; who is parked becomes monitor then */
@@ -448,8 +448,8 @@ void wsgid_hub_drain(wsgid_hub_t *hub)
         hub->ready_end = &hub->ready;
         (void)eventfd_write(hub->wakeup,
                             1); /* fails only where 2^64 - 2 have been written before */
-        for (wsgid_exchange_t *x = hub->exchanges; x; x = x->next) {
-            (void)pthread_cond_signal(&x->wake);
+        for (wsgid_endpoint_t *endpoint = hub->endpoints; endpoint; endpoint = endpoint->next) {
+            (void)pthread_cond_signal(&endpoint->wake);
         }
     }
     (void)pthread_mutex_unlock(&hub->lock);
@@ -471,10 +471,10 @@ void wsgid_hub_abandon(wsgid_hub_t *hub)
 {
     (void)pthread_mutex_init(&hub->lock, NULL); /* another thread of the parent may have held it */
     (void)for_each_connection(hub, close_copy);
-    for (wsgid_exchange_t *x = hub->exchanges; x; x = x->next) {
-        (void)pthread_mutex_init(&x->lock, NULL);
-        x->open = 0;
-        x->connection = NULL;
+    for (wsgid_endpoint_t *endpoint = hub->endpoints; endpoint; endpoint = endpoint->next) {
+        (void)pthread_mutex_init(&endpoint->lock, NULL);
+        endpoint->open = 0;
+        endpoint->connection = NULL;
     }
     if (hub->listener >= 0) {
         close(hub->listener);

@@ -18,19 +18,19 @@
 #define ROWS ((WSGID_PAGE_SIZE - WSGID_PAGE_ROWS) / WSGID_PAGE_ROW_SIZE)
 
 /* NULL in a child that the application forked: there is nothing to tell. */
-static wsgid_page_t *page_of(const wsgid_exchange_t *x)
+static wsgid_page_t *page_of(const wsgid_endpoint_t *endpoint)
 {
-    return (wsgid_page_t *)(void *)x->hub->page;
+    return (wsgid_page_t *)(void *)endpoint->hub->page;
 }
 
 /* NULL: it has none. */
-static wsgid_page_row_t *row_of(const wsgid_exchange_t *x)
+static wsgid_page_row_t *row_of(const wsgid_endpoint_t *endpoint)
 {
-    if (!x->hub->page || x->number >= ROWS) {
+    if (!endpoint->hub->page || endpoint->number >= ROWS) {
         return NULL;
     }
-    return (wsgid_page_row_t *)(void *)(x->hub->page + WSGID_PAGE_ROWS
-                                        + x->number * WSGID_PAGE_ROW_SIZE);
+    return (wsgid_page_row_t *)(void *)(endpoint->hub->page + WSGID_PAGE_ROWS
+                                        + endpoint->number * WSGID_PAGE_ROW_SIZE);
 }
 
 static uint64_t now(void)
@@ -60,21 +60,21 @@ static uint64_t not_negative(int64_t time)
     return time > 0 ? (uint64_t)time : 0;
 }
 
-static void begin_row(const wsgid_exchange_t *x, const char *line, size_t length)
+static void begin_row(const wsgid_endpoint_t *endpoint, const char *line, size_t length)
 {
-    wsgid_page_row_t *row = row_of(x);
+    wsgid_page_row_t *row = row_of(endpoint);
 
     if (row) {
         row->requests++;
         memcpy(row->line, line, length + 1);
         /* the line is there for who sees it */
-        __atomic_store_n(&row->since, x->read_at, __ATOMIC_RELEASE);
+        __atomic_store_n(&row->since, endpoint->read_at, __ATOMIC_RELEASE);
     }
 }
 
-static void end_row(const wsgid_exchange_t *x, int was_begun)
+static void end_row(const wsgid_endpoint_t *endpoint, int was_begun)
 {
-    wsgid_page_row_t *row = row_of(x);
+    wsgid_page_row_t *row = row_of(endpoint);
 
     if (row) {
         __atomic_store_n(&row->since, 0, __ATOMIC_RELAXED);
@@ -82,51 +82,52 @@ static void end_row(const wsgid_exchange_t *x, int was_begun)
     }
 }
 
-void wsgid_measure_begin(wsgid_exchange_t *x, uint64_t sent, const char *line, size_t length)
+void wsgid_measure_begin(wsgid_endpoint_t *endpoint, uint64_t sent, const char *line, size_t length)
 {
-    wsgid_page_t *page = page_of(x);
+    wsgid_page_t *page = page_of(endpoint);
     uint64_t waited;
 
-    x->read_at = now();
-    x->facts[FACT_WAITED] = (int64_t)(x->read_at - sent); /* unsigned: it may be any number */
-    waited = not_negative(x->facts[FACT_WAITED]);
-    wsgid_wire_put_started(x->started, x->hub->pid,
+    endpoint->read_at = now();
+    endpoint->facts[FACT_WAITED] = (int64_t)(endpoint->read_at
+                                             - sent); /* unsigned: it may be any number */
+    waited = not_negative(endpoint->facts[FACT_WAITED]);
+    wsgid_wire_put_started(endpoint->started, endpoint->hub->pid,
                            waited < UINT32_MAX ? (uint32_t)waited : UINT32_MAX);
-    x->counted = 1;
+    endpoint->counted = 1;
     if (page) {
         add(&page->requests_started, 1);
         add(&page->queue_time, waited);
         add(&page->queue_times[bucket_of(waited)], 1);
-        begin_row(x, line, length);
+        begin_row(endpoint, line, length);
     }
 }
 
-void wsgid_measure_end(wsgid_exchange_t *x)
+void wsgid_measure_end(wsgid_endpoint_t *endpoint)
 {
-    wsgid_page_t *page = page_of(x);
+    wsgid_page_t *page = page_of(endpoint);
 
-    if (x->counted && page) {
-        uint64_t lasted = not_negative((int64_t)(now() - x->read_at));
+    if (endpoint->counted && page) {
+        uint64_t lasted = not_negative((int64_t)(now() - endpoint->read_at));
 
         add(&page->requests_finished, 1);
         add(&page->application_time, lasted);
         add(&page->application_times[bucket_of(lasted)], 1);
-        end_row(x, 1);
+        end_row(endpoint, 1);
     }
-    x->counted = 0;
+    endpoint->counted = 0;
 }
 
-void wsgid_exchange_uncount(wsgid_exchange_t *x)
+void wsgid_measure_withdraw(wsgid_endpoint_t *endpoint)
 {
-    wsgid_page_t *page = page_of(x);
+    wsgid_page_t *page = page_of(endpoint);
 
-    if (x->counted && page) {
-        uint64_t waited = not_negative(x->facts[FACT_WAITED]);
+    if (endpoint->counted && page) {
+        uint64_t waited = not_negative(endpoint->facts[FACT_WAITED]);
 
         add(&page->requests_started, (uint64_t)-1);
         add(&page->queue_time, 0 - waited);
         add(&page->queue_times[bucket_of(waited)], (uint64_t)-1);
-        end_row(x, 0);
+        end_row(endpoint, 0);
     }
-    x->counted = 0;
+    endpoint->counted = 0;
 }

@@ -28,35 +28,37 @@ static uint16_t place(uint32_t hash)
     return (uint16_t)(1 + hash % (WSGID_REQUEST_CLASSES - 1));
 }
 
-void wsgid_request_classes_name(wsgid_exchange_t *x, const char *line, size_t length)
+void wsgid_request_classes_name(wsgid_endpoint_t *endpoint, const char *line, size_t length)
 {
     const char *query = memchr(line, '?', length);
     size_t path = query ? (size_t)(query - line) : length;
     uint32_t begun = hash(line, path, 2166136261u);
 
-    x->classes[0] = 0;
-    x->classes[1] = place(begun);
-    x->classes[2] = place(hash(line + path, length - path, begun));
+    endpoint->classes[0] = 0;
+    endpoint->classes[1] = place(begun);
+    endpoint->classes[2] = place(hash(line + path, length - path, begun));
 }
 
-int wsgid_request_classes_block(const wsgid_gate_t *gate, const wsgid_exchange_t *x)
+int wsgid_request_classes_block(const wsgid_gate_t *gate, const wsgid_endpoint_t *endpoint)
 {
     for (int i = 0; i < WSGID_REQUEST_CLASSES_EACH; i++) {
-        if (__atomic_load_n(&gate->blocked[x->classes[i]], __ATOMIC_RELAXED) > BLOCKED_MOST) {
+        if (__atomic_load_n(&gate->blocked[endpoint->classes[i]], __ATOMIC_RELAXED)
+            > BLOCKED_MOST) {
             return 1;
         }
     }
     return 0;
 }
 
-void wsgid_request_classes_learn(wsgid_gate_t *gate, const wsgid_exchange_t *x, int has_blocked)
+void wsgid_request_classes_learn(wsgid_gate_t *gate, const wsgid_endpoint_t *endpoint,
+                                 int has_blocked)
 {
     for (int i = 0; i < WSGID_REQUEST_CLASSES_EACH; i++) {
-        int16_t *blocked = &gate->blocked[x->classes[i]];
+        int16_t *blocked = &gate->blocked[endpoint->classes[i]];
         int change = ((has_blocked ? BLOCKED_MAX : 0) - *blocked) / BLOCKED_WEIGHT;
 
         /* without a query the last two are one */
-        if (change != 0 && (i == 0 || x->classes[i] != x->classes[i - 1])) {
+        if (change != 0 && (i == 0 || endpoint->classes[i] != endpoint->classes[i - 1])) {
             __atomic_store_n(blocked, (int16_t)(*blocked + change), __ATOMIC_RELAXED);
         }
     }

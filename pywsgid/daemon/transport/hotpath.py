@@ -97,11 +97,11 @@ class Exchange:
         view = memoryview(memory)
         self._transport = transport
         self._lib = lib = binding.lib
-        self._next, self._send = lib.wsgid_exchange_next, lib.wsgid_exchange_send
-        self._send_data = lib.wsgid_exchange_send_data
+        self._next, self._send = lib.wsgid_endpoint_next, lib.wsgid_send_frames
+        self._send_data = lib.wsgid_send_data
         self._facts = view[:FACTS_SIZE].cast("q")
         self._view = view[FACTS_SIZE:]
-        self._handle = lib.wsgid_exchange_create(hub, binding.address(memory))
+        self._handle = lib.wsgid_endpoint_create(hub, binding.address(memory))
         if not self._handle:
             raise MemoryError("no room for an exchange")
         self._head = self._tail = b""
@@ -168,7 +168,7 @@ class Exchange:
             self._handle, self._head, len(self._head), self._tail, len(self._tail), -1
         ):
             self._send(self._handle, frame, len(frame), b"", 0, descriptor)
-        lib.wsgid_exchange_flush(self._handle, b"", 0, b"", 0, self._keep)
+        lib.wsgid_endpoint_flush(self._handle, b"", 0, b"", 0, self._keep)
 
     def flush(self):
         """Sends what finish() left and gives the connection back."""
@@ -176,7 +176,7 @@ class Exchange:
             self._finish_now()
         else:
             head, tail = self._head, self._tail
-            self._lib.wsgid_exchange_flush(
+            self._lib.wsgid_endpoint_flush(
                 self._handle, head, len(head), tail, len(tail), self._keep
             )
         self._head = self._tail = b""
@@ -186,18 +186,18 @@ class Exchange:
         self._facts[IS_GONE] = 1
         self._head = self._tail = b""
         self._file = None
-        self._lib.wsgid_exchange_flush(self._handle, b"", 0, b"", 0, 0)
+        self._lib.wsgid_endpoint_flush(self._handle, b"", 0, b"", 0, 0)
 
     def uncount(self):
         """The request has not been started."""
-        self._lib.wsgid_exchange_uncount(self._handle)
+        self._lib.wsgid_measure_withdraw(self._handle)
 
     def cut(self, request_id, parts):
         """From another thread: ends the request `request_id`, if it still runs, with these frames.
         Whether it did.
         """
         frames = b"".join(parts)
-        return bool(self._lib.wsgid_exchange_cut(self._handle, request_id, frames, len(frames)))
+        return bool(self._lib.wsgid_send_abort(self._handle, request_id, frames, len(frames)))
 
     # ---- sending
 
@@ -225,7 +225,7 @@ class Exchange:
     def log(self, request_id, frames):
         """Sends LOG frames, if the request of that id still runs."""
         joined = b"".join(frames)
-        outcome = self._lib.wsgid_exchange_log(self._handle, request_id, joined, len(joined))
+        outcome = self._lib.wsgid_send_log(self._handle, request_id, joined, len(joined))
         if outcome:
             raise self._failure(outcome)
 
@@ -266,7 +266,7 @@ class Exchange:
 
     def receive(self):
         """The next bytes of the body, as soon as there are any; b"" at the end."""
-        size = self._lib.wsgid_exchange_receive(self._handle)
+        size = self._lib.wsgid_receive_body(self._handle)
         if size > 0:
             at = self._facts[AT]
             return bytes(self._view[at : at + size])
@@ -300,7 +300,7 @@ class Exchange:
 
     def is_hung_up(self):
         """Whether httpd has closed its end, or the exchange is over."""
-        return bool(self._lib.wsgid_exchange_is_hung_up(self._handle))
+        return bool(self._lib.wsgid_endpoint_is_hung_up(self._handle))
 
 
 class Transport:
@@ -362,7 +362,7 @@ class Transport:
             is_free_threaded and has_gil() != self._is_gated
         ):  # the application imports an extension, or has done so
             self._is_gated = not self._is_gated
-            self.binding.lib.wsgid_hub_gate(self._hub, self._is_gated)
+            self.binding.lib.wsgid_hub_set_gated(self._hub, self._is_gated)
         while True:
             outcome = exchange.next()
             if outcome <= REQUEST:

@@ -42,7 +42,7 @@ def test_the_gate_follows_the_gil_which_an_import_may_bring_back_for_a_moment(mo
     transport = hotpath.Transport.__new__(hotpath.Transport)
     transport._is_gated, transport._hub = False, 1
     transport.binding = SimpleNamespace(
-        lib=SimpleNamespace(wsgid_hub_gate=lambda hub, gated: said.append(gated))
+        lib=SimpleNamespace(wsgid_hub_set_gated=lambda hub, gated: said.append(gated))
     )
     monkeypatch.setattr(hotpath, "is_free_threaded", True)
     for gil in (False, True, True, False, False, True):
@@ -55,7 +55,9 @@ def test_the_gate_follows_the_gil_which_an_import_may_bring_back_for_a_moment(mo
 
 
 def test_the_table_of_functions_is_what_cffi_is_told():
-    declared = dict(re.findall(r"\b(wsgid_(?:hub|exchange)_\w+)\((.*?)\);", CDEF, re.S))
+    declared = dict(
+        re.findall(r"\b(wsgid_(?:hub|endpoint|send|receive|measure)_\w+)\((.*?)\);", CDEF, re.S)
+    )
     assert declared.keys() == extension.FUNCTIONS.keys()
     for name, parameters in declared.items():
         assert len(parameters.split(",")) == len(extension.FUNCTIONS[name][1]), name

@@ -12,7 +12,7 @@ HARNESS = """
 #include <string.h>
 
 static wsgid_gate_t gate;
-static wsgid_exchange_t x;
+static wsgid_endpoint_t endpoint;
 
 void forget(void)
 {
@@ -21,14 +21,14 @@ void forget(void)
 
 void learn(const char *line, int has_blocked)
 {
-    wsgid_request_classes_name(&x, line, strlen(line));
-    wsgid_request_classes_learn(&gate, &x, has_blocked);
+    wsgid_request_classes_name(&endpoint, line, strlen(line));
+    wsgid_request_classes_learn(&gate, &endpoint, has_blocked);
 }
 
 int block(const char *line)
 {
-    wsgid_request_classes_name(&x, line, strlen(line));
-    return wsgid_request_classes_block(&gate, &x);
+    wsgid_request_classes_name(&endpoint, line, strlen(line));
+    return wsgid_request_classes_block(&gate, &endpoint);
 }
 """
 ENOUGH = 8  # requests until it is known that they block
