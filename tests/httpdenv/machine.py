@@ -122,18 +122,27 @@ def _has_user(name: str) -> bool:
     return True
 
 
-def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listens on; chosen at random, so that parallel runs seldom
-    meet.
+@functools.cache
+def _own_ports() -> list[int]:
+    """The ports that this worker of pytest-xdist may use, in random order: no other worker has
+    them, and another run on this machine seldom begins with the same.
     """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    return random.sample(PORTS[worker::workers], len(PORTS[worker::workers]))
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 that nobody listens on. The same one comes again after thousands."""
+    ports = _own_ports()
     while True:
-        port = random.choice(PORTS)
+        ports.append(ports.pop(0))
         with socket.socket() as probe:
             try:
-                probe.bind(("127.0.0.1", port))
+                probe.bind(("127.0.0.1", ports[-1]))
             except OSError:
                 continue
-            return port
+            return ports[-1]
 
 
 def temporary_directory(prefix: str) -> Path:
@@ -165,7 +174,7 @@ def everybody_reaches(path: Path) -> bool:
 
 @functools.cache
 def stage() -> Stage:
-    """What is under test, where every user reaches it: the checkout, or a copy of what daemons need.
+    """What is under test, where every user reaches it: the checkout, or a copy of what is needed.
 
     A copy keeps the layout of the checkout, because the module finds pywsgid from where it is
     itself. Each process that runs tests makes it once, and calls remove_stage() at its end.
