@@ -27,6 +27,8 @@ from bench import CHECKOUT, clients, cost
 
 VENV = Path(os.environ.get("WSGID_BENCH_VENV", CHECKOUT / ".bench-venv"))
 APPS = Path(__file__).with_name("apps")
+# Another build of mod_wsgid, measured beside this one: the path of its mod_wsgid.so.
+OTHER = os.environ.get("WSGID_BENCH_OTHER", "")
 STATIC_SIZES = (0, 1024, 16384, 65536, 262144, 1 << 20)
 START_LIMIT = 60.0
 STOP_LIMIT = 5.0
@@ -70,6 +72,8 @@ class Setup:
     threads: int = 15
     groups: int = 1
     sendfile: bool = True
+    # Whether the application needs what is installed in the bench's virtualenv.
+    packages: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,11 @@ def _script(setup: Setup) -> str:
 
 
 def _wsgid(setup: Setup) -> str:
-    return _daemons(setup, "", "WSGIProcessName")
+    return _daemons(setup, f'python-home="{VENV}"' if setup.packages else "", "WSGIProcessName")
+
+
+def _other_wsgid(setup: Setup) -> str:
+    return f'LoadModule wsgid_module "{OTHER}"\n' + _wsgid(setup)
 
 
 def _mod_wsgi(setup: Setup) -> str:
@@ -206,6 +214,13 @@ PEERS = {
             daemon=lambda command: "wsgid:" in command or "boot.py" in command,
             needs=machine.module_path,
             ours=True,
+        ),
+        Peer(
+            "other",
+            "mod_wsgid, the other build",
+            _other_wsgid,
+            daemon=lambda command: "wsgid:" in command or "boot.py" in command,
+            needs=lambda: Path(OTHER) if OTHER else None,
         ),
         Peer(
             "mod_wsgi",

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from httpdenv import Stage, wait_until
 
-from bench import clients, cost, load, rounds
+from bench import clients, cost, load, postgres, rounds
 from bench.peers import PEERS, STATIC_SIZES, Running, Setup, serving
 
 HELLO = "/hello"
@@ -33,11 +33,14 @@ RESTART_LIMIT = 20.0
 # How often each group is asked, so that either child of httpd has most likely talked to it.
 TIMES = 4
 
-WSGI = ("wsgid", "mod_wsgi", "embedded", "uwsgi", "granian", "gunicorn")
+# "other" is there only where WSGID_BENCH_OTHER names a build (peers.py).
+WSGI = ("wsgid", "other", "mod_wsgi", "embedded", "uwsgi", "granian", "gunicorn")
 ALL = (*WSGI, "static")
 # Those whose threads are an option: embedded's are httpd's.
-SIZED = ("wsgid", "mod_wsgi", "uwsgi", "granian", "gunicorn")
-HTTPD_DAEMONS = ("wsgid", "mod_wsgi")
+SIZED = ("wsgid", "other", "mod_wsgi", "uwsgi", "granian", "gunicorn")
+# Those whose interpreter is not httpd's own.
+SERVERS = ("wsgid", "other", "mod_wsgi", "uwsgi", "granian", "gunicorn")
+HTTPD_DAEMONS = ("wsgid", "other", "mod_wsgi")
 
 
 @dataclass
@@ -162,6 +165,27 @@ def sizes(bench: Bench) -> None:
         warm(bench, running, "/1024")
         for size in bench.some(STATIC_SIZES, slice(-1, None)):
             bench.measure("sizes", f"{size} bytes", each(running, requests, bench, f"/{size}", 16))
+
+
+def application(bench: Bench) -> None:
+    """A small Flask application with PostgreSQL: JSON, one query, 20 queries, a page; 15 threads"""
+    try:
+        _measure_application(bench)
+    except postgres.NoPostgres as error:
+        print(f"bench: application is not measured: {error}", file=sys.stderr)
+
+
+def _measure_application(bench: Bench) -> None:
+    with postgres.database() as string:
+        (bench.where.apps / "database").write_text(string)
+        views = bench.some(("json", "query", "queries", "page"), slice(1, 2))
+        with bench.serving(SERVERS, Setup("application", packages=True), "/json") as running:
+            warm(bench, running, "/query")
+            for view in views:
+                for count in bench.some((16, 64), slice(0, 1)):
+                    point = f"{view}, {count} connections"
+                    take = each(running, requests, bench, f"/{view}", count)
+                    bench.measure("application", point, take)
 
 
 # -------- applications that block
@@ -363,6 +387,7 @@ SCENARIOS = {
         threads,
         processes,
         sizes,
+        application,
         blocking,
         mix,
         memory,
