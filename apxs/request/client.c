@@ -108,6 +108,24 @@ static int is_loss(apr_status_t rv, int had_begun)
            || APR_STATUS_IS_EPIPE(rv) || APR_STATUS_IS_TIMEUP(rv);
 }
 
+/* The upload will hardly be read to its end, so the connection ends with the response: said in
+ * time, or a client would send its next request into a closing connection. */
+void wsgid_client_announce_close(wsgid_exchange_t *x)
+{
+    if (x->client < 0 || !wsgid_body_is_long(x)) {
+        return;
+    }
+    x->closes = 1;
+    if (ap_is_HTTP_ERROR(x->r->status)) {
+        /* an ErrorDocument may take the place of these headers */
+        x->r->connection->keepalive = AP_CONN_CLOSE;
+    }
+    else {
+        /* httpd then closes, and keeps the chunks */
+        apr_table_setn(x->r->headers_out, "Connection", "close");
+    }
+}
+
 /* Passes x->out to the filters. */
 static apr_status_t pass(wsgid_exchange_t *x, int flush)
 {
@@ -126,7 +144,7 @@ static apr_status_t pass(wsgid_exchange_t *x, int flush)
         return APR_SUCCESS;
     }
     if (!x->passed && x->ended) {
-        wsgid_response_announce_end(x);
+        wsgid_client_announce_close(x);
     }
     x->passed = 1;
     x->passed_bytes += x->queued;

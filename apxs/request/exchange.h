@@ -169,6 +169,9 @@ int wsgid_body_is_long(const wsgid_exchange_t *x);
 void wsgid_client_open(wsgid_exchange_t *x);
 /* Whether it closed its end. */
 int wsgid_client_is_gone(const wsgid_exchange_t *x);
+/* Sends "Connection: close" with the response if most of the upload will never be read. Call it
+ * before the head is passed. */
+void wsgid_client_announce_close(wsgid_exchange_t *x);
 /* Passes as much of x->out to the filters as the client takes without being waited for. */
 apr_status_t wsgid_client_deliver(wsgid_exchange_t *x);
 /* What has been passed goes out now; nothing is queued. */
@@ -193,8 +196,6 @@ void wsgid_keepalive_wait_later(wsgid_exchange_t *x);
 apr_status_t wsgid_response_consume(wsgid_exchange_t *x);
 /* Takes a response back of which nothing has been passed. */
 void wsgid_response_forget(wsgid_exchange_t *x);
-/* Tells the client that its connection ends with the response, if so: before the head is passed. */
-void wsgid_response_announce_end(wsgid_exchange_t *x);
 /* Makes the client see that the response is not complete. */
 void wsgid_response_truncate(wsgid_exchange_t *x);
 

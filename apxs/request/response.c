@@ -315,24 +315,6 @@ static apr_status_t send_named_file(wsgid_exchange_t *x)
     return APR_SUCCESS;
 }
 
-/* The upload will hardly be read to its end, so the connection ends with the response: said in
- * time, or a client would send its next request into a closing connection. */
-void wsgid_response_announce_end(wsgid_exchange_t *x)
-{
-    if (x->client < 0 || !wsgid_body_is_long(x)) {
-        return;
-    }
-    x->closes = 1;
-    if (ap_is_HTTP_ERROR(x->r->status)) {
-        /* an ErrorDocument may take the place of these headers */
-        x->r->connection->keepalive = AP_CONN_CLOSE;
-    }
-    else {
-        /* httpd then closes, and keeps the chunks */
-        apr_table_setn(x->r->headers_out, "Connection", "close");
-    }
-}
-
 /* What the client's upload means for a response that begins now. */
 static void settle_upload(wsgid_exchange_t *x)
 {
@@ -342,7 +324,7 @@ static void settle_upload(wsgid_exchange_t *x)
         x->uninvited = 1;
     }
     if (!x->granted) { /* who reads may go on reading while it answers */
-        wsgid_response_announce_end(x);
+        wsgid_client_announce_close(x);
     }
 }
 
