@@ -28,7 +28,7 @@ static void note_slot(request_rec *r, const wsgid_exchange_t *x)
     int i;
 
     for (i = 0; i < x->group->slot_count; i++) {
-        if (x->group->slots[i] == x->last_slot) {
+        if (x->group->slots[i] == x->attempts.last_slot) {
             note_number(r, "wsgid-slot", i);
         }
     }
@@ -36,15 +36,15 @@ static void note_slot(request_rec *r, const wsgid_exchange_t *x)
 
 static void note_times(request_rec *r, const wsgid_exchange_t *x)
 {
-    apr_time_t lasted = x->done - x->ready;
+    apr_time_t lasted = x->timing.done - x->timing.ready;
     /* the daemon's word, and the system's clock may be set */
-    apr_time_t waited = x->waited < lasted ? x->waited : lasted;
+    apr_time_t waited = x->response.waited < lasted ? x->response.waited : lasted;
 
-    if (x->refused) {
+    if (x->attempts.unread) {
         note_number(r, "wsgid-queue-time", lasted);
     }
-    else if (x->introduced) {
-        note_number(r, "wsgid-pid", x->pid);
+    else if (x->response.has_started) {
+        note_number(r, "wsgid-pid", x->response.pid);
         note_number(r, "wsgid-queue-time", waited);
         note_number(r, "wsgid-application-time", lasted - waited);
     }
@@ -53,10 +53,10 @@ static void note_times(request_rec *r, const wsgid_exchange_t *x)
 static void note_all(request_rec *r, const wsgid_exchange_t *x)
 {
     note(r, "wsgid-group", x->group ? x->group->label : x->target->group);
-    if (x->sent) {
+    if (x->timing.ready_wall) {
         note_slot(r, x);
         note_times(r, x);
-        note_number(r, "wsgid-retries", x->sends > 1 ? x->sends - 1 : 0);
+        note_number(r, "wsgid-retries", x->attempts.count > 1 ? x->attempts.count - 1 : 0);
     }
 }
 

@@ -30,8 +30,8 @@ static apr_status_t refused(wsgid_exchange_t *x, apr_status_t rv)
         || APR_STATUS_IS_EOF(rv) || APR_STATUS_IS_INCOMPLETE(rv)) {
         return WSGID_E_CLIENT_GONE;
     }
-    x->http_status = ap_map_http_request_error(rv, HTTP_BAD_REQUEST);
-    x->detail = apr_psprintf(x->r->pool, "%pm", &rv);
+    x->failure.http_status = ap_map_http_request_error(rv, HTTP_BAD_REQUEST);
+    x->failure.detail = apr_psprintf(x->r->pool, "%pm", &rv);
     return WSGID_E_REQUEST_BODY;
 }
 
@@ -50,7 +50,7 @@ static apr_status_t take(wsgid_exchange_t *x, apr_bucket *bucket, unsigned char 
     if (rv == APR_SUCCESS) {
         memcpy(to + *taken, bytes, length);
         *taken += length;
-        x->body_taken += (apr_off_t)length;
+        x->upload.taken += (apr_off_t)length;
     }
     return rv;
 }
@@ -65,12 +65,12 @@ static apr_status_t drain_brigade(wsgid_exchange_t *x, unsigned char *to, apr_si
 {
     apr_status_t rv = APR_SUCCESS;
 
-    while (!APR_BRIGADE_EMPTY(x->body_brigade)) {
-        apr_bucket *bucket = APR_BRIGADE_FIRST(x->body_brigade);
+    while (!APR_BRIGADE_EMPTY(x->upload.brigade)) {
+        apr_bucket *bucket = APR_BRIGADE_FIRST(x->upload.brigade);
 
         if (APR_BUCKET_IS_EOS(bucket)) {
-            x->body_read = 1;
-            apr_brigade_cleanup(x->body_brigade);
+            x->upload.is_read = 1;
+            apr_brigade_cleanup(x->upload.brigade);
             break;
         }
         if (!APR_BUCKET_IS_METADATA(bucket)) {
@@ -90,10 +90,10 @@ static apr_status_t drain_brigade(wsgid_exchange_t *x, unsigned char *to, apr_si
 /* More of the body into the empty brigade. APR_EAGAIN: nothing is at hand. */
 static apr_status_t ask_filters(wsgid_exchange_t *x, apr_read_type_e block, apr_size_t room)
 {
-    apr_status_t rv = ap_get_brigade(x->r->input_filters, x->body_brigade, AP_MODE_READBYTES, block,
-                                     (apr_off_t)room);
+    apr_status_t rv = ap_get_brigade(x->r->input_filters, x->upload.brigade, AP_MODE_READBYTES,
+                                     block, (apr_off_t)room);
 
-    return rv == APR_SUCCESS && block == APR_NONBLOCK_READ && APR_BRIGADE_EMPTY(x->body_brigade)
+    return rv == APR_SUCCESS && block == APR_NONBLOCK_READ && APR_BRIGADE_EMPTY(x->upload.brigade)
                ? APR_EAGAIN
                : rv;
 }
@@ -103,9 +103,10 @@ static apr_status_t read_client(wsgid_exchange_t *x, unsigned char *to, apr_size
                                 apr_read_type_e block, apr_size_t *taken)
 {
     *taken = 0;
-    while (*taken < room && !x->body_read) {
-        apr_status_t rv = APR_BRIGADE_EMPTY(x->body_brigade) ? ask_filters(x, block, room - *taken)
-                                                             : APR_SUCCESS;
+    while (*taken < room && !x->upload.is_read) {
+        apr_status_t rv = APR_BRIGADE_EMPTY(x->upload.brigade)
+                              ? ask_filters(x, block, room - *taken)
+                              : APR_SUCCESS;
 
         if (APR_STATUS_IS_EAGAIN(rv)) {
             return APR_EAGAIN;
@@ -126,39 +127,40 @@ apr_status_t wsgid_body_read_start(wsgid_exchange_t *x)
     apr_size_t room;
     apr_status_t rv;
 
-    x->body_length = declared_length(x->r);
-    whole = x->body_length >= 0 && x->body_length <= WSGID_WIRE_MAX_START;
-    room = x->body_length >= 0 && x->body_length < WSGID_WIRE_MAX_START
-               ? (apr_size_t)x->body_length + 1 /* one more: to meet the end of the body */
+    x->upload.declared = declared_length(x->r);
+    whole = x->upload.declared >= 0 && x->upload.declared <= WSGID_WIRE_MAX_START;
+    room = x->upload.declared >= 0 && x->upload.declared < WSGID_WIRE_MAX_START
+               ? (apr_size_t)x->upload.declared + 1 /* one more: to meet the end of the body */
                : WSGID_WIRE_MAX_START;
     if (!ap_request_has_body(x->r)) {
-        x->body_read = 1;
+        x->upload.is_read = 1;
         return APR_SUCCESS;
     }
-    x->body_brigade = apr_brigade_create(x->r->pool, x->r->connection->bucket_alloc);
+    x->upload.brigade = apr_brigade_create(x->r->pool, x->r->connection->bucket_alloc);
     if (x->r->expecting_100) {
         /* reading makes httpd say 100 Continue: only when the application wants the body */
         return APR_SUCCESS;
     }
-    x->start = apr_palloc(x->r->pool, room);
-    rv = read_client(x, x->start, room, whole ? APR_BLOCK_READ : APR_NONBLOCK_READ,
-                     &x->start_length);
+    x->upload.start = apr_palloc(x->r->pool, room);
+    rv = read_client(x, x->upload.start, room, whole ? APR_BLOCK_READ : APR_NONBLOCK_READ,
+                     &x->upload.start_length);
     return rv == APR_EAGAIN ? APR_SUCCESS : rv;
 }
 
 int wsgid_body_is_wanted(const wsgid_exchange_t *x)
 {
-    return !x->body_read && x->credit > 0 && x->pending_start == x->pending_end;
+    return !x->upload.is_read && x->upload.credit > 0
+           && x->upload.frame_start == x->upload.frame_end;
 }
 
-/* Wraps what has been read into a BODY frame at x->pending. */
+/* Wraps what has been read into a BODY frame at x->upload.frame. */
 static void frame_pending(wsgid_exchange_t *x, apr_size_t length)
 {
-    wsgid_wire_put_header(x->pending, WSGID_WIRE_BODY, x->body_read ? WSGID_WIRE_END : 0,
+    wsgid_wire_put_header(x->upload.frame, WSGID_WIRE_BODY, x->upload.is_read ? WSGID_WIRE_END : 0,
                           (uint32_t)length);
-    x->pending_start = 0;
-    x->pending_end = WSGID_WIRE_HEADER_SIZE + length;
-    x->credit -= length;
+    x->upload.frame_start = 0;
+    x->upload.frame_end = WSGID_WIRE_HEADER_SIZE + length;
+    x->upload.credit -= length;
 }
 
 /*
@@ -176,19 +178,19 @@ static void invite(request_rec *r)
 
 static apr_status_t fill_pending(wsgid_exchange_t *x)
 {
-    apr_size_t room = x->credit < PENDING_ROOM ? (apr_size_t)x->credit : PENDING_ROOM;
+    apr_size_t room = x->upload.credit < PENDING_ROOM ? (apr_size_t)x->upload.credit : PENDING_ROOM;
     apr_size_t length;
     apr_status_t rv;
 
-    if (!x->pending) {
-        x->pending = apr_palloc(x->r->pool, WSGID_WIRE_HEADER_SIZE + PENDING_ROOM);
+    if (!x->upload.frame) {
+        x->upload.frame = apr_palloc(x->r->pool, WSGID_WIRE_HEADER_SIZE + PENDING_ROOM);
     }
     invite(x->r);
-    rv = read_client(x, x->pending + WSGID_WIRE_HEADER_SIZE, room, APR_NONBLOCK_READ, &length);
+    rv = read_client(x, x->upload.frame + WSGID_WIRE_HEADER_SIZE, room, APR_NONBLOCK_READ, &length);
     if (rv != APR_SUCCESS && rv != APR_EAGAIN) {
         return rv;
     }
-    if (length > 0 || x->body_read) {
+    if (length > 0 || x->upload.is_read) {
         frame_pending(x, length);
         return APR_SUCCESS;
     }
@@ -205,17 +207,18 @@ apr_status_t wsgid_body_feed(wsgid_exchange_t *x)
             rv = wsgid_channel_send_pending(x);
         }
     }
-    if (rv == APR_SUCCESS && x->body_read && x->pending_end > 0
-        && x->pending_start == x->pending_end) {
-        x->body_sent = 1;
+    if (rv == APR_SUCCESS && x->upload.is_read && x->upload.frame_end > 0
+        && x->upload.frame_start == x->upload.frame_end) {
+        x->upload.is_sent = 1;
     }
     return rv == APR_EAGAIN ? APR_SUCCESS : rv;
 }
 
 int wsgid_body_is_long(const wsgid_exchange_t *x)
 {
-    return !x->body_read
-           && (x->uninvited || x->body_length < 0 || x->body_length - x->body_taken > LONG_BODY);
+    return !x->upload.is_read
+           && (x->upload.uninvited || x->upload.declared < 0
+               || x->upload.declared - x->upload.taken > LONG_BODY);
 }
 
 apr_status_t wsgid_body_discard(wsgid_exchange_t *x)
@@ -224,11 +227,11 @@ apr_status_t wsgid_body_discard(wsgid_exchange_t *x)
     apr_size_t taken = sizeof(scratch);
     apr_status_t rv = APR_SUCCESS;
 
-    while (rv == APR_SUCCESS && taken == sizeof(scratch) && !x->body_read) {
+    while (rv == APR_SUCCESS && taken == sizeof(scratch) && !x->upload.is_read) {
         rv = read_client(x, scratch, sizeof(scratch), APR_NONBLOCK_READ, &taken);
     }
     if (rv == WSGID_E_REQUEST_BODY) {
-        x->body_read = 1; /* too late to refuse what is not wanted anyway */
+        x->upload.is_read = 1; /* too late to refuse what is not wanted anyway */
     }
     return rv == APR_EAGAIN || rv == WSGID_E_REQUEST_BODY ? APR_SUCCESS : rv;
 }

@@ -46,7 +46,7 @@ static apr_status_t send_all(wsgid_exchange_t *x, struct msghdr *message)
     apr_time_t deadline = wsgid_clock_now() + WSGID_NUMBER(x->group, SOCKET_TIMEOUT);
 
     while (message->msg_iovlen > 0) {
-        ssize_t sent = sendmsg(x->fd, message, MSG_NOSIGNAL);
+        ssize_t sent = sendmsg(x->connection.fd, message, MSG_NOSIGNAL);
 
         if (sent >= 0) {
             step_over(message, (size_t)sent);
@@ -55,7 +55,7 @@ static apr_status_t send_all(wsgid_exchange_t *x, struct msghdr *message)
             return WSGID_E_NOT_STARTED;
         }
         else if (errno == EAGAIN) {
-            wsgid_slot_state_e state = wsgid_slots_state(x->slot);
+            wsgid_slot_state_e state = wsgid_slots_state(x->connection.slot);
 
             if (state != WSGID_SLOT_READY && state != WSGID_SLOT_BOOTING) {
                 return WSGID_E_NOT_STARTED;
@@ -79,10 +79,10 @@ apr_status_t wsgid_channel_send_request(wsgid_exchange_t *x)
     unsigned char head[WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_REQUEST_PREFIX];
     uint8_t flags = 0;
     struct iovec parts[3];
-    struct msghdr message = { .msg_iov = parts, .msg_iovlen = x->start_length > 0 ? 3 : 2 };
+    struct msghdr message = { .msg_iov = parts, .msg_iovlen = x->upload.start_length > 0 ? 3 : 2 };
     apr_status_t rv;
 
-    if (x->body_read) {
+    if (x->upload.is_read) {
         flags |= WSGID_WIRE_END;
     }
     else if (x->r->expecting_100) {
@@ -90,29 +90,30 @@ apr_status_t wsgid_channel_send_request(wsgid_exchange_t *x)
     }
     wsgid_wire_put_header(head, WSGID_WIRE_REQUEST, flags,
                           (uint32_t)(WSGID_WIRE_REQUEST_PREFIX + x->environ.length
-                                     + x->start_length));
+                                     + x->upload.start_length));
     wsgid_wire_put_u64(head + WSGID_WIRE_HEADER_SIZE,
                        (uint64_t)getpid() << 32
                            | __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED));
-    wsgid_wire_put_u64(head + WSGID_WIRE_HEADER_SIZE + 8, (uint64_t)x->sent);
+    wsgid_wire_put_u64(head + WSGID_WIRE_HEADER_SIZE + 8, (uint64_t)x->timing.ready_wall);
     wsgid_wire_put_u32(head + WSGID_WIRE_HEADER_SIZE + 16, (uint32_t)x->environ.line);
     wsgid_wire_put_u32(head + WSGID_WIRE_HEADER_SIZE + 20, (uint32_t)x->environ.length);
     parts[0] = (struct iovec){ head, sizeof(head) };
     parts[1] = (struct iovec){ x->environ.bytes, x->environ.length };
-    parts[2] = (struct iovec){ x->start, x->start_length };
+    parts[2] = (struct iovec){ x->upload.start, x->upload.start_length };
     rv = send_all(x, &message);
-    x->body_sent = rv == APR_SUCCESS && x->body_read;
+    x->upload.is_sent = rv == APR_SUCCESS && x->upload.is_read;
     return rv;
 }
 
 apr_status_t wsgid_channel_send_pending(wsgid_exchange_t *x)
 {
-    while (x->pending_start < x->pending_end) {
-        ssize_t sent = send(x->fd, x->pending + x->pending_start, x->pending_end - x->pending_start,
+    while (x->upload.frame_start < x->upload.frame_end) {
+        ssize_t sent = send(x->connection.fd, x->upload.frame + x->upload.frame_start,
+                            x->upload.frame_end - x->upload.frame_start,
                             MSG_NOSIGNAL | MSG_DONTWAIT);
 
         if (sent >= 0) {
-            x->pending_start += (apr_size_t)sent;
+            x->upload.frame_start += (apr_size_t)sent;
         }
         else if (errno == EAGAIN) {
             return APR_EAGAIN;
@@ -120,8 +121,8 @@ apr_status_t wsgid_channel_send_pending(wsgid_exchange_t *x)
         else if (is_gone(errno)) {
             /* It stopped reading; whether it still says something is the receiving side's to find
              * out. */
-            x->credit = 0;
-            x->pending_start = x->pending_end;
+            x->upload.credit = 0;
+            x->upload.frame_start = x->upload.frame_end;
         }
         else if (errno != EINTR) {
             return errno;
@@ -130,7 +131,8 @@ apr_status_t wsgid_channel_send_pending(wsgid_exchange_t *x)
     return APR_SUCCESS;
 }
 
-/* Keeps the descriptor that came along as x->file; a second one, or one too many, is closed. */
+/* Keeps the descriptor that came along as x->received.file; a second one, or one too many, is
+ * closed. */
 static void take_descriptor(wsgid_exchange_t *x, struct msghdr *message)
 {
     struct cmsghdr *part = CMSG_FIRSTHDR(message);
@@ -141,10 +143,10 @@ static void take_descriptor(wsgid_exchange_t *x, struct msghdr *message)
         return;
     }
     memcpy(&fd, CMSG_DATA(part), sizeof(fd));
-    if (x->file >= 0) {
-        close(x->file);
+    if (x->received.file >= 0) {
+        close(x->received.file);
     }
-    x->file = fd;
+    x->received.file = fd;
 }
 
 /*
@@ -154,17 +156,17 @@ static void take_descriptor(wsgid_exchange_t *x, struct msghdr *message)
  */
 static void account(wsgid_exchange_t *x)
 {
-    if (x->left_off) {
-        x->held += wsgid_clock_now() - x->left_off;
-        x->left_off = 0;
+    if (x->received.left_off) {
+        x->received.held += wsgid_clock_now() - x->received.left_off;
+        x->received.left_off = 0;
     }
 }
 
 static void came_in(wsgid_exchange_t *x)
 {
-    x->last_moved = x->left_off = wsgid_clock_now();
+    x->last_moved = x->received.left_off = wsgid_clock_now();
     if (!WSGID_NUMBER(x->group, SEND_TIMEOUT)) {
-        x->held = 0;
+        x->received.held = 0;
     }
 }
 
@@ -177,7 +179,7 @@ int wsgid_channel_was_too_slow(const wsgid_exchange_t *x)
     if (!limit) {
         limit = WSGID_NUMBER(x->group, SOCKET_TIMEOUT);
     }
-    return x->answered && x->held >= limit / 4 * 3;
+    return x->response.has_begun && x->received.held >= limit / 4 * 3;
 }
 
 /* One receive. There is room for one descriptor: the kernel closes what a daemon sends beyond that.
@@ -228,7 +230,7 @@ static void sleep_for(reception_t *reception)
 static apr_status_t receive(wsgid_exchange_t *x, struct iovec *parts, int count, int wait,
                             size_t *got)
 {
-    reception_t reception = { .fd = x->fd,
+    reception_t reception = { .fd = x->connection.fd,
                               .message = { .msg_iov = parts, .msg_iovlen = (size_t)count } };
 
     account(x);
@@ -248,32 +250,32 @@ static apr_status_t receive(wsgid_exchange_t *x, struct iovec *parts, int count,
         return WSGID_E_DIED;
     }
     if (is_gone(errno)) {
-        return x->heard ? WSGID_E_DIED : WSGID_E_NOT_STARTED;
+        return x->response.heard ? WSGID_E_DIED : WSGID_E_NOT_STARTED;
     }
     return errno == EAGAIN ? APR_EAGAIN : errno;
 }
 
-/* Makes the unread bytes begin at x->in, with room for x->in_needed of them and for one byte more
- * at least. */
+/* Makes the unread bytes begin at x->received.bytes, with room for x->received.needed of them and
+ * for one byte more at least. */
 static void make_room(wsgid_exchange_t *x)
 {
-    apr_size_t unread = x->in_end - x->in_start;
-    apr_size_t room = x->in_needed > FIRST_ROOM ? x->in_needed : FIRST_ROOM;
+    apr_size_t unread = x->received.end - x->received.start;
+    apr_size_t room = x->received.needed > FIRST_ROOM ? x->received.needed : FIRST_ROOM;
 
-    if (x->in_room < room) {
+    if (x->received.room < room) {
         unsigned char *larger = apr_palloc(x->r->pool, room);
 
         if (unread > 0) {
-            memcpy(larger, x->in + x->in_start, unread);
+            memcpy(larger, x->received.bytes + x->received.start, unread);
         }
-        x->in = larger;
-        x->in_room = room;
+        x->received.bytes = larger;
+        x->received.room = room;
     }
     else {
-        memmove(x->in, x->in + x->in_start, unread);
+        memmove(x->received.bytes, x->received.bytes + x->received.start, unread);
     }
-    x->in_start = 0;
-    x->in_end = unread;
+    x->received.start = 0;
+    x->received.end = unread;
 }
 
 apr_status_t wsgid_channel_receive(wsgid_exchange_t *x, int wait)
@@ -282,29 +284,32 @@ apr_status_t wsgid_channel_receive(wsgid_exchange_t *x, int wait)
     size_t got = 0;
     apr_status_t rv;
 
-    if (x->in_start == x->in_end) {
-        x->in_start = x->in_end = 0;
+    if (x->received.start == x->received.end) {
+        x->received.start = x->received.end = 0;
     }
-    if (x->in_end == x->in_room || x->in_room - x->in_start < x->in_needed) {
+    if (x->received.end == x->received.room
+        || x->received.room - x->received.start < x->received.needed) {
         make_room(x);
     }
-    part = (struct iovec){ x->in + x->in_end, x->in_room - x->in_end };
+    part = (struct iovec){ x->received.bytes + x->received.end,
+                           x->received.room - x->received.end };
     rv = receive(x, &part, 1, wait, &got);
-    x->in_end += got;
+    x->received.end += got;
     return rv;
 }
 
 apr_status_t wsgid_channel_receive_body(wsgid_exchange_t *x, int wait)
 {
     apr_bucket_alloc_t *allocator = x->r->connection->bucket_alloc;
-    size_t room = x->body_left < BODY_BUCKET ? x->body_left : BODY_BUCKET;
+    size_t room = x->response.frame_left < BODY_BUCKET ? x->response.frame_left : BODY_BUCKET;
     char *bytes = apr_bucket_alloc(room, allocator);
-    struct iovec parts[2] = { { bytes, room }, { x->in, 0 } };
+    struct iovec parts[2] = { { bytes, room }, { x->received.bytes, 0 } };
     size_t got = 0, body;
     apr_status_t rv;
 
-    if (room == x->body_left) {
-        parts[1].iov_len = x->in_room; /* x->in is empty: the next frame may come along */
+    if (room == x->response.frame_left) {
+        parts[1].iov_len =
+            x->received.room; /* x->received.bytes is empty: the next frame may come along */
     }
     rv = receive(x, parts, 2, wait, &got);
     if (rv != APR_SUCCESS) {
@@ -312,12 +317,12 @@ apr_status_t wsgid_channel_receive_body(wsgid_exchange_t *x, int wait)
         return rv;
     }
     body = got < room ? got : room;
-    APR_BRIGADE_INSERT_TAIL(x->out,
+    APR_BRIGADE_INSERT_TAIL(x->client.queue,
                             apr_bucket_heap_create(bytes, body, apr_bucket_free, allocator));
-    x->body_left -= (apr_uint32_t)body;
-    x->queued += body;
-    x->in_start = 0;
-    x->in_end = got - body;
+    x->response.frame_left -= (apr_uint32_t)body;
+    x->client.queued += body;
+    x->received.start = 0;
+    x->received.end = got - body;
     return APR_SUCCESS;
 }
 
@@ -325,10 +330,10 @@ int wsgid_channel_is_unread(const wsgid_exchange_t *x)
 {
     int unread = 0;
 
-    return ioctl(x->fd, SIOCOUTQ, &unread) == 0 && unread > 0;
+    return ioctl(x->connection.fd, SIOCOUTQ, &unread) == 0 && unread > 0;
 }
 
 int wsgid_channel_hang_up(const wsgid_exchange_t *x)
 {
-    return shutdown(x->fd, SHUT_WR) != 0 || wsgid_channel_is_unread(x);
+    return shutdown(x->connection.fd, SHUT_WR) != 0 || wsgid_channel_is_unread(x);
 }

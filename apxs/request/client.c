@@ -3,10 +3,10 @@
  *
  * httpd's output filters block when the client is slow, and a client may be slow because it waits
  * for us to take its upload. So beyond what a socket surely takes, bytes go out in slices, and only
- * while the client's socket has room; what is left waits in x->out, up to response-buffer-size, and
- * keeps neither the daemon's thread nor the upload waiting. A connection without a socket of its
- * own (a stream of HTTP/2) cannot be looked at like that: there httpd's own flow control does the
- * waiting.
+ * while the client's socket has room; what is left waits in x->client.queue, up to
+ * response-buffer-size, and keeps neither the daemon's thread nor the upload waiting. A connection
+ * without a socket of its own (a stream of HTTP/2) cannot be looked at like that: there httpd's own
+ * flow control does the waiting.
  */
 #include "request/exchange.h"
 
@@ -41,31 +41,31 @@ void wsgid_client_open(wsgid_exchange_t *x)
 {
     apr_socket_t *socket = x->r->connection->master ? NULL : ap_get_conn_socket(x->r->connection);
 
-    if (!socket || apr_os_sock_get(&x->client, socket) != APR_SUCCESS) {
-        x->client = -1;
+    if (!socket || apr_os_sock_get(&x->client.socket, socket) != APR_SUCCESS) {
+        x->client.socket = -1;
     }
-    x->input = x->client >= 0 ? x->client : find_pipe(x->r->connection);
+    x->client.input = x->client.socket >= 0 ? x->client.socket : find_pipe(x->r->connection);
 }
 
 int wsgid_client_is_gone(const wsgid_exchange_t *x)
 {
-    struct pollfd look = { .fd = x->client, .events = POLLRDHUP };
+    struct pollfd look = { .fd = x->client.socket, .events = POLLRDHUP };
     char byte;
 
     if (x->r->connection->aborted) {
         return 1;
     }
-    if (x->client < 0 || poll(&look, 1, 0) <= 0) {
+    if (x->client.socket < 0 || poll(&look, 1, 0) <= 0) {
         return 0;
     }
     if ((look.revents & (POLLHUP | POLLERR))
-        || (x->body_read && ap_ssl_conn_is_ssl(x->r->connection))) {
+        || (x->upload.is_read && ap_ssl_conn_is_ssl(x->r->connection))) {
         /* with TLS, what is unread is the close_notify; nobody goes on with half a connection */
         return 1;
     }
     /* It closed its end. Bytes before that (the rest of an upload, a pipelined request) are still
      * to be read. */
-    return recv(x->client, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+    return recv(x->client.socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 /*
@@ -82,8 +82,9 @@ static apr_size_t room(const wsgid_exchange_t *x)
     socklen_t size = sizeof(memory);
     apr_uint32_t left;
 
-    if (x->client < 0 || (x->passed_bytes + x->queued <= AT_ONCE && x->body_read)
-        || getsockopt(x->client, SOL_SOCKET, SO_MEMINFO, memory, &size) != 0) {
+    if (x->client.socket < 0
+        || (x->client.passed_bytes + x->client.queued <= AT_ONCE && x->upload.is_read)
+        || getsockopt(x->client.socket, SOL_SOCKET, SO_MEMINFO, memory, &size) != 0) {
         return (apr_size_t)-1;
     }
     left = memory[SK_MEMINFO_SNDBUF] - memory[SK_MEMINFO_WMEM_QUEUED];
@@ -91,7 +92,7 @@ static apr_size_t room(const wsgid_exchange_t *x)
         || left < memory[SK_MEMINFO_SNDBUF] / 4) {
         return 0;
     }
-    return left / 4 > x->unflushed ? left / 4 - x->unflushed : 0;
+    return left / 4 > x->client.unflushed ? left / 4 - x->client.unflushed : 0;
 }
 
 /*
@@ -112,10 +113,10 @@ static int is_loss(apr_status_t rv, int had_begun)
  * time, or a client would send its next request into a closing connection. */
 void wsgid_client_announce_close(wsgid_exchange_t *x)
 {
-    if (x->client < 0 || !wsgid_body_is_long(x)) {
+    if (x->client.socket < 0 || !wsgid_body_is_long(x)) {
         return;
     }
-    x->closes = 1;
+    x->client.closes = 1;
     if (ap_is_HTTP_ERROR(x->r->status)) {
         /* an ErrorDocument may take the place of these headers */
         x->r->connection->keepalive = AP_CONN_CLOSE;
@@ -126,32 +127,32 @@ void wsgid_client_announce_close(wsgid_exchange_t *x)
     }
 }
 
-/* Passes x->out to the filters. */
+/* Passes x->client.queue to the filters. */
 static apr_status_t pass(wsgid_exchange_t *x, int flush)
 {
     conn_rec *c = x->r->connection;
     int had_begun = x->r->sent_bodyct != 0; /* its head is on the way */
     apr_status_t rv;
 
-    if (!APR_BRIGADE_EMPTY(x->out)) {
-        x->unflushed += x->queued + 1; /* not 0, even for a head alone */
+    if (!APR_BRIGADE_EMPTY(x->client.queue)) {
+        x->client.unflushed += x->client.queued + 1; /* not 0, even for a head alone */
     }
-    if (flush && x->unflushed > 0) {
-        APR_BRIGADE_INSERT_TAIL(x->out, apr_bucket_flush_create(c->bucket_alloc));
-        x->unflushed = 0;
+    if (flush && x->client.unflushed > 0) {
+        APR_BRIGADE_INSERT_TAIL(x->client.queue, apr_bucket_flush_create(c->bucket_alloc));
+        x->client.unflushed = 0;
     }
-    if (APR_BRIGADE_EMPTY(x->out)) {
+    if (APR_BRIGADE_EMPTY(x->client.queue)) {
         return APR_SUCCESS;
     }
-    if (!x->passed && x->ended) {
+    if (!x->client.has_begun && x->response.has_ended) {
         wsgid_client_announce_close(x);
     }
-    x->passed = 1;
-    x->passed_bytes += x->queued;
+    x->client.has_begun = 1;
+    x->client.passed_bytes += x->client.queued;
     x->last_moved = wsgid_clock_now();
-    x->queued = 0;
-    rv = ap_pass_brigade(x->r->output_filters, x->out);
-    apr_brigade_cleanup(x->out);
+    x->client.queued = 0;
+    rv = ap_pass_brigade(x->r->output_filters, x->client.queue);
+    apr_brigade_cleanup(x->client.queue);
     if (rv == APR_SUCCESS && !c->aborted) {
         return APR_SUCCESS;
     }
@@ -162,17 +163,17 @@ static apr_status_t pass(wsgid_exchange_t *x, int flush)
 static apr_status_t pass_slice(wsgid_exchange_t *x, apr_size_t size)
 {
     apr_bucket *after;
-    apr_size_t left = x->queued - size;
-    apr_status_t rv = apr_brigade_partition(x->out, (apr_off_t)size, &after);
+    apr_size_t left = x->client.queued - size;
+    apr_status_t rv = apr_brigade_partition(x->client.queue, (apr_off_t)size, &after);
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    x->rest = apr_brigade_split_ex(x->out, after, x->rest);
-    x->queued = size;
+    x->client.rest = apr_brigade_split_ex(x->client.queue, after, x->client.rest);
+    x->client.queued = size;
     rv = pass(x, 1);
-    APR_BRIGADE_CONCAT(x->out, x->rest);
-    x->queued = left;
+    APR_BRIGADE_CONCAT(x->client.queue, x->client.rest);
+    x->client.queued = left;
     return rv;
 }
 
@@ -182,7 +183,7 @@ static apr_bucket *buffer_before(const wsgid_exchange_t *x, apr_bucket *bucket, 
     apr_bucket *before = APR_BUCKET_PREV(bucket);
     apr_bucket_heap *heap;
 
-    if (before == APR_BRIGADE_SENTINEL(x->out) || !APR_BUCKET_IS_HEAP(before)) {
+    if (before == APR_BRIGADE_SENTINEL(x->client.queue) || !APR_BUCKET_IS_HEAP(before)) {
         return NULL;
     }
     heap = before->data;
@@ -215,13 +216,14 @@ static void copy_bytes(wsgid_exchange_t *x, apr_bucket *bucket)
     apr_bucket_delete(bucket);
 }
 
-/* What stays in x->out must not stand in x->in any more, which the next receive overwrites. */
+/* What stays in x->client.queue must not stand in x->received.bytes any more, which the next
+ * receive overwrites. */
 static void keep(wsgid_exchange_t *x)
 {
     apr_bucket *bucket, *next;
 
-    for (bucket = APR_BRIGADE_FIRST(x->out); bucket != APR_BRIGADE_SENTINEL(x->out);
-         bucket = next) {
+    for (bucket = APR_BRIGADE_FIRST(x->client.queue);
+         bucket != APR_BRIGADE_SENTINEL(x->client.queue); bucket = next) {
         next = APR_BUCKET_NEXT(bucket);
         if (APR_BUCKET_IS_TRANSIENT(bucket)) {
             copy_bytes(x, bucket);
@@ -234,15 +236,15 @@ apr_status_t wsgid_client_deliver(wsgid_exchange_t *x)
     apr_size_t size = room(x);
     apr_status_t rv = APR_SUCCESS;
 
-    if (x->unflushed > 0 && x->queued > size) {
+    if (x->client.unflushed > 0 && x->client.queued > size) {
         rv = pass_slice(x, 0);
         size = room(x);
     }
-    while (rv == APR_SUCCESS && x->queued > size && size > 0) {
+    while (rv == APR_SUCCESS && x->client.queued > size && size > 0) {
         rv = pass_slice(x, size);
         size = room(x);
     }
-    if (rv == APR_SUCCESS && x->queued <= size) {
+    if (rv == APR_SUCCESS && x->client.queued <= size) {
         rv = pass(x, 0);
     }
     keep(x);
@@ -257,10 +259,10 @@ apr_status_t wsgid_client_flush(wsgid_exchange_t *x)
 /* Waits until the client takes bytes or, where it still uploads, sends some. */
 static apr_status_t wait_for_client(wsgid_exchange_t *x)
 {
-    struct pollfd look = { .fd = x->client, .events = POLLOUT };
+    struct pollfd look = { .fd = x->client.socket, .events = POLLOUT };
     apr_interval_time_t limit = x->r->server->timeout;
 
-    if (!x->body_read) {
+    if (!x->upload.is_read) {
         look.events |= POLLIN;
     }
     switch (poll(&look, 1, (int)apr_time_as_msec(limit))) {
@@ -273,10 +275,10 @@ static apr_status_t wait_for_client(wsgid_exchange_t *x)
 apr_status_t wsgid_client_finish(wsgid_exchange_t *x)
 {
     /* else the flush might wait, which is the MPM's to do */
-    int waits = x->file_bytes <= AT_ONCE && wsgid_keepalive_may_wait(x);
+    int waits = x->client.file_bytes <= AT_ONCE && wsgid_keepalive_may_wait(x);
     apr_status_t rv = wsgid_client_deliver(x);
 
-    while (rv == APR_SUCCESS && x->queued > 0) {
+    while (rv == APR_SUCCESS && x->client.queued > 0) {
         rv = wait_for_client(x);
         if (rv == APR_SUCCESS) {
             rv = wsgid_body_discard(x);
@@ -287,12 +289,13 @@ apr_status_t wsgid_client_finish(wsgid_exchange_t *x)
     }
     if (rv == APR_SUCCESS) {
         /* httpd reads the rest of an upload before it would flush */
-        rv = pass(x, waits || !x->body_read);
+        rv = pass(x, waits || !x->upload.is_read);
     }
     if (rv == APR_SUCCESS && waits) {
         wsgid_keepalive_wait_later(x);
     }
-    if (x->client >= 0 && (x->closes || x->body_length < 0) && wsgid_body_is_long(x)) {
+    if (x->client.socket >= 0 && (x->client.closes || x->upload.declared < 0)
+        && wsgid_body_is_long(x)) {
         /* a long upload is not read if that was said, nor one that may never end */
         x->r->connection->keepalive = AP_CONN_CLOSE;
     }

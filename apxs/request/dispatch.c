@@ -164,11 +164,11 @@ static int set_slice(int fd)
 /* Connects; a full backlog is waited for, as long as the slot has or awaits a process. */
 static apr_status_t connect_slot(wsgid_exchange_t *x, int fd)
 {
-    const struct sockaddr_un *address = wsgid_slots_address(x->slot);
+    const struct sockaddr_un *address = wsgid_slots_address(x->connection.slot);
     apr_time_t deadline = wsgid_clock_now() + WSGID_NUMBER(x->group, CONNECT_TIMEOUT);
 
     while (connect(fd, (const struct sockaddr *)address, sizeof(*address)) != 0) {
-        wsgid_slot_state_e state = wsgid_slots_state(x->slot);
+        wsgid_slot_state_e state = wsgid_slots_state(x->connection.slot);
 
         if (errno != EAGAIN && errno != EINTR) {
             return errno == ECONNREFUSED || errno == ENOENT ? WSGID_E_NO_PROCESS : errno;
@@ -199,7 +199,7 @@ static apr_status_t open_connection(wsgid_exchange_t *x)
         close(fd);
         return rv;
     }
-    x->fd = fd;
+    x->connection.fd = fd;
     return APR_SUCCESS;
 }
 
@@ -208,19 +208,19 @@ apr_status_t wsgid_dispatch_acquire(wsgid_exchange_t *x, const wsgid_slot_t *avo
     apr_uint64_t in_flight;
     apr_status_t rv = APR_SUCCESS;
 
-    x->slot = choose(x->group, avoid, &in_flight);
-    if (!x->slot) {
+    x->connection.slot = choose(x->group, avoid, &in_flight);
+    if (!x->connection.slot) {
         return WSGID_E_NO_PROCESS;
     }
     if (is_queue_full(x->group, in_flight)) {
-        x->slot = NULL;
+        x->connection.slot = NULL;
         return WSGID_E_QUEUE_FULL;
     }
-    wsgid_slots_enter(x->slot);
-    x->pids = wsgid_slots_pids(x->slot);
-    x->fd = take_idle(x->group, x->slot);
-    x->was_idle = x->fd >= 0;
-    if (!x->was_idle) {
+    wsgid_slots_enter(x->connection.slot);
+    x->connection.pids = wsgid_slots_pids(x->connection.slot);
+    x->connection.fd = take_idle(x->group, x->connection.slot);
+    x->connection.was_idle = x->connection.fd >= 0;
+    if (!x->connection.was_idle) {
         rv = open_connection(x);
     }
     if (rv != APR_SUCCESS) {
@@ -231,16 +231,17 @@ apr_status_t wsgid_dispatch_acquire(wsgid_exchange_t *x, const wsgid_slot_t *avo
 
 void wsgid_dispatch_release(wsgid_exchange_t *x, int keep)
 {
-    if (x->fd >= 0 && !(keep && keep_idle(x->group, x->slot, x->fd))) {
-        close(x->fd);
+    if (x->connection.fd >= 0
+        && !(keep && keep_idle(x->group, x->connection.slot, x->connection.fd))) {
+        close(x->connection.fd);
     }
-    x->fd = -1;
-    if (x->file >= 0) {
-        close(x->file);
-        x->file = -1;
+    x->connection.fd = -1;
+    if (x->received.file >= 0) {
+        close(x->received.file);
+        x->received.file = -1;
     }
-    if (x->slot) {
-        wsgid_slots_leave(x->slot);
-        x->slot = NULL;
+    if (x->connection.slot) {
+        wsgid_slots_leave(x->connection.slot);
+        x->connection.slot = NULL;
     }
 }

@@ -31,94 +31,118 @@ enum {
     WSGID_E_BAD_RESPONSE, /* status line or headers that must not reach a client */
     WSGID_E_ABORTED,      /* the daemon said ABORT */
     WSGID_E_ENVIRON_TOO_LARGE,
-    WSGID_E_REQUEST_BODY, /* httpd's input filters refused the body: x->http_status */
-    /* WSGIErrorOverride: the status goes to httpd's ErrorDocument: x->http_status */
+    WSGID_E_REQUEST_BODY, /* httpd's input filters refused the body: x->failure.http_status */
+    /* WSGIErrorOverride: the status goes to httpd's ErrorDocument: x->failure.http_status */
     WSGID_E_OVERRIDDEN,
-    WSGID_E_SENDFILE, /* X-Sendfile names what it may not: x->http_status */
+    WSGID_E_SENDFILE, /* X-Sendfile names what it may not: x->failure.http_status */
     /* an output filter has failed, or answered in the response's place (416, say) */
     WSGID_E_FILTER,
     WSGID_E_CLIENT_GONE
 };
 
+/*
+ * Each part belongs to the file named above it: only that file writes it. Other files may read the
+ * fields marked "readable"; for everything else they call the owner's functions.
+ */
 typedef struct {
+    /* Set by request.c before anything else is called; never changed afterwards. */
     request_rec *r;
     const wsgid_target_t *target;
-    wsgid_group_t *group;
-    /* what the daemon's lines about the request begin with; NULL: not known yet */
-    const char *mark;
-    /* wsgid_clock_now() when dispatch began: queue-timeout and the retries count from here */
-    apr_time_t begun;
-    apr_time_t sent; /* apr_time_now() when it was ready to be sent, for the first time: where its
-                        time in the queue begins, which the daemon computes from this */
-
-    /* for access_log.c */
-    apr_time_t ready; /* wsgid_clock_now() when it was ready to be sent, for the first time */
-    apr_time_t done;  /* wsgid_clock_now() when the daemons were done with it, one way or another */
-    const wsgid_slot_t *last_slot; /* that it was sent to */
-    int sends;                     /* how often it was sent */
-    int refused;                   /* it was given up unread */
-
-    /* the connection: dispatch.c */
-    wsgid_slot_t *slot; /* entered; NULL outside */
-    int fd;             /* -1: none */
-    int client;         /* the client's socket, -1 where it has none of its own */
-    /* what is readable when there is more of the upload: the same, or httpd's pipe; -1: nothing */
-    int input;
-    wsgid_pids_t pids; /* who may be behind it */
-    int was_idle;      /* it may be stale: its daemon may have gone since the last request */
-
-    /* the request: body.c and channel.c */
+    wsgid_group_t *group; /* NULL: no such group */
     wsgid_block_t environ;
-    unsigned char *start; /* body bytes that travel in REQUEST, kept for a retry */
-    apr_size_t start_length;
-    apr_off_t body_length; /* as declared, -1: not */
-    apr_off_t body_taken;  /* read of it so far */
-    int uninvited;         /* the response began before 100 Continue was said: it never will be */
-    int body_read;         /* the client's body is read to its end */
-    int body_sent;         /* END has been sent */
-    int closes;            /* the client was told that the connection ends with the response */
-    apr_uint64_t credit;
-    int granted;            /* any credit at all: it has started */
-    unsigned char *pending; /* a BODY frame on its way */
-    apr_size_t pending_start, pending_end;
-    apr_bucket_brigade *body_brigade;
 
-    /* what came from the daemon: channel.c */
-    unsigned char *in;
-    apr_size_t in_start, in_end, in_room;
-    apr_size_t in_needed; /* unread bytes without which the current frame cannot go on */
-    int file;             /* a descriptor that came along, for the next FILE frame; -1: none */
-    int heard;            /* any frame at all: it had been read */
-    int introduced;       /* STARTED has come: */
-    apr_uint32_t pid;     /* whose thread read it, by its own word (STARTED); 0: not known */
-    apr_uint32_t waited;  /* microseconds from x->sent until then, likewise */
-    apr_time_t left_off;  /* wsgid_clock_now() when the last receive ended, 0 if it found nothing */
-    apr_interval_time_t held; /* how long the daemon may have waited for us so far */
+    const char
+        *log_mark; /* what the daemon's lines about the request begin with; NULL: not known */
+    apr_time_t last_moved;
 
-    /* the answer: response.c */
-    int in_body;            /* within a frame whose bytes are passed on as they come: */
-    apr_uint32_t body_left; /* how many are still to come, */
-    int frame_ends;         /* and whether it has END */
-    int answered;           /* RESPONSE has been passed to the filters */
-    int ended;              /* the response is complete */
-    apr_bucket_brigade *out;
-    apr_bucket_brigade *rest;  /* client.c: what follows a slice */
-    apr_size_t queued;         /* bytes in x->out */
-    apr_uint64_t passed_bytes; /* that went into the filters */
-    apr_uint64_t file_bytes;   /* of files that the kernel sends in one go; not in queued */
-    int passed;                /* anything did: the head cannot be changed any more */
-    apr_size_t unflushed;      /* bytes that went into the filters after the last flush */
-    apr_time_t last_moved; /* wsgid_clock_now() when the daemon said or the client took something */
+    /* request.c: when what happened, for limits and access logs. All fields are readable. By
+     * wsgid_clock_now(), except ready_wall. */
+    struct {
+        apr_time_t accepted;   /* the handler began: queue-timeout counts from here */
+        apr_time_t ready;      /* ready to be sent, for the first time; 0: not yet */
+        apr_time_t ready_wall; /* the same by apr_time_now(), for the daemon's use */
+        apr_time_t done;       /* no daemon works on it any more */
+    } timing;
 
-    /* for failures.c */
-    int http_status;    /* of WSGID_E_ABORTED, _REQUEST_BODY, _OVERRIDDEN, _SENDFILE */
-    const char *detail; /* NULL, or what exactly */
+    /* request.c: how often the request was sent, and where to. All fields are readable. */
+    struct {
+        int count;
+        const wsgid_slot_t *last_slot;
+        int unread; /* given up before any daemon read it */
+    } attempts;
+
+    /* dispatch.c: the connection to a daemon. All fields are readable. */
+    struct {
+        wsgid_slot_t *slot; /* counted as in flight there; NULL: none */
+        int fd;             /* -1: none */
+        wsgid_pids_t pids;  /* the slot's processes when the connection was chosen */
+        int was_idle;       /* used before: its daemon may have exited since */
+    } connection;
+
+    /* body.c: the request's body, on its way from the client to the daemon. */
+    struct {
+        unsigned char *start;    /* readable: body bytes that travel in REQUEST, kept for a retry */
+        apr_size_t start_length; /* readable */
+        apr_off_t declared;      /* readable: Content-Length, -1: none (a chunked body) */
+        apr_off_t taken;         /* bytes read from the client so far */
+        int is_read;             /* readable: the body has been read to its end */
+        int is_sent;
+        int uninvited; /* the response began before 100 Continue was sent: it never will be */
+        int granted;   /* readable: the daemon has granted credit */
+        apr_uint64_t credit;
+        unsigned char *frame; /* a BODY frame that is being sent; NULL: none so far */
+        apr_size_t frame_start, frame_end;
+        apr_bucket_brigade *brigade;
+    } upload;
+
+    /* channel.c: bytes from the daemon that nobody has consumed yet. */
+    struct {
+        unsigned char *bytes;
+        apr_size_t start, end, room;
+        apr_size_t needed;        /* unread bytes without which the current frame cannot go on */
+        int file;                 /* a descriptor that came with the bytes; -1: none */
+        apr_time_t left_off;      /* when the last receive ended; 0: it brought nothing */
+        apr_interval_time_t held; /* how long the daemon may have waited for httpd so far */
+    } received;
+
+    /* response.c: what the daemon has said so far. */
+    struct {
+        int heard;               /* readable: any frame has come, so the request was read */
+        int has_started;         /* readable: STARTED has come, */
+        apr_uint32_t pid;        /* readable: from this process, by its own word; 0: not known */
+        apr_uint32_t waited;     /* readable: microseconds in the queue, by its own word */
+        int has_begun;           /* readable: RESPONSE has come, its head is in r */
+        int has_ended;           /* readable: the response is complete */
+        int in_frame;            /* within a frame whose bytes are passed on as they come: */
+        apr_uint32_t frame_left; /* how many are still to come, */
+        int frame_ends;          /* and whether it has the flag END */
+    } response;
+
+    /* client.c: the response on its way to the client. */
+    struct {
+        int socket;    /* readable: -1 for a connection without a socket of its own (HTTP/2) */
+        int input;     /* readable: polls readable when more of the upload has come; -1: none */
+        int closes;    /* "Connection: close" was sent because of a long upload */
+        int has_begun; /* readable: httpd's filters have got some of the response */
+        apr_bucket_brigade *queue; /* what the filters have not got yet */
+        apr_size_t queued;         /* readable: bytes in the queue, but for those of whole files */
+        apr_bucket_brigade *rest;  /* empty, but while a part of the queue is passed on */
+        apr_size_t unflushed;      /* readable: bytes that the filters got after the last flush */
+        apr_uint64_t passed_bytes; /* bytes that the filters have got */
+        apr_uint64_t file_bytes;   /* bytes of whole files */
+    } client;
+
+    /* For failures.c, set by wsgid_exchange_fail(). */
+    struct {
+        int http_status;    /* of WSGID_E_ABORTED, _REQUEST_BODY, _OVERRIDDEN, _SENDFILE */
+        const char *detail; /* NULL, or what exactly */
+    } failure;
 } wsgid_exchange_t;
 
 /* ---- dispatch.c */
 
-/* Chooses a slot and a connection to it: sets x->slot and x->fd. avoid: a slot to take only if
- * there is no other, or NULL. */
+/* Chooses a slot and a connection to it: sets x->connection.slot and x->connection.fd. avoid: a
+ * slot to take only if there is no other, or NULL. */
 apr_status_t wsgid_dispatch_acquire(wsgid_exchange_t *x, const wsgid_slot_t *avoid);
 /* Gives the connection back for the next request (keep) or closes it; leaves the slot. */
 void wsgid_dispatch_release(wsgid_exchange_t *x, int keep);
@@ -133,13 +157,13 @@ void wsgid_dispatch_child_init(apr_pool_t *pchild, server_rec *s);
 
 /* Sends the REQUEST frame. */
 apr_status_t wsgid_channel_send_request(wsgid_exchange_t *x);
-/* Sends what it can of x->pending without waiting. APR_EAGAIN: some is left. */
+/* Sends what it can of x->upload.frame without waiting. APR_EAGAIN: some is left. */
 apr_status_t wsgid_channel_send_pending(wsgid_exchange_t *x);
-/* Appends what has come to x->in. APR_EAGAIN: nothing came (within a slice, if wait is set). May
- * move x->in: what x->out has of it must have been passed. */
+/* Appends what has come to x->received.bytes. APR_EAGAIN: nothing came (within a slice, if wait is
+ * set). May move x->received.bytes: what x->client.queue has of it must have been passed. */
 apr_status_t wsgid_channel_receive(wsgid_exchange_t *x, int wait);
-/* Receives body bytes of the current frame (x->body_left) into a bucket of their own, uncopied, and
- * what follows them into x->in. */
+/* Receives body bytes of the current frame (x->response.frame_left) into a bucket of their own,
+ * uncopied, and what follows them into x->received.bytes. */
 apr_status_t wsgid_channel_receive_body(wsgid_exchange_t *x, int wait);
 /* Whether the daemon, that has closed the connection, must have done so because its client is too
  * slow. */
@@ -172,7 +196,7 @@ int wsgid_client_is_gone(const wsgid_exchange_t *x);
 /* Sends "Connection: close" with the response if most of the upload will never be read. Call it
  * before the head is passed. */
 void wsgid_client_announce_close(wsgid_exchange_t *x);
-/* Passes as much of x->out to the filters as the client takes without being waited for. */
+/* Passes as much of x->client.queue to the filters as the client takes without being waited for. */
 apr_status_t wsgid_client_deliver(wsgid_exchange_t *x);
 /* What has been passed goes out now; nothing is queued. */
 apr_status_t wsgid_client_flush(wsgid_exchange_t *x);
@@ -191,8 +215,8 @@ void wsgid_keepalive_wait_later(wsgid_exchange_t *x);
 
 /* ---- response.c */
 
-/* Handles every whole frame in x->in and the body bytes that are there; sets x->ended. APR_EAGAIN:
- * more is needed. */
+/* Handles every whole frame in x->received.bytes and the body bytes that are there; sets
+ * x->response.has_ended. APR_EAGAIN: more is needed. */
 apr_status_t wsgid_response_consume(wsgid_exchange_t *x);
 /* Takes a response back of which nothing has been passed. */
 void wsgid_response_forget(wsgid_exchange_t *x);
@@ -201,7 +225,7 @@ void wsgid_response_truncate(wsgid_exchange_t *x);
 
 /* ---- file.c */
 
-/* Appends a part of the file in x->file to x->out; takes the descriptor. */
+/* Appends a part of the file in x->received.file to x->client.queue; takes the descriptor. */
 apr_status_t wsgid_file_append(wsgid_exchange_t *x, apr_uint64_t offset, apr_uint64_t length);
 /* Appends a part, not empty, of a file that is open. */
 apr_status_t wsgid_file_insert(wsgid_exchange_t *x, apr_file_t *file, apr_off_t offset,
@@ -217,7 +241,7 @@ int wsgid_file_is_unchanged(wsgid_exchange_t *x);
 /* ---- sendfile.c */
 
 int wsgid_sendfile_is_wanted(const wsgid_exchange_t *x);
-/* Appends the file that X-Sendfile names to x->out. */
+/* Appends the file that X-Sendfile names to x->client.queue. */
 apr_status_t wsgid_sendfile_append(wsgid_exchange_t *x);
 
 /* ---- access_log.c */

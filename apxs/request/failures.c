@@ -10,7 +10,7 @@
 
 typedef struct {
     apr_status_t why;
-    int http; /* 0: x->http_status */
+    int http; /* 0: x->failure.http_status */
     int level;
     int retry_after; /* send Retry-After */
     const char *code;
@@ -78,10 +78,10 @@ static int aborted_status(int wanted)
 static int http_status(const wsgid_exchange_t *x, const failure_t *row)
 {
     switch (row->why) {
-    case WSGID_E_ABORTED: return aborted_status(x->http_status);
+    case WSGID_E_ABORTED: return aborted_status(x->failure.http_status);
     case WSGID_E_REQUEST_BODY:
     case WSGID_E_OVERRIDDEN:
-    case WSGID_E_SENDFILE: return x->http_status;
+    case WSGID_E_SENDFILE: return x->failure.http_status;
     case WSGID_E_CLIENT_GONE: return OK; /* nobody is left to be told; as mod_proxy does */
     default: return row->http;
     }
@@ -110,7 +110,7 @@ static const char *detail(wsgid_exchange_t *x, const failure_t *row)
     if (row->why == WSGID_E_UNKNOWN_GROUP) {
         return apr_psprintf(x->r->pool, " (known: %s)", wsgid_groups_known(x->r->pool));
     }
-    return x->detail ? apr_psprintf(x->r->pool, " (%s)", x->detail) : "";
+    return x->failure.detail ? apr_psprintf(x->r->pool, " (%s)", x->failure.detail) : "";
 }
 
 static void tell(wsgid_exchange_t *x, const failure_t *row, apr_status_t why)
@@ -121,13 +121,13 @@ static void tell(wsgid_exchange_t *x, const failure_t *row, apr_status_t why)
 
     if (row->why == WSGID_E_ABORTED) {
         ap_log_rerror(APLOG_MARK, row->level, 0, r, "%s%s [group '%s', request '%s']",
-                      wsgid_logs_mark(r), x->detail, group, r->the_request);
+                      wsgid_logs_mark(r), x->failure.detail, group, r->the_request);
         return;
     }
     ap_log_rerror(APLOG_MARK, row->level, system, r,
                   "%s%s: group '%s': %s%s [request '%s', after %" APR_TIME_T_FMT " ms]",
                   wsgid_logs_mark(r), row->code, group, row->text, detail(x, row), r->the_request,
-                  apr_time_as_msec(wsgid_clock_now() - x->begun));
+                  apr_time_as_msec(wsgid_clock_now() - x->timing.accepted));
 }
 
 int wsgid_failures_answer(wsgid_exchange_t *x, apr_status_t why)
@@ -139,11 +139,11 @@ int wsgid_failures_answer(wsgid_exchange_t *x, apr_status_t why)
         x->r->connection->aborted = 1;
         return OK;
     }
-    if (x->passed && why != WSGID_E_FILTER) {
+    if (x->client.has_begun && why != WSGID_E_FILTER) {
         wsgid_response_truncate(x);
         return OK;
     }
-    if (x->answered && why != WSGID_E_FILTER) {
+    if (x->response.has_begun && why != WSGID_E_FILTER) {
         wsgid_response_forget(x); /* nobody has seen it yet: a plain status says more */
     }
     if (row->retry_after) {

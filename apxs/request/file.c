@@ -58,7 +58,7 @@ static apr_status_t adopt(apr_file_t **file, int fd, apr_pool_t *pool)
 
 int wsgid_file_is_unchanged(wsgid_exchange_t *x)
 {
-    int status = x->passed || x->r->status != HTTP_OK ? OK : ap_meets_conditions(x->r);
+    int status = x->client.has_begun || x->r->status != HTTP_OK ? OK : ap_meets_conditions(x->r);
 
     if (status == OK) {
         return 0;
@@ -73,13 +73,13 @@ int wsgid_file_is_unchanged(wsgid_exchange_t *x)
 apr_status_t wsgid_file_insert(wsgid_exchange_t *x, apr_file_t *file, apr_off_t offset,
                                apr_off_t length)
 {
-    apr_bucket *bucket = apr_brigade_insert_file(x->out, file, offset, length, x->r->pool);
+    apr_bucket *bucket = apr_brigade_insert_file(x->client.queue, file, offset, length, x->r->pool);
 
-    if (x->body_read) {
-        x->file_bytes += (apr_uint64_t)length;
+    if (x->upload.is_read) {
+        x->client.file_bytes += (apr_uint64_t)length;
     }
     else {
-        x->queued += (apr_size_t)length;
+        x->client.queued += (apr_size_t)length;
     }
     return bucket ? apr_bucket_file_enable_mmap(bucket, 0) : APR_ENOMEM;
 }
@@ -89,13 +89,13 @@ apr_status_t wsgid_file_append(wsgid_exchange_t *x, apr_uint64_t offset, apr_uin
     apr_file_t *file;
     apr_status_t rv;
 
-    x->detail = refusal(x->file, offset, length);
-    if (x->detail) {
+    x->failure.detail = refusal(x->received.file, offset, length);
+    if (x->failure.detail) {
         return WSGID_E_PROTOCOL;
     }
-    rv = adopt(&file, x->file, x->r->pool);
-    close(x->file);
-    x->file = -1;
+    rv = adopt(&file, x->received.file, x->r->pool);
+    close(x->received.file);
+    x->received.file = -1;
     return rv == APR_SUCCESS && length > 0
                ? wsgid_file_insert(x, file, (apr_off_t)offset, (apr_off_t)length)
                : rv;

@@ -93,7 +93,8 @@ static int are_threads_to_spare(void)
 int wsgid_keepalive_may_wait(const wsgid_exchange_t *x)
 {
     /* HTTP/2 has threads of its own */
-    return threads > 0 && x->client >= 0 && x->body_read && !x->r->main && are_threads_to_spare()
+    return threads > 0 && x->client.socket >= 0 && x->upload.is_read && !x->r->main
+           && are_threads_to_spare()
            && (__atomic_load_n(&score, __ATOMIC_RELAXED) >= SCORE_PAYS
                || __atomic_fetch_add(&probes, 1, __ATOMIC_RELAXED) % PROBE_EVERY == 0);
 }
@@ -125,7 +126,7 @@ static apr_status_t wait_a_moment(void *data)
 {
     const wsgid_exchange_t *x = data;
     conn_rec *c = x->r->connection;
-    struct pollfd client = { .fd = x->client, .events = POLLIN };
+    struct pollfd client = { .fd = x->client.socket, .events = POLLIN };
     struct timespec moment = { 0, MOMENT * 1000 };
     int has_come;
 

@@ -65,12 +65,12 @@ static wsgid_exchange_t *new_exchange(request_rec *r)
     wsgid_exchange_t *x = apr_pcalloc(r->pool, sizeof(*x));
 
     x->r = r;
-    x->fd = x->file = -1;
+    x->connection.fd = x->received.file = -1;
     x->target = wsgid_directives_target(r);
     x->group = wsgid_groups_find(x->target->group);
-    x->begun = wsgid_clock_now();
-    x->out = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-    x->rest = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    x->timing.accepted = wsgid_clock_now();
+    x->client.queue = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    x->client.rest = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     wsgid_client_open(x);
     wsgid_access_log_keep(x);
     return x;
@@ -86,37 +86,38 @@ static int is_over(apr_interval_time_t limit, apr_time_t since)
 /* Enough is waiting for the client: the daemon must wait, too. */
 static int is_queue_full(const wsgid_exchange_t *x)
 {
-    return x->queued >= (apr_size_t)WSGID_NUMBER(x->group, RESPONSE_BUFFER_SIZE);
+    return x->client.queued >= (apr_size_t)WSGID_NUMBER(x->group, RESPONSE_BUFFER_SIZE);
 }
 
 /* Why a request that the daemon has not read should not wait any longer, or APR_SUCCESS. */
 static apr_status_t lost_patience(const wsgid_exchange_t *x)
 {
-    wsgid_slot_state_e state = wsgid_slots_state(x->slot);
+    wsgid_slot_state_e state = wsgid_slots_state(x->connection.slot);
 
     if (state != WSGID_SLOT_READY && state != WSGID_SLOT_BOOTING) {
         return WSGID_E_NOT_STARTED;
     }
-    return is_over(WSGID_NUMBER(x->group, QUEUE_TIMEOUT), x->begun) ? WSGID_E_QUEUE_TIMEOUT
-                                                                    : APR_SUCCESS;
+    return is_over(WSGID_NUMBER(x->group, QUEUE_TIMEOUT), x->timing.accepted)
+               ? WSGID_E_QUEUE_TIMEOUT
+               : APR_SUCCESS;
 }
 
 /* The process that has read it; where it has not said so yet, those that may have. */
 static const char *who(const wsgid_exchange_t *x)
 {
-    return x->pid ? apr_psprintf(x->r->pool, "process %u", x->pid)
-                  : wsgid_slots_processes(x->r->pool, &x->pids);
+    return x->response.pid ? apr_psprintf(x->r->pool, "process %u", x->response.pid)
+                           : wsgid_slots_processes(x->r->pool, &x->connection.pids);
 }
 
 /* Nothing moved for socket-timeout: the fault of whoever it is that should have. */
 static apr_status_t timed_out(wsgid_exchange_t *x)
 {
     if (wsgid_body_is_wanted(x)) {
-        x->http_status = HTTP_REQUEST_TIME_OUT;
-        x->detail = "the client sent nothing more of it for socket-timeout";
+        x->failure.http_status = HTTP_REQUEST_TIME_OUT;
+        x->failure.detail = "the client sent nothing more of it for socket-timeout";
         return WSGID_E_REQUEST_BODY;
     }
-    x->detail = who(x);
+    x->failure.detail = who(x);
     return WSGID_E_TIMEOUT;
 }
 
@@ -128,7 +129,7 @@ static apr_status_t timed_out(wsgid_exchange_t *x)
  */
 static apr_status_t look_around(wsgid_exchange_t *x)
 {
-    if (!x->heard && wsgid_channel_is_unread(x)) {
+    if (!x->response.heard && wsgid_channel_is_unread(x)) {
         apr_status_t rv = lost_patience(x);
 
         if (rv != APR_SUCCESS && wsgid_channel_hang_up(x)) {
@@ -148,21 +149,23 @@ static apr_status_t look_around(wsgid_exchange_t *x)
 /* Whether anybody but the daemon is waited for. */
 static int is_two_ways(const wsgid_exchange_t *x)
 {
-    return x->queued > 0 || x->pending_start < x->pending_end || wsgid_body_is_wanted(x);
+    return x->client.queued > 0 || x->upload.frame_start < x->upload.frame_end
+           || wsgid_body_is_wanted(x);
 }
 
 /* Waits a slice for the daemon, and for the client where it takes bytes or owes us some.
  * APR_EAGAIN: nothing happened. */
 static apr_status_t wait_for_either(wsgid_exchange_t *x)
 {
-    struct pollfd fds[2] = { { .fd = x->fd }, { .fd = x->input } };
-    apr_interval_time_t slice = x->input < 0 && wsgid_body_is_wanted(x) ? BLIND_WAIT
-                                                                        : WSGID_CHANNEL_SLICE;
+    struct pollfd fds[2] = { { .fd = x->connection.fd }, { .fd = x->client.input } };
+    apr_interval_time_t slice = x->client.input < 0 && wsgid_body_is_wanted(x)
+                                    ? BLIND_WAIT
+                                    : WSGID_CHANNEL_SLICE;
     int happened;
 
     fds[0].events = (is_queue_full(x) ? 0 : POLLIN)
-                    | (x->pending_start < x->pending_end ? POLLOUT : 0);
-    fds[1].events = (wsgid_body_is_wanted(x) ? POLLIN : 0) | (x->queued > 0 ? POLLOUT : 0);
+                    | (x->upload.frame_start < x->upload.frame_end ? POLLOUT : 0);
+    fds[1].events = (wsgid_body_is_wanted(x) ? POLLIN : 0) | (x->client.queued > 0 ? POLLOUT : 0);
     if (!fds[0].events) {
         fds[0].fd = -1; /* or its hanging up would end every wait at once */
     }
@@ -183,7 +186,8 @@ static apr_status_t receive(wsgid_exchange_t *x, int wait)
     if (is_queue_full(x)) {
         return APR_EAGAIN;
     }
-    return x->body_left > 0 ? wsgid_channel_receive_body(x, wait) : wsgid_channel_receive(x, wait);
+    return x->response.frame_left > 0 ? wsgid_channel_receive_body(x, wait)
+                                      : wsgid_channel_receive(x, wait);
 }
 
 /* More bytes from the daemon, flushing before any wait. APR_SUCCESS also when only the client or a
@@ -195,8 +199,8 @@ static apr_status_t receive_more(wsgid_exchange_t *x)
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = receive(x, x->unflushed == 0 && !is_two_ways(x));
-    if (rv == APR_EAGAIN && x->unflushed > 0 && x->queued == 0) {
+    rv = receive(x, x->client.unflushed == 0 && !is_two_ways(x));
+    if (rv == APR_EAGAIN && x->client.unflushed > 0 && x->client.queued == 0) {
         return wsgid_client_flush(x);
     }
     if (rv == APR_EAGAIN && is_two_ways(x)) {
@@ -209,7 +213,7 @@ static apr_status_t pump(wsgid_exchange_t *x)
 {
     apr_status_t rv = APR_SUCCESS;
 
-    while (rv == APR_SUCCESS && !x->ended) {
+    while (rv == APR_SUCCESS && !x->response.has_ended) {
         rv = wsgid_body_feed(x);
         if (rv == APR_SUCCESS) {
             rv = receive_more(x);
@@ -227,13 +231,13 @@ static apr_status_t pump(wsgid_exchange_t *x)
 /* A fresh start at another daemon: only what this one has said is forgotten. */
 static void rewind_exchange(wsgid_exchange_t *x)
 {
-    x->in_start = x->in_end = 0;
-    x->heard = 0;
-    x->introduced = 0;
-    x->pid = x->waited = 0;
-    x->credit = 0;
-    x->granted = 0;
-    x->body_sent = 0;
+    x->received.start = x->received.end = 0;
+    x->response.heard = 0;
+    x->response.has_started = 0;
+    x->response.pid = x->response.waited = 0;
+    x->upload.credit = 0;
+    x->upload.granted = 0;
+    x->upload.is_sent = 0;
     x->last_moved = wsgid_clock_now();
 }
 
@@ -245,14 +249,14 @@ static apr_status_t run_once(wsgid_exchange_t *x, const wsgid_slot_t *avoid)
         return rv;
     }
     rewind_exchange(x);
-    x->last_slot = x->slot;
-    x->sends++;
+    x->attempts.last_slot = x->connection.slot;
+    x->attempts.count++;
     rv = wsgid_channel_send_request(x);
     if (rv == APR_SUCCESS) {
         rv = pump(x);
     }
     if (rv == WSGID_E_DIED) {
-        x->detail = who(x);
+        x->failure.detail = who(x);
     }
     return rv;
 }
@@ -272,15 +276,15 @@ static apr_status_t run(wsgid_exchange_t *x)
     int attempts = 0;
     apr_status_t rv;
 
-    x->sent = apr_time_now();
-    x->ready = wsgid_clock_now();
+    x->timing.ready_wall = apr_time_now();
+    x->timing.ready = wsgid_clock_now();
     do {
         rv = run_once(x, avoid);
-        if (x->slot) {
-            avoid = x->slot;
+        if (x->connection.slot) {
+            avoid = x->connection.slot;
         }
-        attempts += !x->was_idle;
-        wsgid_dispatch_release(x, rv == APR_SUCCESS && x->body_sent);
+        attempts += !x->connection.was_idle;
+        wsgid_dispatch_release(x, rv == APR_SUCCESS && x->upload.is_sent);
         if (rv == WSGID_E_NOT_STARTED) {
             ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, x->r,
                           "%sWSGID0154: group '%s': not started by the daemon it was "
@@ -288,8 +292,8 @@ static apr_status_t run(wsgid_exchange_t *x)
                           wsgid_logs_mark(x->r), x->group->label);
         }
     } while (rv == WSGID_E_NOT_STARTED && attempts < MAX_ATTEMPTS);
-    x->done = wsgid_clock_now();
-    x->refused = is_unread(rv);
+    x->timing.done = wsgid_clock_now();
+    x->attempts.unread = is_unread(rv);
     return rv == WSGID_E_NOT_STARTED ? WSGID_E_GAVE_UP : rv;
 }
 

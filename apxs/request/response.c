@@ -9,23 +9,25 @@
 
 static apr_status_t bad_response(wsgid_exchange_t *x, const char *what, const char *which)
 {
-    x->detail = which ? apr_psprintf(x->r->pool, "%s: '%.80s'", what, which) : what;
+    x->failure.detail = which ? apr_psprintf(x->r->pool, "%s: '%.80s'", what, which) : what;
     return WSGID_E_BAD_RESPONSE;
 }
 
 static apr_status_t violation(wsgid_exchange_t *x, uint8_t type, wsgid_wire_error_e error)
 {
-    x->detail = apr_psprintf(x->r->pool, "%s in frame %s (0x%02x)", wsgid_wire_error_text(error),
-                             wsgid_wire_type_name(type), type);
+    x->failure.detail = apr_psprintf(x->r->pool, "%s in frame %s (0x%02x)",
+                                     wsgid_wire_error_text(error), wsgid_wire_type_name(type),
+                                     type);
     return WSGID_E_PROTOCOL;
 }
 
 static apr_status_t out_of_order(wsgid_exchange_t *x, uint8_t type)
 {
-    x->detail = apr_psprintf(x->r->pool, "frame %s (0x%02x) %s", wsgid_wire_type_name(type), type,
-                             !x->introduced ? "before STARTED"
-                             : x->answered  ? "after the response began"
-                                            : "before the response began");
+    x->failure.detail = apr_psprintf(x->r->pool, "frame %s (0x%02x) %s", wsgid_wire_type_name(type),
+                                     type,
+                                     !x->response.has_started ? "before STARTED"
+                                     : x->response.has_begun  ? "after the response began"
+                                                              : "before the response began");
     return WSGID_E_PROTOCOL;
 }
 
@@ -164,22 +166,22 @@ static void send_interim(request_rec *r, const unsigned char *head, uint32_t len
 
 static apr_size_t buffered(const wsgid_exchange_t *x)
 {
-    return x->in_end - x->in_start;
+    return x->received.end - x->received.start;
 }
 
 static void end_response(wsgid_exchange_t *x)
 {
-    APR_BRIGADE_INSERT_TAIL(x->out, apr_bucket_eos_create(x->r->connection->bucket_alloc));
-    x->ended = 1;
+    APR_BRIGADE_INSERT_TAIL(x->client.queue, apr_bucket_eos_create(x->r->connection->bucket_alloc));
+    x->response.has_ended = 1;
 }
 
 /* What follows the bytes of a bucket of take_body: many small frames become one bucket, where each
  * would cost all filters as much. */
 static int join(wsgid_exchange_t *x, const char *bytes, apr_size_t length)
 {
-    apr_bucket *last = APR_BRIGADE_LAST(x->out);
+    apr_bucket *last = APR_BRIGADE_LAST(x->client.queue);
 
-    if (APR_BRIGADE_EMPTY(x->out) || !APR_BUCKET_IS_TRANSIENT(last)) {
+    if (APR_BRIGADE_EMPTY(x->client.queue) || !APR_BUCKET_IS_TRANSIENT(last)) {
         return 0;
     }
     memmove((char *)last->data + last->start + last->length, bytes, length);
@@ -187,21 +189,22 @@ static int join(wsgid_exchange_t *x, const char *bytes, apr_size_t length)
     return 1;
 }
 
-/* Moves body bytes of the current frame from x->in to x->out. They stay in x->in: x->out must be
- * passed before it is filled again. */
+/* Moves body bytes of the current frame from x->received.bytes to x->client.queue. They stay in
+ * x->received.bytes: x->client.queue must be passed before it is filled again. */
 static void take_body(wsgid_exchange_t *x)
 {
-    apr_size_t length = buffered(x) < x->body_left ? buffered(x) : x->body_left;
-    const char *bytes = (const char *)x->in + x->in_start;
+    apr_size_t length = buffered(x) < x->response.frame_left ? buffered(x) : x->response.frame_left;
+    const char *bytes = (const char *)x->received.bytes + x->received.start;
 
     if (length > 0) {
         if (!join(x, bytes, length)) {
-            APR_BRIGADE_INSERT_TAIL(
-                x->out, apr_bucket_transient_create(bytes, length, x->r->connection->bucket_alloc));
+            APR_BRIGADE_INSERT_TAIL(x->client.queue,
+                                    apr_bucket_transient_create(bytes, length,
+                                                                x->r->connection->bucket_alloc));
         }
-        x->in_start += length;
-        x->body_left -= (apr_uint32_t)length;
-        x->queued += length;
+        x->received.start += length;
+        x->response.frame_left -= (apr_uint32_t)length;
+        x->client.queued += length;
     }
 }
 
@@ -209,11 +212,11 @@ static void take_body(wsgid_exchange_t *x)
 static apr_status_t consume_body(wsgid_exchange_t *x)
 {
     take_body(x);
-    if (x->body_left > 0) {
+    if (x->response.frame_left > 0) {
         return APR_EAGAIN;
     }
-    x->in_body = 0;
-    if (x->frame_ends) {
+    x->response.in_frame = 0;
+    if (x->response.frame_ends) {
         end_response(x);
     }
     return APR_SUCCESS;
@@ -221,17 +224,17 @@ static apr_status_t consume_body(wsgid_exchange_t *x)
 
 static void begin_body(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame, apr_uint32_t length)
 {
-    x->in_body = 1;
-    x->body_left = length;
-    x->frame_ends = frame->flags & WSGID_WIRE_END;
+    x->response.in_frame = 1;
+    x->response.frame_left = length;
+    x->response.frame_ends = frame->flags & WSGID_WIRE_END;
 }
 
 void wsgid_response_forget(wsgid_exchange_t *x)
 {
     request_rec *r = x->r;
 
-    apr_brigade_cleanup(x->out);
-    x->queued = 0;
+    apr_brigade_cleanup(x->client.queue);
+    x->client.queued = 0;
     apr_table_clear(r->headers_out);
     r->content_type = NULL;
     r->clength = 0;
@@ -248,9 +251,9 @@ void wsgid_response_truncate(wsgid_exchange_t *x)
         x->r->main->no_cache = 1;
     }
     c->keepalive = AP_CONN_CLOSE;
-    APR_BRIGADE_INSERT_TAIL(x->out, ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, x->r->pool,
-                                                           c->bucket_alloc));
-    APR_BRIGADE_INSERT_TAIL(x->out, apr_bucket_eos_create(c->bucket_alloc));
+    APR_BRIGADE_INSERT_TAIL(x->client.queue, ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL,
+                                                                    x->r->pool, c->bucket_alloc));
+    APR_BRIGADE_INSERT_TAIL(x->client.queue, apr_bucket_eos_create(c->bucket_alloc));
     /* the response has failed already; a client that has gone as well changes nothing */
     (void)wsgid_client_finish(x);
 }
@@ -261,20 +264,20 @@ typedef apr_status_t frame_handler(wsgid_exchange_t *x, const wsgid_wire_frame_t
 
 static const unsigned char *payload(const wsgid_exchange_t *x)
 {
-    return x->in + x->in_start + WSGID_WIRE_HEADER_SIZE;
+    return x->received.bytes + x->received.start + WSGID_WIRE_HEADER_SIZE;
 }
 
 static void step_over(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
 {
-    x->in_start += WSGID_WIRE_HEADER_SIZE + frame->length;
+    x->received.start += WSGID_WIRE_HEADER_SIZE + frame->length;
 }
 
 /* APR_EAGAIN until that much of the payload is in the buffer; the next receive makes room for it.
  */
 static apr_status_t need(wsgid_exchange_t *x, apr_size_t length)
 {
-    x->in_needed = WSGID_WIRE_HEADER_SIZE + length;
-    return buffered(x) >= x->in_needed ? APR_SUCCESS : APR_EAGAIN;
+    x->received.needed = WSGID_WIRE_HEADER_SIZE + length;
+    return buffered(x) >= x->received.needed ? APR_SUCCESS : APR_EAGAIN;
 }
 
 /* httpd's ErrorDocument stands in for the body. What the client must hear of the application all
@@ -289,7 +292,7 @@ static apr_status_t override(wsgid_exchange_t *x)
     for (i = 0; kept[i]; i++) {
         apr_table_do(add_header, r->err_headers_out, r->headers_out, kept[i], NULL);
     }
-    x->http_status = r->status;
+    x->failure.http_status = r->status;
     return WSGID_E_OVERRIDDEN;
 }
 
@@ -302,15 +305,15 @@ static apr_status_t send_named_file(wsgid_exchange_t *x)
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    if (x->frame_ends && buffered(x) >= x->body_left) {
-        x->in_start += x->body_left;
+    if (x->response.frame_ends && buffered(x) >= x->response.frame_left) {
+        x->received.start += x->response.frame_left;
     }
     else {
-        x->body_sent = 0; /* the connection cannot be used again */
-        x->in_start = x->in_end;
+        x->upload.is_sent = 0; /* the connection cannot be used again */
+        x->received.start = x->received.end;
     }
-    x->body_left = 0;
-    x->in_body = 0;
+    x->response.frame_left = 0;
+    x->response.in_frame = 0;
     end_response(x);
     return APR_SUCCESS;
 }
@@ -321,9 +324,9 @@ static void settle_upload(wsgid_exchange_t *x)
     /* httpd would answer without chunks, which alone show where a response breaks off */
     if (x->r->expecting_100) {
         x->r->expecting_100 = 0;
-        x->uninvited = 1;
+        x->upload.uninvited = 1;
     }
-    if (!x->granted) { /* who reads may go on reading while it answers */
+    if (!x->upload.granted) { /* who reads may go on reading while it answers */
         wsgid_client_announce_close(x);
     }
 }
@@ -334,7 +337,7 @@ static apr_status_t on_response(wsgid_exchange_t *x, const wsgid_wire_frame_t *f
     apr_status_t rv = need(x, WSGID_WIRE_RESPONSE_PREFIX);
     wsgid_wire_error_e error;
 
-    if (x->answered) {
+    if (x->response.has_begun) {
         return out_of_order(x, frame->type);
     }
     if (rv != APR_SUCCESS) {
@@ -358,23 +361,23 @@ static apr_status_t on_response(wsgid_exchange_t *x, const wsgid_wire_frame_t *f
         return rv;
     }
     set_head(x->r, payload(x) + WSGID_WIRE_RESPONSE_PREFIX, head);
-    x->answered = 1;
+    x->response.has_begun = 1;
     settle_upload(x);
     if (x->target->error_override && ap_is_HTTP_ERROR(x->r->status)) {
         return override(x);
     }
     begin_body(x, frame, frame->length - WSGID_WIRE_RESPONSE_PREFIX - head);
-    x->in_start += WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_RESPONSE_PREFIX + head;
+    x->received.start += WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_RESPONSE_PREFIX + head;
     return wsgid_sendfile_is_wanted(x) ? send_named_file(x) : APR_SUCCESS;
 }
 
 static apr_status_t on_data(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
 {
-    if (!x->answered) {
+    if (!x->response.has_begun) {
         return out_of_order(x, frame->type);
     }
     begin_body(x, frame, frame->length);
-    x->in_start += WSGID_WIRE_HEADER_SIZE;
+    x->received.start += WSGID_WIRE_HEADER_SIZE;
     return APR_SUCCESS;
 }
 
@@ -383,7 +386,7 @@ static apr_status_t on_file(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame
     int ends = frame->flags & WSGID_WIRE_END;
     apr_status_t rv = need(x, frame->length);
 
-    if (!x->answered) {
+    if (!x->response.has_begun) {
         return out_of_order(x, frame->type);
     }
     if (rv == APR_SUCCESS && !(ends && wsgid_file_is_unchanged(x))) {
@@ -402,7 +405,7 @@ static apr_status_t on_interim(wsgid_exchange_t *x, const wsgid_wire_frame_t *fr
 {
     apr_status_t rv = need(x, frame->length);
 
-    if (x->answered) {
+    if (x->response.has_begun) {
         return out_of_order(x, frame->type);
     }
     if (rv == APR_SUCCESS && wsgid_wire_check_head(payload(x), frame->length) != WSGID_WIRE_OK) {
@@ -427,9 +430,9 @@ static apr_status_t on_started(wsgid_exchange_t *x, const wsgid_wire_frame_t *fr
     apr_status_t rv = need(x, frame->length);
 
     if (rv == APR_SUCCESS) {
-        x->pid = wsgid_wire_get_u32(payload(x));
-        x->waited = wsgid_wire_get_u32(payload(x) + 4);
-        x->introduced = 1;
+        x->response.pid = wsgid_wire_get_u32(payload(x));
+        x->response.waited = wsgid_wire_get_u32(payload(x) + 4);
+        x->response.has_started = 1;
         step_over(x, frame);
     }
     return rv;
@@ -447,8 +450,8 @@ static apr_status_t on_credit(wsgid_exchange_t *x, const wsgid_wire_frame_t *fra
     if (more == 0) {
         return violation(x, frame->type, WSGID_WIRE_BAD_PAYLOAD);
     }
-    x->credit += more;
-    x->granted = 1;
+    x->upload.credit += more;
+    x->upload.granted = 1;
     step_over(x, frame);
     return APR_SUCCESS;
 }
@@ -465,10 +468,10 @@ static apr_status_t on_log(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
     if (level > APLOG_TRACE8) {
         return violation(x, frame->type, WSGID_WIRE_BAD_PAYLOAD);
     }
-    if (!x->mark) {
-        x->mark = wsgid_logs_mark(x->r);
+    if (!x->log_mark) {
+        x->log_mark = wsgid_logs_mark(x->r);
     }
-    ap_log_rerror(APLOG_MARK, level, 0, x->r, "%s%.*s", x->mark, (int)(frame->length - 1),
+    ap_log_rerror(APLOG_MARK, level, 0, x->r, "%s%.*s", x->log_mark, (int)(frame->length - 1),
                   payload(x) + 1);
     step_over(x, frame);
     return APR_SUCCESS;
@@ -476,7 +479,8 @@ static apr_status_t on_log(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
 
 static apr_status_t on_retry(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
 {
-    return x->answered || x->granted ? out_of_order(x, frame->type) : WSGID_E_NOT_STARTED;
+    return x->response.has_begun || x->upload.granted ? out_of_order(x, frame->type)
+                                                      : WSGID_E_NOT_STARTED;
 }
 
 static apr_status_t on_abort(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
@@ -486,8 +490,8 @@ static apr_status_t on_abort(wsgid_exchange_t *x, const wsgid_wire_frame_t *fram
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    x->http_status = wsgid_wire_get_u16(payload(x));
-    x->detail = apr_pstrmemdup(x->r->pool, (const char *)payload(x) + 2, frame->length - 2);
+    x->failure.http_status = wsgid_wire_get_u16(payload(x));
+    x->failure.detail = apr_pstrmemdup(x->r->pool, (const char *)payload(x) + 2, frame->length - 2);
     return WSGID_E_ABORTED;
 }
 
@@ -515,15 +519,17 @@ static apr_status_t consume_frame(wsgid_exchange_t *x)
     frame_handler *handle;
 
     if (buffered(x) < WSGID_WIRE_HEADER_SIZE) {
-        x->in_needed = WSGID_WIRE_HEADER_SIZE;
+        x->received.needed = WSGID_WIRE_HEADER_SIZE;
         return APR_EAGAIN;
     }
-    error = wsgid_wire_get_header(&frame, x->in + x->in_start, WSGID_WIRE_FROM_DAEMON);
+    error = wsgid_wire_get_header(&frame, x->received.bytes + x->received.start,
+                                  WSGID_WIRE_FROM_DAEMON);
     if (error != WSGID_WIRE_OK) {
         return violation(x, frame.type, error);
     }
-    x->heard = 1;
-    if ((frame.type == WSGID_WIRE_STARTED) == x->introduced) { /* it is the first, and only that */
+    x->response.heard = 1;
+    if ((frame.type == WSGID_WIRE_STARTED)
+        == x->response.has_started) { /* it is the first, and only that */
         return out_of_order(x, frame.type);
     }
     handle = handler_of(frame.type);
@@ -534,11 +540,11 @@ apr_status_t wsgid_response_consume(wsgid_exchange_t *x)
 {
     apr_status_t rv = APR_SUCCESS;
 
-    while (rv == APR_SUCCESS && !x->ended) {
-        rv = x->in_body ? consume_body(x) : consume_frame(x);
+    while (rv == APR_SUCCESS && !x->response.has_ended) {
+        rv = x->response.in_frame ? consume_body(x) : consume_frame(x);
     }
-    if (x->ended && buffered(x) > 0) {
-        x->detail = "bytes after the end of the response";
+    if (x->response.has_ended && buffered(x) > 0) {
+        x->failure.detail = "bytes after the end of the response";
         return WSGID_E_PROTOCOL;
     }
     return rv;

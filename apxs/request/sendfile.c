@@ -51,8 +51,9 @@ static int is_allowed(const wsgid_exchange_t *x, int fd)
 
 static apr_status_t refuse(wsgid_exchange_t *x, int status, const char *path, const char *why)
 {
-    x->http_status = status;
-    x->detail = apr_psprintf(x->r->pool, "'%s': %s", ap_escape_logitem(x->r->pool, path), why);
+    x->failure.http_status = status;
+    x->failure.detail = apr_psprintf(x->r->pool, "'%s': %s", ap_escape_logitem(x->r->pool, path),
+                                     why);
     return WSGID_E_SENDFILE;
 }
 

@@ -259,7 +259,7 @@ def test_a_state_table_that_breaks_the_rules_is_refused(copy, name, old, new, pr
 
 
 # Log calls that pass on a text that has its code already.
-PASSED_ON = {"x->mark", "x->detail", "row->code", "line", "error"}
+PASSED_ON = {"x->log_mark", "x->failure", "row->code", "line", "error"}
 
 
 def test_every_log_call_has_a_code():
