@@ -31,6 +31,7 @@
 #include "common/process_abi.h"
 #include "common/spin.h"
 #include "common/wire.h"
+#include "config/route.h"
 
 #define WSGID_VERSION "0.1.0"
 
@@ -130,22 +131,6 @@ typedef struct {
     apr_array_header_t *aliases; /* wsgid_alias_t */
 } wsgid_server_config_t;
 
-/* Per directory; server scope is the outermost directory. NULL and WSGID_UNSET: not said. */
-typedef struct {
-    const char *group;
-    const char *application_group;
-    const char *callable;
-    int pass_authorization;
-    int error_override;
-    int chunked_request;
-    int script_reloading; /* WSGIScriptReloading */
-    int map_head_to_get;  /* wsgid_map_head_e */
-    /* const char *: directories that X-Sendfile may name files in, links resolved */
-    const apr_array_header_t *sendfile;
-} wsgid_dir_config_t;
-
-typedef enum { WSGID_MAP_HEAD_AUTO, WSGID_MAP_HEAD_ON, WSGID_MAP_HEAD_OFF } wsgid_map_head_e;
-
 extern const command_rec wsgid_directives_directives[];
 void *wsgid_directives_create_server(apr_pool_t *p, server_rec *s);
 void *wsgid_directives_merge_server(apr_pool_t *p, void *base, void *add);
@@ -156,30 +141,6 @@ int wsgid_directives_check_modules(server_rec *s);
 
 /* translate_name hook. */
 int wsgid_aliases_translate(request_rec *r);
-/* The alias that sent this request to its script, or NULL. */
-const wsgid_alias_t *wsgid_aliases_of(request_rec *r);
-/* Handler names that are ours. */
-#define WSGID_HANDLER      "wsgid-script"
-#define WSGID_HANDLER_TYPE "application/x-httpd-wsgi" /* mod_wsgi's, too, for AddType */
-#define WSGID_HANDLER_OTHER                                              \
-    "wsgi-script" /* mod_wsgi's, for configurations that come from there \
-                   */
-
-/* What a request asks for, with alias, directory and defaults applied and variables resolved. Lives
- * in r->pool. */
-typedef struct {
-    const char *group; /* WSGID_DEFAULT_GROUP or a name */
-    const char *application_group;
-    const char *callable;
-    int pass_authorization;
-    int error_override; /* the rest as the directory says, or its default */
-    int chunked_request;
-    int map_head_to_get;
-    int script_reloading;
-    const apr_array_header_t *sendfile; /* NULL: X-Sendfile is a header like any other */
-} wsgid_target_t;
-
-const wsgid_target_t *wsgid_directives_target(request_rec *r);
 
 /* Resolves one value that may be %{...}; NULL if its variable is not set. */
 const char *wsgid_variables_resolve(request_rec *r, const char *value);
@@ -256,8 +217,7 @@ typedef struct {
     apr_pool_t *pool;
 } wsgid_block_t;
 
-apr_status_t wsgid_environ_build(request_rec *r, const wsgid_target_t *target,
-                                 wsgid_block_t *block);
+apr_status_t wsgid_environ_build(request_rec *r, const wsgid_route_t *route, wsgid_block_t *block);
 
 /* Hook: what access logs may show. */
 int wsgid_access_log_log_transaction(request_rec *r);

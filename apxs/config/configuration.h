@@ -14,6 +14,21 @@
 
 #define WSGID_DEFAULT_CALLABLE "application"
 
+/* What a directory says; server scope is the outermost directory. NULL and WSGID_UNSET: nothing. */
+typedef struct {
+    const char *group;
+    const char *application_group;
+    const char *callable;
+    int pass_authorization;
+    int error_override;
+    int chunked_request;
+    int script_reloading; /* WSGIScriptReloading */
+    int map_head_to_get;  /* wsgid_map_head_e */
+    /* const char *: directories that X-Sendfile may name files in, links resolved */
+    const apr_array_header_t *sendfile;
+    struct apr_hash_t *allowed; /* WSGIRestrictProcess: names of groups; NULL: all */
+} wsgid_dir_config_t;
+
 /* What a <Directory>, <Location> ... section says about a request, known while the configuration is
  * read. */
 typedef enum { WSGID_SAYS_GROUP, WSGID_SAYS_CALLABLE } wsgid_says_e;
@@ -39,6 +54,15 @@ const char *wsgid_directives_where(const cmd_parms *cmd);
 const char *wsgid_directives_literal(const char *value);
 
 /* ---- aliases.c */
+
+/* Handler names that are ours. */
+#define WSGID_HANDLER       "wsgid-script"
+#define WSGID_HANDLER_OTHER "wsgi-script" /* mod_wsgi's, for configurations that come from there \
+                                           */
+#define WSGID_HANDLER_TYPE "application/x-httpd-wsgi" /* mod_wsgi's, too, for AddType */
+
+/* The alias that sent this request to its script, or NULL. For route.c. */
+const wsgid_alias_t *wsgid_aliases_of(request_rec *r);
 
 /* WSGIScriptAlias and WSGIScriptAliasMatch (cmd->info not NULL). */
 const char *wsgid_aliases_define(cmd_parms *cmd, void *dir, const char *words);

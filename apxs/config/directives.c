@@ -1,7 +1,7 @@
 /*
  * The configuration of servers and directories: create, merge, all directives but
- * WSGIDaemonProcess's options (options.c) and script aliases (aliases.c), and what it comes to for
- * one request.
+ * WSGIDaemonProcess's options (options.c) and script aliases (aliases.c). What they come to for one
+ * request is in route.c.
  *
  * Rules: what is wrong is refused while the configuration is read, in one line (httpd adds file and
  * line). What mod_wsgi has and we have not is accepted with one notice, unless to ignore it would
@@ -18,12 +18,6 @@
 
 /* of the 107 bytes of a socket's path; the rest is pid, numbers and suffix */
 #define MAX_SOCKET_PREFIX 72
-
-/* The public part first: others see only that. */
-typedef struct {
-    wsgid_dir_config_t shown;
-    apr_hash_t *allowed; /* WSGIRestrictProcess: names; NULL: all */
-} dir_config_t;
 
 typedef struct {
     const char *name;
@@ -91,35 +85,35 @@ void *wsgid_directives_merge_server(apr_pool_t *p, void *base, void *add)
 
 void *wsgid_directives_create_dir(apr_pool_t *p, char *dir)
 {
-    dir_config_t *config = apr_pcalloc(p, sizeof(*config));
+    wsgid_dir_config_t *config = apr_pcalloc(p, sizeof(*config));
 
     (void)dir;
-    config->shown.pass_authorization = WSGID_UNSET;
-    config->shown.error_override = WSGID_UNSET;
-    config->shown.chunked_request = WSGID_UNSET;
-    config->shown.map_head_to_get = WSGID_UNSET;
-    config->shown.script_reloading = WSGID_UNSET;
+    config->pass_authorization = WSGID_UNSET;
+    config->error_override = WSGID_UNSET;
+    config->chunked_request = WSGID_UNSET;
+    config->map_head_to_get = WSGID_UNSET;
+    config->script_reloading = WSGID_UNSET;
     return config;
 }
 
 void *wsgid_directives_merge_dir(apr_pool_t *p, void *base, void *add)
 {
-    const dir_config_t *inner = add;
-    dir_config_t *merged = apr_pmemdup(p, base, sizeof(*merged));
+    const wsgid_dir_config_t *inner = add;
+    wsgid_dir_config_t *merged = apr_pmemdup(p, base, sizeof(*merged));
 
 #define TAKE(field, unset)            \
     if (inner->field != unset) {      \
         merged->field = inner->field; \
     }
-    TAKE(shown.group, NULL)
-    TAKE(shown.application_group, NULL)
-    TAKE(shown.callable, NULL)
-    TAKE(shown.pass_authorization, WSGID_UNSET)
-    TAKE(shown.error_override, WSGID_UNSET)
-    TAKE(shown.chunked_request, WSGID_UNSET)
-    TAKE(shown.map_head_to_get, WSGID_UNSET)
-    TAKE(shown.script_reloading, WSGID_UNSET)
-    TAKE(shown.sendfile, NULL)
+    TAKE(group, NULL)
+    TAKE(application_group, NULL)
+    TAKE(callable, NULL)
+    TAKE(pass_authorization, WSGID_UNSET)
+    TAKE(error_override, WSGID_UNSET)
+    TAKE(chunked_request, WSGID_UNSET)
+    TAKE(map_head_to_get, WSGID_UNSET)
+    TAKE(script_reloading, WSGID_UNSET)
+    TAKE(sendfile, NULL)
     TAKE(allowed, NULL)
 #undef TAKE
     return merged;
@@ -286,11 +280,11 @@ static const char *define_group(cmd_parms *cmd, void *dir, const char *words)
 
 static const char *set_group(cmd_parms *cmd, void *dir, const char *name)
 {
-    dir_config_t *config = dir;
+    wsgid_dir_config_t *config = dir;
     const char *error = wsgid_variables_check(cmd->pool, name);
 
     if (!error) {
-        config->shown.group = name;
+        config->group = name;
         wsgid_directives_mention_group(cmd, name);
         remember_section(cmd, WSGID_SAYS_GROUP);
     }
@@ -299,20 +293,20 @@ static const char *set_group(cmd_parms *cmd, void *dir, const char *name)
 
 static const char *set_callable(cmd_parms *cmd, void *dir, const char *name)
 {
-    dir_config_t *config = dir;
+    wsgid_dir_config_t *config = dir;
 
-    config->shown.callable = name;
+    config->callable = name;
     remember_section(cmd, WSGID_SAYS_CALLABLE);
     return wsgid_variables_check(cmd->pool, name);
 }
 
 static const char *set_application_group(cmd_parms *cmd, void *dir, const char *name)
 {
-    dir_config_t *config = dir;
+    wsgid_dir_config_t *config = dir;
     const char *error = wsgid_variables_check(cmd->pool, name);
 
     if (!error) {
-        config->shown.application_group = name;
+        config->application_group = name;
         if (!is_htaccess(cmd)) {
             wsgid_directives_notice_application_group(name);
         }
@@ -322,16 +316,16 @@ static const char *set_application_group(cmd_parms *cmd, void *dir, const char *
 
 static const char *set_map_head(cmd_parms *cmd, void *dir, const char *value)
 {
-    dir_config_t *config = dir;
+    wsgid_dir_config_t *config = dir;
 
     if (!ap_cstr_casecmp(value, "auto")) {
-        config->shown.map_head_to_get = WSGID_MAP_HEAD_AUTO;
+        config->map_head_to_get = WSGID_MAP_HEAD_AUTO;
     }
     else if (!ap_cstr_casecmp(value, "on")) {
-        config->shown.map_head_to_get = WSGID_MAP_HEAD_ON;
+        config->map_head_to_get = WSGID_MAP_HEAD_ON;
     }
     else if (!ap_cstr_casecmp(value, "off")) {
-        config->shown.map_head_to_get = WSGID_MAP_HEAD_OFF;
+        config->map_head_to_get = WSGID_MAP_HEAD_OFF;
     }
     else {
         return apr_psprintf(cmd->pool, "WSGID0028: WSGIMapHEADToGET %s: neither Auto, On nor Off",
@@ -343,11 +337,11 @@ static const char *set_map_head(cmd_parms *cmd, void *dir, const char *value)
 /* Resolved now, so that a link that is changed later cannot open another directory. */
 static const char *add_sendfile_path(cmd_parms *cmd, void *dir, const char *path)
 {
-    dir_config_t *config = dir;
+    wsgid_dir_config_t *config = dir;
     char resolved[PATH_MAX];
     const char *directory = ap_server_root_relative(cmd->pool, path);
-    apr_array_header_t *list = config->shown.sendfile
-                                   ? (apr_array_header_t *)config->shown.sendfile
+    apr_array_header_t *list = config->sendfile
+                                   ? (apr_array_header_t *)config->sendfile
                                    : apr_array_make(cmd->pool, 1, sizeof(const char *));
 
     if (!directory || !realpath(directory, resolved) || !ap_is_directory(cmd->temp_pool, resolved)
@@ -356,13 +350,13 @@ static const char *add_sendfile_path(cmd_parms *cmd, void *dir, const char *path
                             path);
     }
     APR_ARRAY_PUSH(list, const char *) = apr_pstrdup(cmd->pool, resolved);
-    config->shown.sendfile = list;
+    config->sendfile = list;
     return NULL;
 }
 
 static const char *restrict_group(cmd_parms *cmd, void *dir, const char *name)
 {
-    dir_config_t *config = dir;
+    wsgid_dir_config_t *config = dir;
     const char *literal = wsgid_directives_literal(name);
 
     if (!literal) {
@@ -462,52 +456,3 @@ const command_rec wsgid_directives_directives[] = {
 #include "config/directives.def"
     { NULL, { NULL }, NULL, 0, RAW_ARGS, NULL }
 };
-
-/* ---- what it comes to for one request */
-
-/* A variable that is not set stays as it is written: no group has such a name, so that the refusal
- * names it. */
-static const char *resolve(request_rec *r, const char *value, const char *otherwise)
-{
-    const char *resolved = value ? wsgid_variables_resolve(r, value) : otherwise;
-
-    return resolved ? resolved : value;
-}
-
-/* As for variables: what may not be used becomes a name that no group has and that says why. */
-static const char *restricted(request_rec *r, const dir_config_t *config, const char *group)
-{
-    if (!config->allowed || apr_hash_get(config->allowed, group, APR_HASH_KEY_STRING)) {
-        return group;
-    }
-    return apr_psprintf(r->pool, "%s (not allowed by WSGIRestrictProcess)",
-                        *group ? group : "%{GLOBAL}");
-}
-
-const wsgid_target_t *wsgid_directives_target(request_rec *r)
-{
-    static const wsgid_alias_t no_alias = { .pass_authorization = WSGID_UNSET };
-    const dir_config_t *config = ap_get_module_config(r->per_dir_config, &wsgid_module);
-    const wsgid_alias_t *alias = wsgid_aliases_of(r);
-    wsgid_target_t *target = apr_palloc(r->pool, sizeof(*target));
-
-    if (!alias) {
-        alias = &no_alias;
-    }
-#define CHOOSE(field) (alias->field ? alias->field : config->shown.field)
-    target->group = restricted(r, config, resolve(r, CHOOSE(group), WSGID_DEFAULT_GROUP));
-    target->application_group = resolve(r, CHOOSE(application_group), "");
-    target->callable = resolve(r, CHOOSE(callable), WSGID_DEFAULT_CALLABLE);
-#undef CHOOSE
-    target->error_override = config->shown.error_override == 1;
-    target->chunked_request = config->shown.chunked_request != 0;
-    target->map_head_to_get = config->shown.map_head_to_get == WSGID_UNSET
-                                  ? WSGID_MAP_HEAD_AUTO
-                                  : config->shown.map_head_to_get;
-    target->script_reloading = config->shown.script_reloading != 0;
-    target->sendfile = config->shown.sendfile;
-    target->pass_authorization = alias->pass_authorization != WSGID_UNSET
-                                     ? alias->pass_authorization
-                                     : config->shown.pass_authorization == 1;
-    return target;
-}

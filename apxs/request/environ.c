@@ -179,34 +179,12 @@ static void put_connection(wsgid_block_t *block, request_rec *r)
 
 /* ---- the request line */
 
-/* One slash where a client sent several: as mod_wsgi and httpd's own MergeSlashes do. */
-static const char *without_double_slashes(apr_pool_t *p, const char *path)
-{
-    char *copy;
-
-    if (!strstr(path, "//")) {
-        return path;
-    }
-    copy = apr_pstrdup(p, path);
-    ap_no2slash(copy);
-    return copy;
-}
-
-/* The path that led to the script: the request's path without PATH_INFO. */
-static const char *script_name(request_rec *r, const char *path_info)
-{
-    if (!*path_info) {
-        return r->uri;
-    }
-    return apr_pstrmemdup(r->pool, r->uri, (apr_size_t)ap_find_path_info(r->uri, path_info));
-}
-
 /* WSGIMapHEADToGET. A filter of type AP_FTYPE_CONTENT_SET and before makes headers from the body.
  */
-static const char *method(const request_rec *r, const wsgid_target_t *target)
+static const char *method(const request_rec *r, const wsgid_route_t *route)
 {
-    int maps = target->map_head_to_get == WSGID_MAP_HEAD_ON
-               || (target->map_head_to_get == WSGID_MAP_HEAD_AUTO
+    int maps = route->map_head_to_get == WSGID_MAP_HEAD_ON
+               || (route->map_head_to_get == WSGID_MAP_HEAD_AUTO
                    && r->output_filters->frec->ftype < AP_FTYPE_PROTOCOL);
 
     return maps && r->header_only && r->method_number == M_GET ? "GET" : r->method;
@@ -222,35 +200,30 @@ static const request_rec *first_of(const request_rec *r)
     return r;
 }
 
-static void put_request_line(wsgid_block_t *block, request_rec *r, const wsgid_target_t *target)
+static void put_request_line(wsgid_block_t *block, request_rec *r, const wsgid_route_t *route)
 {
-    const char *path_info = r->path_info ? r->path_info : "";
-    const char *name = without_double_slashes(r->pool, script_name(r, path_info));
-    const char *info = without_double_slashes(r->pool, path_info);
-
     put(block, "GATEWAY_INTERFACE", "CGI/1.1");
     put(block, "SERVER_PROTOCOL", r->protocol);
     block->line = block->length; /* the daemon shows what follows: these two stay together */
-    put(block, "REQUEST_METHOD", method(r, target));
+    put(block, "REQUEST_METHOD", method(r, route));
     put(block, "REQUEST_URI", first_of(r)->unparsed_uri);
     put(block, "QUERY_STRING", r->args ? r->args : "");
-    put(block, "SCRIPT_FILENAME", r->filename);
-    put(block, "SCRIPT_NAME", name);
-    put(block, "PATH_INFO", info);
-    put(block, "mod_wsgi.script_name", name);
-    put(block, "mod_wsgi.path_info", info);
+    put(block, "SCRIPT_FILENAME", route->script);
+    put(block, "SCRIPT_NAME", route->script_name);
+    put(block, "PATH_INFO", route->path_info);
+    put(block, "mod_wsgi.script_name", route->script_name);
+    put(block, "mod_wsgi.path_info", route->path_info);
 }
 
-static void put_ours(wsgid_block_t *block, request_rec *r, const wsgid_target_t *target)
+static void put_ours(wsgid_block_t *block, request_rec *r, const wsgid_route_t *route)
 {
-    const wsgid_alias_t *alias = wsgid_aliases_of(r);
     conn_rec *c = r->connection;
 
-    put(block, "mod_wsgi.application_group", target->application_group);
-    put(block, "mod_wsgi.callable_object", target->callable);
+    put(block, "mod_wsgi.application_group", route->application_group);
+    put(block, "mod_wsgi.callable_object", route->callable);
     put(block, "mod_wsgi.request_handler", r->handler);
-    put(block, "mod_wsgi.script_reloading", target->script_reloading ? "1" : "0");
-    put(block, "mod_wsgi.mount_point", alias && !alias->expression ? alias->url : NULL);
+    put(block, "mod_wsgi.script_reloading", route->script_reloading ? "1" : "0");
+    put(block, "mod_wsgi.mount_point", route->mount_point);
     put(block, "mod_wsgi.listener_host", c->local_addr->hostname ? c->local_addr->hostname : "");
     put_number(block, "mod_wsgi.listener_port", c->local_addr->port);
     put(block, "mod_wsgi.request_id", wsgid_logs_request_id(r));
@@ -259,13 +232,13 @@ static void put_ours(wsgid_block_t *block, request_rec *r, const wsgid_target_t 
     put_number(block, "mod_wsgi.request_start", r->request_time);
 }
 
-apr_status_t wsgid_environ_build(request_rec *r, const wsgid_target_t *target, wsgid_block_t *block)
+apr_status_t wsgid_environ_build(request_rec *r, const wsgid_route_t *route, wsgid_block_t *block)
 {
     block->pool = r->pool;
     put_variables(block, r);
-    put_headers(block, r, target->pass_authorization == 1);
+    put_headers(block, r, route->pass_authorization);
     put_connection(block, r);
-    put_request_line(block, r, target);
-    put_ours(block, r, target);
+    put_request_line(block, r, route);
+    put_ours(block, r, route);
     return block->length <= WSGID_WIRE_MAX_ENVIRON ? APR_SUCCESS : WSGID_E_ENVIRON_TOO_LARGE;
 }

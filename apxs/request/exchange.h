@@ -47,7 +47,7 @@ enum {
 typedef struct {
     /* Set by request.c before anything else is called; never changed afterwards. */
     request_rec *r;
-    const wsgid_target_t *target;
+    const wsgid_route_t *route;
     wsgid_group_t *group; /* NULL: no such group */
     wsgid_block_t environ;
 

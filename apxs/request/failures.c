@@ -116,7 +116,7 @@ static const char *detail(wsgid_exchange_t *x, const failure_t *row)
 static void tell(wsgid_exchange_t *x, const failure_t *row, apr_status_t why)
 {
     request_rec *r = x->r;
-    const char *group = x->group ? x->group->label : x->target->group;
+    const char *group = x->group ? x->group->label : x->route->group;
     apr_status_t system = row->why == APR_SUCCESS ? why : 0;
 
     if (row->why == WSGID_E_ABORTED) {

@@ -18,7 +18,7 @@
 /* ---- what may be run */
 
 /* OK, or the status that says why this file is not run; logged. */
-static int check_script(request_rec *r)
+static int check_script(request_rec *r, const wsgid_route_t *route)
 {
     if (r->finfo.filetype == APR_NOFILE) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
@@ -32,7 +32,7 @@ static int check_script(request_rec *r)
                       wsgid_logs_mark(r), r->filename);
         return HTTP_FORBIDDEN;
     }
-    if (!wsgid_aliases_of(r) && !(ap_allow_options(r) & OPT_EXECCGI)) {
+    if (!route->is_aliased && !(ap_allow_options(r) & OPT_EXECCGI)) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
                       "%sWSGID0153: '%s' is not run because Options ExecCGI is off in its "
                       "directory: add 'Options +ExecCGI', or use WSGIScriptAlias",
@@ -44,7 +44,7 @@ static int check_script(request_rec *r)
 
 static int check_chunked(const wsgid_exchange_t *x)
 {
-    if (x->target->chunked_request || !apr_table_get(x->r->headers_in, "Transfer-Encoding")) {
+    if (x->route->chunked_request || !apr_table_get(x->r->headers_in, "Transfer-Encoding")) {
         return OK;
     }
     ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, x->r,
@@ -53,21 +53,14 @@ static int check_chunked(const wsgid_exchange_t *x)
     return HTTP_LENGTH_REQUIRED;
 }
 
-static int is_ours(const request_rec *r)
-{
-    return r->handler
-           && (!strcmp(r->handler, WSGID_HANDLER) || !strcmp(r->handler, WSGID_HANDLER_OTHER)
-               || !strcmp(r->handler, WSGID_HANDLER_TYPE));
-}
-
-static wsgid_exchange_t *new_exchange(request_rec *r)
+static wsgid_exchange_t *new_exchange(request_rec *r, const wsgid_route_t *route)
 {
     wsgid_exchange_t *x = apr_pcalloc(r->pool, sizeof(*x));
 
     x->r = r;
     x->connection.fd = x->received.file = -1;
-    x->target = wsgid_directives_target(r);
-    x->group = wsgid_groups_find(x->target->group);
+    x->route = route;
+    x->group = wsgid_groups_find(x->route->group);
     x->timing.accepted = wsgid_clock_now();
     x->client.queue = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     x->client.rest = apr_brigade_create(r->pool, r->connection->bucket_alloc);
@@ -299,21 +292,22 @@ static apr_status_t run(wsgid_exchange_t *x)
 
 int wsgid_request_handler(request_rec *r)
 {
+    const wsgid_route_t *route = wsgid_route_find(r);
     wsgid_exchange_t *x;
     apr_status_t rv;
     int status;
 
     /* 1. Is it ours, and may it be run? */
-    if (!is_ours(r)) {
+    if (!route) {
         return DECLINED;
     }
-    status = check_script(r);
+    status = check_script(r, route);
     if (status != OK) {
         return status;
     }
 
     /* 2. Which group? */
-    x = new_exchange(r);
+    x = new_exchange(r, route);
     if (!x->group) {
         return wsgid_failures_answer(x, WSGID_E_UNKNOWN_GROUP);
     }
@@ -326,7 +320,7 @@ int wsgid_request_handler(request_rec *r)
     /* 3. What travels in the REQUEST frame. */
     rv = wsgid_body_read_start(x);
     if (rv == APR_SUCCESS) {
-        rv = wsgid_environ_build(r, x->target, &x->environ);
+        rv = wsgid_environ_build(r, route, &x->environ);
     }
 
     /* 4. The exchange. */

@@ -363,7 +363,7 @@ static apr_status_t on_response(wsgid_exchange_t *x, const wsgid_wire_frame_t *f
     set_head(x->r, payload(x) + WSGID_WIRE_RESPONSE_PREFIX, head);
     x->response.has_begun = 1;
     settle_upload(x);
-    if (x->target->error_override && ap_is_HTTP_ERROR(x->r->status)) {
+    if (x->route->error_override && ap_is_HTTP_ERROR(x->r->status)) {
         return override(x);
     }
     begin_body(x, frame, frame->length - WSGID_WIRE_RESPONSE_PREFIX - head);

@@ -41,8 +41,8 @@ static int is_allowed(const wsgid_exchange_t *x, int fd)
         return 0;
     }
     where[length] = '\0';
-    for (i = 0; i < x->target->sendfile->nelts; i++) {
-        if (is_below(where, APR_ARRAY_IDX(x->target->sendfile, i, const char *))) {
+    for (i = 0; i < x->route->sendfile->nelts; i++) {
+        if (is_below(where, APR_ARRAY_IDX(x->route->sendfile, i, const char *))) {
             return 1;
         }
     }
@@ -99,7 +99,7 @@ static void describe(request_rec *r, const apr_finfo_t *info)
 
 int wsgid_sendfile_is_wanted(const wsgid_exchange_t *x)
 {
-    return x->target->sendfile && apr_table_get(x->r->headers_out, HEADER);
+    return x->route->sendfile && apr_table_get(x->r->headers_out, HEADER);
 }
 
 apr_status_t wsgid_sendfile_append(wsgid_exchange_t *x)

@@ -1,0 +1,117 @@
+/*
+ * From a request to its route: the script alias, the directory's directives and the defaults, put
+ * together.
+ *
+ * Nothing is refused here. What may not be served (an unknown group, a group that
+ * WSGIRestrictProcess forbids, a variable that is not set) becomes the name of a group that does
+ * not exist and says why; the request path reports it (WSGID0160).
+ */
+#include "config/configuration.h"
+
+#include "apr_hash.h"
+
+static int is_ours(const request_rec *r)
+{
+    return r->handler
+           && (!strcmp(r->handler, WSGID_HANDLER) || !strcmp(r->handler, WSGID_HANDLER_OTHER)
+               || !strcmp(r->handler, WSGID_HANDLER_TYPE));
+}
+
+/* ---- the URL */
+
+/* One slash where a client sent several: as mod_wsgi and httpd's own MergeSlashes do. */
+static const char *without_double_slashes(apr_pool_t *p, const char *path)
+{
+    char *copy;
+
+    if (!strstr(path, "//")) {
+        return path;
+    }
+    copy = apr_pstrdup(p, path);
+    ap_no2slash(copy);
+    return copy;
+}
+
+static void split_url(request_rec *r, wsgid_route_t *route)
+{
+    const char *info = r->path_info ? r->path_info : "";
+    const char *name = *info ? apr_pstrmemdup(r->pool, r->uri,
+                                              (apr_size_t)ap_find_path_info(r->uri, info))
+                             : r->uri;
+
+    route->script = r->filename;
+    route->script_name = without_double_slashes(r->pool, name);
+    route->path_info = without_double_slashes(r->pool, info);
+}
+
+/* ---- the group, the application group and the callable */
+
+/* A variable that is not set stays as it is written: no group has such a name, so that the refusal
+ * names it. */
+static const char *resolve(request_rec *r, const char *value, const char *otherwise)
+{
+    const char *resolved = value ? wsgid_variables_resolve(r, value) : otherwise;
+
+    return resolved ? resolved : value;
+}
+
+/* The group's name; or, if WSGIRestrictProcess forbids it, a name that no group has. */
+static const char *restricted(request_rec *r, const wsgid_dir_config_t *config, const char *group)
+{
+    if (!config->allowed || apr_hash_get(config->allowed, group, APR_HASH_KEY_STRING)) {
+        return group;
+    }
+    return apr_psprintf(r->pool, "%s (not allowed by WSGIRestrictProcess)",
+                        *group ? group : "%{GLOBAL}");
+}
+
+static void choose_application(request_rec *r, wsgid_route_t *route, const wsgid_alias_t *alias,
+                               const wsgid_dir_config_t *config)
+{
+    const char *group = alias->group ? alias->group : config->group;
+    const char *application_group = alias->application_group ? alias->application_group
+                                                             : config->application_group;
+    const char *callable = alias->callable ? alias->callable : config->callable;
+
+    route->group = restricted(r, config, resolve(r, group, WSGID_DEFAULT_GROUP));
+    route->application_group = resolve(r, application_group, "");
+    route->callable = resolve(r, callable, WSGID_DEFAULT_CALLABLE);
+}
+
+/* ---- flags */
+
+static void set_flags(wsgid_route_t *route, const wsgid_alias_t *alias,
+                      const wsgid_dir_config_t *config)
+{
+    route->pass_authorization = alias->pass_authorization != WSGID_UNSET
+                                    ? alias->pass_authorization
+                                    : config->pass_authorization == 1;
+    route->error_override = config->error_override == 1;
+    route->chunked_request = config->chunked_request != 0;
+    route->script_reloading = config->script_reloading != 0;
+    route->map_head_to_get = config->map_head_to_get == WSGID_UNSET ? WSGID_MAP_HEAD_AUTO
+                                                                    : config->map_head_to_get;
+    route->sendfile = config->sendfile;
+}
+
+const wsgid_route_t *wsgid_route_find(request_rec *r)
+{
+    static const wsgid_alias_t no_alias = { .pass_authorization = WSGID_UNSET };
+    const wsgid_dir_config_t *config;
+    const wsgid_alias_t *alias;
+    wsgid_route_t *route;
+
+    if (!is_ours(r)) {
+        return NULL;
+    }
+    config = ap_get_module_config(r->per_dir_config, &wsgid_module);
+    alias = wsgid_aliases_of(r);
+    route = apr_pcalloc(r->pool, sizeof(*route));
+    route->is_aliased = alias != NULL;
+    route->mount_point = alias && !alias->expression ? alias->url : NULL;
+    alias = alias ? alias : &no_alias;
+    split_url(r, route);
+    choose_application(r, route, alias, config);
+    set_flags(route, alias, config);
+    return route;
+}

@@ -1,0 +1,54 @@
+/*
+ * The route of a request: everything that the configuration says about it, looked up once.
+ *
+ * The content handler asks for the route at its start; the environ, the response, the failures and
+ * the access log read the route and look nothing up again. A route says where a request goes and
+ * how; it holds nothing of what happens to the request on the way (that is the exchange's).
+ *
+ * Public: other rooms include this header.
+ */
+#ifndef WSGID_ROUTE_H
+#define WSGID_ROUTE_H
+
+#include "httpd.h"
+
+/* WSGIMapHEADToGET. */
+typedef enum { WSGID_MAP_HEAD_AUTO, WSGID_MAP_HEAD_ON, WSGID_MAP_HEAD_OFF } wsgid_map_head_e;
+
+/* Options of a WSGIScriptAlias line, the directives of the directory and the defaults, in this
+ * order, with variables resolved. Lives in the request's pool and does not change. */
+typedef struct {
+    /* the URL, split; each path has one slash where the client sent several */
+    const char *script; /* SCRIPT_FILENAME: the script file, or what httpd found in its place */
+    const char *script_name; /* SCRIPT_NAME: the URL path that leads to the script */
+    const char *path_info;   /* PATH_INFO: the URL path behind it; "" if there is none */
+    const char *mount_point; /* the URL of the WSGIScriptAlias line; NULL without one, and for
+                                WSGIScriptAliasMatch */
+    int is_aliased;          /* by one of the two: Options ExecCGI is not needed */
+
+    /* where it goes; a name that is not a group's or a variable that is not set stays as it is, so
+     * that the failure can show it */
+    const char *group; /* "": the default group */
+    const char *application_group;
+    const char *callable;
+
+    /* how: 0 or 1 */
+    int pass_authorization; /* the application sees the Authorization header */
+    int error_override;     /* httpd's ErrorDocument replaces pages with an error status */
+    int chunked_request;    /* a request body of unknown length is accepted */
+    int script_reloading;   /* changes of the script file are looked for */
+    wsgid_map_head_e map_head_to_get;
+    /* const char *: absolute directories that X-Sendfile may name files in; NULL: X-Sendfile is a
+     * header like any other */
+    const apr_array_header_t *sendfile;
+} wsgid_route_t;
+
+/*
+ * The route of a request whose handler is ours, or NULL for any other request.
+ *
+ * r: past the fixups, so that r->per_dir_config, r->filename and r->path_info are final.
+ * Called by the content handler, once for each request.
+ */
+const wsgid_route_t *wsgid_route_find(request_rec *r);
+
+#endif
