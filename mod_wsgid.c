@@ -6,8 +6,9 @@
  * prefix names (apxs/); how the parts fit is in docs/design.md.
  */
 #include "apxs/config/configuration.h"
-#include "apxs/request/exchange.h"
+#include "apxs/request/request.h"
 #include "apxs/status/status.h"
+#include "apxs/supervisor/supervisor.h"
 #include "http_main.h"
 #include "mpm_common.h"
 

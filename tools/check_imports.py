@@ -24,7 +24,7 @@ C_ROOMS = {
     "spawn": {"slots", "config", "common"},
     "request": {"config", "slots", "common"},
     "status": {"config", "slots", "common"},
-    "slots": {"config", "common"},
+    "slots": {"common"},
     "common": set(),
     "native": {"common"},
 }

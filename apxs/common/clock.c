@@ -5,7 +5,7 @@
  * suspended: apr_time_now() is for what people read and for what a daemon compares with its own.
  * All that is subtracted from another reading is read here.
  */
-#include "wsgid.h"
+#include "common/clock.h"
 
 #include <time.h>
 

@@ -9,6 +9,8 @@
  *
  * Nothing is logged here.
  */
+#include "common/logs.h"
+
 #include "wsgid.h"
 
 #include "http_main.h"

@@ -7,6 +7,7 @@
  * PATH_INFO. Which alias it was is kept in the request's notes, since these alone go along when
  * httpd puts one request in another's place (DirectoryIndex).
  */
+#include "common/logs.h"
 #include "config/configuration.h"
 
 #define NOTE "wsgid-alias" /* the alias's place in the server's list */

@@ -8,7 +8,44 @@
 #ifndef WSGID_CONFIGURATION_H
 #define WSGID_CONFIGURATION_H
 
+#include "config/directives.h"
+#include "config/groups.h"
+#include "config/options.h"
+#include "config/route.h"
 #include "wsgid.h"
+
+/* ---- directives.c, aliases.c, variables.c */
+
+/* A WSGIScriptAlias or WSGIScriptAliasMatch line. */
+typedef struct {
+    const char *url;        /* prefix, or the expression's text */
+    ap_regex_t *expression; /* NULL for a literal alias */
+    const char *target;     /* script, or directory of scripts; with $1 for an expression */
+    const char *group;      /* may hold variables; NULL: as WSGIProcessName says */
+    const char *application_group;
+    const char *callable;
+    int pass_authorization; /* WSGID_UNSET, 0, 1 */
+} wsgid_alias_t;
+
+#define WSGID_UNSET (-1)
+
+typedef struct {
+    const char *socket_prefix;   /* main server only */
+    apr_array_header_t *aliases; /* wsgid_alias_t */
+} wsgid_server_config_t;
+
+/* Refuses mod_wsgi beside us. OK or an HTTP error, logged. */
+int wsgid_directives_check_modules(server_rec *s);
+
+/* translate_name hook. */
+int wsgid_aliases_translate(request_rec *r);
+
+/* Resolves one value that may be %{...}; NULL if its variable is not set. */
+const char *wsgid_variables_resolve(request_rec *r, const char *value);
+/* NULL, or why this value can never be resolved (for configtest). */
+const char *wsgid_variables_check(apr_pool_t *p, const char *value);
+/* Whether a value holds a variable that only a request can resolve. */
+int wsgid_variables_is_variable(const char *value);
 
 /* ---- directives.c */
 
@@ -56,9 +93,10 @@ const char *wsgid_directives_literal(const char *value);
 /* ---- aliases.c */
 
 /* Handler names that are ours. */
-#define WSGID_HANDLER       "wsgid-script"
-#define WSGID_HANDLER_OTHER "wsgi-script" /* mod_wsgi's, for configurations that come from there \
-                                           */
+#define WSGID_HANDLER "wsgid-script"
+#define WSGID_HANDLER_OTHER                                              \
+    "wsgi-script" /* mod_wsgi's, for configurations that come from there \
+                   */
 #define WSGID_HANDLER_TYPE "application/x-httpd-wsgi" /* mod_wsgi's, too, for AddType */
 
 /* The alias that sent this request to its script, or NULL. For route.c. */
@@ -71,27 +109,5 @@ const char *wsgid_aliases_define(cmd_parms *cmd, void *dir, const char *words);
 const char *wsgid_aliases_prefix(apr_pool_t *p, const char *path);
 /* Whether a path or URL lies at or below such a prefix, segment by segment. */
 int wsgid_aliases_is_below(const char *path, const char *prefix);
-
-/* ---- groups.c, options.c */
-
-/* WSGIPythonHome and WSGIPythonPath: a default for the groups that do not name the option
- * themselves. */
-const char *wsgid_groups_set_default(apr_pool_t *p, wsgid_option_e option, const char *value);
-
-/* Parses the words after the group's name into values[WSGID_OPT_COUNT]. NULL, or the one line that
- * says what is wrong. */
-const char *wsgid_options_parse(apr_pool_t *p, wsgid_value_t *values, const char *words);
-/* Fills in the defaults; run in post_config, when User, Group and Timeout are known. NULL, or the
- * error line. */
-const char *wsgid_options_complete(apr_pool_t *p, server_rec *s, wsgid_value_t *values);
-/* 1 if both were given the same. */
-int wsgid_options_equal(const wsgid_value_t *a, const wsgid_value_t *b);
-/* The next NAME=VALUE of a line, with quotes around the value or the whole word. 0 at the end;
- * *value NULL: no '='. */
-int wsgid_options_next_word(apr_pool_t *p, const char **words, const char **name,
-                            const char **value);
-/* Gives an option its value, unless it has one. NULL, or the error line. */
-const char *wsgid_options_set(apr_pool_t *p, wsgid_value_t *values, wsgid_option_e option,
-                              const char *text);
 
 #endif

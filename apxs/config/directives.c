@@ -8,6 +8,7 @@
  * open what it protects.
  */
 #include "config/configuration.h"
+#include "slots/listener.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -117,6 +118,14 @@ void *wsgid_directives_merge_dir(apr_pool_t *p, void *base, void *add)
     TAKE(allowed, NULL)
 #undef TAKE
     return merged;
+}
+
+const char *wsgid_directives_socket_prefix(apr_pool_t *p, server_rec *s)
+{
+    const wsgid_server_config_t *config = ap_get_module_config(s->module_config, &wsgid_module);
+
+    return config && config->socket_prefix ? config->socket_prefix
+                                           : ap_runtime_dir_relative(p, "wsgid");
 }
 
 /* ---- what is remembered of a reading */

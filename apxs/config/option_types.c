@@ -6,7 +6,7 @@
  * option. It returns NULL, or one line that says code, option, value and what is allowed. A new
  * type is a parser and its place in the table at the end.
  */
-#include "config/options.h"
+#include "config/option_types.h"
 
 #include <limits.h>
 

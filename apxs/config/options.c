@@ -7,7 +7,8 @@
  * depends on User, Group and Timeout waits for wsgid_options_complete. No knowledge of single
  * options above the section "defaults that are known at start only".
  */
-#include "config/options.h"
+#include "config/option_types.h"
+#include "config/configuration.h"
 
 #include <limits.h>
 #include <sys/stat.h>

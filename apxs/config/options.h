@@ -1,45 +1,64 @@
 /*
- * What crosses only options.c (the words of WSGIDaemonProcess) and option_types.c (one value of
- * each type).
+ * The options of WSGIDaemonProcess: their ids, their values, and the words of a line.
+ *
+ * Public: the ids and values. The rest is for the files of config/ alone.
  */
 #ifndef WSGID_OPTIONS_H
 #define WSGID_OPTIONS_H
 
-#include "config/configuration.h"
+#include "wsgid.h"
 
-#define WSGID_NO_ID 4294967295u /* (uid_t)-1: what httpd has before User is read */
+/* ---- public */
 
 typedef enum {
-    WSGID_TYPE_INTEGER,
-    WSGID_TYPE_SECONDS,
-    WSGID_TYPE_SIZE,
-    WSGID_TYPE_OCTAL,
-    WSGID_TYPE_FLAG,
-    WSGID_TYPE_USER,
-    WSGID_TYPE_GROUPID,
-    WSGID_TYPE_TEXT,
-    WSGID_TYPE_PATH,
-    WSGID_TYPE_CHOICE,
-    WSGID_TYPE_PATHS,
-    WSGID_TYPE_GROUPS,
-    WSGID_TYPE_ASSIGNMENTS /* the lists: may be given again */
-} wsgid_option_type_e;
+#define OPTION(id, ...) WSGID_OPT_##id,
+#include "config/options.def"
+#undef OPTION
+    WSGID_OPT_COUNT
+} wsgid_option_e;
 
-/* A line of options.def, without its help. */
+/* The value of an option. text is NULL for an option that is not given and has no default. */
 typedef struct {
-    const char *name;
-    wsgid_option_type_e type;
-    const char *fallback; /* default, NULL: none */
-    apr_int64_t least;
-    apr_int64_t most;
-    int consumer;
-    const char *unit; /* of a CHOICE: its words, separated by bars */
-} wsgid_option_t;
+    int given;                /* named in the configuration */
+    apr_int64_t number;       /* SIZE in bytes, SECONDS in microseconds, id of USER and GROUP */
+    const char *text;         /* canonical text, as the daemon gets it */
+    apr_array_header_t *list; /* of a list: const char * each */
+} wsgid_value_t;
 
-/* Parses one value; a list is added to. NULL, or the error line. */
-const char *wsgid_option_types_parse(apr_pool_t *p, const wsgid_option_t *option,
-                                     wsgid_value_t *value, const char *text);
-/* Canonical text of a duration: 1500000 microseconds -> "1.5". */
-const char *wsgid_option_types_seconds(apr_pool_t *p, apr_int64_t micros);
+/* Returns the name of an option, as in the configuration. */
+const char *wsgid_options_name(wsgid_option_e option);
+
+/* Whether an option is part of the daemon's configuration (consumer DAEMON or BOTH). */
+int wsgid_options_is_for_daemon(wsgid_option_e option);
+
+/* ---- for config/ */
+
+/*
+ * Parses the words behind the group's name into values[WSGID_OPT_COUNT], which is zeroed or has
+ * values already. Returns NULL, or one line for httpd to report. While the configuration is read.
+ */
+const char *wsgid_options_parse(apr_pool_t *p, wsgid_value_t *values, const char *words);
+
+/*
+ * Fills in the defaults. s: the server whose Timeout counts. Returns NULL, or one line to log. In
+ * check_config, when User, Group and Timeout are known.
+ */
+const char *wsgid_options_complete(apr_pool_t *p, server_rec *s, wsgid_value_t *values);
+
+/* Whether both values[WSGID_OPT_COUNT] were given the same options. Before wsgid_options_complete.
+ */
+int wsgid_options_equal(const wsgid_value_t *a, const wsgid_value_t *b);
+
+/*
+ * Takes the next NAME=VALUE from *words; quotes may be around the value or around the whole word.
+ * Returns 0 at the end of the line. *value is NULL for a word without '='.
+ */
+int wsgid_options_next_word(apr_pool_t *p, const char **words, const char **name,
+                            const char **value);
+
+/* Gives an option its value; a second value only for a list, which it extends. Returns NULL, or one
+ * line for httpd to report. */
+const char *wsgid_options_set(apr_pool_t *p, wsgid_value_t *values, wsgid_option_e option,
+                              const char *text);
 
 #endif

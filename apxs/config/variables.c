@@ -5,7 +5,7 @@
  * A value is a variable as a whole or not at all. %{ENV:x} is looked up in the request's notes, in
  * its environment (SetEnv, RewriteRule [E=]), and in httpd's own, in this order.
  */
-#include "wsgid.h"
+#include "config/configuration.h"
 
 #include <stdlib.h>
 

@@ -9,9 +9,26 @@
 #ifndef WSGID_EXCHANGE_H
 #define WSGID_EXCHANGE_H
 
+#include "common/clock.h"
+#include "common/logs.h"
+#include "common/spin.h"
+#include "common/wire.h"
+#include "config/groups.h"
+#include "config/route.h"
+#include "request/request.h"
+#include "slots/slots.h"
 #include "wsgid.h"
 #include "util_filter.h"
 #include "apr_buckets.h"
+
+/* Appends the environ block of a request: key\0value\0 ... */
+typedef struct {
+    char *bytes;
+    apr_size_t length;
+    apr_size_t room;
+    apr_size_t line; /* where REQUEST_METHOD stands, with REQUEST_URI behind it */
+    apr_pool_t *pool;
+} wsgid_block_t;
 
 /* Why an exchange ends other than well; failures.c has a row for each. */
 enum {
@@ -139,6 +156,11 @@ typedef struct {
     } failure;
 } wsgid_exchange_t;
 
+/* ---- environ.c */
+
+/* Makes the environ block. WSGID_E_ENVIRON_TOO_LARGE is the only error. */
+apr_status_t wsgid_environ_build(request_rec *r, const wsgid_route_t *route, wsgid_block_t *block);
+
 /* ---- dispatch.c */
 
 /* Chooses a slot and a connection to it: sets x->connection.slot and x->connection.fd. avoid: a
@@ -146,8 +168,6 @@ typedef struct {
 apr_status_t wsgid_dispatch_acquire(wsgid_exchange_t *x, const wsgid_slot_t *avoid);
 /* Gives the connection back for the next request (keep) or closes it; leaves the slot. */
 void wsgid_dispatch_release(wsgid_exchange_t *x, int keep);
-/* child_init. */
-void wsgid_dispatch_child_init(apr_pool_t *pchild, server_rec *s);
 
 /* ---- channel.c */
 
@@ -205,8 +225,6 @@ apr_status_t wsgid_client_finish(wsgid_exchange_t *x);
 
 /* ---- keepalive.c */
 
-/* child_init. */
-void wsgid_keepalive_child_init(apr_pool_t *pchild, server_rec *s);
 /* Whether to wait a moment for the client's next request once this one is over: then the response
  * must be flushed. */
 int wsgid_keepalive_may_wait(const wsgid_exchange_t *x);

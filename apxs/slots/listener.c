@@ -6,7 +6,7 @@
  * a directory where nobody else can put a socket of the same name. What fails is logged, and the
  * owner chosen, by slot_list.c.
  */
-#include "supervisor/supervisor.h"
+#include "slots/listener.h"
 
 #include <dirent.h>
 #include <signal.h>

@@ -16,8 +16,8 @@
  * nothing kept may point into it. All shared memory is made in post_config, before the children
  * that use it are forked.
  */
-#include "status/status.h"
-#include "supervisor/supervisor.h"
+#include "slots/slots.h"
+#include "common/clock.h"
 
 #include <fcntl.h>
 #include <sched.h>

@@ -5,7 +5,7 @@
  * What a page says of a process that has ended is as little to be believed as before: it is
  * clipped, and counts for nothing but the figures of its own group.
  */
-#include "supervisor/supervisor.h"
+#include "slots/slots.h"
 
 static const char *const names[WSGID_REASONS] = {
 #define REASON(id, name, words) name,

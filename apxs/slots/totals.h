@@ -9,7 +9,10 @@
 #ifndef WSGID_TOTALS_H
 #define WSGID_TOTALS_H
 
+#include "common/process_abi.h"
 #include "wsgid.h"
+
+typedef struct wsgid_slot_t wsgid_slot_t; /* slots.h */
 
 typedef enum {
 #define REASON(id, name, words) WSGID_REASON_##id,

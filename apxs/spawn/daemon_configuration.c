@@ -7,6 +7,9 @@
  */
 #include "spawn/spawn.h"
 
+#include "common/logs.h"
+#include "common/wire.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>

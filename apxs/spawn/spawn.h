@@ -10,6 +10,7 @@
 #ifndef WSGID_SPAWN_H
 #define WSGID_SPAWN_H
 
+#include "config/groups.h"
 #include "wsgid.h"
 
 /* ---- privileges.c */

@@ -7,6 +7,9 @@
  */
 #include "status/status.h"
 
+#include "common/clock.h"
+#include "config/groups.h"
+
 #include "apr_user.h"
 
 /* The moment that is shown, on both clocks: what httpd notes is told by the one that nobody sets,

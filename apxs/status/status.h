@@ -10,7 +10,7 @@
 #ifndef WSGID_STATUS_H
 #define WSGID_STATUS_H
 
-#include "slots/totals.h"
+#include "slots/slots.h"
 #include "wsgid.h"
 
 #define WSGID_STATUS_UNKNOWN (-1) /* a figure that is not to be had */
@@ -94,23 +94,6 @@ apr_uint64_t wsgid_status_count_times(const apr_uint64_t *times);
 /* Microseconds that a share of all took no longer than, 0.5 for the median; WSGID_STATUS_UNKNOWN if
  * there are none. In the last bucket, its lower end. */
 double wsgid_status_quantile(const apr_uint64_t *times, double share);
-
-/* ---- slots.c: what is shown of a entry */
-
-typedef struct {
-    int used;
-    pid_t pid;
-    apr_time_t born; /* as wsgid_clock_now() counts */
-    wsgid_page_t page;
-} wsgid_process_view_t;
-
-/* Processes and what is left of former ones, at one moment. */
-void wsgid_slots_view(const wsgid_slot_t *slot, wsgid_process_view_t entries[WSGID_SLOT_PROCESSES],
-                      wsgid_totals_t *totals);
-/* The rows of the first threads, as many as fit: a copy of what the daemon wrote. The number
- * copied. */
-#define WSGID_PAGE_MOST_ROWS ((WSGID_PAGE_SIZE - WSGID_PAGE_ROWS) / WSGID_PAGE_ROW_SIZE)
-int wsgid_slots_copy_rows(const wsgid_slot_t *slot, int entry, wsgid_page_row_t *rows, int most);
 
 /* ---- procfs.c: what the system says of a process */
 

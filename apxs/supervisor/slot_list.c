@@ -4,6 +4,8 @@
  */
 #include "supervisor/supervisor.h"
 
+#include "config/directives.h"
+
 #include <unistd.h>
 
 #define RETAINED_KEY WSGID_RETAINED("slot_list")
@@ -175,13 +177,6 @@ static int prepare_group(apr_pool_t *pconf, wsgid_group_t *group, const char *pr
     return result;
 }
 
-static const char *socket_prefix(apr_pool_t *p, server_rec *s)
-{
-    const wsgid_server_config_t *said = ap_get_module_config(s->module_config, &wsgid_module);
-
-    return said && said->socket_prefix ? said->socket_prefix : ap_runtime_dir_relative(p, "wsgid");
-}
-
 static int prepare_directory(apr_pool_t *p, const char *prefix)
 {
     const char *wrong = prefix ? wsgid_listener_check_directory(p, prefix)
@@ -206,7 +201,7 @@ static int prepare_directory(apr_pool_t *p, const char *prefix)
 static int prepare_groups(apr_pool_t *pconf, apr_pool_t *ptemp)
 {
     const apr_array_header_t *groups = wsgid_groups_all();
-    const char *prefix = socket_prefix(ptemp, main_server);
+    const char *prefix = wsgid_directives_socket_prefix(ptemp, main_server);
     int result;
     int i;
 

@@ -13,7 +13,10 @@
 #ifndef WSGID_SUPERVISOR_H
 #define WSGID_SUPERVISOR_H
 
-#include "slots/totals.h"
+#include "common/clock.h"
+#include "config/groups.h"
+#include "slots/listener.h"
+#include "slots/slots.h"
 #include "wsgid.h"
 
 /* ---- records */
@@ -38,15 +41,6 @@ typedef enum {
     WSGID_DIED,
     WSGID_EVENTS
 } wsgid_event_e;
-
-/*
- * The layout of all that is retained over restarts (here, and in slots.c, slot_list.c,
- * generations.c, wakeup.c): to be raised when a structure of it, the statistics page
- * (process_abi.h) or the wire (wire.h) changes, so that a restart that loads another version of
- * this module neither misreads it nor speaks with daemons that do not understand.
- */
-#define WSGID_LAYOUT         "layout-B"
-#define WSGID_RETAINED(what) "mod_wsgid." WSGID_LAYOUT "." what
 
 typedef struct wsgid_kept_slot_t wsgid_kept_slot_t;
 
@@ -111,7 +105,21 @@ typedef struct {
     int status; /* exit code, signal; one of the two if nobody knows which */
 } wsgid_death_t;
 
-/* ---- supervisor.c: the policy */
+/* ---- supervisor.c: the policy; the first five are for mod_wsgid.c */
+
+/* post_config, after the groups are complete: slots, listeners, processes. OK or an HTTP error,
+ * logged. */
+int wsgid_supervisor_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
+/* In the parent: looks at all that daemons say of themselves, and acts on it. For when the wake-up
+ * pipe has been rung, and now and then. */
+void wsgid_supervisor_look(void);
+/* child_init: undoes in a child of httpd what only its parent needs. */
+void wsgid_supervisor_child_init(apr_pool_t *pchild);
+/* end_generation hook: removed groups may go when nobody can send to them any more. */
+void wsgid_supervisor_end_generation(server_rec *s, ap_generation_t generation);
+/* child_status hook: which configurations still have children. */
+void wsgid_supervisor_child_status(server_rec *s, ap_generation_t generation,
+                                   mpm_child_status status);
 
 /* Attends to all deaths that have not been attended to. */
 void wsgid_supervisor_reap(void);
@@ -206,52 +214,6 @@ void wsgid_slot_list_release_unused(void);
 void wsgid_slot_list_free(wsgid_kept_slot_t *slot);
 /* In a child of httpd: what only the parent needs. */
 void wsgid_slot_list_close_descriptors(void);
-
-/* ---- listener.c */
-
-/* "PREFIX.PID.N.SLOT.sock": the file of a slot's socket; what for is one of the suffixes. */
-const char *wsgid_listener_path(apr_pool_t *p, const char *prefix, unsigned number, int slot,
-                                const char *suffix);
-#define WSGID_LISTENER_REQUESTS ".sock"
-#define WSGID_LISTENER_CONTROL  ".ctl"
-apr_status_t wsgid_listener_open(const char *path, uid_t owner, int backlog, int *fd,
-                                 struct sockaddr_un *address);
-/* A listener that is kept over a restart gets another owner and backlog; it is bound anew, as
- * another descriptor, if its file is gone. */
-apr_status_t wsgid_listener_adapt(const char *path, uid_t owner, int backlog, int *fd);
-/* NULL, or why httpd's children could not get at sockets in this prefix's directory. Once User is
- * known. */
-const char *wsgid_listener_check_reach(apr_pool_t *p, const char *prefix);
-/* Unlinks what parents that are dead left under this prefix. */
-void wsgid_listener_sweep(apr_pool_t *p, server_rec *s, const char *prefix);
-
-/* ---- slots.c: the memory of a slot, for the parent */
-
-/* Creates a slot's shared memory, mapped by the parent and every child forked later. pool: a
- * retained one, so nothing is registered with it (httpd unloads the module before such a pool
- * goes); wsgid_slots_destroy must come first. */
-apr_status_t wsgid_slots_create(wsgid_slot_t **slot, apr_pool_t *pool);
-void wsgid_slots_destroy(wsgid_slot_t *slot);
-/* In a child of httpd: the descriptors that only the parent needs. */
-void wsgid_slots_close_descriptors(wsgid_slot_t *slot);
-void wsgid_slots_set_address(wsgid_slot_t *slot, const struct sockaddr_un *address);
-/* For phase.c alone. Never READY: that is for the pages to say. next_try as wsgid_clock_now()
- * counts, like born below. */
-wsgid_slot_state_e wsgid_slots_phase(const wsgid_slot_t *slot);
-void wsgid_slots_set_phase(wsgid_slot_t *slot, wsgid_slot_state_e phase, apr_time_t next_try);
-/* The memfd of a entry's page, which is cleared for the next process there; -1: it belongs to one
- * that lives. */
-int wsgid_slots_fresh_page(wsgid_slot_t *slot, int which);
-void wsgid_slots_retire_page(wsgid_slot_t *slot, int which);
-/* Whose page it is, for messages and the status page. */
-void wsgid_slots_set_process(wsgid_slot_t *slot, int which, pid_t pid, apr_time_t born);
-/* The scripts that a daemon says it has loaded, "callable:/path": hostile input, so only what has
- * that form. */
-/* const char * */
-apr_array_header_t *wsgid_slots_loaded_scripts(const wsgid_slot_t *slot, int which, apr_pool_t *p);
-wsgid_totals_t *wsgid_slots_totals(const wsgid_slot_t *slot);
-/* A bounded copy of what the daemon wrote. */
-void wsgid_slots_read_page(const wsgid_slot_t *slot, int which, wsgid_page_t *copy);
 
 /* ---- wakeup.c: listening of a daemon's wish at once */
 

@@ -1,0 +1,77 @@
+/*
+ * The daemon groups of a configuration.
+ *
+ * Public: the type and the look-ups, for every room; wsgid_groups_complete is a hook. The rest is
+ * for the files of config/ alone.
+ */
+#ifndef WSGID_GROUPS_H
+#define WSGID_GROUPS_H
+
+#include "common/spin.h"
+#include "config/options.h"
+#include "slots/slots.h"
+#include "wsgid.h"
+
+/* ---- public */
+
+#define WSGID_DEFAULT_GROUP "" /* the name of the default group, %{GLOBAL} */
+
+/* A script that a process loads before it is ready. */
+typedef struct {
+    const char *path;
+    const char *callable;
+} wsgid_script_t;
+
+/* A daemon group. Lives in pconf; after check_config only the fields of other rooms change. */
+typedef struct {
+    const char *name;   /* WSGID_DEFAULT_GROUP for the default one */
+    const char *label;  /* for messages: the name, or "%{GLOBAL}" */
+    server_rec *server; /* its ErrorLog is this server's */
+    const char *where;  /* "file:line" of its definition */
+    wsgid_value_t value[WSGID_OPT_COUNT];
+    apr_array_header_t *scripts; /* wsgid_script_t */
+
+    /* supervisor/: shared memory that outlives this struct */
+    wsgid_slot_t **slots;
+    int slot_count;
+
+    /* request/, in each child of httpd */
+    struct wsgid_idle_t *idle; /* dispatch.c: idle connections */
+    wsgid_spin_t answers;      /* channel.c: how long its daemons take to answer */
+} wsgid_group_t;
+
+#define WSGID_NUMBER(group, id) ((group)->value[WSGID_OPT_##id].number)
+#define WSGID_TEXT(group, id)   ((group)->value[WSGID_OPT_##id].text)
+
+/* Returns the group of this name, or NULL. Any process, any thread, once the configuration has been
+ * read. */
+wsgid_group_t *wsgid_groups_find(const char *name);
+
+/* Returns every group of this configuration in the order of definition, wsgid_group_t * each. */
+const apr_array_header_t *wsgid_groups_all(void);
+
+/* Returns the labels of all groups for a message: "a, b, c", or "none". */
+const char *wsgid_groups_known(apr_pool_t *p);
+
+/*
+ * check_config: makes the default group if something leads to it, fills in defaults, and collects
+ * the scripts that processes load at start. Returns OK, or an HTTP error after one line in the log.
+ */
+int wsgid_groups_complete(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main_server);
+
+/* pre_config: forgets the groups of the previous configuration. */
+void wsgid_groups_reset(apr_pool_t *pconf);
+
+/* ---- for config/ */
+
+/*
+ * Defines a group; a line with the same options again is allowed. words: what follows the name.
+ * Returns NULL, or one line for httpd to report. While the configuration is read.
+ */
+const char *wsgid_groups_define(cmd_parms *cmd, const char *name, const char *words);
+
+/* Sets the default of an option for all groups that do not name it: WSGIPythonHome and
+ * WSGIPythonPath. Returns NULL, or one line for httpd to report. */
+const char *wsgid_groups_set_default(apr_pool_t *p, wsgid_option_e option, const char *value);
+
+#endif
