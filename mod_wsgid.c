@@ -2,44 +2,26 @@
  * mod_wsgid: Python WSGI applications in daemon processes that httpd's parent starts, watches and
  * replaces.
  *
- * The table of contents: the module record and the hooks. What each does is in the file that its
- * prefix names (apxs/); how the parts fit is in docs/design.md.
+ * The table of contents: the module record and the hooks, each concern in one line. What a function
+ * does is in the file that its name says: wsgid_groups_... is in apxs/config/groups.c. How the
+ * parts fit together is in docs/design.md.
  */
-#include "apxs/config/configuration.h"
+#include "apxs/config/aliases.h"
+#include "apxs/config/directives.h"
+#include "apxs/config/groups.h"
+#include "apxs/config/scopes.h"
 #include "apxs/request/request.h"
 #include "apxs/status/status.h"
 #include "apxs/supervisor/supervisor.h"
 #include "http_main.h"
 #include "mpm_common.h"
 
-/* Before any directive is read, so that the two modules' directives cannot meet. */
-static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
-{
-    (void)plog;
-    (void)ptemp;
-    wsgid_directives_reset(pconf);
-    wsgid_groups_reset(pconf);
-    return wsgid_directives_check_modules(NULL);
-}
-
-/* All is read: what is wrong with it must show at configtest, which ends before post_config. */
-static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
-{
-    int status = wsgid_groups_complete(pconf, ptemp, s);
-
-    (void)plog;
-    if (status == OK) {
-        wsgid_directives_check_mentions(ptemp, s);
-    }
-    return status;
-}
-
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     (void)plog;
     ap_add_version_component(pconf, "mod_wsgid/" WSGID_VERSION);
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
-        return OK; /* httpd reads all twice at start; processes are for the second time */
+        return OK; /* httpd reads its configuration twice at start: this is the first time */
     }
     return wsgid_supervisor_post_config(pconf, ptemp, s);
 }
@@ -52,7 +34,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
     wsgid_keepalive_child_init(pchild, s);
 }
 
-/* In the parent, whenever a child has been started or has gone. */
+/* In the parent, when a child of httpd has started or ended. */
 static void child_status(server_rec *s, pid_t pid, ap_generation_t generation, int slot,
                          mpm_child_status status)
 {
@@ -61,8 +43,8 @@ static void child_status(server_rec *s, pid_t pid, ap_generation_t generation, i
     wsgid_supervisor_child_status(s, generation, status);
 }
 
-/* In the parent, every ten seconds or so: what could not be started for want of processes or memory
- * is tried again. */
+/* In the parent, about every ten seconds: tries again to start what could not be started for lack
+ * of memory or processes. */
 static int monitor(apr_pool_t *p, server_rec *s)
 {
     (void)p;
@@ -73,14 +55,14 @@ static int monitor(apr_pool_t *p, server_rec *s)
 
 static void register_hooks(apr_pool_t *p)
 {
-    /* After mod_alias, so that Alias /static wins over WSGIScriptAlias /; before those that would
-     * take any URL. */
+    /* After mod_alias, so that Alias /static wins over WSGIScriptAlias /; before the modules that
+     * map every URL. */
     static const char *const before_us[] = { "mod_alias.c", NULL };
     static const char *const after_us[] = { "mod_userdir.c", "mod_vhost_alias.c", NULL };
 
     (void)p;
-    ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_pre_config(wsgid_directives_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_check_config(wsgid_groups_check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_status(child_status, NULL, NULL, APR_HOOK_MIDDLE);
@@ -94,11 +76,11 @@ static void register_hooks(apr_pool_t *p)
 
 module AP_MODULE_DECLARE_DATA wsgid_module = {
     STANDARD20_MODULE_STUFF,
-    wsgid_directives_create_dir,
-    wsgid_directives_merge_dir,
-    wsgid_directives_create_server,
-    wsgid_directives_merge_server,
-    wsgid_directives_directives,
+    wsgid_scopes_create_directory,
+    wsgid_scopes_merge_directory,
+    wsgid_scopes_create_server,
+    wsgid_scopes_merge_server,
+    wsgid_directives_table,
     register_hooks,
     0                                   /* no flags */
 };

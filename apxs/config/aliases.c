@@ -7,8 +7,14 @@
  * PATH_INFO. Which alias it was is kept in the request's notes, since these alone go along when
  * httpd puts one request in another's place (DirectoryIndex).
  */
+#include "config/aliases.h"
+
 #include "common/logs.h"
-#include "config/configuration.h"
+#include "config/mentions.h"
+#include "config/notices.h"
+#include "config/options.h"
+#include "config/scopes.h"
+#include "config/variables.h"
 
 #define NOTE "wsgid-alias" /* the alias's place in the server's list */
 
@@ -67,10 +73,10 @@ static const char *set_options(cmd_parms *cmd, wsgid_alias_t *alias, const char 
         error = set_option(cmd->pool, alias, name, value);
     }
     if (!error && alias->group) {
-        wsgid_directives_mention_group(cmd, alias->group);
+        wsgid_mentions_add(cmd, alias->group);
     }
     if (!error && alias->application_group) {
-        wsgid_directives_notice_application_group(alias->application_group);
+        wsgid_notices_check_application_group(alias->application_group);
     }
     return error;
 }
@@ -126,7 +132,7 @@ static void warn_if_shadowed(cmd_parms *cmd, const apr_array_header_t *aliases,
                 APLOG_MARK, APLOG_WARNING, 0, cmd->server,
                 "WSGID0027: WSGIScriptAlias %s at %s has no "
                 "effect: the earlier WSGIScriptAlias %s takes its requests; write the longer one first",
-                *alias->url ? alias->url : "/", wsgid_directives_where(cmd),
+                *alias->url ? alias->url : "/", wsgid_notices_where(cmd),
                 *earlier->url ? earlier->url : "/");
             return;
         }

@@ -1,7 +1,7 @@
 /*
- * The directives: httpd's command table, the records of servers and directories.
+ * The directives: httpd's command table, made of directives.def.
  *
- * Public: this header is for mod_wsgid.c and the supervisor.
+ * Public: this header is for mod_wsgid.c.
  */
 #ifndef WSGID_DIRECTIVES_H
 #define WSGID_DIRECTIVES_H
@@ -9,16 +9,10 @@
 #include "wsgid.h"
 
 /* For the module record. */
-extern const command_rec wsgid_directives_directives[];
-void *wsgid_directives_create_server(apr_pool_t *p, server_rec *s);
-void *wsgid_directives_merge_server(apr_pool_t *p, void *base, void *add);
-void *wsgid_directives_create_dir(apr_pool_t *p, char *dir);
-void *wsgid_directives_merge_dir(apr_pool_t *p, void *base, void *add);
+extern const command_rec wsgid_directives_table[];
 
-/*
- * Returns WSGISocketPrefix, or its default in httpd's runtime directory; NULL if that is not a
- * directory. s: the main server. In post_config.
- */
-const char *wsgid_directives_socket_prefix(apr_pool_t *p, server_rec *s);
+/* pre_config hook: forgets everything that the previous reading left in config/. Returns OK, or an
+ * HTTP error after one line in the log if mod_wsgi is loaded beside us. */
+int wsgid_directives_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp);
 
 #endif

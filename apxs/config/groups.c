@@ -4,9 +4,17 @@
  *
  * Rules: groups are global to the httpd, wherever they are defined; a definition within a
  * VirtualHost only chooses that one's ErrorLog. The table lives in pconf and does not change after
- * wsgid_groups_complete, so that requests read it without a lock.
+ * wsgid_groups_check_config, so that requests read it without a lock.
  */
-#include "config/configuration.h"
+#include "config/groups.h"
+
+#include "config/aliases.h"
+#include "config/mentions.h"
+#include "config/notices.h"
+#include "config/route.h"
+#include "config/scopes.h"
+#include "config/sections.h"
+#include "config/variables.h"
 
 #include "apr_hash.h"
 #include "apr_lib.h"
@@ -115,7 +123,7 @@ const char *wsgid_groups_define(cmd_parms *cmd, const char *name, const char *wo
         return define_again(cmd->pool, group, values);
     }
     group = add_group(cmd->pool, apr_pstrdup(cmd->pool, group_name), cmd->server,
-                      wsgid_directives_where(cmd));
+                      wsgid_notices_where(cmd));
     memcpy(group->value, values, sizeof(group->value));
     return NULL;
 }
@@ -147,7 +155,7 @@ const char *wsgid_groups_known(apr_pool_t *p)
 /* ---- completion: the aliases of every server */
 
 /* What the server scope of an alias says; sections may say otherwise. */
-static const wsgid_dir_config_t *server_scope(server_rec *s)
+static const wsgid_directory_config_t *server_scope(server_rec *s)
 {
     return ap_get_module_config(s->lookup_defaults, &wsgid_module);
 }
@@ -157,7 +165,7 @@ static const char *alias_group(server_rec *s, const wsgid_alias_t *alias)
 {
     const char *named = alias->group ? alias->group : server_scope(s)->group;
 
-    return named ? wsgid_directives_literal(named) : WSGID_DEFAULT_GROUP;
+    return named ? wsgid_variables_literal(named) : WSGID_DEFAULT_GROUP;
 }
 
 typedef void visitor_t(apr_pool_t *p, server_rec *s, const wsgid_alias_t *alias, void *data);
@@ -175,12 +183,11 @@ static void visit_aliases(apr_pool_t *p, server_rec *main_server, visitor_t *vis
     }
 }
 
-static void look_for_default(apr_pool_t *p, server_rec *s, const wsgid_alias_t *alias, void *found)
+static void find_default(apr_pool_t *p, server_rec *s, const wsgid_alias_t *alias, void *found)
 {
     const char *group = alias_group(s, alias);
     int is_overruled = !alias->group
-                       && wsgid_directives_sections_decide(WSGID_SAYS_GROUP, s, alias)
-                              == WSGID_DECIDES;
+                       && wsgid_sections_decide(WSGID_SECTION_GROUP, s, alias) == WSGID_DECIDES;
 
     (void)p;
     if (group && !*group && !is_overruled) {
@@ -195,9 +202,9 @@ static void look_for_default(apr_pool_t *p, server_rec *s, const wsgid_alias_t *
  */
 static void add_default_group(apr_pool_t *pconf, server_rec *main_server)
 {
-    int wanted = !known.all->nelts || wsgid_directives_is_mentioned(WSGID_DEFAULT_GROUP);
+    int wanted = !known.all->nelts || wsgid_mentions_has(WSGID_DEFAULT_GROUP);
 
-    visit_aliases(pconf, main_server, look_for_default, &wanted);
+    visit_aliases(pconf, main_server, find_default, &wanted);
     if (wanted && !wsgid_groups_find(WSGID_DEFAULT_GROUP)) {
         add_group(pconf, WSGID_DEFAULT_GROUP, main_server, "built in");
     }
@@ -229,10 +236,9 @@ static int is_settled(const server_rec *s, const wsgid_alias_t *alias)
 {
     return !alias->expression
            && (alias->group
-               || wsgid_directives_sections_decide(WSGID_SAYS_GROUP, s, alias) == WSGID_DECIDES_NOT)
+               || wsgid_sections_decide(WSGID_SECTION_GROUP, s, alias) == WSGID_DECIDES_NOT)
            && (alias->callable
-               || wsgid_directives_sections_decide(WSGID_SAYS_CALLABLE, s, alias)
-                      == WSGID_DECIDES_NOT);
+               || wsgid_sections_decide(WSGID_SECTION_CALLABLE, s, alias) == WSGID_DECIDES_NOT);
 }
 
 static void add_script(apr_pool_t *p, server_rec *s, const wsgid_alias_t *alias, void *pconf)
@@ -288,10 +294,34 @@ static const char *complete_group(apr_pool_t *p, wsgid_group_t *group)
     return error;
 }
 
-int wsgid_groups_complete(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main_server)
+/* ---- completion: names that no group has */
+
+static void warn_of_unknown_groups(apr_pool_t *p, server_rec *s)
+{
+    const apr_array_header_t *mentions = wsgid_mentions_all();
+    apr_hash_t *warned = apr_hash_make(p);
+    int i;
+
+    for (i = 0; i < mentions->nelts; i++) {
+        const wsgid_mention_t *mention = &APR_ARRAY_IDX(mentions, i, wsgid_mention_t);
+        if (wsgid_groups_find(mention->name)
+            || apr_hash_get(warned, mention->name, APR_HASH_KEY_STRING)) {
+            continue;
+        }
+        apr_hash_set(warned, mention->name, APR_HASH_KEY_STRING, "");
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                     "WSGID0018: there is no daemon group '%s' as named at %s: its "
+                     "requests will get 500; known groups: %s",
+                     mention->name, mention->where, wsgid_groups_known(p));
+    }
+}
+
+int wsgid_groups_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
+                              server_rec *main_server)
 {
     int i;
 
+    (void)plog;
     add_default_group(pconf, main_server);
     for (i = 0; i < known.all->nelts; i++) {
         wsgid_group_t *group = APR_ARRAY_IDX(known.all, i, wsgid_group_t *);
@@ -304,5 +334,6 @@ int wsgid_groups_complete(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main
         }
     }
     visit_aliases(ptemp, main_server, add_script, pconf);
+    warn_of_unknown_groups(ptemp, main_server);
     return OK;
 }

@@ -1,8 +1,8 @@
 /*
  * The daemon groups of a configuration.
  *
- * Public: the type and the look-ups, for every room; wsgid_groups_complete is a hook. The rest is
- * for the files of config/ alone.
+ * Public: the type and the look-ups, for every room; wsgid_groups_check_config is a hook. The rest
+ * is for the files of config/ alone.
  */
 #ifndef WSGID_GROUPS_H
 #define WSGID_GROUPS_H
@@ -54,10 +54,12 @@ const apr_array_header_t *wsgid_groups_all(void);
 const char *wsgid_groups_known(apr_pool_t *p);
 
 /*
- * check_config: makes the default group if something leads to it, fills in defaults, and collects
- * the scripts that processes load at start. Returns OK, or an HTTP error after one line in the log.
+ * check_config hook, so that configtest shows what is wrong: makes the default group if something
+ * leads to it, fills in defaults, collects the scripts that processes load at start, and warns
+ * about names that no group has. Returns OK, or an HTTP error after one line in the log.
  */
-int wsgid_groups_complete(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *main_server);
+int wsgid_groups_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
+                              server_rec *main_server);
 
 /* pre_config: forgets the groups of the previous configuration. */
 void wsgid_groups_reset(apr_pool_t *pconf);

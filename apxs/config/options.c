@@ -7,8 +7,10 @@
  * depends on User, Group and Timeout waits for wsgid_options_complete. No knowledge of single
  * options above the section "defaults that are known at start only".
  */
+#include "config/options.h"
+
+#include "config/notices.h"
 #include "config/option_types.h"
-#include "config/configuration.h"
 
 #include <limits.h>
 #include <sys/stat.h>
@@ -125,7 +127,7 @@ static int accept_foreign(apr_pool_t *p, const char *name)
 
     for (option = foreign; option->name; option++) {
         if (!strcmp(name, option->name)) {
-            wsgid_directives_notice(
+            wsgid_notices_log_once(
                 option->name,
                 apr_psprintf(p, "WSGID0013: %s= of WSGIDaemonProcess has no effect: %s",
                              option->name, option->fix));
@@ -254,11 +256,11 @@ static const char *group_text(apr_pool_t *p, apr_int64_t gid)
 
 static void notice_no_effect(apr_pool_t *p, wsgid_option_e id)
 {
-    wsgid_directives_notice(options[id].name,
-                            apr_psprintf(p,
-                                         "WSGID0024: %s= has no effect: httpd was not started by "
-                                         "root, so daemons run as %s, like httpd itself",
-                                         options[id].name, user_text(p, geteuid())));
+    wsgid_notices_log_once(options[id].name,
+                           apr_psprintf(p,
+                                        "WSGID0024: %s= has no effect: httpd was not started by "
+                                        "root, so daemons run as %s, like httpd itself",
+                                        options[id].name, user_text(p, geteuid())));
 }
 
 /* Without root nobody can become another: the daemons run as httpd does, and no option says

@@ -6,15 +6,24 @@
  * WSGIRestrictProcess forbids, a variable that is not set) becomes the name of a group that does
  * not exist and says why; the request path reports it (WSGID0160).
  */
-#include "config/configuration.h"
+#include "config/route.h"
+
+#include "config/aliases.h"
+#include "config/groups.h"
+#include "config/scopes.h"
+#include "config/variables.h"
 
 #include "apr_hash.h"
+
+/* mod_wsgi's names of its handler, for configurations that come from there. */
+#define MOD_WSGI_HANDLER "wsgi-script"
+#define MOD_WSGI_TYPE    "application/x-httpd-wsgi" /* for AddType */
 
 static int is_ours(const request_rec *r)
 {
     return r->handler
-           && (!strcmp(r->handler, WSGID_HANDLER) || !strcmp(r->handler, WSGID_HANDLER_OTHER)
-               || !strcmp(r->handler, WSGID_HANDLER_TYPE));
+           && (!strcmp(r->handler, WSGID_HANDLER) || !strcmp(r->handler, MOD_WSGI_HANDLER)
+               || !strcmp(r->handler, MOD_WSGI_TYPE));
 }
 
 /* ---- the URL */
@@ -56,7 +65,8 @@ static const char *resolve(request_rec *r, const char *value, const char *otherw
 }
 
 /* The group's name; or, if WSGIRestrictProcess forbids it, a name that no group has. */
-static const char *restricted(request_rec *r, const wsgid_dir_config_t *config, const char *group)
+static const char *restricted(request_rec *r, const wsgid_directory_config_t *config,
+                              const char *group)
 {
     if (!config->allowed || apr_hash_get(config->allowed, group, APR_HASH_KEY_STRING)) {
         return group;
@@ -66,7 +76,7 @@ static const char *restricted(request_rec *r, const wsgid_dir_config_t *config, 
 }
 
 static void choose_application(request_rec *r, wsgid_route_t *route, const wsgid_alias_t *alias,
-                               const wsgid_dir_config_t *config)
+                               const wsgid_directory_config_t *config)
 {
     const char *group = alias->group ? alias->group : config->group;
     const char *application_group = alias->application_group ? alias->application_group
@@ -81,7 +91,7 @@ static void choose_application(request_rec *r, wsgid_route_t *route, const wsgid
 /* ---- flags */
 
 static void set_flags(wsgid_route_t *route, const wsgid_alias_t *alias,
-                      const wsgid_dir_config_t *config)
+                      const wsgid_directory_config_t *config)
 {
     route->pass_authorization = alias->pass_authorization != WSGID_UNSET
                                     ? alias->pass_authorization
@@ -97,7 +107,7 @@ static void set_flags(wsgid_route_t *route, const wsgid_alias_t *alias,
 const wsgid_route_t *wsgid_route_find(request_rec *r)
 {
     static const wsgid_alias_t no_alias = { .pass_authorization = WSGID_UNSET };
-    const wsgid_dir_config_t *config;
+    const wsgid_directory_config_t *config;
     const wsgid_alias_t *alias;
     wsgid_route_t *route;
 

@@ -12,6 +12,8 @@
 
 #include "httpd.h"
 
+#define WSGID_DEFAULT_CALLABLE "application" /* the name of the application in a script */
+
 /* WSGIMapHEADToGET. */
 typedef enum { WSGID_MAP_HEAD_AUTO, WSGID_MAP_HEAD_ON, WSGID_MAP_HEAD_OFF } wsgid_map_head_e;
 

@@ -5,7 +5,9 @@
  * A value is a variable as a whole or not at all. %{ENV:x} is looked up in the request's notes, in
  * its environment (SetEnv, RewriteRule [E=]), and in httpd's own, in this order.
  */
-#include "config/configuration.h"
+#include "config/variables.h"
+
+#include "config/groups.h"
 
 #include <stdlib.h>
 
@@ -81,6 +83,14 @@ static const char *resolve_env(request_rec *r, const char *name)
 int wsgid_variables_is_variable(const char *value)
 {
     return strstr(value, "%{") != NULL;
+}
+
+const char *wsgid_variables_literal(const char *value)
+{
+    if (!strcmp(value, "%{GLOBAL}")) {
+        return WSGID_DEFAULT_GROUP;
+    }
+    return wsgid_variables_is_variable(value) ? NULL : value;
 }
 
 const char *wsgid_variables_check(apr_pool_t *p, const char *value)

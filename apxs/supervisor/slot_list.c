@@ -4,7 +4,7 @@
  */
 #include "supervisor/supervisor.h"
 
-#include "config/directives.h"
+#include "config/scopes.h"
 
 #include <unistd.h>
 
@@ -201,7 +201,7 @@ static int prepare_directory(apr_pool_t *p, const char *prefix)
 static int prepare_groups(apr_pool_t *pconf, apr_pool_t *ptemp)
 {
     const apr_array_header_t *groups = wsgid_groups_all();
-    const char *prefix = wsgid_directives_socket_prefix(ptemp, main_server);
+    const char *prefix = wsgid_scopes_socket_prefix(ptemp, main_server);
     int result;
     int i;
 

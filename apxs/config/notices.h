@@ -1,0 +1,29 @@
+/*
+ * Notices while the configuration is read: each once, with the place of the directive.
+ *
+ * Private to config/.
+ */
+#ifndef WSGID_NOTICES_H
+#define WSGID_NOTICES_H
+
+#include "wsgid.h"
+
+/* pre_config: forgets the notices of the previous reading. */
+void wsgid_notices_reset(apr_pool_t *pconf);
+
+/* Logs a line at notice, unless a line with this key has been logged in this reading. The line
+ * begins with its code. */
+void wsgid_notices_log_once(const char *key, const char *line);
+
+/* Logs that this value of WSGIApplicationGroup or application-group= has no effect, once, unless it
+ * is %{GLOBAL}. */
+void wsgid_notices_check_application_group(const char *value);
+
+/* Returns the place of a directive, "file:line", in cmd->pool. */
+const char *wsgid_notices_where(const cmd_parms *cmd);
+
+/* Whether a directive is in a .htaccess file. A request reads it, so nothing may be remembered of
+ * it, and a notice would come with each request. */
+int wsgid_notices_is_htaccess(const cmd_parms *cmd);
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * What the configuration says in each scope: a record for each server and one for each directory.
+ *
+ * Public: wsgid_scopes_socket_prefix, and the four functions of the module record. The records are
+ * for the files of config/ alone. They live in pconf and do not change after the configuration has
+ * been read.
+ */
+#ifndef WSGID_SCOPES_H
+#define WSGID_SCOPES_H
+
+#include "wsgid.h"
+
+/* ---- public */
+
+/* For the module record. */
+void *wsgid_scopes_create_server(apr_pool_t *p, server_rec *s);
+void *wsgid_scopes_merge_server(apr_pool_t *p, void *base, void *add);
+void *wsgid_scopes_create_directory(apr_pool_t *p, char *path);
+void *wsgid_scopes_merge_directory(apr_pool_t *p, void *base, void *add);
+
+/*
+ * Returns WSGISocketPrefix, or its default in httpd's runtime directory; NULL if that is not a
+ * directory. s: the main server. In post_config.
+ */
+const char *wsgid_scopes_socket_prefix(apr_pool_t *p, server_rec *s);
+
+/* ---- for config/ */
+
+#define WSGID_UNSET (-1) /* of a number that no directive sets */
+
+typedef struct {
+    const char *socket_prefix;   /* of the main server; NULL: the default */
+    apr_array_header_t *aliases; /* wsgid_alias_t, in the order in which they are tried */
+} wsgid_server_config_t;
+
+/* The server scope is the outermost directory. NULL and WSGID_UNSET: no directive says anything. */
+typedef struct {
+    const char *group; /* these three may hold a variable */
+    const char *application_group;
+    const char *callable;
+    int pass_authorization;
+    int error_override;
+    int chunked_request;
+    int script_reloading;
+    int map_head_to_get;                /* wsgid_map_head_e */
+    const apr_array_header_t *sendfile; /* const char *: directories, symbolic links resolved */
+    struct apr_hash_t *allowed;         /* WSGIRestrictProcess: names of groups; NULL: all */
+} wsgid_directory_config_t;
+
+#endif

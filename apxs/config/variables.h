@@ -1,0 +1,27 @@
+/*
+ * The variables of WSGIProcessName and similar directives: %{GLOBAL}, %{SERVER}, %{HOST},
+ * %{RESOURCE} and %{ENV:name}.
+ *
+ * Private to config/.
+ */
+#ifndef WSGID_VARIABLES_H
+#define WSGID_VARIABLES_H
+
+#include "wsgid.h"
+
+/* Returns NULL, or the error line for a value that holds an unknown variable, or text around a
+ * variable. While the configuration is read. */
+const char *wsgid_variables_check(apr_pool_t *p, const char *value);
+
+/* Whether a value holds a variable. */
+int wsgid_variables_is_variable(const char *value);
+
+/* Returns the group name that a value stands for, "" for %{GLOBAL}; NULL if only a request can
+ * resolve it. */
+const char *wsgid_variables_literal(const char *value);
+
+/* Returns what a value stands for in this request, or NULL if its variable is not set. For a value
+ * that wsgid_variables_check has accepted. */
+const char *wsgid_variables_resolve(request_rec *r, const char *value);
+
+#endif
