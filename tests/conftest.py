@@ -22,7 +22,8 @@ import pytest
 from httpdenv import Httpd, Stage, machine
 
 ROOT = Path(__file__).resolve().parents[1]
-# Another compiler than ours may warn where ours does not: that is for .ci/run to judge, which sets WSGID_STRICT.
+# Another compiler than ours may warn where ours does not: that is for .ci/run to judge, which sets
+# WSGID_STRICT.
 STRICT = os.environ.get("WSGID_STRICT") == "1"
 WARNINGS = ["-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", *(["-Werror"] if STRICT else [])]
 STAGE_MISSING = "{module} is not there: run `make` first"
@@ -130,7 +131,8 @@ def watch_the_logs(request: pytest.FixtureRequest) -> Iterator[None]:
         pytest.fail("unexpected in the error log:\n" + "\n".join(lines), pytrace=False)
 
 
-# The modules that take longest, 20 to 40 seconds, start first, so that no worker is left alone with one at the end.
+# The modules that take longest, 20 to 40 seconds, start first, so that no worker is left alone with
+# one at the end.
 LONG = (
     "test_serve",
     "test_files",

@@ -388,8 +388,8 @@ class Daemon:
         os.write(self.lifeline, bytes((process_abi.LIFELINE_FAILED,)))
 
     def wait_for_replacement_request(self, reason: int, number: int = 1) -> None:
-        """Its wish of this number, for this reason (process_abi.REPLACE_), and the ring that goes with
-        it.
+        """Its wish of this number, for this reason (process_abi.REPLACE_), and the ring that goes
+        with it.
         """
         wait_until(
             lambda: self.replacement_requests() == (number, reason),

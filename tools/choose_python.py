@@ -6,7 +6,7 @@ PATH if everybody can reach it; /usr/bin/python3. Prints its path to stdout, and
 one line, to stderr.
 
     choose_python.py                  the path
-    choose_python.py --missing PATH   what that interpreter lacks for a build: "venv", "headers", one a line
+    choose_python.py --missing PATH   what that interpreter lacks for a build: "venv", "headers"
 
 Runs on Python 3.6 and later, so that it can say that an interpreter is too old.
 """
@@ -27,7 +27,8 @@ try:
     makes_venv = True
 except ImportError:
     makes_venv = False
-include = sysconfig.get_paths(vars={"base": sys.base_prefix, "installed_base": sys.base_prefix})["include"]
+bases = {"base": sys.base_prefix, "installed_base": sys.base_prefix}
+include = sysconfig.get_paths(vars=bases)["include"]
 print(json.dumps({
     "version": sys.version_info[:3],
     "places": [sys.executable, sys.prefix, sys.base_prefix, os.path.dirname(os.__file__)],
@@ -110,7 +111,8 @@ def choose():
     facts = probe(SYSTEM)
     if first == SYSTEM or objection(facts):
         give_up(
-            "python3 %s%s; install Python %d.%d or later where every user can reach it, or name one in PYTHON"
+            "python3 %s%s; install Python %d.%d or later where every user can reach it,"
+            " or name one in PYTHON"
             % (
                 (complaint, "" if first == SYSTEM else " and %s %s" % (SYSTEM, objection(facts)))
                 + OLDEST

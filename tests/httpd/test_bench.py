@@ -1,7 +1,8 @@
 """The bench works: its short form starts every peer, measures every scenario, and writes what it
 finds.
 
-Only `make test-bench` runs the tests that need peers, and installs these first. No test asserts a time.
+Only `make test-bench` runs the tests that need peers, and installs these first. No test asserts a
+time.
 """
 
 from __future__ import annotations

@@ -356,8 +356,8 @@ def wait_for_wakeup(httpd) -> None:
 
 
 def test_a_restart_with_a_broken_configuration_leaves_nothing(make_httpd):
-    """httpd ends without our cleanups: the daemons see it by their lifeline, and the wake-up pipe removes the
-    sockets.
+    """httpd ends without our cleanups: the daemons see it by their lifeline, and the wake-up pipe
+    removes the sockets.
     """
     httpd = make_httpd(gate_configuration())
     assert httpd.get("/?before").status_code == 200

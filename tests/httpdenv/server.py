@@ -345,8 +345,8 @@ class Httpd:
         return sorted(child.pid for child in found if group is None or _group_of(child) == group)
 
     def children(self) -> list[int]:
-        """The pids of httpd's own children, which serve connections; not the wake-up pipe, which comes and
-        goes.
+        """The pids of httpd's own children, which serve connections; not the wake-up pipe, which
+        comes and goes.
         """
         others = self.daemons()
         return sorted(

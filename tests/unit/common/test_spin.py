@@ -56,7 +56,8 @@ def library(gcc, tmp_path_factory):
 
 @pytest.fixture
 def wait(library):
-    """wait(n) waits for what is there at the nth look, 0: never; tells whether it found it, and how often it looked."""
+    """wait(n) waits for what is there at the nth look, 0: never; tells whether it found it, and
+    how often it looked."""
     spin = Spin()
 
     def wait(there_at: int) -> tuple[bool, int]:
