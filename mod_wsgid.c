@@ -29,7 +29,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
 static void child_init(apr_pool_t *pchild, server_rec *s)
 {
     wsgid_supervisor_child_init(pchild);
-    wsgid_slots_claim_row(s);
+    wsgid_in_flight_claim_row(s);
     wsgid_dispatch_child_init(pchild, s);
     wsgid_keepalive_child_init(pchild, s);
 }
@@ -39,7 +39,7 @@ static void child_status(server_rec *s, pid_t pid, ap_generation_t generation, i
                          mpm_child_status status)
 {
     (void)slot;
-    wsgid_slots_child_status(pid, status);
+    wsgid_in_flight_child_status(pid, status);
     wsgid_supervisor_child_status(s, generation, status);
 }
 
@@ -49,7 +49,7 @@ static int monitor(apr_pool_t *p, server_rec *s)
 {
     (void)p;
     (void)s;
-    wsgid_supervisor_look();
+    wsgid_supervisor_poll();
     return OK;
 }
 
@@ -71,7 +71,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_translate_name(wsgid_aliases_translate, before_us, after_us, APR_HOOK_MIDDLE);
     ap_hook_handler(wsgid_request_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_log_transaction(wsgid_access_log_log_transaction, NULL, NULL, APR_HOOK_FIRST);
-    wsgid_status_register_hooks();
+    wsgid_status_handler_register_hooks();
 }
 
 module AP_MODULE_DECLARE_DATA wsgid_module = {

@@ -513,7 +513,7 @@ def checked_machine(path, machine):
 
 MACHINES = {
     "process": (read_c_machine, "apxs/supervisor/process.c"),
-    "slot": (read_c_machine, "apxs/supervisor/phase.c"),
+    "slot": (read_c_machine, "apxs/slots/phase.c"),
     "daemon": (read_python_machine, "pywsgid/daemon/process/states.py"),
 }
 

@@ -131,7 +131,7 @@ static wsgid_slot_t *choose(const wsgid_group_t *group, const wsgid_slot_t *avoi
     *total = 0;
     for (i = 0; i < group->slot_count; i++) {
         wsgid_slot_t *slot = group->slots[(first + (unsigned)i) % (unsigned)group->slot_count];
-        unsigned in_flight = wsgid_slots_in_flight(slot);
+        unsigned in_flight = wsgid_in_flight_count(slot);
         apr_uint64_t place = rank(slot, avoid, in_flight);
 
         *total += in_flight;
@@ -216,8 +216,8 @@ apr_status_t wsgid_dispatch_acquire(wsgid_exchange_t *x, const wsgid_slot_t *avo
         x->connection.slot = NULL;
         return WSGID_E_QUEUE_FULL;
     }
-    wsgid_slots_enter(x->connection.slot);
-    x->connection.pids = wsgid_slots_pids(x->connection.slot);
+    wsgid_in_flight_enter(x->connection.slot);
+    x->connection.pids = wsgid_entries_pids(x->connection.slot);
     x->connection.fd = take_idle(x->group, x->connection.slot);
     x->connection.was_idle = x->connection.fd >= 0;
     if (!x->connection.was_idle) {
@@ -241,7 +241,7 @@ void wsgid_dispatch_release(wsgid_exchange_t *x, int keep)
         x->received.file = -1;
     }
     if (x->connection.slot) {
-        wsgid_slots_leave(x->connection.slot);
+        wsgid_in_flight_leave(x->connection.slot);
         x->connection.slot = NULL;
     }
 }

@@ -99,7 +99,7 @@ static apr_status_t lost_patience(const wsgid_exchange_t *x)
 static const char *who(const wsgid_exchange_t *x)
 {
     return x->response.pid ? apr_psprintf(x->r->pool, "process %u", x->response.pid)
-                           : wsgid_slots_processes(x->r->pool, &x->connection.pids);
+                           : wsgid_entries_describe(x->r->pool, &x->connection.pids);
 }
 
 /* Nothing moved for socket-timeout: the fault of whoever it is that should have. */

@@ -1,10 +1,10 @@
 /*
- * The sockets of the slots: the directory they are in, their files' names, owners and modes.
+ * The sockets of slots: the directory they are in, and their files' names, owners and modes.
  *
- * The parent (often root) makes them, so that a daemon can come and go behind a listener that never
- * closes. Only the user that httpd's children run as may connect: mode 0600, owned by that user, in
- * a directory where nobody else can put a socket of the same name. What fails is logged, and the
- * owner chosen, by slot_list.c.
+ * httpd's parent (often root) creates them, so that daemons can come and go behind a listener that
+ * never closes. Only the user that httpd's children run as may connect: a socket has mode 0600 and
+ * belongs to that user, and nobody else can create a socket of the same name in its directory.
+ * The caller (slot_list.c) chooses the owner and logs failures.
  */
 #include "slots/listener.h"
 
@@ -16,8 +16,8 @@
 
 #include "unixd.h"
 
-#define SUFFIX_ROOM \
-    24 /* ".4194304.99999.999.sock" and the NUL: the largest pid of Linux, many slots */
+/* ".4194304.99999.999.sock" and the NUL: the largest pid of Linux, many slots */
+#define SUFFIX_ROOM 24
 
 const char *wsgid_listener_path(apr_pool_t *p, const char *prefix, unsigned number, int slot,
                                 const char *suffix)
@@ -38,8 +38,8 @@ static apr_status_t set_address(struct sockaddr_un *address, const char *path)
     return APR_SUCCESS;
 }
 
-/* What is in the way is removed only if it is a socket. */
-static apr_status_t clear_way(const char *path)
+/* Removes what is at the path, but only if it is a socket. */
+static apr_status_t remove_socket(const char *path)
 {
     struct stat there;
 
@@ -52,7 +52,7 @@ static apr_status_t clear_way(const char *path)
     return unlink(path) == 0 ? APR_SUCCESS : errno;
 }
 
-/* The file has its mode from birth: there is no moment at which another user could connect. */
+/* The umask gives the file its mode when it is created, so no other user can ever connect. */
 static apr_status_t bind_private(int fd, const struct sockaddr_un *address)
 {
     mode_t before = umask(0177);
@@ -64,7 +64,7 @@ static apr_status_t bind_private(int fd, const struct sockaddr_un *address)
     return status;
 }
 
-static apr_status_t open_to(const char *path, uid_t owner, int backlog, int fd)
+static apr_status_t listen_for(const char *path, uid_t owner, int backlog, int fd)
 {
     if (geteuid() == 0 && lchown(path, owner, (gid_t)-1) != 0) {
         return errno;
@@ -72,14 +72,15 @@ static apr_status_t open_to(const char *path, uid_t owner, int backlog, int fd)
     return listen(fd, backlog) == 0 ? APR_SUCCESS : errno;
 }
 
-static apr_status_t make(int fd, const struct sockaddr_un *address, uid_t owner, int backlog)
+static apr_status_t bind_and_listen(int fd, const struct sockaddr_un *address, uid_t owner,
+                                    int backlog)
 {
-    apr_status_t status = clear_way(address->sun_path);
+    apr_status_t status = remove_socket(address->sun_path);
 
     if (status == APR_SUCCESS) {
         status = bind_private(fd, address);
     }
-    return status == APR_SUCCESS ? open_to(address->sun_path, owner, backlog, fd) : status;
+    return status == APR_SUCCESS ? listen_for(address->sun_path, owner, backlog, fd) : status;
 }
 
 apr_status_t wsgid_listener_open(const char *path, uid_t owner, int backlog, int *fd,
@@ -95,7 +96,7 @@ apr_status_t wsgid_listener_open(const char *path, uid_t owner, int backlog, int
     if (*fd < 0) {
         return errno;
     }
-    status = make(*fd, address, owner, backlog);
+    status = bind_and_listen(*fd, address, owner, backlog);
     if (status != APR_SUCCESS) {
         (void)close(*fd);
         *fd = -1;
@@ -111,7 +112,7 @@ apr_status_t wsgid_listener_adapt(const char *path, uid_t owner, int backlog, in
     apr_status_t status;
 
     if (lstat(path, &there) == 0 || errno != ENOENT) {
-        return open_to(path, owner, backlog, *fd);
+        return listen_for(path, owner, backlog, *fd);
     }
     status = wsgid_listener_open(path, owner, backlog, &fresh, &address);
     if (status == APR_SUCCESS) {
@@ -136,11 +137,11 @@ static const char *directory_of(apr_pool_t *p, const char *prefix)
 static const char *check_access(apr_pool_t *p, const char *directory, const struct stat *there)
 {
     if (there->st_uid != 0 && there->st_uid != geteuid()) {
-        return apr_psprintf(p, "%s belongs to uid %ld: it must belong to root", directory,
+        return apr_psprintf(p, "%s belongs to uid %ld, and must belong to root", directory,
                             (long)there->st_uid);
     }
     if (there->st_mode & S_IWOTH) {
-        return apr_psprintf(p, "%s can be written by everybody", directory);
+        return apr_psprintf(p, "every user can write to %s", directory);
     }
     return NULL;
 }
@@ -153,8 +154,8 @@ const char *wsgid_listener_check_directory(apr_pool_t *p, const char *prefix)
     if (strlen(prefix) + SUFFIX_ROOM > sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
         return apr_psprintf(
             p,
-            "%s is too long: a socket's path may have %d characters, %d of which are needed for "
-            "what follows",
+            "%s is too long: the path of a socket may have %d characters, and mod_wsgid appends up "
+            "to %d",
             prefix, (int)sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1, SUFFIX_ROOM - 1);
     }
     if (stat(directory, &there) != 0) {
@@ -173,20 +174,19 @@ const char *wsgid_listener_check_reach(apr_pool_t *p, const char *prefix)
 
     if (geteuid() != 0 || stat(directory, &there) != 0 || (there.st_mode & (S_IXGRP | S_IXOTH))
         || there.st_uid == ap_unixd_config.user_id) {
-        return NULL; /* what the group's bits are worth is for the system to say */
+        return NULL; /* a group bit may be enough: the system decides when they connect */
     }
-    return apr_psprintf(p, "%s can be entered by its owner alone, and not by httpd's User",
-                        directory);
+    return apr_psprintf(p, "httpd's User cannot enter %s: only its owner can", directory);
 }
 
-/* ---- what dead parents left */
+/* ---- sockets of an httpd that no longer runs */
 
 static int is_suffix(const char *text)
 {
     return !strcmp(text, WSGID_LISTENER_REQUESTS) || !strcmp(text, WSGID_LISTENER_CONTROL);
 }
 
-/* "wsgid.123.1.0.sock" -> 123; 0 for what is no file of ours. */
+/* "wsgid.123.1.0.sock" -> 123; 0 if the file is not ours. */
 static pid_t pid_in_name(const char *name, const char *base)
 {
     apr_size_t length = strlen(base);
@@ -202,27 +202,27 @@ static pid_t pid_in_name(const char *name, const char *base)
     return pid > 0 && is_suffix(name + length + end) ? pid : 0;
 }
 
-static int is_deserted(const char *path)
+static int is_unused(const char *path)
 {
     struct sockaddr_un address;
-    int deserted;
+    int unused;
     int fd;
 
     if (set_address(&address, path) != APR_SUCCESS
         || (fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0) {
         return 0;
     }
-    deserted = connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0
-               && errno == ECONNREFUSED;
+    unused = connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0
+             && errno == ECONNREFUSED;
     (void)close(fd);
-    return deserted;
+    return unused;
 }
 
-/* Its parent is no more; or the pid lives, perhaps as somebody else (we ourselves, in a container),
- * and nobody listens. */
+/* Its httpd no longer runs. If the pid exists, it may belong to another process by now (in a
+ * container, to ourselves), so a socket that nobody listens on is left over, too. */
 static int is_left_over(const char *path, pid_t pid)
 {
-    return (kill(pid, 0) != 0 && errno == ESRCH) || is_deserted(path);
+    return (kill(pid, 0) != 0 && errno == ESRCH) || is_unused(path);
 }
 
 void wsgid_listener_sweep(apr_pool_t *p, server_rec *s, const char *prefix)
@@ -233,7 +233,7 @@ void wsgid_listener_sweep(apr_pool_t *p, server_rec *s, const char *prefix)
     DIR *stream = opendir(directory);
 
     if (!stream) {
-        return; /* wsgid_listener_check_directory says so */
+        return; /* wsgid_listener_check_directory reports it */
     }
     while ((entry = readdir(stream))) {
         pid_t pid = pid_in_name(entry->d_name, base);
@@ -243,8 +243,10 @@ void wsgid_listener_sweep(apr_pool_t *p, server_rec *s, const char *prefix)
         }
         path = apr_pstrcat(p, directory, "/", entry->d_name, NULL);
         if (is_left_over(path, pid) && unlink(path) == 0) {
-            ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, s,
-                         "WSGID0100: removed %s, left by an httpd that was killed", path);
+            ap_log_error(
+                APLOG_MARK, APLOG_DEBUG, 0, s,
+                "WSGID0100: removed the socket %s, which an httpd that was killed left behind",
+                path);
         }
     }
     (void)closedir(stream);

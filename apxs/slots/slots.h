@@ -1,12 +1,14 @@
 /*
- * The shared memory of a slot: who writes what, and what everybody may read.
+ * A slot, as every process of httpd sees it.
  *
- * A slot is a place for a daemon process behind a listener of its own. httpd's parent creates a
- * slot and writes its phase and its processes; httpd's children count their requests in it; each
- * daemon writes a statistics page. The memory outlives restarts of httpd.
+ * A slot is a listening socket with daemon processes behind it. Its shared memory says where it
+ * listens, which processes it has, what may be expected of it, and how many requests are in flight.
+ * httpd's parent creates it in post_config and destroys it when nobody can use it any more; httpd's
+ * children and the forked daemon processes inherit the mapping. A process of a slot occupies one of
+ * its process entries, numbered from 0 to WSGID_SLOT_PROCESSES - 1.
  *
- * Rules: what a daemon writes is hostile input; the functions here return bounded copies of it.
- * Nothing in this room logs about a group or decides anything: that is for those who use it.
+ * Each comment below says who may call: the parent, a child of httpd, or anybody. "Anybody" may
+ * call from several threads at once; the parent's functions have one caller at a time.
  */
 #ifndef WSGID_SLOTS_H
 #define WSGID_SLOTS_H
@@ -15,100 +17,138 @@
 #include "slots/totals.h"
 #include "wsgid.h"
 
-/* The process that serves, its successor, and predecessors that finish what they run, which may
- * take as long as a request does. If all are taken, the next successor waits for one to leave. */
+/* The process that serves, its successor, and predecessors that finish their requests, which may
+ * take as long as a request does. If all entries are full, the next successor has to wait. */
 #define WSGID_SLOT_PROCESSES 4
 
+typedef struct wsgid_slot_t wsgid_slot_t;
+
 typedef enum {
-    WSGID_SLOT_DOWN = 0, /* no process, and none is about to start */
-    WSGID_SLOT_WAITING,  /* back-off: no process before next_try */
+    WSGID_SLOT_DOWN = 0, /* there is no process, and none will come */
+    WSGID_SLOT_WAITING,  /* back-off: there will be no process before next_try */
     WSGID_SLOT_BOOTING,  /* a process is starting: requests may wait in the listener's backlog */
-    WSGID_SLOT_READY
+    WSGID_SLOT_READY     /* a process serves requests */
 } wsgid_slot_state_e;
 
-/* The processes of a slot at one moment, for messages: several while one takes over from another; 0
- * where there is none. */
+/* ---- slots.c: the slot as a whole */
+
+/* Parent. Creates the shared memory of a slot, mapped here and in every process forked later.
+ * pool: one that is kept over restarts; nothing is registered with it, because httpd unloads the
+ * module before that pool goes. Call wsgid_slots_destroy first. Fails if memory or descriptors run
+ * out; then nothing is left behind. */
+apr_status_t wsgid_slots_create(wsgid_slot_t **slot, apr_pool_t *pool);
+/* Parent. Unmaps and closes everything; the caller frees the pool. */
+void wsgid_slots_destroy(wsgid_slot_t *slot);
+/* A child of httpd. Closes the descriptors that only the parent needs. */
+void wsgid_slots_close_descriptors(wsgid_slot_t *slot);
+
+/* Parent. Where the slot listens. */
+void wsgid_slots_set_address(wsgid_slot_t *slot, const struct sockaddr_un *address);
+/* Anybody. Valid as long as the slot. */
+const struct sockaddr_un *wsgid_slots_address(const wsgid_slot_t *slot);
+
+/* phase.c only. What may be expected of a slot without a ready process: never WSGID_SLOT_READY.
+ * next_try: as wsgid_clock_now() counts. */
+wsgid_slot_state_e wsgid_slots_phase(const wsgid_slot_t *slot);
+void wsgid_slots_set_phase(wsgid_slot_t *slot, wsgid_slot_state_e phase, apr_time_t next_try);
+
+/* Anybody. What a request may expect now: ready if a process says that it is, else the phase. */
+wsgid_slot_state_e wsgid_slots_state(const wsgid_slot_t *slot);
+/* Anybody. When a slot that is WAITING tries to start its next process, as wsgid_clock_now()
+ * counts. */
+apr_time_t wsgid_slots_next_try(const wsgid_slot_t *slot);
+
+/* The totals, for the parent, which writes them (totals.h). */
+wsgid_totals_t *wsgid_slots_totals(wsgid_slot_t *slot);
+
+/* A process entry and its statistics page at one moment. */
+typedef struct {
+    int full; /* else the rest is zero */
+    pid_t pid;
+    apr_time_t born; /* as wsgid_clock_now() counts; in the future during a back-off */
+    wsgid_page_t page;
+} wsgid_entry_snapshot_t;
+
+/* Anybody. Copies the processes of a slot and the totals of former ones at one moment, so that each
+ * process is counted in exactly one of the two. */
+void wsgid_slots_snapshot(const wsgid_slot_t *slot,
+                          wsgid_entry_snapshot_t entries[WSGID_SLOT_PROCESSES],
+                          wsgid_totals_t *totals);
+
+/* ---- entries.c: which process is in which entry */
+
+/* Parent. Claims a free entry for a process that is about to be forked, and clears its page. The
+ * page's memfd, which the slot owns; -1 if the entry is full. */
+int wsgid_entries_claim(wsgid_slot_t *slot, int entry);
+/* Parent. The process has been reaped, or was never forked: the entry is free. */
+void wsgid_entries_release(wsgid_slot_t *slot, int entry);
+/* Parent. Records which process is in the entry, for messages and the status page. born: when its
+ * back-off, if any, is over, as wsgid_clock_now() counts. */
+void wsgid_entries_set_process(wsgid_slot_t *slot, int entry, pid_t pid, apr_time_t born);
+/* Anybody. Whether a process of the slot says that it is ready. */
+int wsgid_entries_is_any_ready(const wsgid_slot_t *slot);
+/* Anybody. One entry, for wsgid_slots_snapshot. */
+void wsgid_entries_snapshot(const wsgid_slot_t *slot, int entry, wsgid_entry_snapshot_t *snapshot);
+
+/* The pids of a slot's processes at one moment; 0 for an entry that is free. */
 typedef struct {
     pid_t pid[WSGID_SLOT_PROCESSES];
 } wsgid_pids_t;
+/* Anybody. There are several while one process takes over from another. */
+wsgid_pids_t wsgid_entries_pids(const wsgid_slot_t *slot);
+/* Anybody. "process 4711", "process 4711 or 4712", "no process"; in p. */
+const char *wsgid_entries_describe(apr_pool_t *p, const wsgid_pids_t *pids);
 
-/*
- * The version of everything that is retained over restarts of httpd, in this room and in the
- * supervisor's. Raise it when such a structure, the statistics page (process_abi.h) or the wire
- * (wire.h) changes: a restart that loads another version of this module must not misread what the
- * old one kept, nor talk to daemons that speak otherwise.
- */
-#define WSGID_LAYOUT         "layout-B"
-#define WSGID_RETAINED(what) "mod_wsgid." WSGID_LAYOUT "." what
+/* ---- pages.c: the statistics pages, written by the daemons */
 
-/* ---- for requests, in httpd's children: no locks, no errors */
-
-/* Where to connect. Valid as long as the slot. */
-const struct sockaddr_un *wsgid_slots_address(const wsgid_slot_t *slot);
-/* What a request may expect now, from the parent's phase and the daemons' pages. READY if any
- * process of the slot is. */
-wsgid_slot_state_e wsgid_slots_state(const wsgid_slot_t *slot);
-/* When a WAITING slot tries to start a process next, as wsgid_clock_now() counts. */
-apr_time_t wsgid_slots_next_try(const wsgid_slot_t *slot);
-/* The pids of its processes. */
-wsgid_pids_t wsgid_slots_pids(const wsgid_slot_t *slot);
-/* Their names in a message: "process 4711", "process 4711 or 4712". */
-const char *wsgid_slots_processes(apr_pool_t *p, const wsgid_pids_t *pids);
-
-/* Requests in flight: each child of httpd counts in a row of its own, so that a killed child leaves
- * nothing behind. enter and leave come in pairs, in the same child. */
-unsigned wsgid_slots_in_flight(const wsgid_slot_t *slot);
-void wsgid_slots_enter(wsgid_slot_t *slot);
-void wsgid_slots_leave(wsgid_slot_t *slot);
-/* child_init: takes a row for this process. */
-void wsgid_slots_claim_row(server_rec *s);
-/* child_status hook, in the parent: clears the row of a child that is gone. */
-void wsgid_slots_child_status(pid_t pid, mpm_child_status status);
-
-/* ---- for the supervisor, in httpd's parent */
-
-/* Creates a slot's shared memory; the parent and every child that is forked later map it. pool: one
- * that outlives restarts; nothing is registered with it, because httpd unloads this module before
- * it destroys such a pool. So call wsgid_slots_destroy first. Returns the system's error. */
-apr_status_t wsgid_slots_create(wsgid_slot_t **slot, apr_pool_t *pool);
-void wsgid_slots_destroy(wsgid_slot_t *slot);
-/* In a child of httpd: closes the descriptors that only the parent needs. */
-void wsgid_slots_close_descriptors(wsgid_slot_t *slot);
-void wsgid_slots_set_address(wsgid_slot_t *slot, const struct sockaddr_un *address);
-/* The phase that the parent has set; for phase.c alone. Never READY: only the pages say that.
- * next_try as wsgid_clock_now() counts. */
-wsgid_slot_state_e wsgid_slots_phase(const wsgid_slot_t *slot);
-void wsgid_slots_set_phase(wsgid_slot_t *slot, wsgid_slot_state_e phase, apr_time_t next_try);
-/* Clears the page of a process entry for its next process and returns the page's memfd; -1 if the
- * page belongs to a process that lives. */
-int wsgid_slots_fresh_page(wsgid_slot_t *slot, int which);
-/* Marks the page of an entry as nobody's. */
-void wsgid_slots_retire_page(wsgid_slot_t *slot, int which);
-/* Notes whose page it is, for messages and the status page. born as wsgid_clock_now() counts. */
-void wsgid_slots_set_process(wsgid_slot_t *slot, int which, pid_t pid, apr_time_t born);
-/* The scripts that a daemon says it has loaded, const char * each: "callable:/path". What has not
- * that form is left out. */
-apr_array_header_t *wsgid_slots_loaded_scripts(const wsgid_slot_t *slot, int which, apr_pool_t *p);
-/* What its former processes did, and why they ended; the parent writes it (totals.h). */
-wsgid_totals_t *wsgid_slots_totals(const wsgid_slot_t *slot);
-/* Copies what the daemon wrote into the head of its page. */
-void wsgid_slots_read_page(const wsgid_slot_t *slot, int which, wsgid_page_t *copy);
-
-/* ---- for the status page, in httpd's children */
-
-/* A process entry as the status page shows it. */
-typedef struct {
-    int used;
-    pid_t pid;
-    apr_time_t born; /* as wsgid_clock_now() counts */
-    wsgid_page_t page;
-} wsgid_process_view_t;
-
-/* Copies the processes and what is left of former ones, at one moment. */
-void wsgid_slots_view(const wsgid_slot_t *slot, wsgid_process_view_t entries[WSGID_SLOT_PROCESSES],
-                      wsgid_totals_t *totals);
+/* Anybody. Copies the fixed part of a page. All zero if the page is of another version or its state
+ * is unknown; otherwise the numbers are the daemon's, so they may be absurd. */
+void wsgid_pages_read(const wsgid_slot_t *slot, int entry, wsgid_page_t *copy);
+/* Anybody. The scripts that the daemon says it has loaded (const char * each), as
+ * "callable:/path". Whatever does not have that form, or holds control characters, is left out. */
+apr_array_header_t *wsgid_pages_loaded_scripts(const wsgid_slot_t *slot, int entry, apr_pool_t *p);
 #define WSGID_PAGE_MOST_ROWS ((WSGID_PAGE_SIZE - WSGID_PAGE_ROWS) / WSGID_PAGE_ROW_SIZE)
-/* Copies the rows of the first threads, at most `most` of them; returns how many. */
-int wsgid_slots_copy_rows(const wsgid_slot_t *slot, int entry, wsgid_page_row_t *rows, int most);
+/* Anybody. Copies the rows of the first `most` threads, as many as a page has. The number of rows
+ * copied. */
+int wsgid_pages_copy_rows(const wsgid_slot_t *slot, int entry, wsgid_page_row_t *rows, int most);
+
+/* ---- in_flight.c: requests in flight
+ *
+ * Each child of httpd counts in a row of its own, so that a child that is killed leaves no wrong
+ * count behind. */
+
+/* child_init. Takes a row for this process. If there is none left, its requests are not counted,
+ * and one line is logged. */
+void wsgid_in_flight_claim_row(server_rec *s);
+/* child_status hook, in the parent. Clears the row of a child that has ended. */
+void wsgid_in_flight_child_status(pid_t pid, mpm_child_status status);
+/* A child of httpd, in pairs around a request. */
+void wsgid_in_flight_enter(wsgid_slot_t *slot);
+void wsgid_in_flight_leave(wsgid_slot_t *slot);
+/* Anybody. The requests that all children of httpd have sent to this slot and not finished. */
+unsigned wsgid_in_flight_count(const wsgid_slot_t *slot);
+
+/* ---- phase.c: what to expect of a slot without a ready process */
+
+typedef enum {
+    WSGID_PHASE_STARTED,    /* a process has been forked and is starting */
+    WSGID_PHASE_DELAYED,    /* one has been forked that sleeps until next_try first */
+    WSGID_PHASE_WOKEN,      /* its sleep is over */
+    WSGID_PHASE_UNFORKABLE, /* none can be forked; the next attempt is after next_try */
+    WSGID_PHASE_EMPTIED,    /* its last process has ended, and no other will follow */
+    WSGID_PHASE_EVENTS
+} wsgid_phase_event_e;
+
+/* How log messages name a slot, and where they go. */
+typedef struct {
+    server_rec *server;
+    const char *label; /* of its group */
+    int index;
+} wsgid_slot_name_t;
+
+/* The parent, and a forked process before exec. Changes the phase by the table in phase.c, the only
+ * place that may, and logs the change at debug. next_try: as wsgid_clock_now() counts; 0: none. */
+void wsgid_phase_step(wsgid_slot_t *slot, const wsgid_slot_name_t *name, wsgid_phase_event_e event,
+                      apr_time_t next_try);
 
 #endif

@@ -1,11 +1,7 @@
 /*
- * What is left of the processes that a slot has had: written at a death, read by the status page
- * (totals.h has the rules).
- *
- * What a page says of a process that has ended is as little to be believed as before: it is
- * clipped, and counts for nothing but the figures of its own group.
+ * The totals of a slot: what its former processes have done (totals.h has the rules).
  */
-#include "slots/slots.h"
+#include "slots/totals.h"
 
 static const char *const names[WSGID_REASONS] = {
 #define REASON(id, name, words) name,
@@ -13,7 +9,7 @@ static const char *const names[WSGID_REASONS] = {
 #undef REASON
 };
 
-static const char *const described[WSGID_REASONS] = {
+static const char *const descriptions[WSGID_REASONS] = {
 #define REASON(id, name, words) words,
 #include "slots/reasons.def"
 #undef REASON
@@ -26,7 +22,7 @@ const char *wsgid_totals_name(wsgid_reason_e reason)
 
 const char *wsgid_totals_words(wsgid_reason_e reason)
 {
-    return described[reason];
+    return descriptions[reason];
 }
 
 static apr_uint64_t clipped(apr_uint64_t number)
@@ -68,30 +64,28 @@ void wsgid_totals_add(wsgid_counts_t *sum, const wsgid_counts_t *more)
     }
 }
 
-static void turn(wsgid_slot_t *slot)
+static void turn(wsgid_totals_t *totals)
 {
-    __atomic_add_fetch(&wsgid_slots_totals(slot)->turn, 1, __ATOMIC_SEQ_CST);
+    __atomic_add_fetch(&totals->turn, 1, __ATOMIC_SEQ_CST);
 }
 
-void wsgid_totals_begin(wsgid_slot_t *slot)
+void wsgid_totals_begin(wsgid_totals_t *totals)
 {
-    turn(slot);
+    turn(totals);
 }
 
-void wsgid_totals_end(wsgid_slot_t *slot)
+void wsgid_totals_end(wsgid_totals_t *totals)
 {
-    turn(slot);
+    turn(totals);
 }
 
-void wsgid_totals_count_death(wsgid_slot_t *slot, int entry, wsgid_reason_e reason, int detail)
+void wsgid_totals_count_death(wsgid_totals_t *totals, const wsgid_page_t *page,
+                              wsgid_reason_e reason, int detail)
 {
-    wsgid_totals_t *totals = wsgid_slots_totals(slot);
     wsgid_ends_t *ends = &totals->ends[reason];
     wsgid_counts_t counts;
-    wsgid_page_t page;
 
-    wsgid_slots_read_page(slot, entry, &page);
-    wsgid_totals_read_page(&page, &counts);
+    wsgid_totals_read_page(page, &counts);
     wsgid_totals_add(&totals->gone, &counts);
     ends->count++;
     ends->last = apr_time_now();

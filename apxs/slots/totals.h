@@ -1,10 +1,14 @@
 /*
- * What is left of the processes that a slot has had: what they did, added up, and why they ended.
+ * What the former processes of a slot have done, added up, and why they ended.
  *
- * In the slot's shared memory; the parent writes it, at a death, and httpd's children read it for
- * the status page. Numbers only. `turn` is odd while the parent moves what a page says into the sum
- * and gives the page up, so that a reader sees a process in one of the two places and never in both
- * or none: what it adds up does not go down.
+ * Totals are in the slot's shared memory. httpd's parent writes them when a process has ended;
+ * httpd's children read them for the status page. They hold numbers only. `turn` is odd while the
+ * parent moves the figures of a process from its page into the totals and frees the page. A reader
+ * that finds it odd or changed reads again (wsgid_slots_snapshot), so each process is counted in
+ * exactly one place and no sum goes down.
+ *
+ * A page is as little trusted after its process has ended as before: its numbers are clipped, and
+ * affect only the figures of its own group.
  */
 #ifndef WSGID_TOTALS_H
 #define WSGID_TOTALS_H
@@ -12,8 +16,7 @@
 #include "common/process_abi.h"
 #include "wsgid.h"
 
-typedef struct wsgid_slot_t wsgid_slot_t; /* slots.h */
-
+/* Why a process ended. */
 typedef enum {
 #define REASON(id, name, words) WSGID_REASON_##id,
 #include "slots/reasons.def"
@@ -21,8 +24,8 @@ typedef enum {
     WSGID_REASONS
 } wsgid_reason_e;
 
-/* Microseconds, buckets as in process_abi.h. No number is above WSGID_COUNT_MOST, whatever a page
- * says. */
+/* Figures of one process, or of several. Times in microseconds, buckets as in process_abi.h. No
+ * number is above WSGID_COUNT_MOST, whatever a page says. */
 typedef struct {
     apr_uint64_t requests; /* finished */
     apr_uint64_t errors;
@@ -32,12 +35,13 @@ typedef struct {
     apr_uint64_t application_times[WSGID_PAGE_BUCKETS];
 } wsgid_counts_t;
 
-/* So that sums of many stay far from overflowing, and exact in a double. */
+/* Small enough that sums of many do not overflow and are exact in a double. */
 #define WSGID_COUNT_MOST ((apr_uint64_t)1000000000000000)
 
+/* How many processes ended for one reason. */
 typedef struct {
     apr_uint64_t count;
-    apr_time_t last; /* apr_time_now() then; 0: never */
+    apr_time_t last; /* apr_time_now() of the last one; 0: there was none */
     int detail;      /* signal or exit code of the last one */
 } wsgid_ends_t;
 
@@ -47,17 +51,21 @@ typedef struct {
     wsgid_ends_t ends[WSGID_REASONS];
 } wsgid_totals_t;
 
-/* What a page says, with nothing absurd in it. */
+/* Anybody. The figures of a page, clipped to WSGID_COUNT_MOST. */
 void wsgid_totals_read_page(const wsgid_page_t *page, wsgid_counts_t *counts);
+/* Anybody. Adds `more` to `sum`, clipped. */
 void wsgid_totals_add(wsgid_counts_t *sum, const wsgid_counts_t *more);
 
-/* In the parent, in this order: begin, what follows from a death, end. */
-void wsgid_totals_begin(wsgid_slot_t *slot);
-void wsgid_totals_count_death(wsgid_slot_t *slot, int entry, wsgid_reason_e reason, int detail);
-void wsgid_totals_end(wsgid_slot_t *slot);
+/* The parent, in this order, when a process has ended: begin, count its death, free its page,
+ * end. page: a copy of its last page. detail: its signal or exit code. */
+void wsgid_totals_begin(wsgid_totals_t *totals);
+void wsgid_totals_count_death(wsgid_totals_t *totals, const wsgid_page_t *page,
+                              wsgid_reason_e reason, int detail);
+void wsgid_totals_end(wsgid_totals_t *totals);
 
-/* "changed", "a script changed" */
+/* Anybody. For programs: "changed". */
 const char *wsgid_totals_name(wsgid_reason_e reason);
+/* Anybody. For people: "a script changed". */
 const char *wsgid_totals_words(wsgid_reason_e reason);
 
 #endif

@@ -1,9 +1,9 @@
 /*
- * The configuration that a daemon is handed: key\0value\0 ... in a sealed memfd (docs/design.md
- * lists the keys).
+ * The configuration that a daemon gets: key\0value\0 ... in a sealed memfd (docs/design.md lists
+ * the keys).
  *
- * Made in the parent before the fork. Every option marked DAEMON in options.def goes by itself;
- * only what is no option is named here.
+ * The parent makes it before the fork. Every option that is marked DAEMON in options.def is
+ * included automatically; only keys that are not options are named here.
  */
 #include "spawn/spawn.h"
 
@@ -19,7 +19,7 @@
 
 static void put(FILE *block, const char *key, const char *value)
 {
-    (void)fwrite(key, 1, strlen(key) + 1, block); /* one look at ferror() at the end */
+    (void)fwrite(key, 1, strlen(key) + 1, block); /* errors: ferror() at the end */
     (void)fwrite(value, 1, strlen(value) + 1, block);
 }
 
@@ -48,7 +48,7 @@ static void put_option(FILE *block, const wsgid_group_t *group, wsgid_option_e o
     }
 }
 
-/* Whose processes may connect: httpd's children. */
+/* The user whose processes may connect: that of httpd's children. */
 static long uid_of_httpd(const wsgid_group_t *group)
 {
     if (geteuid() != 0) {
@@ -58,12 +58,12 @@ static long uid_of_httpd(const wsgid_group_t *group)
                                           : (long)ap_unixd_config.user_id;
 }
 
-static void put_internal(FILE *block, const wsgid_spawn_t *spawn)
+static void put_internal(FILE *block, const wsgid_start_t *start)
 {
-    const wsgid_group_t *group = spawn->group;
+    const wsgid_group_t *group = start->group;
 
     put(block, "group", group->name);
-    put_number(block, "slot", spawn->slot);
+    put_number(block, "slot", start->slot);
     if (group->value[WSGID_OPT_PROCESSES].given) {
         put(block, "processes-named", "1");
     }
@@ -73,7 +73,7 @@ static void put_internal(FILE *block, const wsgid_spawn_t *spawn)
     put_number(block, "request-log-level", wsgid_logs_most_verbose());
     put(block, "module-version", WSGID_VERSION);
     put_number(block, "wire-version", WSGID_WIRE_VERSION);
-    if (spawn->predecessor >= 0) {
+    if (start->predecessor >= 0) {
         put(block, "successor", "1");
     }
 }
@@ -88,8 +88,7 @@ static void put_scripts(FILE *block, apr_pool_t *p, const apr_array_header_t *sc
     }
 }
 
-/* What the predecessor says it has loaded counts only where it is nobody's word but ours: see
- * launch.c. */
+/* launch.c has chosen what of the predecessor's own list is believed. */
 static void put_loaded(FILE *block, const apr_array_header_t *loaded)
 {
     int i;
@@ -114,7 +113,7 @@ static apr_status_t write_all(int fd, const char *bytes, apr_size_t length)
     return APR_SUCCESS;
 }
 
-/* Nobody can change it once it is sealed, the daemon neither. */
+/* Afterwards nobody can change it, not even the daemon. */
 static apr_status_t seal(int fd, const char *bytes, apr_size_t length)
 {
     apr_status_t status = write_all(fd, bytes, length);
@@ -129,7 +128,7 @@ static apr_status_t seal(int fd, const char *bytes, apr_size_t length)
     return APR_SUCCESS;
 }
 
-static apr_status_t compose_block(const wsgid_spawn_t *spawn, apr_pool_t *p, char **bytes,
+static apr_status_t compose_block(const wsgid_start_t *start, apr_pool_t *p, char **bytes,
                                   size_t *length)
 {
     FILE *block = open_memstream(bytes, length);
@@ -140,20 +139,20 @@ static apr_status_t compose_block(const wsgid_spawn_t *spawn, apr_pool_t *p, cha
         return errno;
     }
     for (option = 0; option < WSGID_OPT_COUNT; option++) {
-        put_option(block, spawn->group, option);
+        put_option(block, start->group, option);
     }
-    put_internal(block, spawn);
-    put_scripts(block, p, spawn->group->scripts);
-    put_loaded(block, spawn->loaded);
+    put_internal(block, start);
+    put_scripts(block, p, start->group->scripts);
+    put_loaded(block, start->loaded);
     failed = ferror(block);
     return fclose(block) != 0 || failed ? APR_ENOMEM : APR_SUCCESS;
 }
 
-apr_status_t wsgid_daemon_configuration_make(const wsgid_spawn_t *spawn, apr_pool_t *p, int *fd)
+apr_status_t wsgid_daemon_configuration_make(const wsgid_start_t *start, apr_pool_t *p, int *fd)
 {
     char *bytes = NULL;
     size_t length = 0;
-    apr_status_t status = compose_block(spawn, p, &bytes, &length);
+    apr_status_t status = compose_block(start, p, &bytes, &length);
 
     *fd = -1;
     if (status == APR_SUCCESS) {

@@ -1,9 +1,9 @@
 /*
- * The environment variables of a daemon: built from nothing, then env-file=, then env=; who comes
- * later wins.
+ * The environment variables of a daemon: a few of our own, then those of env-file=, then env=. A
+ * later value replaces an earlier one.
  *
- * Runs in the forked process. The file is read with root's rights, the variables are put together
- * once it is known which interpreter runs.
+ * Runs in the forked process. The file is read with root's rights; the variables are put together
+ * once the interpreter is known.
  */
 #include "spawn/spawn.h"
 
@@ -13,7 +13,7 @@
 #define SEARCH_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define USUAL_LANG  "C.UTF-8"
 
-/* Replaces a variable of the same name: who comes later wins. */
+/* Adds a variable, or replaces the one of that name. */
 static void set_assignment(apr_array_header_t *environment, const char *assignment)
 {
     const char *equals = strchr(assignment, '=');
@@ -21,7 +21,7 @@ static void set_assignment(apr_array_header_t *environment, const char *assignme
     int i;
 
     if (length < 2) {
-        return; /* option_types.c and parse_line() let no such thing pass */
+        return; /* cannot happen: option_types.c and parse_line() refuse it */
     }
     for (i = 0; i < environment->nelts; i++) {
         if (!strncmp(APR_ARRAY_IDX(environment, i, const char *), assignment, length)) {
@@ -73,7 +73,7 @@ static const char *unquote(apr_pool_t *p, const char *value)
 }
 
 /* "NAME=VALUE", blank, or a comment (# or ;). 0 if it is none of these. */
-static int parse_line(wsgid_birth_t *birth, char *text)
+static int parse_line(wsgid_child_t *child, char *text)
 {
     const char *line = trim(text);
     const char *equals = strchr(line, '=');
@@ -90,28 +90,28 @@ static int parse_line(wsgid_birth_t *birth, char *text)
             return 0;
         }
     }
-    APR_ARRAY_PUSH(birth->from_files, const char *) = apr_pstrcat(
-        birth->pool, apr_pstrmemdup(birth->pool, line, equals + 1 - line),
-        unquote(birth->pool, equals + 1), NULL);
+    APR_ARRAY_PUSH(child->from_file, const char *) = apr_pstrcat(
+        child->pool, apr_pstrmemdup(child->pool, line, equals + 1 - line),
+        unquote(child->pool, equals + 1), NULL);
     return 1;
 }
 
-static void refuse_file(const wsgid_birth_t *birth, const char *path, int line, int error)
+static void refuse_file(const wsgid_child_t *child, const char *path, int line, int error)
     __attribute__((noreturn));
 
-static void refuse_file(const wsgid_birth_t *birth, const char *path, int line, int error)
+static void refuse_file(const wsgid_child_t *child, const char *path, int line, int error)
 {
-    ap_log_error(APLOG_MARK, APLOG_ERR, error, birth->group->server,
-                 "WSGID0081: group '%s': env-file=%s cannot be "
-                 "used%s%s: it must be a readable file of NAME=VALUE lines",
-                 birth->group->label, path,
-                 line ? apr_psprintf(birth->pool, ", line %d", line) : "",
+    ap_log_error(APLOG_MARK, APLOG_ERR, error, child->group->server,
+                 "WSGID0081: group '%s': cannot use env-file=%s%s%s: it must be a readable file "
+                 "whose lines are NAME=VALUE, blank, or comments (#)",
+                 child->group->label, path,
+                 line ? apr_psprintf(child->pool, ", line %d", line) : "",
                  line ? "" : " (cannot be read)");
     _exit(WSGID_EXIT_CONFIGURATION);
 }
 
-/* Read with root's rights and only here: what is in it never enters httpd's own memory. */
-static void read_lines(wsgid_birth_t *birth, const char *path, FILE *stream)
+/* Only the forked process reads the file, so that secrets in it never enter httpd's own memory. */
+static void read_lines(wsgid_child_t *child, const char *path, FILE *stream)
 {
     char *line = NULL;
     size_t room = 0;
@@ -119,54 +119,54 @@ static void read_lines(wsgid_birth_t *birth, const char *path, FILE *stream)
 
     while (getline(&line, &room, stream) >= 0) {
         number++;
-        if (!parse_line(birth, line)) {
-            refuse_file(birth, path, number, 0);
+        if (!parse_line(child, line)) {
+            refuse_file(child, path, number, 0);
         }
     }
     if (ferror(stream)) {
-        refuse_file(birth, path, 0, errno);
+        refuse_file(child, path, 0, errno);
     }
     free(line);
 }
 
-void wsgid_environment_read_file(wsgid_birth_t *birth)
+void wsgid_environment_read_file(wsgid_child_t *child)
 {
-    const char *path = WSGID_TEXT(birth->group, ENV_FILE);
+    const char *path = WSGID_TEXT(child->group, ENV_FILE);
     FILE *stream;
 
-    birth->from_files = apr_array_make(birth->pool, 4, sizeof(const char *));
+    child->from_file = apr_array_make(child->pool, 4, sizeof(const char *));
     if (!path) {
         return;
     }
     stream = fopen(path, "re");
     if (!stream) {
-        refuse_file(birth, path, 0, errno);
+        refuse_file(child, path, 0, errno);
     }
-    read_lines(birth, path, stream);
+    read_lines(child, path, stream);
     (void)fclose(stream);
 }
 
-/* From nothing: httpd's own environment (tokens of its service manager, a sanitizer's LD_PRELOAD)
- * is not the application's, but for the time zone. */
-char *const *wsgid_environment_make(const wsgid_birth_t *birth)
+/* Nothing of httpd's environment is passed on (tokens of its service manager, a sanitizer's
+ * LD_PRELOAD), except the time zone. */
+char *const *wsgid_environment_make(const wsgid_child_t *child)
 {
-    apr_pool_t *p = birth->pool;
+    apr_pool_t *p = child->pool;
     apr_array_header_t *environment = apr_array_make(p, 16, sizeof(const char *));
-    const char *lang = WSGID_TEXT(birth->group, LANG);
+    const char *lang = WSGID_TEXT(child->group, LANG);
 
     set_variable(p, environment, "PATH",
-                 birth->home ? apr_pstrcat(p, birth->home, "/bin:" SEARCH_PATH, NULL)
+                 child->home ? apr_pstrcat(p, child->home, "/bin:" SEARCH_PATH, NULL)
                              : SEARCH_PATH);
-    set_variable(p, environment, "VIRTUAL_ENV", birth->home);
+    set_variable(p, environment, "VIRTUAL_ENV", child->home);
     set_variable(p, environment, "LANG", lang ? lang : USUAL_LANG);
-    /* httpd's own: the lines of both stand in one log */
+    /* as in httpd, because both write to the same log */
     set_variable(p, environment, "TZ", getenv("TZ"));
-    set_variable(p, environment, "LC_ALL", WSGID_TEXT(birth->group, LOCALE));
-    set_variable(p, environment, "HOME", birth->identity->home);
-    set_variable(p, environment, "USER", birth->identity->name);
-    set_variable(p, environment, "LOGNAME", birth->identity->name);
-    set_all(environment, birth->from_files);
-    set_all(environment, birth->group->value[WSGID_OPT_ENV].list);
+    set_variable(p, environment, "LC_ALL", WSGID_TEXT(child->group, LOCALE));
+    set_variable(p, environment, "HOME", child->identity->home);
+    set_variable(p, environment, "USER", child->identity->name);
+    set_variable(p, environment, "LOGNAME", child->identity->name);
+    set_all(environment, child->from_file);
+    set_all(environment, child->group->value[WSGID_OPT_ENV].list);
     APR_ARRAY_PUSH(environment, const char *) = NULL;
     return (char *const *)environment->elts;
 }

@@ -1,9 +1,9 @@
 /*
  * Which interpreter a daemon runs, and where its boot.py is.
  *
- * Runs in the forked process when it is already the group's user, since the question is what that
- * user may reach. If there is nothing to run, one line says which part of the path stands in the
- * way, and the process ends.
+ * Runs in the forked process as the group's user, because it matters what that user can reach. If
+ * there is nothing to run, one line says which part of the path is the obstacle and how to fix it,
+ * and the process exits.
  */
 #include "spawn/spawn.h"
 
@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What the build found; the build defines the first. */
+/* The build defines these. */
 #ifndef WSGID_PYTHON
 #define WSGID_PYTHON "/usr/bin/python3"
 #endif
@@ -20,19 +20,18 @@
 #define WSGID_PYTHON_FALLBACKS "/usr/bin/python3", "/usr/local/bin/python3"
 #endif
 
-/* `pywsgid check` has to know it without running httpd: it looks for this text in the file of the
- * module. */
+/* `pywsgid check` finds this text in the module's file, without running httpd. */
 static const char built_with[] __attribute__((used)) = "WSGID_PYTHON=" WSGID_PYTHON;
 
-#define MAX_LINKS 40 /* as the kernel: more symbolic links are a loop */
+#define MAX_LINKS 40 /* as in the kernel: more symbolic links are a loop */
 
-/* ---- can this user reach it? */
+/* ---- what this user can reach */
 
-/* A walk along a path as the kernel does it. */
+/* A walk along a path, as the kernel does it. */
 typedef struct {
     apr_pool_t *pool;
-    const char *reached; /* all of this can be passed */
-    const char *rest;    /* still to go */
+    const char *reached; /* this user can enter all of it */
+    const char *rest;    /* not walked yet */
     int links;
 } walk_t;
 
@@ -53,7 +52,7 @@ static int follow(walk_t *walk, const char *here)
     return 0;
 }
 
-/* The next component. NULL, or what stands in the way, with errno. */
+/* Walks along the next component. NULL, or the obstacle, with errno. */
 static const char *advance(walk_t *walk)
 {
     apr_size_t length = strcspn(walk->rest, "/");
@@ -74,9 +73,10 @@ static const char *advance(walk_t *walk)
     return NULL;
 }
 
-/* NULL if this process may use an absolute path so (X_OK, R_OK); else the first part of it, links
- * followed, that it cannot pass, and why in errno. */
-static const char *obstacle(apr_pool_t *p, const char *path, int mode)
+/* NULL if this process has access (mode: X_OK or R_OK) to an absolute path. Otherwise the first
+ * part of the path, with links followed, that is missing or denies access, and the reason in errno.
+ */
+static const char *find_obstacle(apr_pool_t *p, const char *path, int mode)
 {
     walk_t walk = { p, "/", path + strspn(path, "/"), 0 };
     struct stat there;
@@ -99,39 +99,63 @@ static const char *obstacle(apr_pool_t *p, const char *path, int mode)
 
 /* ---- python= and python-home= */
 
-static const char *name_of_user(const wsgid_birth_t *birth)
+static const char *name_of_user(const wsgid_child_t *child)
 {
-    return birth->identity->name ? birth->identity->name
-                                 : apr_psprintf(birth->pool, "#%ld", (long)birth->identity->uid);
+    return child->identity->name ? child->identity->name
+                                 : apr_psprintf(child->pool, "#%ld", (long)child->identity->uid);
 }
 
-/* Where a way ends, as an administrator sees it. */
-static const char *seen_from_outside(const wsgid_birth_t *birth, const char *found)
+/* A path, as an administrator sees it from outside of a chroot. */
+static const char *seen_from_outside(const wsgid_child_t *child, const char *path)
 {
-    const char *root = WSGID_TEXT(birth->group, CHROOT);
+    const char *root = WSGID_TEXT(child->group, CHROOT);
 
-    return root ? apr_psprintf(birth->pool,
-                               "%s within chroot=%s, which has to hold all that follows", found,
-                               root)
-                : found;
+    return root ? apr_pstrcat(child->pool, root, path, NULL) : path;
 }
 
-static void refuse_python(const wsgid_birth_t *birth, const char *path, const char *found,
+/* What is wrong with an obstacle, and its fix. Each error has its own: changing permissions does
+ * not help if something is missing. use: "execute" or "read". */
+static const char *describe_obstacle(const wsgid_child_t *child, const char *found, const char *use,
+                                     int error)
+{
+    apr_pool_t *p = child->pool;
+    const char *root = WSGID_TEXT(child->group, CHROOT);
+    const char *path = seen_from_outside(child, found);
+    struct stat there;
+
+    if (error == ENOENT) {
+        return root ? apr_psprintf(p,
+                                   "%s does not exist: chroot=%s must contain the interpreter, "
+                                   "pywsgid, and all files that they need",
+                                   path, root)
+                    : apr_psprintf(p, "%s does not exist: create it", path);
+    }
+    if (error == EISDIR) {
+        return apr_psprintf(p, "%s is a directory: there must be a file", path);
+    }
+    if (error != EACCES) {
+        return apr_psprintf(p, "%s cannot be used: correct it", path);
+    }
+    return stat(found, &there) == 0 && S_ISDIR(there.st_mode)
+               ? apr_psprintf(p, "this user may not enter %s: allow it (chmod o+x)", path)
+               : apr_psprintf(p, "this user may not %s %s: allow it (chmod o+rx)", use, path);
+}
+
+static void refuse_python(const wsgid_child_t *child, const char *path, const char *found,
                           int error) __attribute__((noreturn));
 
-static void refuse_python(const wsgid_birth_t *birth, const char *path, const char *found,
+static void refuse_python(const wsgid_child_t *child, const char *path, const char *found,
                           int error)
 {
-    ap_log_error(
-        APLOG_MARK, APLOG_ERR, error, birth->group->server,
-        "WSGID0082: group '%s': user %s cannot execute "
-        "the interpreter %s: the way ends at %s: let this user pass, or name another interpreter with python= "
-        "or python-home=",
-        birth->group->label, name_of_user(birth), path, seen_from_outside(birth, found));
+    ap_log_error(APLOG_MARK, APLOG_ERR, error, child->group->server,
+                 "WSGID0082: group '%s': user %s cannot execute the interpreter %s: %s, or name "
+                 "another interpreter with python= or python-home=",
+                 child->group->label, name_of_user(child), path,
+                 describe_obstacle(child, found, "execute", error));
     _exit(WSGID_EXIT_EXEC);
 }
 
-/* The directory of a virtualenv whose interpreter this is, or NULL. */
+/* The virtualenv that this interpreter belongs to, or NULL. */
 static const char *home_of(apr_pool_t *p, const char *python)
 {
     const char *bin = ap_make_dirstr_parent(p, python); /* HOME/bin/ */
@@ -144,79 +168,79 @@ static const char *home_of(apr_pool_t *p, const char *python)
     return home[1] ? apr_pstrmemdup(p, home, strlen(home) - 1) : home;
 }
 
-/* One that the administrator named: it works or it is an error. */
-static void take_configured(wsgid_birth_t *birth, const char *path)
+/* An interpreter that the configuration names: if it cannot be executed, that is an error. */
+static void take_configured(wsgid_child_t *child, const char *path)
 {
-    const char *found = obstacle(birth->pool, path, X_OK);
+    const char *found = find_obstacle(child->pool, path, X_OK);
 
     if (found) {
-        refuse_python(birth, path, found, errno);
+        refuse_python(child, path, found, errno);
     }
-    birth->python = path;
+    child->python = path;
 }
 
 /* bin/python, or bin/python3 where only that exists. */
-static void take_home(wsgid_birth_t *birth, const char *home)
+static void take_home(wsgid_child_t *child, const char *home)
 {
-    const char *python = apr_pstrcat(birth->pool, home, "/bin/python", NULL);
-    const char *python3 = apr_pstrcat(birth->pool, python, "3", NULL);
+    const char *python = apr_pstrcat(child->pool, home, "/bin/python", NULL);
+    const char *python3 = apr_pstrcat(child->pool, python, "3", NULL);
 
-    if (obstacle(birth->pool, python, X_OK) && !obstacle(birth->pool, python3, X_OK)) {
+    if (find_obstacle(child->pool, python, X_OK) && !find_obstacle(child->pool, python3, X_OK)) {
         python = python3;
     }
-    take_configured(birth, python);
+    take_configured(child, python);
 }
 
-/* The one that the module was built with may be one user's own: take what this user can run, and
- * say so. */
-static void take_default(wsgid_birth_t *birth)
+/* The interpreter that the module was built with may belong to one user. If the group's user cannot
+ * execute it, take another one, and log that. */
+static void take_default(wsgid_child_t *child)
 {
     static const char *const fallbacks[] = { WSGID_PYTHON_FALLBACKS };
-    const char *found = obstacle(birth->pool, WSGID_PYTHON, X_OK);
+    const char *found = find_obstacle(child->pool, WSGID_PYTHON, X_OK);
     int error = errno;
     apr_size_t i;
 
-    birth->python = WSGID_PYTHON;
+    child->python = WSGID_PYTHON;
     for (i = 0; found && i < sizeof(fallbacks) / sizeof(*fallbacks); i++) {
-        if (strcmp(fallbacks[i], WSGID_PYTHON) && !obstacle(birth->pool, fallbacks[i], X_OK)) {
-            birth->python = fallbacks[i];
-            ap_log_error(
-                APLOG_MARK, APLOG_NOTICE, error, birth->group->server,
-                "WSGID0083: group '%s': user %s cannot "
-                "execute %s, which the module was built with (the way ends at %s): %s is used instead; "
-                "python= or python-home= names another",
-                birth->group->label, name_of_user(birth), WSGID_PYTHON, found, birth->python);
+        if (strcmp(fallbacks[i], WSGID_PYTHON) && !find_obstacle(child->pool, fallbacks[i], X_OK)) {
+            child->python = fallbacks[i];
+            ap_log_error(APLOG_MARK, APLOG_NOTICE, error, child->group->server,
+                         "WSGID0083: group '%s': uses the interpreter %s, because user %s cannot "
+                         "execute %s, which mod_wsgid was built with (%s); set python= or "
+                         "python-home= to choose one yourself",
+                         child->group->label, child->python, name_of_user(child), WSGID_PYTHON,
+                         describe_obstacle(child, found, "execute", error));
             return;
         }
     }
     if (found) {
-        refuse_python(birth, WSGID_PYTHON, found, error);
+        refuse_python(child, WSGID_PYTHON, found, error);
     }
 }
 
-void wsgid_interpreter_choose(wsgid_birth_t *birth)
+void wsgid_interpreter_choose(wsgid_child_t *child)
 {
-    const wsgid_value_t *value = birth->group->value;
+    const wsgid_value_t *value = child->group->value;
 
     if (value[WSGID_OPT_PYTHON].given) {
-        take_configured(birth, value[WSGID_OPT_PYTHON].text);
+        take_configured(child, value[WSGID_OPT_PYTHON].text);
     }
     else if (value[WSGID_OPT_PYTHON_HOME].text) {
-        take_home(birth, value[WSGID_OPT_PYTHON_HOME].text);
+        take_home(child, value[WSGID_OPT_PYTHON_HOME].text);
     }
     else {
-        take_default(birth);
+        take_default(child);
     }
-    birth->home = home_of(birth->pool, birth->python);
+    child->home = home_of(child->pool, child->python);
 }
 
 /* ---- boot.py */
 
-/* boot.py is in the package pywsgid, which lies beside the module (the usual places) or holds it
- * (after pip install). */
-const char *wsgid_interpreter_boot(const wsgid_birth_t *birth)
+/* boot.py is in the package pywsgid. The package is beside the module, or, after pip install, the
+ * module is inside the package. */
+const char *wsgid_interpreter_boot(const wsgid_child_t *child)
 {
-    apr_pool_t *p = birth->pool;
+    apr_pool_t *p = child->pool;
     const char *directory;
     const char *boot;
     const char *found;
@@ -224,22 +248,23 @@ const char *wsgid_interpreter_boot(const wsgid_birth_t *birth)
     int error;
 
     if (!dladdr((const void *)&wsgid_module, &info) || !info.dli_fname) {
-        info.dli_fname = "/"; /* cannot be: we are in that module */
+        info.dli_fname = "/"; /* cannot happen: this code is in that module */
     }
     directory = ap_make_dirstr_parent(p, info.dli_fname);
     boot = apr_pstrcat(p, directory, "pywsgid/daemon/boot.py", NULL);
-    found = obstacle(p, boot, R_OK);
+    found = find_obstacle(p, boot, R_OK);
     error = errno;
     if (!found) {
         return boot;
     }
-    if (!obstacle(p, apr_pstrcat(p, directory, "daemon/boot.py", NULL), R_OK)) {
+    if (!find_obstacle(p, apr_pstrcat(p, directory, "daemon/boot.py", NULL), R_OK)) {
         return apr_pstrcat(p, directory, "daemon/boot.py", NULL);
     }
-    ap_log_error(
-        APLOG_MARK, APLOG_ERR, error, birth->group->server,
-        "WSGID0084: group '%s': user %s cannot read %s: "
-        "the way ends at %s: pywsgid must lie beside the module, where every daemon's user may read it",
-        birth->group->label, name_of_user(birth), boot, seen_from_outside(birth, found));
+    ap_log_error(APLOG_MARK, APLOG_ERR, error, child->group->server,
+                 "WSGID0084: group '%s': user %s cannot read %s: %s; the package pywsgid must be "
+                 "beside mod_wsgid.so (make install puts it there), and the users of all groups "
+                 "must be able to read it",
+                 child->group->label, name_of_user(child), boot,
+                 describe_obstacle(child, found, "read", error));
     _exit(WSGID_EXIT_EXEC);
 }

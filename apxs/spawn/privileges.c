@@ -1,16 +1,17 @@
 /*
- * From root to the group's user. Before it, only the wait of a back-off and env-file= are looked at
- * with root's rights.
+ * From root to the group's user. Before this, the forked process uses root's rights only to sleep
+ * through its back-off and to read env-file=.
  *
- * Rules: the name service is asked in the parent only (wsgid_privileges_look_up); in the forked
- * process each step is one row of a table, in the order that security needs, each is checked, and
- * the first that fails is logged and ends the process. Limits come first because lowering the nice
- * value needs root, chroot before the ids because it needs root, the supplementary groups before
- * setuid, the proof after it, chdir last because it must be the user's own right to enter.
+ * Rules: only the parent uses the name service (wsgid_privileges_look_up). In the forked process
+ * each step is a row of the table `steps`. The order matters: limits and priority first, and the
+ * chroot before the ids, because these need root; the supplementary groups before the user, because
+ * they need root, too; then the proof that root is gone; the home directory last, because the user
+ * itself must be able to enter it. Each step is checked. The first that fails is logged and ends
+ * the process.
  *
- * PR_SET_NO_NEW_PRIVS is not set on purpose: it would break every application that sends mail
+ * PR_SET_NO_NEW_PRIVS is deliberately not set: it would break every application that sends mail
  * through sendmail (setgid postdrop) or calls sudo. PR_SET_PDEATHSIG is not needed: the lifeline
- * tells a daemon that httpd is gone, and lets it finish its requests.
+ * shows a daemon that httpd has ended, and lets it finish its requests.
  */
 #include "spawn/spawn.h"
 
@@ -23,16 +24,16 @@
 #include <unistd.h>
 
 #define MAX_GROUPS   65536 /* NGROUPS_MAX of Linux */
-#define FIRST_GROUPS 64    /* enough for nearly everybody; more are asked for when they are there */
+#define FIRST_GROUPS 64    /* enough for nearly every user; else a second call asks for more */
 #define CPU_GRACE    5 /* seconds between SIGXCPU, which an application may handle, and SIGKILL */
 
 typedef struct {
     const wsgid_group_t *group;
     const wsgid_identity_t *identity;
-    const char *detail; /* what exactly failed, set by a step */
+    const char *detail; /* what a step was doing, for its log line */
 } drop_t;
 
-/* ---- in the parent: who is it to be */
+/* ---- in the parent: looking up the user */
 
 static const struct passwd *find_user(const wsgid_group_t *group)
 {
@@ -44,7 +45,8 @@ static const struct passwd *find_user(const wsgid_group_t *group)
     return entry && entry->pw_uid == uid ? entry : getpwuid(uid);
 }
 
-/* root's group is for those who name it, not for a user that the database happens to list there. */
+/* Leaves out root's group unless it is the user's primary group: the configuration has to name it.
+ */
 static int without_root(gid_t *groups, int count, gid_t primary)
 {
     int kept = 0;
@@ -136,8 +138,8 @@ const wsgid_identity_t *wsgid_privileges_look_up(apr_pool_t *p, const wsgid_grou
     if (failed) {
         ap_log_error(
             APLOG_MARK, APLOG_ERR, 0, group->server,
-            "WSGID0070: group '%s': the supplementary groups of uid "
-            "%ld cannot be found: look at supplementary-groups= and at the system's group database",
+            "WSGID0070: group '%s': cannot look up the supplementary groups of uid %ld: correct "
+            "supplementary-groups=, or check the system's group database (getent group)",
             group->label, (long)identity->uid);
         return NULL;
     }
@@ -146,7 +148,8 @@ const wsgid_identity_t *wsgid_privileges_look_up(apr_pool_t *p, const wsgid_grou
 
 /* ---- in the forked process: limits */
 
-/* Both limits, unless the option is 0 or not named. A hard limit that is lower already stays. */
+/* Sets the soft and the hard limit, unless the option is 0 or missing. Does not raise the hard
+ * limit. */
 static int limit(int resource, const wsgid_value_t *value, rlim_t grace)
 {
     struct rlimit limits;
@@ -197,7 +200,7 @@ static int set_priority(drop_t *drop)
 
 static int refuse_root(drop_t *drop)
 {
-    drop->detail = "an application never runs as root: name another user with user=";
+    drop->detail = "an application never runs as root";
     errno = EPERM;
     return drop->identity->changes && drop->identity->uid == 0 ? -1 : 0;
 }
@@ -279,7 +282,7 @@ static int ids_are_right(const wsgid_identity_t *identity)
     return 1;
 }
 
-/* A parent with odd securebits could leave us capabilities that setuid usually takes away. */
+/* With unusual securebits setuid would not take capabilities away. */
 static int has_no_capabilities(void)
 {
     struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
@@ -298,7 +301,7 @@ static int has_no_capabilities(void)
     return 1;
 }
 
-static int root_cannot_come_back(void)
+static int root_cannot_be_regained(void)
 {
     return setuid(0) != 0 && seteuid(0) != 0 && setreuid((uid_t)-1, 0) != 0;
 }
@@ -309,20 +312,20 @@ static int prove(drop_t *drop)
         return 0;
     }
     errno = EPERM;
-    drop->detail = "an id is not what it was set to";
+    drop->detail = "a user or group id is not as set";
     if (!ids_are_right(drop->identity)) {
         return -1;
     }
-    drop->detail = "a supplementary group was left";
+    drop->detail = "a supplementary group is left";
     if (!groups_are_right(drop->identity)) {
         return -1;
     }
-    drop->detail = "capabilities were left";
+    drop->detail = "capabilities are left";
     if (!has_no_capabilities()) {
         return -1;
     }
-    drop->detail = "root could be regained";
-    return root_cannot_come_back() ? 0 : -1;
+    drop->detail = "the process could become root again";
+    return root_cannot_be_regained() ? 0 : -1;
 }
 
 /* ---- surroundings */
@@ -335,7 +338,7 @@ static int set_mask(drop_t *drop)
     return 0;
 }
 
-/* home= must work; the user's own home need not exist (www-data's often does not). */
+/* home= must work. The user's own home need not exist: www-data's often does not. */
 static int enter_home(drop_t *drop)
 {
     drop->detail = WSGID_TEXT(drop->group, HOME);
@@ -355,14 +358,16 @@ typedef struct {
 } step_t;
 
 static const step_t steps[] = {
-    { "refuse root", refuse_root, "an ordinary user is needed" },
-    { "set a resource limit", set_limits, "the value must not be above httpd's own limit" },
+    { "run as root", refuse_root, "name an ordinary user with user=" },
+    { "set a resource limit", set_limits,
+      "the value must not exceed httpd's own hard limit (ulimit -aH)" },
     { "set the priority", set_priority,
-      "only root may raise it: start httpd as root, or take 0 to 19" },
+      "only root may raise it: start httpd as root, or set cpu-priority= to 0 to 19" },
     { "change the root directory", change_root, "chroot= must be a directory" },
     { "set the group", set_gid, "httpd needs CAP_SETGID" },
     { "set the supplementary groups", set_groups, "httpd needs CAP_SETGID" },
-    { "set the user", set_uid, "httpd needs CAP_SETUID, and the user room for a process" },
+    { "set the user", set_uid,
+      "httpd needs CAP_SETUID, and the user must be allowed another process (ulimit -u)" },
     { "give up root for good", prove, "httpd must run with the usual securebits and capabilities" },
     { "set the umask", set_mask, "" },
     { "enter the home directory", enter_home,

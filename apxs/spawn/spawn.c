@@ -1,13 +1,12 @@
 /*
- * From a fork of httpd's parent to a daemon: what the interpreter is given, and nothing else
- * (docs/design.md, "What a daemon inherits"). Descriptors and the fork are here; spawn.h names the
- * files of the other steps.
+ * The fork of httpd's parent, and the steps from there to exec (docs/design.md, "What a daemon
+ * inherits"). Signals and descriptors are here; spawn.h names the files of the other steps.
  *
- * The forked process runs these steps, as httpd's image: signals as at birth; descriptors in place
- * and all others closed, so that a process which sleeps through its back-off holds nothing of
- * httpd's; the back-off; the environment; privileges; the interpreter; exec. It logs through
- * descriptor 2, which is the group's ErrorLog by then, and leaves by _exit with a code of
- * process_abi.h after exactly one line. It never returns into httpd and runs no cleanup of httpd's.
+ * The forked process runs the steps of become(), still as httpd's image. Descriptors come early, so
+ * that a process that sleeps through its back-off has nothing of httpd open. If a step fails, the
+ * process logs exactly one line through descriptor 2, which is the group's ErrorLog by then, and
+ * calls _exit with a code of process_abi.h. It never returns into httpd and runs no cleanup of
+ * httpd.
  */
 #include "spawn/spawn.h"
 
@@ -17,12 +16,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define LIFTED 64 /* descriptors are moved here before they are put in place: above all places */
+#define LIFTED 64 /* descriptors are first moved above this, away from their final places */
 
 /* ---- signals */
 
-/* Handlers of httpd's and of other modules must not run here, and what is ignored would stay
- * ignored after exec. */
+/* Handlers of httpd and of other modules must not run here, and ignored signals would stay ignored
+ * after exec. */
 static void reset_signals(void)
 {
     struct sigaction action;
@@ -32,7 +31,7 @@ static void reset_signals(void)
     memset(&action, 0, sizeof(action));
     action.sa_handler = SIG_DFL;
     for (number = 1; number < NSIG; number++) {
-        /* fails for SIGKILL, SIGSTOP and the C library's own */
+        /* fails for SIGKILL, SIGSTOP and those of the C library */
         (void)sigaction(number, &action, NULL);
     }
     (void)sigemptyset(&none);
@@ -41,8 +40,7 @@ static void reset_signals(void)
 
 /* ---- descriptors */
 
-/* The ErrorLog of the group's server; httpd's own stderr where there is no file behind it (syslog).
- */
+/* The ErrorLog of the group's server, or httpd's own stderr if that log is not a file (syslog). */
 static int log_descriptor(const wsgid_group_t *group)
 {
     apr_os_file_t fd;
@@ -87,8 +85,8 @@ void wsgid_spawn_close_from(int first)
     close_one_by_one(first);
 }
 
-/* Puts each source in its place. They may lie in one another's places, so all are lifted out of the
- * way first. */
+/* Moves each source to its place. A source may be in the place of another, so all are first moved
+ * out of the way. */
 static int arrange(int source[WSGID_FD_END])
 {
     int place;
@@ -110,81 +108,80 @@ static int arrange(int source[WSGID_FD_END])
     return 0;
 }
 
-/* From here on the log is descriptor 2, whatever number it had. */
-static void log_to_stderr(wsgid_birth_t *birth)
+/* From now on the log is descriptor 2. */
+static void log_to_stderr(wsgid_child_t *child)
 {
-    server_rec *server = birth->group->server;
+    server_rec *server = child->group->server;
     apr_file_t *file;
     apr_os_file_t fd = STDERR_FILENO;
 
     if (server->error_log
-        && apr_os_file_put(&file, &fd, APR_FOPEN_WRITE | APR_FOPEN_APPEND, birth->pool)
+        && apr_os_file_put(&file, &fd, APR_FOPEN_WRITE | APR_FOPEN_APPEND, child->pool)
                == APR_SUCCESS) {
         server->error_log = file;
     }
 }
 
-static void place_descriptors(wsgid_birth_t *birth)
+static void place_descriptors(wsgid_child_t *child)
 {
-    const wsgid_spawn_t *spawn = birth->spawn;
+    const wsgid_start_t *start = child->start;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    int log = log_descriptor(birth->group);
+    int log = log_descriptor(child->group);
     int source[WSGID_FD_END] = { null,
                                  log,
                                  log,
-                                 [WSGID_FD_LISTENER] = spawn->listener,
-                                 [WSGID_FD_CONFIGURATION] = birth->configuration,
-                                 [WSGID_FD_LIFELINE] = spawn->lifeline,
-                                 [WSGID_FD_STATISTICS] = spawn->page,
-                                 [WSGID_FD_WAKEUP] = spawn->wakeup,
-                                 [WSGID_FD_CONTROL] = spawn->control,
-                                 [WSGID_FD_PREDECESSOR] = spawn->predecessor };
+                                 [WSGID_FD_LISTENER] = start->listener,
+                                 [WSGID_FD_CONFIGURATION] = child->configuration,
+                                 [WSGID_FD_LIFELINE] = start->lifeline,
+                                 [WSGID_FD_STATISTICS] = start->page,
+                                 [WSGID_FD_WAKEUP] = start->wakeup,
+                                 [WSGID_FD_CONTROL] = start->control,
+                                 [WSGID_FD_PREDECESSOR] = start->predecessor };
 
     if (null < 0 || arrange(source) != 0) {
-        ap_log_error(
-            APLOG_MARK, APLOG_ERR, errno, birth->group->server,
-            "WSGID0080: group '%s': the descriptors of a "
-            "daemon cannot be put in place: look at the limit of open files (ulimit -n) of httpd",
-            birth->group->label);
+        ap_log_error(APLOG_MARK, APLOG_ERR, errno, child->group->server,
+                     "WSGID0080: group '%s': cannot set up the descriptors of a new process: raise "
+                     "httpd's limit of open files (ulimit -n, LimitNOFILE= of its service)",
+                     child->group->label);
         _exit(WSGID_EXIT_CONFIGURATION);
     }
     wsgid_spawn_close_from(WSGID_FD_END);
-    log_to_stderr(birth);
+    log_to_stderr(child);
 }
 
 /* ---- the fork */
 
-/* The path is argv[0] too: by it Python finds its virtualenv. How the process is shown in ps is the
- * daemon's own affair. */
-static void execute(const wsgid_birth_t *birth) __attribute__((noreturn));
+/* argv[0] is the path, because Python finds its virtualenv by it. The daemon itself sets the name
+ * that ps shows. */
+static void execute(const wsgid_child_t *child) __attribute__((noreturn));
 
-static void execute(const wsgid_birth_t *birth)
+static void execute(const wsgid_child_t *child)
 {
-    const char *boot = wsgid_interpreter_boot(birth);
-    char *argv[] = { apr_pstrdup(birth->pool, birth->python), apr_pstrdup(birth->pool, boot),
+    const char *boot = wsgid_interpreter_boot(child);
+    char *argv[] = { apr_pstrdup(child->pool, child->python), apr_pstrdup(child->pool, boot),
                      NULL };
 
-    (void)execve(birth->python, argv, wsgid_environment_make(birth));
-    ap_log_error(APLOG_MARK, APLOG_ERR, errno, birth->group->server,
-                 "WSGID0085: group '%s': the interpreter %s cannot "
-                 "be executed: name one that works with python= or python-home=",
-                 birth->group->label, birth->python);
+    (void)execve(child->python, argv, wsgid_environment_make(child));
+    ap_log_error(APLOG_MARK, APLOG_ERR, errno, child->group->server,
+                 "WSGID0085: group '%s': the system cannot run the interpreter %s: name one that "
+                 "works with python= or python-home=",
+                 child->group->label, child->python);
     _exit(WSGID_EXIT_EXEC);
 }
 
 static void become(void *data)
 {
-    wsgid_birth_t *birth = data;
+    wsgid_child_t *child = data;
 
     reset_signals();
-    place_descriptors(birth);
-    wsgid_backoff_sleep(birth);
-    wsgid_environment_read_file(birth);
-    if (wsgid_privileges_drop(birth->group, birth->identity) != 0) {
+    place_descriptors(child);
+    wsgid_delay_sleep(child);
+    wsgid_environment_read_file(child);
+    if (wsgid_privileges_drop(child->group, child->identity) != 0) {
         _exit(WSGID_EXIT_PRIVILEGES);
     }
-    wsgid_interpreter_choose(birth);
-    execute(birth);
+    wsgid_interpreter_choose(child);
+    execute(child);
 }
 
 pid_t wsgid_spawn_fork(void (*become_child)(void *data), void *data)
@@ -199,7 +196,7 @@ pid_t wsgid_spawn_fork(void (*become_child)(void *data), void *data)
     pid = fork();
     if (pid == 0) {
         become_child(data);
-        _exit(WSGID_EXIT_EXEC); /* it does not return; should it ever, not into httpd */
+        _exit(WSGID_EXIT_EXEC); /* become_child must not return; this makes sure */
     }
     error = errno;
     (void)sigprocmask(SIG_SETMASK, &before, NULL);
@@ -207,22 +204,22 @@ pid_t wsgid_spawn_fork(void (*become_child)(void *data), void *data)
     return pid;
 }
 
-apr_status_t wsgid_spawn(pid_t *pid, const wsgid_spawn_t *spawn, apr_pool_t *ptemp)
+apr_status_t wsgid_spawn_process(pid_t *pid, const wsgid_start_t *start, apr_pool_t *ptemp)
 {
-    wsgid_birth_t birth = { .spawn = spawn, .group = spawn->group, .pool = ptemp };
+    wsgid_child_t child = { .start = start, .group = start->group, .pool = ptemp };
     apr_status_t status;
 
     *pid = -1;
-    birth.identity = wsgid_privileges_look_up(ptemp, spawn->group);
-    if (!birth.identity) {
+    child.identity = wsgid_privileges_look_up(ptemp, start->group);
+    if (!child.identity) {
         return APR_EGENERAL;
     }
-    status = wsgid_daemon_configuration_make(spawn, ptemp, &birth.configuration);
+    status = wsgid_daemon_configuration_make(start, ptemp, &child.configuration);
     if (status != APR_SUCCESS) {
         return status;
     }
-    *pid = wsgid_spawn_fork(become, &birth);
+    *pid = wsgid_spawn_fork(become, &child);
     status = *pid < 0 ? errno : APR_SUCCESS;
-    (void)close(birth.configuration);
+    (void)close(child.configuration);
     return status;
 }

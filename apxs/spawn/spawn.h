@@ -1,11 +1,13 @@
 /*
- * What crosses only the files that make a daemon: spawn.c (the fork), daemon_configuration.c (its
- * configuration), environment.c (its environment variables), privileges.c (its user), interpreter.c
- * (what is executed), backoff.c (the sleep before); and launch.c, which asks for it.
+ * From a fork of httpd's parent to a daemon.
  *
- * All but wsgid_spawn, wsgid_daemon_configuration_make and wsgid_privileges_look_up runs in the
- * forked process, whose memory goes with it: there the rule is one line in the log and _exit with a
- * code of process_abi.h.
+ * spawn.c forks and puts descriptors in place; daemon_configuration.c makes the configuration that
+ * the daemon gets; delay.c sleeps through the back-off; environment.c builds the environment
+ * variables; privileges.c drops root; interpreter.c chooses what is executed.
+ *
+ * Everything runs in the forked process, except the functions marked "parent". The memory of the
+ * forked process goes away with it. A step that fails there logs one line and calls _exit with
+ * a code of process_abi.h.
  */
 #ifndef WSGID_SPAWN_H
 #define WSGID_SPAWN_H
@@ -15,26 +17,26 @@
 
 /* ---- privileges.c */
 
-/* Who a daemon is to be, looked up in the parent so that the forked process needs no name service.
- */
+/* The user that a daemon runs as. It is looked up in the parent, so that the forked process needs
+ * no name service. */
 typedef struct {
-    int changes; /* 0: httpd is not root and all stays as it is */
+    int changes; /* 0: httpd does not run as root, so the user stays the same */
     uid_t uid;
     gid_t gid;
     const gid_t *groups;
     int group_count;
     const char *name; /* NULL: the uid has no name */
-    const char *home; /* the user's, "/" if unknown */
+    const char *home; /* of the user; "/" if unknown */
 } wsgid_identity_t;
 
-/* NULL after one line in the log. */
+/* Parent. In p; NULL after one line in the log. */
 const wsgid_identity_t *wsgid_privileges_look_up(apr_pool_t *p, const wsgid_group_t *group);
-/* In the forked process: becomes the group's user for good. 0, or -1 after one line in the log. */
+/* Becomes the group's user for good. 0, or -1 after one line in the log. */
 int wsgid_privileges_drop(const wsgid_group_t *group, const wsgid_identity_t *identity);
 
-/* ---- spawn.c and the steps after the fork */
+/* ---- spawn.c */
 
-/* What the forked process is to become. All descriptors belong to the caller. */
+/* What a process is started with. The caller owns the descriptors. */
 typedef struct {
     const wsgid_group_t *group;
     int slot;
@@ -44,52 +46,59 @@ typedef struct {
     int wakeup;   /* write end */
     int control;
     int predecessor; /* write end of its lifeline, or -1 */
-    /* const char *: scripts of the predecessor's, to be loaded before it is replaced */
+    /* const char *: scripts that the predecessor has loaded, so this process must load them before
+     * it replaces it */
     const apr_array_header_t *loaded;
-    /* back-off to wait first, ended early by the lifeline or by a changed script */
-    apr_interval_time_t delay;
-} wsgid_spawn_t;
+    apr_interval_time_t delay; /* back-off to sleep through first */
+} wsgid_start_t;
 
-/* A process between fork and exec. */
+/* The forked process, before exec. */
 typedef struct {
-    const wsgid_spawn_t *spawn;
+    const wsgid_start_t *start;
     const wsgid_group_t *group;
     const wsgid_identity_t *identity;
     int configuration; /* memfd */
     apr_pool_t *pool;
-    apr_array_header_t *from_files; /* const char *: NAME=VALUE of env-file= */
+    apr_array_header_t *from_file; /* const char *: NAME=VALUE of env-file= */
     const char *python;
     const char *home; /* of a virtualenv, else NULL */
-} wsgid_birth_t;
+} wsgid_child_t;
 
-/* Forks; in the child drops privileges and executes the interpreter, or exits with a named code
- * after one line in the log. */
-apr_status_t wsgid_spawn(pid_t *pid, const wsgid_spawn_t *spawn, apr_pool_t *ptemp);
+/* Parent. Forks a process that becomes a daemon. Fails if the user or a resource is missing; then
+ * *pid is -1. */
+apr_status_t wsgid_spawn_process(pid_t *pid, const wsgid_start_t *start, apr_pool_t *ptemp);
 
-/*
- * Forks with all signals blocked, so that none reaches httpd's handlers inside the forked process
- * before its own dispositions are in force. There 'become' is called, which must not return. The
- * pid, or -1 with errno.
- */
+/* Parent. Forks with all signals blocked, so that none reaches httpd's handlers inside the forked
+ * process before that has set its own. `become` runs there and must not return. The pid, or -1 with
+ * errno. */
 pid_t wsgid_spawn_fork(void (*become)(void *data), void *data);
 
-/* In a forked process: closes all descriptors from 'first' on. */
+/* Closes all descriptors from `first` on. */
 void wsgid_spawn_close_from(int first);
 
-/* The configuration block in a sealed memfd, to be closed by the caller. */
-apr_status_t wsgid_daemon_configuration_make(const wsgid_spawn_t *spawn, apr_pool_t *p, int *fd);
+/* ---- daemon_configuration.c */
 
-/* Sleeps birth->spawn->delay. */
-void wsgid_backoff_sleep(const wsgid_birth_t *birth);
+/* Parent. The configuration block of a daemon in a sealed memfd, which the caller closes. */
+apr_status_t wsgid_daemon_configuration_make(const wsgid_start_t *start, apr_pool_t *p, int *fd);
 
-/* Sets from_files; as root. */
-void wsgid_environment_read_file(wsgid_birth_t *birth);
-/* For execve, once python and home are known. */
-char *const *wsgid_environment_make(const wsgid_birth_t *birth);
+/* ---- delay.c */
 
-/* Sets python and home; as the group's user. */
-void wsgid_interpreter_choose(wsgid_birth_t *birth);
+/* Sleeps for child->start->delay, or until a script changes. Exits if the process is asked to
+ * leave meanwhile. */
+void wsgid_delay_sleep(const wsgid_child_t *child);
+
+/* ---- environment.c */
+
+/* As root: reads env-file= into child->from_file. */
+void wsgid_environment_read_file(wsgid_child_t *child);
+/* The environment for execve, once child->python and child->home are known. */
+char *const *wsgid_environment_make(const wsgid_child_t *child);
+
+/* ---- interpreter.c */
+
+/* As the group's user: sets child->python and child->home. */
+void wsgid_interpreter_choose(wsgid_child_t *child);
 /* The path of boot.py. */
-const char *wsgid_interpreter_boot(const wsgid_birth_t *birth);
+const char *wsgid_interpreter_boot(const wsgid_child_t *child);
 
 #endif

@@ -18,19 +18,19 @@ static void put_times(request_rec *r, const char *key, const char *group, const 
     apr_size_t i;
 
     for (i = 0; i < sizeof(percents) / sizeof(*percents); i++) {
-        double time = wsgid_status_quantile(times, percents[i] / 100.0);
+        double time = wsgid_status_model_quantile(times, percents[i] / 100.0);
         if (time >= 0) {
             ap_rprintf(r, "WSGID%sP%d[%s]: %s\n", key, percents[i], group,
-                       wsgid_status_seconds(r->pool, (apr_uint64_t)time));
+                       wsgid_status_model_seconds(r->pool, (apr_uint64_t)time));
         }
     }
 }
 
-static void put_ends(request_rec *r, const wsgid_group_status_t *group)
+static void put_ends(request_rec *r, const wsgid_status_group_t *group)
 {
     int i;
 
-    put_number(r, "Restarts", group->name, wsgid_status_count_ends(group->ends));
+    put_number(r, "Restarts", group->name, wsgid_status_model_count_ends(group->ends));
     for (i = 0; i < WSGID_REASONS; i++) {
         if (group->ends[i].count) {
             ap_rprintf(r, "WSGIDRestarts[%s,%s]: %" APR_UINT64_T_FMT "\n", group->name,
@@ -39,7 +39,7 @@ static void put_ends(request_rec *r, const wsgid_group_status_t *group)
     }
 }
 
-static void put_group(request_rec *r, const wsgid_group_status_t *group)
+static void put_group(request_rec *r, const wsgid_status_group_t *group)
 {
     put_number(r, "Slots", group->name, group->slots->nelts);
     put_number(r, "SlotsReady", group->name, group->ready);
@@ -52,16 +52,16 @@ static void put_group(request_rec *r, const wsgid_group_status_t *group)
     put_times(r, "QueueTime", group->name, group->counts.queue_times);
     put_times(r, "ApplicationTime", group->name, group->counts.application_times);
     ap_rprintf(r, "WSGIDLongestRequest[%s]: %s\n", group->name,
-               wsgid_status_seconds(r->pool, group->longest));
+               wsgid_status_model_seconds(r->pool, group->longest));
     put_ends(r, group);
 }
 
-void wsgid_status_put_auto(request_rec *r, const wsgid_status_t *status)
+void wsgid_status_auto_put(request_rec *r, const wsgid_status_t *status)
 {
     int i;
 
     ap_rprintf(r, "WSGIDVersion: %s\nWSGIDGroups: %d\n", WSGID_VERSION, status->groups->nelts);
     for (i = 0; i < status->groups->nelts; i++) {
-        put_group(r, &APR_ARRAY_IDX(status->groups, i, wsgid_group_status_t));
+        put_group(r, &APR_ARRAY_IDX(status->groups, i, wsgid_status_group_t));
     }
 }

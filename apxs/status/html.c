@@ -8,7 +8,7 @@
 #include "status/status.h"
 #include "status_page.h" /* made of status.html by setup.py */
 
-const char *const wsgid_status_policy =
+const char *const wsgid_status_html_policy =
     "default-src 'none'; style-src 'sha256-" STATUS_PAGE_STYLE_HASH
     "'; script-src 'sha256-" STATUS_PAGE_SCRIPT_HASH "'; "
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
@@ -115,7 +115,7 @@ static void put_histogram(request_rec *r, const apr_uint64_t *times)
         WSGID_PAGE_BUCKETS * BUCKET_WIDTH, BAR_MOST);
     for (i = 0; i < WSGID_PAGE_BUCKETS; i++) {
         int height = BAR_LEAST + (int)(times[i] * (BAR_MOST - BAR_LEAST) / most);
-        apr_uint64_t bound = wsgid_status_bound(i);
+        apr_uint64_t bound = wsgid_status_model_bound(i);
 
         if (!times[i]) {
             continue;
@@ -124,7 +124,7 @@ static void put_histogram(request_rec *r, const apr_uint64_t *times)
             r, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"><title>%s %s: %s</title></rect>",
             i * BUCKET_WIDTH, BAR_MOST - height, BUCKET_WIDTH - 1, height,
             bound ? "below" : "above",
-            duration(r->pool, (double)(bound ? bound : wsgid_status_bound(i - 1))),
+            duration(r->pool, (double)(bound ? bound : wsgid_status_model_bound(i - 1))),
             number(r->pool, times[i]));
     }
     ap_rputs(
@@ -142,14 +142,14 @@ static void put_times(request_rec *r, const char *title, const apr_uint64_t *tim
     apr_size_t i;
 
     ap_rprintf(r, "<figure><h3>%s</h3>", title);
-    if (!wsgid_status_count_times(times)) {
+    if (!wsgid_status_model_count_times(times)) {
         ap_rputs("<p class=\"none\">no figures yet</p></figure>", r);
         return;
     }
     ap_rputs("<dl>", r);
     for (i = 0; i < sizeof(quantiles) / sizeof(*quantiles); i++) {
         ap_rprintf(r, "<div><dt>%s</dt><dd>%s</dd></div>", quantiles[i].name,
-                   duration(r->pool, wsgid_status_quantile(times, quantiles[i].share)));
+                   duration(r->pool, wsgid_status_model_quantile(times, quantiles[i].share)));
     }
     ap_rputs("</dl>", r);
     put_histogram(r, times);
@@ -158,14 +158,15 @@ static void put_times(request_rec *r, const char *title, const apr_uint64_t *tim
 
 /* ---- processes */
 
-static void put_threads(request_rec *r, const wsgid_process_status_t *process, int slot)
+static void put_threads(request_rec *r, const wsgid_status_process_t *process, int slot)
 {
     int idle = process->threads - process->busy;
     int i;
 
     ap_rputs("<div class=\"more\"><ul class=\"threads\">", r);
     for (i = 0; i < process->running->nelts; i++) {
-        const wsgid_running_t *thread = &APR_ARRAY_IDX(process->running, i, wsgid_running_t);
+        const wsgid_status_request_t *thread = &APR_ARRAY_IDX(process->running, i,
+                                                              wsgid_status_request_t);
         ap_rprintf(r, "<li><b>%s</b><code>%s</code></li>",
                    duration(r->pool, (double)thread->elapsed),
                    *thread->line ? html(r->pool, thread->line) : "a request");
@@ -179,19 +180,19 @@ static void put_threads(request_rec *r, const wsgid_process_status_t *process, i
     ap_rputs("</p></div>", r);
 }
 
-static const char *class_of(wsgid_process_state_e state)
+static const char *class_of(wsgid_status_state_e state)
 {
     return state == WSGID_PROCESS_READY ? "good" : "warn";
 }
 
-static const char *age(apr_pool_t *p, const wsgid_process_status_t *process)
+static const char *age(apr_pool_t *p, const wsgid_status_process_t *process)
 {
     return process->state == WSGID_PROCESS_WAITING
                ? apr_psprintf(p, "starts in %s", words(p, -process->uptime))
                : apr_psprintf(p, "for %s", words(p, process->uptime));
 }
 
-static int has_begun(const wsgid_process_status_t *process)
+static int has_begun(const wsgid_status_process_t *process)
 {
     return process->state == WSGID_PROCESS_READY || process->state == WSGID_PROCESS_DRAINING;
 }
@@ -202,7 +203,7 @@ static const char *cpu_time(apr_pool_t *p, apr_int64_t milliseconds)
     return milliseconds ? duration(p, (double)milliseconds * 1000) : "0&nbsp;s";
 }
 
-static void put_process(request_rec *r, const wsgid_process_status_t *process, int slot)
+static void put_process(request_rec *r, const wsgid_status_process_t *process, int slot)
 {
     apr_pool_t *p = r->pool;
 
@@ -212,7 +213,7 @@ static void put_process(request_rec *r, const wsgid_process_status_t *process, i
                "<span>%" APR_PID_T_FMT
                "</span><span class=\"%s\">%s</span><span>%s</span><span class=\"busy\">",
                process->pid, process->pid, class_of(process->state),
-               wsgid_status_process_state(process->state), age(p, process));
+               wsgid_status_model_process_state(process->state), age(p, process));
     if (has_begun(process)) {
         put_bar(r, process->busy, process->threads);
         ap_rprintf(r, "%d of %d", process->busy, process->threads);
@@ -229,16 +230,17 @@ static void put_process(request_rec *r, const wsgid_process_status_t *process, i
 }
 
 /* A slot without a process says why. */
-static void put_empty_slot(request_rec *r, const wsgid_slot_status_t *slot)
+static void put_empty_slot(request_rec *r, const wsgid_status_slot_t *slot)
 {
-    ap_rprintf(r, "<p class=\"slot bad\">no process: %s", wsgid_status_slot_state(slot->state));
+    ap_rprintf(r, "<p class=\"slot bad\">no process: %s",
+               wsgid_status_model_slot_state(slot->state));
     if (slot->state == WSGID_SLOT_WAITING) {
         ap_rprintf(r, ", next try in %s", words(r->pool, slot->next_try));
     }
     ap_rputs("</p>", r);
 }
 
-static void put_processes(request_rec *r, const wsgid_group_status_t *group)
+static void put_processes(request_rec *r, const wsgid_status_group_t *group)
 {
     int i, k;
 
@@ -248,13 +250,13 @@ static void put_processes(request_rec *r, const wsgid_group_status_t *group)
         "<span>CPU</span></div>",
         r);
     for (i = 0; i < group->slots->nelts; i++) {
-        const wsgid_slot_status_t *slot = &APR_ARRAY_IDX(group->slots, i, wsgid_slot_status_t);
+        const wsgid_status_slot_t *slot = &APR_ARRAY_IDX(group->slots, i, wsgid_status_slot_t);
 
         if (!slot->processes->nelts) {
             put_empty_slot(r, slot);
         }
         for (k = 0; k < slot->processes->nelts; k++) {
-            put_process(r, &APR_ARRAY_IDX(slot->processes, k, wsgid_process_status_t), slot->index);
+            put_process(r, &APR_ARRAY_IDX(slot->processes, k, wsgid_status_process_t), slot->index);
         }
     }
     ap_rputs("</div>", r);
@@ -278,9 +280,9 @@ static const char *detail(apr_pool_t *p, wsgid_reason_e reason, const wsgid_ends
     }
 }
 
-static void put_ends(request_rec *r, const wsgid_group_status_t *group, apr_time_t now)
+static void put_ends(request_rec *r, const wsgid_status_group_t *group, apr_time_t now)
 {
-    wsgid_reason_e last = wsgid_status_last_end(group->ends);
+    wsgid_reason_e last = wsgid_status_model_last_end(group->ends);
     apr_pool_t *p = r->pool;
     const char *between = "";
     apr_interval_time_t ago;
@@ -306,12 +308,12 @@ static void put_ends(request_rec *r, const wsgid_group_status_t *group, apr_time
 
 /* ---- groups */
 
-static const char *health(const wsgid_group_status_t *group)
+static const char *health(const wsgid_status_group_t *group)
 {
     return group->ready == group->slots->nelts ? "good" : group->ready ? "warn" : "bad";
 }
 
-static void put_name(request_rec *r, const wsgid_group_status_t *group)
+static void put_name(request_rec *r, const wsgid_status_group_t *group)
 {
     int all = group->slots->nelts;
 
@@ -321,7 +323,7 @@ static void put_name(request_rec *r, const wsgid_group_status_t *group)
                all, html(r->pool, group->user));
 }
 
-static void put_figures(request_rec *r, const wsgid_group_status_t *group, int index)
+static void put_figures(request_rec *r, const wsgid_status_group_t *group, int index)
 {
     apr_pool_t *p = r->pool;
 
@@ -341,7 +343,7 @@ static void put_figures(request_rec *r, const wsgid_group_status_t *group, int i
                group->longest ? duration(p, (double)group->longest) : "&ndash;");
 }
 
-static void put_group(request_rec *r, const wsgid_group_status_t *group, int index, apr_time_t now)
+static void put_group(request_rec *r, const wsgid_status_group_t *group, int index, apr_time_t now)
 {
     ap_rprintf(r, "<section class=\"group\" id=\"g%d\">", index);
     put_name(r, group);
@@ -367,14 +369,14 @@ static void put_contents(request_rec *r, const apr_array_header_t *groups)
     }
     ap_rputs("<nav>", r);
     for (i = 0; i < groups->nelts; i++) {
-        const wsgid_group_status_t *group = &APR_ARRAY_IDX(groups, i, wsgid_group_status_t);
+        const wsgid_status_group_t *group = &APR_ARRAY_IDX(groups, i, wsgid_status_group_t);
         ap_rprintf(r, "<a class=\"pill %s\" href=\"#g%d\">%s</a> ", health(group), i,
                    html(r->pool, group->name));
     }
     ap_rputs("</nav>\n", r);
 }
 
-void wsgid_status_put_html(request_rec *r, const wsgid_status_t *status)
+void wsgid_status_html_put(request_rec *r, const wsgid_status_t *status)
 {
     char time[APR_RFC822_DATE_LEN];
     int i;
@@ -382,26 +384,26 @@ void wsgid_status_put_html(request_rec *r, const wsgid_status_t *status)
     (void)apr_rfc822_date(time, status->now);
     ap_rputs(STATUS_PAGE_TOP, r);
     ap_rprintf(r, "<main data-time=\"%s\"><p class=\"when\">%s, %s</p>\n",
-               wsgid_status_seconds(r->pool, status->now),
+               wsgid_status_model_seconds(r->pool, status->now),
                html(r->pool, r->server->server_hostname), time);
     put_contents(r, status->groups);
     for (i = 0; i < status->groups->nelts; i++) {
-        put_group(r, &APR_ARRAY_IDX(status->groups, i, wsgid_group_status_t), i, status->now);
+        put_group(r, &APR_ARRAY_IDX(status->groups, i, wsgid_status_group_t), i, status->now);
     }
     ap_rputs("</main>" STATUS_PAGE_BOTTOM, r);
 }
 
 /* ---- mod_status */
 
-static void put_line(request_rec *r, const wsgid_group_status_t *group, const char *form)
+static void put_line(request_rec *r, const wsgid_status_group_t *group, const char *form)
 {
     ap_rprintf(r, form, html(r->pool, group->name), html(r->pool, group->user), group->ready,
                group->slots->nelts, group->busy, group->threads, number(r->pool, group->queued),
                number(r->pool, group->counts.requests), number(r->pool, group->counts.errors),
-               number(r->pool, wsgid_status_count_ends(group->ends)));
+               number(r->pool, wsgid_status_model_count_ends(group->ends)));
 }
 
-void wsgid_status_put_section(request_rec *r, const wsgid_status_t *status, int as_table)
+void wsgid_status_html_put_section(request_rec *r, const wsgid_status_t *status, int as_table)
 {
     int i;
 
@@ -414,7 +416,7 @@ void wsgid_status_put_section(request_rec *r, const wsgid_status_t *status, int 
     }
     for (i = 0; i < status->groups->nelts; i++) {
         put_line(
-            r, &APR_ARRAY_IDX(status->groups, i, wsgid_group_status_t),
+            r, &APR_ARRAY_IDX(status->groups, i, wsgid_status_group_t),
             as_table
                 ? "<tr><td><b>%s</b></td><td>%s</td><td>%d of %d</td><td>%d of %d</td><td>%s</td><td>%s</td><td>%s</td>"
                   "<td>%s</td></tr>\n"

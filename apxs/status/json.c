@@ -14,7 +14,7 @@ static const char *separator(int i)
 static void put_text(request_rec *r, const char *name, const char *text)
 {
     if (text) {
-        ap_rprintf(r, "\"%s\":\"%s\"", name, wsgid_status_quoted(r->pool, text));
+        ap_rprintf(r, "\"%s\":\"%s\"", name, wsgid_status_model_quoted(r->pool, text));
     }
     else {
         ap_rprintf(r, "\"%s\":null", name);
@@ -31,21 +31,22 @@ static void put_time(request_rec *r, const char *name, double microseconds)
 {
     ap_rprintf(r, ",\"%s\":%s", name,
                microseconds < 0 ? "null"
-                                : wsgid_status_seconds(r->pool, (apr_uint64_t)microseconds));
+                                : wsgid_status_model_seconds(r->pool, (apr_uint64_t)microseconds));
 }
 
 static void put_times(request_rec *r, const char *name, const apr_uint64_t *times, apr_uint64_t sum)
 {
     int i;
 
-    ap_rprintf(r, ",\"%s\":{\"count\":%" APR_UINT64_T_FMT, name, wsgid_status_count_times(times));
+    ap_rprintf(r, ",\"%s\":{\"count\":%" APR_UINT64_T_FMT, name,
+               wsgid_status_model_count_times(times));
     put_time(r, "sum_seconds", (double)sum);
-    put_time(r, "p50_seconds", wsgid_status_quantile(times, 0.5));
-    put_time(r, "p90_seconds", wsgid_status_quantile(times, 0.9));
-    put_time(r, "p99_seconds", wsgid_status_quantile(times, 0.99));
+    put_time(r, "p50_seconds", wsgid_status_model_quantile(times, 0.5));
+    put_time(r, "p90_seconds", wsgid_status_model_quantile(times, 0.9));
+    put_time(r, "p99_seconds", wsgid_status_model_quantile(times, 0.99));
     ap_rputs(",\"buckets\":[", r);
     for (i = 0; i < WSGID_PAGE_BUCKETS; i++) {
-        apr_uint64_t bound = wsgid_status_bound(i);
+        apr_uint64_t bound = wsgid_status_model_bound(i);
         ap_rprintf(r, "%s{\"count\":%" APR_UINT64_T_FMT, separator(i), times[i]);
         put_time(r, "below_seconds", bound ? (double)bound : WSGID_STATUS_UNKNOWN);
         ap_rputs("}", r);
@@ -65,7 +66,7 @@ static void put_running(request_rec *r, const apr_array_header_t *running)
 
     ap_rputs(",\"running\":[", r);
     for (i = 0; i < running->nelts; i++) {
-        const wsgid_running_t *thread = &APR_ARRAY_IDX(running, i, wsgid_running_t);
+        const wsgid_status_request_t *thread = &APR_ARRAY_IDX(running, i, wsgid_status_request_t);
         ap_rprintf(r, "%s{", separator(i));
         put_text(r, "request", thread->line);
         put_number(r, "thread", thread->thread);
@@ -75,9 +76,9 @@ static void put_running(request_rec *r, const apr_array_header_t *running)
     ap_rputs("]", r);
 }
 
-static void put_process(request_rec *r, const wsgid_process_status_t *process)
+static void put_process(request_rec *r, const wsgid_status_process_t *process)
 {
-    put_text(r, "state", wsgid_status_process_state(process->state));
+    put_text(r, "state", wsgid_status_model_process_state(process->state));
     put_number(r, "pid", process->pid);
     ap_rputs(",", r);
     put_text(r, "python", process->python);
@@ -96,11 +97,11 @@ static void put_process(request_rec *r, const wsgid_process_status_t *process)
     put_running(r, process->running);
 }
 
-static void put_slot(request_rec *r, const wsgid_slot_status_t *slot)
+static void put_slot(request_rec *r, const wsgid_status_slot_t *slot)
 {
     int i;
 
-    put_text(r, "state", wsgid_status_slot_state(slot->state));
+    put_text(r, "state", wsgid_status_model_slot_state(slot->state));
     put_number(r, "slot", slot->index);
     put_time(r, "next_try_seconds",
              slot->state == WSGID_SLOT_WAITING ? (double)slot->next_try : WSGID_STATUS_UNKNOWN);
@@ -110,7 +111,7 @@ static void put_slot(request_rec *r, const wsgid_slot_status_t *slot)
     ap_rputs(",\"processes\":[", r);
     for (i = 0; i < slot->processes->nelts; i++) {
         ap_rprintf(r, "%s{", separator(i));
-        put_process(r, &APR_ARRAY_IDX(slot->processes, i, wsgid_process_status_t));
+        put_process(r, &APR_ARRAY_IDX(slot->processes, i, wsgid_status_process_t));
         ap_rputs("}", r);
     }
     ap_rputs("]", r);
@@ -151,7 +152,7 @@ static void put_ends(request_rec *r, const wsgid_ends_t *ends)
     ap_rputs("]", r);
 }
 
-static void put_group(request_rec *r, const wsgid_group_status_t *group)
+static void put_group(request_rec *r, const wsgid_status_group_t *group)
 {
     int i;
 
@@ -172,13 +173,13 @@ static void put_group(request_rec *r, const wsgid_group_status_t *group)
     ap_rputs(",\"slots\":[", r);
     for (i = 0; i < group->slots->nelts; i++) {
         ap_rprintf(r, "%s{", separator(i));
-        put_slot(r, &APR_ARRAY_IDX(group->slots, i, wsgid_slot_status_t));
+        put_slot(r, &APR_ARRAY_IDX(group->slots, i, wsgid_status_slot_t));
         ap_rputs("}", r);
     }
     ap_rputs("]", r);
 }
 
-void wsgid_status_put_json(request_rec *r, const wsgid_status_t *status)
+void wsgid_status_json_put(request_rec *r, const wsgid_status_t *status)
 {
     int i;
 
@@ -188,7 +189,7 @@ void wsgid_status_put_json(request_rec *r, const wsgid_status_t *status)
     ap_rputs(",\"groups\":[", r);
     for (i = 0; i < status->groups->nelts; i++) {
         ap_rprintf(r, "%s{", separator(i));
-        put_group(r, &APR_ARRAY_IDX(status->groups, i, wsgid_group_status_t));
+        put_group(r, &APR_ARRAY_IDX(status->groups, i, wsgid_status_group_t));
         ap_rputs("}", r);
     }
     ap_rputs("]}\n", r);

@@ -13,8 +13,8 @@ typedef struct {
     const char *labels; /* of the group, or of the process: name="value",... */
 } sample_t;
 
-typedef void put_group_t(const sample_t *sample, const wsgid_group_status_t *group);
-typedef void put_process_t(const sample_t *sample, const wsgid_process_status_t *process);
+typedef void put_group_t(const sample_t *sample, const wsgid_status_group_t *group);
+typedef void put_process_t(const sample_t *sample, const wsgid_status_process_t *process);
 
 typedef struct {
     const char *name;
@@ -35,7 +35,7 @@ static void put_number(const sample_t *sample, const char *suffix, apr_uint64_t 
 static void put_seconds(const sample_t *sample, const char *suffix, apr_uint64_t microseconds)
 {
     ap_rprintf(sample->r, "%s%s{%s} %s\n", sample->name, suffix, sample->labels,
-               wsgid_status_seconds(sample->r->pool, microseconds));
+               wsgid_status_model_seconds(sample->r->pool, microseconds));
 }
 
 static void put_labelled(const sample_t *sample, const char *suffix, const char *label,
@@ -51,10 +51,10 @@ static void put_histogram(const sample_t *sample, const apr_uint64_t *times, apr
     int i;
 
     for (i = 0; i < WSGID_PAGE_BUCKETS; i++) {
-        apr_uint64_t bound = wsgid_status_bound(i);
+        apr_uint64_t bound = wsgid_status_model_bound(i);
         count += times[i];
         put_labelled(sample, "_bucket", "le",
-                     bound ? wsgid_status_seconds(sample->r->pool, bound) : "+Inf", count);
+                     bound ? wsgid_status_model_seconds(sample->r->pool, bound) : "+Inf", count);
     }
     put_number(sample, "_count", count);
     put_seconds(sample, "_sum", sum);
@@ -62,62 +62,62 @@ static void put_histogram(const sample_t *sample, const apr_uint64_t *times, apr
 
 /* ---- of a group */
 
-static void put_slots(const sample_t *sample, const wsgid_group_status_t *group)
+static void put_slots(const sample_t *sample, const wsgid_status_group_t *group)
 {
     put_number(sample, "", group->slots->nelts);
 }
 
-static void put_slots_ready(const sample_t *sample, const wsgid_group_status_t *group)
+static void put_slots_ready(const sample_t *sample, const wsgid_status_group_t *group)
 {
     put_number(sample, "", group->ready);
 }
 
-static void put_processes(const sample_t *sample, const wsgid_group_status_t *group)
+static void put_processes(const sample_t *sample, const wsgid_status_group_t *group)
 {
     int i;
 
     for (i = 0; i < WSGID_PROCESS_STATES; i++) {
-        put_labelled(sample, "", "state", wsgid_status_process_state(i), group->processes[i]);
+        put_labelled(sample, "", "state", wsgid_status_model_process_state(i), group->processes[i]);
     }
 }
 
-static void put_threads(const sample_t *sample, const wsgid_group_status_t *group)
+static void put_threads(const sample_t *sample, const wsgid_status_group_t *group)
 {
     put_number(sample, "", group->threads);
 }
 
-static void put_busy(const sample_t *sample, const wsgid_group_status_t *group)
+static void put_busy(const sample_t *sample, const wsgid_status_group_t *group)
 {
     put_number(sample, "", group->busy);
 }
 
-static void put_in_flight(const sample_t *sample, const wsgid_group_status_t *group)
+static void put_in_flight(const sample_t *sample, const wsgid_status_group_t *group)
 {
     put_number(sample, "", group->in_flight);
 }
 
-static void put_queued(const sample_t *sample, const wsgid_group_status_t *group)
+static void put_queued(const sample_t *sample, const wsgid_status_group_t *group)
 {
     put_number(sample, "", group->queued);
 }
 
-static void put_longest(const sample_t *sample, const wsgid_group_status_t *group)
+static void put_longest(const sample_t *sample, const wsgid_status_group_t *group)
 {
     put_seconds(sample, "", group->longest);
 }
 
-static void put_requests(const sample_t *sample, const wsgid_group_status_t *group)
+static void put_requests(const sample_t *sample, const wsgid_status_group_t *group)
 {
     put_number(sample, "_total", group->counts.requests);
 }
 
-static void put_errors(const sample_t *sample, const wsgid_group_status_t *group)
+static void put_errors(const sample_t *sample, const wsgid_status_group_t *group)
 {
     put_number(sample, "_total", group->counts.errors);
 }
 
 /* All reasons, so that a rate is known from the first time on that one occurs. */
-static void put_restarts(const sample_t *sample, const wsgid_group_status_t *group)
+static void put_restarts(const sample_t *sample, const wsgid_status_group_t *group)
 {
     int i;
 
@@ -126,36 +126,36 @@ static void put_restarts(const sample_t *sample, const wsgid_group_status_t *gro
     }
 }
 
-static void put_queue_times(const sample_t *sample, const wsgid_group_status_t *group)
+static void put_queue_times(const sample_t *sample, const wsgid_status_group_t *group)
 {
     put_histogram(sample, group->counts.queue_times, group->counts.queue_time);
 }
 
-static void put_application_times(const sample_t *sample, const wsgid_group_status_t *group)
+static void put_application_times(const sample_t *sample, const wsgid_status_group_t *group)
 {
     put_histogram(sample, group->counts.application_times, group->counts.application_time);
 }
 
 /* ---- of a process */
 
-static void put_uptime(const sample_t *sample, const wsgid_process_status_t *process)
+static void put_uptime(const sample_t *sample, const wsgid_status_process_t *process)
 {
     put_seconds(sample, "", process->uptime > 0 ? process->uptime : 0);
 }
 
-static void put_process_busy(const sample_t *sample, const wsgid_process_status_t *process)
+static void put_process_busy(const sample_t *sample, const wsgid_status_process_t *process)
 {
     put_number(sample, "", process->busy);
 }
 
-static void put_memory(const sample_t *sample, const wsgid_process_status_t *process)
+static void put_memory(const sample_t *sample, const wsgid_status_process_t *process)
 {
     if (process->memory >= 0) {
         put_number(sample, "", process->memory);
     }
 }
 
-static void put_cpu(const sample_t *sample, const wsgid_process_status_t *process)
+static void put_cpu(const sample_t *sample, const wsgid_status_process_t *process)
 {
     if (process->cpu >= 0) {
         put_seconds(sample, "_total", (apr_uint64_t)process->cpu * 1000);
@@ -196,15 +196,15 @@ static const family_t families[] = {
 };
 
 static void put_of_processes(request_rec *r, const family_t *family,
-                             const wsgid_group_status_t *group, const char *labels)
+                             const wsgid_status_group_t *group, const char *labels)
 {
     int i, k;
 
     for (i = 0; i < group->slots->nelts; i++) {
-        const wsgid_slot_status_t *slot = &APR_ARRAY_IDX(group->slots, i, wsgid_slot_status_t);
+        const wsgid_status_slot_t *slot = &APR_ARRAY_IDX(group->slots, i, wsgid_status_slot_t);
         for (k = 0; k < slot->processes->nelts; k++) {
-            const wsgid_process_status_t *process = &APR_ARRAY_IDX(slot->processes, k,
-                                                                   wsgid_process_status_t);
+            const wsgid_status_process_t *process = &APR_ARRAY_IDX(slot->processes, k,
+                                                                   wsgid_status_process_t);
             sample_t sample = { r, family->name,
                                 apr_psprintf(r->pool, "%s,slot=\"%d\",pid=\"%" APR_PID_T_FMT "\"",
                                              labels, slot->index, process->pid) };
@@ -220,9 +220,9 @@ static void put_family(request_rec *r, const family_t *family, const wsgid_statu
     ap_rprintf(r, "# TYPE %s %s\n# HELP %s %s\n", family->name, family->type, family->name,
                family->help);
     for (i = 0; i < status->groups->nelts; i++) {
-        const wsgid_group_status_t *group = &APR_ARRAY_IDX(status->groups, i, wsgid_group_status_t);
+        const wsgid_status_group_t *group = &APR_ARRAY_IDX(status->groups, i, wsgid_status_group_t);
         const char *labels = apr_psprintf(r->pool, "group=\"%s\"",
-                                          wsgid_status_quoted(r->pool, group->name));
+                                          wsgid_status_model_quoted(r->pool, group->name));
         sample_t sample = { r, family->name, labels };
 
         if (family->of_group) {
@@ -234,7 +234,7 @@ static void put_family(request_rec *r, const family_t *family, const wsgid_statu
     }
 }
 
-void wsgid_status_put_metrics(request_rec *r, const wsgid_status_t *status)
+void wsgid_status_metrics_put(request_rec *r, const wsgid_status_t *status)
 {
     apr_size_t i;
 

@@ -28,17 +28,17 @@ static const char *const slot_states[] = { [WSGID_SLOT_DOWN] = "down",
                                            [WSGID_SLOT_BOOTING] = "booting",
                                            [WSGID_SLOT_READY] = "ready" };
 
-const char *wsgid_status_process_state(wsgid_process_state_e state)
+const char *wsgid_status_model_process_state(wsgid_status_state_e state)
 {
     return process_states[state];
 }
 
-const char *wsgid_status_slot_state(wsgid_slot_state_e state)
+const char *wsgid_status_model_slot_state(wsgid_slot_state_e state)
 {
     return slot_states[state];
 }
 
-const char *wsgid_status_quoted(apr_pool_t *p, const char *text)
+const char *wsgid_status_model_quoted(apr_pool_t *p, const char *text)
 {
     char *quoted = apr_palloc(p, 2 * strlen(text) + 1);
     char *to = quoted;
@@ -53,7 +53,7 @@ const char *wsgid_status_quoted(apr_pool_t *p, const char *text)
     return quoted;
 }
 
-const char *wsgid_status_seconds(apr_pool_t *p, apr_uint64_t microseconds)
+const char *wsgid_status_model_seconds(apr_pool_t *p, apr_uint64_t microseconds)
 {
     return apr_psprintf(p, "%" APR_UINT64_T_FMT ".%06d", microseconds / APR_USEC_PER_SEC,
                         (int)(microseconds % APR_USEC_PER_SEC));
@@ -98,12 +98,12 @@ static const char *user_name(apr_pool_t *p, const wsgid_group_t *group)
 
 /* ---- histograms */
 
-apr_uint64_t wsgid_status_bound(int bucket)
+apr_uint64_t wsgid_status_model_bound(int bucket)
 {
     return bucket < WSGID_PAGE_BUCKETS - 1 ? (apr_uint64_t)WSGID_PAGE_FIRST << bucket : 0;
 }
 
-apr_uint64_t wsgid_status_count_times(const apr_uint64_t *times)
+apr_uint64_t wsgid_status_model_count_times(const apr_uint64_t *times)
 {
     apr_uint64_t count = 0;
     int i;
@@ -115,9 +115,9 @@ apr_uint64_t wsgid_status_count_times(const apr_uint64_t *times)
 }
 
 /* Within a bucket, times are taken to be spread evenly. */
-double wsgid_status_quantile(const apr_uint64_t *times, double share)
+double wsgid_status_model_quantile(const apr_uint64_t *times, double share)
 {
-    double wanted = share * (double)wsgid_status_count_times(times);
+    double wanted = share * (double)wsgid_status_model_count_times(times);
     double lower = 0;
     int i;
 
@@ -125,7 +125,7 @@ double wsgid_status_quantile(const apr_uint64_t *times, double share)
         return WSGID_STATUS_UNKNOWN;
     }
     for (i = 0; i < WSGID_PAGE_BUCKETS - 1; i++) {
-        double upper = (double)wsgid_status_bound(i);
+        double upper = (double)wsgid_status_model_bound(i);
 
         if (wanted <= (double)times[i]) {
             return lower + (upper - lower) * wanted / (double)times[i];
@@ -151,7 +151,7 @@ static void add_ends(wsgid_ends_t *sum, const wsgid_ends_t *more)
     }
 }
 
-wsgid_reason_e wsgid_status_last_end(const wsgid_ends_t *ends)
+wsgid_reason_e wsgid_status_model_last_end(const wsgid_ends_t *ends)
 {
     int last = WSGID_REASONS;
     int i;
@@ -164,7 +164,7 @@ wsgid_reason_e wsgid_status_last_end(const wsgid_ends_t *ends)
     return (wsgid_reason_e)last;
 }
 
-apr_uint64_t wsgid_status_count_ends(const wsgid_ends_t *ends)
+apr_uint64_t wsgid_status_model_count_ends(const wsgid_ends_t *ends)
 {
     apr_uint64_t count = 0;
     int i;
@@ -186,24 +186,24 @@ static apr_interval_time_t between(apr_interval_time_t time, apr_interval_time_t
 
 static int by_elapsed(const void *left, const void *right)
 {
-    const wsgid_running_t *a = left;
-    const wsgid_running_t *b = right;
+    const wsgid_status_request_t *a = left;
+    const wsgid_status_request_t *b = right;
 
     return a->elapsed < b->elapsed ? 1 : a->elapsed > b->elapsed ? -1 : 0;
 }
 
 static const apr_array_header_t *running_threads(apr_pool_t *p, const wsgid_slot_t *slot, int entry,
-                                                 const wsgid_process_status_t *process,
+                                                 const wsgid_status_process_t *process,
                                                  const moment_t *now)
 {
     int most = process->threads < WSGID_PAGE_MOST_ROWS ? process->threads : WSGID_PAGE_MOST_ROWS;
     wsgid_page_row_t *rows = apr_palloc(p, most * sizeof(*rows));
-    int count = wsgid_slots_copy_rows(slot, entry, rows, most);
-    apr_array_header_t *running = apr_array_make(p, 4, sizeof(wsgid_running_t));
+    int count = wsgid_pages_copy_rows(slot, entry, rows, most);
+    apr_array_header_t *running = apr_array_make(p, 4, sizeof(wsgid_status_request_t));
     int i;
 
     for (i = 0; i < count; i++) {
-        wsgid_running_t *thread;
+        wsgid_status_request_t *thread;
 
         if (rows[i].since) {
             thread = apr_array_push(running);
@@ -214,17 +214,17 @@ static const apr_array_header_t *running_threads(apr_pool_t *p, const wsgid_slot
             thread->line = printable(p, rows[i].line, sizeof(rows[i].line));
         }
     }
-    qsort(running->elts, running->nelts, sizeof(wsgid_running_t), by_elapsed);
+    qsort(running->elts, running->nelts, sizeof(wsgid_status_request_t), by_elapsed);
     return running;
 }
 
-static wsgid_process_state_e state_of(const wsgid_process_view_t *entry, const moment_t *now)
+static wsgid_status_state_e state_of(const wsgid_entry_snapshot_t *entry, const moment_t *now)
 {
-    static const wsgid_process_state_e said[] = { [WSGID_PAGE_BOOTING] = WSGID_PROCESS_BOOTING,
-                                                  [WSGID_PAGE_READY] = WSGID_PROCESS_READY,
-                                                  [WSGID_PAGE_DRAINING] = WSGID_PROCESS_DRAINING };
+    static const wsgid_status_state_e said[] = { [WSGID_PAGE_BOOTING] = WSGID_PROCESS_BOOTING,
+                                                 [WSGID_PAGE_READY] = WSGID_PROCESS_READY,
+                                                 [WSGID_PAGE_DRAINING] = WSGID_PROCESS_DRAINING };
 
-    /* wsgid_slots_read_page() lets no other state through. */
+    /* wsgid_pages_read() lets no other state through. */
     return entry->page.state == WSGID_PAGE_BOOTING && entry->born > now->steady
                ? WSGID_PROCESS_WAITING
                : said[entry->page.state];
@@ -249,8 +249,8 @@ static int busy_threads(const wsgid_page_t *page, int threads)
 }
 
 static void fill_process(apr_pool_t *p, const wsgid_group_t *group, const wsgid_slot_t *slot,
-                         int which, const wsgid_process_view_t *entry, const moment_t *now,
-                         wsgid_process_status_t *process)
+                         int which, const wsgid_entry_snapshot_t *entry, const moment_t *now,
+                         wsgid_status_process_t *process)
 {
     apr_interval_time_t age = now->steady - entry->born;
 
@@ -262,8 +262,8 @@ static void fill_process(apr_pool_t *p, const wsgid_group_t *group, const wsgid_
     process->busy = busy_threads(&entry->page, process->threads);
     process->running = running_threads(p, slot, which, process, now);
     wsgid_totals_read_page(&entry->page, &process->counts);
-    process->memory = wsgid_procfs_memory(entry->pid);
-    process->cpu = wsgid_procfs_cpu(entry->pid);
+    process->memory = wsgid_status_procfs_memory(entry->pid);
+    process->cpu = wsgid_status_procfs_cpu(entry->pid);
 }
 
 /* ---- a slot, a group */
@@ -271,46 +271,46 @@ static void fill_process(apr_pool_t *p, const wsgid_group_t *group, const wsgid_
 /* Who came first stands first. */
 static int by_age(const void *left, const void *right)
 {
-    const wsgid_process_status_t *a = left;
-    const wsgid_process_status_t *b = right;
+    const wsgid_status_process_t *a = left;
+    const wsgid_status_process_t *b = right;
 
     return a->uptime < b->uptime ? 1 : a->uptime > b->uptime ? -1 : 0;
 }
 
 static void fill_slot(apr_pool_t *p, const wsgid_group_t *group, int index, const moment_t *now,
-                      wsgid_slot_status_t *status)
+                      wsgid_status_slot_t *status)
 {
     const wsgid_slot_t *slot = group->slots[index];
     apr_array_header_t *processes = apr_array_make(p, WSGID_SLOT_PROCESSES,
-                                                   sizeof(wsgid_process_status_t));
-    wsgid_process_view_t entries[WSGID_SLOT_PROCESSES];
+                                                   sizeof(wsgid_status_process_t));
+    wsgid_entry_snapshot_t entries[WSGID_SLOT_PROCESSES];
     wsgid_totals_t totals;
     unsigned busy = 0;
     int which;
 
-    wsgid_slots_view(slot, entries, &totals);
+    wsgid_slots_snapshot(slot, entries, &totals);
     memcpy(status->ends, totals.ends, sizeof(status->ends));
     status->counts = totals.gone;
     for (which = 0; which < WSGID_SLOT_PROCESSES; which++) {
-        if (entries[which].used) {
-            wsgid_process_status_t *process = apr_array_push(processes);
+        if (entries[which].full) {
+            wsgid_status_process_t *process = apr_array_push(processes);
             fill_process(p, group, slot, which, &entries[which], now, process);
             wsgid_totals_add(&status->counts, &process->counts);
             busy += process->busy;
         }
     }
-    qsort(processes->elts, processes->nelts, sizeof(wsgid_process_status_t), by_age);
+    qsort(processes->elts, processes->nelts, sizeof(wsgid_status_process_t), by_age);
     status->processes = processes;
     status->index = index;
     status->state = wsgid_slots_state(slot);
     status->next_try = status->state == WSGID_SLOT_WAITING
                            ? between(wsgid_slots_next_try(slot) - now->steady, WSGID_COUNT_MOST)
                            : 0;
-    status->in_flight = wsgid_slots_in_flight(slot);
+    status->in_flight = wsgid_in_flight_count(slot);
     status->queued = status->in_flight > busy ? status->in_flight - busy : 0;
 }
 
-static void add_process(wsgid_group_status_t *group, const wsgid_process_status_t *process)
+static void add_process(wsgid_status_group_t *group, const wsgid_status_process_t *process)
 {
     int i;
 
@@ -320,12 +320,13 @@ static void add_process(wsgid_group_status_t *group, const wsgid_process_status_
         group->busy += process->busy;
     }
     for (i = 0; i < process->running->nelts; i++) {
-        apr_interval_time_t elapsed = APR_ARRAY_IDX(process->running, i, wsgid_running_t).elapsed;
+        apr_interval_time_t elapsed =
+            APR_ARRAY_IDX(process->running, i, wsgid_status_request_t).elapsed;
         group->longest = elapsed > group->longest ? elapsed : group->longest;
     }
 }
 
-static void add_slot(wsgid_group_status_t *group, const wsgid_slot_status_t *slot)
+static void add_slot(wsgid_status_group_t *group, const wsgid_status_slot_t *slot)
 {
     int i;
 
@@ -335,31 +336,31 @@ static void add_slot(wsgid_group_status_t *group, const wsgid_slot_status_t *slo
     wsgid_totals_add(&group->counts, &slot->counts);
     add_ends(group->ends, slot->ends);
     for (i = 0; i < slot->processes->nelts; i++) {
-        add_process(group, &APR_ARRAY_IDX(slot->processes, i, wsgid_process_status_t));
+        add_process(group, &APR_ARRAY_IDX(slot->processes, i, wsgid_status_process_t));
     }
 }
 
 static void fill_group(apr_pool_t *p, const wsgid_group_t *group, const moment_t *now,
-                       wsgid_group_status_t *status)
+                       wsgid_status_group_t *status)
 {
-    apr_array_header_t *slots = apr_array_make(p, group->slot_count, sizeof(wsgid_slot_status_t));
+    apr_array_header_t *slots = apr_array_make(p, group->slot_count, sizeof(wsgid_status_slot_t));
     int i;
 
     memset(status, 0, sizeof(*status));
     status->name = ap_escape_logitem(p, group->label);
     status->user = user_name(p, group);
     for (i = 0; i < group->slot_count; i++) {
-        wsgid_slot_status_t *slot = apr_array_push(slots);
+        wsgid_status_slot_t *slot = apr_array_push(slots);
         fill_slot(p, group, i, now, slot);
         add_slot(status, slot);
     }
     status->slots = slots;
 }
 
-const wsgid_status_t *wsgid_status_collect(apr_pool_t *p)
+const wsgid_status_t *wsgid_status_model_collect(apr_pool_t *p)
 {
     const apr_array_header_t *known = wsgid_groups_all();
-    apr_array_header_t *groups = apr_array_make(p, known->nelts, sizeof(wsgid_group_status_t));
+    apr_array_header_t *groups = apr_array_make(p, known->nelts, sizeof(wsgid_status_group_t));
     wsgid_status_t *status = apr_pcalloc(p, sizeof(*status));
     moment_t now = { .steady = wsgid_clock_now(), .wall = apr_time_now() };
     int i;

@@ -42,7 +42,7 @@ static apr_int64_t nth_number(const char *text, int n)
     return end != text && errno == 0 && number >= 0 ? number : WSGID_STATUS_UNKNOWN;
 }
 
-apr_int64_t wsgid_procfs_memory(pid_t pid)
+apr_int64_t wsgid_status_procfs_memory(pid_t pid)
 {
     char text[ROOM];
     apr_int64_t pages = pid > 0 && read_file(pid, "statm", text) ? nth_number(text, 1)
@@ -56,7 +56,7 @@ apr_int64_t wsgid_procfs_memory(pid_t pid)
 #define USER_TIME   11
 #define SYSTEM_TIME 12
 
-apr_int64_t wsgid_procfs_cpu(pid_t pid)
+apr_int64_t wsgid_status_procfs_cpu(pid_t pid)
 {
     char text[ROOM];
     const char *rest = pid > 0 && read_file(pid, "stat", text) ? strrchr(text, ')') : NULL;

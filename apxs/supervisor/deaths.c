@@ -1,5 +1,6 @@
 /*
- * What a death is called: exit codes and signals in words, and the line in the log.
+ * How the end of a process is described: exit codes and signals in words, the reason for the status
+ * page, and the line in the log.
  */
 #include "supervisor/supervisor.h"
 
@@ -33,18 +34,17 @@ static int was_signal(wsgid_death_t death)
     return death.code == CLD_KILLED || death.code == CLD_DUMPED;
 }
 
-/* It did what it was asked to: by the lifeline, or by SIGTERM, SIGHUP or SIGINT, which have their
- * default effect until Python is up. */
-int wsgid_deaths_was_polite(wsgid_death_t death)
+/* Until Python handles SIGTERM, SIGHUP and SIGINT, they end the process. */
+int wsgid_deaths_is_requested(wsgid_death_t death)
 {
     return was_exit(death, 0)
            || (was_signal(death)
                && (death.status == SIGTERM || death.status == SIGHUP || death.status == SIGINT));
 }
 
-int wsgid_deaths_was_told(wsgid_death_t death)
+int wsgid_deaths_is_by_request_signal(wsgid_death_t death)
 {
-    return was_signal(death) && wsgid_deaths_was_polite(death);
+    return was_signal(death) && wsgid_deaths_is_requested(death);
 }
 
 static const char *signal_name(apr_pool_t *p, int number)
@@ -75,29 +75,29 @@ static const char *exit_meaning(int code)
     }
 }
 
-/* Python's own watchdog has no exit code of its own, but it is known when it was to end the
- * process. */
+/* faulthandler's exit code is not unique, but the page says when it was due to end the process. */
 static int was_watchdog(const wsgid_process_t *process, wsgid_death_t death)
 {
     return was_exit(death, EXIT_OF_WATCHDOG) && process->watchdog
            && (apr_uint64_t)apr_time_as_msec(wsgid_clock_now()) >= process->watchdog;
 }
 
-/* Where one of them is too low, nothing else names it: the kernel sends a signal or refuses memory.
- * " under memory-limit=1048576" or "". */
+/* If a limit is too low, the kernel sends a signal or refuses memory, and nothing else names the
+ * limit. " under memory-limit=1048576" or "". */
 static const char *limits_of(apr_pool_t *p, const wsgid_group_t *group)
 {
-    static const wsgid_option_e deadly[] = { WSGID_OPT_CPU_TIME_LIMIT, WSGID_OPT_MEMORY_LIMIT,
-                                             WSGID_OPT_VIRTUAL_MEMORY_LIMIT, WSGID_OPT_STACK_SIZE };
+    static const wsgid_option_e options[] = { WSGID_OPT_CPU_TIME_LIMIT, WSGID_OPT_MEMORY_LIMIT,
+                                              WSGID_OPT_VIRTUAL_MEMORY_LIMIT,
+                                              WSGID_OPT_STACK_SIZE };
     const char *limits = "";
     size_t i;
 
-    for (i = 0; group && i < sizeof(deadly) / sizeof(*deadly); i++) {
-        const wsgid_value_t *value = &group->value[deadly[i]];
+    for (i = 0; group && i < sizeof(options) / sizeof(*options); i++) {
+        const wsgid_value_t *value = &group->value[options[i]];
 
         if (value->number) {
             limits = apr_pstrcat(p, limits, *limits ? " " : " under ",
-                                 wsgid_options_name(deadly[i]), "=", value->text, NULL);
+                                 wsgid_options_name(options[i]), "=", value->text, NULL);
         }
     }
     return limits;
@@ -108,9 +108,10 @@ static const char *describe_death(apr_pool_t *p, const wsgid_process_t *process,
 {
     if (was_watchdog(process, death)) {
         return process->has_been_ready
-                   ? "ended by its watchdog, as no thread got to run Python for deadlock-timeout: their stacks stand above"
-                   : "ended by its watchdog, as its import kept Python from running beyond startup-timeout: its stack stands "
-                     "above";
+                   ? "ended by its watchdog, because no thread could run Python for "
+                     "deadlock-timeout; the stacks of its threads are above"
+                   : "ended by its watchdog, because its import kept Python from running for "
+                     "startup-timeout; its stack is above";
     }
     if (death.code == CLD_EXITED) {
         return apr_psprintf(p, "exit code %d%s", death.status, exit_meaning(death.status));
@@ -122,21 +123,21 @@ static const char *describe_death(apr_pool_t *p, const wsgid_process_t *process,
     return apr_psprintf(p, "exit code or signal %d", death.status);
 }
 
-/* Was it asked to leave, and did it? How it ended may be unknown, if httpd was about to read its
- * configuration. */
-static int has_obeyed(const wsgid_process_t *process, wsgid_death_t death)
+/* Whether it was asked to leave and did so. If the module was not loaded when the process ended,
+ * the code is unknown. */
+static int has_left_as_asked(const wsgid_process_t *process, wsgid_death_t death)
 {
     if (death.code == 0) {
         return process->state == WSGID_LEAVING && death.status == SIGTERM;
     }
-    return wsgid_deaths_was_polite(death)
+    return wsgid_deaths_is_requested(death)
            && (process->has_been_ready || process->state == WSGID_LEAVING || was_signal(death));
 }
 
-/* Asked to leave, and it did: who asked? */
+/* Why it was asked to leave. */
 static wsgid_reason_e reason_of_leaving(const wsgid_process_t *process)
 {
-    static const wsgid_reason_e of_replacement_reason[] = {
+    static const wsgid_reason_e of_replacement[] = {
         [WSGID_REPLACE_NONE] = WSGID_REASON_ASKED,
         [WSGID_REPLACE_ASKED] = WSGID_REASON_ASKED,
         [WSGID_REPLACE_CHANGED] = WSGID_REASON_CHANGED,
@@ -146,14 +147,13 @@ static wsgid_reason_e reason_of_leaving(const wsgid_process_t *process)
         [WSGID_REPLACE_MEMORY] = WSGID_REASON_MEMORY,
         [WSGID_REPLACE_STUCK] = WSGID_REASON_STUCK
     };
-    apr_uint32_t reason = process->granted_replacement; /* its own word, so it may be any number */
+    apr_uint32_t reason = process->granted_reason; /* from its page: any number */
 
     if (process->configuration < process->slot->wanted || !process->slot->group) {
         return WSGID_REASON_HTTPD;
     }
-    return reason < sizeof(of_replacement_reason) / sizeof(*of_replacement_reason)
-               ? of_replacement_reason[reason]
-               : WSGID_REASON_ASKED;
+    return reason < sizeof(of_replacement) / sizeof(*of_replacement) ? of_replacement[reason]
+                                                                     : WSGID_REASON_ASKED;
 }
 
 static wsgid_reason_e reason_of_exit_code(int code)
@@ -170,51 +170,50 @@ static wsgid_reason_e reason_of_exit_code(int code)
 
 wsgid_reason_e wsgid_deaths_reason(const wsgid_process_t *process, wsgid_death_t death)
 {
-    if (has_obeyed(process, death)) {
+    if (has_left_as_asked(process, death)) {
         return reason_of_leaving(process);
     }
     if (was_watchdog(process, death)) {
         return WSGID_REASON_DEADLOCK;
     }
     if (was_signal(death)) {
-        return death.status == SIGKILL || wsgid_deaths_was_polite(death) ? WSGID_REASON_KILLED
-                                                                         : WSGID_REASON_CRASHED;
+        return death.status == SIGKILL || wsgid_deaths_is_requested(death) ? WSGID_REASON_KILLED
+                                                                           : WSGID_REASON_CRASHED;
     }
     return reason_of_exit_code(death.status);
 }
 
-/* One line: who, how long it lived, how it ended, what comes next. It is an error unless somebody
- * asked for it. */
-static void log_death(const wsgid_process_t *process, wsgid_death_t death, const char *who,
+/* It is an error unless the process was asked to leave. */
+static void log_death(const wsgid_process_t *process, wsgid_death_t death, const char *name,
                       const char *how)
 {
     server_rec *server = process->slot->server;
 
-    if (has_obeyed(process, death)) {
-        ap_log_error(APLOG_MARK, APLOG_INFO, 0, server, "WSGID0051: %s left %s", who, how);
+    if (has_left_as_asked(process, death)) {
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, server, "WSGID0051: %s left %s", name, how);
     }
     else if (process->has_been_ready) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, server, "WSGID0052: %s died %s", who, how);
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, server, "WSGID0052: %s died %s", name, how);
     }
     else if (process->state == WSGID_WAITING) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
-                     "WSGID0057: %s died before its wait was over, %s", who, how);
+                     "WSGID0057: %s was killed during its back-off, %s", name, how);
     }
     else {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, server,
-                     "WSGID0056: %s ended before it was ready, %s", who, how);
+                     "WSGID0056: %s ended before it was ready, %s", name, how);
     }
 }
 
 void wsgid_deaths_report(apr_pool_t *p, const wsgid_process_t *process, wsgid_death_t death,
                          apr_interval_time_t life, const char *next)
 {
-    const wsgid_kept_slot_t *slot = process->slot;
-    const char *who = apr_psprintf(p, "group '%s' slot %d: process %" APR_PID_T_FMT, slot->label,
-                                   slot->index, process->pid);
-    const char *limits = has_obeyed(process, death) ? "" : limits_of(p, slot->group);
+    const wsgid_slot_record_t *slot = process->slot;
+    const char *name = apr_psprintf(p, "group '%s' slot %d: process %" APR_PID_T_FMT, slot->label,
+                                    slot->index, process->pid);
+    const char *limits = has_left_as_asked(process, death) ? "" : limits_of(p, slot->group);
     const char *how = apr_psprintf(p, "after %.3f s: %s%s; %s", (double)life / APR_USEC_PER_SEC,
                                    describe_death(p, process, death), limits, next);
 
-    log_death(process, death, who, how);
+    log_death(process, death, name, how);
 }

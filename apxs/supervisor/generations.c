@@ -1,8 +1,10 @@
 /*
- * Which configurations of the past still have children of httpd that may send requests by them.
+ * Which configurations are still in use: after a graceful restart, older children of httpd go on
+ * sending requests as the older configuration says.
  *
- * Counted from the child_status hook, because core tells only of the end of a generation, and of
- * that not to everybody at the same moment. Retained over restarts; only the parent calls.
+ * The child_status hook counts the children of each generation. httpd's own end_generation hook is
+ * not enough: httpd may run it before or after the last child_status. The counts are kept over
+ * restarts; only the parent has them.
  */
 #include "supervisor/supervisor.h"
 
@@ -13,7 +15,7 @@ struct generation_t {
     generation_t *next;
     ap_generation_t number;
     apr_uint32_t configuration;
-    int children; /* 0: free to be used again */
+    int children; /* 0: the record is free */
 };
 
 typedef struct {
@@ -39,9 +41,9 @@ static generation_t *find_generation(ap_generation_t number)
     return NULL;
 }
 
-/* A record that is free is used again, so that restarts cost no memory. */
-static generation_t *open_generation(apr_pool_t *pool, ap_generation_t number,
-                                     apr_uint32_t configuration)
+/* Reuses a free record, so that restarts need no more memory. */
+static generation_t *add_generation(apr_pool_t *pool, ap_generation_t number,
+                                    apr_uint32_t configuration)
 {
     generation_t *generation = known()->first;
 
@@ -64,7 +66,7 @@ void wsgid_generations_started(apr_pool_t *process_pool, ap_generation_t number,
     generation_t *generation = find_generation(number);
 
     if (!generation) {
-        generation = open_generation(process_pool, number, configuration);
+        generation = add_generation(process_pool, number, configuration);
     }
     generation->children++;
 }

@@ -1,5 +1,6 @@
 /*
- * Starting a process in a free entry: its lifeline, its page, the fork, the line in the log.
+ * Starting a daemon process in a free process entry: its lifeline, its page, the fork, the line in
+ * the log. spawn/ does what follows in the forked process.
  */
 #include "supervisor/supervisor.h"
 #include "spawn/spawn.h"
@@ -7,12 +8,12 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-/* Between two tries to fork when the system has no more processes or memory. */
+/* Between two attempts to fork when the system has no more processes or memory. */
 #define FORK_RETRY apr_time_from_sec(1)
-/* So little that a request waits in the backlog, instead of being turned away. */
+/* A delay so short that requests wait in the backlog instead of getting a 503. */
 #define SHORT_DELAY apr_time_from_msec(500)
 
-/* We never wait to write into it: whoever else may write could have filled it. */
+/* The parent's end never blocks: a daemon that has the write end, too, could fill the pipe. */
 static apr_status_t make_lifeline(int *read_end, int *write_end)
 {
     int ends[2];
@@ -34,21 +35,21 @@ static apr_status_t make_lifeline(int *read_end, int *write_end)
 static void log_start(const wsgid_process_t *process, apr_interval_time_t delay,
                       const wsgid_process_t *predecessor)
 {
-    const wsgid_kept_slot_t *slot = process->slot;
+    const wsgid_slot_record_t *slot = process->slot;
     char number[WSGID_SECONDS_ROOM];
-    char in[48] = "";
-    char of[48] = "";
+    char wait[48] = "";
+    char role[48] = "";
 
     if (delay > 0) {
-        apr_snprintf(in, sizeof(in), ", to begin in %s s",
+        apr_snprintf(wait, sizeof(wait), ", delayed by %s s",
                      wsgid_backoff_seconds(number, sizeof(number), delay));
     }
     if (predecessor) {
-        apr_snprintf(of, sizeof(of), ", successor of process %" APR_PID_T_FMT, predecessor->pid);
+        apr_snprintf(role, sizeof(role), ", to replace process %" APR_PID_T_FMT, predecessor->pid);
     }
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, slot->server,
                  "WSGID0050: group '%s' slot %d: process %" APR_PID_T_FMT " started%s%s",
-                 slot->label, slot->index, process->pid, in, of);
+                 slot->label, slot->index, process->pid, wait, role);
 }
 
 static int is_configured(const wsgid_group_t *group, const char *script)
@@ -68,14 +69,14 @@ static int is_configured(const wsgid_group_t *group, const char *script)
 }
 
 /*
- * The scripts that the predecessor has loaded and its successor must not lose. A daemon's word for
- * what it has loaded is taken for a process like itself; one of another configuration, perhaps
- * another user's, loads only what that names, too.
+ * The scripts that the predecessor has loaded, and that its successor must be able to load.
+ * A daemon's list is believed for a successor of the same configuration. A successor of another
+ * configuration, perhaps of another user, loads only those that its configuration names, too.
  */
 static const apr_array_header_t *scripts_to_keep(apr_pool_t *p, const wsgid_process_t *predecessor,
                                                  apr_uint32_t configuration)
 {
-    const wsgid_kept_slot_t *slot;
+    const wsgid_slot_record_t *slot;
     apr_array_header_t *loaded;
     apr_array_header_t *kept = apr_array_make(p, 4, sizeof(const char *));
     int i;
@@ -84,7 +85,7 @@ static const apr_array_header_t *scripts_to_keep(apr_pool_t *p, const wsgid_proc
         return kept;
     }
     slot = predecessor->slot;
-    loaded = wsgid_slots_loaded_scripts(slot->memory, wsgid_process_entry(predecessor), p);
+    loaded = wsgid_pages_loaded_scripts(slot->shared, wsgid_process_entry(predecessor), p);
     for (i = 0; i < loaded->nelts; i++) {
         const char *script = APR_ARRAY_IDX(loaded, i, const char *);
         if (predecessor->configuration == configuration || is_configured(slot->group, script)) {
@@ -95,9 +96,9 @@ static const apr_array_header_t *scripts_to_keep(apr_pool_t *p, const wsgid_proc
 }
 
 /*
- * The write end of a lifeline for a successor, who runs what the application's user likes: opened
- * anew, because whoever shares our own end could have it wait again. Without /proc that is all that
- * there is. -1: errno.
+ * The write end of the predecessor's lifeline, for a successor. It is opened anew, because the
+ * successor runs the application's code: if it shared our file description, it could make our
+ * writes block. Without /proc it gets a duplicate. -1 with errno.
  */
 static int open_lifeline_for_successor(int write_end)
 {
@@ -109,12 +110,12 @@ static int open_lifeline_for_successor(int write_end)
     return fd >= 0 ? fd : fcntl(write_end, F_DUPFD_CLOEXEC, 0);
 }
 
-/* The forked process may be quick, so what is said of the slot is said before. */
+/* The phase is set before the fork, because the forked process may be quick to change it. */
 static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *predecessor,
                                  apr_uint32_t configuration, int page, int lifeline)
 {
-    wsgid_kept_slot_t *slot = process->slot;
-    wsgid_spawn_t spawn = { .group = slot->group,
+    wsgid_slot_record_t *slot = process->slot;
+    wsgid_start_t start = { .group = slot->group,
                             .slot = slot->index,
                             .listener = slot->listener,
                             .lifeline = lifeline,
@@ -128,41 +129,41 @@ static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *pred
     apr_pool_t *pool;
     apr_status_t status;
 
-    if (predecessor && predecessor->lifeline >= 0 && spawn.predecessor < 0) {
+    if (predecessor && predecessor->lifeline >= 0 && start.predecessor < 0) {
         return errno;
     }
     apr_pool_create(&pool, slot->pool);
-    spawn.loaded = scripts_to_keep(pool, predecessor, configuration);
+    start.loaded = scripts_to_keep(pool, predecessor, configuration);
     process->born = wsgid_clock_now() + slot->delay;
-    wsgid_phase_of_kept(slot, slot->delay > SHORT_DELAY ? WSGID_PHASE_DELAYED : WSGID_PHASE_STARTED,
-                        slot->delay > 0 ? process->born : 0);
-    status = wsgid_spawn(&process->pid, &spawn, pool);
+    wsgid_slot_list_step_phase(
+        slot, slot->delay > SHORT_DELAY ? WSGID_PHASE_DELAYED : WSGID_PHASE_STARTED,
+        slot->delay > 0 ? process->born : 0);
+    status = wsgid_spawn_process(&process->pid, &start, pool);
     apr_pool_destroy(pool);
-    if (spawn.predecessor >= 0) {
-        (void)close(spawn.predecessor);
+    if (start.predecessor >= 0) {
+        (void)close(start.predecessor);
     }
     return status;
 }
 
-static void fail_to_start(wsgid_kept_slot_t *slot, apr_status_t status)
+static void fail_to_start(wsgid_slot_record_t *slot, apr_status_t status)
 {
     slot->fork_failed = wsgid_clock_now();
-    wsgid_phase_of_kept(slot, WSGID_PHASE_UNFORKABLE, slot->fork_failed + FORK_RETRY);
-    ap_log_error(
-        APLOG_MARK, APLOG_CRIT, status, slot->server,
-        "WSGID0055: group '%s' slot %d: no process can be "
-        "started: look at the limits of processes, memory and open files of httpd; it is tried again "
-        "within ten seconds or so",
-        slot->label, slot->index);
+    wsgid_slot_list_step_phase(slot, WSGID_PHASE_UNFORKABLE, slot->fork_failed + FORK_RETRY);
+    ap_log_error(APLOG_MARK, APLOG_CRIT, status, slot->server,
+                 "WSGID0055: group '%s' slot %d: cannot start a process: raise httpd's limits of "
+                 "processes, memory and open files (ulimit -a, or the limits of its service); "
+                 "the next attempt is within about ten seconds",
+                 slot->label, slot->index);
 }
 
 apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *predecessor,
                                   apr_uint32_t configuration)
 {
-    wsgid_kept_slot_t *slot = process->slot;
+    wsgid_slot_record_t *slot = process->slot;
     int entry = wsgid_process_entry(process);
     int lifeline = -1;
-    int page = wsgid_slots_fresh_page(slot->memory, entry);
+    int page = wsgid_entries_claim(slot->shared, entry);
     apr_status_t status = page < 0 ? APR_EGENERAL : make_lifeline(&lifeline, &process->lifeline);
 
     if (status == APR_SUCCESS) {
@@ -171,23 +172,23 @@ apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *pre
     }
     if (status != APR_SUCCESS) {
         wsgid_process_close_lifeline(process);
-        wsgid_slots_retire_page(slot->memory, entry);
+        wsgid_entries_release(slot->shared, entry);
         fail_to_start(slot, status);
         return status;
     }
-    wsgid_slots_set_process(slot->memory, entry, process->pid, process->born);
+    wsgid_entries_set_process(slot->shared, entry, process->pid, process->born);
     process->configuration = configuration;
     process->serial = ++slot->started;
     process->has_been_ready = 0;
-    process->replacement_requests = process->granted = 0;
+    process->replacement_requests = process->requests_handled = 0;
     process->watchdog = process->change = 0;
-    process->replacement_reason = process->granted_replacement = WSGID_REPLACE_NONE;
+    process->replacement_reason = process->granted_reason = WSGID_REPLACE_NONE;
     wsgid_process_step(process, slot->delay > 0 ? WSGID_DELAYED : WSGID_LAUNCHED);
     log_start(process, slot->delay, predecessor);
     return APR_SUCCESS;
 }
 
-int wsgid_launch_is_pointless(const wsgid_kept_slot_t *slot)
+int wsgid_launch_is_pointless(const wsgid_slot_record_t *slot)
 {
     return slot->fork_failed && wsgid_clock_now() < slot->fork_failed + FORK_RETRY;
 }

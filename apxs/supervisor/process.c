@@ -1,9 +1,9 @@
 /*
- * A process of a slot: its state, its lifeline, its entry.
+ * A daemon process: its state, its lifeline, its process entry.
  *
- * The state is changed by one function, wsgid_process_step(), by one table (docs/design.md,
- * "Processes and slots"). What a process does by itself is seen in its page, when there is cause to
- * look.
+ * One function changes the state, wsgid_process_step(), by one table (docs/design.md, "Processes
+ * and slots"). What a process does by itself is in its statistics page, which
+ * wsgid_process_observe() reads when there is a reason to.
  */
 #include "supervisor/supervisor.h"
 
@@ -13,10 +13,10 @@
 /* ---- the table */
 
 typedef enum {
-    IGNORE = 0, /* seen already, or too late to matter */
+    IGNORE = 0, /* known already, or too late to matter */
     MOVE,
-    PULL,      /* move, and pull the lifeline */
-    IMPOSSIBLE /* a mistake of ours: logged */
+    CLOSE,     /* move, and ask the process to leave: a byte into its lifeline, which is closed */
+    IMPOSSIBLE /* an error in mod_wsgid: logged */
 } action_e;
 
 typedef struct {
@@ -25,7 +25,7 @@ typedef struct {
 } transition_t;
 
 #define TO(state) { MOVE, WSGID_##state }
-#define LET_GO    { PULL, WSGID_LEAVING }
+#define DISMISS   { CLOSE, WSGID_LEAVING }
 #define STAY      { IGNORE, WSGID_FREE }
 #define NEVER     { IMPOSSIBLE, WSGID_FREE }
 
@@ -33,9 +33,9 @@ typedef struct {
 static const transition_t transitions[WSGID_STATES][WSGID_EVENTS] = {
     /*                   DELAYED      LAUNCHED     LOADED     DRAINING     REPLACED  UNWANTED  DIED */
     [WSGID_FREE]  = { TO(WAITING), TO(BOOTING), NEVER,     NEVER,       NEVER,    STAY,     NEVER },
-    [WSGID_WAITING] = { NEVER,       TO(BOOTING), TO(READY), TO(LEAVING), LET_GO,   LET_GO,   TO(FREE) },
-    [WSGID_BOOTING] = { NEVER,       STAY,        TO(READY), TO(LEAVING), LET_GO,   LET_GO,   TO(FREE) },
-    [WSGID_READY]   = { NEVER,       STAY,        STAY,      TO(LEAVING), LET_GO,   LET_GO,   TO(FREE) },
+    [WSGID_WAITING] = { NEVER,       TO(BOOTING), TO(READY), TO(LEAVING), DISMISS,    DISMISS,    TO(FREE) },
+    [WSGID_BOOTING] = { NEVER,       STAY,        TO(READY), TO(LEAVING), DISMISS,    DISMISS,    TO(FREE) },
+    [WSGID_READY]   = { NEVER,       STAY,        STAY,      TO(LEAVING), DISMISS,    DISMISS,    TO(FREE) },
     [WSGID_LEAVING] = { NEVER,       STAY,        STAY,      STAY,        STAY,     STAY,     TO(FREE) },
 };
 /* clang-format on */
@@ -55,8 +55,8 @@ void wsgid_process_close_lifeline(wsgid_process_t *process)
     process->lifeline = -1;
 }
 
-/* A reader that has gone must not cost us a SIGPIPE. */
-static void write_to_lifeline(const wsgid_process_t *process, char word)
+/* Ignores SIGPIPE meanwhile: the reader may have ended. */
+static void write_to_lifeline(const wsgid_process_t *process, char byte)
 {
     struct sigaction ignore;
     struct sigaction before;
@@ -68,29 +68,28 @@ static void write_to_lifeline(const wsgid_process_t *process, char word)
     memset(&ignore, 0, sizeof(ignore));
     ignore.sa_handler = SIG_IGN;
     (void)sigaction(SIGPIPE, &ignore, &before);
-    unused = write(process->lifeline, &word, 1);
-    /* it fails if the reader has gone, or where a daemon has filled the pipe: its own loss */
-    (void)unused;
+    unused = write(process->lifeline, &byte, 1);
+    (void)unused; /* it fails if the daemon has ended, or has filled the pipe itself */
     (void)sigaction(SIGPIPE, &before, NULL);
 }
 
-/* A byte, not only end-of-file: a successor may hold the write end too. */
-static void close_lifeline_with_byte(wsgid_process_t *process)
+/* The byte is needed: closing alone is no end-of-file while a successor has the write end, too. */
+static void send_leave(wsgid_process_t *process)
 {
     write_to_lifeline(process, WSGID_LIFELINE_LEAVE);
     wsgid_process_close_lifeline(process);
 }
 
-void wsgid_process_tell_failure(wsgid_process_t *process)
+void wsgid_process_refuse_replacement(wsgid_process_t *process)
 {
-    process->granted_replacement = WSGID_REPLACE_NONE;
+    process->granted_reason = WSGID_REPLACE_NONE;
     write_to_lifeline(process, WSGID_LIFELINE_FAILED);
 }
 
 void wsgid_process_step(wsgid_process_t *process, wsgid_event_e event)
 {
     const transition_t *transition = &transitions[process->state][event];
-    const wsgid_kept_slot_t *slot = process->slot;
+    const wsgid_slot_record_t *slot = process->slot;
 
     if (transition->action == IGNORE) {
         return;
@@ -98,7 +97,7 @@ void wsgid_process_step(wsgid_process_t *process, wsgid_event_e event)
     if (transition->action == IMPOSSIBLE) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, slot->server,
                      "WSGID0054: group '%s' slot %d: process %" APR_PID_T_FMT
-                     " is %s and cannot be %s: a mistake in mod_wsgid, please report it",
+                     " is %s, so it cannot be %s: this is an error in mod_wsgid, please report it",
                      slot->label, slot->index, process->pid, state_names[process->state],
                      event_names[event]);
         return;
@@ -108,17 +107,17 @@ void wsgid_process_step(wsgid_process_t *process, wsgid_event_e event)
                  slot->label, slot->index, process->pid, state_names[process->state],
                  state_names[transition->next], event_names[event]);
     process->state = transition->next;
-    if (transition->action == PULL) {
-        close_lifeline_with_byte(process);
+    if (transition->action == CLOSE) {
+        send_leave(process);
     }
 }
 
 int wsgid_process_entry(const wsgid_process_t *process)
 {
-    return (int)(process - process->slot->process);
+    return (int)(process - process->slot->processes);
 }
 
-/* Whether 'process' is in one of the states, and beats 'best' so far. */
+/* Whether `process` is in one of the states and is a better match than `best`. */
 static int is_better(const wsgid_process_t *process, const wsgid_process_t *best, unsigned states,
                      int youngest)
 {
@@ -127,43 +126,43 @@ static int is_better(const wsgid_process_t *process, const wsgid_process_t *best
                || (youngest ? process->serial > best->serial : process->serial < best->serial));
 }
 
-static wsgid_process_t *find_process(wsgid_kept_slot_t *slot, unsigned states, int youngest)
+static wsgid_process_t *find_process(wsgid_slot_record_t *slot, unsigned states, int youngest)
 {
     wsgid_process_t *best = NULL;
-    int entry;
+    int i;
 
-    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
-        if (is_better(&slot->process[entry], best, states, youngest)) {
-            best = &slot->process[entry];
+    for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
+        if (is_better(&slot->processes[i], best, states, youngest)) {
+            best = &slot->processes[i];
         }
     }
     return best;
 }
 
-wsgid_process_t *wsgid_process_youngest(wsgid_kept_slot_t *slot, unsigned states)
+wsgid_process_t *wsgid_process_youngest(wsgid_slot_record_t *slot, unsigned states)
 {
     return find_process(slot, states, 1);
 }
 
-wsgid_process_t *wsgid_process_eldest(wsgid_kept_slot_t *slot, unsigned states)
+wsgid_process_t *wsgid_process_oldest(wsgid_slot_record_t *slot, unsigned states)
 {
     return find_process(slot, states, 0);
 }
 
-int wsgid_process_none_in(const wsgid_kept_slot_t *slot)
+int wsgid_process_all_free(const wsgid_slot_record_t *slot)
 {
-    int entry;
+    int i;
 
-    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
-        if (slot->process[entry].state != WSGID_FREE) {
+    for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
+        if (slot->processes[i].state != WSGID_FREE) {
             return 0;
         }
     }
     return 1;
 }
 
-/* What does not serve has nothing to finish: a signal takes it out of a long import. If it is ready
- * this very moment, the signal asks no more than the lifeline does. */
+/* A process that does not serve yet has nothing to finish, and a signal interrupts even a long
+ * import. If it becomes ready at this very moment, the signal asks the same as the lifeline. */
 void wsgid_process_ask_to_leave(wsgid_process_t *process)
 {
     if (process->state == WSGID_WAITING || process->state == WSGID_BOOTING) {
@@ -172,19 +171,19 @@ void wsgid_process_ask_to_leave(wsgid_process_t *process)
     wsgid_process_step(process, WSGID_UNWANTED);
 }
 
-/* ---- catching up */
+/* ---- what it does by itself */
 
-/* The forked process says when its sleep was over, which a changed script may have ended early; of
- * a short one it says nothing. */
-static void observe_wait(wsgid_process_t *process)
+/* The forked process records when its back-off was over, because a changed script may have ended it
+ * early. It does not record the end of a short one. */
+static void observe_backoff(wsgid_process_t *process)
 {
-    apr_time_t woke = wsgid_slots_next_try(process->slot->memory);
+    apr_time_t woke = wsgid_slots_next_try(process->slot->shared);
     apr_time_t now = wsgid_clock_now();
 
     if (woke != process->born || now >= process->born) {
         process->born = woke > 0 && woke < now ? woke : now;
-        wsgid_slots_set_process(process->slot->memory, wsgid_process_entry(process), process->pid,
-                                process->born);
+        wsgid_entries_set_process(process->slot->shared, wsgid_process_entry(process), process->pid,
+                                  process->born);
         wsgid_process_step(process, WSGID_LAUNCHED);
     }
 }
@@ -197,9 +196,9 @@ static void observe_process(wsgid_process_t *process)
         return;
     }
     if (process->state == WSGID_WAITING) {
-        observe_wait(process);
+        observe_backoff(process);
     }
-    wsgid_slots_read_page(process->slot->memory, wsgid_process_entry(process), &page);
+    wsgid_pages_read(process->slot->shared, wsgid_process_entry(process), &page);
     process->watchdog = page.watchdog;
     if (page.state == WSGID_PAGE_BOOTING) {
         return;
@@ -211,26 +210,26 @@ static void observe_process(wsgid_process_t *process)
     wsgid_process_step(process, page.state == WSGID_PAGE_READY ? WSGID_LOADED : WSGID_DRAINING);
 }
 
-void wsgid_process_observe(wsgid_kept_slot_t *slot)
+void wsgid_process_observe(wsgid_slot_record_t *slot)
 {
-    wsgid_process_t *serving;
-    int entry;
+    const wsgid_process_t *serving;
+    int i;
 
-    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
-        observe_process(&slot->process[entry]);
+    for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
+        observe_process(&slot->processes[i]);
     }
     serving = wsgid_process_youngest(slot, WSGID_IN(READY));
-    for (entry = 0; serving && entry < WSGID_SLOT_PROCESSES; entry++) {
-        if (slot->process[entry].state != WSGID_FREE
-            && slot->process[entry].serial < serving->serial) {
-            wsgid_process_step(&slot->process[entry], WSGID_REPLACED);
+    for (i = 0; serving && i < WSGID_SLOT_PROCESSES; i++) {
+        wsgid_process_t *process = &slot->processes[i];
+        if (process->state != WSGID_FREE && process->serial < serving->serial) {
+            wsgid_process_step(process, WSGID_REPLACED);
         }
     }
 }
 
-/* ---- from the first to the last */
+/* ---- its end */
 
-/* A pool of its own, so that a process that comes and goes leaves nothing in pconf. */
+/* A pool of its own, so that processes which come and go leave nothing in pconf. */
 void wsgid_process_watch(wsgid_process_t *process, apr_pool_t *pconf,
                          void (*on_child)(int, void *, int))
 {
@@ -252,11 +251,11 @@ void wsgid_process_unwatch(wsgid_process_t *process)
 
 void wsgid_process_release(wsgid_process_t *process)
 {
-    wsgid_kept_slot_t *slot = process->slot;
+    wsgid_slot_record_t *slot = process->slot;
 
     wsgid_process_step(process, WSGID_DIED);
     wsgid_process_unwatch(process);
     wsgid_process_close_lifeline(process);
     process->pid = 0;
-    wsgid_slots_retire_page(slot->memory, wsgid_process_entry(process));
+    wsgid_entries_release(slot->shared, wsgid_process_entry(process));
 }

@@ -1,12 +1,13 @@
 /*
- * Hearing of the death of a daemon at once, and of how it died.
+ * Learning at once that a daemon has ended, and how.
  *
- * APR tells a callback the exit code or the signal without saying which of the two. So how a
- * process died is noted before the MPM reaps it, by the handler of SIGCHLD, which looks at all that
- * are watched, since several deaths may make one signal.
+ * APR passes its callback the exit code or the signal without saying which of the two. So our
+ * handler of SIGCHLD notes how a process ended before the MPM reaps it. It checks all watched
+ * processes, since the kernel may merge several signals into one.
  *
- * The handler only takes notes and arms the timer: everything else happens outside of it. Both are
- * taken down before the module is unloaded, so that all of this lives as long as one configuration.
+ * The handler only takes notes and arms a timer; everything else happens outside of it. Handler and
+ * timer are removed before the module is unloaded, so all of this lives as long as one
+ * configuration.
  */
 #include "supervisor/supervisor.h"
 
@@ -16,21 +17,21 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NUDGE_DELAY 2000000 /* nanoseconds: the MPM usually reaps within one millisecond */
-#define NUDGES      50      /* a graceful stop does not look for dead daemons: no use in going on */
+#define RESEND_DELAY 2000000 /* nanoseconds: the MPM usually reaps within one millisecond */
+#define MOST_RESENDS 50 /* then give up: during a graceful stop the MPM reaps no daemon at all */
 
 typedef struct {
     volatile pid_t pid; /* 0: free */
     volatile sig_atomic_t known;
-    volatile int nudges;
+    volatile int resends;
     volatile int code; /* CLD_EXITED, CLD_KILLED, CLD_DUMPED */
     volatile int status;
 } note_t;
 
-static note_t *notes; /* in pconf; one for each entry of each slot */
+static note_t *notes; /* in pconf; one for each process entry, and one for the wake-up process */
 static volatile int note_count;
-static int nudge_timer = -1;
-static struct sigaction before_ours; /* what SIGCHLD did */
+static int resend_timer = -1;
+static struct sigaction previous; /* of SIGCHLD */
 static int handler_set;
 
 /* ---- notes */
@@ -42,7 +43,7 @@ static void take_note(note_t *note, const siginfo_t *info)
     note->known = 1;
 }
 
-/* Notes how a process died that is dead but not reaped. */
+/* Notes how a process ended, if it has ended and has not been reaped. */
 static void peek(note_t *note)
 {
     siginfo_t info;
@@ -66,14 +67,14 @@ static note_t *find_note(pid_t pid)
     return NULL;
 }
 
-/* It may have died before it had a note, so a look follows. */
+/* The process may have ended before it had a note, so check at once. */
 void wsgid_sigchld_watch(pid_t pid)
 {
     note_t *note = find_note(0);
 
     if (note) {
         note->known = 0;
-        note->nudges = 0;
+        note->resends = 0;
         note->pid = pid;
         peek(note);
     }
@@ -88,7 +89,7 @@ void wsgid_sigchld_forget(pid_t pid)
     }
 }
 
-/* The note, or what can be said without one: 0 and our own codes can be no signals. */
+/* Without a note: 0 and our own exit codes cannot be signals. */
 wsgid_death_t wsgid_sigchld_death(pid_t pid, int status)
 {
     note_t *note = find_note(pid);
@@ -107,17 +108,17 @@ wsgid_death_t wsgid_sigchld_death(pid_t pid, int status)
 /* ---- the timer */
 
 /*
- * Between the MPM's look for dead children and its sleep there is a moment in which a signal is
- * lost on it, and the sleep lasts a second (seen in one of ten deaths right after a fork, on a busy
- * machine). So a timer repeats the signal until the death is attended to. By system call: older C
- * libraries have the function in a library of its own.
+ * If SIGCHLD arrives after the MPM has checked for ended children and before it sleeps, the MPM
+ * does not notice, and sleeps for a second. (Seen for one in ten processes that ended right after
+ * a fork, on a busy machine.) So a timer sends the signal again until the MPM has reaped the
+ * process. System calls are used because older C libraries have these functions in another library.
  */
 static void set_timer(long nanoseconds)
 {
-    const long times[4] = { 0, 0, 0, nanoseconds }; /* interval, then first: none, or off */
+    const long times[4] = { 0, 0, 0, nanoseconds }; /* no interval; first expiry, or 0 to disarm */
 
-    if (nudge_timer >= 0) {
-        (void)syscall(SYS_timer_settime, nudge_timer, 0, times, NULL);
+    if (resend_timer >= 0) {
+        (void)syscall(SYS_timer_settime, resend_timer, 0, times, NULL);
     }
 }
 
@@ -128,27 +129,27 @@ static void make_timer(void)
     memset(&event, 0, sizeof(event));
     event.sigev_notify = SIGEV_SIGNAL;
     event.sigev_signo = SIGCHLD;
-    if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &nudge_timer) != 0) {
-        nudge_timer = -1; /* then a death may be noticed a second late */
+    if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &resend_timer) != 0) {
+        resend_timer = -1; /* then the end of a process may be noticed a second late */
     }
 }
 
 static void delete_timer(void)
 {
-    if (nudge_timer >= 0) {
-        (void)syscall(SYS_timer_delete, nudge_timer);
+    if (resend_timer >= 0) {
+        (void)syscall(SYS_timer_delete, resend_timer);
     }
-    nudge_timer = -1;
+    resend_timer = -1;
 }
 
 /* ---- the handler */
 
-/* Beyond noting, it only has to exist: it ends the sleep of the MPM, which then reaps and calls
- * on_child() at once. */
+/* Its mere existence ends the sleep of the MPM, which then reaps and calls APR's callbacks at once.
+ */
 static void on_sigchld(int number, siginfo_t *info, void *context)
 {
     int error = errno;
-    int unattended = 0;
+    int unreaped = 0;
     int i;
 
     (void)number;
@@ -160,15 +161,15 @@ static void on_sigchld(int number, siginfo_t *info, void *context)
         if (info && info->si_pid == notes[i].pid
             && (info->si_code == CLD_EXITED || info->si_code == CLD_KILLED
                 || info->si_code == CLD_DUMPED)) {
-            take_note(&notes[i], info); /* it may have been reaped already */
+            take_note(&notes[i], info); /* not peek(): it may have been reaped already */
         }
         else {
             peek(&notes[i]);
         }
-        unattended |= notes[i].known && notes[i].nudges++ < NUDGES;
+        unreaped |= notes[i].known && notes[i].resends++ < MOST_RESENDS;
     }
-    if (unattended) {
-        set_timer(NUDGE_DELAY);
+    if (unreaped) {
+        set_timer(RESEND_DELAY);
     }
     errno = error;
 }
@@ -179,17 +180,16 @@ static void set_handler(void)
 
     memset(&action, 0, sizeof(action));
     action.sa_sigaction = on_sigchld;
-    /* SA_RESTART: a sleep ends all the same (signal(7)), but no other call of httpd's is disturbed.
-     */
+    /* SA_RESTART: sleeps still end early (signal(7)), but no other call of httpd is interrupted */
     action.sa_flags = SA_SIGINFO | SA_NOCLDSTOP | SA_RESTART;
     (void)sigemptyset(&action.sa_mask);
-    handler_set = sigaction(SIGCHLD, &action, &before_ours) == 0;
+    handler_set = sigaction(SIGCHLD, &action, &previous) == 0;
     if (handler_set) {
         make_timer();
     }
 }
 
-/* The handler must not see half of it. */
+/* The notes are complete before the handler is set. */
 void wsgid_sigchld_begin(apr_pool_t *pconf, int most)
 {
     notes = apr_pcalloc(pconf, (most + 1) * sizeof(*notes));
@@ -201,7 +201,14 @@ void wsgid_sigchld_end(void)
 {
     delete_timer();
     if (handler_set) {
-        (void)sigaction(SIGCHLD, &before_ours, NULL);
+        (void)sigaction(SIGCHLD, &previous, NULL);
     }
     handler_set = 0;
+}
+
+void wsgid_sigchld_wait_for(pid_t pid)
+{
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+        /* a signal, probably SIGCHLD */
+    }
 }

@@ -1,10 +1,11 @@
 /*
- * httpd -X: one process serves and is its own parent, so its MPM looks after nobody, and it becomes
- * httpd's User, who may neither start a daemon of another user, nor end one, nor remove a socket.
+ * httpd -X: one process serves requests and is its own parent.
  *
- * So httpd forks, while it is still root, a process that takes charge of the daemons in its place:
- * the keeper. It is all that the parent is otherwise, with a loop of its own in place of the MPM's.
- * It lives as long as httpd: the two ends of a socket pair tell, however httpd ends.
+ * Its MPM watches no children, and it becomes httpd's User, who may neither start a daemon of
+ * another user, nor end one, nor remove a socket. So httpd, while it is still root, forks a second
+ * process: the daemons' parent. It does all that httpd's parent does otherwise, with a loop of its
+ * own in place of the MPM's, and lives as long as httpd. A socket pair between the two shows it
+ * that httpd has ended, however that happens.
  */
 #include "supervisor/supervisor.h"
 
@@ -15,21 +16,20 @@
 
 #include "ap_listen.h"
 
-/* Milliseconds. As in the MPM's loop: a death ends the sleep early, only a fork that failed is
- * tried again by it. */
+/* Milliseconds, as in the MPM's loop. The end of a process ends the sleep early (SIGCHLD); only
+ * a fork that failed has to wait for the next turn. */
 #define SLEEP 1000
 
 static pid_t httpd;
-static pid_t keeper;  /* 0 in itself */
-static int line = -1; /* this process's end of the pair */
+static pid_t daemons_parent; /* 0 in that process itself */
+static int connection = -1;  /* this process's end of the pair */
 
 int wsgid_single_process_is_on(void)
 {
     return ap_exists_config_define("DEBUG") || ap_exists_config_define("ONE_PROCESS");
 }
 
-/* Ctrl-C goes to the whole process group, but it is meant for httpd: the end of that is what
- * counts. */
+/* Ctrl-C reaches the whole process group, but is meant for httpd, whose end ends this process. */
 static void ignore_signals(void)
 {
     static const int ignored[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGPIPE };
@@ -48,53 +48,52 @@ pid_t wsgid_single_process_fork(void)
         return -1;
     }
     httpd = getpid();
-    keeper = fork();
-    if (keeper < 0) {
+    daemons_parent = fork();
+    if (daemons_parent < 0) {
         int error = errno;
         (void)close(ends[0]);
         (void)close(ends[1]);
         errno = error;
         return -1;
     }
-    line = ends[keeper != 0];
-    (void)close(ends[keeper == 0]);
-    if (keeper == 0) {
+    connection = ends[daemons_parent != 0];
+    (void)close(ends[daemons_parent == 0]);
+    if (daemons_parent == 0) {
         ignore_signals();
-        ap_close_listeners(); /* httpd's ports are free again when httpd is gone */
+        ap_close_listeners(); /* so that httpd's ports are free when httpd has ended */
         return getpid();
     }
-    return keeper;
+    return daemons_parent;
 }
 
-/* The parent's pid tells too, in case another process has a copy of httpd's end. */
-static int is_dismissed(void)
+/* Waits until something happens. Whether httpd has ended: getppid() shows it, too, in case another
+ * process holds a copy of httpd's end of the pair. */
+static int wait_for_events(void)
 {
-    struct pollfd ends[2] = { { line, POLLIN, 0 }, { wsgid_wakeup_read_end(), POLLIN, 0 } };
+    struct pollfd ends[2] = { { connection, POLLIN, 0 }, { wsgid_wakeup_read_end(), POLLIN, 0 } };
 
     (void)poll(ends, 2, SLEEP);
     wsgid_wakeup_drain(wsgid_wakeup_read_end());
     return ends[0].revents != 0 || getppid() != httpd;
 }
 
-void wsgid_single_process_keep(void)
+void wsgid_single_process_run(void (*poll_processes)(void))
 {
-    while (!is_dismissed()) {
-        wsgid_supervisor_reap();
-        wsgid_supervisor_satisfy();
+    while (!wait_for_events()) {
+        poll_processes();
     }
-    (void)wsgid_supervisor_stop(NULL);
-    _exit(0);
 }
 
-apr_status_t wsgid_single_process_dismiss(void *unused)
+apr_status_t wsgid_single_process_end(void *unused)
 {
     (void)unused;
-    if (line < 0 || httpd != getpid()) {
+    if (connection < 0 || httpd != getpid()) {
         return APR_SUCCESS;
     }
-    (void)shutdown(line, SHUT_RDWR); /* unlike close, this holds for every copy of it */
-    (void)close(line);
-    line = -1;
-    wsgid_stop_wait_for(keeper);
+    /* shutdown, because close would leave the connection open where another process has a copy */
+    (void)shutdown(connection, SHUT_RDWR);
+    (void)close(connection);
+    connection = -1;
+    wsgid_sigchld_wait_for(daemons_parent);
     return APR_SUCCESS;
 }

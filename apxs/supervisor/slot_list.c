@@ -1,9 +1,9 @@
 /*
- * The slots that the parent keeps: made for a group or found again after a restart, released when
- * nobody can send to them any more. Listener and shared memory of a slot come and go with it.
+ * The slots that the parent keeps. A slot is created for a group, found again after a restart, and
+ * released when nobody can send requests to it any more. Its listeners and its shared memory come
+ * and go with it.
  */
 #include "supervisor/supervisor.h"
-
 #include "config/scopes.h"
 
 #include <unistd.h>
@@ -11,8 +11,8 @@
 #define RETAINED_KEY WSGID_RETAINED("slot_list")
 
 typedef struct {
-    wsgid_kept_slot_t *first;
-    unsigned groups; /* numbers given to groups so far */
+    wsgid_slot_record_t *first;
+    unsigned groups; /* the last number that was given to a group */
 } slot_list_t;
 
 /* This configuration only, as all static data is: the module is loaded anew on each restart. */
@@ -20,16 +20,16 @@ static slot_list_t *slot_list;
 static server_rec *main_server;
 static apr_uint32_t configuration;
 
-wsgid_kept_slot_t *wsgid_slot_list_first(void)
+wsgid_slot_record_t *wsgid_slot_list_first(void)
 {
     return slot_list ? slot_list->first : NULL;
 }
 
-/* ---- making and finding */
+/* ---- finding and creating */
 
-static wsgid_kept_slot_t *find_slot(const wsgid_group_t *group, const char *prefix, int index)
+static wsgid_slot_record_t *find_slot(const wsgid_group_t *group, const char *prefix, int index)
 {
-    wsgid_kept_slot_t *slot;
+    wsgid_slot_record_t *slot;
 
     for (slot = slot_list->first; slot; slot = slot->next) {
         if (!slot->released && slot->index == index && !strcmp(slot->name, group->name)
@@ -42,7 +42,7 @@ static wsgid_kept_slot_t *find_slot(const wsgid_group_t *group, const char *pref
 
 static unsigned number_of(const wsgid_group_t *group)
 {
-    const wsgid_kept_slot_t *slot;
+    const wsgid_slot_record_t *slot;
 
     for (slot = slot_list->first; slot; slot = slot->next) {
         if (!slot->released && !strcmp(slot->name, group->name)) {
@@ -52,10 +52,9 @@ static unsigned number_of(const wsgid_group_t *group)
     return ++slot_list->groups;
 }
 
-/* In the order of the configuration. */
-static void append_slot(wsgid_kept_slot_t *slot)
+static void append_slot(wsgid_slot_record_t *slot)
 {
-    wsgid_kept_slot_t **link = &slot_list->first;
+    wsgid_slot_record_t **link = &slot_list->first;
 
     while (*link) {
         link = &(*link)->next;
@@ -63,11 +62,11 @@ static void append_slot(wsgid_kept_slot_t *slot)
     *link = slot;
 }
 
-static wsgid_kept_slot_t *new_slot(const wsgid_group_t *group, const char *prefix, int index)
+static wsgid_slot_record_t *new_slot(const wsgid_group_t *group, const char *prefix, int index)
 {
     apr_pool_t *pool;
-    wsgid_kept_slot_t *slot;
-    int entry;
+    wsgid_slot_record_t *slot;
+    int i;
 
     apr_pool_create(&pool, main_server->process->pool);
     slot = apr_pcalloc(pool, sizeof(*slot));
@@ -82,20 +81,20 @@ static wsgid_kept_slot_t *new_slot(const wsgid_group_t *group, const char *prefi
                                              WSGID_LISTENER_CONTROL);
     slot->listener = slot->control = -1;
     slot->server = main_server;
-    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
-        slot->process[entry].slot = slot;
-        slot->process[entry].lifeline = -1;
+    for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
+        slot->processes[i].slot = slot;
+        slot->processes[i].lifeline = -1;
     }
     append_slot(slot);
     return slot;
 }
 
-#define CONTROL_BACKLOG 16 /* administrators do not queue */
+#define CONTROL_BACKLOG 16 /* for pywsgid on the command line: few connect at a time */
 
-static apr_status_t open_slot(wsgid_kept_slot_t *slot, const wsgid_group_t *group)
+static apr_status_t open_slot(wsgid_slot_record_t *slot, const wsgid_group_t *group)
 {
     struct sockaddr_un address;
-    apr_status_t status = wsgid_slots_create(&slot->memory, slot->pool);
+    apr_status_t status = wsgid_slots_create(&slot->shared, slot->pool);
 
     if (status != APR_SUCCESS) {
         return status;
@@ -106,12 +105,12 @@ static apr_status_t open_slot(wsgid_kept_slot_t *slot, const wsgid_group_t *grou
     if (status != APR_SUCCESS) {
         return status;
     }
-    wsgid_slots_set_address(slot->memory, &address);
+    wsgid_slots_set_address(slot->shared, &address);
     return wsgid_listener_open(slot->control_path, (uid_t)WSGID_NUMBER(group, SOCKET_USER),
                                CONTROL_BACKLOG, &slot->control, &address);
 }
 
-static apr_status_t open_or_adapt(wsgid_kept_slot_t *slot, const wsgid_group_t *group)
+static apr_status_t open_or_adapt(wsgid_slot_record_t *slot, const wsgid_group_t *group)
 {
     apr_status_t status;
 
@@ -126,8 +125,8 @@ static apr_status_t open_or_adapt(wsgid_kept_slot_t *slot, const wsgid_group_t *
                                       CONTROL_BACKLOG, &slot->control);
 }
 
-/* From now on the slot is this group's, and a process of this configuration is wanted in it. */
-static void attach(wsgid_kept_slot_t *slot, wsgid_group_t *group)
+/* From now on the slot belongs to this group, and needs a process of this configuration. */
+static void attach(wsgid_slot_record_t *slot, wsgid_group_t *group)
 {
     slot->group = group;
     slot->server = group->server;
@@ -135,17 +134,17 @@ static void attach(wsgid_kept_slot_t *slot, wsgid_group_t *group)
     slot->failures = slot->brief = 0;
     slot->delay = 0;
     slot->fork_failed = 0;
-    slot->full = 0;
+    slot->full_since = 0;
     slot->full_logged = 0;
     slot->shutdown_timeout = WSGID_NUMBER(group, SHUTDOWN_TIMEOUT);
-    group->slots[slot->index] = slot->memory;
+    group->slots[slot->index] = slot->shared;
 }
 
-/* ---- what the configuration asks for */
+/* ---- preparing what the configuration asks for */
 
 static int prepare_slot(wsgid_group_t *group, const char *prefix, int index)
 {
-    wsgid_kept_slot_t *slot = find_slot(group, prefix, index);
+    wsgid_slot_record_t *slot = find_slot(group, prefix, index);
     apr_status_t status;
 
     if (!slot) {
@@ -153,11 +152,11 @@ static int prepare_slot(wsgid_group_t *group, const char *prefix, int index)
     }
     status = open_or_adapt(slot, group);
     if (status != APR_SUCCESS) {
-        ap_log_error(
-            APLOG_MARK, APLOG_CRIT, status, main_server,
-            "WSGID0060: group '%s' slot %d: its socket %s cannot "
-            "be made: look at the directory, at WSGISocketPrefix, and at the limits of memory and open files",
-            slot->label, index, slot->path);
+        ap_log_error(APLOG_MARK, APLOG_CRIT, status, main_server,
+                     "WSGID0060: group '%s' slot %d: cannot create its socket %s: check that "
+                     "directory (WSGISocketPrefix names another), and httpd's limits of memory and "
+                     "open files",
+                     slot->label, index, slot->path);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     attach(slot, group);
@@ -180,16 +179,17 @@ static int prepare_group(apr_pool_t *pconf, wsgid_group_t *group, const char *pr
 static int prepare_directory(apr_pool_t *p, const char *prefix)
 {
     const char *wrong = prefix ? wsgid_listener_check_directory(p, prefix)
-                               : "DefaultRuntimeDir is no directory";
+                               : "DefaultRuntimeDir is not a directory";
 
     if (!wrong) {
         wrong = wsgid_listener_check_reach(p, prefix);
     }
     if (wrong) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, main_server,
-                     "WSGID0061: sockets cannot be made under this prefix: %s: "
-                     "set WSGISocketPrefix to a path in a directory of root's",
-                     wrong);
+        ap_log_error(
+            APLOG_MARK, APLOG_CRIT, 0, main_server,
+            "WSGID0061: cannot create sockets: %s; set WSGISocketPrefix to a short path in "
+            "a directory that belongs to root and that httpd's User can enter",
+            wrong);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (!slot_list->first) {
@@ -217,7 +217,7 @@ static int prepare_groups(apr_pool_t *pconf, apr_pool_t *ptemp)
 
 static void find_slot_list(server_rec *s)
 {
-    wsgid_kept_slot_t *slot;
+    wsgid_slot_record_t *slot;
 
     slot_list = ap_retained_data_get(RETAINED_KEY);
     if (!slot_list) {
@@ -225,7 +225,7 @@ static void find_slot_list(server_rec *s)
     }
     main_server = s;
     for (slot = slot_list->first; slot; slot = slot->next) {
-        slot->server = s; /* until a group takes it */
+        slot->server = s; /* until it is attached to a group */
     }
 }
 
@@ -237,26 +237,26 @@ int wsgid_slot_list_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s,
     return prepare_groups(pconf, ptemp);
 }
 
-/* ---- letting go */
+/* ---- releasing */
 
 static void close_listener(int *listener, const char *path)
 {
     if (*listener >= 0) {
         (void)close(*listener);
-        (void)unlink(path); /* whoever removed it before us did our work */
+        (void)unlink(path); /* it may be gone already */
     }
     *listener = -1;
 }
 
-static void close_listeners(wsgid_kept_slot_t *slot)
+static void close_listeners(wsgid_slot_record_t *slot)
 {
     close_listener(&slot->listener, slot->path);
     close_listener(&slot->control, slot->control_path);
 }
 
-void wsgid_slot_list_free(wsgid_kept_slot_t *slot)
+void wsgid_slot_list_free(wsgid_slot_record_t *slot)
 {
-    wsgid_kept_slot_t **link;
+    wsgid_slot_record_t **link;
 
     for (link = &slot_list->first; *link; link = &(*link)->next) {
         if (*link == slot) {
@@ -265,32 +265,40 @@ void wsgid_slot_list_free(wsgid_kept_slot_t *slot)
         }
     }
     close_listeners(slot);
-    if (slot->memory) {
-        wsgid_slots_destroy(slot->memory);
+    if (slot->shared) {
+        wsgid_slots_destroy(slot->shared);
     }
     apr_pool_destroy(slot->pool);
 }
 
-/* Its processes finish what they have read; what is left in the backlog has nobody who waits for
- * it. */
-static void release(wsgid_kept_slot_t *slot)
+/* Its processes finish what they have read. Nobody waits for an answer to what is left in the
+ * backlog. */
+static void release(wsgid_slot_record_t *slot)
 {
-    int entry;
+    int i;
 
     slot->released = 1;
     close_listeners(slot);
-    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
-        wsgid_process_step(&slot->process[entry], WSGID_UNWANTED);
+    for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
+        wsgid_process_step(&slot->processes[i], WSGID_UNWANTED);
     }
-    if (wsgid_process_none_in(slot)) {
+    if (wsgid_process_all_free(slot)) {
         wsgid_slot_list_free(slot);
     }
 }
 
+void wsgid_slot_list_step_phase(const wsgid_slot_record_t *slot, wsgid_phase_event_e event,
+                                apr_time_t next_try)
+{
+    wsgid_slot_name_t name = { slot->server, slot->label, slot->index };
+
+    wsgid_phase_step(slot->shared, &name, event, next_try);
+}
+
 void wsgid_slot_list_release_unused(void)
 {
-    wsgid_kept_slot_t *slot;
-    wsgid_kept_slot_t *next;
+    wsgid_slot_record_t *slot;
+    wsgid_slot_record_t *next;
 
     for (slot = slot_list->first; slot; slot = next) {
         next = slot->next;
@@ -300,16 +308,16 @@ void wsgid_slot_list_release_unused(void)
     }
 }
 
-void wsgid_slot_list_let_go(void)
+void wsgid_slot_list_detach(void)
 {
-    wsgid_kept_slot_t *slot;
-    int entry;
+    wsgid_slot_record_t *slot;
+    int i;
 
     for (slot = slot_list->first; slot; slot = slot->next) {
         slot->group = NULL;
         slot->server = NULL;
-        for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
-            wsgid_process_unwatch(&slot->process[entry]);
+        for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
+            wsgid_process_unwatch(&slot->processes[i]);
         }
     }
 }
@@ -324,16 +332,16 @@ static void close_descriptor(int *fd)
 
 void wsgid_slot_list_close_descriptors(void)
 {
-    wsgid_kept_slot_t *slot;
-    int entry;
+    wsgid_slot_record_t *slot;
+    int i;
 
     for (slot = slot_list->first; slot; slot = slot->next) {
-        for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
-            /* or a daemon would not notice that the parent has died */
-            wsgid_process_close_lifeline(&slot->process[entry]);
+        for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
+            /* otherwise a daemon would not notice that the parent has died */
+            wsgid_process_close_lifeline(&slot->processes[i]);
         }
         close_descriptor(&slot->listener);
         close_descriptor(&slot->control);
-        wsgid_slots_close_descriptors(slot->memory);
+        wsgid_slots_close_descriptors(slot->shared);
     }
 }

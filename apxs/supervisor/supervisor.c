@@ -1,18 +1,17 @@
 /*
- * The parent: which process runs in which slot, and what happens when one ends.
+ * The policy of httpd's parent: which process runs in which slot, and what happens when one ends.
  *
  * Rules:
  *
- *   - The parent does the least that it can. It sleeps in the MPM's loop; it acts at start, at a
- * restart, at the death of a child (the wake-up pipe's, too, which a daemon has rung), at stop,
- * and, for what could not be started, when httpd does its own maintenance, every ten seconds or so.
- * A back-off is slept away by the forked process, the predecessor is told to leave by its
- * successor.
- *   - A slot is level-triggered: satisfy() looks at what is there and starts what is missing.
- * Events only change states and call it.
+ *   - The parent does as little as it can. It sleeps in the MPM's loop. It acts at start, at
+ *     a restart, at stop, and when a child ends: a daemon, or the wake-up process (wakeup.c). About
+ *     every ten seconds, in httpd's own maintenance, it tries again what could not be started.
+ *     A back-off is spent in the forked process; a successor itself tells its predecessor to leave.
+ *   - A slot is level-triggered: start_missing() compares what is there with what should be there,
+ *     and starts what is missing. Events only change states and call it.
  *   - Only the policy is here. supervisor.h names the files that do the work, and says what may be
- * retained.
- *   - A child of httpd has a copy of all this. Nothing here may act in one: is_parent().
+ *     kept over restarts.
+ *   - A child of httpd has a copy of all this, and nothing here may act in one: is_parent().
  */
 #include "supervisor/supervisor.h"
 
@@ -26,7 +25,7 @@
 
 typedef struct {
     pid_t parent;
-    apr_uint32_t configuration; /* counts the configurations */
+    apr_uint32_t configuration; /* the number of the current configuration, from 1 */
 } retained_t;
 
 /* This configuration only, as all static data is: the module is loaded anew on each restart. */
@@ -39,23 +38,23 @@ static int is_parent(void)
     return retained && retained->parent == getpid();
 }
 
-/* ---- a slot gets what it lacks */
+/* ---- starting what is missing */
 
 static void on_child(int reason, void *data, int status);
 
-/* predecessor: who serves until then, or NULL. */
-static apr_status_t start(wsgid_process_t *process, wsgid_process_t *predecessor, int was_requested)
+/* predecessor: the process that serves until then, or NULL. */
+static apr_status_t start(wsgid_process_t *process, wsgid_process_t *predecessor, int is_requested)
 {
     apr_status_t status = wsgid_launch_process(process, predecessor, retained->configuration);
 
     if (status == APR_SUCCESS) {
-        process->was_requested = was_requested;
+        process->is_requested = is_requested;
         wsgid_process_watch(process, configuration_pool, on_child);
     }
     return status;
 }
 
-/* httpd is about to stop or to restart: no moment to start anything. */
+/* Whether httpd is about to stop or to restart: then nothing is started. */
 static int is_stopping(void)
 {
     int state;
@@ -64,62 +63,61 @@ static int is_stopping(void)
            || (ap_mpm_query(AP_MPMQ_MPM_STATE, &state) == APR_SUCCESS && state == AP_MPMQ_STOPPING);
 }
 
-static int is_satisfied(const wsgid_process_t *process)
+static int is_wanted(const wsgid_process_t *process)
 {
     return process->state != WSGID_FREE && process->state != WSGID_LEAVING
            && process->configuration >= process->slot->wanted;
 }
 
-static int has_what_is_wanted(const wsgid_kept_slot_t *slot)
+static int has_wanted_process(const wsgid_slot_record_t *slot)
 {
-    int entry;
+    int i;
 
-    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
-        if (is_satisfied(&slot->process[entry])) {
+    for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
+        if (is_wanted(&slot->processes[i])) {
             return 1;
         }
     }
     return 0;
 }
 
-/* Those that sleep or boot for a configuration of the past give way, but for the one that 'stays'.
- */
-static void make_way(wsgid_kept_slot_t *slot, const wsgid_process_t *stays)
+/* Ends the processes that wait or boot for an older configuration, except `keep`. */
+static void end_outdated_starts(wsgid_slot_record_t *slot, const wsgid_process_t *keep)
 {
-    int entry;
+    int i;
 
-    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
-        wsgid_process_t *process = &slot->process[entry];
-        if (process != stays
+    for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
+        wsgid_process_t *process = &slot->processes[i];
+        if (process != keep
             && (process->state == WSGID_WAITING || process->state == WSGID_BOOTING)) {
             wsgid_process_ask_to_leave(process);
         }
     }
 }
 
-/* Several restarts within a moment are nothing to tell of. */
+/* A shorter time is not logged: several restarts in quick succession explain it. */
 #define FULL_PATIENCE apr_time_from_sec(5)
 
-static void note_full(wsgid_kept_slot_t *slot)
+static void note_full(wsgid_slot_record_t *slot)
 {
     apr_time_t now = wsgid_clock_now();
 
-    if (!slot->full) {
-        slot->full = now;
+    if (!slot->full_since) {
+        slot->full_since = now;
     }
-    if (!slot->full_logged && now - slot->full > FULL_PATIENCE) {
+    if (!slot->full_logged && now - slot->full_since > FULL_PATIENCE) {
         slot->full_logged = 1;
         ap_log_error(
             APLOG_MARK, APLOG_WARNING, 0, slot->server,
-            "WSGID0067: group '%s' slot %d: all %d places for its "
-            "processes are taken by those that finish what they run; its next process starts when one of them has "
-            "left: graceful-timeout= or request-timeout= bound how long that takes",
+            "WSGID0067: group '%s' slot %d: the next process cannot start yet, because all "
+            "%d places are taken by processes that still finish their requests; "
+            "graceful-timeout= or request-timeout= limits how long that takes",
             slot->label, slot->index, WSGID_SLOT_PROCESSES);
     }
 }
 
-/* NULL: there is none until a process has left. */
-static wsgid_process_t *free_entry(wsgid_kept_slot_t *slot)
+/* NULL: all entries are full. */
+static wsgid_process_t *find_free_entry(wsgid_slot_record_t *slot)
 {
     wsgid_process_t *free = wsgid_process_youngest(slot, WSGID_IN(FREE));
 
@@ -127,22 +125,21 @@ static wsgid_process_t *free_entry(wsgid_kept_slot_t *slot)
         note_full(slot);
         return NULL;
     }
-    slot->full = 0;
+    slot->full_since = 0;
     slot->full_logged = 0;
     return free;
 }
 
-/* While a process of the group is replaced, the others' wishes wait: one at a time, so that the
- * group goes on serving. */
-static int is_being_replaced(wsgid_kept_slot_t *slot)
+static int is_being_replaced(wsgid_slot_record_t *slot)
 {
     return wsgid_process_youngest(slot, WSGID_IN(READY))
            && wsgid_process_youngest(slot, WSGID_IN(WAITING) | WSGID_IN(BOOTING));
 }
 
-static int is_group_busy(const wsgid_group_t *group)
+/* Only one process of a group is replaced at a time, so that the others go on serving. */
+static int is_group_replacing(const wsgid_group_t *group)
 {
-    wsgid_kept_slot_t *slot;
+    wsgid_slot_record_t *slot;
 
     for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
         if (slot->group == group && is_being_replaced(slot)) {
@@ -152,38 +149,38 @@ static int is_group_busy(const wsgid_group_t *group)
     return 0;
 }
 
-/* A process that serves may wish for a successor. It says itself why (its log), and when it does so
- * again. */
-static void grant_replacement(wsgid_kept_slot_t *slot)
+/* Starts the successor that the serving process has requested, if it has. The process itself logs
+ * why it needs one, and decides when to request one again. */
+static void grant_replacement(wsgid_slot_record_t *slot)
 {
     wsgid_process_t *serving = wsgid_process_youngest(slot, WSGID_IN(READY));
     wsgid_process_t *free;
 
-    if (!serving || serving->granted == serving->replacement_requests
-        || is_group_busy(slot->group)) {
+    if (!serving || serving->requests_handled == serving->replacement_requests
+        || is_group_replacing(slot->group)) {
         return;
     }
     if (serving->change && serving->change == slot->failed_change) {
-        serving->granted =
-            serving->replacement_requests; /* another process of the group has tried it */
-        wsgid_process_tell_failure(serving);
+        /* a successor of another process of the group could not load this change */
+        serving->requests_handled = serving->replacement_requests;
+        wsgid_process_refuse_replacement(serving);
         return;
     }
-    free = free_entry(slot);
+    free = find_free_entry(slot);
     if (!free) {
         return;
     }
     slot->delay = 0;
-    if (start(free, serving, 1) == APR_SUCCESS) { /* else it wishes on, and it is tried again */
-        serving->granted = serving->replacement_requests;
-        serving->granted_replacement = serving->replacement_reason;
+    if (start(free, serving, 1) == APR_SUCCESS) { /* otherwise the next call tries again */
+        serving->requests_handled = serving->replacement_requests;
+        serving->granted_reason = serving->replacement_reason;
     }
 }
 
-/* Starts what the slot lacks: a process for the current configuration, or one that the present
- * process wishes for, as the successor of the one that serves or, where none does yet, of the one
- * that will first. */
-static void satisfy(wsgid_kept_slot_t *slot)
+/* Starts a process for the current configuration, or the successor that the current process has
+ * requested. The predecessor is the process that serves or, if none does yet, the one that will be
+ * ready first. */
+static void start_missing(wsgid_slot_record_t *slot)
 {
     wsgid_process_t *predecessor, *free;
 
@@ -191,37 +188,37 @@ static void satisfy(wsgid_kept_slot_t *slot)
         return;
     }
     wsgid_process_observe(slot);
-    if (has_what_is_wanted(slot)) {
+    if (has_wanted_process(slot)) {
         grant_replacement(slot);
         return;
     }
     predecessor = wsgid_process_youngest(slot, WSGID_IN(READY));
     if (!predecessor) {
-        predecessor = wsgid_process_eldest(slot, WSGID_IN(BOOTING));
+        predecessor = wsgid_process_oldest(slot, WSGID_IN(BOOTING));
     }
-    make_way(slot, predecessor);
-    free = free_entry(slot);
+    end_outdated_starts(slot, predecessor);
+    free = find_free_entry(slot);
     if (free) {
-        (void)start(free, predecessor, 0); /* a failure is told, and it is tried again */
+        (void)start(free, predecessor, 0); /* a failure is logged, and the next call tries again */
     }
 }
 
-void wsgid_supervisor_satisfy(void)
+static void start_all_missing(void)
 {
-    wsgid_kept_slot_t *slot;
+    wsgid_slot_record_t *slot;
 
     for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
-        satisfy(slot);
+        start_missing(slot);
     }
 }
 
-/* ---- a death */
+/* ---- when a process has ended */
 
-/* What happens next, for the line about a death; was_last: the dead one, whose entry is free, was
- * the youngest. */
-static const char *describe_next(apr_pool_t *p, const wsgid_process_t *dead, int was_last)
+/* What happens next, for the log. was_youngest: the dead process, whose entry is already free, was
+ * the last that the slot had started. */
+static const char *describe_next(apr_pool_t *p, const wsgid_process_t *dead, int was_youngest)
 {
-    wsgid_kept_slot_t *slot = dead->slot;
+    wsgid_slot_record_t *slot = dead->slot;
     const wsgid_process_t *serving = wsgid_process_youngest(slot, WSGID_IN(READY));
     const wsgid_process_t *coming = wsgid_process_youngest(slot,
                                                            WSGID_IN(BOOTING) | WSGID_IN(WAITING));
@@ -229,12 +226,12 @@ static const char *describe_next(apr_pool_t *p, const wsgid_process_t *dead, int
     if (!slot->group) {
         return "its group is no longer configured";
     }
-    if (serving && (!was_last || dead->was_requested)) {
+    if (serving && (!was_youngest || dead->is_requested)) {
         return apr_psprintf(p, "process %" APR_PID_T_FMT " %s", serving->pid,
-                            was_last ? "goes on serving" : "has taken its place");
+                            was_youngest ? "goes on serving" : "has taken its place");
     }
-    if (coming && is_satisfied(coming)) {
-        return apr_psprintf(p, "process %" APR_PID_T_FMT " is on its way to take its place",
+    if (coming && is_wanted(coming)) {
+        return apr_psprintf(p, "process %" APR_PID_T_FMT " is starting to take its place",
                             coming->pid);
     }
     if (is_stopping()) {
@@ -248,29 +245,29 @@ static const char *describe_next(apr_pool_t *p, const wsgid_process_t *dead, int
 }
 
 static void report_death(const wsgid_process_t *dead, wsgid_death_t death, apr_interval_time_t life,
-                         int was_last)
+                         int was_youngest)
 {
     apr_pool_t *pool;
 
     apr_pool_create(&pool, configuration_pool);
-    wsgid_deaths_report(pool, dead, death, life, describe_next(pool, dead, was_last));
+    wsgid_deaths_report(pool, dead, death, life, describe_next(pool, dead, was_youngest));
     apr_pool_destroy(pool);
 }
 
-/* The successor of one that wished for it and goes on serving, who decides when there is to be
- * another try. */
-static int has_failed_before(const wsgid_process_t *dead)
+/* Whether it was a requested successor that never became ready, while its predecessor goes on
+ * serving. Then the predecessor decides when to try again, and there is no back-off. */
+static int is_failed_successor(const wsgid_process_t *dead)
 {
-    return dead->was_requested && !dead->has_been_ready
+    return dead->is_requested && !dead->has_been_ready
            && wsgid_process_youngest(dead->slot, WSGID_IN(READY));
 }
 
-/* What could not be loaded in one process need not be tried, and told, in each of the group. */
-static void note_failure(wsgid_process_t *serving, wsgid_death_t death)
+/* If one process could not load a change of a script, the others of the group need not try it. */
+static void note_failed_successor(wsgid_process_t *serving, wsgid_death_t death)
 {
-    wsgid_kept_slot_t *slot;
+    wsgid_slot_record_t *slot;
 
-    wsgid_process_tell_failure(serving);
+    wsgid_process_refuse_replacement(serving);
     if (death.code != CLD_EXITED || death.status != WSGID_EXIT_LOAD) {
         return;
     }
@@ -281,58 +278,67 @@ static void note_failure(wsgid_process_t *serving, wsgid_death_t death)
     }
 }
 
-/* Only if nobody will come: between a death and what follows it (or a restart), requests wait in
- * the backlog. */
-static void note_end(const wsgid_kept_slot_t *slot)
+/* Only if no process will follow. Otherwise requests wait in the backlog for the next one. */
+static void note_emptied(const wsgid_slot_record_t *slot)
 {
-    if (wsgid_process_none_in(slot) && (!slot->group || stopping)) {
-        wsgid_phase_of_kept(slot, WSGID_PHASE_EMPTIED, 0);
+    if (wsgid_process_all_free(slot) && (!slot->group || stopping)) {
+        wsgid_slot_list_step_phase(slot, WSGID_PHASE_EMPTIED, 0);
     }
 }
 
-/* All that follows from a death: the process is reaped, and this is known to nobody else. */
+static void count_death(wsgid_process_t *process, wsgid_death_t death)
+{
+    wsgid_slot_t *shared = process->slot->shared;
+    wsgid_totals_t *totals = wsgid_slots_totals(shared);
+    wsgid_reason_e reason = wsgid_deaths_reason(process, death);
+    wsgid_page_t page;
+
+    wsgid_pages_read(shared, wsgid_process_entry(process), &page);
+    wsgid_totals_begin(totals);
+    wsgid_totals_count_death(totals, &page, reason, death.status);
+    wsgid_process_release(process);
+    wsgid_totals_end(totals);
+}
+
+/* Everything that follows when a process has been reaped. */
 static void handle_exit(wsgid_process_t *process, wsgid_death_t death)
 {
-    wsgid_kept_slot_t *slot = process->slot;
-    wsgid_process_t dead;
+    wsgid_slot_record_t *slot = process->slot;
     apr_interval_time_t life = wsgid_clock_now() - process->born;
-    int was_last;
+    wsgid_process_t dead;
+    int was_youngest;
 
     wsgid_process_observe(slot);
-    was_last = wsgid_process_youngest(slot, WSGID_NOT_FREE) == process;
+    was_youngest = wsgid_process_youngest(slot, WSGID_NOT_FREE) == process;
     dead = *process;
-    wsgid_totals_begin(slot->memory);
-    wsgid_totals_count_death(slot->memory, wsgid_process_entry(process),
-                             wsgid_deaths_reason(&dead, death), death.status);
-    wsgid_process_release(process);
-    wsgid_totals_end(slot->memory);
+    count_death(process, death);
     life = life > 0 ? life : 0;
-    if (has_failed_before(&dead)) {
-        note_failure(wsgid_process_youngest(slot, WSGID_IN(READY)), death);
+    if (is_failed_successor(&dead)) {
+        note_failed_successor(wsgid_process_youngest(slot, WSGID_IN(READY)), death);
     }
     else {
         wsgid_backoff_count(slot, &dead, death, life);
     }
-    report_death(&dead, death, life, was_last);
-    if (slot->released && wsgid_process_none_in(slot)) {
+    report_death(&dead, death, life, was_youngest);
+    if (slot->released && wsgid_process_all_free(slot)) {
         wsgid_slot_list_free(slot);
         return;
     }
-    satisfy(slot);
-    note_end(slot);
+    start_missing(slot);
+    note_emptied(slot);
 }
 
-/* httpd is about to end its children (APR_OC_REASON_RESTART): for a restart, or for good? */
-static void begin_to_stop(void)
+/* httpd is about to end its children (APR_OC_REASON_RESTART), either to restart or to stop. */
+static void check_for_stop(void)
 {
-    if (!stopping && wsgid_stop_is_coming()) {
+    if (!stopping && wsgid_stop_is_pending()) {
         stopping = 1;
         wsgid_stop_announce();
     }
 }
 
-/* APR's callback. Unregistering, which happens before the module is unloaded, changes nothing for
- * the process. */
+/* APR's callback. Unregistering happens before the module is unloaded, and means nothing for the
+ * process. */
 static void on_child(int reason, void *data, int status)
 {
     wsgid_process_t *process = data;
@@ -341,28 +347,28 @@ static void on_child(int reason, void *data, int status)
         process->watch = NULL;
     }
     else if (reason == APR_OC_REASON_RESTART && is_parent()) {
-        begin_to_stop();
+        check_for_stop();
     }
     else if ((reason == APR_OC_REASON_DEATH || reason == APR_OC_REASON_LOST) && is_parent()) {
         handle_exit(process, wsgid_sigchld_death(process->pid, status));
-        wsgid_supervisor_satisfy(); /* a fork that failed before may succeed now */
+        start_all_missing(); /* a fork that failed before may succeed now */
     }
 }
 
-void wsgid_supervisor_look(void)
+void wsgid_supervisor_poll(void)
 {
     if (!is_parent() || stopping) {
         return;
     }
-    wsgid_supervisor_satisfy();
+    start_all_missing();
     if (!wsgid_single_process_is_on()) {
         wsgid_wakeup_ensure();
     }
 }
 
-/* Deaths that nobody saw, because the module was not loaded at that moment, or because httpd is
- * stopping. */
-static void reap(wsgid_process_t *process)
+/* Handles an end that APR has not reported, because the module was not loaded at that moment, or
+ * because httpd is stopping. */
+static void reap_process(wsgid_process_t *process)
 {
     wsgid_death_t unknown = { 0, -1 };
     int status;
@@ -380,31 +386,31 @@ static void reap(wsgid_process_t *process)
     }
 }
 
-/* handle_exit() frees a slot that was released, with the last of its processes. */
-static void reap_all_of(wsgid_kept_slot_t *slot)
+/* Counts the processes first: handle_exit() frees a released slot after the last of them. */
+static void reap_slot(wsgid_slot_record_t *slot)
 {
     int left = 0;
-    int entry;
+    int i;
 
-    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
-        left += slot->process[entry].state != WSGID_FREE;
+    for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
+        left += slot->processes[i].state != WSGID_FREE;
     }
-    for (entry = 0; left > 0 && entry < WSGID_SLOT_PROCESSES; entry++) {
-        if (slot->process[entry].state != WSGID_FREE) {
+    for (i = 0; left > 0 && i < WSGID_SLOT_PROCESSES; i++) {
+        if (slot->processes[i].state != WSGID_FREE) {
             left--;
-            reap(&slot->process[entry]);
+            reap_process(&slot->processes[i]);
         }
     }
 }
 
-void wsgid_supervisor_reap(void)
+static void reap_all(void)
 {
-    wsgid_kept_slot_t *slot;
-    wsgid_kept_slot_t *next;
+    wsgid_slot_record_t *slot;
+    wsgid_slot_record_t *next;
 
     for (slot = wsgid_slot_list_first(); slot; slot = next) {
         next = slot->next;
-        reap_all_of(slot);
+        reap_slot(slot);
     }
 }
 
@@ -415,7 +421,7 @@ void wsgid_supervisor_child_status(server_rec *s, ap_generation_t number, mpm_ch
     if (!is_parent()) {
         return;
     }
-    /* children are only ever started for the current configuration */
+    /* httpd starts children only for the current configuration */
     if (status == MPM_CHILD_STARTED) {
         wsgid_generations_started(s->process->pool, number, retained->configuration);
     }
@@ -424,20 +430,21 @@ void wsgid_supervisor_child_status(server_rec *s, ap_generation_t number, mpm_ch
     }
 }
 
-/* The count of children says the same; but core's own count may come before or after ours. */
+/* httpd may call this before or after the child_status hook, so both release. */
 void wsgid_supervisor_end_generation(server_rec *s, ap_generation_t number)
 {
     (void)s;
     (void)number;
     if (is_parent()) {
         wsgid_slot_list_release_unused();
-        wsgid_supervisor_satisfy();
+        start_all_missing();
     }
 }
 
 /* ---- a configuration begins and ends */
 
-apr_status_t wsgid_supervisor_stop(void *unused)
+/* The end of httpd, as a pool's cleanup: leaves no process and no socket. */
+static apr_status_t stop(void *unused)
 {
     (void)unused;
     if (!is_parent()) {
@@ -445,31 +452,30 @@ apr_status_t wsgid_supervisor_stop(void *unused)
     }
     stopping = 1;
     wsgid_wakeup_end();
-    wsgid_stop_processes();
+    wsgid_stop_processes(reap_all);
     while (wsgid_slot_list_first()) {
         wsgid_slot_list_free(wsgid_slot_list_first());
     }
     return APR_SUCCESS;
 }
 
-/* Cleanup of pconf, before the module is unloaded: afterwards nothing points into it or into pconf.
- * Whatever lives goes on living. */
-static apr_status_t let_go(void *data)
+/* Cleanup of pconf, before the module is unloaded: clears all pointers into it and into pconf.
+ * Processes and slots live on. */
+static apr_status_t detach(void *data)
 {
     server_rec *s = data;
 
     if (is_parent()) {
         wsgid_sigchld_end();
-        wsgid_wakeup_let_go();
-        apr_pool_cleanup_kill(s->process->pool, retained, wsgid_supervisor_stop);
-        wsgid_slot_list_let_go();
+        wsgid_wakeup_detach();
+        apr_pool_cleanup_kill(s->process->pool, retained, stop);
+        wsgid_slot_list_detach();
     }
     return APR_SUCCESS;
 }
 
-/* Whether another version of this module has run in this httpd, whose processes we know nothing of.
- */
-static void tell_of_another_layout(server_rec *s)
+/* Warns if another version of this module has run in this httpd: we do not know its processes. */
+static void check_layout(server_rec *s)
 {
     char *last = ap_retained_data_get(LAYOUT_KEY);
 
@@ -477,19 +483,19 @@ static void tell_of_another_layout(server_rec *s)
         last = ap_retained_data_create(LAYOUT_KEY, LAYOUT_ROOM);
     }
     else if (strcmp(last, WSGID_LAYOUT)) {
-        ap_log_error(
-            APLOG_MARK, APLOG_WARNING, 0, s,
-            "WSGID0072: this restart has loaded another version of mod_wsgid, which "
-            "cannot take over what runs (%s, not %s): new processes are started; the old ones finish what they run and "
-            "stay, without requests, until httpd is stopped and started again",
-            last, WSGID_LAYOUT);
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                     "WSGID0072: this restart has loaded another version of mod_wsgid, which "
+                     "cannot take over the running processes (%s, not %s): new processes start; "
+                     "the old ones finish their requests and stay idle until httpd is stopped and "
+                     "started again",
+                     last, WSGID_LAYOUT);
     }
     apr_cpystrn(last, WSGID_LAYOUT, LAYOUT_ROOM);
 }
 
 static void begin_configuration(apr_pool_t *pconf, server_rec *s)
 {
-    tell_of_another_layout(s);
+    check_layout(s);
     retained = ap_retained_data_get(RETAINED_KEY);
     if (!retained) {
         retained = ap_retained_data_create(RETAINED_KEY, sizeof(*retained));
@@ -497,21 +503,23 @@ static void begin_configuration(apr_pool_t *pconf, server_rec *s)
     retained->parent = getpid();
     retained->configuration++;
     configuration_pool = pconf;
-    apr_pool_cleanup_register(pconf, s, let_go, apr_pool_cleanup_null);
-    /* Before the pools below are gone, so that the logs are open and the module is loaded. let_go()
-     * takes it back. */
-    apr_pool_pre_cleanup_register(s->process->pool, retained, wsgid_supervisor_stop);
+    apr_pool_cleanup_register(pconf, s, detach, apr_pool_cleanup_null);
+    /* A pre-cleanup, so that it runs while the logs are open and the module is loaded. detach()
+     * removes it. */
+    apr_pool_pre_cleanup_register(s->process->pool, retained, stop);
 }
 
+/* Has APR report the ends of the processes that were started for earlier configurations. */
 static void watch_survivors(void)
 {
-    wsgid_kept_slot_t *slot;
-    int entry;
+    wsgid_slot_record_t *slot;
+    int i;
 
     for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
-        for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
-            if (slot->process[entry].state != WSGID_FREE && !slot->process[entry].watch) {
-                wsgid_process_watch(&slot->process[entry], configuration_pool, on_child);
+        for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
+            wsgid_process_t *process = &slot->processes[i];
+            if (process->state != WSGID_FREE && !process->watch) {
+                wsgid_process_watch(process, configuration_pool, on_child);
             }
         }
     }
@@ -519,7 +527,7 @@ static void watch_survivors(void)
 
 static int count_entries(void)
 {
-    const wsgid_kept_slot_t *slot;
+    const wsgid_slot_record_t *slot;
     int count = 0;
 
     for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
@@ -528,42 +536,51 @@ static int count_entries(void)
     return count;
 }
 
-/* Everything is prepared: from now on this process is the parent of daemons. */
-static void take_charge(void)
+/* Everything is prepared: from now on this process is the parent of the daemons. */
+static void begin_supervision(void)
 {
-    wsgid_sigchld_begin(configuration_pool, count_entries() + 1); /* and the wake-up pipe */
-    wsgid_supervisor_reap();
+    wsgid_sigchld_begin(configuration_pool, count_entries() + 1); /* and the wake-up process */
+    reap_all();
     watch_survivors();
-    wsgid_supervisor_satisfy();
+    start_all_missing();
     wsgid_slot_list_release_unused();
     if (!wsgid_single_process_is_on()) {
-        wsgid_wakeup_begin(configuration_pool);
+        wsgid_wakeup_begin(configuration_pool, wsgid_supervisor_poll);
     }
 }
 
-/* httpd -X: another process takes charge. */
+static void reap_and_start(void)
+{
+    reap_all();
+    start_all_missing();
+}
+
+/* httpd -X: a second process becomes the daemons' parent. */
 static int delegate(server_rec *s)
 {
-    wsgid_kept_slot_t *slot;
-    pid_t keeper;
+    wsgid_slot_record_t *slot;
+    pid_t parent;
 
     for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
-        wsgid_phase_of_kept(slot, WSGID_PHASE_STARTED, 0); /* the keeper may need a moment for it */
+        /* already now, because the second process may take a moment to get there */
+        wsgid_slot_list_step_phase(slot, WSGID_PHASE_STARTED, 0);
     }
-    keeper = wsgid_single_process_fork();
-    if (keeper < 0) {
-        ap_log_error(
-            APLOG_MARK, APLOG_CRIT, errno, s,
-            "WSGID0059: under httpd -X a second process looks after the "
-            "daemons, and it cannot be forked: look at the limits of processes, memory and open files");
+    parent = wsgid_single_process_fork();
+    if (parent < 0) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, s,
+                     "WSGID0059: cannot fork the second process that httpd -X needs to supervise "
+                     "the daemons: raise the limits of processes, memory and open files "
+                     "(ulimit -a)");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    retained->parent = keeper;
+    retained->parent = parent;
     if (is_parent()) {
-        take_charge();
-        wsgid_single_process_keep();
+        begin_supervision();
+        wsgid_single_process_run(reap_and_start);
+        (void)stop(NULL);
+        _exit(0);
     }
-    apr_pool_cleanup_register(configuration_pool, retained, wsgid_single_process_dismiss,
+    apr_pool_cleanup_register(configuration_pool, retained, wsgid_single_process_end,
                               apr_pool_cleanup_null);
     return OK;
 }
@@ -581,14 +598,14 @@ int wsgid_supervisor_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_re
     status = wsgid_wakeup_open();
     if (status != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, status, s,
-                     "WSGID0068: the pipe by which daemons tell httpd's parent of their "
-                     "wishes cannot be made: look at the limit of open files (ulimit -n) of httpd");
+                     "WSGID0068: cannot create the pipe by which daemons wake up httpd's parent: "
+                     "raise httpd's limit of open files (ulimit -n, LimitNOFILE= of its service)");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (wsgid_single_process_is_on()) {
         return delegate(s);
     }
-    take_charge();
+    begin_supervision();
     return OK;
 }
 
@@ -600,8 +617,9 @@ void wsgid_supervisor_child_init(apr_pool_t *pchild)
     (void)signal(SIGCHLD, SIG_DFL);
     wsgid_slot_list_close_descriptors();
     wsgid_wakeup_close_descriptors();
-    if (wsgid_single_process_is_on()) { /* it ends without the cleanups of its outer pools */
-        apr_pool_cleanup_register(pchild, retained, wsgid_single_process_dismiss,
+    if (wsgid_single_process_is_on()) {
+        /* httpd -X ends without the cleanups of its outer pools, so pchild's has to do it */
+        apr_pool_cleanup_register(pchild, retained, wsgid_single_process_end,
                                   apr_pool_cleanup_null);
     }
 }

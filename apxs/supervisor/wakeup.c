@@ -1,16 +1,17 @@
 /*
- * The wake-up pipe: how httpd's parent hears at once that a daemon has something to say.
+ * The wake-up pipe: how httpd's parent learns at once that a daemon has something to report.
  *
- * httpd gives a module no event in the parent but the death of a child. So the parent keeps one
- * tiny child, asleep on a pipe whose write end every daemon has: a byte makes it end, and its death
- * has the parent look at the statistics pages (supervisor.c) and fork it anew. What there is to see
- * stands in the pages: a byte says only "look".
+ * The only event that httpd reports to a module in the parent is the end of a child. So the parent
+ * has one tiny child, the wake-up process, which sleeps on a pipe. Every daemon has the write end.
+ * A byte makes the wake-up process exit; then the parent reads the daemons' statistics pages
+ * (supervisor.c) and forks the wake-up process again. The byte itself means nothing: what has
+ * changed is in the pages.
  *
- * It is the caretaker, too: when the parent dies without its cleanups (kill -9; a restart whose
- * configuration is broken), the wake-up pipe removes the sockets that it has left.
+ * The wake-up process also cleans up: if the parent ends without its pool cleanups (kill -9, or
+ * a restart with a broken configuration), it removes the sockets that the parent has left.
  *
- * The wake-up pipe never logs and never returns into httpd. The pipe and the pid are retained over
- * restarts, which it outlives: the next configuration ends it and forks its own.
+ * It never logs and never returns into httpd. Pipe and pid are kept over restarts. The wake-up
+ * process outlives a restart, too, until the next configuration ends it and forks its own.
  */
 #include "supervisor/supervisor.h"
 #include "spawn/spawn.h"
@@ -26,10 +27,14 @@
 
 #define RETAINED_KEY WSGID_RETAINED("wakeup")
 #define PIPE_PLACE   3 /* where the read end is put, so that all above can be closed */
-/* nanoseconds between two rings: whoever rings without end costs the parent little */
-#define LEAST_LIFE   10000000
-#define LEAST_REST   2000000 /* nanoseconds between a ring and its effect */
-#define DEATH_SIGNAL SIGUSR1 /* of the parent; any whose handler is ours to set */
+/* Nanoseconds between two wake-ups: a daemon that writes without end must not cost the parent much.
+ */
+#define LEAST_LIFE 10000000
+/* Nanoseconds between a byte and its effect. A parent that is being killed first loses its
+ * descriptors, which makes daemons leave and write to the pipe, and only then its pid. This is long
+ * enough for both, so that getppid() tells the truth afterwards. */
+#define LEAST_REST   2000000
+#define DEATH_SIGNAL SIGUSR1 /* sent by the kernel when the parent has ended */
 
 typedef struct {
     int ends[2];       /* of the pipe: read, write */
@@ -40,7 +45,8 @@ typedef struct {
 /* This configuration only, as all static data is: the module is loaded anew on each restart. */
 static retained_t *retained;
 static apr_pool_t *configuration_pool;
-static apr_pool_t *watch; /* goes with the wake-up pipe, or before */
+static apr_pool_t *watch; /* the wake-up process's registration with APR */
+static void (*on_wakeup)(void);
 
 /* ---- the pipe */
 
@@ -73,7 +79,7 @@ void wsgid_wakeup_drain(int read_end)
     char bytes[512];
 
     while (read(read_end, bytes, sizeof(bytes)) == (ssize_t)sizeof(bytes)) {
-        /* as many as there are */
+        /* there may be more */
     }
 }
 
@@ -86,16 +92,16 @@ void wsgid_wakeup_close_descriptors(void)
     }
 }
 
-/* ---- the child */
+/* ---- in the wake-up process */
 
-/* Its handler only has to exist: it ends the sleep. */
+/* A handler that does nothing: the signal must only end the sleep. */
 static void on_death_of_parent(int number)
 {
     (void)number;
 }
 
-/* Signals to httpd's process group are not meant for it. All stay blocked but while it sleeps, so
- * that none is lost. */
+/* Signals to httpd's process group are not meant for it. All signals stay blocked except while it
+ * sleeps, so that none is lost. */
 static void set_signals(void)
 {
     static const int ignored[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR2, SIGPIPE, SIGCHLD };
@@ -110,10 +116,10 @@ static void set_signals(void)
     (void)sigaction(DEATH_SIGNAL, &action, NULL);
 }
 
-/* Nothing of httpd's stays open: not its logs, its ports or its clients. */
+/* Closes everything that httpd has open: logs, ports, clients. */
 static void set_descriptors(void)
 {
-    /* Above PIPE_PLACE, which the pipe takes. */
+    /* above PIPE_PLACE, which is for the pipe */
     int null = fcntl(open("/dev/null", O_RDWR), F_DUPFD, PIPE_PLACE + 1);
     int place;
 
@@ -128,7 +134,7 @@ static void set_descriptors(void)
 
 static void remove_sockets(void)
 {
-    const wsgid_kept_slot_t *slot;
+    const wsgid_slot_record_t *slot;
 
     for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
         if (!slot->released) {
@@ -138,8 +144,7 @@ static void remove_sockets(void)
     }
 }
 
-/* Never less than a parent that is being killed needs from the end of its descriptors, which
- * daemons notice (and ring because they leave), to the end of its pid, which is what we look at. */
+/* Sleeps until LEAST_LIFE is over, but at least for LEAST_REST. */
 static void rest(const struct timespec *born)
 {
     struct timespec now;
@@ -168,7 +173,7 @@ static void sleep_until_woken(pid_t parent, int listens)
     (void)prctl(PR_SET_NAME, "wsgid-wakeup");
     (void)prctl(PR_SET_PDEATHSIG, DEATH_SIGNAL);
     while (getppid() == parent && ppoll(&read_end, 1, NULL, &none) <= 0) {
-        /* a signal: look whether the parent lives */
+        /* a signal: check whether the parent lives */
     }
     if (getppid() == parent) {
         rest(&born);
@@ -180,7 +185,7 @@ static void sleep_until_woken(pid_t parent, int listens)
     _exit(0);
 }
 
-/* ---- the parent */
+/* ---- in the parent */
 
 static void on_death(int reason, void *data, int status)
 {
@@ -196,7 +201,7 @@ static void on_death(int reason, void *data, int status)
             apr_pool_destroy(watch);
         }
         watch = NULL;
-        wsgid_supervisor_look();
+        on_wakeup();
     }
 }
 
@@ -231,7 +236,7 @@ static pid_t fork_wakeup_process(int listens)
     return wsgid_spawn_fork(become, &child);
 }
 
-static void dismiss(void)
+static void end_wakeup_process(void)
 {
     if (!retained || !retained->pid) {
         return;
@@ -242,14 +247,15 @@ static void dismiss(void)
     }
     watch = NULL;
     (void)kill(retained->pid, SIGKILL);
-    wsgid_stop_wait_for(retained->pid);
+    wsgid_sigchld_wait_for(retained->pid);
     retained->pid = 0;
 }
 
-void wsgid_wakeup_begin(apr_pool_t *pconf)
+void wsgid_wakeup_begin(apr_pool_t *pconf, void (*callback)(void))
 {
     configuration_pool = pconf;
-    dismiss(); /* it knows the slots of the past */
+    on_wakeup = callback;
+    end_wakeup_process(); /* it knows only the slots of the previous configuration */
     wsgid_wakeup_ensure();
 }
 
@@ -262,33 +268,34 @@ void wsgid_wakeup_ensure(void)
     }
     pid = fork_wakeup_process(1);
     if (pid < 0) {
-        ap_log_error(
-            APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
-            "WSGID0066: the child that tells httpd's parent of its "
-            "daemons' wishes cannot be forked: look at the limits of processes and memory; it is tried again "
-            "within seconds");
+        ap_log_error(APLOG_MARK, APLOG_ERR, errno, ap_server_conf,
+                     "WSGID0066: cannot fork the process that wakes up httpd's parent when "
+                     "a daemon requests its replacement: reloads and recycling are some seconds "
+                     "late; raise httpd's limits of processes and memory (ulimit -u, TasksMax= of "
+                     "its service)");
         return;
     }
     retained->pid = pid;
     register_wakeup_process();
 }
 
-/* One that cannot be rung, as its death would go unnoticed: it only waits for that of the parent,
- * should the next configuration be broken. */
-void wsgid_wakeup_let_go(void)
+/* While the module is unloaded, nobody would notice that the wake-up process has exited. So this
+ * one does not listen to the pipe. It only waits for the end of the parent, in case the next
+ * configuration is broken. */
+void wsgid_wakeup_detach(void)
 {
     pid_t pid;
 
     if (!retained || retained->ends[0] < 0) {
         return;
     }
-    dismiss();
+    end_wakeup_process();
     pid = fork_wakeup_process(0);
     retained->pid = pid > 0 ? pid : 0;
 }
 
 void wsgid_wakeup_end(void)
 {
-    dismiss();
+    end_wakeup_process();
     wsgid_wakeup_close_descriptors();
 }

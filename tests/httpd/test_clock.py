@@ -67,7 +67,7 @@ def test_a_back_off_ends_when_it_was_to_end(make_httpd, clock, step):
     its next try.
     """
     httpd = make_httpd(BROKEN, files={"broken.wsgi": "1 / 0\n"}, environment=clock.environment)
-    since = httpd.log.wait_for("WSGID0050.*to begin in 2 s").position
+    since = httpd.log.wait_for("WSGID0050.*delayed by 2 s").position
     clock.set(step)
     answer = httpd.get("/broken")
     (group,) = (

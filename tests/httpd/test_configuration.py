@@ -112,7 +112,7 @@ REFUSED = {
         "WSGID0061: sockets cannot be made under WSGISocketPrefix /nowhere/x: /nowhere: No such file or directory"),
     "socket prefix for everybody": (
         "WSGISocketPrefix /tmp/x",
-        "WSGID0061: sockets cannot be made under WSGISocketPrefix /tmp/x: /tmp can be written by everybody"),
+        "WSGID0061: sockets cannot be made under WSGISocketPrefix /tmp/x: every user can write to /tmp"),
     "long socket prefix": ("WSGISocketPrefix /" + "x" * 72, "WSGID0026: WSGISocketPrefix /xxx"),
 }  # fmt: skip
 

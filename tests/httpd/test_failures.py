@@ -132,7 +132,7 @@ UNUSABLE = {
     "home-of-virtualenv-missing": ("python-home=/nowhere/venv", "/nowhere/venv"),
     "home-missing": ("home=/nowhere/home", "/nowhere/home"),
     "chroot-missing": ("chroot=/nowhere/root", "/nowhere/root"),
-    "chroot-empty": ("chroot=/etc", "within chroot=/etc, which has to hold"),
+    "chroot-empty": ("chroot=/etc", "chroot=/etc must contain the interpreter"),
     "env-file-missing": ("env-file=/nowhere/env", "/nowhere/env"),
     "interpreter-is-no-python": ("python=/bin/true", "/bin/true|WSGID00"),
 }
@@ -240,8 +240,6 @@ def test_a_socket_directory_that_httpds_user_may_not_enter_is_told_at_the_start(
     """Not with each request."""
     httpd = make_httpd("WSGISocketPrefix ${FILES}/closed/x\nWSGIDaemonProcess x\n", start=False)
     (httpd.files / "closed").mkdir(mode=0o700)
-    with httpd.log.expects(
-        f"WSGID0061.*{httpd.files}/closed can be entered by its owner alone", "AH00020"
-    ):
+    with httpd.log.expects(f"WSGID0061.*httpd's User cannot enter {httpd.files}/closed", "AH00020"):
         with pytest.raises(AssertionError):
             httpd.start(timeout=2)

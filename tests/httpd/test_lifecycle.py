@@ -227,8 +227,8 @@ def test_a_graceful_that_loads_another_version_starts_anew_and_loses_nothing(mak
     (old,) = httpd.wait_for_daemons("app", 1)
     found = processes.find(old)
     held = AtTheGate(httpd, "/gate", "upgrade")
-    with httpd.log.expects("WSGID0072.*layout-B, not layout-C"):
-        changed = stage.module.read_bytes().replace(b"layout-B", b"layout-C")
+    with httpd.log.expects("WSGID0072.*layout-C, not layout-D"):
+        changed = stage.module.read_bytes().replace(b"layout-C", b"layout-D")
         (installed / "new").write_bytes(changed)
         (installed / "new").rename(installed / "mod_wsgid.so")
         httpd.graceful()

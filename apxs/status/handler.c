@@ -14,11 +14,11 @@ static const struct {
     const char *query;
     const char *type;
     put_t *put;
-} outputs[] = { { "", "text/html; charset=utf-8", wsgid_status_put_html },
-                { "auto", "text/plain; charset=utf-8", wsgid_status_put_auto },
-                { "json", "application/json", wsgid_status_put_json },
+} outputs[] = { { "", "text/html; charset=utf-8", wsgid_status_html_put },
+                { "auto", "text/plain; charset=utf-8", wsgid_status_auto_put },
+                { "json", "application/json", wsgid_status_json_put },
                 { "prometheus", "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                  wsgid_status_put_metrics } };
+                  wsgid_status_metrics_put } };
 
 #define OUTPUTS (sizeof(outputs) / sizeof(*outputs))
 
@@ -28,7 +28,7 @@ static void set_headers(request_rec *r)
     apr_table_setn(r->err_headers_out, "Cache-Control", "no-store");
     apr_table_setn(r->err_headers_out, "X-Content-Type-Options", "nosniff");
     apr_table_setn(r->err_headers_out, "Referrer-Policy", "no-referrer");
-    apr_table_setn(r->err_headers_out, "Content-Security-Policy", wsgid_status_policy);
+    apr_table_setn(r->err_headers_out, "Content-Security-Policy", wsgid_status_html_policy);
 }
 
 /* httpd's own error page would not say what there is. */
@@ -56,7 +56,7 @@ static int is_output(const char *query, const char *name)
     return *name ? length == strlen(name) && !strncmp(query, name, length) : !*query;
 }
 
-int wsgid_status_handler(request_rec *r)
+int wsgid_status_handler_run(request_rec *r)
 {
     const char *query = r->args ? r->args : "";
     apr_size_t i;
@@ -71,7 +71,7 @@ int wsgid_status_handler(request_rec *r)
     for (i = 0; i < OUTPUTS; i++) {
         if (is_output(query, outputs[i].query)) {
             ap_set_content_type(r, outputs[i].type);
-            outputs[i].put(r, wsgid_status_collect(r->pool));
+            outputs[i].put(r, wsgid_status_model_collect(r->pool));
             return OK;
         }
     }
@@ -82,20 +82,20 @@ int wsgid_status_handler(request_rec *r)
 
 static int add_section(request_rec *r, int flags)
 {
-    const wsgid_status_t *status = wsgid_status_collect(r->pool);
+    const wsgid_status_t *status = wsgid_status_model_collect(r->pool);
 
     if (flags & AP_STATUS_SHORT) {
-        wsgid_status_put_auto(r, status);
+        wsgid_status_auto_put(r, status);
     }
     else {
-        wsgid_status_put_section(r, status, !(flags & AP_STATUS_NOTABLE));
+        wsgid_status_html_put_section(r, status, !(flags & AP_STATUS_NOTABLE));
     }
     return OK;
 }
 
-void wsgid_status_register_hooks(void)
+void wsgid_status_handler_register_hooks(void)
 {
-    ap_hook_handler(wsgid_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(wsgid_status_handler_run, NULL, NULL, APR_HOOK_MIDDLE);
     /* nothing without mod_status */
     APR_OPTIONAL_HOOK(ap, status_hook, add_section, NULL, NULL, APR_HOOK_MIDDLE);
 }

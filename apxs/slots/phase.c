@@ -1,11 +1,11 @@
 /*
  * The phase of a slot: what httpd's children may expect of it while none of its processes is ready.
  *
- * Changed by one function, wsgid_phase_step(), by one table (docs/design.md, "Processes and
- * slots"). That a process is ready is for the statistics pages to say (slots.c), and comes before
- * any phase.
+ * One function changes it, wsgid_phase_step(), by one table (docs/design.md, "Processes and
+ * slots"). Whether a process is ready is not a phase: the statistics pages say so, and that counts
+ * first (wsgid_slots_state).
  */
-#include "supervisor/supervisor.h"
+#include "slots/slots.h"
 
 typedef enum { IGNORE = 0, MOVE } action_e;
 
@@ -30,25 +30,17 @@ static const char *const state_names[WSGID_SLOT_READY] = { "down", "waiting", "b
 static const char *const event_names[WSGID_PHASE_EVENTS] = { "started", "delayed", "woken",
                                                              "unforkable", "emptied" };
 
-void wsgid_phase_step(const wsgid_phase_slot_t *slot, wsgid_phase_event_e event,
+void wsgid_phase_step(wsgid_slot_t *slot, const wsgid_slot_name_t *name, wsgid_phase_event_e event,
                       apr_time_t next_try)
 {
-    wsgid_slot_state_e phase = wsgid_slots_phase(slot->memory);
+    wsgid_slot_state_e phase = wsgid_slots_phase(slot);
     const transition_t *transition = &transitions[phase][event];
 
     if (transition->action == IGNORE) {
         return;
     }
-    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, slot->server,
-                 "WSGID0069: group '%s' slot %d: was %s, is %s (%s)", slot->label, slot->index,
+    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, name->server,
+                 "WSGID0069: group '%s' slot %d: was %s, is %s (%s)", name->label, name->index,
                  state_names[phase], state_names[transition->next], event_names[event]);
-    wsgid_slots_set_phase(slot->memory, transition->next, next_try);
-}
-
-void wsgid_phase_of_kept(const wsgid_kept_slot_t *slot, wsgid_phase_event_e event,
-                         apr_time_t next_try)
-{
-    wsgid_phase_slot_t named = { slot->memory, slot->server, slot->label, slot->index };
-
-    wsgid_phase_step(&named, event, next_try);
+    wsgid_slots_set_phase(slot, transition->next, next_try);
 }

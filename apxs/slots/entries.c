@@ -1,0 +1,89 @@
+/*
+ * The process entries of a slot: which process is in which entry, and since when.
+ *
+ * The parent writes these words in shared memory; everybody reads them. They serve messages and the
+ * status page, and say whether the page of an entry counts. The parent itself never relies on them:
+ * it has its own records (supervisor/).
+ */
+#include "slots/slot_memory.h"
+
+static void set_full(wsgid_slot_t *slot, int entry, int full)
+{
+    slot->claimed[entry] = full;
+    __atomic_store_n(&slot->words->full[entry], full, __ATOMIC_RELEASE);
+}
+
+static int is_full(const wsgid_slot_t *slot, int entry)
+{
+    return __atomic_load_n(&slot->words->full[entry], __ATOMIC_ACQUIRE) != 0;
+}
+
+int wsgid_entries_claim(wsgid_slot_t *slot, int entry)
+{
+    if (slot->claimed[entry]) {
+        return -1;
+    }
+    wsgid_pages_clear(slot, entry);
+    set_full(slot, entry, 1);
+    return slot->memfd[entry];
+}
+
+void wsgid_entries_release(wsgid_slot_t *slot, int entry)
+{
+    wsgid_entries_set_process(slot, entry, 0, 0);
+    set_full(slot, entry, 0);
+}
+
+void wsgid_entries_set_process(wsgid_slot_t *slot, int entry, pid_t pid, apr_time_t born)
+{
+    __atomic_store_n(&slot->words->born[entry], born, __ATOMIC_RELAXED);
+    __atomic_store_n(&slot->words->pid[entry], pid, __ATOMIC_RELEASE);
+}
+
+int wsgid_entries_is_any_ready(const wsgid_slot_t *slot)
+{
+    int entry;
+
+    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
+        if (is_full(slot, entry) && wsgid_pages_is_ready(slot, entry)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void wsgid_entries_snapshot(const wsgid_slot_t *slot, int entry, wsgid_entry_snapshot_t *snapshot)
+{
+    memset(snapshot, 0, sizeof(*snapshot));
+    snapshot->pid = __atomic_load_n(&slot->words->pid[entry], __ATOMIC_ACQUIRE);
+    snapshot->born = __atomic_load_n(&slot->words->born[entry], __ATOMIC_RELAXED);
+    snapshot->full = is_full(slot, entry) && snapshot->pid;
+    if (snapshot->full) {
+        wsgid_pages_read(slot, entry, &snapshot->page);
+    }
+}
+
+wsgid_pids_t wsgid_entries_pids(const wsgid_slot_t *slot)
+{
+    wsgid_pids_t pids;
+    int entry;
+
+    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
+        pids.pid[entry] = __atomic_load_n(&slot->words->pid[entry], __ATOMIC_RELAXED);
+    }
+    return pids;
+}
+
+const char *wsgid_entries_describe(apr_pool_t *p, const wsgid_pids_t *pids)
+{
+    const char *text = NULL;
+    int entry;
+
+    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
+        if (pids->pid[entry]) {
+            text = text ? apr_psprintf(p, "%s or %" APR_PID_T_FMT, text, pids->pid[entry])
+                        : apr_psprintf(p, "process %" APR_PID_T_FMT, pids->pid[entry]);
+        }
+    }
+    return text ? text : "no process";
+}

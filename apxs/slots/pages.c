@@ -1,0 +1,126 @@
+/*
+ * The statistics pages of a slot: one for each process entry, written by the daemon in it.
+ *
+ * Everything in a page is hostile input for httpd: daemons belong to other users. So what is read
+ * is copied, with bounds; a page holds no pointer and no index; and its size is sealed. What a page
+ * means is decided elsewhere.
+ */
+#include "slots/slot_memory.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+/* ---- memory */
+
+/* The size is sealed, so that a daemon cannot shrink the file while we have it mapped: that would
+ * end us by SIGBUS. */
+static int make_memfd(void)
+{
+    int fd = memfd_create("wsgid-statistics", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    if (fd < 0) {
+        return -1;
+    }
+    if (ftruncate(fd, WSGID_PAGE_SIZE) != 0
+        || fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0) {
+        int error = errno;
+        (void)close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+apr_status_t wsgid_pages_open(wsgid_slot_t *slot, int entry)
+{
+    void *page;
+
+    slot->memfd[entry] = make_memfd();
+    if (slot->memfd[entry] < 0) {
+        return errno;
+    }
+    page = mmap(NULL, WSGID_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, slot->memfd[entry], 0);
+    if (page == MAP_FAILED) {
+        return errno;
+    }
+    slot->page[entry] = page;
+    return APR_SUCCESS;
+}
+
+void wsgid_pages_close_descriptor(wsgid_slot_t *slot, int entry)
+{
+    if (slot->memfd[entry] >= 0) {
+        (void)close(slot->memfd[entry]);
+    }
+    slot->memfd[entry] = -1;
+}
+
+void wsgid_pages_close(wsgid_slot_t *slot, int entry)
+{
+    wsgid_pages_close_descriptor(slot, entry);
+    if (slot->page[entry]) {
+        (void)munmap(slot->page[entry], WSGID_PAGE_SIZE);
+    }
+    slot->page[entry] = NULL;
+}
+
+void wsgid_pages_clear(wsgid_slot_t *slot, int entry)
+{
+    if (fallocate(slot->memfd[entry], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                  WSGID_PAGE_SIZE)
+        != 0) {
+        memset(slot->page[entry], 0, WSGID_PAGE_SIZE);
+    }
+}
+
+/* ---- reading */
+
+int wsgid_pages_is_ready(const wsgid_slot_t *slot, int entry)
+{
+    return __atomic_load_n(&slot->page[entry]->state, __ATOMIC_ACQUIRE) == WSGID_PAGE_READY;
+}
+
+void wsgid_pages_read(const wsgid_slot_t *slot, int entry, wsgid_page_t *copy)
+{
+    memcpy(copy, slot->page[entry], sizeof(*copy));
+    if (copy->version != WSGID_PAGE_VERSION || copy->state > WSGID_PAGE_DRAINING) {
+        memset(copy, 0, sizeof(*copy));
+    }
+}
+
+/* Whether this is "callable:/path" without control characters. */
+static int is_script(const char *text)
+{
+    const char *colon = strchr(text, ':');
+
+    for (; *text; text++) {
+        if (apr_iscntrl(*text)) {
+            return 0;
+        }
+    }
+    return colon && colon[1] == '/';
+}
+
+apr_array_header_t *wsgid_pages_loaded_scripts(const wsgid_slot_t *slot, int entry, apr_pool_t *p)
+{
+    apr_size_t length = WSGID_PAGE_SCRIPTS_END - WSGID_PAGE_SCRIPTS;
+    /* apr_pstrmemdup appends a NUL, so the last script is terminated, too */
+    char *copy = apr_pstrmemdup(p, (const char *)slot->page[entry] + WSGID_PAGE_SCRIPTS, length);
+    apr_array_header_t *scripts = apr_array_make(p, 4, sizeof(const char *));
+    const char *end = copy + length;
+
+    for (; copy < end && *copy; copy += strlen(copy) + 1) {
+        if (is_script(copy)) {
+            APR_ARRAY_PUSH(scripts, const char *) = copy;
+        }
+    }
+    return scripts;
+}
+
+int wsgid_pages_copy_rows(const wsgid_slot_t *slot, int entry, wsgid_page_row_t *rows, int most)
+{
+    int count = most < WSGID_PAGE_MOST_ROWS ? most : WSGID_PAGE_MOST_ROWS;
+
+    memcpy(rows, (const char *)slot->page[entry] + WSGID_PAGE_ROWS, count * sizeof(*rows));
+    return count;
+}

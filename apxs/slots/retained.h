@@ -1,0 +1,19 @@
+/*
+ * The name of the memory layout that is kept over restarts of httpd.
+ *
+ * httpd unloads this module at every restart and may load another version of it. Memory that is
+ * kept over the restart is found by its key, so the key contains the layout's name. Raise the
+ * letter whenever a structure that is kept changes, and whenever the statistics page
+ * (process_abi.h) or the wire protocol (wire.h) does. A new version then neither misreads the old
+ * memory nor talks to daemons that do not understand it.
+ *
+ * Kept structures are in: slots/slot_memory.h, slots/in_flight.c, supervisor/supervisor.h,
+ * supervisor/slot_list.c, supervisor/generations.c, supervisor/wakeup.c.
+ */
+#ifndef WSGID_RETAINED_H
+#define WSGID_RETAINED_H
+
+#define WSGID_LAYOUT         "layout-C"
+#define WSGID_RETAINED(what) "mod_wsgid." WSGID_LAYOUT "." what
+
+#endif

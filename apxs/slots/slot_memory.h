@@ -1,0 +1,74 @@
+/*
+ * The memory of a slot. Private to slots/: others use slots.h.
+ *
+ * There are three kinds of memory, by who may write:
+ *
+ *   - wsgid_slot_t is private to each process of httpd; children have the copy that fork gave them.
+ *     Every pointer, descriptor and address is here, because processes that the parent (root) must
+ *     not trust can write the rest.
+ *   - wsgid_slot_words_t and the rows of in_flight.c are anonymous shared memory. The parent,
+ *     httpd's children and, before exec, the forked daemon processes write it. It holds numbers
+ *     only: a hijacked child can at most send requests to the wrong place.
+ *   - The pages are sealed memfds, one for each process entry. Daemons write them, so what is read
+ *     is copied and bounded, and only the state is acted on.
+ *
+ * All of it is kept over restarts of httpd, which unload this module. So no pool cleanup and no
+ * pointer in it may refer to the module, and a change of these structures changes WSGID_LAYOUT
+ * (retained.h).
+ */
+#ifndef WSGID_SLOT_MEMORY_H
+#define WSGID_SLOT_MEMORY_H
+
+#include "slots/slots.h"
+
+#include <sys/mman.h>
+
+/* Shared memory. */
+typedef struct {
+    uint32_t phase;                      /* wsgid_slot_state_e, never READY */
+    uint32_t full[WSGID_SLOT_PROCESSES]; /* the entry holds a process that has not been reaped */
+    int64_t next_try;                    /* as wsgid_clock_now() counts */
+    pid_t pid[WSGID_SLOT_PROCESSES];     /* for messages; 0: none */
+    int64_t born[WSGID_SLOT_PROCESSES];  /* when its back-off, if any, is over */
+    wsgid_totals_t totals;
+} wsgid_slot_words_t;
+
+/* in_flight.c. A row has a cache line of its own, because its child writes it twice a request. */
+#define WSGID_CACHE_LINE 64
+typedef struct {
+    uint32_t in_flight;
+    unsigned char padding[WSGID_CACHE_LINE - sizeof(uint32_t)];
+} wsgid_in_flight_row_t;
+
+struct wsgid_slot_t {
+    wsgid_slot_t *next; /* in_flight.c: all slots of this httpd */
+    wsgid_slot_words_t *words;
+    wsgid_in_flight_row_t *rows;
+    struct sockaddr_un address;
+    int memfd[WSGID_SLOT_PROCESSES]; /* -1 in children */
+    wsgid_page_t *page[WSGID_SLOT_PROCESSES];
+    int claimed[WSGID_SLOT_PROCESSES]; /* what the parent knows, and words->full repeats */
+};
+
+/* Anonymous shared memory, zeroed; NULL with errno. */
+static inline void *wsgid_map_shared(apr_size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* pages.c, for slots.c and entries.c in the parent. */
+apr_status_t wsgid_pages_open(wsgid_slot_t *slot, int entry);
+void wsgid_pages_close_descriptor(wsgid_slot_t *slot, int entry);
+void wsgid_pages_close(wsgid_slot_t *slot, int entry);
+/* Back to zeros; its memory goes back to the system. */
+void wsgid_pages_clear(wsgid_slot_t *slot, int entry);
+/* Anybody. Whether the page says that its process is ready. */
+int wsgid_pages_is_ready(const wsgid_slot_t *slot, int entry);
+
+/* in_flight.c, for slots.c in the parent: gives a slot its rows, and takes them away. */
+apr_status_t wsgid_in_flight_attach(wsgid_slot_t *slot);
+void wsgid_in_flight_detach(wsgid_slot_t *slot);
+
+#endif
