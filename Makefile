@@ -165,12 +165,12 @@ format: $(VENV)/.lint
 	@$(VENV)/bin/clang-format -i $(C_FILES)
 
 generate: $(VENV)/.build
-	@$(PY) docs/generate.py
+	@$(PY) -m tools.generate
 
 # What is generated must be what is checked in.
 generated: $(VENV)/.build
-	@echo "docs/generate.py --check"
-	@$(PY) docs/generate.py --check
+	@echo "tools/generate --check"
+	@$(PY) -m tools.generate --check
 
 analyze: build/analyze/mod_wsgid.so
 

@@ -44,9 +44,9 @@ def sources():
 
 
 def version():
-    """The one place where the version stands is the C header."""
-    with open(os.path.join(ROOT, "apxs", "wsgid.h"), encoding="utf-8") as header:
-        return re.search(r'^#define WSGID_VERSION "([^"]+)"', header.read(), re.M).group(1)
+    """The one place where the version is: pywsgid/__init__.py."""
+    with open(os.path.join(ROOT, "pywsgid", "__init__.py"), encoding="utf-8") as package:
+        return re.search(r'^__version__ = "([^"]+)"', package.read(), re.M).group(1)
 
 
 def find_tool(variable, *names):

@@ -34,7 +34,7 @@
 #include "apr_tables.h"
 #include "util_script.h"
 
-#define WSGID_VERSION "0.1.0"
+#include "version.h"
 
 extern module AP_MODULE_DECLARE_DATA wsgid_module;
 APLOG_USE_MODULE(wsgid);

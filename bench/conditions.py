@@ -52,7 +52,9 @@ def _distribution() -> str:
 
 def _ours() -> str:
     """The version in the header, and the commit if this is a clone."""
-    version = re.search(r'WSGID_VERSION "([^"]+)"', (CHECKOUT / "apxs" / "wsgid.h").read_text())
+    version = re.search(
+        r'^__version__ = "([^"]+)"', (CHECKOUT / "pywsgid" / "__init__.py").read_text(), re.M
+    )
     commit = _said(
         ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty", "--abbrev=10"], r"(\S+)"
     )

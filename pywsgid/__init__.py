@@ -3,7 +3,8 @@
 Nothing is imported here: each daemon pays for it at every start.
 """
 
-__version__ = "0.1.0"  # the one place; WSGID_VERSION in apxs/wsgid.h is tested against it
+# The one place where the version is: setup.py reads it, `make generate` writes it into C.
+__version__ = "0.1.0"
 
 
 class RequestTimeout(BaseException):

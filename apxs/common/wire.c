@@ -24,23 +24,16 @@ typedef struct {
 } frame_rule_t;
 
 static const frame_rule_t rules[] = {
-    { "REQUEST", WSGID_WIRE_FROM_HTTPD, WSGID_WIRE_REQUEST, WSGID_WIRE_END | WSGID_WIRE_ON_DEMAND,
-      0, WSGID_WIRE_REQUEST_PREFIX,
-      WSGID_WIRE_REQUEST_PREFIX + WSGID_WIRE_MAX_ENVIRON + WSGID_WIRE_MAX_START },
-    { "BODY", WSGID_WIRE_FROM_HTTPD, WSGID_WIRE_BODY, WSGID_WIRE_END, 1, 0, WSGID_WIRE_MAX_BODY },
-    { "CREDIT", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_CREDIT, 0, 0, 4, 4 },
-    { "RESPONSE", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_RESPONSE, WSGID_WIRE_END, 0,
-      WSGID_WIRE_RESPONSE_PREFIX + 1,
-      WSGID_WIRE_RESPONSE_PREFIX + WSGID_WIRE_MAX_HEAD + WSGID_WIRE_MAX_DATA },
-    { "DATA", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_DATA, WSGID_WIRE_END, 1, 0, WSGID_WIRE_MAX_DATA },
-    { "FILE", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_FILE, WSGID_WIRE_END, 0, WSGID_WIRE_FILE_SIZE,
-      WSGID_WIRE_FILE_SIZE },
-    { "INTERIM", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_INTERIM, 0, 0, 1, WSGID_WIRE_MAX_HEAD },
-    { "LOG", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_LOG, 0, 0, 1, 1 + WSGID_WIRE_MAX_TEXT },
-    { "RETRY", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_RETRY, 0, 0, 0, 0 },
-    { "ABORT", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_ABORT, 0, 0, 2, 2 + WSGID_WIRE_MAX_TEXT },
-    { "STARTED", WSGID_WIRE_FROM_DAEMON, WSGID_WIRE_STARTED, 0, 0, WSGID_WIRE_STARTED_SIZE,
-      WSGID_WIRE_STARTED_SIZE },
+#define FRAME(name, from, flags, empty_only_at_end, shortest, longest) \
+    { #name, from, WSGID_WIRE_##name, flags, empty_only_at_end, shortest, longest },
+    WSGID_WIRE_EACH_FRAME(FRAME)
+#undef FRAME
+};
+
+static const char *const error_texts[WSGID_WIRE_ERRORS] = {
+#define ERROR(name, text) text,
+    WSGID_WIRE_EACH_ERROR(ERROR)
+#undef ERROR
 };
 
 static const frame_rule_t *find_rule(uint8_t type)
@@ -54,16 +47,7 @@ static const frame_rule_t *find_rule(uint8_t type)
 
 const char *wsgid_wire_error_text(wsgid_wire_error_e error)
 {
-    switch (error) {
-    case WSGID_WIRE_OK: return "no error";
-    case WSGID_WIRE_BAD_TYPE: return "unexpected frame type";
-    case WSGID_WIRE_BAD_FLAGS: return "unknown flags";
-    case WSGID_WIRE_BAD_RESERVED: return "reserved field is not zero";
-    case WSGID_WIRE_TOO_LONG: return "payload too long";
-    case WSGID_WIRE_TOO_SHORT: return "payload too short";
-    case WSGID_WIRE_BAD_PAYLOAD: return "malformed payload";
-    }
-    return "unknown error";
+    return (unsigned)error < WSGID_WIRE_ERRORS ? error_texts[error] : "unknown error";
 }
 
 const char *wsgid_wire_type_name(uint8_t type)

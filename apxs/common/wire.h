@@ -12,57 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WSGID_WIRE_VERSION     2 /* told to the daemon, which refuses another */
-#define WSGID_WIRE_HEADER_SIZE 8
-
-/* Frame types. 0x40 to 0x7f are reserved for upgraded streams. */
-#define WSGID_WIRE_REQUEST  0x01
-#define WSGID_WIRE_BODY     0x02
-#define WSGID_WIRE_CREDIT   0x10
-#define WSGID_WIRE_RESPONSE 0x11
-#define WSGID_WIRE_DATA     0x12
-#define WSGID_WIRE_FILE     0x13
-#define WSGID_WIRE_INTERIM  0x14
-#define WSGID_WIRE_LOG      0x15
-#define WSGID_WIRE_RETRY    0x16
-#define WSGID_WIRE_ABORT    0x17
-#define WSGID_WIRE_STARTED  0x18
-
-/* Flags. */
-/* REQUEST, BODY: body complete; RESPONSE, DATA, FILE: response complete */
-#define WSGID_WIRE_END       0x01
-#define WSGID_WIRE_ON_DEMAND 0x02 /* REQUEST: the client waits for 100 Continue */
-
-/* Maxima of payloads and of their parts, in bytes. */
-/* LimitRequestFields x LimitRequestFieldSize by default: 800 kB */
-#define WSGID_WIRE_MAX_ENVIRON (1024 * 1024)
-/* body bytes in REQUEST: what is kept in memory for a retry */
-#define WSGID_WIRE_MAX_START (64 * 1024)
-#define WSGID_WIRE_MAX_BODY  (256 * 1024) /* one BODY: about the default socket buffer */
-#define WSGID_WIRE_MAX_HEAD  (256 * 1024) /* status line and headers of a response */
-#define WSGID_WIRE_MAX_DATA  (1024 * 1024)
-#define WSGID_WIRE_MAX_TEXT  (32 * 1024) /* LOG and ABORT: four of httpd's longest log lines */
-
-#define WSGID_WIRE_REQUEST_PREFIX  24 /* u64 request id, u64 sent, u32 line, u32 environ length */
-#define WSGID_WIRE_RESPONSE_PREFIX 4  /* u32 head length */
-#define WSGID_WIRE_FILE_SIZE       16 /* u64 offset, u64 length */
-/* u32 pid, u32 waited: microseconds from sent until it was read */
-#define WSGID_WIRE_STARTED_SIZE 8
-
-/* Who speaks. */
-typedef enum { WSGID_WIRE_FROM_HTTPD, WSGID_WIRE_FROM_DAEMON } wsgid_wire_side_e;
-
-/* What can be wrong with a frame. */
-typedef enum {
-    WSGID_WIRE_OK = 0,
-    WSGID_WIRE_BAD_TYPE, /* unknown, or not this side's to send */
-    WSGID_WIRE_BAD_FLAGS,
-    WSGID_WIRE_BAD_RESERVED,
-    WSGID_WIRE_TOO_LONG,
-    WSGID_WIRE_TOO_SHORT, /* less than its type must have, or empty where it may not be */
-    /* inner lengths that do not fit, a string without its NUL, an odd count */
-    WSGID_WIRE_BAD_PAYLOAD
-} wsgid_wire_error_e;
+#include "common/wire_table.h" /* versions, types, flags, limits, errors */
 
 typedef struct {
     uint8_t type;

@@ -25,55 +25,9 @@
 
 #include "common/spin.h"
 #include "common/wire.h"
+#include "hotpath_table.h" /* outcomes, facts, sizes, the functions that Python calls */
 
-/* What next() says; also what receive() says, as a negative number.
- * pywsgid/daemon/transport/hotpath.py has the same numbers. */
-enum {
-    WSGID_LEAVE = 0, /* the process drains */
-    WSGID_REQUEST = 1,
-    WSGID_UNSENT = 2,    /* the last response was given up: FACT_UNSENT */
-    WSGID_VIOLATION = 3, /* FACT_FAULT; the frame lies at FACT_AT */
-    WSGID_SILENT = 4,    /* httpd began something and went on with nothing */
-    WSGID_REFUSED = 5,   /* a connection of FACT_PID, FACT_UID */
-    WSGID_NO_ACCEPT = 6, /* FACT_ERRNO */
-    WSGID_GONE = 7,
-    WSGID_FAILED = 8 /* FACT_ERRNO */
-};
-
-/* The facts that Python sees, each an int64_t. It writes two of them: FACT_GONE, and FACT_CREDIT
- * when it grants some. */
-enum {
-    FACT_ENVIRON, /* bytes; the environ block begins at WSGID_ENVIRON_AT of the buffer */
-    FACT_BODY,    /* bytes of the body that came along, behind the environ block */
-    FACT_ID,      /* of REQUEST, as the next */
-    FACT_SENT,    /* microseconds since the epoch */
-    /* microseconds since then when it had been read; less than 0 if the clock was set back */
-    FACT_WAITED,
-    FACT_COMPLETE, /* httpd's END has been read */
-    FACT_GONE,     /* a send or a receive has failed: nothing more is sent */
-    /* errno why the response was given up, if that is for the log; ETIMEDOUT: too slow */
-    FACT_UNSENT,
-    FACT_CREDIT, /* body bytes that httpd may still send: granted and not arrived */
-    FACT_AT,     /* where in the buffer what receive() tells of begins */
-    FACT_FAULT,
-    FACT_AMOUNT, /* bytes behind REQUEST, or of a BODY beyond its credit */
-    FACT_PID,
-    FACT_UID,
-    FACT_ERRNO,
-    FACT_COUNT
-};
-
-/* What only a whole conversation can show: protocol.py's numbers, which go on from
- * wsgid_wire_error_e. */
-#define WSGID_OUT_OF_ORDER 7
-#define WSGID_OVER_CREDIT  8
-
-#define WSGID_FACTS_SIZE 4096 /* the first page of an exchange's memory */
-#define WSGID_ENVIRON_AT (WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_REQUEST_PREFIX)
-/* A whole REQUEST, however large, and one byte to see that there is more. Only what is used takes
- * memory. */
-#define WSGID_BUFFER_SIZE (WSGID_ENVIRON_AT + WSGID_WIRE_MAX_ENVIRON + WSGID_WIRE_MAX_START + 1)
-/* what a request used beyond that is given back to the system */
+/* what a request used of its buffer beyond that is given back to the system */
 #define WSGID_BUFFER_KEPT (128 * 1024)
 /* of a body in one receive: a frame as httpd sends it */
 #define WSGID_RECEIVE_MAX (WSGID_WIRE_HEADER_SIZE + 64 * 1024)
@@ -81,8 +35,6 @@ enum {
 #define WSGID_REQUEST_CLASSES      512 /* of requests, that are told apart */
 #define WSGID_REQUEST_CLASSES_EACH 3   /* that each request is of */
 
-typedef struct wsgid_hub wsgid_hub_t;
-typedef struct wsgid_endpoint wsgid_endpoint_t;
 typedef struct wsgid_connection wsgid_connection_t;
 
 /* Who owns a connection: nobody (FREE: its slot is empty), the hub (IDLE, READY), the worker that
@@ -182,56 +134,6 @@ struct wsgid_hub {
     wsgid_endpoint_t *endpoints;
     wsgid_gate_t gate;
 };
-
-#define WSGID_API __attribute__((visibility("default")))
-
-/* ---- what Python calls */
-
-/* All seconds; allowed and page (the statistics page, or NULL) must live as long as the hub. NULL:
- * errno. Never freed. */
-WSGID_API wsgid_hub_t *wsgid_hub_create(int listener, const char *allowed, int allowed_count,
-                                        double timeout, double send_limit, double send_silence,
-                                        int gated, char *page);
-/* Whether Python knows as many facts as this does: it may be of another version. */
-WSGID_API int wsgid_hub_fits(int facts);
-WSGID_API int wsgid_hub_open(wsgid_hub_t *hub);
-/* Whether there is a GIL has changed: `gated` as create() takes it. */
-WSGID_API void wsgid_hub_set_gated(wsgid_hub_t *hub, int gated);
-WSGID_API void wsgid_hub_drain(wsgid_hub_t *hub);
-/* How many requests wait, unread, in connections that have been accepted. */
-WSGID_API int wsgid_hub_waiting(wsgid_hub_t *hub);
-/* In a forked child: nothing here is ours. next() will say WSGID_LEAVE. */
-WSGID_API void wsgid_hub_abandon(wsgid_hub_t *hub);
-
-/* memory: WSGID_FACTS_SIZE + WSGID_BUFFER_SIZE bytes of zeros, page-aligned. NULL: errno. */
-WSGID_API wsgid_endpoint_t *wsgid_endpoint_create(wsgid_hub_t *hub, char *memory);
-/* Sends the two pieces as the end of the response, gives the connection back (keep) or closes it,
- * waits for the next request. */
-WSGID_API int wsgid_endpoint_next(wsgid_endpoint_t *endpoint, const char *a, size_t a_size,
-                                  const char *b, size_t b_size, int keep);
-/* The same without waiting. */
-WSGID_API void wsgid_endpoint_flush(wsgid_endpoint_t *endpoint, const char *a, size_t a_size,
-                                    const char *b, size_t b_size, int keep);
-/* Two pieces now. 0, WSGID_GONE, WSGID_SILENT or WSGID_FAILED. descriptor: passed with the first
- * byte; -1: none. */
-WSGID_API int wsgid_send_frames(wsgid_endpoint_t *endpoint, const char *a, size_t a_size,
-                                const char *b, size_t b_size, int descriptor);
-/* One DATA frame now, of at most WSGID_WIRE_MAX_DATA bytes. */
-WSGID_API int wsgid_send_data(wsgid_endpoint_t *endpoint, const char *bytes, size_t size);
-/* LOG frames now, if request `id` still runs: whoever writes them may be another thread, and late.
- * As send(). */
-WSGID_API int wsgid_send_log(wsgid_endpoint_t *endpoint, int64_t id, const char *frames,
-                             size_t size);
-/* The next body bytes, at most WSGID_RECEIVE_MAX: how many, from FACT_AT on; 0 at the end of the
- * body; or minus an outcome. */
-WSGID_API int wsgid_receive_body(wsgid_endpoint_t *endpoint);
-WSGID_API int wsgid_endpoint_is_hung_up(wsgid_endpoint_t *endpoint);
-/* From another thread: ends request `id` with these frames, if it still runs: 1. Its worker finds
- * that the client has gone. */
-WSGID_API int wsgid_send_abort(wsgid_endpoint_t *endpoint, int64_t id, const char *a,
-                               size_t a_size);
-/* The request that next() gave was not started after all. */
-WSGID_API void wsgid_measure_withdraw(wsgid_endpoint_t *endpoint);
 
 /* ---- measure.c. By endpoint's own thread, without the lock */
 

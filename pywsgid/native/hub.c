@@ -325,7 +325,7 @@ static int64_t nanoseconds(double seconds)
     return (int64_t)(seconds * 1e9);
 }
 
-wsgid_hub_t *wsgid_hub_create(int listener, const char *allowed, int allowed_count, double timeout,
+wsgid_hub_t *wsgid_hub_create(int listener, const void *allowed, int allowed_count, double timeout,
                               double send_limit, double send_silence, int gated, char *page)
 {
     wsgid_hub_t *hub = calloc(1, sizeof(*hub));
@@ -353,9 +353,9 @@ wsgid_hub_t *wsgid_hub_create(int listener, const char *allowed, int allowed_cou
     return hub;
 }
 
-int wsgid_hub_fits(int facts)
+int wsgid_hub_fits(int interface)
 {
-    return facts == FACT_COUNT;
+    return interface == WSGID_INTERFACE;
 }
 
 int wsgid_hub_open(wsgid_hub_t *hub)

@@ -138,7 +138,7 @@ static int parse_request(wsgid_endpoint_t *endpoint, const wsgid_wire_frame_t *f
     }
     endpoint->start = WSGID_WIRE_HEADER_SIZE + frame->length;
     if (endpoint->start != endpoint->end) {
-        return violation(endpoint, WSGID_OVER_CREDIT, 0, endpoint->end - endpoint->start);
+        return violation(endpoint, WSGID_WIRE_OVER_CREDIT, 0, endpoint->end - endpoint->start);
     }
     endpoint->facts[FACT_ENVIRON] = request.environ_length;
     endpoint->facts[FACT_BODY] = request.body_length;
@@ -174,7 +174,7 @@ int wsgid_receive_request(wsgid_endpoint_t *endpoint, wsgid_connection_t *connec
         return violation(endpoint, bad, 0, 0);
     }
     if (frame.type != WSGID_WIRE_REQUEST) {
-        return violation(endpoint, WSGID_OUT_OF_ORDER, 0, 0);
+        return violation(endpoint, WSGID_WIRE_OUT_OF_ORDER, 0, 0);
     }
     error = fill(endpoint, WSGID_WIRE_HEADER_SIZE + frame.length);
     return error ? outcome_of(endpoint, error) : parse_request(endpoint, &frame);
@@ -204,10 +204,10 @@ static int read_body_header(wsgid_endpoint_t *endpoint)
         return -violation(endpoint, bad, endpoint->start, 0);
     }
     if (frame.type != WSGID_WIRE_BODY) {
-        return -violation(endpoint, WSGID_OUT_OF_ORDER, endpoint->start, 0);
+        return -violation(endpoint, WSGID_WIRE_OUT_OF_ORDER, endpoint->start, 0);
     }
     if ((int64_t)frame.length > endpoint->facts[FACT_CREDIT]) {
-        return -violation(endpoint, WSGID_OVER_CREDIT, endpoint->start, frame.length);
+        return -violation(endpoint, WSGID_WIRE_OVER_CREDIT, endpoint->start, frame.length);
     }
     endpoint->start += WSGID_WIRE_HEADER_SIZE;
     endpoint->frame_left = frame.length;

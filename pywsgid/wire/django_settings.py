@@ -1,39 +1,38 @@
-"""Two Django sites in one process: both would be the one that was loaded first, with its settings
-and its database.
+"""Finds two Django sites in one process: both would be the one that was loaded first, with its
+settings and its database.
 
 mod_wsgi gives each script a sub-interpreter unless told otherwise, so such configurations exist.
-Here a process has one interpreter. What a script wants is read from its text: to run it would be
-too late.
+Here a process has one interpreter. The settings that a script asks for are read from its text: when
+it runs it is too late.
 """
 
 import os
 import sys
 
 VARIABLE = "DJANGO_SETTINGS_MODULE"
-GIVEN = (
-    VARIABLE in os.environ
-)  # by env= or env-file=, before any script: then that is meant for all
+# By env= or env-file=, before any script: then it is meant for all scripts.
+GIVEN = VARIABLE in os.environ
 
 
-def named_in(source):
+def named_in(source: bytes) -> str | None:
     """The settings module that a script names, by setdefault() or an assignment of a literal; None
     if it does not.
     """
     for line in source.decode("utf-8", "replace").splitlines():
         code, found, rest = line.partition(VARIABLE)
-        pieces = (
-            rest[1:].replace("'", '"').split('"')
-        )  # of `", "shop.settings")` or `"] = "shop.settings"`
+        # Of `", "shop.settings")` or `"] = "shop.settings"`.
+        pieces = rest[1:].replace("'", '"').split('"')
         is_name = len(pieces) == 3 and all(part.isidentifier() for part in pieces[1].split("."))
         if found and is_name and not code.lstrip().startswith("#"):
             return pieces[1]
     return None
 
 
-def in_the_way_of(source):
+def in_the_way_of(source: bytes) -> str | None:
     """The settings that Django runs with in this process, if a script names others; else None."""
     conf = sys.modules.get("django.conf")
     if conf is None or GIVEN or not conf.settings.configured:
         return None
-    running, wanted = getattr(conf.settings, "SETTINGS_MODULE", None), named_in(source)
+    running: str | None = getattr(conf.settings, "SETTINGS_MODULE", None)
+    wanted = named_in(source)
     return running if wanted is not None and wanted != running else None

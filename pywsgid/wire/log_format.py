@@ -1,4 +1,4 @@
-"""What the log lines of httpd, the daemon and the command line have in common: levels, and which
+"""What log lines of httpd, the daemon and the command line have in common: levels, and which
 characters they show.
 
 The levels are those of httpd's LogLevel (http_log.h, APLOG_EMERG to APLOG_TRACE8).
@@ -10,7 +10,7 @@ LEVEL_NAMES = ("emerg", "alert", "crit", "error", "warn", "notice", "info", "deb
 )
 
 
-def printable(text):
+def printable(text: str) -> str:
     """`text` for one log line: no control character can forge a line or drive a terminal; can be
     encoded as UTF-8.
     """

@@ -4,25 +4,18 @@ Parser makes frames out of bytes as they come; Connection knows which frame may 
 either side, and how much credit is left.
 """
 
+from pywsgid.wire import table
 from pywsgid.wire.protocol import (
-    ABORT,
     BODY,
     CREDIT,
     CUT_OFF,
-    DATA,
     END,
-    FILE,
     FROM_DAEMON,
     FROM_HTTPD,
     HEADER_SIZE,
-    INTERIM,
-    LOG,
     OUT_OF_ORDER,
     OVER_CREDIT,
     REQUEST,
-    RESPONSE,
-    RETRY,
-    STARTED,
     LocalProtocolError,
     RemoteProtocolError,
     parse_header,
@@ -114,58 +107,25 @@ class Parser:
 
 # -------- order
 
-# States of httpd's side, and of the daemon's.
-IDLE = "IDLE"  # both: between two requests
-SENDING = "SENDING"  # httpd: the body is not complete
-SENT = "SENT"  # httpd: all of the body is out
-RECEIVED = "RECEIVED"  # daemon: it has a request
-READ = "READ"  # daemon: httpd knows who has it; the application may not have begun
-RUNNING = "RUNNING"  # daemon: the application runs; too late for RETRY
-ANSWERING = "ANSWERING"  # daemon: the head is out
-DONE = "DONE"  # daemon: the response is complete
-CLOSED = "CLOSED"  # both: this connection carries nothing more
+# States; table.ORDER_STATES says what they mean.
+IDLE, SENDING, SENT = "idle", "sending", "sent"
+RECEIVED, READ, RUNNING, ANSWERING, DONE = "received", "read", "running", "answering", "done"
+CLOSED = "closed"
 
-# side: state: (type, has END): the state that follows. What is not here is a violation.
-TRANSITIONS = {
-    FROM_HTTPD: {
-        IDLE: {(REQUEST, False): SENDING, (REQUEST, True): SENT},
-        SENDING: {(BODY, False): SENDING, (BODY, True): SENT},
-        SENT: {},
-        CLOSED: {},
-    },
-    FROM_DAEMON: {
-        IDLE: {},
-        RECEIVED: {(STARTED, False): READ},
-        READ: {
-            (LOG, False): READ,
-            (RETRY, False): CLOSED,
-            (CREDIT, False): RUNNING,
-            (INTERIM, False): RUNNING,
-            (RESPONSE, False): ANSWERING,
-            (RESPONSE, True): DONE,
-            (ABORT, False): CLOSED,
-        },
-        RUNNING: {
-            (LOG, False): RUNNING,
-            (CREDIT, False): RUNNING,
-            (INTERIM, False): RUNNING,
-            (RESPONSE, False): ANSWERING,
-            (RESPONSE, True): DONE,
-            (ABORT, False): CLOSED,
-        },
-        ANSWERING: {
-            (LOG, False): ANSWERING,
-            (CREDIT, False): ANSWERING,
-            (DATA, False): ANSWERING,
-            (DATA, True): DONE,
-            (FILE, False): ANSWERING,
-            (FILE, True): DONE,
-            (ABORT, False): CLOSED,
-        },
-        DONE: {},
-        CLOSED: {},
-    },
-}
+
+def _transitions(side):
+    """{state: {(type, has END): the state that follows}}. What is not here is a violation."""
+    types = {frame.name: frame.code for frame in table.FRAMES}
+    return {
+        state: {
+            (types[words.split()[0]], words.endswith(" END")): target
+            for words, target in following.items()
+        }
+        for state, following in table.ORDER[side].items()
+    }
+
+
+TRANSITIONS = {FROM_HTTPD: _transitions("httpd"), FROM_DAEMON: _transitions("daemon")}
 
 # (httpd's state, the daemon's): what the two become together. httpd's late BODY frames may still
 # come while the daemon is DONE: with their END the connection can be kept, if the daemon cares to
@@ -196,7 +156,7 @@ class Connection:
     @property
     def idle(self):
         """Between two requests: the connection may be kept."""
-        return self.state[0] is IDLE and self.state[1] is IDLE
+        return self.state == [IDLE, IDLE]
 
     def sent(self, type_, flags=0, amount=0):
         """We are about to send this frame. LocalProtocolError if we must not."""

@@ -12,7 +12,7 @@ from wire.codecs import as_dict, c_reads, python_reads, verdict
 from wire.vectors import GOOD
 
 from pywsgid.native.build import CDEF
-from pywsgid.wire import protocol
+from pywsgid.wire import hotpath_abi, protocol, table
 
 SMALL = [vector for vector in GOOD if len(vector.data) < 4096]
 SIDES = st.sampled_from([protocol.FROM_HTTPD, protocol.FROM_DAEMON])
@@ -245,18 +245,33 @@ def test_a_string_without_its_nul_is_none():
     assert native.lib.wsgid_wire_next_string(cursor, block + 3, size) == native.ffi.NULL
 
 
+def in_python(name):
+    """The number that Python has for a name of the extension."""
+    if name.startswith("WSGID_WIRE_"):
+        return getattr(protocol, name.removeprefix("WSGID_WIRE_"))
+    return getattr(hotpath_abi, name.removeprefix("WSGID_"))
+
+
 def test_every_constant_has_the_same_value():
     names = [line.split()[1] for line in CDEF.splitlines() if line.startswith("#define")]
     assert len(names) > 20
     for name in names:
-        assert getattr(native.lib, name) == getattr(protocol, name.removeprefix("WSGID_WIRE_")), (
-            name
-        )
+        assert getattr(native.lib, name) == in_python(name), name
+
+
+def test_every_outcome_and_fact_has_the_same_number():
+    for outcome in table.OUTCOMES:
+        name = f"WSGID_{outcome.name}"
+        assert getattr(native.lib, name) == in_python(name) == outcome.value
+    for number, (fact, _) in enumerate(table.FACTS):
+        assert getattr(native.lib, f"FACT_{fact}") == in_python(f"FACT_{fact}") == number
+    assert native.lib.FACT_COUNT == len(table.FACTS) <= hotpath_abi.FACTS_SIZE // 8
 
 
 @pytest.mark.parametrize("enum", ["wsgid_wire_error_e", "wsgid_wire_side_e"])
 def test_every_enumeration_has_the_same_values(enum):
-    values = native.ffi.typeof(enum).relements
+    values = dict(native.ffi.typeof(enum).relements)
+    assert values.pop("WSGID_WIRE_ERRORS", 0) in (0, len(protocol.ERROR_TEXT))
     assert values == {name: getattr(protocol, name.removeprefix("WSGID_WIRE_")) for name in values}
 
 
@@ -265,8 +280,6 @@ def test_names_and_texts_are_the_same():
         assert native.ffi.string(
             native.lib.wsgid_wire_type_name(type_)
         ).decode() == protocol.type_name(type_)
-    for error in native.ffi.typeof("wsgid_wire_error_e").relements.values():
-        assert (
-            native.ffi.string(native.lib.wsgid_wire_error_text(error)).decode()
-            == protocol.ERROR_TEXT[error]
-        )
+    for error in range(len(protocol.ERROR_TEXT) + 1):
+        text = native.ffi.string(native.lib.wsgid_wire_error_text(error)).decode()
+        assert text == protocol.ERROR_TEXT.get(error, "unknown error")

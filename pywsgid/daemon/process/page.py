@@ -17,20 +17,7 @@ from pywsgid.wire import process_abi
 _STATE = struct.Struct("<I")
 _COUNT = struct.Struct("<Q")
 _COUNTS = struct.Struct("<QQ")
-_STATE_AT = 4
-_STARTED_AT = 8
-_FINISHED_AT = 16
-_REPLACEMENT_REQUESTS_AT = 24
-_REPLACEMENT_REASON_AT = 28
-_WATCHDOG_AT = 32
-_CHANGE_AT = 40
-_ERRORS_AT = 48
 _IDENTITY = struct.Struct("<QII%ds" % process_abi.PAGE_PYTHON)  # since, threads, reserved, python
-_IDENTITY_AT = 56
-_QUEUE_AT = 96  # the sum, and its histogram
-_QUEUES_AT = 112
-_APPLICATION_AT = 104
-_APPLICATIONS_AT = _QUEUES_AT + 8 * process_abi.PAGE_BUCKETS
 _TIMES = struct.Struct("<%dQ" % process_abi.PAGE_BUCKETS)
 _ROW = struct.Struct(process_abi.PAGE_ROW_FORMAT)
 _ROWS = (process_abi.PAGE_SIZE - process_abi.PAGE_ROWS) // process_abi.PAGE_ROW_SIZE
@@ -65,12 +52,12 @@ class Page:
         self._scripts = set()
         self._scripts_end = process_abi.PAGE_SCRIPTS
         python = sys.version.split()[0].encode("ascii", "replace")[: process_abi.PAGE_PYTHON - 1]
-        _IDENTITY.pack_into(memory, _IDENTITY_AT, _now(), threads, 0, python)
+        _IDENTITY.pack_into(memory, process_abi.PAGE_SINCE_AT, _now(), threads, 0, python)
         _STATE.pack_into(memory, 0, process_abi.PAGE_VERSION)
         self.set_state(process_abi.PAGE_BOOTING)
 
     def set_state(self, state):
-        _STATE.pack_into(self.memory, _STATE_AT, state)
+        _STATE.pack_into(self.memory, process_abi.PAGE_STATE_AT, state)
 
     def row(self):
         """The Row of the next thread, the first one's first."""
@@ -90,19 +77,20 @@ class Page:
 
     def error(self):
         """Counts a request that is answered with an error of our own."""
-        self.add((_ERRORS_AT, 1))
+        self.add((process_abi.PAGE_ERRORS_AT, 1))
 
     def measured(self):
         """How many errors, and the histograms of the time in the queue and of the application's."""
-        (errors,) = _COUNT.unpack_from(self.memory, _ERRORS_AT)
+        (errors,) = _COUNT.unpack_from(self.memory, process_abi.PAGE_ERRORS_AT)
         queue, application = (
-            _TIMES.unpack_from(self.memory, at) for at in (_QUEUES_AT, _APPLICATIONS_AT)
+            _TIMES.unpack_from(self.memory, at)
+            for at in (process_abi.PAGE_QUEUE_TIMES_AT, process_abi.PAGE_APPLICATION_TIMES_AT)
         )
         return {"errors": errors, "queue_times": queue, "application_times": application}
 
     def counts(self):
         """How many requests have been started, and how many of them are done."""
-        return _COUNTS.unpack_from(self.memory, _STARTED_AT)
+        return _COUNTS.unpack_from(self.memory, process_abi.PAGE_REQUESTS_STARTED_AT)
 
     def forget(self):
         """In a forked child: what the page tells is its parent's."""
@@ -130,7 +118,7 @@ class Page:
         """Notes when the process is ended by its deadlock watchdog (monotonic), so that httpd can
         tell why it was.
         """
-        _COUNT.pack_into(self.memory, _WATCHDOG_AT, int(at * 1000))
+        _COUNT.pack_into(self.memory, process_abi.PAGE_WATCHDOG_AT, int(at * 1000))
 
     def request_replacement(self, reason, change=0):
         """Notes that a successor is wished for, `reason` a process_abi.WISH_; the wake-up pipe then has
@@ -138,9 +126,11 @@ class Page:
         """
         with self._lock:
             self._replacement_requests += 1
-            _STATE.pack_into(self.memory, _REPLACEMENT_REASON_AT, reason)
-            _COUNT.pack_into(self.memory, _CHANGE_AT, change)
-            _STATE.pack_into(self.memory, _REPLACEMENT_REQUESTS_AT, self._replacement_requests)
+            _STATE.pack_into(self.memory, process_abi.PAGE_REPLACEMENT_REASON_AT, reason)
+            _COUNT.pack_into(self.memory, process_abi.PAGE_CHANGE_AT, change)
+            _STATE.pack_into(
+                self.memory, process_abi.PAGE_REPLACEMENT_REQUESTS_AT, self._replacement_requests
+            )
 
 
 def _now():
@@ -175,9 +165,9 @@ class Row:
         waited = self._read_at - sent
         self._waited = max(waited, 0)
         self._page.add(
-            (_STARTED_AT, 1),
-            (_QUEUE_AT, self._waited),
-            (_QUEUES_AT + 8 * bucket_of(self._waited), 1),
+            (process_abi.PAGE_REQUESTS_STARTED_AT, 1),
+            (process_abi.PAGE_QUEUE_TIME_AT, self._waited),
+            (process_abi.PAGE_QUEUE_TIMES_AT + 8 * bucket_of(self._waited), 1),
         )
         if self._at is not None:
             memory = self._page.memory
@@ -191,9 +181,9 @@ class Row:
         if self._read_at:
             lasted = max(_now() - self._read_at, 0)
             self._page.add(
-                (_FINISHED_AT, 1),
-                (_APPLICATION_AT, lasted),
-                (_APPLICATIONS_AT + 8 * bucket_of(lasted), 1),
+                (process_abi.PAGE_REQUESTS_FINISHED_AT, 1),
+                (process_abi.PAGE_APPLICATION_TIME_AT, lasted),
+                (process_abi.PAGE_APPLICATION_TIMES_AT + 8 * bucket_of(lasted), 1),
             )
             self._leave()
 
@@ -201,9 +191,9 @@ class Row:
         """The request was not started after all: it is not measured."""
         if self._read_at:
             self._page.add(
-                (_STARTED_AT, -1),
-                (_QUEUE_AT, -self._waited),
-                (_QUEUES_AT + 8 * bucket_of(self._waited), -1),
+                (process_abi.PAGE_REQUESTS_STARTED_AT, -1),
+                (process_abi.PAGE_QUEUE_TIME_AT, -self._waited),
+                (process_abi.PAGE_QUEUE_TIMES_AT + 8 * bucket_of(self._waited), -1),
             )
             self._leave(-1)
 

@@ -14,33 +14,12 @@ import os
 import sys
 
 import pywsgid
+from pywsgid.wire.hotpath_abi import FUNCTIONS, INTERFACE
 
 # Tests: "off", or the path of another build, for ctypes.
 SWITCH = "WSGID_NATIVE"
 BACKEND = "_cffi_backend"
 MODULE = "_native"
-
-# What of the extension is called: result, arguments. p: address, b: bytes, i: int, q: 64 bits, z:
-# size, d: double
-FUNCTIONS = {
-    "wsgid_hub_create": ("p", "ipidddip"),
-    "wsgid_hub_fits": ("i", "i"),
-    "wsgid_hub_open": ("i", "p"),
-    "wsgid_hub_set_gated": ("", "pi"),
-    "wsgid_hub_waiting": ("i", "p"),
-    "wsgid_hub_drain": ("", "p"),
-    "wsgid_hub_abandon": ("", "p"),
-    "wsgid_endpoint_create": ("p", "pp"),
-    "wsgid_endpoint_next": ("i", "pbzbzi"),
-    "wsgid_endpoint_flush": ("", "pbzbzi"),
-    "wsgid_send_frames": ("i", "pbzbzi"),
-    "wsgid_send_data": ("i", "pbz"),
-    "wsgid_send_log": ("i", "pqbz"),
-    "wsgid_receive_body": ("i", "p"),
-    "wsgid_endpoint_is_hung_up": ("i", "p"),
-    "wsgid_send_abort": ("i", "pqbz"),
-    "wsgid_measure_withdraw": ("", "p"),
-}
 
 
 class Binding:
@@ -66,10 +45,8 @@ def load():
 
 
 def _fits(binding):
-    from pywsgid.daemon.transport import hotpath
-
     return all(hasattr(binding.lib, name) for name in FUNCTIONS) and binding.lib.wsgid_hub_fits(
-        hotpath.FACTS
+        INTERFACE
     )
 
 

@@ -26,32 +26,33 @@ from pywsgid.daemon.transport.peer import (
     tell_violation,
 )
 from pywsgid.wire import protocol
-
-# hotpath.h has the same numbers.
-LEAVE, REQUEST, UNSENT, VIOLATION, SILENT, REFUSED, NO_ACCEPT, GONE, FAILED = range(9)
-(
-    *(
-        ENVIRON,
-        BODY,
-        ID,
-        SENT,
-        WAITED,
-        COMPLETE,
-        IS_GONE,
-        IS_UNSENT,
-        CREDIT,
-        AT,
-        FAULT,
-        AMOUNT,
-        PID,
-        UID,
-        ERRNO,
-    ),
-    FACTS,
-) = range(16)
-FACTS_SIZE = 4096
-ENVIRON_AT = protocol.HEADER_SIZE + protocol.REQUEST_PREFIX
-BUFFER_SIZE = ENVIRON_AT + protocol.MAX_ENVIRON + protocol.MAX_START + 1
+from pywsgid.wire.hotpath_abi import (
+    BUFFER_SIZE,
+    ENVIRON_AT,
+    FACT_AMOUNT,
+    FACT_AT,
+    FACT_BODY,
+    FACT_COMPLETE,
+    FACT_CREDIT,
+    FACT_ENVIRON,
+    FACT_ERRNO,
+    FACT_FAULT,
+    FACT_GONE,
+    FACT_ID,
+    FACT_PID,
+    FACT_SENT,
+    FACT_UID,
+    FACT_UNSENT,
+    FACT_WAITED,
+    FACTS_SIZE,
+    GONE,
+    NO_ACCEPT,
+    REFUSED,
+    REQUEST,
+    SILENT,
+    UNSENT,
+    VIOLATION,
+)
 
 JOINED_MAX = 16 * 1024  # frames of less are sent as one; beyond that a copy costs more than a call
 MAX_DATA = protocol.MAX_DATA
@@ -85,12 +86,12 @@ class Exchange:
         *("_lib", "_handle", "_facts", "_view", "_head", "_tail", "_file", "_keep"),
     )
 
-    id = _fact(ID)
-    sent = _fact(SENT)
-    waited = _fact(WAITED)
-    complete = _fact(COMPLETE, bool)
-    gone = _fact(IS_GONE, bool)
-    credit = _fact(CREDIT)
+    id = _fact(FACT_ID)
+    sent = _fact(FACT_SENT)
+    waited = _fact(FACT_WAITED)
+    complete = _fact(FACT_COMPLETE, bool)
+    gone = _fact(FACT_GONE, bool)
+    credit = _fact(FACT_CREDIT)
 
     def __init__(self, transport, binding, hub):
         memory = mmap.mmap(-1, FACTS_SIZE + BUFFER_SIZE)
@@ -112,7 +113,7 @@ class Exchange:
     @property
     def unsent(self):
         """Why the response was given up, if that is for the log."""
-        number = self._facts[IS_UNSENT]
+        number = self._facts[FACT_UNSENT]
         return self._transport.reason(number) if number else None
 
     # ---- request after request
@@ -128,9 +129,9 @@ class Exchange:
         self._keep = False
         if outcome == REQUEST:
             facts = self._facts
-            end = ENVIRON_AT + facts[ENVIRON]
+            end = ENVIRON_AT + facts[FACT_ENVIRON]
             self.environ = self._view[ENVIRON_AT:end]
-            size = facts[BODY]
+            size = facts[FACT_BODY]
             self.body = bytes(self._view[end : end + size]) if size else b""
         return outcome
 
@@ -183,7 +184,7 @@ class Exchange:
 
     def drop(self):
         """Closes the connection at once; nothing more is sent."""
-        self._facts[IS_GONE] = 1
+        self._facts[FACT_GONE] = 1
         self._head = self._tail = b""
         self._file = None
         self._lib.wsgid_endpoint_flush(self._handle, b"", 0, b"", 0, 0)
@@ -255,20 +256,20 @@ class Exchange:
             return PeerGone()
         if outcome == SILENT:
             return self._transport.reason(errno.ETIMEDOUT)
-        return self._transport.reason(self._facts[ERRNO])
+        return self._transport.reason(self._facts[FACT_ERRNO])
 
     # ---- receiving
 
     def grant(self, size):
         """Lets httpd send `size` more body bytes."""
-        self._facts[CREDIT] += size
+        self._facts[FACT_CREDIT] += size
         self.send((protocol.encode_credit(size),))
 
     def receive(self):
         """The next bytes of the body, as soon as there are any; b"" at the end."""
         size = self._lib.wsgid_receive_body(self._handle)
         if size > 0:
-            at = self._facts[AT]
+            at = self._facts[FACT_AT]
             return bytes(self._view[at : at + size])
         if not size:
             return b""
@@ -280,14 +281,14 @@ class Exchange:
 
     def fault(self, inside=False):
         """The ProtocolError of a violation, worded by the codec in Python."""
-        view, at, amount = self._view, self._facts[AT], self._facts[AMOUNT]
+        view, at, amount = self._view, self._facts[FACT_AT], self._facts[FACT_AMOUNT]
         kind = protocol.type_name(view[at])
         try:
             length = protocol.parse_header(view, at)[2]
-            if self._facts[FAULT] == protocol.OUT_OF_ORDER:
+            if self._facts[FACT_FAULT] == protocol.OUT_OF_ORDER:
                 where = "%s inside a request" if inside else "%s before REQUEST"
                 return _violation(protocol.OUT_OF_ORDER, where % kind)
-            if self._facts[FAULT] == protocol.OVER_CREDIT:
+            if self._facts[FACT_FAULT] == protocol.OVER_CREDIT:
                 text = "BODY of %d bytes against a credit of %d" % (amount, self.credit)
                 return _violation(
                     protocol.OVER_CREDIT, text if inside else "%d bytes behind REQUEST" % amount
@@ -296,7 +297,7 @@ class Exchange:
             protocol.parse_environ(protocol.parse_request(view[start : start + length])[3])
         except protocol.ProtocolError as error:
             return error
-        return _violation(self._facts[FAULT], "%s as the codec in C sees it" % kind)
+        return _violation(self._facts[FACT_FAULT], "%s as the codec in C sees it" % kind)
 
     def is_hung_up(self):
         """Whether httpd has closed its end, or the exchange is over."""
@@ -372,21 +373,21 @@ class Transport:
     def _tell(self, outcome, exchange):
         facts = exchange._facts
         if outcome == UNSENT:
-            raise Unsent(self.reason(facts[ERRNO]))
+            raise Unsent(self.reason(facts[FACT_ERRNO]))
         if outcome == VIOLATION:
             self.report_violation(exchange.fault())
         elif outcome == SILENT:
             tell_silent(self._log)
         elif outcome == REFUSED:
-            tell_refused(self._log, facts[PID], facts[UID])
+            tell_refused(self._log, facts[FACT_PID], facts[FACT_UID])
         elif outcome == NO_ACCEPT:
-            tell_no_accept(self._log, os.strerror(facts[ERRNO]))
+            tell_no_accept(self._log, os.strerror(facts[FACT_ERRNO]))
             time.sleep(DESCRIPTORS_PAUSE)
         else:
             self._log.write(
                 logs.WARN,
                 "WSGID0328: group %r: a request could not be read: %s; the connection is closed"
-                % (self._log.group, os.strerror(facts[ERRNO])),
+                % (self._log.group, os.strerror(facts[FACT_ERRNO])),
             )
 
     def report_violation(self, error):

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,6 @@ from pywsgid.daemon import configuration
 from pywsgid.wire.options import FOREIGN, OPTIONS
 
 ROOT = Path(__file__).resolve().parents[3]
-GENERATOR = ROOT / "docs" / "generate.py"
 NAMES = re.findall(
     r'^OPTION\(\w+, "([\w-]+)"',
     (ROOT / "apxs/config/options.def").read_text(encoding="utf-8"),
@@ -25,12 +25,14 @@ NOT_OPTIONS = {
 }  # fmt: skip
 DESIGN = """# Design
 
-<!-- states: process -->
-<!-- end of states -->
+<!-- table: process (make generate) -->
+<!-- end of table -->
 Between.
-<!-- states: daemon -->
+<!-- table: daemon (make generate) -->
 stale
-<!-- end of states -->
+<!-- end of table -->
+<!-- table: exit codes (make generate) -->
+<!-- end of table -->
 """
 C_TABLE = """
 #define TO(state) { MOVE, WSGID_##state }
@@ -50,14 +52,14 @@ TRANSITIONS = {"up": {"fell": ("down", "weep_loudly"), "rose": None}, "down": {"
 
 
 def generate(root, *arguments):
-    command = [sys.executable, str(root / "docs" / "generate.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "tools.generate", *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
 def copy(tmp_path):
-    """A tree of its own for the generator, with a table, a source and an error page of a few
-    lines."""
+    """A tree of its own for the generator: the table of what must agree, and other tables, a source
+    and an error page of a few lines."""
     for name in (
         "docs/errors.d",
         "apxs/config",
@@ -66,7 +68,9 @@ def copy(tmp_path):
         "pywsgid/daemon/process",
     ):
         (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "docs/generate.py").write_text(GENERATOR.read_text(encoding="utf-8"))
+    shutil.copytree(ROOT / "tools/generate", tmp_path / "tools/generate")
+    for name in ("pywsgid/__init__.py", "pywsgid/wire/table.py", "pywsgid/wire/protocol.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "apxs/config/directives.def").write_text("")
     (tmp_path / "apxs/config/options.def").write_text(
         'OPTION(ONE, "one", INTEGER, "1", 0, 9, BOTH, "", "Help.")\n'
@@ -250,11 +254,61 @@ def test_state_tables_are_drawn_between_their_marks(copy):
             '"rises": None',
             "the table has rises",
         ),
-        ("docs/design.md", "daemon", "demon", "demon is no state table"),
+        ("docs/design.md", "daemon", "demon", "demon is no table"),
+        ("docs/design.md", "<!-- end of table -->", "", "no section between"),
     ],
 )
 def test_a_state_table_that_breaks_the_rules_is_refused(copy, name, old, new, problem):
     (copy / name).write_text((copy / name).read_text().replace(old, new))
+    assert_refused(copy, problem)
+
+
+def test_a_new_frame_reaches_c_python_and_the_docs(copy):
+    table = copy / "pywsgid/wire/table.py"
+    table.write_text(
+        table.read_text().replace(
+            '    Frame("RETRY", 0x16,',
+            '    Frame("NEW", 0x19, "daemon", "a test"),\n    Frame("RETRY", 0x16,',
+        )
+    )
+    assert generate(copy).returncode == 0
+    assert "#define WSGID_WIRE_NEW      0x19\n" in (copy / "apxs/common/wire_table.h").read_text()
+    assert "\nNEW = 0x19\n" in (copy / "pywsgid/wire/protocol.py").read_text()
+
+
+def test_a_new_function_reaches_c_and_python(copy):
+    table = copy / "pywsgid/wire/table.py"
+    assert generate(copy).returncode == 0
+    before = (copy / "pywsgid/wire/hotpath_abi.py").read_text()
+    new = 'FUNCTIONS = (\n    Function("int wsgid_hub_new(wsgid_hub_t *hub, double x)", "A test."),'
+    table.write_text(table.read_text().replace("FUNCTIONS = (", new))
+    assert generate(copy).returncode == 0
+    header = (copy / "pywsgid/native/hotpath_table.h").read_text()
+    assert "WSGID_API int wsgid_hub_new(wsgid_hub_t *hub, double x);" in header
+    after = (copy / "pywsgid/wire/hotpath_abi.py").read_text()
+    assert '"wsgid_hub_new": ("i", "pd"),' in after
+    interfaces = [
+        re.findall(r"^INTERFACE = (\d+)$", text, re.MULTILINE) for text in (before, after)
+    ]
+    assert interfaces[0] != interfaces[1], "an extension of the other kind must be refused"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ('"RETRY", 0x16', '"RETRY", 0x15', "more than once: 0x15"),
+        ('"LOAD", 84', '"LOAD", 85', "more than once: 85"),
+        ('"BODY END": "sent"', '"DATA END": "sent"', "httpd sends no DATA END in state sending"),
+        ('"BODY END": "sent"', '"BODY END": "away"', "httpd has no state away"),
+        ('Field("u32", "threads", "that run requests"),', "", "not aligned"),
+        ('"BUCKETS", 24', '"BUCKETS", 64', "do not fit"),
+        ("int wsgid_hub_open(", "int wsgid_hub_open[", "no prototype"),
+    ],
+)
+def test_a_table_that_contradicts_itself_is_refused(copy, old, new, problem):
+    table = copy / "pywsgid/wire/table.py"
+    assert old in table.read_text()
+    table.write_text(table.read_text().replace(old, new))
     assert_refused(copy, problem)
 
 
