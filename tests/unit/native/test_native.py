@@ -63,20 +63,6 @@ def test_the_table_of_functions_is_what_cffi_is_told():
         assert len(parameters.split(",")) == len(extension.FUNCTIONS[name][1]), name
 
 
-def test_python_and_c_number_things_alike():
-    header = (ROOT / "pywsgid" / "native" / "hotpath.h").read_text()
-    facts = re.findall(r"^    FACT_(\w+)", header, re.M)
-    assert facts.pop() == "COUNT"
-    other_names = {"GONE": "IS_GONE", "UNSENT": "IS_UNSENT"}
-    assert [getattr(hotpath, other_names.get(name, name)) for name in facts] == list(
-        range(len(facts))
-    )
-    outcomes = dict(re.findall(r"^    WSGID_(\w+) = (\d)", header, re.M))
-    assert {name: str(getattr(hotpath, name)) for name in outcomes} == outcomes
-    assert f"#define WSGID_OUT_OF_ORDER {protocol.OUT_OF_ORDER}" in header
-    assert f"#define WSGID_OVER_CREDIT  {protocol.OVER_CREDIT}" in header
-
-
 def test_without_the_extension_it_serves_and_says_so(tmp_path):
     shutil.copytree(
         ROOT / "pywsgid", tmp_path / "pywsgid", ignore=shutil.ignore_patterns("*.so", "__pycache__")
@@ -95,8 +81,8 @@ def test_an_extension_of_another_version_is_done_without(tmp_path):
     shutil.copytree(
         ROOT / "pywsgid", tmp_path / "pywsgid", ignore=shutil.ignore_patterns("__pycache__")
     )
-    known = tmp_path / "pywsgid" / "daemon" / "transport" / "hotpath.py"
-    known.write_text(known.read_text() + "FACTS += 1\n")
+    known = tmp_path / "pywsgid" / "wire" / "hotpath_abi.py"
+    known.write_text(known.read_text() + "INTERFACE += 1\n")
     with Daemon(tmp_path, boot=tmp_path / "pywsgid" / "daemon" / "boot.py") as daemon:
         assert "built from other sources" in daemon.wait_for_log("WSGID0329")
         assert daemon.get("hello.wsgi").body == b"Hello World!\n"
