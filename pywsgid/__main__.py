@@ -1,7 +1,7 @@
 """`python -m pywsgid`: the command line.
 
-Rules: the version check runs under any Python there is, so this file uses no newer syntax, and
-imports nothing that does before it.
+Rules: the version check must run under every Python, so this file uses no newer syntax, and imports
+nothing else before the check.
 """
 
 import sys
@@ -12,8 +12,8 @@ LEAST_VERSION = (3, 10)
 def start():
     if sys.version_info[:2] < LEAST_VERSION:
         sys.stderr.write(
-            "pywsgid: WSGID0447: the interpreter %s is Python %d.%d; mod_wsgid needs %d.%d or later: run it with "
-            "another, `python3.10 -m pywsgid`\n"
+            "pywsgid: WSGID0447: the interpreter %s is Python %d.%d; mod_wsgid needs %d.%d or "
+            "later: run pywsgid with a newer one, as in `python3.10 -m pywsgid`\n"
             % ((sys.executable,) + tuple(sys.version_info[:2]) + LEAST_VERSION)
         )
         return 1

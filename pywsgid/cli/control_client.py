@@ -1,143 +1,130 @@
-"""Asking running daemons over their control sockets: pywsgid status, reload, restart, stacks
-(control.py answers).
+"""`pywsgid status`, `reload`, `restart` and `stacks`: questions to running daemon processes, over
+their control sockets (pywsgid/daemon/process/control.py answers).
 
-Rules: control_sockets.py finds the sockets and carries questions and answers; the group of a
-process is what its answer says. A daemon is another user's process, and the terminal may
-be root's: what it says is bounded, and printed without control characters. The command line's side:
-it may import what it likes.
+control_sockets.py finds the sockets and carries questions and answers; control_answers.py checks
+what comes back. Rules: a daemon process belongs to another user, and the terminal may be root's, so
+everything it sent is printed without control characters. A process belongs to the group that its
+own answer names.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import pwd
 import textwrap
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from pywsgid.cli import control_sockets
+from pywsgid.cli.control_answers import IDENTITY, Answer, parse
 from pywsgid.cli.messages import Failure, note
+from pywsgid.cli.users import user_name
 from pywsgid.wire import process_abi
 from pywsgid.wire.log_format import printable
 
-PAUSE = 0.05  # seconds between two looks
-DIGITS = 20  # of a whole number: 64 bits
-MOMENT_MAX = 1e11  # seconds: no time is further away than that
-RATE_OVER = 0.5  # seconds over which requests a second are counted
-
-Kind = Callable[
-    [Any], Any
-]  # gives a value of an answer as it may be used; ValueError if it is none of that kind
+POLL_PAUSE = 0.05  # seconds between two questions whether a process has been replaced
+RATE_INTERVAL = 0.5  # seconds in which the requests per second are counted
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sockets",
         metavar="PREFIX",
-        help="directory of the sockets, or how their paths begin, as "
-        "WSGISocketPrefix says (default: httpd's runtime directory)",
+        help="the directory of the control sockets, or the beginning of their paths as in "
+        "WSGISocketPrefix (default: httpd's runtime directory)",
     )
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=float,
         default=60.0,
-        help="how long a process may take to be replaced (default: 60)",
+        help="for reload and restart: how long to wait until a process is replaced "
+        "(default: %(default)g)",
     )
     parser.add_argument(
-        "--json", action="store_true", help="print what the daemons said, one line of JSON each"
+        "--json",
+        action="store_true",
+        help="for status and stacks: print one line of JSON a process",
     )
 
 
-# -------- asking
+# -------- questions
 
 
-def ask(path: str, question: str) -> dict | None:
-    """What the process behind a socket answers; None if it does not, or is not understood."""
+def ask(path: str, question: str) -> Answer | None:
+    """Returns the answer of the process behind a socket; None if there is no valid one."""
     answer = control_sockets.ask([path], question).complete.get(path)
-    return None if answer is None else understood(answer, question)
+    return None if answer is None else parse(answer, question)
 
 
-def ask_all(paths: Iterable[str], question: str) -> tuple[dict[str, dict], list[str]]:
-    """Socket -> what its process answers, and the sockets at which no process answered in time. An
-    answer that is not understood is reported, and left out.
+def ask_all(paths: Iterable[str], question: str) -> tuple[dict[str, Answer], list[str]]:
+    """Returns the valid answers by socket, and the sockets whose process did not answer in time.
+
+    An answer that is not valid is reported on stderr and left out.
     """
     answers = control_sockets.ask(paths, question)
-    found = {}
-    for path, answer in sorted(answers.complete.items()):
-        said = understood(answer, question)
-        if said is None:
+    valid = {}
+    for path, text in sorted(answers.complete.items()):
+        answer = parse(text, question)
+        if answer is None:
             note(
-                f"WSGID0443: {printable(path)}: what the process there says is not understood: is "
-                "it of the same version as this command? Its group is left out"
+                f"WSGID0443: {printable(path)}: the process there sent an answer that this command "
+                "does not understand, so it is not shown: use the pywsgid that belongs to the "
+                "loaded mod_wsgid.so, and reload httpd after an update"
             )
         else:
-            found[path] = said
-    return found, answers.silent
+            valid[path] = answer
+    return valid, answers.silent
 
 
-def understood(answer: bytes, question: str) -> dict | None:
-    """What is expected of an answer, and nothing else of it; None if a hostile daemon, or one of
-    another version, says something else."""
-    try:
-        return EXPECTED.get(question, IDENTITY)(json.loads(answer, parse_int=bounded))
-    except (ValueError, RecursionError):
-        return None
-
-
-def bounded(digits: str) -> int:
-    if len(digits) > DIGITS:
-        raise ValueError
-    return int(digits)
-
-
-def say(text: str) -> None:
-    """Prints lines."""
-    print("\n".join(printable(line) for line in text.split("\n")))
-
-
-def members(arguments: argparse.Namespace) -> tuple[dict[str, dict], list[dict]]:
-    """Socket -> status of each process of the named group (of all groups, if none is named), and
-    what is known of each slot without an answer.
-    """
+def processes(arguments: argparse.Namespace) -> tuple[dict[str, Answer], list[Answer]]:
+    """Returns the status of each process by its socket, and what is known of each slot that did
+    not answer; only those of one group if `arguments` name one."""
     name = getattr(arguments, "name", None)
     answered, silent = ask_all(control_sockets.find(arguments.sockets), "status")
     unanswered = [without_answer(path, answered) for path in silent]
     if name is not None:
-        answered = {path: said for path, said in answered.items() if said["group"] == name}
+        answered = {path: one for path, one in answered.items() if one["group"] == name}
         unanswered = [one for one in unanswered if one["group"] in (name, None)]
     return answered, unanswered
 
 
-def members_that_answer(arguments: argparse.Namespace) -> dict[str, dict]:
-    """Socket -> status of each process. Writes on stderr which did not answer; Failure if none did."""
-    answered, unanswered = members(arguments)
+def answering_processes(arguments: argparse.Namespace) -> dict[str, Answer]:
+    """Returns the status of each process by its socket, and reports the others on stderr.
+
+    Raises Failure if no process answered.
+    """
+    answered, unanswered = processes(arguments)
     for one in unanswered:
         note(printable(describe_silence(one)))
     assert_answered(answered, arguments)
     return answered
 
 
-def assert_answered(answered: dict[str, dict], arguments: argparse.Namespace) -> None:
+def assert_answered(answered: dict[str, Answer], arguments: argparse.Namespace) -> None:
+    """Raises Failure if no process answered."""
+    if answered:
+        return
     name = getattr(arguments, "name", None)
-    if not answered:
-        raise Failure(
-            "WSGID0442",
-            f"no process of {f'group {name!r}' if name else 'any group'} answers",
-            "see `pywsgid status`, and httpd's ErrorLog if it should",
-        )
+    raise Failure(
+        "WSGID0442",
+        f"no process of group {name!r} answers" if name else "no daemon process answers",
+        "httpd's ErrorLog says why if the group exists; `pywsgid status` lists the groups"
+        if name
+        else "httpd's ErrorLog says why",
+    )
 
 
-def without_answer(path: str, answered: dict[str, dict]) -> dict:
-    """What is known of a slot whose process does not answer. The group's name is known only if
-    another of its slots answers: their sockets differ in the slot's number alone.
+def without_answer(path: str, answered: dict[str, Answer]) -> Answer:
+    """Returns what is known of a slot whose process did not answer.
+
+    The name of its group is known only if another slot of the group answered: the paths of their
+    sockets differ in the number of the slot alone.
     """
     stem, _, slot = path.removesuffix(".ctl").rpartition(".")
-    siblings = [said for other, said in answered.items() if other.rsplit(".", 2)[0] == stem]
-    groups = {said["group"] for said in siblings}
+    siblings = [one for other, one in answered.items() if other.rsplit(".", 2)[0] == stem]
+    groups = {one["group"] for one in siblings}
     return {
         "group": groups.pop() if len(groups) == 1 else None,
         "slot": int(slot) if slot.isdecimal() else None,
@@ -147,168 +134,89 @@ def without_answer(path: str, answered: dict[str, dict]) -> dict:
     }
 
 
-# -------- what an answer has
-
-
-def text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError
-    return value
-
-
-def whole(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < 1 << 64:
-        raise ValueError
-    return value
-
-
-def user(value: Any) -> int:
-    if whole(value) >= 1 << 32:
-        raise ValueError
-    return value
-
-
-def seconds(value: Any) -> float:
-    if type(value) not in (int, float) or not -MOMENT_MAX < value < MOMENT_MAX:
-        raise ValueError
-    return value
-
-
-def row_of(kind: Kind, most: int | None = None) -> Kind:
-    def row(value: Any) -> list:
-        if not isinstance(value, list) or (most is not None and len(value) > most):
-            raise ValueError
-        return [kind(item) for item in value]
-
-    return row
-
-
-def record_of(**fields: Kind) -> Kind:
-    def record(value: Any) -> dict:
-        if not isinstance(value, dict):
-            raise ValueError
-        return {name: kind(value.get(name)) for name, kind in fields.items()}
-
-    return record
-
-
-def stack(value: Any) -> list[str]:
-    """What a thread runs, and its stack."""
-    if len(row_of(text)(value)) != 2:
-        raise ValueError
-    return value
-
-
-WHO = {"group": text, "slot": whole, "pid": whole, "state": text}
-IDENTITY = record_of(**WHO)
-HISTOGRAM = row_of(whole, process_abi.PAGE_BUCKETS)
-RUNNING = row_of(record_of(thread=whole, request=text, elapsed=seconds))
-EXPECTED = {  # question -> its answer
-    "status": record_of(
-        **WHO,
-        uid=user,
-        python=text,
-        since=seconds,
-        threads=whole,
-        running=RUNNING,
-        queue=whole,
-        started=whole,
-        finished=whole,
-        errors=whole,
-        queue_times=HISTOGRAM,
-        application_times=HISTOGRAM,
-    ),
-    "stacks": record_of(**WHO, stacks=row_of(stack)),
-}
-
-
-# -------- the commands
+# -------- status
 
 
 def status(arguments: argparse.Namespace) -> int:
-    answered, unanswered = members(arguments)
-    for said in with_rates(answered):
-        say(json.dumps(said) if arguments.json else describe(said))
+    """Prints every process. Raises Failure if none answered."""
+    answered, unanswered = processes(arguments)
+    for one in with_rates(answered):
+        show(json.dumps(one) if arguments.json else describe(one))
     for one in unanswered:
-        say(json.dumps(one) if arguments.json else describe_silence(one))
+        show(json.dumps(one) if arguments.json else describe_silence(one))
     assert_answered(answered, arguments)
     return 0
 
 
-def with_rates(before: dict[str, dict]) -> list[dict]:
-    """What the processes say now, with `rate`: requests a second since `before`; None for a new
-    process.
-    """
+def show(text: str) -> None:
+    """Prints lines, without control characters."""
+    print("\n".join(printable(line) for line in text.split("\n")))
+
+
+def with_rates(before: dict[str, Answer]) -> list[Answer]:
+    """Returns the statuses RATE_INTERVAL later, each with `rate`: the requests per second since
+    `before`, or None for a process that has been replaced meanwhile."""
     if not before:
         return []
     began = time.monotonic()
-    time.sleep(RATE_OVER)
-    now, _ = ask_all(before, "status")
+    time.sleep(RATE_INTERVAL)
+    later, _ = ask_all(before, "status")
     lasted = time.monotonic() - began
     found = []
     for path, earlier in before.items():
-        said = now.get(path, earlier)
-        same = said["pid"] == earlier["pid"]
-        found.append(
-            {
-                **said,
-                "rate": round((said["finished"] - earlier["finished"]) / lasted, 1)
-                if same
-                else None,
-            }
-        )
+        now = later.get(path, earlier)
+        finished = now["finished"] - earlier["finished"]
+        rate = round(finished / lasted, 1) if now["pid"] == earlier["pid"] else None
+        found.append({**now, "rate": rate})
     return found
 
 
-def describe(said: dict) -> str:
-    rate = "unknown" if said["rate"] is None else said["rate"]
-    since = datetime.fromtimestamp(said["since"]).strftime("%Y-%m-%d %H:%M:%S")
+def describe(one: Answer) -> str:
+    """Returns the lines that `pywsgid status` prints for a process."""
+    rate = "unknown" if one["rate"] is None else one["rate"]
+    since = datetime.fromtimestamp(one["since"]).strftime("%Y-%m-%d %H:%M:%S")
     lines = [
-        f"group '{said['group']}' slot {said['slot']}: process {said['pid']} is {said['state']} since {since}, "
-        f"Python {said['python']}, user {user_name(said['uid'])}, "
-        f"{len(said['running'])} of {said['threads']} threads busy, "
-        f"{said['queue']} waiting, {said['finished']} requests, {rate} a second, "
-        f"{said['errors']} errors"
+        f"group '{one['group']}' slot {one['slot']}: process {one['pid']} is {one['state']} "
+        f"since {since}, Python {one['python']}, user {user_name(one['uid'])}, "
+        f"{len(one['running'])} of {one['threads']} threads busy, {one['queue']} waiting, "
+        f"{one['finished']} requests, {rate} per second, {one['errors']} errors"
     ]
-    both = {"waited": said["queue_times"], "ran": said["application_times"]}
-    lines += [f"    {what} {spread(times)}" for what, times in both.items() if any(times)]
+    times = {
+        "waited for a thread:": one["queue_times"],
+        "in the application:": one["application_times"],
+    }
+    lines += [f"    {what} {quantiles(counts)}" for what, counts in times.items() if any(counts)]
     lines += [
         f"    thread {entry['thread']}: {entry['request']}, for {entry['elapsed']:.3f} s"
-        for entry in said["running"]
+        for entry in one["running"]
     ]
     return "\n".join(lines)
 
 
-def describe_silence(one: dict) -> str:
-    name = "a group of unknown name" if one["group"] is None else f"group '{one['group']}'"
+def describe_silence(one: Answer) -> str:
+    """Returns the line that `pywsgid status` prints for a slot that did not answer."""
+    name = "unknown group" if one["group"] is None else f"group '{one['group']}'"
     return (
         f"{name} slot {one['slot']}: no process answered within {control_sockets.PATIENCE:g} s at "
-        f"{one['socket']}: it hangs, is stopped, or cannot start: see httpd's ErrorLog"
+        f"{one['socket']} (it hangs, is stopped, or cannot start): see httpd's ErrorLog"
     )
 
 
-def user_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"#{uid}"
-
-
-def spread(times: list[int]) -> str:
-    """Of a histogram: "half of them up to 0.9 ms, 90 % up to 2.1 ms, 99 % up to 14.7 ms"."""
+def quantiles(counts: list[int]) -> str:
+    """Returns, of a histogram, "50 % up to 0.9 ms, 90 % up to 2.1 ms, 99 % up to 14.7 ms"."""
     return ", ".join(
-        f"{share} up to {quantile(times, part) / 1000:.1f} ms"
-        for share, part in (("half of them", 0.5), ("90 %", 0.9), ("99 %", 0.99))
+        f"{share} % up to {quantile(counts, share / 100) / 1000:.1f} ms" for share in (50, 90, 99)
     )
 
 
-def quantile(times: list[int], share: float) -> float:
-    """Microseconds that this share took no longer than. Within a bucket, times are taken to be
-    spread evenly.
+def quantile(counts: list[int], share: float) -> float:
+    """Returns the time, in microseconds, that this share of a histogram's requests did not exceed.
+
+    Within a bucket, the times are taken to be spread evenly.
     """
-    wanted, lower = share * sum(times), 0
-    for bucket, count in enumerate(times[:-1]):
-        upper = process_abi.PAGE_FIRST << bucket
+    wanted, lower = share * sum(counts), 0
+    for bucket, count in enumerate(counts[:-1]):
+        upper: int = process_abi.PAGE_FIRST << bucket
         if wanted <= count:
             return lower + (upper - lower) * wanted / max(count, 1)
         wanted -= count
@@ -316,46 +224,51 @@ def quantile(times: list[int], share: float) -> float:
     return lower
 
 
+# -------- stacks
+
+
 def stacks(arguments: argparse.Namespace) -> int:
-    statuses = members_that_answer(arguments)
+    """Prints the Python stacks of a group. Raises Failure if no process answered."""
+    statuses = answering_processes(arguments)
     answered, _ = ask_all(statuses, "stacks")
-    for path, status_of_it in statuses.items():
-        said = answered.get(path) or IDENTITY(status_of_it)
+    for path, its_status in statuses.items():
+        one = answered.get(path) or IDENTITY(its_status)
         if arguments.json:
-            print(json.dumps(said))
+            print(json.dumps(one))
             continue
-        say(f"group '{said['group']}' slot {said['slot']}: process {said['pid']}")
-        for what, lines in said.get("stacks", []):
-            say(f"  {what}\n{textwrap.indent(lines, '  ')}".removesuffix("\n"))
+        show(f"group '{one['group']}' slot {one['slot']}: process {one['pid']}")
+        for what, lines in one.get("stacks", []):
+            show(f"  {what}\n{textwrap.indent(lines, '  ')}".removesuffix("\n"))
     return 0
 
 
+# -------- reload and restart
+
+
 def replace(arguments: argparse.Namespace, question: str) -> int:
-    """Asks all of them, then waits until each has gone or cannot be replaced. 1 if any could
-    not."""
-    statuses = members_that_answer(arguments)
+    """Requests the replacement of each process of a group (`question`: reload or restart), and
+    waits for it. Returns 1 if a process was not replaced. Raises Failure if none answered."""
+    statuses = answering_processes(arguments)
     answered, _ = ask_all(statuses, question)
-    asked = {path: answered.get(path) or IDENTITY(said) for path, said in statuses.items()}
     deadline = time.monotonic() + arguments.timeout
-    problems = 0
-    for path, said in asked.items():
-        outcome, good = await_replacement(path, said, deadline)
-        say(f"group '{said['group']}' slot {said['slot']}: process {said['pid']} {outcome}")
-        problems += not good
-    return 1 if problems else 0
+    failed = 0
+    for path, its_status in statuses.items():
+        one = answered.get(path) or IDENTITY(its_status)
+        outcome, is_replaced = wait_for_replacement(path, one, deadline)
+        show(f"group '{one['group']}' slot {one['slot']}: process {one['pid']} {outcome}")
+        failed += not is_replaced
+    return 1 if failed else 0
 
 
-def await_replacement(path: str, said: dict, deadline: float) -> tuple[str, bool]:
+def wait_for_replacement(path: str, one: Answer, deadline: float) -> tuple[str, bool]:
+    """Returns what became of a process, and whether that is a success."""
     while time.monotonic() < deadline:
         now = ask(path, "status")
-        if now is not None and now["pid"] != said["pid"]:
+        if now is not None and now["pid"] != one["pid"]:
             return f"has been replaced by process {now['pid']}", True
-        if (
-            now is not None and now["state"] == "serving"
-        ):  # it had asked httpd for a successor, if it is not leaving
-            return (
-                "goes on serving, as its successor could not take over: the ErrorLog says why",
-                False,
-            )
-        time.sleep(PAUSE)
-    return "has not been replaced in time", False
+        # It requested a replacement before it answered, and leaves the state "serving" with that.
+        if now is not None and now["state"] == "serving":
+            problem = "goes on serving, because its replacement could not start"
+            return f"{problem}: httpd's ErrorLog says why", False
+        time.sleep(POLL_PAUSE)
+    return "has not been replaced in time (--timeout): `pywsgid stacks` shows what it does", False

@@ -1,8 +1,8 @@
-"""The control sockets of running daemons: where they are, and one question to all of them at once.
+"""Finds the control sockets of running daemon processes, and asks all of them one question at once.
 
-Rules: all processes share one deadline, so that a process that hangs delays no other answer. What a
-socket is called is the supervisor's business (apxs/supervisor): PREFIX.PID.N.SLOT.ctl. What an
-answer means must not be known here: control_client.py reads it.
+Rules: all processes share one deadline, so that a process that hangs delays no other answer. The
+supervisor (apxs/supervisor) names the sockets: PREFIX.PID.N.SLOT.ctl. This file carries bytes;
+control_answers.py knows what they mean.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ from dataclasses import dataclass, field
 
 from pywsgid.cli.messages import Failure
 
-# Where httpds of distributions have their runtime directory: Debian; Fedora, RHEL; httpd's own
-# default.
+# The runtime directories of httpd.
 DIRECTORIES = (
-    "/run/apache2",
+    "/run/apache2",  # Debian, Ubuntu
     "/var/run/apache2",
-    "/run/httpd",
-    "/usr/local/apache2/logs",
+    "/run/httpd",  # Fedora, RHEL
+    "/usr/local/apache2/logs",  # httpd's own default
     "/usr/local/apache2/run",
 )
 PATIENCE = 1.0  # seconds in which every process has to answer
 ANSWER_MAX = 16 * 1024 * 1024  # bytes
-PIECE = 65536  # bytes that are read at once
+READ_SIZE = 65536  # bytes
 
 
 @dataclass
 class Answers:
-    """What came back. A socket that is in neither has no process behind it any more."""
+    """What came back. A socket that is in neither collection has no process behind it."""
 
     complete: dict[str, bytes] = field(default_factory=dict)  # socket -> the whole answer
     silent: list[str] = field(default_factory=list)  # the sockets without an answer in time
 
 
 def find(prefix: str | None) -> list[str]:
-    """The control sockets, in order; Failure if there are none."""
+    """Returns the paths of the control sockets, sorted. `prefix` is a directory or the beginning of
+    the paths; None means DIRECTORIES. Raises Failure if there are no sockets."""
     places = [prefix] if prefix else dict.fromkeys(os.path.realpath(place) for place in DIRECTORIES)
     found = sorted(path for place in places for path in glob.glob(_pattern(place)))
     if not found:
         raise Failure(
             "WSGID0440",
-            f"no daemon's control socket in {' or '.join(places)}",
-            "is httpd running with WSGIDaemonProcess? Otherwise name its sockets with --sockets",
+            f"there is no control socket of a daemon process in {' or '.join(places)}",
+            "start httpd, or name the place that its WSGISocketPrefix sets (--sockets PREFIX)",
         )
     return found
 
@@ -60,10 +60,8 @@ def _pattern(place: str) -> str:
 
 
 def ask(paths: Iterable[str], question: str) -> Answers:
-    """Asks the processes behind all these sockets; returns after PATIENCE at the latest.
-
-    Raises Failure if this user may not open one of them.
-    """
+    """Sends the question to the process behind each socket, and collects the answers until all are
+    complete or PATIENCE is over. Raises Failure if this user may not open one of the sockets."""
     answers = Answers()
     deadline = time.monotonic() + PATIENCE
     with ExitStack() as connections, selectors.DefaultSelector() as selector:
@@ -87,7 +85,7 @@ def _send(
     connections: ExitStack,
     answers: Answers,
 ) -> None:
-    """Puts the question to one process, and has the selector wait for its answer."""
+    """Sends the question to one process, and registers its connection with the selector."""
     connection = connections.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     connection.setblocking(False)
     try:
@@ -96,27 +94,27 @@ def _send(
     except PermissionError as error:
         raise Failure(
             "WSGID0441",
-            f"{path} may not be opened by this user",
-            "ask as root or as the user of httpd's children (sudo)",
+            f"this user may not open {path}",
+            "run the command as root (sudo), or as the user that httpd's children run as",
         ) from error
     except BlockingIOError:
-        answers.silent.append(path)  # its backlog is full of questions that nobody takes
+        answers.silent.append(path)  # its backlog is full of questions that it does not read
     except OSError:
-        pass  # no process is there
+        pass  # there is no process
     else:
         selector.register(connection, selectors.EVENT_READ, path)
 
 
 def _receive(key: selectors.SelectorKey, pieces: dict[str, bytes], answers: Answers) -> bool:
-    """Takes what has come of one answer; returns whether more is expected."""
+    """Reads a piece of one answer; returns whether more is expected."""
     assert isinstance(key.fileobj, socket.socket)
     piece = b""
     with suppress(ConnectionError):
-        piece = key.fileobj.recv(PIECE)
+        piece = key.fileobj.recv(READ_SIZE)
         pieces[key.data] += piece
         if not piece:
             answers.complete[key.data] = pieces[key.data]
     if len(pieces[key.data]) > ANSWER_MAX:
-        answers.complete[key.data] = b""  # which nobody understands
+        answers.complete[key.data] = b""  # not a valid answer
         return False
     return bool(piece)

@@ -1,10 +1,10 @@
 """The command line: `pywsgid COMMAND`, or `python -m pywsgid COMMAND`.
 
-Rules: a command is one entry of COMMANDS: its name, a line of help, a function that declares its
-arguments and one that runs it. What a command says on success goes to stdout; a failure is one line
-on stderr that begins with its code (docs/errors.md), and exit status 1. Wrong usage is argparse's,
-with status 2. A command imports what it needs when it runs, so that `pywsgid version` needs
-nothing.
+A command is one entry of COMMANDS: its name, a line of help, a function that declares its arguments
+and a function that runs it. Rules: a command writes its results to stdout. A failure is one line on
+stderr that begins with its code (docs/errors.md), and exit status 1. argparse reports wrong usage,
+with exit status 2. A command imports what it needs when it runs, so that `pywsgid version` works
+whatever is missing.
 """
 
 from __future__ import annotations
@@ -19,15 +19,22 @@ from pywsgid.cli.messages import Failure
 
 @dataclass(frozen=True)
 class Command:
+    """`run` gets what argparse has parsed, and returns the exit status."""
+
     name: str
     help: str
     declare: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
     aliases: tuple[str, ...] = ()
 
+    @property
+    def description(self) -> str:
+        """The help as a sentence."""
+        return self.help[0].upper() + self.help[1:] + "."
 
-def no_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares nothing."""
+
+def declare_nothing(parser: argparse.ArgumentParser) -> None:
+    """For a command without arguments."""
 
 
 def version(arguments: argparse.Namespace) -> int:
@@ -38,7 +45,7 @@ def version(arguments: argparse.Namespace) -> int:
 
 
 def module_config(arguments: argparse.Namespace) -> int:
-    """Prints what to write into httpd's configuration, and nothing else."""
+    """Prints a line for httpd's configuration and nothing else."""
     from pywsgid.cli.server import quote
 
     print(f"LoadModule wsgid_module {quote(built_module())}")
@@ -46,6 +53,7 @@ def module_config(arguments: argparse.Namespace) -> int:
 
 
 def built_module() -> str:
+    """Returns the path of mod_wsgid.so. Raises Failure if it has not been built."""
     from pywsgid.cli.module import NoModule, find_module
 
     try:
@@ -53,8 +61,8 @@ def built_module() -> str:
     except NoModule as error:
         raise Failure(
             "WSGID0401",
-            f"the module has not been built: {error}",
-            "run `make`, or `pip install` pywsgid",
+            f"mod_wsgid.so has not been built: {error}",
+            "run `make` in the checkout, or install pywsgid again with `pip install`",
         ) from error
 
 
@@ -75,7 +83,7 @@ def declare_setup(parser: argparse.ArgumentParser) -> None:
 
     serve_options.declare(parser, "setup")
     parser.add_argument(
-        "directory", metavar="DIR", help="the directory to write; made if it is not there"
+        "directory", metavar="DIR", help="the directory to write; created if it does not exist"
     )
 
 
@@ -101,17 +109,18 @@ def check(arguments: argparse.Namespace) -> int:
         return check(arguments, None)
 
 
-def declare_question(parser: argparse.ArgumentParser) -> None:
+def declare_status(parser: argparse.ArgumentParser) -> None:
     from pywsgid.cli import control_client
 
     control_client.declare(parser)
 
 
-def declare_questions_of_one(parser: argparse.ArgumentParser) -> None:
+def declare_group_command(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of a command for one daemon group."""
     parser.add_argument(
         "name", metavar="NAME", help="the daemon group; %%{GLOBAL} is the default group"
     )
-    declare_question(parser)
+    declare_status(parser)
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -141,61 +150,62 @@ def stacks(arguments: argparse.Namespace) -> int:
 COMMANDS = (
     Command(
         "check",
-        "find what would fail before httpd starts, and what to change coming from mod_wsgi",
+        "check httpd's configuration: report what would fail, and what to change after mod_wsgi",
         declare_check,
         check,
     ),
     Command(
         "module-config",
         "print the LoadModule line for httpd's configuration",
-        no_arguments,
+        declare_nothing,
         module_config,
     ),
     Command(
         "serve",
-        "serve an application through an httpd of its own, in the foreground",
+        "serve one application with its own httpd, in the foreground",
         declare_serve,
         serve,
         aliases=("run",),
     ),
     Command(
         "setup",
-        "write the same as a directory to keep, with an apachectl of its own",
+        "write a server directory for one application, with its own configuration and apachectl",
         declare_setup,
         setup,
     ),
     Command(
         "status",
-        "say which daemons run, since when, and what their threads do now",
-        declare_question,
+        "show the daemon processes, and what their threads are doing",
+        declare_status,
         status,
     ),
     Command(
         "reload",
-        "replace each process of a group by one with the present code, losing nothing",
-        declare_questions_of_one,
+        "load the current code of a group in new processes, without losing a request",
+        declare_group_command,
         reload,
     ),
     Command(
         "restart",
-        "have each process of a group leave and another one start",
-        declare_questions_of_one,
+        "stop each process of a group, and start another one in its place",
+        declare_group_command,
         restart,
     ),
     Command(
         "stacks",
         "print the Python stack of every thread of a group",
-        declare_questions_of_one,
+        declare_group_command,
         stacks,
     ),
-    Command("version", "print the version", no_arguments, version),
+    Command("version", "print the version", declare_nothing, version),
 )
 BY_NAME = {command.name: command for command in COMMANDS}
 
 
 def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the whole command line."""
     top = argparse.ArgumentParser(
-        prog="pywsgid", description="Serve WSGI applications from Apache httpd (mod_wsgid)."
+        prog="pywsgid", description="Serve WSGI applications with Apache httpd (mod_wsgid)."
     )
     top.add_argument(
         "--version",
@@ -209,7 +219,7 @@ def parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(
             command.name,
             help=command.help,
-            description=command.help.capitalize() + ".",
+            description=command.description,
             aliases=command.aliases,
             allow_abbrev=False,
         )
@@ -219,7 +229,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def parsed(words: Sequence[str] | None) -> argparse.Namespace:
-    """The arguments of a command; its own usage is what wrong ones are told with."""
+    """Returns the parsed arguments. Wrong usage ends the process (SystemExit), with the usage of
+    the command that was named and not that of `pywsgid`."""
     top = parser()
     arguments, others = top.parse_known_args(words)
     if others:
@@ -231,9 +242,11 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(words: Sequence[str] | None = None) -> int:
+    """Runs the command that `words` (default: sys.argv) name, and returns the exit status."""
     arguments = parsed(words)
+    command: Command = arguments.command
     try:
-        return arguments.command.run(arguments)
+        return command.run(arguments)
     except Failure as failure:
         print(f"pywsgid: {failure}", file=sys.stderr)
         return 1

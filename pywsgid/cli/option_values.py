@@ -1,9 +1,9 @@
-"""What a value of each type of WSGIDaemonProcess option looks like (apxs/config/option_types.c says
-the same in C).
+"""Checks the text of a WSGIDaemonProcess option against its type, as apxs/config/option_types.c
+does in C.
 
-For the command line: to refuse a value before httpd would, and to check a configuration that httpd
-has not read yet. Rules: no knowledge of single options; a type that is not known here is httpd's to
-judge. Names of users and groups are looked up by who needs them.
+The command line uses it to refuse a value before httpd does, and to check a configuration that
+httpd has not read. Rules: this file knows types, not single options. A type that it does not know
+is left to httpd. Users and groups are not searched here: that depends on the machine.
 """
 
 from __future__ import annotations
@@ -15,23 +15,25 @@ from pywsgid.wire.options import Option
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
+Check = Callable[[Option, str], str | None]
+
 
 def problem(option: Option, text: str) -> str | None:
-    """Why `text` is no value of `option`, as in "not a whole number from 1 to 1000"; None if it is
-    one.
+    """Returns why `text` is not a value of `option`, as in "is not a whole number from 1 to 1000";
+    None if it is one.
     """
     check = CHECKS.get(option.type)
     return check(option, text) if check else None
 
 
-def _number(
-    pattern: str, what: str, value: Callable[[re.Match[str]], float]
-) -> Callable[[Option, str], str | None]:
+def _number(pattern: str, kind: str, value: Callable[[re.Match[str]], float]) -> Check:
+    """Returns the check of a type that is a number of some kind, within the option's limits."""
+
     def check(option: Option, text: str) -> str | None:
         match = re.fullmatch(pattern, text, re.ASCII)
         if match and option.least <= value(match) <= option.most:
             return None
-        return f"not {what} from {option.least} to {option.most}"
+        return f"is not {kind} from {option.least} to {option.most}"
 
     return check
 
@@ -39,28 +41,29 @@ def _number(
 def _octal(option: Option, text: str) -> str | None:
     if re.fullmatch("[0-7]+", text) and option.least <= int(text, 8) <= option.most:
         return None
-    return f"not an octal number from {option.least:o} to {option.most:o}"
+    return f"is not an octal number from {option.least:o} to {option.most:o}"
 
 
 def _flag(option: Option, text: str) -> str | None:
-    return None if text.lower() in ("on", "off") else "neither on nor off"
+    return None if text.lower() in ("on", "off") else "is neither on nor off"
 
 
 def _text(option: Option, text: str) -> str | None:
     if option.least <= len(text) <= option.most:
         return None
-    return f"not {option.least} to {option.most} characters"
+    return f"does not have {option.least} to {option.most} characters"
 
 
 def _choice(option: Option, text: str) -> str | None:
-    return None if text.lower() in option.unit.split("|") else f"not one of {option.unit}"
+    return None if text.lower() in option.unit.split("|") else f"is not one of {option.unit}"
 
 
 def _assignment(option: Option, text: str) -> str | None:
-    return None if re.fullmatch(r"[A-Za-z_]\w*=.*", text, re.ASCII | re.S) else "not NAME=VALUE"
+    is_one = re.fullmatch(r"[A-Za-z_]\w*=.*", text, re.ASCII | re.S)
+    return None if is_one else "does not have the form NAME=VALUE"
 
 
-CHECKS = {
+CHECKS: dict[str, Check] = {
     "integer": _number(r"-?\d+", "a whole number", lambda match: int(match[0])),
     "seconds": _number(r"\d+(\.\d+)?", "a number of seconds", lambda match: float(match[0])),
     "size": _number(

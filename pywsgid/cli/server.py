@@ -1,7 +1,7 @@
-"""The httpd of this machine and a minimal configuration for it, as text.
+"""Finds the httpd of this machine, and writes words and LoadModule lines for its configuration.
 
-Rules: nothing is started here and nothing is written; every path goes through quote(). Where
-distributions differ (names, directories, what is compiled in), httpd itself is asked.
+Distributions differ in names, directories and what is compiled in, so httpd itself is asked. Rules:
+no httpd is started and no file is written here; every path in a configuration goes through quote().
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
-# Not on an ordinary user's PATH everywhere.
+# An ordinary user's PATH does not have these everywhere.
 SYSTEM_PATH = "/usr/sbin:/usr/local/sbin:/usr/local/apache2/bin:/usr/bin"
 MODULE_DIRECTORIES = (
     "/usr/lib/apache2/modules",  # Debian, Ubuntu, SUSE
@@ -20,7 +20,7 @@ MODULE_DIRECTORIES = (
     "/usr/lib/httpd/modules",  # Arch
     "/usr/local/apache2/modules",  # httpd's own default
 )
-MPMS = ("event", "worker", "prefork")
+MPMS = ("event", "worker", "prefork")  # best first
 
 
 class NoServer(Exception):
@@ -29,14 +29,15 @@ class NoServer(Exception):
 
 @dataclass(frozen=True)
 class Server:
-    """An httpd: its program, where its modules are, and which it was built with ("unixd")."""
+    """An httpd: the path of its program, the directory of its modules, and the names of those that
+    are compiled in ("unixd")."""
 
     program: str
     modules: str
     built_in: frozenset[str]
 
     def load(self, *names: str) -> list[str]:
-        """The LoadModule lines for those of `names` that are not compiled in."""
+        """Returns the LoadModule lines for those of `names` that are not compiled in."""
         return [
             f"LoadModule {name}_module {quote(self.file(name))}"
             for name in names
@@ -44,27 +45,32 @@ class Server:
         ]
 
     def file(self, name: str) -> str:
+        """Returns the path that a module has if it is not compiled in."""
         return os.path.join(self.modules, f"mod_{name}.so")
 
     def has(self, name: str) -> bool:
+        """Returns whether the module is compiled in or can be loaded."""
         return name in self.built_in or os.path.exists(self.file(name))
 
     def mpm(self) -> list[str]:
-        """What to load for the best process model there is; nothing if one is compiled in."""
+        """Returns the LoadModule line of the best MPM; no line if one is compiled in.
+
+        Raises NoServer if there is no MPM.
+        """
         if any(f"mpm_{name}" in self.built_in or name in self.built_in for name in MPMS):
             return []
         for name in MPMS:
             if self.has(f"mpm_{name}"):
                 return self.load(f"mpm_{name}")
-        raise NoServer(f"no MPM (mod_mpm_event.so) in {self.modules}")
+        raise NoServer(f"{self.modules} contains no MPM (mod_mpm_event.so)")
 
 
 def find_server() -> Server:
-    """The first httpd on PATH or where systems keep it. NoServer if there is none."""
+    """Returns the first httpd on PATH, or where systems install it. Raises NoServer."""
     path = os.pathsep.join([os.environ.get("PATH", ""), SYSTEM_PATH])
     program = shutil.which("apache2", path=path) or shutil.which("httpd", path=path)
     if program is None:
-        raise NoServer("no apache2 or httpd on PATH")
+        raise NoServer("there is no apache2 or httpd on PATH")
     return Server(program, _module_directory(path), _built_in(program))
 
 
@@ -87,17 +93,19 @@ def _module_directory(path: str) -> str:
     for directory in MODULE_DIRECTORIES:
         if os.path.isdir(directory):
             return directory
-    raise NoServer("no directory of httpd modules in any of " + ", ".join(MODULE_DIRECTORIES))
+    places = ", ".join(MODULE_DIRECTORIES)
+    raise NoServer(f"httpd's modules are in none of these directories: {places}")
 
 
 def quote(word: object) -> str:
-    """A word of httpd's configuration; ValueError for a line break and for a variable, which no
-    quoting can hold.
+    """Returns a word of httpd's configuration.
+
+    Raises ValueError for a line break and for `${`, because no quoting protects them.
     """
     text = str(word)
     if "\n" in text or "\r" in text:
-        raise ValueError(f"a line break in {text!r}")
+        raise ValueError(f"{text!r} contains a line break")
     if "${" in text:
-        raise ValueError(f"${{, which begins a variable of httpd's, in {text!r}")
-    # httpd takes a backslash for an escape only before a quote or a backslash.
+        raise ValueError(f"{text!r} contains ${{, where httpd expects the name of a variable")
+    # httpd reads a backslash as an escape only before a quote or another backslash.
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -94,9 +94,9 @@ def test_status_tells_how_long_requests_waited_and_ran(httpd):
     assert one["errors"] == 0
     assert sum(one["queue_times"]) >= sum(one["application_times"]) >= one["finished"] > 0
     said = run(httpd, "status").stdout
-    for what in ("waited", "ran"):
+    for what in ("waited for a thread", "in the application"):
         assert re.search(
-            rf"^    {what} half of them up to \d+\.\d ms, 90 % up to \d+\.\d ms, 99 % up to ",
+            rf"^    {what}: 50 % up to \d+\.\d ms, 90 % up to \d+\.\d ms, 99 % up to ",
             said,
             re.M,
         )

@@ -29,7 +29,11 @@ from pywsgid.wire.options import FOREIGN, OPTIONS
 PAGES = pages()
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 MORE_MODULES = [*MODULES, "proxy", "proxy_http", "alias"]
-PLAIN = "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [__file__.encode()]\n"
+PLAIN = """\
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [__file__.encode()]
+"""
 # name= in the pages that are httpd's own.
 OF_HTTPD = {"lbmethod", "ttl", "copytruncate"}
 OF_ALIASES = {
@@ -561,8 +565,9 @@ def test_check_says_of_the_old_configuration_what_the_page_shows(place, stage):
     (place / "srv" / "shop" / "site.wsgi").write_text(PLAIN)
     old = one.configurations("old")[0].replace("/srv/", f"{place}/srv/")
     # What every configuration has, behind it, so that the numbers of its lines stay.
-    rest = f'ServerRoot "{place}"\nServerName localhost\nErrorLog /dev/null\nListen 127.0.0.1:{machine.free_port()}\n'
-    rest += f"DefaultRuntimeDir run\n{chr(10).join(machine.load_lines(['mpm_event', 'unixd', 'authz_core']))}\n"
+    rest = f'ServerRoot "{place}"\nServerName localhost\nErrorLog /dev/null\n'
+    rest += f"Listen 127.0.0.1:{machine.free_port()}\nDefaultRuntimeDir run\n"
+    rest += "\n".join([*machine.load_lines(["mpm_event", "unixd", "authz_core"]), ""])
     if os.geteuid() == 0:
         rest += f'User {machine.web_user()}\nGroup "#{machine.group_of(machine.web_user())}"\n'
     (place / "run").mkdir()

@@ -66,7 +66,7 @@ def test_run_is_another_name_for_it(start):
     assert "Hello!" in get(start(HELLO, command="run").wait_for_address()).text
 
 
-def test_its_own_look_is_not_in_the_access_log(start):
+def test_its_own_request_is_not_in_the_access_log(start):
     run = start(HELLO)
     get(run.wait_for_address() + "mine")
     wait_until(lambda: "GET /mine" in run.log, "the access log", 5)
@@ -86,7 +86,7 @@ def test_modules_beside_the_script_can_be_imported(start, open_directory):
     assert get(start(open_directory / "own site.wsgi").wait_for_address()).text == "found"
 
 
-def test_an_application_that_cannot_be_loaded_is_told(start, open_directory):
+def test_an_application_that_cannot_be_loaded_is_reported(start, open_directory):
     (open_directory / "broken.wsgi").write_text(BROKEN)
     run = start(open_directory / "broken.wsgi")
     run.wait_for_address()
@@ -94,7 +94,7 @@ def test_an_application_that_cannot_be_loaded_is_told(start, open_directory):
     assert "RuntimeError: not today" in run.log
 
 
-def test_httpd_that_ends_by_itself_is_told_and_cleaned_up_after(start):
+def test_httpd_that_ends_by_itself_is_reported_and_cleaned_up_after(start):
     run = start(HELLO)
     run.wait_for_address()
     root = run.root
@@ -140,7 +140,8 @@ def test_an_application_out_of_reach_is_refused_in_one_line(start, tmp_path):
     run = start(tmp_path / "own.wsgi")
     assert run.process.wait(15) == 1
     assert run.log.count("\n") == 1
-    assert run.log.startswith("pywsgid: WSGID0406: user ") and "chmod o+x" in run.log
+    assert run.log.startswith("pywsgid: WSGID0406: the application's user ")
+    assert "chmod o+x" in run.log
 
 
 # -------- modules, projects, options
@@ -152,8 +153,8 @@ def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain"), ("Set-Cookie", "a=b; Path=/")])
     keys = "SCRIPT_NAME", "wsgi.url_scheme", "wsgi.multiprocess", "REMOTE_ADDR", "SERVER_PROTOCOL"
     shown = {key: environ[key] for key in keys}
-    yield json.dumps({**shown, "cwd": os.getcwd(), "env": os.environ.get("NAME"), "uid": os.getuid(),
-                      "gid": os.getgid(), "length": len(body)}).encode()
+    yield json.dumps({**shown, "cwd": os.getcwd(), "env": os.environ.get("NAME"),
+                      "uid": os.getuid(), "gid": os.getgid(), "length": len(body)}).encode()
 def make(): return app
 """
 
@@ -381,15 +382,15 @@ def test_a_changed_module_is_taken_up(developed):
         wait_for_text(url, f"next {number}")
 
 
-def test_a_syntax_error_is_told_and_the_old_code_serves_until_it_is_mended(developed):
+def test_a_syntax_error_is_reported_and_the_old_code_serves_until_it_is_fixed(developed):
     run, module, url = developed
     module.write_text("WORD = = b'wrong'\n")
     wait_until(
         lambda: "SyntaxError: invalid syntax" in run.log, "the syntax error on the terminal", 20
     )
     assert get(url).text == "first"
-    module.write_text("WORD = b'mended'\n")
-    wait_for_text(url, "mended")
+    module.write_text("WORD = b'fixed'\n")
+    wait_for_text(url, "fixed")
 
 
 def test_an_exception_is_shown_with_reload_and_only_then(developed, start, open_directory):
@@ -410,7 +411,7 @@ def test_an_exception_is_shown_with_reload_and_only_then(developed, start, open_
     assert "shown" not in page.text and "wsgi" not in page.text
 
 
-def test_an_application_that_cannot_be_loaded_at_first_is_shown_until_it_is_mended(
+def test_an_application_that_cannot_be_loaded_at_first_is_shown_until_it_is_fixed(
     start, open_directory
 ):
     script = open_directory / "site.wsgi"
@@ -495,7 +496,7 @@ def test_root_does_not_write_where_the_applications_user_can(start, open_directo
     assert run.process.wait(15) == 1
     (line,) = without_notes(run.log)
     assert re.match(
-        rf"pywsgid: WSGID0411: user {machine.web_user()}, who .* can change what is in {its}, ",
+        rf"pywsgid: WSGID0411: the application's user {machine.web_user()} can change {its}, so ",
         line,
     )
     shutil.chown(its, 0)
@@ -550,7 +551,7 @@ def test_setup_writes_a_directory_with_an_apachectl_of_its_own(shop):
         assert control(directory, "start").returncode == 0
         assert get(url).json()["cwd"] == str(shop)
         assert re.search(rf"^running: pid \d+, {url}$", control(directory, "status").stdout)
-        assert "running already" in control(directory, "start").stdout
+        assert "already running" in control(directory, "start").stdout
         for word in ("graceful", "restart"):
             assert control(directory, word).returncode == 0
         wait_until(
@@ -571,7 +572,7 @@ def test_setup_writes_a_directory_with_an_apachectl_of_its_own(shop):
     assert (unknown.returncode, unknown.stdout) == (
         2,
         "",
-    ) and "strat is none of: start" in unknown.stderr
+    ) and "strat is not a command: use one of start" in unknown.stderr
 
 
 def test_setup_leaves_a_configuration_that_is_there_alone(shop):
@@ -586,7 +587,7 @@ def test_setup_does_not_mix_its_files_with_those_of_others(shop):
     before = sorted(shop.rglob("*"))
     done = setup(shop, "shop.web:app", shop)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert f"WSGID0411: {shop} is in use for something else" in done.stderr
+    assert f"WSGID0411: {shop} contains something else" in done.stderr
     assert sorted(shop.rglob("*")) == before
 
 

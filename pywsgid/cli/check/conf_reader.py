@@ -1,123 +1,82 @@
-"""httpd's configuration as a list of directives, each with its place: what `pywsgid check` looks
-at.
+"""Reads the files of a configuration as httpd does: Include, Define and ${...}, IfModule, IfDefine,
+IfFile, IfVersion.
 
-There are two ways to the same list. ask() has httpd read it and print what it has read (mod_info's
-DUMP_CONFIG): exact, but it needs a configuration that httpd accepts. read() follows the files
-itself: continuation lines, Include, Define and ${...}, IfModule, IfDefine, IfFile, IfVersion; it
-reads on where httpd stops at the first fault, and sees LoadModule lines, which httpd does not
-print. Rules: nothing is judged here; what cannot be followed is noted in `gaps`, never skipped in
-silence.
+Unlike httpd, it reads on after the first fault, and it keeps LoadModule lines and skipped sections
+(conf_dump.py has httpd's own reading). Rules: nothing is judged here. What cannot be followed is
+recorded in `gaps`, never dropped silently.
 """
 
 from __future__ import annotations
 
 import glob
+import operator
 import os
 import re
-import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from pywsgid.cli.check.conf_syntax import (
+    Directive,
+    Section,
+    logical_lines,
+    name_and_arguments,
+)
 from pywsgid.cli.server import Server
 
-MAX_DEPTH = 64  # of Include; httpd's own limit is 256 and 20 for directories
+MAX_DEPTH = 64  # of Include; httpd's own limit is 256, and 20 for directories
 VARIABLE = re.compile(r"\$\{([^}]+)\}")
-WORD = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\S+)""")
-# What httpd does as it reads, and does not print.
-DONE_AT_ONCE = ("loadmodule", "serverroot", "defaultruntimedir")
-# Sections that decide at once whether their lines are read. Of all others the lines belong to the
-# section.
+# Sections that httpd reads or skips at once. Their lines belong to the section around them.
 CONDITIONS = ("ifmodule", "ifdefine", "iffile", "ifversion", "ifdirective", "ifsection")
-
-
-@dataclass(frozen=True)
-class Section:
-    """<Name arguments> around a directive, opened at `place`: two hosts may have the same
-    address."""
-
-    name: str
-    arguments: str
-    place: str = ""
-
-    @property
-    def words(self) -> list[str]:
-        return split(self.arguments)
-
-
-@dataclass(frozen=True)
-class Directive:
-    """One line as httpd sees it: variables replaced, continuation lines joined; `line` is the last
-    one of them.
-    """
-
-    name: str
-    arguments: str
-    file: str
-    line: int
-    sections: tuple[Section, ...] = ()
-
-    @property
-    def key(self) -> str:
-        return self.name.lower()
-
-    @property
-    def words(self) -> list[str]:
-        return split(self.arguments)
-
-    @property
-    def place(self) -> str:
-        """file:line; the file alone for what stands in no line."""
-        return f"{self.file}:{self.line}" if self.line else self.file
-
-
-def split(text: str) -> list[str]:
-    """Words as httpd takes them: quotes around a whole word, within them a backslash before a quote
-    or another.
-    """
-    words = []
-    for match in WORD.finditer(text):
-        word = match[1]
-        if word[0] in "\"'" and len(word) > 1 and word[-1] == word[0]:
-            word = re.sub(r"\\([\\" + word[0] + "])", r"\1", word[1:-1])
-        words.append(word)
-    return words
+MACRO = "a macro (mod_macro) is not followed"
+COMPARISONS = {
+    "=": operator.eq,
+    "==": operator.eq,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+}
 
 
 @dataclass
 class ModuleBlock:
-    """An <IfModule> that asks for a module, or with `wanted` False for its absence."""
+    """An <IfModule> section, read or skipped."""
 
-    module: str  # as it is written: wsgi_module, mod_wsgi.c
-    wanted: bool
+    module: str  # as written: wsgi_module, mod_wsgi.c
+    wanted: bool  # False for <IfModule !...>
     place: str
-    holds: bool = True
+    holds: bool = True  # False if the section is skipped
     names: list[str] = field(default_factory=list)  # of the directives in it
 
 
 @dataclass
 class Reading:
-    """A configuration that is being read."""
+    """A configuration, and the state that its own lines change while it is read."""
 
     server: Server
-    root: str
-    version: tuple[int, ...]
+    root: str  # ServerRoot
+    version: tuple[int, ...]  # of httpd
     defines: dict[str, str]  # -D and Define
     environment: dict[str, str]
     directives: list[Directive] = field(default_factory=list)
-    loaded: dict[str, Directive | None] = field(
-        default_factory=dict
-    )  # wsgid_module -> its LoadModule line
+    # wsgid_module -> its LoadModule line; None if the module is compiled in
+    loaded: dict[str, Directive | None] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
-    gaps: list[tuple[str, str]] = field(default_factory=list)  # place, what could not be followed
-    blocks: list[ModuleBlock] = field(
-        default_factory=list
-    )  # those that were come to, skipped or not
-
-    def value(self, name: str) -> str | None:
-        return self.defines.get(name) or self.environment.get(name)
+    gaps: list[tuple[str, str]] = field(default_factory=list)  # (place, what is not followed)
+    blocks: list[ModuleBlock] = field(default_factory=list)
 
     def path(self, text: str) -> str:
+        """Returns a path of the configuration as an absolute path."""
         return os.path.normpath(os.path.join(self.root, text))
+
+    def resolved(self, text: str) -> str:
+        """Replaces ${NAME}. As in httpd, an unknown name remains as it is."""
+
+        def value(match: re.Match[str]) -> str:
+            name = match[1]
+            found = self.defines.get(name) or self.environment.get(name)
+            return match[0] if found is None else found
+
+        return VARIABLE.sub(value, text)
 
 
 def read(
@@ -128,182 +87,156 @@ def read(
     defines: dict[str, str],
     environment: dict[str, str],
 ) -> Reading:
-    """Follows the files from `path` on. OSError if that one cannot be read."""
+    """Reads the file and all that it includes. Raises OSError if the file cannot be read."""
     reading = Reading(server, root, version, dict(defines), environment)
     reading.loaded = dict.fromkeys((f"{name}_module" for name in server.built_in), None)
-    _read_file(reading, os.path.abspath(path), (), 0)
+    _File(reading, os.path.abspath(path), (), 0).read()
     return reading
 
 
-# -------- lines
+# -------- one file
 
 
-def lines_of(path: str) -> Iterator[tuple[int, str]]:
-    """Logical lines with the number of their last physical one. A backslash at the end joins, in
-    comments too.
-    """
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        joined = ""
-        number = 0
-        for number, line in enumerate(file, 1):
-            text = line.rstrip("\r\n")
-            if text.endswith("\\"):
-                joined += text[:-1]
-                continue
-            yield number, (joined + text).strip()
-            joined = ""
-        if joined:
-            yield number, joined.strip()
+@dataclass
+class _Open:
+    """A section that is open in a file."""
+
+    is_condition: bool = False
+    is_skipped: bool = False
+    block: ModuleBlock | None = None
 
 
-def resolved(reading: Reading, text: str) -> str:
-    """${NAME} replaced where there is such a variable; else it stays, as with httpd."""
+class _File:
+    """Reads one file into a Reading."""
 
-    def value(match: re.Match[str]) -> str:
-        found = reading.value(match[1])
-        return match[0] if found is None else found
+    def __init__(
+        self, reading: Reading, path: str, sections: tuple[Section, ...], depth: int
+    ) -> None:
+        self._reading = reading
+        self._path = path
+        self._sections = list(sections)  # around the next line, those of the including file first
+        self._depth = depth  # of Include
+        self._open: list[_Open] = []
 
-    return VARIABLE.sub(value, text)
+    def read(self) -> None:
+        """Raises OSError if the file cannot be read."""
+        self._reading.files.append(self._path)
+        for number, text in logical_lines(self._path):
+            if text.startswith("</"):
+                self._close()
+            elif text and not text.startswith("#"):
+                self._line(number, *name_and_arguments(text))
 
+    def _close(self) -> None:
+        if self._open:
+            closed = self._open.pop()
+            if not closed.is_skipped and not closed.is_condition:
+                self._sections.pop()
 
-def _read_file(reading: Reading, path: str, sections: tuple[Section, ...], depth: int) -> None:
-    reading.files.append(path)
-    opened = list(sections)
-    skipping = 0  # how many sections that are not read are open
-    conditions: list[
-        bool
-    ] = []  # for each open section of this file: whether it was only a condition
-    blocks: list[
-        ModuleBlock | None
-    ] = []  # for each open section of this file: which <IfModule> it is
-    for number, text in lines_of(path):
-        if not text or text.startswith("#"):
-            continue
-        if text.startswith("</"):
-            blocks[-1:] = []
-            if skipping:
-                skipping -= 1
-            elif conditions and not conditions.pop():
-                opened.pop()
-            continue
-        name, arguments = _parts(text)
-        for block in filter(None, blocks):
-            block.names.append(name)
+    def _line(self, number: int, name: str, arguments: str) -> None:
+        for section in self._open:
+            if section.block:
+                section.block.names.append(name)
+        if self._open and self._open[-1].is_skipped:
+            if name.startswith("<"):
+                self._open.append(_Open(is_skipped=True))
+            return
+        line = Directive(
+            name, self._reading.resolved(arguments), self._path, number, tuple(self._sections)
+        )
         if name.startswith("<"):
-            blocks.append(None)
-        if skipping:
-            skipping += name.startswith("<")
-            continue
-        arguments = resolved(reading, arguments)
-        if not name.startswith("<"):
-            _directive(reading, Directive(name, arguments, path, number, tuple(opened)), depth)
-        elif name[1:].lower() in CONDITIONS:
-            holds = _holds(reading, name[1:].lower(), arguments, f"{path}:{number}")
-            if name[1:].lower() == "ifmodule":
-                blocks[-1] = _module_block(arguments, f"{path}:{number}", holds)
-                reading.blocks.append(blocks[-1])
-            skipping += not holds
-            if holds:
-                conditions.append(True)
-        elif name[1:].lower() == "macro":
-            reading.gaps.append((f"{path}:{number}", "a macro (mod_macro)"))
-            skipping += 1
+            self._open.append(self._section(line))
         else:
-            conditions.append(False)
-            opened.append(Section(name[1:], arguments, f"{path}:{number}"))
-            # Some are directives in their own right: <WSGIInterpreterOptions>.
-            reading.directives.append(Directive(name, arguments, path, number, tuple(opened[:-1])))
+            self._directive(line)
 
+    def _section(self, line: Directive) -> _Open:
+        key = line.key[1:]
+        if key in CONDITIONS:
+            holds = _holds(self._reading, key, line)
+            block = _module_block(line, holds) if key == "ifmodule" else None
+            if block:
+                self._reading.blocks.append(block)
+            return _Open(is_condition=True, is_skipped=not holds, block=block)
+        if key == "macro":
+            self._reading.gaps.append((line.place, MACRO))
+            return _Open(is_skipped=True)
+        self._sections.append(Section(line.name[1:], line.arguments, line.place))
+        # Some sections are directives in their own right: <WSGIInterpreterOptions>.
+        self._reading.directives.append(line)
+        return _Open()
 
-def _parts(text: str) -> tuple[str, str]:
-    """Name and arguments; of a section without its closing bracket."""
-    name, _, arguments = (
-        text.partition(" ")
-        if " " in text and "\t" not in text.split(" ")[0]
-        else text.partition("\t")
-    )
-    arguments = arguments.strip()
-    if name.startswith("<"):
-        if name.endswith(">"):
-            name = name[:-1]
-        arguments = arguments.removesuffix(">").rstrip()
-    return name, arguments
-
-
-# -------- what is done at once
-
-
-def _directive(reading: Reading, line: Directive, depth: int) -> None:
-    words = line.words
-    key = line.key
-    if key in ("include", "includeoptional") and words:
-        _include(reading, line, words[0], depth)
-    elif key == "define" and words:
-        reading.defines[words[0]] = words[1] if len(words) > 1 else ""
-    elif key == "undefine" and words:
-        reading.defines.pop(words[0], None)
-    elif key == "loadmodule" and len(words) > 1:
-        reading.loaded.setdefault(words[0], line)
-        reading.directives.append(line)
-    elif key == "use":
-        reading.gaps.append((line.place, "a macro (mod_macro)"))
-    else:
-        if key == "serverroot" and words:
+    def _directive(self, line: Directive) -> None:
+        """Records a directive, and does what httpd does at once."""
+        reading, words = self._reading, line.words
+        if line.key == "use":
+            reading.gaps.append((line.place, MACRO))
+            return
+        if line.key in ("include", "includeoptional") and words:
+            self._include(line, words[0])
+            return
+        if line.key == "define" and words:
+            reading.defines[words[0]] = words[1] if len(words) > 1 else ""
+            return
+        if line.key == "undefine" and words:
+            reading.defines.pop(words[0], None)
+            return
+        if line.key == "loadmodule" and len(words) > 1:
+            reading.loaded.setdefault(words[0], line)
+        if line.key == "serverroot" and words:
             reading.root = words[0]
         reading.directives.append(line)
 
+    def _include(self, line: Directive, pattern: str) -> None:
+        if self._depth >= MAX_DEPTH:
+            gap = f"{line.name} is nested more than {MAX_DEPTH} levels deep"
+            self._reading.gaps.append((line.place, gap))
+            return
+        path = self._reading.path(pattern)
+        found = sorted(glob.glob(path)) if re.search(r"[*?\[]", path) else [path]
+        if not found and line.key == "include":
+            self._reading.gaps.append((line.place, f"no file matches {path}"))
+        for name in found:
+            self._include_one(line, name)
 
-def _include(reading: Reading, line: Directive, pattern: str, depth: int) -> None:
-    if depth >= MAX_DEPTH:
-        reading.gaps.append((line.place, f"{line.name} is nested more than {MAX_DEPTH} deep"))
-        return
-    path = reading.path(pattern)
-    found = sorted(glob.glob(path)) if re.search(r"[*?\[]", path) else [path]
-    if not found and line.key == "include":
-        reading.gaps.append((line.place, f"{path} matches no file"))
-    for name in found:
-        _include_one(reading, line, name, depth + 1)
-
-
-def _include_one(reading: Reading, line: Directive, path: str, depth: int) -> None:
-    """A file, or all files below a directory."""
-    if os.path.isdir(path):
-        for name in sorted(os.listdir(path)):
-            _include_one(reading, line, os.path.join(path, name), depth)
-        return
-    try:
-        _read_file(reading, path, line.sections, depth)
-    except OSError as error:
-        if line.key == "include" or not isinstance(error, FileNotFoundError):
-            reading.gaps.append((line.place, f"{path} cannot be read ({error.strerror})"))
+    def _include_one(self, line: Directive, path: str) -> None:
+        """Reads a file, or all files below a directory."""
+        if os.path.isdir(path):
+            for name in sorted(os.listdir(path)):
+                self._include_one(line, os.path.join(path, name))
+            return
+        try:
+            _File(self._reading, path, line.sections, self._depth + 1).read()
+        except OSError as error:
+            if line.key == "include" or not isinstance(error, FileNotFoundError):
+                gap = f"{path} cannot be read ({error.strerror})"
+                self._reading.gaps.append((line.place, gap))
 
 
 # -------- conditions
 
 
-def _holds(reading: Reading, name: str, arguments: str, place: str) -> bool:
-    words = split(arguments)
-    wanted = True
-    if words and words[0].startswith("!"):
-        wanted = False
-        words[0] = words[0][1:]
+def _holds(reading: Reading, key: str, line: Directive) -> bool:
+    """Whether httpd reads the lines of a section of CONDITIONS."""
+    words = line.words
     if not words:
         return True
-    if name == "ifmodule":
+    wanted = not words[0].startswith("!")
+    words[0] = words[0].removeprefix("!")
+    if key == "ifmodule":
         return _is_loaded(reading, words[0]) == wanted
-    if name == "ifdefine":
+    if key == "ifdefine":
         return (words[0] in reading.defines) == wanted
-    if name == "iffile":
+    if key == "iffile":
         return os.path.exists(reading.path(words[0])) == wanted
-    if name == "ifversion":
+    if key == "ifversion":
         return _version_fits(reading.version, words) == wanted
-    reading.gaps.append((place, f"whether <{name} {arguments}> holds; taken as if it does"))
+    reading.gaps.append((line.place, f"{line.name} {line.arguments}> is taken as true"))
     return True
 
 
-def _module_block(arguments: str, place: str, holds: bool) -> ModuleBlock:
-    word = next(iter(split(arguments)), "")
-    return ModuleBlock(word.removeprefix("!"), not word.startswith("!"), place, holds)
+def _module_block(line: Directive, holds: bool) -> ModuleBlock:
+    word = next(iter(line.words), "")
+    return ModuleBlock(word.removeprefix("!"), not word.startswith("!"), line.place, holds)
 
 
 def _is_loaded(reading: Reading, name: str) -> bool:
@@ -320,68 +253,9 @@ def _is_loaded(reading: Reading, name: str) -> bool:
 
 
 def _version_fits(version: tuple[int, ...], words: list[str]) -> bool:
-    operator, text = words if len(words) == 2 else ("=", words[0])
-    if operator == "~" or text.startswith("/"):
+    comparison, text = words if len(words) == 2 else ("=", words[0])
+    if comparison == "~" or text.startswith("/"):
         return re.search(text.strip("/"), ".".join(map(str, version))) is not None
     other = tuple(int(part) for part in text.split(".") if part.isdecimal())
-    ours = version[: len(other)]
-    return {
-        "=": ours == other,
-        "==": ours == other,
-        ">": ours > other,
-        ">=": ours >= other,
-        "<": ours < other,
-        "<=": ours <= other,
-    }.get(operator, True)
-
-
-# -------- httpd's own reading
-
-
-def ask(
-    server: Server, words: list[str], environment: dict[str, str]
-) -> tuple[list[Directive], int, str]:
-    """(directives, exit code, what it said) of `httpd -t`; no directives if httpd cannot print
-    them.
-    """
-    dump = ["-D", "DUMP_CONFIG"]
-    if "info" not in server.built_in and os.path.exists(server.file("info")):
-        dump += ["-C", f"LoadModule info_module {server.file('info')}"]
-    done = subprocess.run(
-        [server.program, "-t", *words, *dump],
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        errors="surrogateescape",
-        env={**os.environ, **environment},
-    )
-    return list(dumped(done.stdout)), done.returncode, done.stderr
-
-
-IN_FILE = re.compile(r"# In file: (.*)")
-# Lines of a macro are in no file of their own; where it is used says more than where it is defined.
-IN_MACRO = re.compile(
-    r"""macro '.*' \(defined on line \d+ of ".*"\) used on line (\d+) of "(.*)\""""
-)
-LINE_NUMBER = re.compile(r"#\s+(\d+):")
-
-
-def dumped(text: str) -> Iterator[Directive]:
-    """What mod_info prints: a comment with the file when that changes, one with the line before
-    each directive.
-    """
-    path, number, used = "", 0, 0
-    sections: list[Section] = []
-    for line in map(str.strip, text.splitlines()):
-        if match := IN_FILE.fullmatch(line):
-            macro = IN_MACRO.search(match[1])
-            path, used = (macro[2], int(macro[1])) if macro else (match[1], 0)
-        elif match := LINE_NUMBER.fullmatch(line):
-            number = used or int(match[1])
-        elif line.startswith("</"):
-            sections.pop()
-        elif line and not line.startswith("#"):
-            name, arguments = _parts(line)
-            yield Directive(name, arguments, path, number, tuple(sections))
-            if name.startswith("<"):
-                sections.append(Section(name[1:], arguments, f"{path}:{number}"))
+    compare = COMPARISONS.get(comparison)
+    return compare is None or bool(compare(version[: len(other)], other))

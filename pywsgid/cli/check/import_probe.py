@@ -1,19 +1,26 @@
-"""Imports a WSGI script as a daemon would, and says how it went: `python -c SOURCE '{"script":
-...}'`, by `pywsgid check`.
+"""Imports a WSGI script as a daemon would, and reports the result: `python -c SOURCE ORDER`.
 
-Rules: it is handed to the application's interpreter as text, because that one's user may not be
-able to read this file; so it imports nothing of ours, and does what daemon.py and loader.py do:
-home and python-path before all others, the script a module of its own. One line of JSON goes to the
-descriptor that it is told: {"error": "", "version": "3.11.2"}.
+interpreter_probe.py passes this source as text to the application's interpreter, because the
+application's user may not be able to read the file. So this file imports nothing of ours. It does
+what pywsgid/daemon does at start: home= and python-path= come first in sys.path, and the script
+becomes a module of its own.
+
+ORDER is JSON: {"script": path, "callable": name, "home": path, "python_path": [path], "descriptor":
+number}. The result is one line of JSON, written to the descriptor: {"error": "", "version":
+"3.11.2"}.
 """
 
+from __future__ import annotations
+
+import builtins
 import json
 import os
 import sys
 import traceback
 
 
-def add_paths(home, python_path):
+def add_paths(home: str, python_path: list[str]) -> None:
+    """Puts the directories first in sys.path, with those that their .pth files name."""
     before = sys.path[:]
     if home:
         sys.path.append(home)
@@ -27,28 +34,28 @@ def add_paths(home, python_path):
     sys.path[:] = added + named + [entry for entry in before if entry not in named]
 
 
-def load(path, name):
-    """ "" or what is wrong."""
+def load(path: str, name: str) -> str:
+    """Imports the script; returns "", or why its application cannot be used. Raises OSError."""
     with open(path, "rb") as file:
         source = file.read()
     module = type(sys)("_wsgid_probe")
-    module.__file__ = path
-    module.__builtins__ = __builtins__
+    vars(module).update(__file__=path, __builtins__=builtins)
     sys.modules[module.__name__] = module
     try:
         exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
     except BaseException as error:
-        return "it cannot be imported: " + describe(error)
+        return "the import failed with " + describe(error)
     target = module
     for part in name.split("."):
         if not hasattr(target, part):
-            return "it does not define %r" % name
+            return f"it does not define {name!r}"
         target = getattr(target, part)
-    return "" if callable(target) else "%r in it is not callable" % name
+    return "" if callable(target) else f"{name!r} in it is not callable"
 
 
-def describe(error):
-    """The exception, and the last line of a file that it came from."""
+def describe(error: BaseException) -> str:
+    """Returns the exception, with the file and line that raised it unless that is the script
+    itself."""
     text = "".join(traceback.format_exception_only(type(error), error)).strip().splitlines()[-1]
     frames = [
         frame
@@ -56,13 +63,13 @@ def describe(error):
         if not frame.filename.startswith("<")
     ][1:]
     if isinstance(error, SyntaxError) and error.filename:
-        return "%s (%s, line %s)" % (text, error.filename, error.lineno)
-    return "%s (%s, line %d)" % (text, frames[-1].filename, frames[-1].lineno) if frames else text
+        return f"{text} ({error.filename}, line {error.lineno})"
+    return f"{text} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else text
 
 
-def main():
+def main() -> None:
     order = json.loads(sys.argv[1])
-    del sys.path[0]  # "" of python -c; a daemon has none
+    del sys.path[0]  # python -c puts "" there, a daemon does not
     sys.argv = ["mod_wsgid"]
     try:
         os.chdir(order["home"] or os.environ.get("HOME", "/"))
@@ -72,12 +79,10 @@ def main():
         add_paths(order["home"], order["python_path"])
         answer = load(order["script"], order["callable"])
     except OSError as error:
-        answer = "it cannot be read: %s" % error.strerror
-    os.write(
-        order["descriptor"],
-        json.dumps({"error": answer, "version": sys.version.split()[0]}).encode(),
-    )
-    os._exit(0)  # not through threads and atexit handlers of the application
+        answer = f"it cannot be read: {error.strerror}"
+    result = {"error": answer, "version": sys.version.split()[0]}
+    os.write(order["descriptor"], json.dumps(result).encode())
+    os._exit(0)  # does not wait for threads and atexit handlers of the application
 
 
 main()

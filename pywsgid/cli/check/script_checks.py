@@ -1,238 +1,173 @@
-"""What `pywsgid check` looks for in WSGIScriptAlias and the scripts that it names: found, read,
-imported, allowed.
-
-The rules of checks.py hold here, too.
-"""
+"""Checks the script of each WSGIScriptAlias: it exists, the users can reach it, httpd may run it,
+and it can be imported."""
 
 from __future__ import annotations
 
 import fnmatch
 import os
 
-from pywsgid.cli import reach
-from pywsgid.cli.check.conf_reader import Directive, Section
-from pywsgid.cli.check.findings import (
-    NOTE,
-    Finding,
-    Findings,
-    Subject,
-    can_become,
-    httpd_identity,
-    identity_of,
-    interpreter,
-    name_of,
-    python_path,
-)
-from pywsgid.cli.check.importing import assigned
-from pywsgid.cli.check.wsgi_conf import Group, Script, covers, hosts, is_below
-from pywsgid.wire import django_settings
+from pywsgid.cli import file_access
+from pywsgid.cli.check.conf_syntax import Directive, Section
+from pywsgid.cli.check.findings import NOTE, Finding, Findings
+from pywsgid.cli.check.interpreter_probe import Problem, Script
+from pywsgid.cli.check.subject import Subject, user_text
+from pywsgid.cli.check.wsgi_conf import Alias, Group, covers, hosts
 
-
-def check_aliases(subject: Subject) -> Findings:
-    """Aliases whose requests an earlier one takes, as aliases.c says it at start."""
-    earlier: list[Script] = []
-    for script in subject.scripts:
-        if script.line.key != "wsgiscriptalias":
-            continue
-        other = next(
-            (
-                other
-                for other in earlier
-                if hosts(other.line.sections) == hosts(script.line.sections)
-                and is_below(script.url.rstrip("/"), other.url)
-            ),
-            None,
-        )
-        if other:
-            yield Finding(
-                script.line.place,
-                "WSGID0027",
-                f"WSGIScriptAlias {script.url} has no effect: that of "
-                f"{other.url} at {other.line.place} takes its requests",
-                "write the longer URL first",
-            )
-        earlier.append(script)
-
-
-def check_django(subject: Subject) -> Findings:
-    """Two Django sites in one process would both be the one that is loaded first
-    (django_settings.py).
-    """
-    first: dict[str, tuple[str, Script]] = {}
-    for script in subject.scripts:
-        settings, group = settings_of(script), subject.group_of(script)
-        if settings is None or group is None:
-            continue
-        if django_settings.VARIABLE in assigned(group, subject.configuration.root):
-            continue
-        running, other = first.setdefault(group.name, (settings, script))
-        if running != settings:
-            yield Finding(
-                script.line.place,
-                "WSGID0339",
-                f"{script.path} ({settings}) and {other.path} ({running}) "
-                "are two Django sites in one process, which can be one only",
-                "give each its own WSGIDaemonProcess",
-            )
-
-
-def settings_of(script: Script) -> str | None:
-    try:
-        with open(
-            script.path if script.path and os.path.isfile(script.path) else os.devnull, "rb"
-        ) as file:
-            return django_settings.named_in(file.read())
-    except OSError:
-        return None  # check_script_file() says why
+ONLY_A_REQUEST_DECIDES = ("location", "locationmatch", "if", "directorymatch", "filesmatch")
 
 
 def check_scripts(subject: Subject) -> Findings:
-    done: set[tuple[str, str, str | None]] = set()
-    for script in subject.scripts:
-        group = subject.group_of(script)
-        if script.path is None or script.group is None:
-            what = "script" if script.path is None else "daemon group"
-            yield Finding(
-                script.line.place,
-                "WSGID0425",
-                f"which {what} serves it depends on the request",
-                "look at it by hand",
-                NOTE,
-            )
+    """Each script is imported once for each group and application name that it is used with."""
+    imported: set[tuple[str, str, str | None]] = set()
+    for alias in subject.aliases:
+        if alias.path is None or alias.group is None:
+            yield _unknown(alias)
             continue
+        group = subject.group_of(alias)
         if group is None:
-            continue  # told already: there is no such group
-        problems = list(check_script_file(subject, script, group))
+            continue  # name_checks.py reports it
+        problems = list(_check_file(subject, alias, alias.path, group))
         yield from problems
-        yield from check_access(subject, script)
-        what = (script.path, group.name, script.callable)
-        if (
-            not problems
-            and what not in done
-            and can_become(subject, group)
-            and os.path.isfile(script.path)
-        ):
-            done.add(what)
-            yield from check_import(subject, script, group)
+        yield from _check_access(subject, alias)
+        key = (alias.path, group.name, alias.callable)
+        is_checked = problems or key in imported or not os.path.isfile(alias.path)
+        if not is_checked and subject.can_become(group):
+            imported.add(key)
+            yield from _check_import(subject, alias, alias.path, group)
 
 
-def check_script_file(subject: Subject, script: Script, group: Group) -> Findings:
-    path, place = script.path or "", script.line.place
+def _unknown(alias: Alias) -> Finding:
+    what = "script" if alias.path is None else "daemon group"
+    return Finding(
+        alias.line.place,
+        "WSGID0425",
+        f"the {what} depends on the request, so it is not checked here",
+        f"check each possible {what} yourself",
+        NOTE,
+    )
+
+
+# -------- the file
+
+
+def _check_file(subject: Subject, alias: Alias, path: str, group: Group) -> Findings:
     if not os.path.exists(path):
-        first = first_missing(path)
+        missing = _first_missing(path)
         yield Finding(
-            place,
+            alias.line.place,
             "WSGID0330",
-            f"{path} is not there" + (f" ({first} is missing)" if first != path else ""),
-            "correct WSGIScriptAlias, or put it there",
+            f"{path} does not exist" + (f" ({missing} is missing)" if missing != path else ""),
+            "correct the path in WSGIScriptAlias, or create the file",
         )
         return
-    if not can_become(subject, group):
+    if not subject.can_become(group):
         return
-    roles = [
-        (
-            "which its application runs as",
-            identity_of(subject, group),
-            os.R_OK | (os.X_OK if os.path.isdir(path) else 0),
-        ),
-        ("which httpd runs as", httpd_identity(subject), os.F_OK),
-    ]
-    for role, identity, needs in roles:
-        blocked = reach.in_the_way(path, identity, needs)
+    is_directory = os.path.isdir(path)
+    needs = os.R_OK | os.X_OK if is_directory else os.R_OK
+    users = (
+        ("the application", subject.identity_of(group), needs),
+        ("httpd", subject.httpd_identity(), os.F_OK),
+    )
+    for owner, identity, permissions in users:
+        blocked = file_access.blocked_at(path, identity, permissions)
         if blocked:
-            what, fix = ("read", "chmod o+r") if blocked == path else ("enter", "chmod o+x")
-            yield Finding(
-                place,
-                "WSGID0331",
-                f"{name_of(identity)}, {role}, cannot {what} {blocked}"
-                f"{'' if blocked == path else f', and so not reach {path}'}",
-                f"{fix} {blocked}, or move it",
-            )
+            what = f"{owner} runs as {user_text(identity)}, which cannot "
+            if blocked == path:
+                what += f"read {path}"
+                fix = f"run `chmod {'o+rx' if is_directory else 'o+r'} {path}`"
+            else:
+                what += f"enter {blocked}, which is on the way to {path}"
+                fix = f"run `chmod o+x {blocked}`, or move the script"
+            yield Finding(alias.line.place, "WSGID0331", what, fix)
             return
 
 
-def first_missing(path: str) -> str:
-    """The first part of a path that is not there."""
+def _first_missing(path: str) -> str:
+    """The first part of a path that does not exist."""
     while not os.path.exists(os.path.dirname(path)):
         path = os.path.dirname(path)
     return path
 
 
-def check_import(subject: Subject, script: Script, group: Group) -> Findings:
-    identity = identity_of(subject, group)
-    path, _ = interpreter(subject, group)
+# -------- the import
+
+
+def _check_import(subject: Subject, alias: Alias, path: str, group: Group) -> Findings:
+    launch = subject.launch(group)
     if (
-        script.callable is None
+        alias.callable is None
         or group.get("chroot")
-        or subject.importer.interpreter_problem(path, identity, group, subject.configuration.root)
+        or subject.probe.interpreter_problem(launch)  # group_checks.py reports it
     ):
         return
-    problem = subject.importer.import_problem(
-        path,
-        identity,
-        script=script.path,
-        callable=script.callable,
-        home=subject.configuration.path(group.get("home")) if group.get("home") else "",
-        python_path=python_path(subject, group),
-        group=group,
-        root=subject.configuration.root,
-    )
+    home = group.get("home")
+    directory = subject.configuration.path(home) if home else ""
+    script = Script(path, alias.callable, directory, subject.python_path(group))
+    problem = subject.probe.import_problem(launch, script)
     if problem:
         yield Finding(
-            script.line.place,
+            alias.line.place,
             "WSGID0332",
-            f"{script.path} under {path} as {name_of(identity)}: {problem}",
-            import_fix(problem),
+            f"{path} cannot be loaded under {launch.python} as {user_text(launch.identity)}: "
+            f"{problem.what}",
+            _import_fix(problem),
         )
 
 
-def import_fix(problem: str) -> str:
-    """What to do about a script that import_probe.py says this of."""
-    if "ModuleNotFoundError" in problem or "ImportError" in problem:
-        return "install it for that interpreter, name the one that has it (python-home=), or where it is (python-path=)"
-    if "does not define" in problem or "is not callable" in problem:
+def _import_fix(problem: Problem) -> str:
+    if problem.fix:
+        return problem.fix
+    if "ModuleNotFoundError" in problem.what or "ImportError" in problem.what:
+        return (
+            "install it for that interpreter, or name the virtualenv (python-home=) or the "
+            "directory (python-path=) that contains it"
+        )
+    if "does not define" in problem.what or "is not callable" in problem.what:
         return "define it, or name the application with WSGICallableObject"
-    return "mend it"
+    return "correct the script"
 
 
-def check_access(subject: Subject, script: Script) -> Findings:
-    """Require all denied, of the innermost <Directory> that says anything."""
+# -------- access
+
+
+def _check_access(subject: Subject, alias: Alias) -> Findings:
+    """`Require all denied` in the innermost <Directory> that decides about access."""
     best: tuple[tuple[int, int, int], Directive] | None = None
     for line in subject.configuration.named("require", "order", "allow", "deny"):
-        weight = access_weight(line.sections, script)
+        weight = _access_weight(line.sections, alias)
         if weight is not None and (best is None or weight >= best[0]):
             best = weight, line
-    if (
-        best
-        and [word.lower() for word in best[1].words] == ["all", "denied"]
-        and best[1].key == "require"
-    ):
+    if best is None:
+        return
+    line = best[1]
+    if line.key == "require" and [word.lower() for word in line.words] == ["all", "denied"]:
+        directory = os.path.dirname(alias.path or "/")
         yield Finding(
-            script.line.place,
+            alias.line.place,
             "WSGID0426",
-            f"access to {script.path} is denied at {best[1].place}",
-            f"add: <Directory {os.path.dirname(script.path or '/')}> Require all granted </Directory>",
+            f"{line.place} denies access to {alias.path}",
+            f"add <Directory {directory}>, Require all granted, </Directory> (three lines)",
         )
 
 
-def access_weight(sections: tuple[Section, ...], script: Script) -> tuple[int, int, int] | None:
-    """As httpd merges: shorter directories first, a host's after the server's, files last; None if
-    it does not hold.
-    """
+def _access_weight(sections: tuple[Section, ...], alias: Alias) -> tuple[int, int, int] | None:
+    """How strongly a line within `sections` holds for a script: httpd merges shorter directories
+    first, a host's lines after the server's, <Files> last. None if the line does not hold, or if
+    that depends on the request."""
     host = hosts(sections)
-    if host and host != hosts(script.line.sections):
+    if host and host != hosts(alias.line.sections):
         return None
     directory = files = 0
     for section in sections:
         kind, words = section.name.lower(), section.words
-        if kind == "directory" and script.path and covers(section, script.path):
+        if kind == "directory" and alias.path and covers(section, alias.path):
             directory = len(words[0].rstrip("/").split("/"))
-        elif kind in ("location", "locationmatch", "if", "directorymatch", "filesmatch"):
-            return None  # only a request decides
+        elif kind in ONLY_A_REQUEST_DECIDES:
+            return None
         elif kind == "files" and words:
-            if not fnmatch.fnmatchcase(os.path.basename(script.path or ""), words[0]):
+            if not fnmatch.fnmatchcase(os.path.basename(alias.path or ""), words[0]):
                 return None
             files = 1
-        elif kind == "directory" or kind == "files" or kind.startswith(("limit", "proxy")):
+        elif kind in ("directory", "files") or kind.startswith(("limit", "proxy")):
             return None
     return files, directory, len(host)

@@ -1,9 +1,8 @@
 """What a configuration means for WSGI: its daemon groups, its scripts, and which group serves which
 script.
 
-From the directives of conf_reader.py, mod_wsgi's and ours alike. Rules: nothing is looked up on the
-machine and nothing is judged here (checks.py does both); what only a request can decide (%{ENV:x},
-$1) is None.
+The directives of mod_wsgi and of mod_wsgid count alike. Rules: this file does not use the machine
+and does not judge; the checks do. What only a request can decide (%{ENV:x}, $1) is None.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pywsgid.cli.check.conf_reader import WORD, Directive, Section, split
+from pywsgid.cli.check.conf_syntax import WORD, Directive, Section, split
 
 DEFAULT_GROUP = "%{GLOBAL}"
 GROUP_DIRECTIVES = ("wsgiprocessname", "wsgiprocessgroup")
@@ -22,31 +21,32 @@ ALIASES = ("wsgiscriptalias", "wsgiscriptaliasmatch")
 GROUP_OPTIONS = ("process-name", "process-group")
 QUOTED = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
 OPTION = re.compile(rf"""\s*(?:([^=\s"']+)=({QUOTED}|\S*)|({QUOTED}|\S+))""")
-# Sections that are another server, in which the same main server's lines hold, too.
+# Sections of another host. The lines of the main server hold in it, too.
 HOSTS = ("virtualhost",)
 
 
 @dataclass(frozen=True)
 class Group:
-    """A WSGIDaemonProcess line. `options` as written: an option that is repeated has more than one
-    value.
-    """
+    """A WSGIDaemonProcess line. `options` are as written; an option may be repeated."""
 
     name: str
     line: Directive
     options: tuple[tuple[str, str], ...]
 
     def all(self, name: str) -> list[str]:
+        """Returns every value of an option."""
         return [value for option, value in self.options if option == name]
 
     def get(self, name: str) -> str | None:
+        """Returns the value that counts: the last one; None if the option is not given."""
         values = self.all(name)
         return values[-1] if values else None
 
 
 @dataclass(frozen=True)
-class Script:
-    """A WSGIScriptAlias line. `path` is None if it depends on the request, `group` if that does."""
+class Alias:
+    """A WSGIScriptAlias line: the URL and the path of a script, the group that serves it, and the
+    name of its application. None stands for what depends on the request."""
 
     line: Directive
     url: str
@@ -56,25 +56,28 @@ class Script:
 
 
 class Configuration:
-    """The directives of one configuration, asked about WSGI. `root` is where relative paths
-    begin."""
+    """The directives of one configuration. `root` is the directory of relative paths until a
+    ServerRoot line sets another one."""
 
     def __init__(self, directives: list[Directive], root: str) -> None:
         self.directives = directives
         self.root = next((line.words[0] for line in self.named("serverroot") if line.words), root)
 
     def named(self, *keys: str) -> Iterator[Directive]:
+        """Yields the directives with one of these names, in lower case."""
         return (line for line in self.directives if line.key in keys)
 
     def path(self, text: str) -> str:
+        """Returns a path of the configuration as an absolute path."""
         return os.path.normpath(os.path.join(self.root, text))
 
     def setting(self, key: str) -> Directive | None:
-        """The line that counts of a directive of the main server."""
+        """Returns the line of the main server that counts: the last one; None if there is none."""
         lines = [line for line in self.named(key) if not line.sections]
         return lines[-1] if lines else None
 
     def text(self, key: str) -> str | None:
+        """Returns the first word of setting()."""
         line = self.setting(key)
         return line.words[0] if line and line.words else None
 
@@ -86,10 +89,10 @@ class Configuration:
             if first
         ]
 
-    def scripts(self) -> list[Script]:
-        return [self._script(line) for line in self.named(*ALIASES) if len(line.words) > 1]
+    def aliases(self) -> list[Alias]:
+        return [self._alias(line) for line in self.named(*ALIASES) if len(line.words) > 1]
 
-    def _script(self, line: Directive) -> Script:
+    def _alias(self, line: Directive) -> Alias:
         (url, target), rest = heads(line.arguments, 2)
         given = dict(options(rest))
         path = None if line.key == "wsgiscriptaliasmatch" and "$" in target else self.path(target)
@@ -103,14 +106,13 @@ class Configuration:
             or self.in_force(("wsgicallableobject",), line, url, path)
             or "application"
         )
-        return Script(line, url, path, literal(group), literal(name))
+        return Alias(line, url, path, literal(group), literal(name))
 
     def in_force(
         self, keys: tuple[str, ...], alias: Directive, url: str, path: str | None
     ) -> str | None:
-        """The word of the directive that holds for a script: of its Location or Directory, its
-        host, the server.
-        """
+        """Returns the first word of the directive that holds for a script: the innermost of its
+        Location or Directory, its host, and the server; None if there is none."""
         best: tuple[tuple[int, ...], str] | None = None
         for line in self.named(*keys):
             weight = weight_for(line.sections, alias, url, path)
@@ -120,7 +122,7 @@ class Configuration:
 
 
 def heads(text: str, count: int) -> tuple[list[str], str]:
-    """The first `count` words of a line, and the rest as it is."""
+    """Returns the first `count` words of a line, and the rest of it unchanged."""
     position = 0
     words = []
     for match in list(WORD.finditer(text))[:count]:
@@ -130,9 +132,8 @@ def heads(text: str, count: int) -> tuple[list[str], str]:
 
 
 def options(text: str) -> Iterator[tuple[str, str]]:
-    """(name, value) of each name=value, the quotes around the value or around both; ("", word) of
-    what is no option.
-    """
+    """Yields (name, value) of each name=value, with quotes around the value or around both; ("",
+    word) for a word that is not an option."""
     for match in OPTION.finditer(text):
         name, value, word = match.groups()
         if name is not None:
@@ -143,20 +144,23 @@ def options(text: str) -> Iterator[tuple[str, str]]:
 
 
 def literal(text: str) -> str | None:
-    """None for what a request decides. An empty name is mod_wsgi's for %{GLOBAL}."""
+    """Returns a name; None if it depends on the request. mod_wsgi reads an empty name as
+    %{GLOBAL}."""
     if text in ("", DEFAULT_GROUP):
         return DEFAULT_GROUP
     return None if "%{" in text else text
 
 
 def hosts(sections: tuple[Section, ...]) -> tuple[Section, ...]:
+    """Returns those of the sections that are another host."""
     return tuple(section for section in sections if section.name.lower() in HOSTS)
 
 
 def weight_for(
     sections: tuple[Section, ...], alias: Directive, url: str, path: str | None
 ) -> tuple[int, ...] | None:
-    """How strongly a directive within `sections` holds for a script; None if it does not."""
+    """Returns how strongly a directive within `sections` holds for a script: the largest tuple
+    wins. None if the directive does not hold for it."""
     host = hosts(sections)
     if host and host != hosts(alias.sections):
         return None
@@ -178,14 +182,14 @@ def weight_for(
 
 
 def is_below(path: str, prefix: str) -> bool:
+    """Returns whether a URL path is `prefix` or below it."""
     prefix = prefix.rstrip("/")
     return path == prefix or path.startswith(prefix + "/") or not prefix
 
 
 def covers(section: Section, path: str) -> bool:
-    """Whether a <Directory> holds for a file: its own directory, or one above it; wildcards
-    allowed.
-    """
+    """Returns whether a <Directory> holds for a file: it names a directory above the file, maybe
+    with wildcards."""
     if not section.words or section.words[0] == "~":
         return False
     pattern = section.words[0].rstrip("/") or "/"

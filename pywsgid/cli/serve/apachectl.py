@@ -1,5 +1,7 @@
-"""The apachectl that `pywsgid setup` writes: a shell script that needs httpd and nothing of
-ours."""
+"""The apachectl that `pywsgid setup` writes: a shell script that needs httpd and none of our files.
+
+Rules: plain sh and the tools that every system has.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,13 @@ import shlex
 from pywsgid.cli.serve.site import Site
 
 TEXT = """#!/bin/sh
-# The httpd of this directory. Written by pywsgid; yours to change.
+# Controls the httpd of this directory. Written by pywsgid; you may change it.
 #
 #   apachectl start | stop | restart | graceful | graceful-stop | configtest | status
 #   apachectl foreground      stays in the foreground, for systemd or a container
 #
-# graceful takes up a changed httpd.conf and new code, and loses no request. Options (-S, -M) are handed on to httpd.
+# graceful loads a changed httpd.conf and new code, and loses no request.
+# Options (-S, -M) are passed to httpd.
 set -eu
 
 HTTPD=@HTTPD@
@@ -22,16 +25,16 @@ ROOT=@ROOT@
 CONFIGURATION=$ROOT/@CONFIGURATION@
 URL=@URL@
 PIDFILE=$ROOT/run/httpd.pid
-# Longer than the daemons' shutdown-timeout.
+# Seconds until stop gives up; longer than shutdown-timeout.
 PATIENCE=@PATIENCE@
 
 pid=$(cat "$PIDFILE" 2>/dev/null || true)
 
-# /proc and not kill -0, which is not for everybody.
+# kill -0 would need permission; /proc does not.
 running() { [ -n "$pid" ] && [ -e "/proc/$pid" ]; }
 
-# The file of its pid goes before it does.
-wait_for_the_end() {
+# httpd removes its pid file before it ends, so wait for the process.
+wait_for_exit() {
     tenths=0
     while running; do
         if [ "$tenths" -ge "$((PATIENCE * 10))" ]; then
@@ -47,13 +50,13 @@ httpd() { "$HTTPD" -d "$ROOT" -f "$CONFIGURATION" "$@"; }
 
 case ${1:-help} in
     start)
-        if running; then echo "httpd (pid $pid) is running already"; exit 0; fi
+        if running; then echo "httpd (pid $pid) is already running"; exit 0; fi
         httpd -k start
         ;;
     stop)
         if ! running; then echo "httpd is not running"; exit 0; fi
         httpd -k "$1"
-        wait_for_the_end
+        wait_for_exit
         ;;
     restart|graceful)
         httpd -t
@@ -73,21 +76,23 @@ case ${1:-help} in
         exec "$HTTPD" -d "$ROOT" -f "$CONFIGURATION" -DFOREGROUND
         ;;
     help|-h|--help)
-        sed -n '2,8s/^# \\{0,1\\}//p' "$0"
+        sed -n '2,9s/^# \\{0,1\\}//p' "$0"
         ;;
     -*)
         httpd "$@"
         ;;
     *)
-        echo "$1 is none of: start stop restart graceful graceful-stop configtest status foreground" >&2
+        commands="start stop restart graceful graceful-stop configtest status foreground"
+        echo "$1 is not a command: use one of $commands" >&2
         exit 2
         ;;
 esac
 """
-MARGIN = 10
+MARGIN = 10  # seconds beyond shutdown-timeout
 
 
 def script(site: Site, configuration: str) -> str:
+    """Returns the script for a site; `configuration` is the name of its httpd.conf."""
     values = {
         "@HTTPD@": os.path.abspath(site.server.program),
         "@ROOT@": site.root,

@@ -1,99 +1,65 @@
-"""An httpd in the foreground: started, its log passed on to the terminal, its address announced,
-ended with all it has.
+"""Runs an httpd in the foreground: starts it, copies its log to the terminal, prints its address,
+and stops it with all its processes.
 
-Rules: httpd runs in a session of its own, so that Ctrl-C reaches this process alone and the stop
-has one author; both of its outputs go through one pipe of ours, because /dev/stderr can then be
-opened again whatever our own is. What it serves is site.py's.
+Rules: httpd gets a session of its own. Ctrl-C then reaches this process alone, and only this
+process stops httpd. Both of httpd's outputs go through one pipe, because httpd can open /dev/stderr
+again then, whatever stderr of this process is. What httpd serves is not known here
+(httpd_conf.py).
 """
 
 from __future__ import annotations
 
 import ctypes
-import http.client
 import math
 import os
 import signal
-import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
 from pywsgid.cli.messages import Failure, note
+from pywsgid.cli.processes import has_exited, signal_session, wait_for_exit
+from pywsgid.cli.serve.address import Address
 
-# What httpd needs to stop when its daemons have had their time.
-STOP_MARGIN = 3
-# What daemons get to finish when httpd was killed.
-ORPHAN_LIMIT = 2
-PROBE_PAUSE = 0.02
-# By this name our own look whether it answers is kept out of the access log.
-PROBE_NAME = "pywsgid-probe"
-PR_SET_PDEATHSIG = 1
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}
+STOP_MARGIN = 3  # seconds for httpd to stop after its daemons had theirs
+ORPHAN_LIMIT = 2  # seconds for daemon processes to finish after httpd was killed
+PROBE_PAUSE = 0.02  # seconds between two requests that find out whether httpd answers
+PR_SET_PDEATHSIG = 1  # prctl(2)
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 
 
 class Stop(BaseException):
-    """A signal asked for the end, or for a quicker one."""
+    """A signal asks this process to stop; a second one, to stop at once."""
 
 
-@dataclass(frozen=True)
-class Address:
-    """Where the application answers first: what is printed, and what is looked at."""
+def serve(command: list[str], name: str, address: Address, shutdown_timeout: float) -> int:
+    """Runs httpd until a signal comes, and returns 0 then. `name` is what it serves.
 
-    scheme: str
-    host: str
-    port: int
-    path: str = "/"
-
-    @property
-    def url(self) -> str:
-        name = "localhost" if self.host in ("127.0.0.1", *ANY_ADDRESS) else bracketed(self.host)
-        return f"{self.scheme}://{name}:{self.port}{self.path}"
-
-    def first_answer(self) -> int | None:
-        """The status of a request, or None if nobody listens yet."""
-        host = ANY_ADDRESS.get(self.host, self.host)
-        connection = (
-            http.client.HTTPSConnection(host, self.port, context=ssl._create_unverified_context())
-            if self.scheme == "https"
-            else http.client.HTTPConnection(host, self.port)
-        )
-        try:
-            connection.request("GET", self.path, headers={"User-Agent": PROBE_NAME})
-            return connection.getresponse().status
-        except (OSError, http.client.HTTPException):
-            return None
-        finally:
-            connection.close()
-
-
-def bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def serve(command: list[str], what: str, address: Address, shutdown_timeout: float) -> int:
-    """Runs httpd until it ends or a signal comes: 0 then. Failure if it ends by itself."""
+    Call it within stop_signals(). Raises Failure if httpd ends by itself.
+    """
     process = start(command)
-    threading.Thread(target=watch, args=(process, what, address), daemon=True).start()
+    threading.Thread(target=watch, args=(process, name, address), daemon=True).start()
     try:
-        pass_log_on(process)
+        copy_log(process)
         status = process.wait()
     except Stop:
-        end(process, shutdown_timeout + STOP_MARGIN)
+        stop(process, shutdown_timeout + STOP_MARGIN)
         return 0
     raise Failure(
-        "WSGID0407", f"httpd ended by itself ({describe(status)})", "see its log lines above"
+        "WSGID0407",
+        f"httpd ended by itself ({describe(status)})",
+        "read its own log lines above: they name the cause",
     )
 
 
 def start(command: list[str]) -> subprocess.Popen[bytes]:
+    """Starts httpd. It gets SIGTERM should this process be killed."""
     libc = ctypes.CDLL(None, use_errno=True)
 
-    def die_with_us() -> None:
+    def end_with_parent() -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
     return subprocess.Popen(
@@ -103,14 +69,13 @@ def start(command: list[str]) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=die_with_us,
+        preexec_fn=end_with_parent,
     )
 
 
-def pass_log_on(process: subprocess.Popen[bytes]) -> None:
-    """Returns when the last process that holds the log has gone: httpd, its children and every
-    daemon.
-    """
+def copy_log(process: subprocess.Popen[bytes]) -> None:
+    """Copies the log to stderr until the last process that holds it has ended: httpd, its children
+    and the daemons. Raises Stop if the terminal has gone."""
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     while chunk := os.read(descriptor, 65536):
@@ -118,7 +83,6 @@ def pass_log_on(process: subprocess.Popen[bytes]) -> None:
 
 
 def write_all(descriptor: int, chunk: bytes) -> None:
-    """A terminal that has gone away means stop."""
     while chunk:
         try:
             chunk = chunk[os.write(descriptor, chunk) :]
@@ -126,17 +90,16 @@ def write_all(descriptor: int, chunk: bytes) -> None:
             raise Stop from None
 
 
-def end(process: subprocess.Popen[bytes], limit: float) -> None:
-    """Asks httpd to stop; after `limit` seconds, or at a second Ctrl-C, ends what is left of its
-    session.
-    """
+def stop(process: subprocess.Popen[bytes], limit: float) -> None:
+    """Asks httpd to stop. After `limit` seconds, or at a second Ctrl-C, kills what is left of its
+    session."""
     try:
         process.terminate()
         signal.alarm(math.ceil(limit))
-        pass_log_on(process)
-        await_exit(process)
+        copy_log(process)
+        wait_for_exit(process)
     except Stop:
-        note("stopping the hard way")
+        note("httpd has not stopped yet: killing it")
     finally:
         signal.alarm(0)
         for number in STOP_SIGNALS:
@@ -145,57 +108,37 @@ def end(process: subprocess.Popen[bytes], limit: float) -> None:
         process.wait()
 
 
-def await_exit(process: subprocess.Popen[bytes]) -> None:
-    """Without reaping it: its number stays its own, and the session's, until that is done."""
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-
-
-def has_exited(process: subprocess.Popen[bytes]) -> bool:
-    with suppress(ChildProcessError):
-        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
-    return True
-
-
-def signal_session(process: subprocess.Popen[bytes], number: int) -> None:
-    """To all that is left of the session of a process that has not been reaped."""
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-
-
 def describe(status: int) -> str:
     return f"signal {-status}" if status < 0 else f"exit status {status}"
 
 
-def watch(process: subprocess.Popen[bytes], what: str, address: Address) -> None:
-    """Announces; then ends what outlives httpd: when it is killed, its children heed nothing but
-    SIGKILL.
-    """
-    announce(process, what, address)
+def watch(process: subprocess.Popen[bytes], name: str, address: Address) -> None:
+    """Prints the address once httpd answers. After httpd has ended, ends what it left behind: when
+    httpd is killed, its children react to nothing but SIGKILL. Runs in a thread of its own."""
+    announce(process, name, address)
     with suppress(ChildProcessError):
-        await_exit(process)
+        wait_for_exit(process)
     signal_session(process, signal.SIGTERM)
     time.sleep(ORPHAN_LIMIT)
     signal_session(process, signal.SIGKILL)
 
 
-def announce(process: subprocess.Popen[bytes], what: str, address: Address) -> None:
-    """Prints the address once something answers there."""
+def announce(process: subprocess.Popen[bytes], name: str, address: Address) -> None:
+    """Waits until something answers at the address, and prints it."""
     while process.returncode is None and not has_exited(process):
-        status = address.first_answer()
+        status = address.status()
         if status is None:
             time.sleep(PROBE_PAUSE)
             continue
-        trouble = f", but answers with status {status}: the log says why" if status >= 500 else ""
-        print(f"{what} is served at {address.url} (Ctrl-C stops){trouble}", flush=True)
+        problem = f", but answers with status {status}: the log says why" if status >= 500 else ""
+        print(f"{name} is served at {address.url} (Ctrl-C stops){problem}", flush=True)
         return
 
 
 @contextmanager
 def stop_signals() -> Iterator[None]:
-    """Within it each stop signal raises Stop, even if the shell that started us in the background
-    had it ignored.
-    """
+    """Within it, each stop signal raises Stop, even if this process inherited it ignored, as from a
+    shell that starts it in the background."""
     before = {number: signal.signal(number, raise_stop) for number in STOP_SIGNALS}
     try:
         yield

@@ -1,13 +1,12 @@
-"""The one table of the options of `pywsgid serve` and `pywsgid setup`; --help, argparse and
-docs/reference/serve.md derive from it.
+"""The options of `pywsgid serve` and `pywsgid setup`. argparse, --help and docs/reference/serve.md
+all come from this one table.
 
-Names are mod_wsgi-express's where it has them. The options of WSGIDaemonProcess are not repeated
-here: each of them is an option by its own name, from its own table (options.py), but for `home`,
-which is --working-directory.
+Where mod_wsgi-express has an option, ours has the same name. Each option of WSGIDaemonProcess is an
+option of the same name; its row comes from pywsgid/wire/options.py. Only `home` has another name:
+--working-directory.
 
-Rules: a path is made absolute where it is read, as httpd would take it relative to its ServerRoot.
-`kind` is a function from text to value that raises argparse.ArgumentTypeError. This file knows no
-httpd; what options mean is site.py's.
+Rules: every path becomes absolute here, because httpd would look for it below its ServerRoot. This
+file does not know what an option does; httpd_conf.py does.
 """
 
 from __future__ import annotations
@@ -24,25 +23,29 @@ from pywsgid.cli import option_values
 from pywsgid.wire.log_format import LEVEL_NAMES
 from pywsgid.wire.options import OPTIONS
 
+# -------- kinds of values: each returns the value of a text, or raises ArgumentTypeError
+
 
 def port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text}: not a port from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text} is not a port from 0 to 65535")
     return int(text)
 
 
 def url_path(text: str) -> str:
     if not text.startswith("/"):
-        raise argparse.ArgumentTypeError(f"{text}: not a URL path; it begins with a slash")
+        raise argparse.ArgumentTypeError(f"{text} is not a URL path: it must begin with /")
     return text
 
 
 def word(text: str) -> str:
-    """One word for httpd; what would end the line that it stands in is no word."""
+    """One word of httpd's configuration. No quoting protects a line break or `${`."""
     if not text or any(ord(character) < 32 for character in text):
-        raise argparse.ArgumentTypeError("empty, or with a control character in it")
+        raise argparse.ArgumentTypeError("the value is empty or contains a control character")
     if "${" in text:
-        raise argparse.ArgumentTypeError(f"{text}: ${{ begins a variable of httpd's")
+        raise argparse.ArgumentTypeError(
+            f"{text} contains ${{, where httpd expects the name of a variable"
+        )
     return text
 
 
@@ -53,39 +56,44 @@ def path(text: str) -> str:
 def size(text: str) -> int:
     match = re.fullmatch(r"(\d+)([KMG]?)", text.upper(), re.ASCII)
     if not match:
-        raise argparse.ArgumentTypeError(f"{text}: not a number of bytes (K, M or G may follow)")
+        raise argparse.ArgumentTypeError(f"{text} is not a number of bytes (K, M or G may follow)")
     return int(match[1]) * option_values.UNITS[match[2]]
 
 
 def log_level(text: str) -> str:
-    """As in httpd's LogLevel: a level, or several words of which all but one name a module."""
+    """As in httpd's LogLevel: words that are LEVEL or MODULE:LEVEL."""
     for item in text.split():
         if item.rpartition(":")[2] not in LEVEL_NAMES:
             known = ", ".join(LEVEL_NAMES[:8])
             raise argparse.ArgumentTypeError(
-                f"{item}: not a level; levels are {known}, trace1 to trace8"
+                f"{item} is not a log level: use {known}, or trace1 to trace8"
             )
     return text
 
 
+# -------- one option
+
+Kind = Callable[[str], Any]
+
+
 @dataclass(frozen=True)
 class Option:
-    """One option. `metavar` has a word for each argument, and none for a flag; `kind` may be one
-    for each argument.
+    """One option. `metavar` has a word for each argument; an option without arguments is a flag.
+    `kind` converts an argument; a tuple has one for each.
     """
 
     name: str
     metavar: tuple[str, ...]
-    help: str
-    default: Any = None  # None: none, or help says which
-    kind: Callable[[str], Any] | tuple[Callable[[str], Any], ...] = word
-    repeated: bool = False
+    help: str  # ends with a full stop
+    default: Any = None  # None: there is none, or `help` names it
+    kind: Kind | tuple[Kind, ...] = word
+    repeated: bool = False  # may be given more than once
     negatable: bool = False  # a flag that has a --no- form
     commands: tuple[str, ...] = ("serve", "setup")
 
     @property
     def syntax(self) -> str:
-        """As it is typed: --url-alias URL PATH."""
+        """How a user types it: --url-alias URL PATH."""
         return " ".join(
             [
                 f"--{self.name}" if not self.negatable else f"--{self.name}, --no-{self.name}",
@@ -95,13 +103,14 @@ class Option:
 
     @property
     def note(self) -> str:
-        """What follows the help: the default, and whether it may be repeated."""
+        """What follows the help: the default, and whether the option may be repeated."""
         default = "on" if self.default is True else self.default
         return (f" Default: {default}." if default not in (None, False) else "") + (
             " May be repeated." if self.repeated else ""
         )
 
-    def declare(self, group: argparse._ArgumentGroup, command: str) -> None:
+    def declare(self, group: argparse._ArgumentGroup) -> None:
+        """Adds the option to a group of a parser."""
         words: dict[str, Any] = {
             "help": (self.help + self.note).replace("%", "%%"),
             "default": self.default,
@@ -122,11 +131,9 @@ class Option:
 
 
 class _Each(argparse.Action):
-    """Several arguments, each of its own kind; always repeatable."""
+    """Appends a tuple of several arguments, each converted by its own kind."""
 
-    def __init__(
-        self, *words: Any, kinds: tuple[Callable[[str], Any], ...], **options: Any
-    ) -> None:
+    def __init__(self, *words: Any, kinds: tuple[Kind, ...], **options: Any) -> None:
         super().__init__(*words, **options)
         self._kinds = kinds
 
@@ -146,7 +153,8 @@ class _Each(argparse.Action):
 
 # -------- the options of WSGIDaemonProcess
 
-# `home` is --working-directory; --reload is a matter of its own (develop.py).
+# `home` is --working-directory. --reload of serve is something else than reload= of a group
+# (pywsgid/daemon/application/development.py).
 RENAMED = ("home", "reload")
 REPEATED_TYPES = ("paths", "groups", "assignments")
 METAVARS = {
@@ -162,24 +170,29 @@ METAVARS = {
     "paths": "DIRECTORY",
     "assignments": "NAME=VALUE",
 }
-# Where what the table says is not the whole truth for a command that root may start.
+# Options whose help differs from that of WSGIDaemonProcess.
 HELP = {
-    "user": "User that the application runs as. Default: the web server's (www-data, apache ...) if root starts this, "
-    "else whoever starts it.",
-    "group": "Primary group of the application. Default: the one of its user.",
-    "python": "Python interpreter that the application runs under. Default: the one that runs pywsgid, if the "
-    "application's user can reach it.",
-    "python-home": "Virtual environment of the application, in place of the one that pywsgid runs in.",
-    "python-path": "Directories to look for modules in before all others, .pth files in them included.",
+    "user": "User that the application runs as. Default: the web server's user (www-data, apache "
+    "...) if root runs the command, else the user who runs it.",
+    "group": "Primary group of the application. Default: the primary group of its user.",
+    "python": "Python interpreter that the application runs under. Default: the one that runs "
+    "pywsgid, if the application's user can run it.",
+    "python-home": "Virtual environment that the application runs in. Default: the one that "
+    "pywsgid runs in, if any.",
+    "python-path": "Directories that are searched for modules before all others. Their .pth files "
+    "are read, too.",
 }
 
 
 def daemon_value(name: str, text: str) -> str:
-    """A value of a WSGIDaemonProcess option, paths made absolute."""
+    """Returns the value of a WSGIDaemonProcess option, with absolute paths.
+
+    Raises ArgumentTypeError for what is not a value of its type.
+    """
     option = OPTIONS[name]
     problem = option_values.problem(option, word(text))
     if problem:
-        raise argparse.ArgumentTypeError(f"{text}: {problem}")
+        raise argparse.ArgumentTypeError(f"{text} {problem}")
     if option.type == "path":
         return path(text)
     return (
@@ -188,8 +201,8 @@ def daemon_value(name: str, text: str) -> str:
 
 
 def daemon_option(name: str) -> Option:
-    """As WSGIDaemonProcess has it. What is not given is not written either: the default is the
-    module's own.
+    """Returns the option of that name of WSGIDaemonProcess. It has no default here: what the user
+    does not give is not written, and the module has its own default.
     """
     option = OPTIONS[name]
     text = HELP.get(name, option.help)
@@ -207,7 +220,7 @@ def daemon_option(name: str) -> Option:
 
 
 def shown(default: object) -> str:
-    """8388608 -> 8M, 15.0 -> 15."""
+    """Returns a default for the help: 8M for 8388608, 15 for 15.0."""
     if not isinstance(default, (int, float)):
         return str(default)
     for letter in "GMK":
@@ -223,8 +236,8 @@ def daemon_options(*names: str) -> tuple[Option, ...]:
 # -------- the table
 
 TARGETS = (
-    "TARGET is a WSGI script (a Python file that defines `application`), MODULE:CALLABLE (MODULE:FACTORY() "
-    "too), or the directory of a Django project."
+    "TARGET is a WSGI script (a Python file that defines `application`), MODULE:CALLABLE or "
+    "MODULE:FACTORY(), or the directory of a Django project."
 )
 
 FIRST = ("processes", "threads", "user", "group", "env", "python-home", "python-path")
@@ -236,27 +249,28 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "host",
                 ("ADDRESS",),
-                "Address to listen on; 0.0.0.0 for every one of this machine's.",
+                "Address to listen on; 0.0.0.0 for all addresses of this machine.",
                 "127.0.0.1",
             ),
-            Option("port", ("PORT",), "Port to listen on; 0 for any that is free.", 8000, port),
+            Option("port", ("PORT",), "Port to listen on; 0 for any free port.", 8000, port),
             Option(
                 "server-name",
                 ("NAME",),
-                "The site's name, for links and redirects that httpd makes itself.",
+                "Name of the site in the links and redirects that httpd creates.",
                 "localhost",
             ),
             Option(
                 "trust-proxy",
                 ("ADDRESS",),
-                "Proxy or network (10.0.0.0/8) in front of this server that is believed "
-                "when it says who the client is, and by X-Forwarded-Proto whether it came over TLS (mod_remoteip).",
+                "Proxy or network (10.0.0.0/8) in front of this server that is trusted to report "
+                "the client's address and, in X-Forwarded-Proto, whether the client uses HTTPS "
+                "(mod_remoteip).",
                 repeated=True,
             ),
             Option(
                 "trust-proxy-header",
                 ("NAME",),
-                "Header in which such a proxy names the client.",
+                "Header in which a trusted proxy reports the client's address.",
                 "X-Forwarded-For",
             ),
         ),
@@ -265,13 +279,14 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         "Application",
         (
             Option(
-                "callable-object", ("NAME",), "The application's name in a script.", "application"
+                "callable-object", ("NAME",), "Name of the application in a script.", "application"
             ),
             Option(
                 "working-directory",
                 ("DIRECTORY",),
-                "Directory that the application is started in, and where its "
-                "modules are looked for. Default: the script's, the Django project's, or the current one.",
+                "Working directory of the application; its modules are searched here, too. "
+                "Default: the directory of the script or of the Django project, or the current "
+                "directory.",
                 None,
                 path,
             ),
@@ -281,11 +296,13 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
     (
         "URLs and files",
         (
-            Option("mount-point", ("URL",), "Where the application begins.", "/", url_path),
+            Option(
+                "mount-point", ("URL",), "URL path at which the application begins.", "/", url_path
+            ),
             Option(
                 "url-alias",
                 ("URL", "PATH"),
-                "A file, or a directory of files, that httpd serves itself.",
+                "File or directory that httpd serves itself at this URL path.",
                 None,
                 (url_path, path),
                 repeated=True,
@@ -293,22 +310,22 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "document-root",
                 ("DIRECTORY",),
-                "Files in here are served by httpd where one has the request's path; "
-                "everything else is the application's.",
+                "Directory of files that httpd serves itself, each at its own path. The "
+                "application gets all other requests.",
                 None,
                 path,
             ),
             Option(
                 "compress-responses",
                 (),
-                "Compress text on its way to the client (mod_deflate).",
+                "Compress text responses (mod_deflate).",
                 False,
             ),
             Option(
                 "limit-request-body",
                 ("BYTES",),
-                "Largest upload; larger ones are refused with 413. Default: httpd's "
-                "own limit (1 GB).",
+                "Size of the largest request body. A larger one is answered with 413. Default: "
+                "httpd's own limit (1 GB).",
                 None,
                 size,
             ),
@@ -320,19 +337,25 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "https-port",
                 ("PORT",),
-                "Also serve HTTPS, on this port; needs the next two.",
+                "Port for HTTPS, in addition to HTTP; needs the next two options.",
                 None,
                 port,
             ),
             Option(
                 "ssl-certificate-file",
                 ("FILE",),
-                "The certificate (PEM), intermediate ones behind it.",
+                "The certificate (PEM), followed by intermediate certificates.",
                 None,
                 path,
             ),
-            Option("ssl-certificate-key-file", ("FILE",), "Its private key (PEM).", None, path),
-            Option("https-only", (), "Redirect HTTP to HTTPS.", False),
+            Option(
+                "ssl-certificate-key-file",
+                ("FILE",),
+                "The certificate's private key (PEM).",
+                None,
+                path,
+            ),
+            Option("https-only", (), "Redirect HTTP requests to HTTPS.", False),
             Option("http2", (), "Offer HTTP/2 (mod_http2).", False),
         ),
     ),
@@ -342,16 +365,16 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "log-level",
                 ("LEVEL",),
-                "How much httpd and the application log: warn, info, debug, or as in LogLevel: "
-                '"warn wsgid:debug".',
+                "How much httpd and the application log: warn, info or debug, or words as in "
+                'httpd\'s LogLevel: "warn wsgid:debug".',
                 "notice wsgid:info",
                 log_level,
             ),
             Option(
                 "log-directory",
                 ("DIRECTORY",),
-                "Directory for error_log and access_log. Default: the terminal "
-                "(serve), or logs in the directory (setup).",
+                "Directory of error_log and access_log. Default: the terminal (serve), or the "
+                "directory logs in DIR (setup).",
                 None,
                 path,
             ),
@@ -364,8 +387,8 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "server-root",
                 ("DIRECTORY",),
-                "Where the configuration is written; kept at the end. Default: a "
-                "temporary directory, removed at the end.",
+                "Directory that the configuration is written to. It remains when the server "
+                "stops. Default: a temporary directory, which is removed.",
                 None,
                 path,
                 commands=("serve",),
@@ -373,14 +396,14 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "server-status",
                 (),
-                "Show what is going on, to this machine alone: the application's processes at "
-                "/wsgid-status, httpd's own at /server-status (mod_status).",
+                "Status pages, for requests from this machine only: the application's processes "
+                "at /wsgid-status, httpd's own at /server-status (mod_status).",
                 False,
             ),
             Option(
                 "include-file",
                 ("FILE",),
-                "More configuration for httpd, included at the end.",
+                "More configuration of httpd, included at the end.",
                 None,
                 path,
                 repeated=True,
@@ -393,8 +416,8 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 "reload",
                 (),
-                "Take up changed source files and templates at once, and show exceptions in the browser. "
-                "Only where nobody but this machine gets to.",
+                "Load changed source files and templates at once, and show exceptions in the "
+                "browser. Only with a --host that other machines cannot reach.",
                 False,
                 commands=("serve",),
             ),
@@ -408,14 +431,17 @@ SECTIONS: tuple[tuple[str, tuple[Option, ...]], ...] = (
 
 
 def options(command: str = "serve") -> Iterator[Option]:
+    """Yields the options of a command, in the order of the table."""
     return (option for _, section in SECTIONS for option in section if command in option.commands)
 
 
 def declare(parser: argparse.ArgumentParser, command: str) -> None:
-    """Adds TARGET and all options. A usage with all of them would hide the line that says what is
-    wrong.
+    """Adds TARGET and all options of a command to its parser.
+
+    The usage is short: a long one would hide the error message that follows it.
     """
-    parser.usage = f"%(prog)s [option ...] TARGET{' DIR' if command == 'setup' else ''}\n       %(prog)s --help"
+    words = "TARGET DIR" if command == "setup" else "TARGET"
+    parser.usage = f"%(prog)s [option ...] {words}\n       %(prog)s --help"
     parser.epilog = TARGETS
     parser.add_argument(
         "target",
@@ -426,4 +452,4 @@ def declare(parser: argparse.ArgumentParser, command: str) -> None:
         group = parser.add_argument_group(title)
         for option in section:
             if command in option.commands:
-                option.declare(group, command)
+                option.declare(group)

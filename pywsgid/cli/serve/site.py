@@ -1,48 +1,40 @@
-"""The configuration that `pywsgid serve` and `pywsgid setup` write, as text: one httpd for one
-application.
+"""The site that `pywsgid serve` and `pywsgid setup` build step by step: one application, and the
+httpd for it.
 
-It is made to be read: each part says what it is for, and nothing stands there that the options did
-not ask for. Rules: nothing is started and nothing is written here; every path goes through quote();
-a module of httpd is loaded only for a part that uses it, and Failure says which one is missing.
+command.py fills it in, httpd_conf.py and apachectl.py write files from it. Rules: nothing here
+checks, starts or writes anything.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pywsgid.cli.messages import Failure
-from pywsgid.cli.reach import Identity
-from pywsgid.cli.serve.foreground import PROBE_NAME, Address, bracketed
-from pywsgid.cli.serve.serve_options import RENAMED
+from pywsgid.cli.serve.address import Address
 from pywsgid.cli.serve.target import Target
-from pywsgid.cli.server import Server, quote
+from pywsgid.cli.server import Server
+from pywsgid.cli.users import Identity, name_of
 from pywsgid.wire.options import OPTIONS
-
-GROUP = "app"
-NOT_FROM_TABLE = (*RENAMED, "python", "python-home", "python-path")
 
 
 @dataclass(frozen=True)
 class Site:
-    """All that the configuration is written from. Script and module are where the application's
-    user can reach them.
-    """
+    """All that the configuration is written from. In the end, `module` and `script` are paths that
+    the application's user can reach."""
 
     server: Server
-    root: str
-    module: str
-    identity: Identity | None  # whom httpd becomes; None: nobody, as it is not started by root
-    application: Identity | None  # whom the application runs as; None: whoever starts this
+    root: str  # the ServerRoot
+    module: str  # mod_wsgid.so
+    identity: Identity | None  # the user that httpd becomes; None: the one who starts it
+    application: Identity | None  # the user of the application; None: the one who starts httpd
     target: Target
     script: str
-    interpreter: str  # python=... or python-home=...
+    interpreter: str  # an option of WSGIDaemonProcess: python=... or python-home=...
     options: dict[str, Any]  # by the names of serve_options.py
 
     @property
     def address(self) -> Address:
+        """Where the application is found: over HTTPS if HTTP only redirects there."""
         secure = self.options["https-only"]
         port = self.options["https-port"] if secure else self.options["port"]
         return Address(
@@ -51,348 +43,16 @@ class Site:
 
     @property
     def directory(self) -> str:
-        """Where the application is started."""
-        return self.options["working-directory"] or self.target.directory
+        """The application's working directory."""
+        directory: str = self.options["working-directory"] or self.target.directory
+        return directory
 
     @property
     def shutdown_timeout(self) -> float:
+        """Seconds that a daemon process gets to finish its requests."""
         return float(self.options["shutdown-timeout"] or OPTIONS["shutdown-timeout"].default)
 
-
-Lines = list[str]
-
-
-def configuration(site: Site) -> str:
-    """httpd.conf."""
-    parts = (
-        heading,
-        server,
-        modules,
-        identity,
-        logs,
-        http2,
-        proxy,
-        compression,
-        group,
-        application,
-        files,
-        rewriting,
-        https,
-        status,
-        includes,
-    )
-    texts = ["\n".join(lines) for part in parts if (lines := part(site))]
-    return "\n\n".join(texts) + "\n"
-
-
-def part(comment: str) -> Callable[[Callable[[Site], Lines]], Callable[[Site], Lines]]:
-    """Puts a comment above what a function of a site gives, if that is anything."""
-
-    def decorate(function: Callable[[Site], Lines]) -> Callable[[Site], Lines]:
-        def wrapped(site: Site) -> Lines:
-            lines = function(site)
-            return [f"# {comment}", *lines] if lines else []
-
-        return wrapped
-
-    return decorate
-
-
-# -------- the server
-
-
-def heading(site: Site) -> Lines:
-    return [f"# Written by pywsgid for {site.target.name}."]
-
-
-@part("Where it lives and listens.")
-def server(site: Site) -> Lines:
-    options = site.options
-    ports = [options["port"], *([options["https-port"]] if options["https-port"] else [])]
-    root = options["document-root"]
-    return [
-        f"ServerRoot {quote(site.root)}",
-        "DefaultRuntimeDir run",
-        "PidFile run/httpd.pid",
-        *(f"Listen {quote(listened(options['host'], port))}" for port in ports),
-        f"ServerName {options['server-name']}:{options['port']}",
-        f"DocumentRoot {quote(root) if root else 'htdocs'}",
-    ]
-
-
-def listened(host: str, port: int) -> str:
-    return str(port) if host == "*" else f"{bracketed(host)}:{port}"
-
-
-@part("What httpd is made of.")
-def modules(site: Site) -> Lines:
-    options = site.options
-    wanted = [
-        name for name, reasons in MODULES.items() if any(options[reason] for reason in reasons)
-    ]
-    for name in wanted:
-        if not site.server.has(name):
-            option = next(reason for reason in MODULES[name] if options[reason])
-            raise Failure(
-                "WSGID0410",
-                f"--{option} needs mod_{name}, which is not in {site.server.modules}",
-                "install it, or leave the option out",
-            )
-    return [
-        *site.server.mpm(),
-        *site.server.load("unixd", "authz_core", "log_config", *wanted),
-        f"LoadModule wsgid_module {quote(site.module)}",
-    ]
-
-
-# module of httpd -> the options that use it
-MODULES = {
-    "alias": ("url-alias",),
-    "mime": ("url-alias", "document-root"),
-    "rewrite": ("document-root", "https-only"),
-    "ssl": ("https-port",),
-    "socache_shmcb": ("https-port",),
-    "http2": ("http2",),
-    "remoteip": ("trust-proxy",),
-    "setenvif": ("trust-proxy",),
-    "filter": ("compress-responses",),
-    "deflate": ("compress-responses",),
-    "status": ("server-status",),
-    "authz_host": ("server-status",),
-}
-
-
-@part("Whom it becomes: only root can become somebody else.")
-def identity(site: Site) -> Lines:
-    return [f"User {site.identity.name}", f"Group #{site.identity.gid}"] if site.identity else []
-
-
-@part(
-    "What it says: to the terminal, or to files. A look by pywsgid itself whether it answers is no request."
-)
-def logs(site: Site) -> Lines:
-    directory = site.options["log-directory"]
-    error = f"{directory}/error_log" if directory else "/dev/stderr"
-    access = f"{directory}/access_log" if directory else "/dev/stdout"
-    lines = [f"ErrorLog {quote(error)}", f"LogLevel {site.options['log-level']}"]
-    if site.options["access-log"]:
-        form = "%h %l %u %t" if directory else "%h"
-        lines += [
-            f'LogFormat "{form} \\"%r\\" %>s %b" short',
-            f"CustomLog {quote(access)} short \"expr=%{{HTTP_USER_AGENT}} != '{PROBE_NAME}'\"",
-        ]
-    return lines
-
-
-@part("HTTP/2 for clients that ask for it.")
-def http2(site: Site) -> Lines:
-    return ["Protocols h2 h2c http/1.1"] if site.options["http2"] else []
-
-
-@part("What the proxies in front are believed: who the client is, and whether it came over TLS.")
-def proxy(site: Site) -> Lines:
-    if not site.options["trust-proxy"]:
-        return []
-    trusted = " || ".join(
-        f"%{{CONN_REMOTE_ADDR}} -ipmatch '{address}'" for address in site.options["trust-proxy"]
-    )
-    return [
-        f"RemoteIPHeader {site.options['trust-proxy-header']}",
-        *(f"RemoteIPInternalProxy {address}" for address in site.options["trust-proxy"]),
-        f"SetEnvIfExpr \"({trusted}) && %{{HTTP:X-Forwarded-Proto}} == 'https'\" HTTPS=on",
-    ]
-
-
-@part("Text is compressed on its way out.")
-def compression(site: Site) -> Lines:
-    if not site.options["compress-responses"]:
-        return []
-    return [f"AddOutputFilterByType DEFLATE {' '.join(COMPRESSED)}"]
-
-
-COMPRESSED = (
-    "text/plain",
-    "text/html",
-    "text/xml",
-    "text/css",
-    "text/javascript",
-    "application/javascript",
-    "application/json",
-    "image/svg+xml",
-)
-
-
-# -------- the application
-
-
-@part("The application's processes.")
-def group(site: Site) -> Lines:
-    words = [
-        site.interpreter,
-        f"home={site.directory}",
-        *python_path(site),
-        *daemon_words(site.options),
-    ]
-    if site.options["user"] and not site.options["group"] and site.application:
-        words.append(f"group=#{site.application.gid}")  # and not httpd's Group
-    return [
-        "WSGISocketPrefix run/wsgid",
-        " \\\n    ".join([f"WSGIDaemonProcess {GROUP}", *map(quote, words)]),
-        f"WSGIProcessName {GROUP}",
-    ]
-
-
-def python_path(site: Site) -> Lines:
-    """A script also finds what lies beside it when it is started elsewhere."""
-    given = site.options["python-path"] or []
-    home = (
-        [site.target.directory]
-        if site.target.script and site.target.directory != site.directory
-        else []
-    )
-    return [f"python-path={directory}" for directory in [*given, *home]]
-
-
-def daemon_words(options: dict[str, Any]) -> Lines:
-    """The options of WSGIDaemonProcess that were given, as they are."""
-    words = []
-    for name in OPTIONS:
-        value = None if name in NOT_FROM_TABLE else options[name]
-        words += [
-            f"{name}={item}"
-            for item in (value if isinstance(value, list) else [value])
-            if item is not None
-        ]
-    return words
-
-
-@part("Which URLs are its own. httpd gives out a script only where access is granted.")
-def application(site: Site) -> Lines:
-    name = site.target.callable
-    limit = site.options["limit-request-body"]
-    return [
-        f"WSGIScriptAlias {quote(site.options['mount-point'])} {quote(site.script)}",
-        *([f"WSGICallableObject {quote(name)}"] if name != "application" else []),
-        *([f"LimitRequestBody {limit}"] if limit is not None else []),
-        "<Directory />",
-        "    Require all denied",
-        "</Directory>",
-        f"<Directory {quote(os.path.dirname(site.script))}>",
-        f"    <Files {quote(os.path.basename(site.script))}>",
-        "        Require all granted",
-        "    </Files>",
-        "</Directory>",
-    ]
-
-
-@part("What httpd serves itself. An Alias is looked at before the application.")
-def files(site: Site) -> Lines:
-    lines = [types(site)] if site.options["url-alias"] or site.options["document-root"] else []
-    for url, path in site.options["url-alias"] or []:
-        directory = os.path.isdir(path)
-        shown = path + "/" if directory and url.endswith("/") else path
-        lines += [
-            f"Alias {quote(url)} {quote(shown)}",
-            *granted(
-                path if directory else os.path.dirname(path),
-                None if directory else os.path.basename(path),
-            ),
-        ]
-    return lines
-
-
-def types(site: Site) -> str:
-    """The machine's table of file types, or the few that sites are made of."""
-    for path in (
-        "/etc/mime.types",
-        os.path.join(os.path.dirname(site.server.program), "../conf/mime.types"),
-    ):
-        if os.path.exists(path):
-            return f"TypesConfig {quote(os.path.normpath(path))}"
-    return "\n".join(
-        ["TypesConfig /dev/null", *(f"AddType {kind} {ending}" for kind, ending in USUAL_TYPES)]
-    )
-
-
-USUAL_TYPES = (
-    ("text/html", ".html"),
-    ("text/css", ".css"),
-    ("text/javascript", ".js .mjs"),
-    ("text/plain", ".txt"),
-    ("application/json", ".json .map"),
-    ("image/png", ".png"),
-    ("image/jpeg", ".jpg .jpeg"),
-    ("image/gif", ".gif"),
-    ("image/svg+xml", ".svg"),
-    ("image/webp", ".webp"),
-    ("image/vnd.microsoft.icon", ".ico"),
-    ("font/woff2", ".woff2"),
-    ("application/pdf", ".pdf"),
-    ("application/wasm", ".wasm"),
-    ("application/xml", ".xml"),
-)
-
-
-def granted(directory: str, name: str | None = None) -> Lines:
-    inside = (
-        [f"    <Files {quote(name)}>", "        Require all granted", "    </Files>"]
-        if name
-        else ["    Require all granted"]
-    )
-    return [f"<Directory {quote(directory)}>", *inside, "</Directory>"]
-
-
-@part("What comes before the application: the way to TLS, and a file in the document root.")
-def rewriting(site: Site) -> Lines:
-    options = site.options
-    lines = []
-    if options["https-only"]:
-        lines += [
-            "RewriteCond %{HTTPS} !=on",
-            f"RewriteRule ^ https://%{{SERVER_NAME}}:{options['https-port']}%{{REQUEST_URI}} [R=301,L,NE]",
-        ]
-    if options["document-root"]:
-        lines += [
-            "RewriteCond %{DOCUMENT_ROOT}%{REQUEST_URI} -f",
-            "RewriteRule ^/(.*)$ %{DOCUMENT_ROOT}/$1 [L]",
-        ]
-    access = granted(options["document-root"]) if options["document-root"] else []
-    return [*access, "RewriteEngine on", *lines] if lines else []
-
-
-@part("TLS ends in httpd; the application learns of it by wsgi.url_scheme.")
-def https(site: Site) -> Lines:
-    options = site.options
-    if not options["https-port"]:
-        return []
-    inherit = ["    RewriteEngine on", "    RewriteOptions Inherit"] if rewriting(site) else []
-    return [
-        "SSLSessionCache shmcb:run/sessions(512000)",
-        f"<VirtualHost *:{options['https-port']}>",
-        f"    ServerName {options['server-name']}:{options['https-port']}",
-        "    SSLEngine on",
-        f"    SSLCertificateFile {quote(options['ssl-certificate-file'])}",
-        f"    SSLCertificateKeyFile {quote(options['ssl-certificate-key-file'])}",
-        *inherit,
-        "</VirtualHost>",
-    ]
-
-
-@part("What is going on, for this machine alone: in the application's processes, and in httpd.")
-def status(site: Site) -> Lines:
-    pages = ("wsgid-status", "server-status") if site.options["server-status"] else ()
-    return [
-        line
-        for page in pages
-        for line in (
-            f"<Location /{page}>",
-            f"    SetHandler {page}",
-            "    Require local",
-            "</Location>",
-        )
-    ]
-
-
-@part("More, from files of their own.")
-def includes(site: Site) -> Lines:
-    return [f"Include {quote(path)}" for path in site.options["include-file"] or []]
+    def user_text(self, identity: Identity | None) -> str:
+        """Returns a user of this site for a message."""
+        owner = "the application" if identity == self.application else "httpd"
+        return f"{owner}'s user {name_of(identity)}"

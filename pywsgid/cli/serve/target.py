@@ -1,9 +1,9 @@
-"""What TARGET on the command line is: a WSGI script, MODULE:CALLABLE, or a Django project.
+"""Finds the application that TARGET on the command line names: a WSGI script, MODULE:CALLABLE, or
+a Django project.
 
-Rules: nothing of the application is imported here, because this may be another Python and another
-user than it runs under; what can be seen in its files is looked at, so that the usual mistakes are
-one line before the start. A Target says what httpd is to map (a script that is there, or the source
-of one that is to be written) and where the application is at home.
+Rules: nothing of the application is imported, because it may run under another Python and as
+another user. Its source files are parsed, so that the usual mistakes are reported before httpd
+starts.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ MODULE = re.compile(
     r"(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*):(?P<callable>[^\W\d]\w*(?:\.[^\W\d]\w*)*)(?P<call>\(\))?"
 )
 SETTINGS = re.compile(r"""DJANGO_SETTINGS_MODULE["']\s*[,\]]\s*=?\s*["']([\w.]+)["']""")
-# Names that a WSGI application has where it is not called `application`; a call is what makes one.
+# Usual names of an application, or of a function that returns one, beside `application`.
 OTHER_NAMES = ("app", "wsgi", "wsgi_app", "server", "create_app", "make_app")
 FACTORIES = ("create_app", "make_app")
-GENERATED = '''"""Written by pywsgid: hands {what} to httpd."""
+GENERATED = '''"""Written by pywsgid: the WSGI script of {what}."""
 
 {code}
 '''
@@ -31,23 +31,22 @@ GENERATED = '''"""Written by pywsgid: hands {what} to httpd."""
 
 @dataclass(frozen=True)
 class Target:
-    """`script` is a file; or it is "", and `source` is to be written into one. `module` must be
-    importable then.
-    """
+    """An application. Either its script exists, or `source` is written into one."""
 
-    name: str  # as it was typed
-    directory: str  # where it is at home
-    script: str = ""
+    name: str  # as the user typed it
+    directory: str  # its default working directory
+    script: str = ""  # the path of its script; "" if `source` is needed
     source: str = ""
-    callable: str = "application"
-    module: str = ""
+    callable: str = "application"  # the name of the application in the script
+    module: str = ""  # what `source` imports
 
 
 def find(
     text: str, callable_name: str, working_directory: str | None, other_python: bool = False
 ) -> Target:
-    """Failure, in one line, for what is no target. `other_python`: the application's syntax may not
-    be ours.
+    """Returns the application that `text` names. Raises Failure if there is none.
+
+    With `other_python`, the application may use a syntax that this interpreter does not know.
     """
     match = MODULE.fullmatch(text)
     if match and not os.path.exists(text):
@@ -67,14 +66,15 @@ def _script(text: str, callable_name: str, other_python: bool) -> Target:
     names = names_in(path, text, other_python)
     if names is not None and callable_name.partition(".")[0] not in names:
         raise Failure(
-            "WSGID0404", f"{text} does not define `{callable_name}`", other_names(path, names)
+            "WSGID0404", f"{text} does not define `{callable_name}`", fix_for_script(names)
         )
     return Target(text, os.path.dirname(path), script=path, callable=callable_name)
 
 
 def names_in(path: str, shown: str, other_python: bool) -> set[str] | None:
-    """What the file binds at its top level; None if that cannot be seen. Failure if it is not there
-    or not Python.
+    """Returns the names that a file defines at its top level; None if its source does not show
+    them. `shown` is the file's name in a message. Raises Failure if the file cannot be read or is
+    not Python.
     """
     try:
         with open(path, "rb") as file:
@@ -88,15 +88,15 @@ def names_in(path: str, shown: str, other_python: bool) -> set[str] | None:
         if other_python:
             return None
         raise Failure(
-            "WSGID0404", f"{shown}, line {error.lineno}: {error.msg}", "mend the script"
+            "WSGID0404", f"{shown}, line {error.lineno}: {error.msg}", "correct that line"
         ) from error
     except ValueError as error:
-        raise Failure("WSGID0404", f"{shown} is not Python: {error}", "mend the script") from error
+        raise Failure("WSGID0404", f"{shown} is not Python ({error})", FIX) from error
 
 
 def names_of(tree: ast.Module) -> set[str] | None:
-    """What a module binds at its top level; None if that cannot be seen (a star import, exec,
-    globals(), a raise).
+    """Returns the names that a module defines at its top level; None if the source does not show
+    them (a star import, exec, globals(), a raise).
     """
     found: set[str] = set()
     todo: list[ast.AST] = list(tree.body)
@@ -121,13 +121,13 @@ def names_of(tree: ast.Module) -> set[str] | None:
     return found
 
 
-def other_names(path: str, names: set[str]) -> str:
-    """The fix for a script without the name that is looked for."""
+def fix_for_script(names: set[str]) -> str:
+    """Returns the fix for a script that defines `names` but not the application."""
     for name in OTHER_NAMES:
         if name in FACTORIES and name in names:
-            return f"it has {name}(): add `application = {name}()`"
+            return f"add `application = {name}()`, because it defines {name}()"
         if name in names:
-            return f"it has {name}: --callable-object {name}"
+            return f"add --callable-object {name}, because it defines {name}"
     return "define it, or name the application with --callable-object"
 
 
@@ -147,7 +147,7 @@ def _module(text: str, match: re.Match[str], directory: str, other_python: bool)
         names = names_in(path, path, other_python)
         if names is not None and first not in names and not _is_submodule(path, first):
             raise Failure(
-                "WSGID0404", f"{path} does not define `{first}`", other_name_of(module, names)
+                "WSGID0404", f"{path} does not define `{first}`", fix_for_module(module, names)
             )
     return Target(
         text,
@@ -158,37 +158,38 @@ def _module(text: str, match: re.Match[str], directory: str, other_python: bool)
 
 
 def file_of(module: str, directory: str) -> str | None:
-    """The module's file below `directory`, if it is there."""
+    """Returns the path of a module below `directory`; None if it is not there."""
     place = os.path.join(directory, *module.split("."))
     candidates = (os.path.join(place, "__init__.py"), place + ".py")
     return next((os.path.abspath(path) for path in candidates if os.path.isfile(path)), None)
 
 
 def _is_submodule(path: str, name: str) -> bool:
-    """`from package import name` also finds a module."""
+    """Whether the name is a module of the package: `from package import name` finds it, too."""
     return (
         os.path.basename(path) == "__init__.py" and file_of(name, os.path.dirname(path)) is not None
     )
 
 
-def other_name_of(module: str, names: set[str]) -> str:
+def fix_for_module(module: str, names: set[str]) -> str:
+    """Returns the fix for a module that defines `names` but not the callable."""
     for name in ("application", *OTHER_NAMES):
         if name in names:
-            return f"it has {name}: {module}:{name}{'()' if name in FACTORIES else ''}"
-    return "name the application that it does define"
+            call = "()" if name in FACTORIES else ""
+            return f"name {module}:{name}{call}, because the module defines {name}"
+    return "name the application that the module defines"
 
 
 # -------- a Django project
 
 
 def _django(text: str, other_python: bool) -> Target:
-    """Its wsgi.py as settings or place tell it; else one is written that does what startproject's
-    does.
-    """
+    """A Django project: its wsgi.py; if there is none, the source of the script that `django-admin
+    startproject` would write."""
     directory = os.path.abspath(text)
     manage = os.path.join(directory, "manage.py")
     if not os.path.isfile(manage):
-        raise Failure("WSGID0403", f"{text} is a directory without manage.py", FIX)
+        raise Failure("WSGID0403", f"the directory {text} contains no manage.py", FIX)
     with open(manage, encoding="utf-8", errors="replace") as file:
         match = SETTINGS.search(file.read())
     settings = match[1] if match else ""
@@ -199,8 +200,8 @@ def _django(text: str, other_python: bool) -> Target:
     if not settings:
         raise Failure(
             "WSGID0403",
-            f"{manage} does not set DJANGO_SETTINGS_MODULE, and there is no */wsgi.py",
-            "name the project's WSGI script itself",
+            f"{manage} does not set DJANGO_SETTINGS_MODULE, and the project has no wsgi.py",
+            "name the project's WSGI script as TARGET",
         )
     code = (
         f'import os\n\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "{settings}")\n\n'
@@ -211,7 +212,8 @@ def _django(text: str, other_python: bool) -> Target:
 
 
 def wsgi_of(directory: str, settings: str) -> str | None:
-    """wsgi.py in the package of the settings or one above it; or the only one there is."""
+    """Returns the wsgi.py in the package of the settings or in one above it; else the project's
+    only wsgi.py; None if there is none."""
     package = settings
     while "." in package:
         package = package.rpartition(".")[0]

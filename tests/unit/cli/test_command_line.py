@@ -23,8 +23,25 @@ from httpdenv import machine
 from httpdenv.serving import without_notes
 
 from pywsgid import __version__
-from pywsgid.cli import control_client, control_sockets, main, messages, module, reach, server
-from pywsgid.cli.serve import command, serve_options, site, target
+from pywsgid.cli import (
+    control_client,
+    control_sockets,
+    file_access,
+    main,
+    messages,
+    module,
+    server,
+    users,
+)
+from pywsgid.cli.serve import (
+    application_files,
+    httpd_conf,
+    prechecks,
+    serve_options,
+    server_root,
+    site,
+    target,
+)
 from pywsgid.wire import process_abi
 from pywsgid.wire.options import OPTIONS
 
@@ -128,7 +145,7 @@ def test_every_command_has_help():
     listing = pywsgid("--help").stdout
     for command in main.COMMANDS:
         assert command.name in listing
-        assert command.help.capitalize() in " ".join(pywsgid(command.name, "--help").stdout.split())
+        assert command.description in " ".join(pywsgid(command.name, "--help").stdout.split())
 
 
 def test_serve_of_a_missing_script_names_it():
@@ -136,7 +153,7 @@ def test_serve_of_a_missing_script_names_it():
 
 
 def test_serve_of_a_directory_that_is_no_project_says_so(tmp_path):
-    assert "is a directory without manage.py" in failure("serve", str(tmp_path))
+    assert "contains no manage.py" in failure("serve", str(tmp_path))
 
 
 def test_serve_of_a_script_with_a_syntax_error_names_the_line(tmp_path):
@@ -201,17 +218,20 @@ def test_serve_refuses_what_is_no_value_with_a_short_usage(words, script):
     ("words", "problem"),
     [
         (["--python", "/a", "--python-home", "/b"], "--python and --python-home both"),
-        (["--https-only"], "--https-only has no effect without HTTPS"),
-        (["--ssl-certificate-file", "/etc/passwd"], "no effect without HTTPS: add --https-port"),
+        (["--https-only"], "--https-only has no effect without --https-port"),
+        (
+            ["--ssl-certificate-file", "/etc/passwd"],
+            "no effect without --https-port: add --https-port",
+        ),
         (["--https-port", "0"], "--https-port needs --ssl-certificate-file"),
-        (["--document-root", "/nowhere"], "--document-root: there is no /nowhere"),
-        (["--url-alias", "/x", "/nowhere"], "--url-alias: there is no /nowhere"),
-        (["--include-file", "/nowhere"], "--include-file: there is no /nowhere"),
-        (["--reload", "--host", "0.0.0.0"], "is not this machine's alone"),
-        (["--reload", "--host", "::"], "is not this machine's alone"),
+        (["--document-root", "/nowhere"], "--document-root: /nowhere does not exist"),
+        (["--url-alias", "/x", "/nowhere"], "--url-alias: /nowhere does not exist"),
+        (["--include-file", "/nowhere"], "--include-file: /nowhere does not exist"),
+        (["--reload", "--host", "0.0.0.0"], "other machines can reach 0.0.0.0"),
+        (["--reload", "--host", "::"], "other machines can reach ::"),
         (["--group", "no_such_group"], "there is no group no_such_group"),
         (["--user", "no_such_user"], "there is no user no_such_user"),
-        (["--user", "root"], "never runs as root"),
+        (["--user", "root"], "must not run as root"),
     ],
 )
 def test_options_that_cannot_be_had_are_refused_in_one_line(words, problem, script):
@@ -277,14 +297,14 @@ def test_a_callable_of_a_module_becomes_a_script_that_imports_it(application, te
 @pytest.mark.parametrize(
     ("text", "code", "problem"),
     [
-        ("hello:application", "WSGID0404", "does not define `application`: it has app: hello:app"),
-        ("factory:app", "WSGID0404", "it has create_app: factory:create_app()"),
+        ("hello:application", "WSGID0404", "does not define `application`: name hello:app"),
+        ("factory:app", "WSGID0404", "name factory:create_app(), because"),
         ("broken:app", "WSGID0404", "broken.py, line 1: "),
-        ("hello.py", "WSGID0404", "it has app: --callable-object app"),
+        ("hello.py", "WSGID0404", "add --callable-object app, because it defines app"),
         ("factory.py", "WSGID0404", "add `application = create_app()`"),
         ("shop/web.wsgi", "WSGID0403", "cannot be read (No such file"),
         ("hello", "WSGID0403", "name a WSGI script, MODULE:CALLABLE"),
-        ("shop", "WSGID0403", "without manage.py"),
+        ("shop", "WSGID0403", "contains no manage.py"),
     ],
 )
 def test_what_is_no_application_is_refused_with_what_might_be_meant(
@@ -343,7 +363,7 @@ def test_setup_has_no_options_of_a_temporary_server():
 
 
 def test_what_is_given_goes_to_the_daemon_and_nothing_else():
-    text = site.configuration(
+    text = httpd_conf.configuration(
         planned(
             "--threads",
             "3",
@@ -382,12 +402,12 @@ def test_a_script_below_a_closed_directory_is_told_with_that_directory(tmp_path,
     path.touch()
     # Whoever runs this, root too, is told what the check found: that it finds it is the next test's
     # matter.
-    monkeypatch.setattr(command, "in_the_way", lambda *_: str(closed))
+    monkeypatch.setattr(prechecks, "blocked_at", lambda *_: str(closed))
     goal = target.Target(str(path), str(path.parent), script=str(path))
     with pytest.raises(
         messages.Failure, match=rf"WSGID0406: .* cannot enter {closed}, .*chmod o\+x {closed}"
     ):
-        command.check_way(planned(target=goal))
+        prechecks.check_way(planned(target=goal))
 
 
 def test_a_script_that_was_closed_after_the_look_at_it_is_not_copied_to_where_everybody_reads(
@@ -398,16 +418,18 @@ def test_a_script_that_was_closed_after_the_look_at_it_is_not_copied_to_where_ev
     (tmp_path / "secret").write_text("root's")
     script = tmp_path / "site.wsgi"
     script.symlink_to("secret")
-    monkeypatch.setattr(command, "in_the_way", lambda path, *_: path)
+    monkeypatch.setattr(application_files, "blocked_at", lambda path, *_: path)
     goal = target.Target(str(script), str(tmp_path), script=str(script))
-    command.with_reachable_script(planned(target=goal, script=str(script), root=str(tmp_path)))
+    application_files.with_reachable_script(
+        planned(target=goal, script=str(script), root=str(tmp_path))
+    )
     assert not list((tmp_path / "application").iterdir())
 
 
-def test_in_the_way_names_the_first_closed_directory(tmp_path):
+def test_the_first_closed_directory_is_named(tmp_path):
     if os.geteuid() == 0:
         # pytest's directories are its user's alone.
-        assert reach.in_the_way(str(tmp_path / "x"), reach.daemon_identity()) in [
+        assert file_access.blocked_at(str(tmp_path / "x"), users.web_identity()) in [
             str(p) for p in tmp_path.parents
         ]
         return
@@ -415,21 +437,21 @@ def test_in_the_way_names_the_first_closed_directory(tmp_path):
     (closed / "deep").mkdir(parents=True)
     closed.chmod(0)
     try:
-        assert reach.in_the_way(str(closed / "deep" / "x"), None) == str(closed)
+        assert file_access.blocked_at(str(closed / "deep" / "x"), None) == str(closed)
     finally:
         closed.chmod(stat.S_IRWXU)
 
 
 def test_nothing_is_in_the_way_of_what_everybody_reads():
-    assert reach.in_the_way("/etc/passwd", reach.daemon_identity()) is None
+    assert file_access.blocked_at("/etc/passwd", users.web_identity()) is None
 
 
 def test_the_file_itself_is_named_if_the_way_is_open():
-    assert reach.in_the_way("/etc/passwd", reach.daemon_identity(), os.X_OK) == "/etc/passwd"
+    assert file_access.blocked_at("/etc/passwd", users.web_identity(), os.X_OK) == "/etc/passwd"
 
 
 def test_the_configuration_quotes_paths_and_loads_what_is_not_compiled_in():
-    text = site.configuration(planned())
+    text = httpd_conf.configuration(planned())
     assert 'WSGIScriptAlias "/" "/srv/a b/site.wsgi"' in text
     assert '"home=/srv/a b"' in text
     assert 'LoadModule authz_core_module "/modules/mod_authz_core.so"' in text
@@ -438,7 +460,7 @@ def test_the_configuration_quotes_paths_and_loads_what_is_not_compiled_in():
 
 
 def test_the_configuration_names_a_user_when_root_starts_it():
-    text = site.configuration(planned(identity=reach.Identity("www-data", 33, 34)))
+    text = httpd_conf.configuration(planned(identity=users.Identity("www-data", 33, 34)))
     assert "\nUser www-data\nGroup #34\n" in text
 
 
@@ -463,7 +485,7 @@ def test_quote_survives_quotes_and_backslashes_and_refuses_line_breaks():
 
 
 def test_port_0_is_replaced_by_a_free_one():
-    assert command.check_port("127.0.0.1", 0) > 0
+    assert prechecks.check_port("127.0.0.1", 0) > 0
 
 
 # -------- pywsgid status
@@ -562,7 +584,7 @@ def test_a_daemon_that_is_not_understood_is_none(tmp_path, capsys, answer):
 def test_a_daemon_that_talks_nonsense_is_told_in_a_line_and_the_others_are_shown(
     tmp_path, monkeypatch, capsys, command, nonsense
 ):
-    monkeypatch.setattr(control_client, "RATE_OVER", 0.01)
+    monkeypatch.setattr(control_client, "RATE_INTERVAL", 0.01)
     answer = nonsense if isinstance(nonsense, bytes) else json.dumps(SAID | nonsense).encode()
     words = [command, "app"] if command == "stacks" else [command]
     with (
@@ -609,7 +631,7 @@ def daemons_that_hang(*paths):
 def test_status_shows_what_does_not_answer_and_waits_once_for_all(
     tmp_path, monkeypatch, capsys, options
 ):
-    monkeypatch.setattr(control_client, "RATE_OVER", 0.01)
+    monkeypatch.setattr(control_client, "RATE_INTERVAL", 0.01)
     hanging = [tmp_path / f"x.1.{slot}.ctl" for slot in ("0.1", "1.0", "1.1", "2.0", "2.1")]
     with (
         daemon_that_says(tmp_path / "x.1.0.0.ctl", json.dumps(SAID).encode()),
@@ -642,7 +664,7 @@ def test_a_full_backlog_is_no_answer_and_holds_nobody_up(tmp_path, capsys):
                 other.connect(str(path))
         assert main.main(["status", "--sockets", str(tmp_path)]) == 1
     out, err = capsys.readouterr()
-    assert out.startswith("a group of unknown name slot 0: no process answered")
+    assert out.startswith("unknown group slot 0: no process answered")
     assert err.startswith("pywsgid: WSGID0442: ")
 
 
@@ -694,4 +716,4 @@ def test_setup_in_a_directory_that_cannot_be_read_is_told(monkeypatch, tmp_path)
     with pytest.raises(
         messages.Failure, match="WSGID0411.*cannot be written .Permission denied.: name a dir"
     ):
-        command.check_room(str(tmp_path))
+        server_root.check_unused(str(tmp_path))

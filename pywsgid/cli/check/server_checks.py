@@ -1,0 +1,99 @@
+"""Checks what belongs to the server and not to one group: User, Group, and the place of the
+sockets."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from pywsgid.cli import file_access
+from pywsgid.cli.check.conf_syntax import Directive
+from pywsgid.cli.check.findings import Finding, Findings
+from pywsgid.cli.check.subject import Subject, user_text
+from pywsgid.cli.users import group_id, identity_of
+
+SOCKET_PREFIX_MAX = 72  # bytes of WSGISocketPrefix, as in apxs/config/directives.c
+# As in apxs/slots/listener.c: a socket's path has 108 bytes, what follows the prefix needs 24.
+SOCKET_PATH_ROOM = 108 - 24
+NO_ROOT = "an application must not run as root"
+USER_FIX = "name another user with User or user="
+
+
+# -------- User and Group
+
+
+def check_server(subject: Subject) -> Findings:
+    configuration = subject.configuration
+    user, group = configuration.setting("user"), configuration.setting("group")
+    # The groups that run as httpd's user. Without any group, there is the default group.
+    places = [one.line.place for one in subject.groups if not one.get("user")]
+    if not subject.groups:
+        places = [subject.place]
+    if user is not None:
+        yield from _check_user(user, bool(places))
+    elif places and subject.is_root:
+        yield Finding(places[0], "WSGID0007", f"httpd's User is not set, and {NO_ROOT}", USER_FIX)
+    if group is not None and group.words and group_id(group.words[0]) is None:
+        what = f"Group {group.words[0]}: there is no such group"
+        yield Finding(group.place, "WSGID0006", what, "name a group that exists, or #GID")
+
+
+def _check_user(line: Directive, is_used: bool) -> Findings:
+    name = line.words[0] if line.words else ""
+    try:
+        identity = identity_of(name)
+    except KeyError:
+        what = f"User {name}: there is no such user"
+        yield Finding(line.place, "WSGID0005", what, "name a user that exists, or #UID")
+        return
+    if identity.uid == 0 and is_used:
+        yield Finding(line.place, "WSGID0007", f"User is root, and {NO_ROOT}", USER_FIX)
+
+
+# -------- sockets
+
+
+def check_sockets(subject: Subject) -> Findings:
+    """WSGISocketPrefix, or DefaultRuntimeDir: httpd creates the sockets, its children use them."""
+    line = subject.configuration.setting("wsgisocketprefix")
+    runtime = subject.configuration.setting("defaultruntimedir")
+    place = line.place if line else runtime.place if runtime else subject.place
+    text = line.words[0] if line and line.words else None
+    prefix = subject.configuration.path(text) if text else os.path.join(subject.runtime, "wsgid")
+    longest = SOCKET_PREFIX_MAX if text else SOCKET_PATH_ROOM
+    if len(os.fsencode(prefix)) > longest:
+        what = f"the paths of sockets cannot begin with {prefix}: it is longer than {longest} bytes"
+        yield Finding(place, "WSGID0061", what, "set WSGISocketPrefix to a shorter path")
+        return
+    directory = os.path.dirname(prefix)
+    problem = _directory_problem(directory)
+    if problem:
+        yield Finding(
+            place,
+            "WSGID0061",
+            f"httpd cannot keep its sockets in {directory}: {problem}",
+            "set WSGISocketPrefix to a path in a directory of root that only root can write to",
+        )
+        return
+    inside = os.path.join(directory, "x")
+    blocked = file_access.blocked_at(inside, subject.httpd_identity(), os.F_OK)
+    if blocked and blocked != inside:
+        yield Finding(
+            place,
+            "WSGID0061",
+            f"httpd runs as {user_text(subject.httpd_identity())}, which cannot enter {blocked} "
+            "to reach the sockets",
+            f"run `chmod o+x {blocked}`, or set WSGISocketPrefix to a path in another directory",
+        )
+
+
+def _directory_problem(directory: str) -> str | None:
+    try:
+        found = os.stat(directory)
+    except OSError as error:
+        return str(error.strerror)
+    if not stat.S_ISDIR(found.st_mode):
+        return "it is not a directory"
+    if found.st_uid not in (0, os.geteuid()):
+        return f"it belongs to uid {found.st_uid} and not to root"
+    return "everybody may write to it" if found.st_mode & stat.S_IWOTH else None
