@@ -204,7 +204,8 @@ def test_requests_that_end_about_then_are_hit_or_not_and_nothing_else_is(tmp_pat
         "    end = time.monotonic() + float(environ['QUERY_STRING'])\n"
         "    while time.monotonic() < end: pass\n    start_response('200 OK', [])\n    return [b'x']\n"
     )
-    with Daemon(tmp_path, scripts=[script], threads=2, request_timeout=0.05) as daemon:
+    limit = 0.05
+    with Daemon(tmp_path, scripts=[script], threads=2, request_timeout=limit) as daemon:
         client, ended = daemon.connect(), {200: 0, 504: 0}
         for number in range(60):
             # From before the limit to well after it: a thread that burns CPU gives way every 5 ms
@@ -218,7 +219,9 @@ def test_requests_that_end_about_then_are_hit_or_not_and_nothing_else_is(tmp_pat
                 ended[504] += 1
                 client.close()
                 client = daemon.connect()
-            assert daemon.get("hello.wsgi").complete
+            began = time.monotonic()
+            # On a machine with other work, even this one may take longer than the limit.
+            assert daemon.get("hello.wsgi").complete or time.monotonic() - began > limit
         client.close()
         assert sum(ended.values()) == 60
         assert ended[504]
