@@ -1,8 +1,8 @@
 /*
- * The status page for scripts, one "Key: value" a line, as mod_status has it: ?auto, and a part of
- * mod_status's own ?auto.
+ * The status page for scripts: ?auto, and our part of mod_status's own ?auto. As in mod_status,
+ * each line is "Key: value".
  *
- * The keys are documented (docs/reference/status.md) and are not changed again.
+ * The keys are documented (docs/reference/status.md) and must not change.
  */
 #include "status/status.h"
 

@@ -1,8 +1,8 @@
 /*
- * The status page: SetHandler wsgid-status, and a section of mod_status's page.
+ * The handlers of the status page: SetHandler wsgid-status, and a section of mod_status's page.
  *
- * The query chooses the output (outputs[] below). Who may see it is the configuration's business,
- * as for mod_status: Require local. Nothing can be changed here.
+ * The query chooses the output, as outputs[] says. The configuration decides who may see it, as for
+ * mod_status (Require local). Nothing can be changed through the page.
  */
 #include "status/status.h"
 
@@ -22,7 +22,7 @@ static const struct {
 
 #define OUTPUTS (sizeof(outputs) / sizeof(*outputs))
 
-/* With errors as well. */
+/* Error pages get them, too. */
 static void set_headers(request_rec *r)
 {
     apr_table_setn(r->err_headers_out, "Cache-Control", "no-store");
@@ -31,13 +31,13 @@ static void set_headers(request_rec *r)
     apr_table_setn(r->err_headers_out, "Content-Security-Policy", wsgid_status_html_policy);
 }
 
-/* httpd's own error page would not say what there is. */
+/* httpd's own error page would not say which outputs there are. */
 static int refuse_query(request_rec *r)
 {
     r->status = HTTP_BAD_REQUEST;
     ap_set_content_type(r, "text/plain; charset=utf-8");
     ap_rputs(
-        "The status page has no such form. There are: no query (HTML), ?auto, ?json, ?prometheus\n",
+        "The status page has no such output. Use no query (HTML), ?auto, ?json or ?prometheus\n",
         r);
     return OK;
 }
@@ -48,7 +48,7 @@ static int refuse_method(request_rec *r)
     return HTTP_METHOD_NOT_ALLOWED;
 }
 
-/* Its name alone counts: Prometheus sends ?prometheus= */
+/* Only the first name in the query counts: Prometheus sends ?prometheus= */
 static int is_output(const char *query, const char *name)
 {
     apr_size_t length = strcspn(query, "=&");
@@ -96,6 +96,6 @@ static int add_section(request_rec *r, int flags)
 void wsgid_status_handler_register_hooks(void)
 {
     ap_hook_handler(wsgid_status_handler_run, NULL, NULL, APR_HOOK_MIDDLE);
-    /* nothing without mod_status */
+    /* does nothing unless mod_status is loaded */
     APR_OPTIONAL_HOOK(ap, status_hook, add_section, NULL, NULL, APR_HOOK_MIDDLE);
 }

@@ -1,9 +1,9 @@
 /*
  * The status page for people: the figures in status.html, and the section in mod_status's page.
  *
- * Looks and behaviour are in status.html; here is only structure: elements, classes, words. Ids are
- * kept over refreshes, so that what is open stays open. No style attribute: the policy does not
- * allow one.
+ * Style and behaviour are in status.html. This file has only structure: elements, classes, words.
+ * Ids stay the same over refreshes, so that open details stay open. There are no style attributes,
+ * because the Content-Security-Policy does not allow them.
  */
 #include "status/status.h"
 #include "status_page.h" /* made of status.html by setup.py */
@@ -58,7 +58,7 @@ static const char *words(apr_pool_t *p, apr_interval_time_t time)
     return counted(p, seconds, "second");
 }
 
-/* Two digits that count: "85 us", "1.2 ms", "12 ms", "3.4 s", "94 s", "2 minutes" */
+/* Two significant digits: "85 us", "1.2 ms", "12 ms", "3.4 s", "94 s", "2 minutes" */
 #define LONG (120.0 * APR_USEC_PER_SEC)
 
 static const char *duration(apr_pool_t *p, double microseconds)
@@ -95,7 +95,8 @@ static void put_bar(request_rec *r, int part, int whole)
         part >= whole && whole > 0 ? " full" : "", whole > 0 ? 100 * part / whole : 0);
 }
 
-/* Pixels of the drawing: a bucket's width, and the height of the fullest one. */
+/* In pixels: the width of a bucket, and the height of the fullest one and of one that is not empty.
+ */
 #define BUCKET_WIDTH 10
 #define BAR_MOST     36
 #define BAR_LEAST    2
@@ -111,7 +112,7 @@ static void put_histogram(request_rec *r, const apr_uint64_t *times)
     ap_rprintf(
         r,
         "<svg class=\"histogram\" viewBox=\"0 0 %d %d\" preserveAspectRatio=\"none\" role=\"img\" "
-        "aria-label=\"how many requests took how long\">",
+        "aria-label=\"number of requests by duration\">",
         WSGID_PAGE_BUCKETS * BUCKET_WIDTH, BAR_MOST);
     for (i = 0; i < WSGID_PAGE_BUCKETS; i++) {
         int height = BAR_LEAST + (int)(times[i] * (BAR_MOST - BAR_LEAST) / most);
@@ -192,12 +193,12 @@ static const char *age(apr_pool_t *p, const wsgid_status_process_t *process)
                : apr_psprintf(p, "for %s", words(p, process->uptime));
 }
 
-static int has_begun(const wsgid_status_process_t *process)
+static int has_started(const wsgid_status_process_t *process)
 {
     return process->state == WSGID_PROCESS_READY || process->state == WSGID_PROCESS_DRAINING;
 }
 
-/* The system counts in hundredths of a second. */
+/* The system counts in hundredths of a second, so 0 is not "0 us". */
 static const char *cpu_time(apr_pool_t *p, apr_int64_t milliseconds)
 {
     return milliseconds ? duration(p, (double)milliseconds * 1000) : "0&nbsp;s";
@@ -214,7 +215,7 @@ static void put_process(request_rec *r, const wsgid_status_process_t *process, i
                "</span><span class=\"%s\">%s</span><span>%s</span><span class=\"busy\">",
                process->pid, process->pid, class_of(process->state),
                wsgid_status_model_process_state(process->state), age(p, process));
-    if (has_begun(process)) {
+    if (has_started(process)) {
         put_bar(r, process->busy, process->threads);
         ap_rprintf(r, "%d of %d", process->busy, process->threads);
     }
@@ -229,7 +230,7 @@ static void put_process(request_rec *r, const wsgid_status_process_t *process, i
     ap_rputs("</details>", r);
 }
 
-/* A slot without a process says why. */
+/* A slot without a process shows why it has none. */
 static void put_empty_slot(request_rec *r, const wsgid_status_slot_t *slot)
 {
     ap_rprintf(r, "<p class=\"slot bad\">no process: %s",
@@ -264,7 +265,7 @@ static void put_processes(request_rec *r, const wsgid_status_group_t *group)
 
 /* ---- restarts */
 
-/* From here on, reasons that nobody wished for. */
+/* Whether the reason is a failure. reasons.def lists the intended reasons first. */
 static int is_bad(int reason)
 {
     return reason >= WSGID_REASON_STUCK;
@@ -293,7 +294,7 @@ static void put_ends(request_rec *r, const wsgid_status_group_t *group, apr_time
     }
     /* the clock may have been set back */
     ago = now > group->ends[last].last ? now - group->ends[last].last : 0;
-    ap_rputs("<p class=\"ends\">Why processes have ended: ", r);
+    ap_rputs("<p class=\"ends\">Why processes ended: ", r);
     for (i = 0; i < WSGID_REASONS; i++) {
         if (group->ends[i].count) {
             ap_rprintf(r, "%s%s&nbsp;%s&times;", between, wsgid_totals_words(i),
@@ -357,7 +358,7 @@ static void put_group(request_rec *r, const wsgid_status_group_t *group, int ind
     ap_rputs("</section>\n", r);
 }
 
-/* More than a screen holds: the way to each, and which are not well. */
+/* If there are more groups than fit on a screen, the page begins with links to them. */
 #define FEW_GROUPS 3
 
 static void put_contents(request_rec *r, const apr_array_header_t *groups)

@@ -1,8 +1,8 @@
 /*
  * The status page for programs: ?json, one object.
  *
- * The names are documented (docs/reference/status.md) and are not changed again. Times are seconds,
- * sizes bytes; what is not known is null.
+ * The names are documented (docs/reference/status.md) and must not change. Times are in seconds,
+ * sizes in bytes; an unknown value is null.
  */
 #include "status/status.h"
 
@@ -26,7 +26,7 @@ static void put_number(request_rec *r, const char *name, apr_uint64_t number)
     ap_rprintf(r, ",\"%s\":%" APR_UINT64_T_FMT, name, number);
 }
 
-/* Microseconds; less than nothing is unknown. */
+/* In microseconds; a negative number is unknown. */
 static void put_time(request_rec *r, const char *name, double microseconds)
 {
     ap_rprintf(r, ",\"%s\":%s", name,
@@ -117,7 +117,7 @@ static void put_slot(request_rec *r, const wsgid_status_slot_t *slot)
     ap_rputs("]", r);
 }
 
-/* A signal or an exit code, for the reasons that have one. */
+/* The name of the signal or the exit code, for the reasons that have one. */
 static const char *detail_name(wsgid_reason_e reason)
 {
     switch (reason) {

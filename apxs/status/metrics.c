@@ -1,9 +1,10 @@
 /*
  * The status page for Prometheus: ?prometheus, in the text format of OpenMetrics 1.0.
  *
- * One entry of families[] for each metric; the names are documented (docs/reference/status.md) and
- * are not changed again. Counters are sums of a group, over all processes that it has had, so that
- * they do not go down when one is replaced. A series of a process has its pid and goes with it.
+ * Each metric is a row of families[]. The names are documented (docs/reference/status.md) and must
+ * not change. The counters of a group are sums over all processes that it has had, so that they do
+ * not go down when one is replaced. A series about one process is labelled with its pid, and ends
+ * with it.
  */
 #include "status/status.h"
 
@@ -20,7 +21,7 @@ typedef struct {
     const char *name;
     const char *type;
     const char *help;
-    put_group_t *of_group; /* one of the two */
+    put_group_t *of_group; /* either this or the next */
     put_process_t *of_process;
 } family_t;
 
@@ -116,7 +117,7 @@ static void put_errors(const sample_t *sample, const wsgid_status_group_t *group
     put_number(sample, "_total", group->counts.errors);
 }
 
-/* All reasons, so that a rate is known from the first time on that one occurs. */
+/* Every reason, even those with 0, so that Prometheus sees the step from 0 to 1. */
 static void put_restarts(const sample_t *sample, const wsgid_status_group_t *group)
 {
     int i;
@@ -166,21 +167,20 @@ static void put_cpu(const sample_t *sample, const wsgid_status_process_t *proces
 
 static const family_t families[] = {
     { "wsgid_slots", "gauge", "Processes that the group is configured to have.", put_slots, NULL },
-    { "wsgid_slots_ready", "gauge", "Of these, how many take requests.", put_slots_ready, NULL },
-    { "wsgid_processes", "gauge", "Processes of the group by state, with those that leave or come.",
+    { "wsgid_slots_ready", "gauge", "Of these, how many serve requests.", put_slots_ready, NULL },
+    { "wsgid_processes", "gauge",
+      "Processes of the group by state, including those that are starting or leaving.",
       put_processes, NULL },
     { "wsgid_threads", "gauge", "Threads for requests.", put_threads, NULL },
     { "wsgid_threads_busy", "gauge", "Threads that run a request.", put_busy, NULL },
     { "wsgid_requests_in_flight", "gauge",
-      "Requests that httpd has given to the group and has no full answer to.", put_in_flight,
-      NULL },
-    { "wsgid_requests_queued", "gauge", "Of these, how many no thread has begun.", put_queued,
-      NULL },
+      "Requests that httpd has sent to the group and that are not finished.", put_in_flight, NULL },
+    { "wsgid_requests_queued", "gauge", "Of these, how many wait for a thread.", put_queued, NULL },
     { "wsgid_longest_request_seconds", "gauge",
-      "How long the request has run that has run for longest.", put_longest, NULL },
+      "How long the oldest request that is running has run.", put_longest, NULL },
     { "wsgid_requests", "counter", "Requests finished.", put_requests, NULL },
-    { "wsgid_errors", "counter", "Requests that a process answered with an error of its own.",
-      put_errors, NULL },
+    { "wsgid_errors", "counter",
+      "Requests that mod_wsgid, not the application, answered with an error.", put_errors, NULL },
     { "wsgid_restarts", "counter", "Processes that have ended, by reason.", put_restarts, NULL },
     { "wsgid_queue_seconds", "histogram",
       "From when httpd sends a request until a thread has read it.", put_queue_times, NULL },

@@ -1,9 +1,9 @@
 /*
- * Collecting what the status page shows: the parent's word, httpd's counters, the daemons' pages,
- * /proc.
+ * Collects what the status page shows, from the parent's words in shared memory, httpd's counters,
+ * the daemons' pages, and /proc.
  *
- * Here, and only here, hostile input is made harmless (status.h): numbers are clipped, text is
- * printable ASCII, no loop is longer than our own limits say.
+ * This file, and no other, makes hostile input harmless (status.h): it clips numbers, turns text
+ * into printable ASCII, and bounds loops by our own limits.
  */
 #include "status/status.h"
 
@@ -12,8 +12,8 @@
 
 #include "apr_user.h"
 
-/* The moment that is shown, on both clocks: what httpd notes is told by the one that nobody sets,
- * what daemons say by the other. */
+/* The moment that is shown, on both clocks. httpd measures with the steady one, which nobody can
+ * set; daemons report in the other. */
 typedef struct {
     apr_time_t steady; /* wsgid_clock_now() */
     apr_time_t wall;   /* apr_time_now() */
@@ -59,7 +59,7 @@ const char *wsgid_status_model_seconds(apr_pool_t *p, apr_uint64_t microseconds)
                         (int)(microseconds % APR_USEC_PER_SEC));
 }
 
-/* A copy of at most size bytes, up to a NUL, in which what is not printable ASCII is a question
+/* A copy of at most `size` bytes, up to a NUL. Whatever is not printable ASCII becomes a question
  * mark. */
 static char *printable(apr_pool_t *p, const char *bytes, apr_size_t size)
 {
@@ -74,7 +74,7 @@ static char *printable(apr_pool_t *p, const char *bytes, apr_size_t size)
     return text;
 }
 
-/* A daemon's word for its version: NULL unless it looks like one. */
+/* The version that a daemon reports, or NULL if it does not look like one. */
 static const char *python_version(apr_pool_t *p, const wsgid_page_t *page)
 {
     const char *text = printable(p, page->python, sizeof(page->python));
@@ -114,7 +114,7 @@ apr_uint64_t wsgid_status_model_count_times(const apr_uint64_t *times)
     return count;
 }
 
-/* Within a bucket, times are taken to be spread evenly. */
+/* Assumes that times are spread evenly within a bucket. */
 double wsgid_status_model_quantile(const apr_uint64_t *times, double share)
 {
     double wanted = share * (double)wsgid_status_model_count_times(times);
@@ -177,9 +177,9 @@ apr_uint64_t wsgid_status_model_count_ends(const wsgid_ends_t *ends)
 
 /* ---- a process */
 
-/* Times of another clock than ours may lie in the future, and are only as good as who wrote them.
+/* Clips a time to 0 .. most. Daemons' times may be wrong, and another clock's may be in the future.
  */
-static apr_interval_time_t between(apr_interval_time_t time, apr_interval_time_t most)
+static apr_interval_time_t clip(apr_interval_time_t time, apr_interval_time_t most)
 {
     return time < 0 || most < 0 ? 0 : time < most ? time : most;
 }
@@ -209,7 +209,7 @@ static const apr_array_header_t *running_threads(apr_pool_t *p, const wsgid_slot
             thread = apr_array_push(running);
             thread->thread = i + 1;
             thread->elapsed = rows[i].since < (apr_uint64_t)now->wall
-                                  ? between(now->wall - (apr_time_t)rows[i].since, process->uptime)
+                                  ? clip(now->wall - (apr_time_t)rows[i].since, process->uptime)
                                   : 0;
             thread->line = printable(p, rows[i].line, sizeof(rows[i].line));
         }
@@ -220,18 +220,20 @@ static const apr_array_header_t *running_threads(apr_pool_t *p, const wsgid_slot
 
 static wsgid_status_state_e state_of(const wsgid_entry_snapshot_t *entry, const moment_t *now)
 {
-    static const wsgid_status_state_e said[] = { [WSGID_PAGE_BOOTING] = WSGID_PROCESS_BOOTING,
-                                                 [WSGID_PAGE_READY] = WSGID_PROCESS_READY,
-                                                 [WSGID_PAGE_DRAINING] = WSGID_PROCESS_DRAINING };
+    static const wsgid_status_state_e of_page[] = {
+        [WSGID_PAGE_BOOTING] = WSGID_PROCESS_BOOTING,
+        [WSGID_PAGE_READY] = WSGID_PROCESS_READY,
+        [WSGID_PAGE_DRAINING] = WSGID_PROCESS_DRAINING
+    };
 
-    /* wsgid_pages_read() lets no other state through. */
+    /* wsgid_pages_read() returns no other state */
     return entry->page.state == WSGID_PAGE_BOOTING && entry->born > now->steady
                ? WSGID_PROCESS_WAITING
-               : said[entry->page.state];
+               : of_page[entry->page.state];
 }
 
-/* How many threads a process has: those of the configuration, unless it is of an older one, and
- * says something sensible. */
+/* How many threads a process has. A process of an older configuration may have another number than
+ * the current one says, so its own word is taken if that is sensible. */
 static int threads_of(const wsgid_group_t *group, const wsgid_page_t *page)
 {
     int configured = (int)WSGID_NUMBER(group, THREADS);
@@ -256,7 +258,7 @@ static void fill_process(apr_pool_t *p, const wsgid_group_t *group, const wsgid_
 
     process->pid = entry->pid;
     process->state = state_of(entry, now);
-    process->uptime = process->state == WSGID_PROCESS_WAITING ? age : between(age, now->steady);
+    process->uptime = process->state == WSGID_PROCESS_WAITING ? age : clip(age, now->steady);
     process->python = python_version(p, &entry->page);
     process->threads = threads_of(group, &entry->page);
     process->busy = busy_threads(&entry->page, process->threads);
@@ -268,7 +270,7 @@ static void fill_process(apr_pool_t *p, const wsgid_group_t *group, const wsgid_
 
 /* ---- a slot, a group */
 
-/* Who came first stands first. */
+/* The oldest process comes first. */
 static int by_age(const void *left, const void *right)
 {
     const wsgid_status_process_t *a = left;
@@ -304,7 +306,7 @@ static void fill_slot(apr_pool_t *p, const wsgid_group_t *group, int index, cons
     status->index = index;
     status->state = wsgid_slots_state(slot);
     status->next_try = status->state == WSGID_SLOT_WAITING
-                           ? between(wsgid_slots_next_try(slot) - now->steady, WSGID_COUNT_MOST)
+                           ? clip(wsgid_slots_next_try(slot) - now->steady, WSGID_COUNT_MOST)
                            : 0;
     status->in_flight = wsgid_in_flight_count(slot);
     status->queued = status->in_flight > busy ? status->in_flight - busy : 0;

@@ -1,13 +1,14 @@
 /*
- * What the system says of a process: its memory, its CPU time. Of another user's process, too,
- * unless /proc is mounted with hidepid; then, and of one that has gone, there is no figure.
+ * The memory and the CPU time of a process, from /proc. This works for processes of other users,
+ * too, unless /proc is mounted with hidepid. Then, and for a process that has ended, the figures
+ * are unknown.
  */
 #include "status/status.h"
 
 #include <fcntl.h>
 #include <unistd.h>
 
-#define ROOM 512 /* of either file */
+#define ROOM 512 /* more than is needed of either file */
 
 /* The beginning of /proc/PID/NAME, with a NUL. 0 if it cannot be read. */
 static int read_file(pid_t pid, const char *name, char *text)
@@ -27,7 +28,7 @@ static int read_file(pid_t pid, const char *name, char *text)
     return length > 0;
 }
 
-/* The n-th number from here on, from 0; -1 if there is none. */
+/* The n-th number in a text, counted from 0; WSGID_STATUS_UNKNOWN if there is none. */
 static apr_int64_t nth_number(const char *text, int n)
 {
     apr_int64_t number;
@@ -51,8 +52,8 @@ apr_int64_t wsgid_status_procfs_memory(pid_t pid)
     return pages < 0 ? WSGID_STATUS_UNKNOWN : pages * sysconf(_SC_PAGESIZE);
 }
 
-/* After the name in parentheses, which may hold anything: state, then ten numbers, then user and
- * system time. */
+/* proc(5): after the name in parentheses, which may contain anything, come the state, ten numbers,
+ * and the user and system time. */
 #define USER_TIME   11
 #define SYSTEM_TIME 12
 

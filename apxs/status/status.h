@@ -1,11 +1,15 @@
 /*
- * What crosses only the files of the status page: status.c (the handler, mod_status), model.c
- * (collecting), procfs.c, and one file for each output: html.c, json.c, metrics.c, auto.c.
+ * The status page. handler.c answers requests, and adds a section to mod_status's page; model.c
+ * collects what is shown, with the help of procfs.c; html.c, json.c, metrics.c and auto.c each
+ * write one form of it.
  *
- * Rules: what daemons say of themselves is hostile input, as they belong to other users. model.c
- * alone reads it; what it gives is bounded, clipped, and printable ASCII, so that an output only
- * has to escape what its own syntax needs. An output looks at nothing but the model, and changes
- * nothing. All lives in the request's pool.
+ * Rules: what daemons report is hostile input, because they belong to other users. Only model.c
+ * reads it. The model that it returns is bounded, clipped and printable ASCII, so that an output
+ * only escapes what its own syntax needs. An output reads nothing but the model, and changes
+ * nothing. The model is in the request's pool.
+ *
+ * Only wsgid_status_handler_register_hooks is for others (mod_wsgid.c). All functions run in
+ * a child of httpd, in the thread of the request.
  */
 #ifndef WSGID_STATUS_H
 #define WSGID_STATUS_H
@@ -13,7 +17,7 @@
 #include "slots/slots.h"
 #include "wsgid.h"
 
-#define WSGID_STATUS_UNKNOWN (-1) /* a figure that is not to be had */
+#define WSGID_STATUS_UNKNOWN (-1) /* a figure that is not available */
 
 /* ---- the model */
 
@@ -25,9 +29,9 @@ typedef enum {
     WSGID_PROCESS_STATES
 } wsgid_status_state_e;
 
-/* A request that a thread runs. */
+/* A request that is running. */
 typedef struct {
-    int thread; /* from 1 */
+    int thread; /* its thread, counted from 1 */
     apr_interval_time_t elapsed;
     const char *line; /* "GET /path" */
 } wsgid_status_request_t;
@@ -35,11 +39,11 @@ typedef struct {
 typedef struct {
     pid_t pid;
     wsgid_status_state_e state;
-    apr_interval_time_t uptime; /* of one that waits: less than 0, how long it still does */
-    const char *python;         /* "3.11.2"; NULL: it has not said */
+    apr_interval_time_t uptime; /* negative if it waits: how much longer */
+    const char *python;         /* "3.11.2"; NULL: unknown */
     int threads;
     int busy;
-    /* wsgid_status_request_t; those of busy threads that say what they run, longest first */
+    /* wsgid_status_request_t: what its busy threads run, longest first */
     const apr_array_header_t *running;
     wsgid_counts_t counts;
     apr_int64_t memory; /* resident, bytes; or WSGID_STATUS_UNKNOWN */
@@ -50,55 +54,55 @@ typedef struct {
     int index;
     wsgid_slot_state_e state;
     apr_interval_time_t next_try;        /* from now; 0 unless it waits */
-    unsigned in_flight;                  /* requests that httpd has sent, or is about to */
-    unsigned queued;                     /* of these, how many no thread has begun */
+    unsigned in_flight;                  /* requests that httpd has sent, or is about to send */
+    unsigned queued;                     /* of these, how many wait for a thread */
     const apr_array_header_t *processes; /* wsgid_status_process_t */
-    wsgid_counts_t counts;               /* with those of processes that have ended */
+    wsgid_counts_t counts;               /* including those of processes that have ended */
     wsgid_ends_t ends[WSGID_REASONS];
 } wsgid_status_slot_t;
 
 typedef struct {
-    const char
-        *name; /* "%{GLOBAL}" for the default group; a backslash stands for what is not ASCII */
+    /* "%{GLOBAL}" for the default group; what is not ASCII is escaped with a backslash */
+    const char *name;
     const char *user;
     const apr_array_header_t *slots; /* wsgid_status_slot_t */
-    int ready;                       /* slots that are */
+    int ready;                       /* how many slots are ready */
     int processes[WSGID_PROCESS_STATES];
-    int threads; /* of processes that are ready or drain */
+    int threads; /* of processes that are ready or draining */
     int busy;
     unsigned in_flight;
     unsigned queued;
-    apr_interval_time_t longest; /* elapsed, of the request that has run for longest */
+    apr_interval_time_t longest; /* how long the oldest running request has run */
     wsgid_counts_t counts;
     wsgid_ends_t ends[WSGID_REASONS];
 } wsgid_status_group_t;
 
 typedef struct {
-    apr_time_t now; /* apr_time_now(): to be shown, and for what is said in that */
+    apr_time_t now;                   /* apr_time_now() */
     const apr_array_header_t *groups; /* wsgid_status_group_t */
 } wsgid_status_t;
 
 const wsgid_status_t *wsgid_status_model_collect(apr_pool_t *p);
-/* "ready" */
+/* Static text: "ready". */
 const char *wsgid_status_model_process_state(wsgid_status_state_e state);
 const char *wsgid_status_model_slot_state(wsgid_slot_state_e state);
-/* Why processes ended: the one with the latest end, or WSGID_REASONS if none has. */
+/* The reason for which a process ended last; WSGID_REASONS if none has ended. */
 wsgid_reason_e wsgid_status_model_last_end(const wsgid_ends_t *ends);
 apr_uint64_t wsgid_status_model_count_ends(const wsgid_ends_t *ends);
 
 /* ---- histograms (model.c) */
 
-/* The upper end of a bucket in microseconds; the last one has none, and 0 says so. */
+/* The upper bound of a bucket in microseconds; 0 for the last one, which has none. */
 apr_uint64_t wsgid_status_model_bound(int bucket);
 apr_uint64_t wsgid_status_model_count_times(const apr_uint64_t *times);
-/* Microseconds that a share of all took no longer than, 0.5 for the median; WSGID_STATUS_UNKNOWN if
- * there are none. In the last bucket, its lower end. */
+/* A quantile in microseconds; share: 0.5 for the median. The lower bound of the last bucket if it
+ * is in there; WSGID_STATUS_UNKNOWN if there are no times. */
 double wsgid_status_model_quantile(const apr_uint64_t *times, double share);
 
-/* ---- procfs.c: what the system says of a process */
+/* ---- procfs.c */
 
-/* Resident bytes, milliseconds of CPU; WSGID_STATUS_UNKNOWN if /proc does not tell (hidepid, or it
- * has gone). */
+/* Resident bytes, and milliseconds of CPU time; WSGID_STATUS_UNKNOWN if /proc does not show them
+ * (hidepid, or the process has ended). */
 apr_int64_t wsgid_status_procfs_memory(pid_t pid);
 apr_int64_t wsgid_status_procfs_cpu(pid_t pid);
 
@@ -108,12 +112,12 @@ void wsgid_status_html_put(request_rec *r, const wsgid_status_t *status);
 void wsgid_status_json_put(request_rec *r, const wsgid_status_t *status);
 void wsgid_status_metrics_put(request_rec *r, const wsgid_status_t *status);
 void wsgid_status_auto_put(request_rec *r, const wsgid_status_t *status);
-/* A part of mod_status's page. */
+/* Our section of mod_status's page; as_table: else as paragraphs. */
 void wsgid_status_html_put_section(request_rec *r, const wsgid_status_t *status, int as_table);
 /* The header that goes with put_html. */
 extern const char *const wsgid_status_html_policy;
 
-/* For a string of JSON and the label of a metric: with a backslash before quotes and backslashes.
+/* A text with a backslash before quotes and backslashes, for a string in JSON or a metric's label.
  */
 const char *wsgid_status_model_quoted(apr_pool_t *p, const char *text);
 /* Seconds with microseconds: "1.500000". */

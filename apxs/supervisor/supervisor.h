@@ -57,7 +57,7 @@ typedef enum {
     WSGID_LAUNCHED, /* forked without a back-off; or its back-off is over */
     WSGID_LOADED,   /* its page says that it is ready */
     WSGID_DRAINING, /* its page says that it is leaving */
-    WSGID_REPLACED, /* its successor is ready (and usually has told it so) */
+    WSGID_REPLACED, /* its successor is ready (which usually has told it to leave) */
     WSGID_UNWANTED, /* nobody needs it any more */
     WSGID_DIED,     /* it has been reaped */
     WSGID_EVENTS

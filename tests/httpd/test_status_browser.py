@@ -76,7 +76,7 @@ def test_figures_change_without_a_reload_and_what_is_open_stays_open(httpd, brow
     assert browser.run(
         "return stays === document.querySelector('details') && stays.open && scrollY === 200"
     )
-    assert browser.text("#live") == "refreshes itself"
+    assert browser.text("#live") == "refreshes automatically"
     assert browser.complaints() == []
 
 
