@@ -211,13 +211,13 @@ class Statistics:
 
 
 class Daemon:
-    """The process. Its log is `log_text()`; what it leaves as exit code is `code`.
+    """The process. Its log is `log_text()`, its exit code is `code` once it has ended.
 
-    `transport` and `environment` are for all that are started from then on; `transport` is "" for
-    what is found, or a value of pywsgid.daemon.transport.extension.SWITCH.
+    `extension` and `environment` hold for all that are started from then on. `extension` is the
+    path of another build of pywsgid's extension, or "" for the one in the package.
     """
 
-    transport = ""
+    extension = ""
     environment: dict[str, str] = {}
 
     def __init__(
@@ -302,8 +302,8 @@ class Daemon:
             "PYTHONDONTWRITEBYTECODE": "1",
             **self.environment,
         }
-        if self.transport:
-            environment[extension.SWITCH] = self.transport
+        if self.extension:
+            environment[extension.SWITCH] = self.extension
         pid = os.posix_spawn(
             self.python,
             [self.python, str(self.boot)],

@@ -21,7 +21,7 @@ import time
 from pywsgid.daemon import configuration as configurations, interpreter, logs
 from pywsgid.daemon.application import loader, logging_import, reloader
 from pywsgid.daemon.process import control, lifecycle, page, title, wakeup, watchdog
-from pywsgid.daemon.transport import extension
+from pywsgid.daemon.transport import extension, hotpath
 from pywsgid.daemon.wsgi import environ, worker
 from pywsgid.wire import process_abi
 
@@ -134,7 +134,7 @@ def serve(service):
     if configuration.stack_size:
         threading.stack_size(configuration.stack_size)
     start_periodic_tasks(service)
-    workers = [worker.Worker(number, service) for number in range(1, configuration.threads + 1)]
+    workers = make_workers(service)
     service.life.take_signals()
     service.life.run(
         service.transport, workers, lambda: announce(service), control.Control(service, allowed)
@@ -273,8 +273,22 @@ def load_script(service, path, callable):
 
 
 def make_transport(log, configuration, statistics, allowed):
-    """In C where that can be loaded. After the application, whose own cffi comes first."""
-    arguments = (
+    """Returns the transport, or ends the process if the extension cannot be used. To be called when
+    the application is loaded, so that its own cffi comes first.
+    """
+    try:
+        binding = extension.load()
+    except extension.ExtensionError as error:
+        log.write(
+            logs.CRIT,
+            "WSGID0329: group %r: this process cannot start: the compiled part of pywsgid, its "
+            "extension, cannot be used: %s" % (log.group, error),
+        )
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(process_abi.EXIT_INTERPRETER)  # not through the application's atexit handlers
+    return hotpath.Transport(
+        binding,
         process_abi.FD_LISTENER,
         allowed,
         configuration.socket_timeout,
@@ -282,19 +296,21 @@ def make_transport(log, configuration, statistics, allowed):
         log,
         statistics,
     )
-    binding, why_not = extension.load()
-    if binding is not None:
-        from pywsgid.daemon.transport import hotpath
 
-        return hotpath.Transport(binding, *arguments)
-    log.write(
-        logs.INFO,
-        "WSGID0329: group %r: serves without the C half of pywsgid, which is slower: %s; build it beside the module: "
-        "`make`, or pip install pywsgid" % (log.group, why_not),
-    )
-    from pywsgid.daemon.transport import transport
 
-    return transport.Transport(*arguments)
+def make_workers(service):
+    """Returns the workers, whose threads do not run yet, or ends the process if there is no memory
+    for all of them.
+    """
+    wanted = service.configuration.threads
+    workers = []
+    try:
+        while len(workers) < wanted:
+            workers.append(worker.Worker(len(workers) + 1, service))
+    except MemoryError as error:
+        lifecycle.log_too_few_threads(service.log, len(workers), wanted, error)
+        service.life.step("unloadable")
+    return workers
 
 
 def announce(service):

@@ -1,6 +1,4 @@
-"""What the tests of the daemon share: both transports, a daemon for each module, a connection to
-it, scripts.
-"""
+"""What the tests of the daemon share: a daemon for each module, a connection to it, scripts."""
 
 from __future__ import annotations
 
@@ -8,17 +6,9 @@ import pytest
 from daemonenv import Daemon
 
 
-@pytest.fixture(scope="module", params=["", "off"], ids=["native", "pure"])
-def transport(request: pytest.FixtureRequest):
-    """Which transport the daemons of a module use: the one in C, or its twin in Python."""
-    Daemon.transport = request.param
-    yield request.param or "native"
-    Daemon.transport = ""
-
-
 @pytest.fixture(scope="module")
-def daemon(transport, tmp_path_factory):
-    """A daemon for all tests of a module; one for each transport."""
+def daemon(tmp_path_factory):
+    """A daemon for all tests of a module."""
     with Daemon(tmp_path_factory.mktemp("shared"), shutdown_timeout=5) as daemon:
         yield daemon
         assert daemon.get("hello.wsgi").body == b"Hello World!\n", "it lived through all of that"

@@ -63,6 +63,16 @@ DRAIN_SIGNALS = {
 }
 
 
+def log_too_few_threads(log, number, wanted, error):
+    """Only `number` of the `wanted` worker threads can be made."""
+    log.write(
+        logs.CRIT,
+        "WSGID0319: group %r: only %d of %d threads can be started (%s): the limits of this "
+        "process are too low (memory-limit=, virtual-memory-limit=, ulimit -u), or stack-size= "
+        "or threads= too large" % (log.group, number, wanted, error),
+    )
+
+
 def _note(number, frame):
     """The signal's number is in the pipe already (set_wakeup_fd)."""
 
@@ -181,12 +191,7 @@ class Lifecycle:
             try:
                 worker.start()
             except (RuntimeError, MemoryError) as error:
-                self._log.write(
-                    logs.CRIT,
-                    "WSGID0319: group %r: only %d of %d threads can be started (%s): the limits of this process are "
-                    "too low (memory-limit=, virtual-memory-limit=, ulimit -u), or stack-size= or threads= too large"
-                    % (self._log.group, number, len(self._workers), error),
-                )
+                log_too_few_threads(self._log, number, len(self._workers), error)
                 self._fail()
         self._page.set_state(
             process_abi.PAGE_READY

@@ -1,8 +1,7 @@
 """The statistics page (process_abi.h): what this process tells httpd without being asked.
 
 Rules: httpd takes it as hostile input, so a torn value does no harm; counts are exact all the same.
-What is measured of each request is written by Row; where the transport is that in C, by its twin,
-pywsgid/native/measure.c.
+What is measured of each request is written by C: pywsgid/native/measure.c.
 """
 
 import mmap
@@ -19,8 +18,6 @@ _COUNT = struct.Struct("<Q")
 _COUNTS = struct.Struct("<QQ")
 _IDENTITY = struct.Struct("<QII%ds" % process_abi.PAGE_PYTHON)  # since, threads, reserved, python
 _TIMES = struct.Struct("<%dQ" % process_abi.PAGE_BUCKETS)
-_ROW = struct.Struct(process_abi.PAGE_ROW_FORMAT)
-_ROWS = (process_abi.PAGE_SIZE - process_abi.PAGE_ROWS) // process_abi.PAGE_ROW_SIZE
 
 
 def map_page(descriptor):
@@ -40,14 +37,11 @@ def map_page(descriptor):
 
 
 class Page:
-    """`memory` is a writable buffer of PAGE_SIZE bytes. The transport counts requests; that in C
-    does so by itself.
-    """
+    """`memory` is a writable buffer of PAGE_SIZE bytes."""
 
     def __init__(self, memory, threads):
         self.memory = memory
         self._lock = threading.Lock()
-        self._rows = 0
         self._replacement_requests = 0
         self._scripts = set()
         self._scripts_end = process_abi.PAGE_SCRIPTS
@@ -59,25 +53,11 @@ class Page:
     def set_state(self, state):
         _STATE.pack_into(self.memory, process_abi.PAGE_STATE_AT, state)
 
-    def row(self):
-        """The Row of the next thread, the first one's first."""
-        number = self._rows
-        self._rows += 1
-        return Row(
-            self,
-            process_abi.PAGE_ROWS + number * process_abi.PAGE_ROW_SIZE if number < _ROWS else None,
-        )
-
-    def add(self, *changes):
-        """Adds to counts, each (where, how much); a count never comes to less than 0."""
-        memory = self.memory
-        with self._lock:
-            for at, much in changes:
-                _COUNT.pack_into(memory, at, _COUNT.unpack_from(memory, at)[0] + much)
-
     def error(self):
         """Counts a request that is answered with an error of our own."""
-        self.add((process_abi.PAGE_ERRORS_AT, 1))
+        with self._lock:
+            (errors,) = _COUNT.unpack_from(self.memory, process_abi.PAGE_ERRORS_AT)
+            _COUNT.pack_into(self.memory, process_abi.PAGE_ERRORS_AT, errors + 1)
 
     def measured(self):
         """How many errors, and the histograms of the time in the queue and of the application's."""
@@ -135,70 +115,3 @@ class Page:
 
 def _now():
     return time.time_ns() // 1000
-
-
-def bucket_of(microseconds):
-    """Which bucket of a histogram counts that time."""
-    return min(
-        max(0, (microseconds // process_abi.PAGE_FIRST).bit_length()), process_abi.PAGE_BUCKETS - 1
-    )
-
-
-class Row:
-    """What is measured of the requests of one thread, and what it runs, in the row at `at`; None:
-    it has none.
-    """
-
-    __slots__ = ("_page", "_at", "_read_at", "_waited")
-
-    def __init__(self, page, at):
-        self._page = page
-        self._at = at
-        self._read_at = 0  # microseconds: when its request had been read; 0: it has none
-        self._waited = 0
-
-    def begin(self, sent, line):
-        """A request, sent at `sent`, has been read. How long it waited: less than 0 if the clock
-        was set back.
-        """
-        self._read_at = _now()
-        waited = self._read_at - sent
-        self._waited = max(waited, 0)
-        self._page.add(
-            (process_abi.PAGE_REQUESTS_STARTED_AT, 1),
-            (process_abi.PAGE_QUEUE_TIME_AT, self._waited),
-            (process_abi.PAGE_QUEUE_TIMES_AT + 8 * bucket_of(self._waited), 1),
-        )
-        if self._at is not None:
-            memory = self._page.memory
-            requests = _COUNTS.unpack_from(memory, self._at)[1] + 1
-            _ROW.pack_into(memory, self._at, 0, requests, line)
-            _COUNT.pack_into(memory, self._at, self._read_at)  # the line is there for who sees it
-        return waited
-
-    def end(self):
-        """The thread is free again."""
-        if self._read_at:
-            lasted = max(_now() - self._read_at, 0)
-            self._page.add(
-                (process_abi.PAGE_REQUESTS_FINISHED_AT, 1),
-                (process_abi.PAGE_APPLICATION_TIME_AT, lasted),
-                (process_abi.PAGE_APPLICATION_TIMES_AT + 8 * bucket_of(lasted), 1),
-            )
-            self._leave()
-
-    def take_back(self):
-        """The request was not started after all: it is not measured."""
-        if self._read_at:
-            self._page.add(
-                (process_abi.PAGE_REQUESTS_STARTED_AT, -1),
-                (process_abi.PAGE_QUEUE_TIME_AT, -self._waited),
-                (process_abi.PAGE_QUEUE_TIMES_AT + 8 * bucket_of(self._waited), -1),
-            )
-            self._leave(-1)
-
-    def _leave(self, more=0):
-        self._read_at = 0
-        if self._at is not None:
-            memory = self._page.memory
-            _COUNTS.pack_into(memory, self._at, 0, _COUNTS.unpack_from(memory, self._at)[1] + more)

@@ -1,1 +1,1 @@
-"""Requests in, frames out: the door to pywsgid/native."""
+"""Requests in, frames out: the only room that uses pywsgid/native."""

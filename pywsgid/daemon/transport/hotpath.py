@@ -1,10 +1,30 @@
-"""The transport that is used where the C half of the daemon can be loaded: the interface of
-transport.py, whose rules stand there, over native/ (hotpath.h).
+"""Connections from httpd: whole requests in, whole frames out, through the extension
+(pywsgid/native/hotpath.h). Knows frames, outcomes and facts; nothing of WSGI.
 
-One call of C for each request: it sends the last response, waits for the next request and reads it,
-without the GIL. What C tells is in `_facts`, numbers in memory that both see; what it reads is in
-`_view`.
+A worker thread has one Exchange for all of its requests:
+
+    while transport.next(exchange):     waits for a request and reads it whole
+        ...                             exchange.environ, body; receive(), send()
+        exchange.finish(frames, keep)   what ends the response: the next call of next() sends it
+
+One call of C for each request sends the last response, waits for the next request and reads it, and
+holds no GIL meanwhile. C and Python share memory: `_facts` are numbers about the request and about
+the last outcome, `_view` is the buffer that requests and bodies are received into. STARTED goes out
+before the first frame of each exchange; C adds it.
+
+What fails becomes an exception. PeerGone: httpd has closed the connection, which is how it says
+that its client has gone. PeerSilent: httpd sent or took nothing for too long. ProtocolError: httpd
+broke the protocol; whoever catches it logs it (report_violation) and closes the connection (drop).
+After any exception within send() nothing more is sent, since a frame may have been cut short.
+
+How long a response may wait for httpd: with send-timeout, that long in all, over all sends of one
+exchange; without it there is no limit in all, but httpd must take something within each
+socket-timeout.
+
+Bodies that are sent go out of the application's own buffers, without a copy, if they are large.
 """
+
+from __future__ import annotations
 
 import errno
 import mmap
@@ -12,18 +32,17 @@ import os
 import struct
 import time
 
-from pywsgid.daemon import logs
 from pywsgid.daemon.interpreter import has_gil, is_free_threaded
 from pywsgid.daemon.transport.peer import (
-    DESCRIPTORS_PAUSE,
     PeerGone,
     PeerSilent,
     Unsent,
+    log_no_accept,
+    log_refused,
+    log_silent,
+    log_unreadable,
+    log_violation,
     silence_text,
-    tell_no_accept,
-    tell_refused,
-    tell_silent,
-    tell_violation,
 )
 from pywsgid.wire import protocol
 from pywsgid.wire.hotpath_abi import (
@@ -54,14 +73,26 @@ from pywsgid.wire.hotpath_abi import (
     VIOLATION,
 )
 
-JOINED_MAX = 16 * 1024  # frames of less are sent as one; beyond that a copy costs more than a call
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from pywsgid.daemon.interfaces import Buffer, FileRegion, Page, Parts
+    from pywsgid.daemon.logs import Log
+    from pywsgid.daemon.transport.extension import Binding
+
+JOINED_MAX = 16 * 1024  # smaller frames are joined; beyond that a copy costs more than a call
+# httpd mostly knows which of the two does not move (its client), so it should give up first.
+HTTPD_FIRST = 1  # seconds
+DESCRIPTORS_PAUSE = 0.05  # seconds until accept() is tried again after it has failed
 MAX_DATA = protocol.MAX_DATA
 _violation = protocol.RemoteProtocolError
 
 
-def _frames(parts):
-    """Each frame as (header and what else is bytes, body): protocol.encode_*() gives one buffer or
-    two for each.
+def _frames(parts: Parts) -> Iterator[tuple[Buffer, Buffer]]:
+    """Each frame as (header and what follows it in the same buffer, body): protocol.encode_*()
+    gives one or two buffers for each frame.
     """
     each = iter(parts)
     for head in each:
@@ -69,8 +100,8 @@ def _frames(parts):
         yield head, next(each) if missing else b""
 
 
-def _fact(number, kind=int):
-    """A fact as an attribute."""
+def _fact(number: int, kind: type = int) -> Any:
+    """A property: the fact of that number, as `kind`."""
     return property(
         lambda self: kind(self._facts[number]),
         lambda self, value: self._facts.__setitem__(number, int(value)),
@@ -78,13 +109,29 @@ def _fact(number, kind=int):
 
 
 class Exchange:
-    """A worker's end; see transport.py."""
+    """A worker's end of a connection: the request that it has, and the way back.
+
+    `id`, `sent`, `waited`, `environ`, `body`, `complete` are those of the request. `environ` is the
+    environ block, a view that the next receive() overwrites. `body` is what came with the request;
+    `complete` says that there is no more. `sent` is when httpd sent it, in microseconds since the
+    epoch, `waited` how many microseconds passed from then until it had been read (less than 0 if
+    the clock was set back). `credit` is how many body bytes httpd may still send. `gone`: httpd
+    cannot be reached any more.
+
+    Only the worker's own thread may use it, except for log(), cut() and is_hung_up().
+    """
 
     __slots__ = (
         *("environ", "body"),
         *("_transport", "_next", "_send", "_send_data"),
         *("_lib", "_handle", "_facts", "_view", "_head", "_tail", "_file", "_keep"),
     )
+
+    environ: Buffer
+    body: bytes
+    _head: bytes
+    _tail: bytes
+    _file: FileRegion | None
 
     id = _fact(FACT_ID)
     sent = _fact(FACT_SENT)
@@ -93,8 +140,11 @@ class Exchange:
     gone = _fact(FACT_GONE, bool)
     credit = _fact(FACT_CREDIT)
 
-    def __init__(self, transport, binding, hub):
-        memory = mmap.mmap(-1, FACTS_SIZE + BUFFER_SIZE)
+    def __init__(self, transport: Transport, binding: Binding, hub: Any) -> None:
+        try:
+            memory = mmap.mmap(-1, FACTS_SIZE + BUFFER_SIZE)
+        except OSError as error:
+            raise MemoryError("no room for a buffer: %s" % error.strerror) from None
         view = memoryview(memory)
         self._transport = transport
         self._lib = lib = binding.lib
@@ -111,20 +161,20 @@ class Exchange:
         self.environ = self.body = b""
 
     @property
-    def unsent(self):
-        """Why the response was given up, if that is for the log."""
-        number = self._facts[FACT_UNSENT]
+    def unsent(self) -> OSError | None:
+        """Why the response was given up, if that has to be logged."""
+        number: int = self._facts[FACT_UNSENT]
         return self._transport.reason(number) if number else None
 
     # ---- request after request
 
-    def next(self):
-        """One step of Transport.next(): an outcome."""
+    def next(self) -> int:
+        """One step of Transport.next(). Returns an outcome."""
         head, tail = self._head, self._tail
         if self._file is not None:
-            self._finish_now()
+            self._finish_with(self._file)
             head = tail = b""
-        outcome = self._next(self._handle, head, len(head), tail, len(tail), self._keep)
+        outcome: int = self._next(self._handle, head, len(head), tail, len(tail), self._keep)
         self._head = self._tail = b""
         self._keep = False
         if outcome == REQUEST:
@@ -135,23 +185,25 @@ class Exchange:
             self.body = bytes(self._view[end : end + size]) if size else b""
         return outcome
 
-    def finish(self, parts, keep, file=None):
-        """Ends the exchange with these frames, and FILE behind them."""
+    def finish(self, parts: Parts, keep: bool, file: FileRegion | None = None) -> None:
+        """Leaves the frames that end the exchange. They are sent by the next next() or flush();
+        until then send() still goes before them. A FILE frame with END follows them if `file` is
+        given; its descriptor must stay open until then. The connection is kept if `keep` is true
+        and httpd has ended its side, too.
+        """
         if len(parts) == 2 and type(parts[0]) is type(parts[1]) is bytes:
             self._head, self._tail = parts
         elif len(parts) > 1:
             self._head, self._tail = self._last_of(parts)
         else:
-            self._head, self._tail = (
-                parts[0] if parts else b"",
-                b"",
-            )  # also of what an earlier finish() left
+            # Also forgets what an earlier finish() has left.
+            self._head, self._tail = (parts[0] if parts else b"", b"")
         self._file = file
         self._keep = keep
 
-    def _last_of(self, parts):
-        """Sends what is too much for one call; what does not go out now is told by next(). The last
-        frame stays.
+    def _last_of(self, parts: Parts) -> tuple[bytes, bytes]:
+        """Sends all frames but the last, which it returns: they are too much for one call of C. If
+        that fails, next() will report it.
         """
         *first, (head, body) = _frames(parts)
         try:
@@ -160,9 +212,9 @@ class Exchange:
             return b"", b""
         return head, bytes(body)
 
-    def _finish_now(self):
+    def _finish_with(self, file: FileRegion) -> None:
         """Sends the end of the response, and the file behind it."""
-        lib, (descriptor, offset, length) = self._lib, self._file
+        lib, (descriptor, offset, length) = self._lib, file
         self._file = None
         frame = protocol.encode_file(offset, length, True)
         if not self._send(
@@ -171,10 +223,12 @@ class Exchange:
             self._send(self._handle, frame, len(frame), b"", 0, descriptor)
         lib.wsgid_endpoint_flush(self._handle, b"", 0, b"", 0, self._keep)
 
-    def flush(self):
-        """Sends what finish() left and gives the connection back."""
+    def flush(self) -> None:
+        """Sends what finish() left and gives the connection back, so that its next request need
+        not wait for this worker.
+        """
         if self._file is not None:
-            self._finish_now()
+            self._finish_with(self._file)
         else:
             head, tail = self._head, self._tail
             self._lib.wsgid_endpoint_flush(
@@ -182,28 +236,32 @@ class Exchange:
             )
         self._head = self._tail = b""
 
-    def drop(self):
+    def drop(self) -> None:
         """Closes the connection at once; nothing more is sent."""
         self._facts[FACT_GONE] = 1
         self._head = self._tail = b""
         self._file = None
         self._lib.wsgid_endpoint_flush(self._handle, b"", 0, b"", 0, 0)
 
-    def uncount(self):
-        """The request has not been started."""
+    def uncount(self) -> None:
+        """The application has not seen this request: the statistics page does not count it."""
         self._lib.wsgid_measure_withdraw(self._handle)
 
-    def cut(self, request_id, parts):
-        """From another thread: ends the request `request_id`, if it still runs, with these frames.
-        Whether it did.
+    def cut(self, request_id: int, parts: Parts) -> bool:
+        """Ends the request of that id, if it still runs, with these frames; without them if
+        another frame is being sent. Returns whether it did. Its worker then finds that the client
+        has gone.
+
+        Any thread may call it. It never waits. The caller makes sure that the worker does not end
+        the request meanwhile.
         """
         frames = b"".join(parts)
         return bool(self._lib.wsgid_send_abort(self._handle, request_id, frames, len(frames)))
 
     # ---- sending
 
-    def send(self, parts):
-        """Sends whole frames."""
+    def send(self, parts: Parts) -> None:
+        """Sends whole frames now. Raises PeerGone, PeerSilent or another OSError."""
         if len(parts) == 1 and type(parts[0]) is bytes:
             outcome = self._send(self._handle, parts[0], len(parts[0]), b"", 0, -1)
         elif len(parts) == 2 and type(parts[0]) is type(parts[1]) is bytes:
@@ -213,8 +271,8 @@ class Exchange:
         if outcome:
             raise self._failure(outcome)
 
-    def send_block(self, block):
-        """Sends a block of the response, not empty."""
+    def send_block(self, block: bytes) -> None:
+        """Sends a block of the response, which is not empty, as DATA. Raises as send() does."""
         size = len(block)
         if size > MAX_DATA or type(block) is not bytes:
             self.send(protocol.encode_data(block))
@@ -223,18 +281,23 @@ class Exchange:
         if outcome:
             raise self._failure(outcome)
 
-    def log(self, request_id, frames):
-        """Sends LOG frames, if the request of that id still runs."""
+    def log(self, request_id: int, frames: Sequence[bytes]) -> None:
+        """Sends LOG frames. Raises PeerGone if the request of that id does not run any more, and
+        what send() raises.
+
+        Any thread may call it, however late: no frame gets into the exchange of another request.
+        """
         joined = b"".join(frames)
         outcome = self._lib.wsgid_send_log(self._handle, request_id, joined, len(joined))
         if outcome:
             raise self._failure(outcome)
 
-    def _send_many(self, parts):
-        """Frames of any number and kind: small ones together, large ones out of the application's
-        own buffers.
+    def _send_many(self, parts: Parts) -> int:
+        """Sends any number of frames: small ones together, large ones out of the application's own
+        buffers. Returns an outcome, or 0.
         """
-        outcome, small, size = 0, [], 0
+        outcome, size = 0, 0
+        small: list[Buffer] = []
         for head, body in _frames(parts):
             length = len(head) + len(body)
             if small and size + length > JOINED_MAX:
@@ -247,11 +310,12 @@ class Exchange:
                 size += length
         return outcome or (self._send_pair(b"".join(small), b"") if small else 0)
 
-    def _send_pair(self, head, body):
+    def _send_pair(self, head: Buffer, body: Buffer) -> int:
         tail = body if type(body) is bytes else self._transport.binding.pointer(body)
-        return self._send(self._handle, head, len(head), tail, len(body), -1)
+        outcome: int = self._send(self._handle, head, len(head), tail, len(body), -1)
+        return outcome
 
-    def _failure(self, outcome):
+    def _failure(self, outcome: int) -> OSError:
         if outcome == GONE:
             return PeerGone()
         if outcome == SILENT:
@@ -260,13 +324,15 @@ class Exchange:
 
     # ---- receiving
 
-    def grant(self, size):
-        """Lets httpd send `size` more body bytes."""
+    def grant(self, size: int) -> None:
+        """Lets httpd send `size` more body bytes. Raises as send() does."""
         self._facts[FACT_CREDIT] += size
         self.send((protocol.encode_credit(size),))
 
-    def receive(self):
-        """The next bytes of the body, as soon as there are any; b"" at the end."""
+    def receive(self) -> bytes:
+        """Waits for the next bytes of the body and returns them; b"" at its end. Raises PeerGone,
+        PeerSilent, another OSError, or RemoteProtocolError.
+        """
         size = self._lib.wsgid_receive_body(self._handle)
         if size > 0:
             at = self._facts[FACT_AT]
@@ -279,8 +345,8 @@ class Exchange:
             raise PeerSilent("httpd sent nothing for socket-timeout")
         raise self._failure(-size)
 
-    def fault(self, inside=False):
-        """The ProtocolError of a violation, worded by the codec in Python."""
+    def fault(self, inside: bool = False) -> protocol.ProtocolError:
+        """What httpd did wrong, in the words of the codec in Python. `inside`: within a request."""
         view, at, amount = self._view, self._facts[FACT_AT], self._facts[FACT_AMOUNT]
         kind = protocol.type_name(view[at])
         try:
@@ -299,15 +365,30 @@ class Exchange:
             return error
         return _violation(self._facts[FACT_FAULT], "%s as the codec in C sees it" % kind)
 
-    def is_hung_up(self):
-        """Whether httpd has closed its end, or the exchange is over."""
+    def is_hung_up(self) -> bool:
+        """Whether httpd has closed its end (it has taken the request back, or its client has
+        gone), or the exchange is over. Any thread may call it. It never waits.
+        """
         return bool(self._lib.wsgid_endpoint_is_hung_up(self._handle))
 
 
 class Transport:
-    """The slot's listener and all connections to it; see transport.py."""
+    """The slot's listener and all connections to it. `draining`: drain() has been called."""
 
-    def __init__(self, binding, listener, allowed, timeout, send_timeout, log, page):
+    def __init__(
+        self,
+        binding: Binding,
+        listener: int,
+        allowed: set[int],
+        timeout: float,
+        send_timeout: float,
+        log: Log,
+        page: Page,
+    ) -> None:
+        """`allowed` are the uids that may connect. `timeout` and `send_timeout` are socket-timeout
+        and send-timeout in seconds; a `send_timeout` of 0 means that there is none. `page` is the
+        statistics page, which C writes. Raises OSError.
+        """
         self.draining = False
         self.binding = binding
         self._log = log
@@ -321,9 +402,7 @@ class Transport:
             listener,
             binding.address(self._memory),
             len(allowed),
-            timeout
-            # httpd knows who it is that does not move (its client, mostly): it is to speak first
-            + 1,
+            timeout + HTTPD_FIRST,
             send_timeout,
             timeout,
             self._is_gated,
@@ -333,68 +412,74 @@ class Transport:
             raise OSError("no room for the transport")
         os.register_at_fork(after_in_child=self._abandon)
 
-    def exchange(self):
-        """A new worker's Exchange."""
+    def exchange(self) -> Exchange:
+        """Creates the Exchange of a new worker. Raises MemoryError."""
         return Exchange(self, self.binding, self._hub)
 
-    def open(self):
-        """Begins to accept."""
+    def open(self) -> None:
+        """Begins to accept connections. Raises OSError."""
         number = self.binding.lib.wsgid_hub_open(self._hub)
         if number:
             raise OSError(number, os.strerror(number))
 
-    def waiting(self):
-        """See transport.py."""
-        return self.binding.lib.wsgid_hub_waiting(self._hub)
+    def waiting(self) -> int:
+        """Returns how many requests wait, unread, in connections that have been accepted."""
+        count: int = self.binding.lib.wsgid_hub_waiting(self._hub)
+        return count
 
-    def drain(self):
-        """No more requests."""
+    def drain(self) -> None:
+        """Takes no more requests: each next() returns False once what its worker has is done. Of
+        the listener, which httpd's parent and a replacement have too, only our copy is closed.
+        """
         self.draining = True
         self.binding.lib.wsgid_hub_drain(self._hub)
 
-    def _abandon(self):
+    def _abandon(self) -> None:
+        """In a child that the application forked: its copies of the connections must neither
+        answer nor keep them open.
+        """
         self.draining = True
         self._page.forget()
         self.binding.lib.wsgid_hub_abandon(self._hub)
 
-    def next(self, exchange):
-        """See transport.py."""
-        if (
-            is_free_threaded and has_gil() != self._is_gated
-        ):  # the application imports an extension, or has done so
+    def next(self, exchange: Exchange) -> bool:
+        """Sends what exchange.finish() left, gives the connection back or closes it, waits for the
+        next request and reads it whole into `exchange`. False: the process drains, the worker
+        shall end. Raises Unsent if the last response was given up: then call it again.
+        """
+        if is_free_threaded and has_gil() != self._is_gated:
+            # The application imports an extension that needs the GIL, or has done so.
             self._is_gated = not self._is_gated
             self.binding.lib.wsgid_hub_set_gated(self._hub, self._is_gated)
         while True:
             outcome = exchange.next()
             if outcome <= REQUEST:
                 return outcome == REQUEST
-            self._tell(outcome, exchange)
+            self._report(outcome, exchange)
 
-    def _tell(self, outcome, exchange):
+    def _report(self, outcome: int, exchange: Exchange) -> None:
+        """Logs an outcome that is not for the worker. Raises Unsent, which is."""
         facts = exchange._facts
         if outcome == UNSENT:
             raise Unsent(self.reason(facts[FACT_ERRNO]))
         if outcome == VIOLATION:
             self.report_violation(exchange.fault())
         elif outcome == SILENT:
-            tell_silent(self._log)
+            log_silent(self._log)
         elif outcome == REFUSED:
-            tell_refused(self._log, facts[FACT_PID], facts[FACT_UID])
+            log_refused(self._log, facts[FACT_PID], facts[FACT_UID])
         elif outcome == NO_ACCEPT:
-            tell_no_accept(self._log, os.strerror(facts[FACT_ERRNO]))
+            log_no_accept(self._log, os.strerror(facts[FACT_ERRNO]))
             time.sleep(DESCRIPTORS_PAUSE)
         else:
-            self._log.write(
-                logs.WARN,
-                "WSGID0328: group %r: a request could not be read: %s; the connection is closed"
-                % (self._log.group, os.strerror(facts[FACT_ERRNO])),
-            )
+            log_unreadable(self._log, os.strerror(facts[FACT_ERRNO]))
 
-    def report_violation(self, error):
-        tell_violation(self._log, error)
+    def report_violation(self, error: Exception) -> None:
+        """Logs what httpd did wrong. The caller closes the connection."""
+        log_violation(self._log, error)
 
-    def reason(self, number):
-        """The exception of an errno for which a response was given up."""
+    def reason(self, number: int) -> OSError:
+        """The exception for the errno for which a response was given up."""
         if number == errno.ETIMEDOUT:
             return PeerSilent(silence_text(*self._limits))
         return OSError(number, os.strerror(number))

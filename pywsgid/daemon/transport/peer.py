@@ -1,84 +1,97 @@
-"""What can happen to the other end of a connection, httpd: the exceptions of both transports, and
-what the log is told.
+"""What can go wrong with httpd at the other end of a connection: the exceptions, and the lines that
+go to the log.
 
-Rules: no sockets here; hotpath.py and transport.py find out, this says it, so that both say the
-same.
+Rules: nothing here opens, reads or writes a socket. hotpath.py finds out what happened.
 """
+
+from __future__ import annotations
 
 import errno
 
 from pywsgid.daemon import logs
 
-DESCRIPTORS_PAUSE = (
-    0.05  # seconds before accept() is tried again when the process has run out of descriptors
-)
-DROPS_CONNECTION = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF)
-
 
 class PeerGone(ConnectionError):
-    """httpd closed the connection or stopped moving: this request's client cannot be reached any
-    more.
+    """httpd has closed the connection or gives up: nothing more reaches the client of this
+    request.
     """
 
-    def __init__(self, text="the client has gone", number=errno.EPIPE):
+    def __init__(self, text: str = "the client has gone", number: int = errno.EPIPE) -> None:
         super().__init__(number, text)
 
 
 class PeerSilent(PeerGone):
-    """Nothing moved for socket-timeout, or the response had to wait for send-timeout."""
+    """httpd sent or took nothing for socket-timeout, or the response waited for send-timeout in
+    all.
+    """
 
-    def __init__(self, text):
+    def __init__(self, text: str) -> None:
         super().__init__(text, errno.ETIMEDOUT)
 
 
 class Unsent(Exception):
-    """A response was given up. `reason`: PeerSilent, or another OSError that is not about httpd
-    leaving.
+    """The end of a response could not be sent. `reason` is PeerSilent, or an OSError that does not
+    mean that httpd has closed the connection.
     """
 
-    def __init__(self, reason):
+    def __init__(self, reason: OSError) -> None:
         super().__init__(str(reason))
         self.reason = reason
 
 
-def silence_text(limit, silence):
-    """Why a response was given up: `limit` is send-timeout (0: none), `silence` socket-timeout."""
-    if limit:
-        return "its response has waited for httpd for send-timeout (%g s) in all" % limit
-    return "httpd took nothing of its response for socket-timeout (%g s)" % silence
+def silence_text(send_timeout: float, socket_timeout: float) -> str:
+    """Why a response was given up. Both in seconds; a send-timeout of 0 means that there is none."""
+    if send_timeout:
+        return "its response has waited for httpd for send-timeout (%g s) in all" % send_timeout
+    return "httpd took nothing of its response for socket-timeout (%g s)" % socket_timeout
 
 
-def tell_violation(log, error):
-    """An error, for the log."""
+# ---- log lines
+
+
+def log_violation(log: logs.Log, error: Exception) -> None:
+    """httpd has sent what the wire protocol does not allow."""
     log.write(
         logs.ERROR,
-        "WSGID0321: group %r: httpd sent what the protocol does not allow: %s; the connection is "
-        "closed. Are module and package of one version?" % (log.group, error),
+        "WSGID0321: group %r: httpd sent what the wire protocol does not allow: %s. The connection "
+        "is closed. Install mod_wsgid.so and pywsgid from one release, and restart httpd"
+        % (log.group, error),
     )
 
 
-def tell_silent(log):
-    """A request that was cut short by silence, for the log."""
+def log_silent(log: logs.Log) -> None:
+    """httpd has sent the beginning of a request and then nothing for socket-timeout."""
     log.write(
         logs.WARN,
-        "WSGID0323: group %r: httpd began a request and sent nothing for socket-timeout; the "
-        "connection is closed" % log.group,
+        "WSGID0323: group %r: httpd began to send a request and then sent nothing for "
+        "socket-timeout. The connection is closed, the request was not run. If the machine is "
+        "overloaded, raise socket-timeout=" % log.group,
     )
 
 
-def tell_no_accept(log, error):
-    """accept() has failed, for the log."""
+def log_no_accept(log: logs.Log, reason: str) -> None:
+    """accept() has failed, or what is done with a new connection."""
     log.write(
         logs.ERROR,
-        "WSGID0322: group %r: cannot accept a connection: %s; trying again. If descriptors "
-        "have run out, the application leaks them or their limit is too low" % (log.group, error),
+        "WSGID0322: group %r: a connection from httpd cannot be accepted: %s. The process tries "
+        "again. If it is out of descriptors, the application leaks them or their limit "
+        "(ulimit -n) is too low" % (log.group, reason),
     )
 
 
-def tell_refused(log, pid, uid):
-    """A connection of somebody who may not, for the log."""
+def log_refused(log: logs.Log, pid: int, uid: int) -> None:
+    """A process that is not httpd has connected."""
     log.write(
         logs.ERROR,
-        "WSGID0320: group %r: refused a connection of process %d, uid %d: only httpd may connect; "
-        "see who can reach the socket (WSGISocketPrefix)" % (log.group, pid, uid),
+        "WSGID0320: group %r: refused a connection from process %d of uid %d: only httpd may "
+        "connect. Restrict who can reach the socket (WSGISocketPrefix)" % (log.group, pid, uid),
+    )
+
+
+def log_unreadable(log: logs.Log, reason: str) -> None:
+    """A receive of a request has failed for a reason that no other function here covers."""
+    log.write(
+        logs.WARN,
+        "WSGID0328: group %r: a request could not be read: %s. The connection is closed"
+        % (log.group, reason),
     )

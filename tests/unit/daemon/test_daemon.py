@@ -20,16 +20,10 @@ from daemonenv import AtTheGate, Daemon, wait_until
 from pywsgid.daemon.wsgi.input import WINDOW
 from pywsgid.wire import protocol
 
-pytestmark = pytest.mark.usefixtures("transport")
-
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="another uid needs root")
 
 
 # ---- request, response
-
-
-def test_it_runs_on_the_transport_whose_turn_it_is(daemon, transport):
-    assert daemon.uses_extension() == (transport == "native")
 
 
 def test_a_response_that_is_all_there_is_one_frame(client, write):

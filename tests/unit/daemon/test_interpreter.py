@@ -16,8 +16,6 @@ from httpdenv import pythons
 
 from pywsgid.wire import process_abi, protocol
 
-pytestmark = pytest.mark.usefixtures("transport")
-
 
 def interpreters():
     """Other Pythons of this machine: name -> path, or None where there is none."""

@@ -9,22 +9,19 @@ import logging
 import logging.config
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+from transportenv import LocalTransport
 
 from pywsgid.daemon import logs
 from pywsgid.daemon.application import log_records
-from pywsgid.daemon.process.page import Page
-from pywsgid.daemon.transport import sending, transport
 from pywsgid.daemon.transport.peer import PeerGone
 from pywsgid.daemon.wsgi.errors import Errors
-from pywsgid.wire import process_abi, protocol
+from pywsgid.wire import protocol
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 FORM = re.compile(
@@ -517,19 +514,23 @@ def test_a_line_of_another_thread_does_not_get_into_the_next_request(log):
     assert (exchange.lines, log.lines()) == ([], [("error", "[group site] late")])
 
 
-def test_an_exchange_takes_no_line_of_another_request():
-    ours, theirs = socket.socketpair()
-    exchange = transport.Exchange(
-        SimpleNamespace(page=Page(bytearray(process_abi.PAGE_SIZE), 1)), sending.Patience(0, 1)
-    )
-    exchange._reset(ours)
-    exchange.id = 8
-    with pytest.raises(PeerGone):
-        exchange.log(7, [protocol.encode_log(logs.ERROR, "late")])
-    exchange.log(8, [protocol.encode_log(logs.ERROR, "in time")])
-    assert theirs.recv(100) == protocol.encode_log(logs.ERROR, "in time")
-    ours.close()
-    theirs.close()
+def frames_of(client, count):
+    """The next frames behind STARTED, each as (type, payload)."""
+    return [client.frame()[::2] for _ in range(count)]
+
+
+def test_an_exchange_takes_no_line_of_another_request(log, tmp_path):
+    with LocalTransport(tmp_path, log) as local:
+        client = local.connect()
+        client.request("")
+        assert local.next()
+        running = local.exchange.id
+        with pytest.raises(PeerGone):
+            local.exchange.log(running - 1, [protocol.encode_log(logs.ERROR, "late")])
+        local.exchange.log(running, [protocol.encode_log(logs.ERROR, "in time")])
+        ((kind, payload),) = frames_of(client, 1)
+        assert (kind, protocol.parse_log(payload)) == (protocol.LOG, (logs.ERROR, "in time"))
+        client.close()
 
 
 def test_when_the_client_has_gone_lines_go_to_the_process_log(log):
@@ -539,30 +540,36 @@ def test_when_the_client_has_gone_lines_go_to_the_process_log(log):
     assert log.lines() == [("error", "[group site] told")]
 
 
-def test_a_record_in_the_middle_of_a_send_does_not_wait_for_it(log, shop, monkeypatch):
-    """A garbage collection may begin anywhere, and what it collects may have a __del__ that
-    logs."""
-    ours, theirs = socket.socketpair()
-    page = Page(bytearray(process_abi.PAGE_SIZE), 1)
-    exchange = transport.Exchange(SimpleNamespace(page=page, pid=1), sending.Patience(0, 1))
-    exchange._reset(ours)
+def test_a_record_in_the_middle_of_a_send_does_not_wait_for_it(log, shop, tmp_path):
+    """A garbage collection may begin anywhere, and what it collects may have a __del__ that logs:
+    also between two calls of the extension that send the frames of one response.
+    """
+    with LocalTransport(tmp_path, log) as local:
+        client, exchange = local.connect(), local.exchange
+        client.request("")
+        assert local.next()
+        send = exchange._send
 
-    def collects(sock, patience, parts):
-        shop.error("deleted")
-        sending.send_all(sock, patience, parts)
+        def collects(*arguments):
+            shop.error("deleted")
+            return send(*arguments)
 
-    def respond():
-        logs.current.worker = Worker("x", Errors(exchange, log))
-        exchange.send_block(b"block")
+        def respond():
+            logs.current.worker = Worker("x", Errors(exchange, log))
+            exchange._send = collects
+            exchange.send([*protocol.encode_data(b"block"), *protocol.encode_data(b"x" * 100_000)])
 
-    monkeypatch.setattr(transport, "send_all", collects)
-    thread = threading.Thread(target=respond, daemon=True)
-    thread.start()
-    thread.join(5)
-    assert log.lines() == [("error", "[group site] [request x] shop: deleted")]
-    assert theirs.recv(100) == b"".join(protocol.encode_data(b"block"))
-    ours.close()
-    theirs.close()
+        thread = threading.Thread(target=respond, daemon=True)
+        thread.start()
+        received = frames_of(client, 4)
+        thread.join(5)
+        assert not thread.is_alive()
+        client.close()
+    assert [kind for kind, _ in received] == [protocol.LOG, protocol.DATA] * 2
+    assert b"".join(payload for kind, payload in received if kind == protocol.DATA) == (
+        b"block" + b"x" * 100_000
+    )
+    assert log.lines() == []
 
 
 def test_a_frame_that_cannot_be_sent_hurts_nobody_who_logs(log, shop, monkeypatch):

@@ -18,7 +18,7 @@ from daemonenv import ROOT, Client, Daemon, wait_until
 
 from pywsgid.daemon.transport import extension, hotpath
 from pywsgid.native.build import CDEF
-from pywsgid.wire import protocol
+from pywsgid.wire import process_abi, protocol
 
 SOURCES = [
     *sorted((ROOT / "pywsgid" / "native").glob("*.c")),
@@ -63,37 +63,67 @@ def test_the_table_of_functions_is_what_cffi_is_told():
         assert len(parameters.split(",")) == len(extension.FUNCTIONS[name][1]), name
 
 
-def test_without_the_extension_it_serves_and_says_so(tmp_path):
+def starts_not(daemon):
+    """It has ended without serving, and one line at crit says why; the line."""
+    assert daemon.wait() == process_abi.EXIT_INTERPRETER
+    assert daemon.state() == process_abi.PAGE_BOOTING
+    (line,) = [line for line in daemon.log_text().splitlines() if "WSGID0329" in line]
+    assert "[wsgid:crit]" in line
+    assert "group 'unit'" in line
+    assert "`make`" in line, "names what builds it"
+    return line
+
+
+def copied_package(tmp_path, *left_out):
+    """A copy of pywsgid; its boot.py."""
     shutil.copytree(
-        ROOT / "pywsgid", tmp_path / "pywsgid", ignore=shutil.ignore_patterns("*.so", "__pycache__")
+        ROOT / "pywsgid",
+        tmp_path / "pywsgid",
+        ignore=shutil.ignore_patterns("__pycache__", *left_out),
     )
-    with Daemon(tmp_path, boot=tmp_path / "pywsgid" / "daemon" / "boot.py") as daemon:
-        line = daemon.wait_for_log("WSGID0329")
-        assert "[wsgid:info]" in line
-        assert "has not been built" in line
-        assert daemon.get("hello.wsgi").body == b"Hello World!\n"
+    return tmp_path / "pywsgid" / "daemon" / "boot.py"
 
 
-def test_an_extension_of_another_version_is_done_without(tmp_path):
-    """As after an update of the Python files alone: what the two have in common would be read
-    wrongly.
+def test_without_the_extension_it_does_not_start(tmp_path):
+    with Daemon(tmp_path, boot=copied_package(tmp_path, "*.so"), ready=False) as daemon:
+        assert f"no _native.*.so in {tmp_path / 'pywsgid'}" in starts_not(daemon)
+
+
+def test_with_an_extension_of_another_version_it_does_not_start(tmp_path):
+    """As after an update of the Python files alone: the two would read their shared memory
+    differently.
     """
-    shutil.copytree(
-        ROOT / "pywsgid", tmp_path / "pywsgid", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    boot = copied_package(tmp_path)
     known = tmp_path / "pywsgid" / "wire" / "hotpath_abi.py"
     known.write_text(known.read_text() + "INTERFACE += 1\n")
-    with Daemon(tmp_path, boot=tmp_path / "pywsgid" / "daemon" / "boot.py") as daemon:
-        assert "built from other sources" in daemon.wait_for_log("WSGID0329")
-        assert daemon.get("hello.wsgi").body == b"Hello World!\n"
+    with Daemon(tmp_path, boot=boot, ready=False) as daemon:
+        assert "built from other sources" in starts_not(daemon)
 
 
-def test_an_extension_that_cannot_be_loaded_is_done_without(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", sorted(extension.FUNCTIONS))
+def test_with_an_extension_that_lacks_a_function_it_does_not_start(monkeypatch, name):
+    monkeypatch.setitem(extension.FUNCTIONS, name + "_of_tomorrow", extension.FUNCTIONS[name])
+    for switch in ("", str(extension._file())):
+        monkeypatch.setenv(extension.SWITCH, switch)
+        with pytest.raises(extension.ExtensionError, match="built from other sources"):
+            extension.load()
+
+
+def test_with_an_extension_that_cannot_be_loaded_it_does_not_start(tmp_path, monkeypatch):
     (tmp_path / "broken.so").write_bytes(b"not a library")
-    monkeypatch.setattr(Daemon, "transport", str(tmp_path / "broken.so"))
-    with Daemon(tmp_path) as daemon:
-        assert "broken.so" in daemon.wait_for_log("WSGID0329")
-        assert daemon.get("hello.wsgi").body == b"Hello World!\n"
+    monkeypatch.setattr(Daemon, "extension", str(tmp_path / "broken.so"))
+    with Daemon(tmp_path, ready=False) as daemon:
+        line = starts_not(daemon)
+    assert "broken.so" in line
+    assert "python=" in line
+
+
+def test_what_the_application_printed_is_in_the_log_all_the_same(tmp_path, write):
+    script = write("print('loaded', end='')\ndef application(environ, start_response):\n    pass\n")
+    boot = copied_package(tmp_path, "*.so")
+    with Daemon(tmp_path, boot=boot, scripts=[script], ready=False) as daemon:
+        starts_not(daemon)
+        assert "loaded" in daemon.log_text()
 
 
 def test_a_virtualenv_with_nothing_in_it_has_the_fast_path(tmp_path):
@@ -291,7 +321,7 @@ def test_the_sanitizers_have_nothing_to_say(gcc, tmp_path, write, monkeypatch):
     ]
     gcc(*flags, *SOURCES, "-o", library)
     preload = [gcc_file(name) for name in ("libasan.so", "libubsan.so")]
-    monkeypatch.setattr(Daemon, "transport", str(library))
+    monkeypatch.setattr(Daemon, "extension", str(library))
     monkeypatch.setattr(
         Daemon,
         "environment",

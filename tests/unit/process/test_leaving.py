@@ -10,9 +10,6 @@ from daemonenv import AtTheGate, Client, Daemon, wait_until
 
 from pywsgid.wire import process_abi
 
-pytestmark = pytest.mark.usefixtures("transport")
-
-
 # ---- draining
 
 

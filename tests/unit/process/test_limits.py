@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import time
 
-import pytest
 from daemonenv import Daemon, wait_until
 
 from pywsgid.daemon.process import limits
@@ -178,7 +177,6 @@ def application(environ, start_response):
 """
 
 
-@pytest.mark.usefixtures("transport")
 def test_when_memory_runs_out_a_request_is_lost_and_no_worker(tmp_path):
     script = tmp_path / "starves.wsgi"
     script.write_text(STARVES)

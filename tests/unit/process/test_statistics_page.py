@@ -1,6 +1,4 @@
-"""What the daemon tells in its statistics page: counts, times, what each thread does. Both
-transports alike.
-"""
+"""What the daemon reports in its statistics page: counts, times, what each thread does."""
 
 from __future__ import annotations
 
@@ -10,10 +8,7 @@ import time
 import pytest
 from daemonenv import Daemon, wait_until
 
-from pywsgid.daemon.process import page
 from pywsgid.wire import process_abi, protocol
-
-pytestmark = pytest.mark.usefixtures("transport")
 
 SLEEPING = """
 import time
@@ -56,9 +51,9 @@ def at_rest(daemon, requests):
     return daemon.statistics()
 
 
-def upper(bucket):
-    """Microseconds: all that a bucket counts is below."""
-    return process_abi.PAGE_FIRST << bucket
+def bucket_of(microseconds):
+    """Which bucket of a histogram counts that time, if it is not in the last one."""
+    return (microseconds // process_abi.PAGE_FIRST).bit_length()
 
 
 def test_who_the_process_is(tmp_path):
@@ -83,7 +78,7 @@ def test_times_are_summed_and_sorted_into_histograms(tmp_path, write):
     assert 200_000 <= said.application_time < 5_000_000
     for times, long in ((said.queue_times, 300_000), (said.application_times, 100_000)):
         assert sum(times) == 3
-        assert sum(times[: page.bucket_of(long)]) == 1, "one took less than the two others"
+        assert sum(times[: bucket_of(long)]) == 1, "one took less than the two others"
 
 
 def test_a_clock_that_was_set_back_counts_as_no_time(tmp_path):
@@ -99,11 +94,6 @@ def test_the_last_bucket_takes_all_the_rest(tmp_path, waited, bucket):
         daemon.get("hello.wsgi", sent=time.time_ns() // 1000 - waited)
         said = at_rest(daemon, 1)
     assert said.queue_times[bucket] == sum(said.queue_times) == 1
-
-
-def test_buckets_double():
-    bounds = [0, 31, 32, 63, 64, 127, 128, upper(22) - 1, upper(22), 2**63]
-    assert [page.bucket_of(time) for time in bounds] == [0, 0, 1, 1, 2, 2, 3, 22, 23, 23]
 
 
 def test_the_row_of_a_thread_says_what_it_runs(tmp_path, write):

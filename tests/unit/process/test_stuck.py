@@ -13,8 +13,6 @@ from daemonenv import Daemon, wait_until
 
 from pywsgid.wire import process_abi, protocol
 
-over_both = pytest.mark.usefixtures("transport")
-
 # /sleep waits in C, /spin runs Python, /catch answers RequestTimeout by itself, /swallow goes on,
 # /close and /drip are slow in close() and between blocks, /replaced and /cleared as /close, with
 # another wsgi.input or none.
@@ -144,7 +142,6 @@ def test_an_application_may_answer_by_itself(tmp_path, script):
         client.close()
 
 
-@over_both
 def test_between_blocks_it_cuts_the_response_off(tmp_path, script):
     with Daemon(tmp_path, scripts=[script], request_timeout=0.3) as daemon:
         client = ask(daemon, script, "/drip")
@@ -175,7 +172,6 @@ def test_what_an_application_does_to_environ_is_no_matter_for_close(tmp_path, sc
         client.close()
 
 
-@over_both
 def test_an_exception_behind_the_last_frame_puts_abort_in_the_place_of_all_of_it(tmp_path):
     """The last that runs under the guard is finish()."""
     script = tmp_path / "late.wsgi"
@@ -195,7 +191,6 @@ def test_an_exception_behind_the_last_frame_puts_abort_in_the_place_of_all_of_it
         client.close()
 
 
-@over_both
 def test_requests_that_end_about_then_are_hit_or_not_and_nothing_else_is(tmp_path):
     """An exception that came late would end a worker, or the next request."""
     script = tmp_path / "near.wsgi"
@@ -228,7 +223,6 @@ def test_requests_that_end_about_then_are_hit_or_not_and_nothing_else_is(tmp_pat
 
 
 @pytest.mark.skipif("t" in sys.abiflags, reason="without a GIL nobody can see where a thread is")
-@over_both
 def test_a_lock_that_was_waited_for_over_the_limit_is_given_back(tmp_path):
     """Python 3.14 raises between the taking of a lock and the body of `with`, and nobody gives it
     back.
@@ -251,7 +245,6 @@ def test_a_lock_that_was_waited_for_over_the_limit_is_given_back(tmp_path):
             assert ask(daemon, script, "/free").reply().body == b"True"
 
 
-@over_both
 def test_a_lock_that_is_never_free_does_not_keep_a_request(tmp_path):
     script = tmp_path / "lock.wsgi"
     script.write_text(
@@ -269,7 +262,6 @@ def test_a_lock_that_is_never_free_does_not_keep_a_request(tmp_path):
 # ---- request-timeout, no exception
 
 
-@over_both
 @pytest.mark.parametrize(("what", "grace"), [("/sleep", 0.2), ("/swallow", 0.2), ("/spin", 0)])
 def test_what_cannot_be_interrupted_is_answered_without_it_and_the_process_is_replaced(
     tmp_path, script, go, what, grace
@@ -291,7 +283,6 @@ def test_what_cannot_be_interrupted_is_answered_without_it_and_the_process_is_re
         client.close()
 
 
-@over_both
 def test_the_others_are_finished_before_the_process_leaves_without_the_stuck_one(
     tmp_path, script, go
 ):
@@ -320,7 +311,6 @@ def test_a_thread_that_comes_back_serves_again(tmp_path, script, go):
         client.close()
 
 
-@over_both
 def test_a_client_that_does_not_send_is_no_longer_waited_for(tmp_path, script):
     """The thread waits in a receive of ours: the connection is cut under it."""
     with Daemon(
@@ -333,7 +323,6 @@ def test_a_client_that_does_not_send_is_no_longer_waited_for(tmp_path, script):
         client.close()
 
 
-@over_both
 def test_a_client_that_does_not_take_is_no_longer_waited_for(tmp_path):
     script = tmp_path / "large.wsgi"
     script.write_text(

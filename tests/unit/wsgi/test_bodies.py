@@ -12,9 +12,6 @@ from daemonenv import Daemon, Reply, wait_until
 
 from pywsgid.wire import protocol
 
-pytestmark = pytest.mark.usefixtures("transport")
-
-
 # ---- files
 
 FILES = """
