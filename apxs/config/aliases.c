@@ -18,6 +18,12 @@
 
 #define NOTE "wsgid-alias" /* the alias's place in the server's list */
 
+/* The prefix "" as an administrator wrote it. */
+static const char *shown_url(const wsgid_alias_t *alias)
+{
+    return *alias->url ? alias->url : "/";
+}
+
 /* ---- the line */
 
 static const char *set_text(apr_pool_t *p, const char **place, const char *value)
@@ -30,7 +36,7 @@ static const char *set_flag(apr_pool_t *p, int *place, const char *name, const c
 {
     *place = !ap_cstr_casecmp(value, "on");
     if (!*place && ap_cstr_casecmp(value, "off")) {
-        return apr_psprintf(p, "WSGID0019: %s=%s: neither on nor off", name, value);
+        return apr_psprintf(p, "WSGID0019: %s=%s: not on or off", name, value);
     }
     return NULL;
 }
@@ -48,13 +54,14 @@ static const char *set_option(apr_pool_t *p, wsgid_alias_t *alias, const char *n
     if (!text && !is_flag) {
         return apr_psprintf(
             p,
-            "WSGID0019: unknown option %s=; there are process-name=, process-group=, "
+            "WSGID0019: unknown option %s=; the options are process-name=, process-group=, "
             "application-group=, callable-object= and pass-authorization=",
             name);
     }
     if (text ? *text != NULL : alias->pass_authorization != WSGID_UNSET) {
         return apr_psprintf(
-            p, "WSGID0019: %s= is given twice (process-name and process-group are one); keep one",
+            p,
+            "WSGID0019: %s= is given twice (process-group= is another name for process-name=); keep one",
             name);
     }
     return text ? set_text(p, text, value) : set_flag(p, &alias->pass_authorization, name, value);
@@ -68,7 +75,7 @@ static const char *set_options(cmd_parms *cmd, wsgid_alias_t *alias, const char 
 
     while (!error && wsgid_options_next_word(cmd->pool, &words, &name, &value)) {
         if (!value || !*value) {
-            return apr_psprintf(cmd->pool, "WSGID0019: '%s' is not option=value", name);
+            return apr_psprintf(cmd->pool, "WSGID0019: '%s' is not of the form option=value", name);
         }
         error = set_option(cmd->pool, alias, name, value);
     }
@@ -106,14 +113,16 @@ static const char *set_literal(cmd_parms *cmd, wsgid_alias_t *alias)
     const char *path;
 
     if (alias->url[0] != '/') {
-        return apr_psprintf(cmd->pool, "WSGID0020: '%s' is not a URL path; it begins with a slash",
+        return apr_psprintf(cmd->pool,
+                            "WSGID0020: '%s' is not a URL path; write one that begins with a slash",
                             alias->url);
     }
     path = ap_server_root_relative(cmd->pool, alias->target);
     if (!path) {
-        return apr_psprintf(cmd->pool,
-                            "WSGID0022: '%s' is not a path (absolute, or relative to ServerRoot)",
-                            alias->target);
+        return apr_psprintf(
+            cmd->pool,
+            "WSGID0022: '%s' is not a path; write one that is absolute or relative to ServerRoot",
+            alias->target);
     }
     alias->url = wsgid_aliases_prefix(cmd->pool, alias->url);
     alias->target = wsgid_aliases_prefix(cmd->pool, path);
@@ -130,10 +139,9 @@ static void warn_if_shadowed(cmd_parms *cmd, const apr_array_header_t *aliases,
         if (!earlier->expression && wsgid_aliases_is_below(alias->url, earlier->url)) {
             ap_log_error(
                 APLOG_MARK, APLOG_WARNING, 0, cmd->server,
-                "WSGID0027: WSGIScriptAlias %s at %s has no "
-                "effect: the earlier WSGIScriptAlias %s takes its requests; write the longer one first",
-                *alias->url ? alias->url : "/", wsgid_notices_where(cmd),
-                *earlier->url ? earlier->url : "/");
+                "WSGID0027: WSGIScriptAlias %s at %s has no effect: the earlier line WSGIScriptAlias "
+                "%s matches all of its requests; put the longer URL first",
+                shown_url(alias), wsgid_notices_where(cmd), shown_url(earlier));
             return;
         }
     }
@@ -149,7 +157,8 @@ const char *wsgid_aliases_define(cmd_parms *cmd, void *dir, const char *words)
     alias.url = ap_getword_conf(cmd->pool, &words);
     alias.target = ap_getword_conf(cmd->pool, &words);
     if (!*alias.url || !*alias.target) {
-        return apr_psprintf(cmd->pool, "WSGID0019: %s needs two words, URL and script",
+        return apr_psprintf(cmd->pool,
+                            "WSGID0019: %s needs a URL path and the path of a script or directory",
                             cmd->cmd->name);
     }
     error = cmd->info ? set_expression(cmd, &alias) : set_literal(cmd, &alias);
@@ -247,9 +256,19 @@ static const char *file_of_literal(request_rec *r, const wsgid_alias_t *alias, i
 
 static int refuse_mapping(request_rec *r, const wsgid_alias_t *alias)
 {
-    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                  "%sWSGID0021: WSGIScriptAlias %s cannot map this URL to a file below %s",
-                  wsgid_logs_mark(r), *alias->url ? alias->url : "/", alias->target);
+    if (alias->expression) {
+        ap_log_rerror(
+            APLOG_MARK, APLOG_ERR, 0, r,
+            "%sWSGID0021: 403: WSGIScriptAliasMatch %s makes no valid path of this URL and "
+            "%s: check the expression and the path",
+            wsgid_logs_mark(r), alias->url, alias->target);
+    }
+    else {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                      "%sWSGID0021: 403: WSGIScriptAlias %s: this URL leads out of %s: check any "
+                      "RewriteRule that makes such a URL; otherwise the client probes for files",
+                      wsgid_logs_mark(r), shown_url(alias), alias->target);
+    }
     return HTTP_FORBIDDEN;
 }
 
@@ -274,7 +293,7 @@ int wsgid_aliases_translate(request_rec *r)
             r->filename = (char *)path;
             r->handler = WSGID_HANDLER;
             if (!alias->expression) {
-                ap_set_context_info(r, *alias->url ? alias->url : "/", alias->target);
+                ap_set_context_info(r, shown_url(alias), alias->target);
             }
             apr_table_setn(r->notes, NOTE, apr_itoa(r->pool, i));
             return OK;

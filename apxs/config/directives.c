@@ -35,8 +35,8 @@ static int check_modules(void)
         return OK;
     }
     ap_log_error(APLOG_MARK, APLOG_CRIT, 0, NULL,
-                 "WSGID0001: mod_wsgi is loaded, too, and both have the same directives: "
-                 "remove one of the two LoadModule lines (Debian: a2dismod wsgi)");
+                 "WSGID0001: mod_wsgi is loaded as well as mod_wsgid, and both define the same "
+                 "directives: remove one of the two LoadModule lines (on Debian: a2dismod wsgi)");
     return HTTP_INTERNAL_SERVER_ERROR;
 }
 
@@ -111,13 +111,13 @@ static const char *set_map_head(cmd_parms *cmd, void *dir, const char *value)
         config->map_head_to_get = WSGID_MAP_HEAD_OFF;
     }
     else {
-        return apr_psprintf(cmd->pool, "WSGID0028: WSGIMapHEADToGET %s: neither Auto, On nor Off",
-                            value);
+        return apr_psprintf(
+            cmd->pool, "WSGID0028: WSGIMapHEADToGET %s: the value must be Auto, On or Off", value);
     }
     return NULL;
 }
 
-/* Resolved now, so that a link that is changed later cannot open another directory. */
+/* Symbolic links are resolved now: a link that changes later cannot open another directory. */
 static const char *add_sendfile_path(cmd_parms *cmd, void *dir, const char *path)
 {
     wsgid_directory_config_t *config = dir;
@@ -129,8 +129,10 @@ static const char *add_sendfile_path(cmd_parms *cmd, void *dir, const char *path
 
     if (!directory || !realpath(directory, resolved) || !ap_is_directory(cmd->temp_pool, resolved)
         || !strcmp(resolved, "/")) {
-        return apr_psprintf(cmd->pool, "WSGID0029: WSGISendfilePath %s: not a directory below /",
-                            path);
+        return apr_psprintf(
+            cmd->pool,
+            "WSGID0029: WSGISendfilePath %s: there is no such directory (and / itself is not allowed)",
+            path);
     }
     APR_ARRAY_PUSH(list, const char *) = apr_pstrdup(cmd->pool, resolved);
     config->sendfile = list;
@@ -145,8 +147,8 @@ static const char *restrict_group(cmd_parms *cmd, void *dir, const char *name)
     if (!literal) {
         return apr_psprintf(
             cmd->pool,
-            "WSGID0025: %s: WSGIRestrictProcess takes names of groups and %%{GLOBAL}, no "
-            "other variables",
+            "WSGID0025: WSGIRestrictProcess %s: write names of daemon groups; %%{GLOBAL} is the only "
+            "variable that is allowed here",
             name);
     }
     if (!config->allowed) {
@@ -170,16 +172,16 @@ static const char *set_socket_prefix(cmd_parms *cmd, void *dir, const char *text
     if (!path || strlen(path) > MAX_SOCKET_PREFIX) {
         return apr_psprintf(
             cmd->pool,
-            "WSGID0026: WSGISocketPrefix %s: not a path of at most %d characters (absolute, "
-            "or relative to ServerRoot)",
+            "WSGID0026: WSGISocketPrefix %s: write a path of at most %d characters, absolute or "
+            "relative to ServerRoot",
             text, MAX_SOCKET_PREFIX);
     }
     wrong = wsgid_listener_check_directory(cmd->pool, path);
     if (wrong) {
         return apr_psprintf(
             cmd->pool,
-            "WSGID0061: sockets cannot be made under WSGISocketPrefix %s: %s: set it to a path in a directory "
-            "of root's",
+            "WSGID0061: sockets cannot be created under WSGISocketPrefix %s: %s: choose a path in a "
+            "directory that belongs to root",
             text, wrong);
     }
     config->socket_prefix = path;
@@ -195,7 +197,7 @@ static const char *set_python(cmd_parms *cmd, void *dir, const char *text)
                  : wsgid_groups_set_default(cmd->pool, (wsgid_option_e)(intptr_t)cmd->info, text);
 }
 
-/* A container's lines are in the tree below it, where nobody asks for them. */
+/* The lines inside a container need no function: httpd does not look at them. */
 static const char *ignore(cmd_parms *cmd, void *dir, const char *words)
 {
     const char *name = cmd->cmd->name + (cmd->cmd->name[0] == '<');
@@ -203,7 +205,8 @@ static const char *ignore(cmd_parms *cmd, void *dir, const char *words)
     (void)dir;
     (void)words;
     if (!wsgid_notices_is_htaccess(cmd)) {
-        wsgid_notices_log_once(name, apr_psprintf(cmd->pool, "WSGID0014: %s has no effect here: %s",
+        wsgid_notices_log_once(name, apr_psprintf(cmd->pool,
+                                                  "WSGID0014: %s has no effect in mod_wsgid: %s",
                                                   name, (const char *)cmd->info));
     }
     return NULL;
@@ -215,8 +218,7 @@ static const char *refuse(cmd_parms *cmd, void *dir, const char *words)
     (void)words;
     return apr_psprintf(
         cmd->pool,
-        "WSGID0015: %s is not available here, and to ignore it would open what it protects: "
-        "%s",
+        "WSGID0015: %s is not available in mod_wsgid, and ignoring it would be unsafe: %s",
         cmd->cmd->name, (const char *)cmd->info);
 }
 

@@ -56,7 +56,7 @@ static const char *check_name(apr_pool_t *p, const char *name)
     const char *c;
 
     if (!*name) {
-        return refuse_name(p, name, "it is empty; the default group is called %{GLOBAL}");
+        return refuse_name(p, name, "it is empty; write WSGIDaemonProcess NAME [option=value ...]");
     }
     if (strchr(name, '=')) {
         return refuse_name(p, name,
@@ -66,15 +66,14 @@ static const char *check_name(apr_pool_t *p, const char *name)
     if (strstr(name, "%{")) {
         return refuse_name(
             p, name,
-            "variables are for WSGIProcessName; only %{GLOBAL}, the default group, can be "
-            "defined");
+            "it is a variable; %{GLOBAL}, the default group, is the only one that can be defined");
     }
     if (strlen(name) > MAX_NAME) {
         return refuse_name(p, name, apr_psprintf(p, "it is longer than %d characters", MAX_NAME));
     }
     for (c = name; *c; c++) {
         if (*c == '/' || apr_iscntrl(*c) || apr_isspace(*c)) {
-            return refuse_name(p, name, "it holds a slash, a blank or a control character");
+            return refuse_name(p, name, "it contains a slash, a space or a control character");
         }
     }
     return NULL;
@@ -103,8 +102,8 @@ static const char *define_again(apr_pool_t *p, const wsgid_group_t *group,
     }
     return apr_psprintf(
         p,
-        "WSGID0010: daemon group '%s' is defined with other options at %s; make both lines the "
-        "same, or drop one",
+        "WSGID0010: daemon group '%s' is already defined with other options at %s; make both lines "
+        "the same, or remove one",
         group->label, group->where);
 }
 
@@ -309,10 +308,12 @@ static void warn_of_unknown_groups(apr_pool_t *p, server_rec *s)
             continue;
         }
         apr_hash_set(warned, mention->name, APR_HASH_KEY_STRING, "");
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
-                     "WSGID0018: there is no daemon group '%s' as named at %s: its "
-                     "requests will get 500; known groups: %s",
-                     mention->name, mention->where, wsgid_groups_known(p));
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, s,
+            "WSGID0018: there is no daemon group '%s', which %s refers to; requests for it "
+            "will get status 500: define it with WSGIDaemonProcess, or correct the name; "
+            "known groups: %s",
+            mention->name, mention->where, wsgid_groups_known(p));
     }
 }
 

@@ -34,8 +34,9 @@ void wsgid_notices_check_application_group(const char *value)
     if (strcmp(value, "%{GLOBAL}")) {
         wsgid_notices_log_once(
             "WSGIApplicationGroup",
-            "WSGID0017: WSGIApplicationGroup has no effect here other than %{GLOBAL}: a process has "
-            "one interpreter; to keep applications apart, give each its own WSGIDaemonProcess");
+            "WSGID0017: WSGIApplicationGroup has no effect in mod_wsgid: a process has one "
+            "interpreter, %{GLOBAL}; to keep applications apart, give each application its own "
+            "WSGIDaemonProcess");
     }
 }
 

@@ -162,8 +162,8 @@ static const char *parse_octal(apr_pool_t *p, const wsgid_option_t *option, wsgi
 
     if (!take_number(&rest, 8, &value->number) || *rest || !in_bounds(option, value->number)) {
         return refuse(p, option, text,
-                      apr_psprintf(p, "not an octal number from %" APR_UINT64_T_HEX_FMT " to %o",
-                                   (apr_uint64_t)option->least, (unsigned)option->most));
+                      apr_psprintf(p, "not an octal number from %o to %o", (unsigned)option->least,
+                                   (unsigned)option->most));
     }
     value->text = apr_psprintf(p, "%04o", (unsigned)value->number);
     return NULL;
@@ -174,7 +174,7 @@ static const char *parse_flag(apr_pool_t *p, const wsgid_option_t *option, wsgid
 {
     value->number = !ap_cstr_casecmp(text, "on");
     if (!value->number && ap_cstr_casecmp(text, "off")) {
-        return refuse(p, option, text, "neither on nor off");
+        return refuse(p, option, text, "not on or off");
     }
     value->text = value->number ? "on" : "off";
     return NULL;
@@ -206,8 +206,8 @@ static const char *parse_user(apr_pool_t *p, const wsgid_option_t *option, wsgid
     if (!in_bounds(option, value->number)) {
         return apr_psprintf(
             p,
-            "WSGID0007: %s=%s: that is root, and an application never runs as root; name another "
-            "user",
+            "WSGID0007: %s=%s: this user is root, and an application never runs as root; name "
+            "another user",
             option->name, text);
     }
     value->text = apr_pstrdup(p, text);
@@ -249,7 +249,10 @@ static const char *parse_text(apr_pool_t *p, const wsgid_option_t *option, wsgid
                               const char *text)
 {
     if (has_control(text) || !in_bounds(option, (apr_int64_t)strlen(text))) {
-        return refuse_number(p, option, text, "a text without control characters, of a length");
+        return refuse(p, option, text,
+                      apr_psprintf(p,
+                                   "not a text of %d to %d characters without control characters",
+                                   (int)option->least, (int)option->most));
     }
     value->text = apr_pstrdup(p, text);
     return NULL;
@@ -351,11 +354,11 @@ static const char *parse_assignments(apr_pool_t *p, const wsgid_option_t *option
     int i;
 
     if (!length || has_control(text)) {
-        return refuse(p, option, text, "not NAME=VALUE");
+        return refuse(p, option, text, "not of the form NAME=VALUE");
     }
     for (i = 0; value->list && i < value->list->nelts; i++) {
         if (!strncmp(APR_ARRAY_IDX(value->list, i, const char *), text, length + 1)) {
-            return refuse(p, option, text, "that variable is given twice; keep one");
+            return refuse(p, option, text, "this variable is given twice; keep one");
         }
     }
     add_item(p, value, apr_pstrdup(p, text), " ");

@@ -129,7 +129,8 @@ static int accept_foreign(apr_pool_t *p, const char *name)
         if (!strcmp(name, option->name)) {
             wsgid_notices_log_once(
                 option->name,
-                apr_psprintf(p, "WSGID0013: %s= of WSGIDaemonProcess has no effect: %s",
+                apr_psprintf(p,
+                             "WSGID0013: %s= of WSGIDaemonProcess has no effect in mod_wsgid: %s",
                              option->name, option->fix));
             return 1;
         }
@@ -145,8 +146,7 @@ static const char *refuse_name(apr_pool_t *p, const char *name)
         return apr_psprintf(p, "WSGID0002: unknown option %s=; did you mean %s=?", name, guess);
     }
     return apr_psprintf(
-        p, "WSGID0002: unknown option %s=; the reference lists the options of WSGIDaemonProcess",
-        name);
+        p, "WSGID0002: unknown option %s=; docs/reference/options.md lists all options", name);
 }
 
 /* ---- the line */
@@ -201,8 +201,8 @@ static const char *parse_word(apr_pool_t *p, wsgid_value_t *values, const char *
     if (!text || !*name) {
         return apr_psprintf(
             p,
-            "WSGID0008: '%s' is not an option; write option=value, and quotes around a value with "
-            "blanks",
+            "WSGID0008: '%s' is not an option; write option=value, and put quotes around a value "
+            "that contains spaces",
             text && !*name ? apr_pstrcat(p, "=", text, NULL) : name);
     }
     id = find_option(name);
@@ -259,7 +259,8 @@ static void notice_no_effect(apr_pool_t *p, wsgid_option_e id)
     wsgid_notices_log_once(options[id].name,
                            apr_psprintf(p,
                                         "WSGID0024: %s= has no effect: httpd was not started by "
-                                        "root, so daemons run as %s, like httpd itself",
+                                        "root, so the daemons run as %s, like httpd; start "
+                                        "httpd as root, or remove the option",
                                         options[id].name, user_text(p, geteuid())));
 }
 
@@ -303,8 +304,8 @@ static const char *complete_identity(apr_pool_t *p, wsgid_value_t *values)
         return NULL;
     }
     if (ap_unixd_config.user_id == 0 || ap_unixd_config.user_id == WSGID_NO_ID) {
-        return "WSGID0007: httpd's User is root or not set, and an application never runs as root; name another user "
-               "with User or with user=";
+        return "WSGID0007: httpd's User is root or not set, and an application never runs as root; "
+               "name another user with httpd's User or with the option user=";
     }
     set_computed(&values[WSGID_OPT_USER], ap_unixd_config.user_id,
                  user_text(p, ap_unixd_config.user_id));

@@ -107,8 +107,8 @@ const char *wsgid_variables_check(apr_pool_t *p, const char *value)
     }
     return apr_psprintf(
         p,
-        "WSGID0016: '%s' is no variable; there are %%{GLOBAL}, %%{SERVER}, %%{HOST}, %%{RESOURCE} "
-        "and %%{ENV:name}, each as the whole value",
+        "WSGID0016: '%s' is not a variable; the variables are %%{GLOBAL}, %%{SERVER}, %%{HOST}, "
+        "%%{RESOURCE} and %%{ENV:name}, with no text before or after them",
         value);
 }
 

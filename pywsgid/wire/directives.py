@@ -25,8 +25,8 @@ DIRECTIVES: tuple[str, ...] = (
 
 # Accepted without effect.
 FOREIGN: dict[str, str] = {
-    "WSGISocketRotation": "sockets keep their paths across restarts; drop it",
-    "WSGIAcceptMutex": "daemons share a socket without a mutex; drop it",
+    "WSGISocketRotation": "sockets keep their paths when httpd restarts; remove it",
+    "WSGIAcceptMutex": "daemons need no mutex to share a socket; remove it",
     "WSGIPythonEggs": "set PYTHON_EGG_CACHE with env= of WSGIDaemonProcess instead",
     "WSGIPythonOptimize": "set PYTHONOPTIMIZE with env= of WSGIDaemonProcess instead",
     "WSGIPythonWarnings": "set PYTHONWARNINGS with env= of WSGIDaemonProcess instead",
@@ -37,49 +37,57 @@ FOREIGN: dict[str, str] = {
         "a process has one interpreter; use processes= of WSGIDaemonProcess instead"
     ),
     "WSGIFreeThreading": (
-        "name a free-threaded interpreter with python= of WSGIDaemonProcess instead"
+        "choose a free-threaded interpreter with python= of WSGIDaemonProcess instead"
     ),
     "<WSGIInterpreterOptions": (
         "a process has one interpreter; use the options of WSGIDaemonProcess instead"
     ),
-    "WSGIDestroyInterpreter": "an interpreter lives as long as its process; drop it",
-    "WSGILazyInitialization": "httpd's own processes never hold an interpreter; drop it",
-    "WSGIRestrictEmbedded": "applications never run in httpd's own processes; drop it",
-    "WSGIRestrictStdin": "standard input is always empty; drop it",
-    "WSGIRestrictStdout": "print() always goes to the ErrorLog; drop it",
-    "WSGIRestrictSignal": "an application that sets signal handlers replaces the daemon's; do not",
-    "WSGICaseSensitivity": "paths are taken as they are written; drop it",
-    "WSGIImportScript": (
-        "name the group in WSGIScriptAlias (process-name=): its script is loaded at start"
+    "WSGIDestroyInterpreter": "an interpreter lives as long as its process; remove it",
+    "WSGILazyInitialization": "httpd's own processes never contain an interpreter; remove it",
+    "WSGIRestrictEmbedded": "applications never run in httpd's own processes; remove it",
+    "WSGIRestrictStdin": "standard input is always empty; remove it",
+    "WSGIRestrictStdout": "print() always writes to the ErrorLog; remove it",
+    "WSGIRestrictSignal": (
+        "nothing prevents an application from replacing the daemon's signal handlers; remove "
+        "the calls of signal.signal() from the application"
     ),
-    "WSGIServerMetrics": "a daemon never sees httpd's scoreboard; drop it",
-    "WSGITelemetryService": "nothing is reported to a service; drop it",
-    "WSGITelemetryOptions": "nothing is reported to a service; drop it",
+    "WSGICaseSensitivity": "paths are case sensitive; remove it",
+    "WSGIImportScript": (
+        "the script of a WSGIScriptAlias with process-name= is loaded at start; use that "
+        "instead"
+    ),
+    "WSGIServerMetrics": "a daemon cannot see httpd's scoreboard; remove it",
+    "WSGITelemetryService": "nothing is reported to a telemetry service; remove it",
+    "WSGITelemetryOptions": "nothing is reported to a telemetry service; remove it",
     "WSGISlowRequests": "use slow-request= of WSGIDaemonProcess instead",
     "WSGIVerboseDebugging": "use LogLevel wsgid:debug instead",
-    "WSGIPassApacheRequest": "a daemon has no access to httpd's request structure; drop it",
-    "WSGIIgnoreActivity": "every request counts for inactivity-timeout; drop it",
+    "WSGIPassApacheRequest": "a daemon has no access to httpd's request structure; remove it",
+    "WSGIIgnoreActivity": "every request counts for inactivity-timeout; remove it",
     "WSGITrustedProxyHeaders": "use mod_remoteip instead",
     "WSGITrustedProxies": "use mod_remoteip (RemoteIPTrustedProxy) instead",
-    "WSGIEnableSendfile": "httpd's own EnableSendfile decides; use that instead",
+    "WSGIEnableSendfile": "use httpd's own EnableSendfile instead",
 }
 
-# Refused, as to ignore them would open what they protect.
+# Refused, because ignoring them would be unsafe.
 REFUSED: dict[str, str] = {
     "WSGIHandlerScript": (
-        "what its handler runs would be sent as it is, source and all: map the URLs with "
-        "WSGIScriptAlias or WSGIScriptAliasMatch instead"
+        "httpd would send the source of the files that its handler should run; map their URLs "
+        "with WSGIScriptAlias or WSGIScriptAliasMatch instead"
     ),
     "WSGIDispatchScript": (
-        "what it sends to a group would run in another one: choose the group with "
-        "WSGIProcessName %{ENV:name} and RewriteRule [E=] instead"
+        "requests would run in another group than the one that it chooses; choose the group "
+        "with WSGIProcessName %{ENV:name} and RewriteRule [E=] instead"
     ),
-    "WSGIAccessScript": "use Require and its providers instead",
+    "WSGIAccessScript": (
+        "access that it forbids would be allowed; use Require and its providers instead"
+    ),
     "WSGIAuthUserScript": (
-        "use an AuthBasicProvider of httpd (file, dbm, dbd, ldap, socache), or authenticate in "
-        "the application"
+        "nobody would have to log in; use an AuthBasicProvider of httpd (file, dbm, dbd, ldap, "
+        "socache), or authenticate in the application"
     ),
-    "WSGIAuthGroupScript": "use Require group or Require expr instead",
+    "WSGIAuthGroupScript": (
+        "access that it forbids would be allowed; use Require group or Require expr instead"
+    ),
     "WSGIGroupAuthoritative": (
         "it belongs to WSGIAuthGroupScript; use Require group or Require expr instead"
     ),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class Option:
-    """One option. `default` is None if there is none, or if it is known at start only (`help` says
+    """One option. `default` is None if there is none, or if it is known only at start (`help` says
     which).
 
     `least` and `most` bound a number, an id or the length of a text, in `unit`; both are 0 for
@@ -33,16 +33,16 @@ class Option:
 OPTIONS: dict[str, Option] = {
     "processes": Option(
         "integer", 1, 1, 1000, True, "processes",
-        "How many daemon processes the group has. Naming it at all, even as 1, makes "
-        "wsgi.multiprocess true.",
+        "Number of daemon processes in the group. If the option is given, even as 1, "
+        "wsgi.multiprocess is true.",
     ),
     "threads": Option(
         "integer", 15, 1, 4096, True, "threads",
-        "How many requests each process works on at once.",
+        "Number of requests that each process handles at the same time.",
     ),
     "user": Option(
         "user", None, 1, 4294967294, False, "",
-        "User that the processes run as: a name or #UID. Never root. Default: httpd's User.",
+        "User that the processes run as: a name or #UID, never root. Default: httpd's User.",
     ),
     "group": Option(
         "groupid", None, 0, 4294967294, False, "",
@@ -50,175 +50,184 @@ OPTIONS: dict[str, Option] = {
     ),
     "supplementary-groups": Option(
         "groups", None, 0, 0, False, "",
-        "Further groups of the processes, in place of those that the system's group database "
-        "gives the user.",
+        "Supplementary groups of the processes. They replace the groups that the system's group"
+        " database gives the user.",
     ),
     "umask": Option(
         "octal", None, 0, 511, False, "",
-        "File mode creation mask. Default: httpd's own.",
+        "File mode creation mask of the processes. Default: the one that httpd was started "
+        "with.",
     ),
     "home": Option(
         "path", None, 0, 0, True, "",
-        "Working directory of the processes; when named, also the first place where modules are"
-        " looked for. Default: the user's home directory, or / if that cannot be entered.",
+        "Working directory of the processes. If the option is given, Python also looks for "
+        "modules there first. Default: the user's home directory, or / if the user cannot enter"
+        " it.",
     ),
     "chroot": Option(
         "path", None, 0, 0, False, "",
-        "Directory that becomes the root of the file system for the processes. The interpreter "
-        "must be reachable inside.",
+        "Directory that becomes the root of the file system for the processes. The Python "
+        "interpreter must be inside it.",
     ),
     "socket-user": Option(
         "user", None, 0, 4294967294, False, "",
-        "Owner of the group's sockets: the user whose processes may connect. Default: httpd's "
-        "User.",
+        "Owner of the group's sockets. Only this user's processes may connect to them. Default:"
+        " httpd's User.",
     ),
     "python": Option(
         "path", None, 0, 0, False, "",
-        "Python interpreter to run. Default: bin/python of python-home, else the one that the "
-        "module was built with.",
+        "Python interpreter to run. Default: bin/python in python-home, or, without python-"
+        "home, the interpreter that the module was built with.",
     ),
     "python-home": Option(
         "path", None, 0, 0, False, "",
-        "Virtual environment (or installation prefix) whose bin/python is run. Default: "
-        "WSGIPythonHome.",
+        "Virtual environment (or installation prefix) of the Python interpreter: its bin/python"
+        " is run. Default: WSGIPythonHome.",
     ),
     "python-path": Option(
         "paths", None, 0, 0, True, "",
-        "Directories to look for modules in before all others, .pth files in them included. "
-        "Default: WSGIPythonPath.",
+        "Directories that Python searches for modules before all others. Their .pth files are "
+        "processed. Default: WSGIPythonPath.",
     ),
     "env": Option(
         "assignments", None, 0, 0, False, "",
-        "A variable for the processes' environment, which is otherwise built from nothing but "
-        "httpd's TZ. Wins over env-file.",
+        "Environment variable of the processes. Their environment does not come from httpd, "
+        "except for TZ. This option overrides env-file.",
     ),
     "env-file": Option(
         "path", None, 0, 0, False, "",
-        "File of NAME=VALUE lines for the processes' environment, read as root at each start of"
-        " a process.",
+        "File with environment variables of the processes, one NAME=VALUE in each line. It is "
+        "read as root each time a process starts, so the group's user need not be able to read "
+        "it.",
     ),
     "lang": Option(
         "text", None, 1, 128, False, "",
-        "LANG in the processes' environment. Default: C.UTF-8.",
+        "Value of LANG in the processes' environment. Default: C.UTF-8.",
     ),
     "locale": Option(
         "text", None, 1, 128, False, "",
-        "LC_ALL in the processes' environment. Default: not set.",
+        "Value of LC_ALL in the processes' environment. Default: LC_ALL is not set.",
     ),
     "display-name": Option(
         "text", "%{GROUP}", 1, 128, True, "",
-        "How the processes appear in ps and top; %{GROUP} stands for wsgid:NAME.",
+        "Name of the processes in ps and top. %{GROUP} is replaced by wsgid:NAME.",
     ),
     "listen-backlog": Option(
         "integer", 100, 1, 65535, False, "connections",
-        "Connections that may wait in each process's socket. The kernel caps it at "
-        "net.core.somaxconn.",
+        "Number of connections that may wait at the socket of each process. The kernel limits "
+        "it to net.core.somaxconn.",
     ),
     "connect-timeout": Option(
         "seconds", 15.0, 0, 86400, False, "seconds",
-        "How long a request may try to reach a process whose backlog is full. How long it waits"
-        " for one that still loads its application is for queue-timeout to bound, and how long "
-        "that may take for startup-timeout.",
+        "How long a request keeps trying to connect to a process with a full backlog. The wait "
+        "for a process that is still loading its application is limited by queue-timeout "
+        "instead, and the loading itself by startup-timeout.",
     ),
     "socket-timeout": Option(
         "seconds", None, 0, 86400, True, "seconds",
-        "How long either end waits for the other's next byte; 0 as if not named. Default: "
-        "httpd's Timeout.",
+        "How long httpd and a process wait for the next byte from each other. 0 means the "
+        "default. Default: httpd's Timeout.",
     ),
     "send-timeout": Option(
         "seconds", None, 0, 86400, True, "seconds",
-        "How long in all, over a whole response, the thread of a process waits for httpd to "
-        "take it, when the client is slow and response-buffer-size is used up, before it gives "
-        "the client up; 0 as if not named. Default: no limit in all, so that large downloads "
-        "over slow lines end well, but a client that takes nothing for socket-timeout is given "
-        "up.",
+        "How long, in total for one response, a thread waits for httpd to accept more of it "
+        "because the client is slow and response-buffer-size is used up. After that time the "
+        "response is aborted. 0 means the default. Default: no limit in total, so that large "
+        "downloads over slow connections complete; but if a client accepts nothing for socket-"
+        "timeout, its response is aborted.",
     ),
     "response-buffer-size": Option(
         "size", 8388608, 65536, 1073741824, False, "bytes",
-        "How much of a response httpd takes from a process before its client has taken it, so "
-        "that a slow client holds a thread of httpd but none of the process.",
+        "How much of a response httpd accepts from a process ahead of the client. A slow client"
+        " then keeps a thread of httpd busy, but no thread of the process.",
     ),
     "queue-limit": Option(
         "integer", 0, 0, 1000000, False, "requests",
-        "How many requests may wait for a thread of the group before the next is refused with "
-        "503; 0: no limit. The default refuses nothing, as MaxRequestWorkers already bounds "
-        "what can wait; set it where one slow group must not tie up the others.",
+        "Number of requests that may wait for a thread of the group. Further requests are "
+        "refused with status 503. 0: no limit, because httpd's MaxRequestWorkers limits the "
+        "number anyway. Set it if one slow group must not block the others.",
     ),
     "queue-timeout": Option(
         "seconds", 0.0, 0, 86400, True, "seconds",
-        "How long a request may wait for a thread before it is refused with 503; 0: as long as "
-        "it takes.",
+        "How long a request may wait for a thread. After that time it is refused with status "
+        "503. 0: no limit.",
     ),
     "startup-timeout": Option(
         "seconds", 0.0, 0, 86400, True, "seconds",
-        "How long a process may take until it is ready, before it is replaced; 0: as long as it"
-        " takes.",
+        "How long a process may take to load its application. After that time it is ended and "
+        "another one is started. 0: no limit.",
     ),
     "shutdown-timeout": Option(
         "seconds", 5.0, 0, 86400, True, "seconds",
-        "How long a process may finish its requests when httpd stops, before it is killed.",
+        "How long a process may take to finish its requests when httpd stops. After that time "
+        "it is killed.",
     ),
     "graceful-timeout": Option(
         "seconds", 0.0, 0, 86400, True, "seconds",
-        "How long a process that has been replaced may finish its requests; 0: as long as it "
-        "takes.",
+        "How long a process that has been replaced may take to finish its requests. 0: no "
+        "limit.",
     ),
     "reload": Option(
         "choice", "hot", 0, 0, True, "hot|touch|off",
-        "What happens when a script file changes (touch it after other changes). hot: each "
-        "process is replaced, one after the other, and serves with the old code until the new "
-        "code is loaded. touch: the request that finds the change waits, and is answered by the"
-        " new code; a process that gets no request keeps the old code. off: nothing. Code that "
-        "cannot be loaded leaves the old code serving. A script may define "
-        "reload_required(path): it is asked at each request, and true counts as a change.",
+        "What happens when a script file changes. (After a change of any other file, touch the "
+        "script file.) hot: the processes are replaced one at a time; the old code serves "
+        "requests until the new code is loaded. touch: the first request after the change waits"
+        " until the new code is loaded; a process that receives no request keeps the old code. "
+        "off: nothing. If the new code cannot be loaded, the old code continues to serve. A "
+        "script may define reload_required(path). It is called for each request; if it returns "
+        "true, that counts as a change.",
     ),
     "maximum-requests": Option(
         "integer", 0, 0, 2147483647, True, "requests",
-        "After how many requests a process is replaced; 0: never. As for all that replaces "
-        "processes: one of a group at a time, and it goes on serving until its successor is "
-        "ready.",
+        "Number of requests after which a process is replaced. 0: never. For every kind of "
+        "replacement, a group replaces one process at a time, and the old process serves "
+        "requests until the new one is ready.",
     ),
     "maximum-requests-jitter": Option(
         "integer", 0, 0, 2147483647, True, "requests",
-        "Up to so many requests, another number in each process, are added to maximum-requests.",
+        "A random number of requests from 0 to this value, chosen by each process, is added to "
+        "maximum-requests.",
     ),
     "restart-interval": Option(
         "seconds", 0.0, 0, 31536000, True, "seconds",
-        "How long a process serves before it is replaced; 0: for ever.",
+        "How long a process serves requests before it is replaced. 0: no limit.",
     ),
     "inactivity-timeout": Option(
         "seconds", 0.0, 0, 31536000, True, "seconds",
-        "A process that has served and has then had nothing to do for so long is replaced, so "
-        "that its memory is given back; 0: never. It may be a quarter later.",
+        "If a process has served requests and then has none for this time, it is replaced, to "
+        "release its memory. The replacement may come up to a quarter of the time later. 0: "
+        "never.",
     ),
     "maximum-rss": Option(
         "size", 0, 0, 70368744177664, True, "bytes",
-        "Resident memory at which a process is replaced, looked at once a second; 0: any.",
+        "Resident memory above which a process is replaced. It is checked once a second. 0: no "
+        "limit.",
     ),
     "request-timeout": Option(
         "seconds", 0.0, 0, 86400, True, "seconds",
-        "How long a request may run before it counts as stuck and its client gets 504; 0: as "
-        "long as it takes. Every request by itself, uploads and downloads included. See "
-        "interrupt-timeout. A call into C that keeps the GIL lets nothing else run, this "
-        "neither: no 504 comes before it returns, or before deadlock-timeout ends the process.",
+        "How long a single request may run, including its upload and download. After that time "
+        "the client gets status 504; interrupt-timeout says what happens to the request. 0: no "
+        "limit. While a C extension keeps the GIL, no other thread can act on this timeout: the"
+        " 504 comes when the extension returns, or when deadlock-timeout ends the process.",
     ),
     "interrupt-timeout": Option(
         "seconds", 5.0, 0, 86400, True, "seconds",
-        "When request-timeout is over, pywsgid.RequestTimeout (a BaseException) is raised in "
-        "the thread of the request; if that has not ended it for so long, the client is "
-        "answered without it and the process is replaced. 0: nothing is raised, the latter "
-        "happens at once.",
+        "When request-timeout has passed, pywsgid.RequestTimeout (a BaseException) is raised in"
+        " the thread of the request. If the request has not ended after this further time, its "
+        "client gets status 504 anyway and the process is replaced. 0: nothing is raised; the "
+        "client is answered and the process replaced at once.",
     ),
     "deadlock-timeout": Option(
         "seconds", 300.0, 0, 86400, True, "seconds",
-        "How long no thread of a process may get to run Python (an extension module that keeps "
-        "the GIL) before the stacks of its threads are logged and the process ends and is "
-        "replaced; 0: for ever, as under a debugger. It may be a quarter later.",
+        "How long all threads of a process may be unable to run Python code, because a C "
+        "extension keeps the GIL. After that time, or up to a quarter of it later, the stacks "
+        "of the threads are logged and the process is ended and replaced. 0: no limit, for use "
+        "with a debugger.",
     ),
     "slow-request": Option(
         "seconds", 0.0, 0, 86400, True, "seconds",
-        "A request that runs for longer is logged with the stack of its thread, once, and goes "
-        "on; 0: none is.",
+        "If a request runs for longer than this time, the stack of its thread is logged once. "
+        "The request continues. 0: nothing is logged.",
     ),
     "cpu-priority": Option(
         "integer", None, -20, 19, False, "",
@@ -226,35 +235,37 @@ OPTIONS: dict[str, Option] = {
     ),
     "cpu-time-limit": Option(
         "integer", None, 0, 2147483647, False, "seconds",
-        "CPU time after which a process is ended by the kernel (RLIMIT_CPU); 0 or not named: "
+        "CPU time after which the kernel ends a process (RLIMIT_CPU). Default, also for 0: "
         "httpd's own limit.",
     ),
     "memory-limit": Option(
         "size", None, 0, 70368744177664, False, "bytes",
-        "Data a process may allocate (RLIMIT_DATA); 0 or not named: httpd's own limit.",
+        "Amount of data that a process may allocate (RLIMIT_DATA). Default, also for 0: httpd's"
+        " own limit.",
     ),
     "virtual-memory-limit": Option(
         "size", None, 0, 70368744177664, False, "bytes",
-        "Address space a process may map (RLIMIT_AS); 0 or not named: httpd's own limit.",
+        "Address space that a process may map (RLIMIT_AS). Default, also for 0: httpd's own "
+        "limit.",
     ),
     "stack-size": Option(
         "size", None, 65536, 1073741824, True, "bytes",
-        "Stack of the main thread (RLIMIT_STACK) and of each worker thread. Default: the "
+        "Stack size of the main thread (RLIMIT_STACK) and of each worker thread. Default: the "
         "system's.",
     ),
 }
 
 # mod_wsgi's options that are accepted without effect -> what to do instead.
 FOREIGN: dict[str, str] = {
-    "eviction-timeout": "graceful-timeout= is what bounds a replacement",
-    "response-socket-timeout": "send-timeout= is what bounds the sending of a response",
-    "send-buffer-size": "the kernel's socket buffers are used; drop it",
-    "receive-buffer-size": "the kernel's socket buffers are used; drop it",
-    "header-buffer-size": "response headers may take 256K; drop it",
-    "response-flush-delay": "data is passed on as it comes; drop it",
+    "eviction-timeout": "use graceful-timeout= instead",
+    "response-socket-timeout": "use send-timeout= instead",
+    "send-buffer-size": "the kernel chooses the socket buffers; remove the option",
+    "receive-buffer-size": "the kernel chooses the socket buffers; remove the option",
+    "header-buffer-size": "response headers may have 256K in all; remove the option",
+    "response-flush-delay": "httpd passes data on when it arrives; remove the option",
     "python-eggs": "set PYTHON_EGG_CACHE with env= instead",
     "switch-interval": "call sys.setswitchinterval() in the application instead",
-    "script-user": "the script's owner is not checked; protect its directory instead",
-    "script-group": "the script's group is not checked; protect its directory instead",
-    "server-metrics": "a daemon never sees httpd's scoreboard; drop it",
+    "script-user": "the owner of the script is not checked; protect its directory instead",
+    "script-group": "the group of the script is not checked; protect its directory instead",
+    "server-metrics": "a daemon cannot see httpd's scoreboard; remove the option",
 }

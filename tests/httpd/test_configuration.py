@@ -46,7 +46,7 @@ REFUSED = {
     "unknown option, near one of mod_wsgi's": (
         group("maximum-request=5"), "WSGID0002: unknown option maximum-request=; did you mean maximum-requests=?"),
     "unknown option, far": (
-        group("colour=red"), "WSGID0002: unknown option colour=; the reference lists the options of WSGIDaemonProcess"),
+        group("colour=red"), "WSGID0002: unknown option colour=; docs/reference/options.md lists all options"),
     "unknown option, very long": (group("x" * 500 + "=1"), "WSGID0002: unknown option xxx"),
     "integer, too small": (group("threads=0"), "WSGID0003: threads=0: not a whole number from 1 to 4096"),
     "integer, too large": (group("threads=4097"), "WSGID0003: threads=4097: not a whole number from 1 to 4096"),
@@ -67,9 +67,9 @@ REFUSED = {
     "paths, empty": (group("python-path=:"), "WSGID0003: python-path=:: not a list of directories, separated by colon"),
     "choice, none": (group("reload=maybe"), "WSGID0003: reload=maybe: not one of hot|touch|off"),
     "text, too long": (group("lang=" + "x" * 129), "WSGID0003: lang=xxx"),
-    "variable without a value": (group("env=PATH"), "WSGID0003: env=PATH: not NAME=VALUE"),
-    "variable with a bad name": (group("env=1A=b"), "WSGID0003: env=1A=b: not NAME=VALUE"),
-    "variable given twice": (group("env=A=1 env=A=2"), "WSGID0003: env=A=2: that variable is given twice; keep one"),
+    "variable without a value": (group("env=PATH"), "WSGID0003: env=PATH: not of the form NAME=VALUE"),
+    "variable with a bad name": (group("env=1A=b"), "WSGID0003: env=1A=b: not of the form NAME=VALUE"),
+    "variable given twice": (group("env=A=1 env=A=2"), "WSGID0003: env=A=2: this variable is given twice; keep one"),
     "option given twice": (group("threads=5 threads=6"), "WSGID0004: threads= is given twice (5 and 6); keep one"),
     "unknown user": (
         group("user=no-such"), "WSGID0005: user=no-such: there is no such user; name one that exists, or #UID"),
@@ -78,41 +78,41 @@ REFUSED = {
     "unknown group": (group("group=no-such"), "WSGID0006: group=no-such: there is no such group; name one that exists"),
     "unknown supplementary group": (
         group("supplementary-groups=#5,no-such"), "WSGID0006: supplementary-groups=no-such: there is no such group"),
-    "root": (group("user=root"), "WSGID0007: user=root: that is root, and an application never runs as root; name ano"),
-    "root by number": (group("user=#0"), "WSGID0007: user=#0: that is root"),
+    "root": (group("user=root"), "WSGID0007: user=root: this user is root, and an application never runs as root; na"),
+    "root by number": (group("user=#0"), "WSGID0007: user=#0: this user is root"),
     "no option": (
-        group("threads"), "WSGID0008: 'threads' is not an option; write option=value, and quotes around a value with"),
+        group("threads"), "WSGID0008: 'threads' is not an option; write option=value, and put quotes around a value"),
     "no name of an option": (group("=5"), "WSGID0008: '=5' is not an option"),
     "no name": ("WSGIDaemonProcess", "WSGID0009: '' cannot be the name of a daemon group: it is empty"),
     "option as a name": ("WSGIDaemonProcess threads=5", "WSGID0009: 'threads=5' cannot be the name of a daemon group:"),
-    "name with a slash": ("WSGIDaemonProcess a/b", "WSGID0009: 'a/b' cannot be the name of a daemon group: it holds a"),
-    "name with a blank": ('WSGIDaemonProcess "a b"', "WSGID0009: 'a b' cannot be the name of a daemon group: it holds"),
+    "name with a slash": ("WSGIDaemonProcess a/b", "WSGID0009: 'a/b' cannot be the name of a daemon group: it contains"),
+    "name with a blank": ('WSGIDaemonProcess "a b"', "WSGID0009: 'a b' cannot be the name of a daemon group: it contains"),
     "name with a variable": ("WSGIDaemonProcess %{SERVER}", "WSGID0009: '%{SERVER}' cannot be the name of a daemon gr"),
     "name too long": ("WSGIDaemonProcess " + "x" * 129, "WSGID0009: 'xxx"),
     "two interpreters": (
         group("python=/a python-home=/b"), "WSGID0011: python= and python-home= both choose the interpreter; keep one"),
     "access control of mod_wsgi": (
-        "WSGIAccessScript /x", "WSGID0015: WSGIAccessScript is not available here, and to ignore it would open what i"),
-    "unknown variable": ("WSGIProcessName %{USER}", "WSGID0016: '%{USER}' is no variable; there are %{GLOBAL}, %{SERV"),
-    "variable within a text": ("WSGIProcessGroup a-%{HOST}", "WSGID0016: 'a-%{HOST}' is no variable"),
-    "variable without a name": ("WSGIProcessGroup %{ENV:}", "WSGID0016: '%{ENV:}' is no variable"),
-    "variable in an alias": ("WSGIScriptAlias / /x process-group=%{X}", "WSGID0016: '%{X}' is no variable"),
-    "alias without a script": ("WSGIScriptAlias /x", "WSGID0019: WSGIScriptAlias needs two words, URL and script"),
-    "alias with an unknown option": ("WSGIScriptAlias / /x user=a", "WSGID0019: unknown option user=; there are proce"),
-    "alias with a word": ("WSGIScriptAlias / /x a", "WSGID0019: 'a' is not option=value"),
+        "WSGIAccessScript /x", "WSGID0015: WSGIAccessScript is not available in mod_wsgid, and ignoring it would be un"),
+    "unknown variable": ("WSGIProcessName %{USER}", "WSGID0016: '%{USER}' is not a variable; the variables are %{GLOB"),
+    "variable within a text": ("WSGIProcessGroup a-%{HOST}", "WSGID0016: 'a-%{HOST}' is not a variable"),
+    "variable without a name": ("WSGIProcessGroup %{ENV:}", "WSGID0016: '%{ENV:}' is not a variable"),
+    "variable in an alias": ("WSGIScriptAlias / /x process-group=%{X}", "WSGID0016: '%{X}' is not a variable"),
+    "alias without a script": ("WSGIScriptAlias /x", "WSGID0019: WSGIScriptAlias needs a URL path and the path of a script"),
+    "alias with an unknown option": ("WSGIScriptAlias / /x user=a", "WSGID0019: unknown option user=; the options are"),
+    "alias with a word": ("WSGIScriptAlias / /x a", "WSGID0019: 'a' is not of the form option=value"),
     "alias with two groups": (
-        "WSGIScriptAlias / /x process-name=a process-group=a", "WSGID0019: process-group= is given twice (process-nam"),
+        "WSGIScriptAlias / /x process-name=a process-group=a", "WSGID0019: process-group= is given twice (process-gro"),
     "alias with a bad flag": (
-        "WSGIScriptAlias / /x pass-authorization=1", "WSGID0019: pass-authorization=1: neither on nor off"),
-    "alias without a slash": ("WSGIScriptAlias x /x", "WSGID0020: 'x' is not a URL path; it begins with a slash"),
+        "WSGIScriptAlias / /x pass-authorization=1", "WSGID0019: pass-authorization=1: not on or off"),
+    "alias without a slash": ("WSGIScriptAlias x /x", "WSGID0020: 'x' is not a URL path; write one that begins with a slash"),
     "alias with a bad expression": ("WSGIScriptAliasMatch ( /x", "WSGID0020: '(' is not a valid regular expression"),
-    "restriction by a variable": ("WSGIRestrictProcess %{HOST}", "WSGID0025: %{HOST}: WSGIRestrictProcess takes names"),
+    "restriction by a variable": ("WSGIRestrictProcess %{HOST}", "WSGID0025: WSGIRestrictProcess %{HOST}: write names"),
     "socket prefix nowhere": (
         "WSGISocketPrefix /nowhere/x",
-        "WSGID0061: sockets cannot be made under WSGISocketPrefix /nowhere/x: /nowhere: No such file or directory"),
+        "WSGID0061: sockets cannot be created under WSGISocketPrefix /nowhere/x: /nowhere: No such file or directory"),
     "socket prefix for everybody": (
         "WSGISocketPrefix /tmp/x",
-        "WSGID0061: sockets cannot be made under WSGISocketPrefix /tmp/x: every user can write to /tmp"),
+        "WSGID0061: sockets cannot be created under WSGISocketPrefix /tmp/x: every user can write to /tmp"),
     "long socket prefix": ("WSGISocketPrefix /" + "x" * 72, "WSGID0026: WSGISocketPrefix /xxx"),
 }  # fmt: skip
 
@@ -182,7 +182,7 @@ def test_same_group_with_other_options_names_both_places(configtest):
     )
     assert not passed
     first = re.search(
-        r"daemon group 'one' is defined with other options at (\S+httpd.conf):(\d+); make both",
+        r"daemon group 'one' is already defined with other options at (\S+httpd.conf):(\d+); make both",
         ours[0],
     )
     second = re.search(r"Syntax error on line (\d+) of (\S+httpd.conf):", output)
@@ -207,7 +207,7 @@ def test_each_directive_of_mod_wsgi_has_one_notice(configtest, name):
     passed, ours, output = configtest(text)
     assert passed, output
     assert len(ours) == 1
-    assert ours[0].startswith(f"WSGID0014: {name.strip('<')} has no effect here: ")
+    assert ours[0].startswith(f"WSGID0014: {name.strip('<')} has no effect in mod_wsgid: ")
 
 
 def test_application_groups_have_one_notice(configtest):
@@ -227,8 +227,8 @@ def test_group_that_nobody_defines_is_warned_of_once_with_the_known_ones(configt
     assert passed, output
     assert len(ours) == 1
     assert re.fullmatch(
-        r"WSGID0018: there is no daemon group 'three' as named at \S+httpd.conf:\d+: its requests will get 500; known "
-        r"groups: one, two",
+        r"WSGID0018: there is no daemon group 'three', which \S+httpd.conf:\d+ refers to; requests for it will get "
+        r"status 500: define it with WSGIDaemonProcess, or correct the name; known groups: one, two",
         ours[0],
     )
 
@@ -298,7 +298,7 @@ def test_mod_wsgi_loaded_after_us_is_refused_before_any_directive(configtest, st
     )
     assert not passed
     assert len(ours) == 1
-    assert ours[0].startswith("WSGID0001: mod_wsgi is loaded, too")
+    assert ours[0].startswith("WSGID0001: mod_wsgi is loaded as well as mod_wsgid")
     assert "mod_wsgi was asked" not in output
 
 

@@ -48,8 +48,7 @@ def directives_page(tables: Tables) -> list[str]:
         lines += [f"Context: {CONTEXTS[context]}.", "", *wrap(text)]
     lines += ["", "## Directives of mod_wsgi that have no effect here", ""]
     lines += wrap(
-        "They are accepted, each with one notice (WSGID0014), so that an existing configuration "
-        "starts."
+        "An existing configuration that contains them starts, with one notice for each (WSGID0014)."
     )
     lines += ["", "| directive | instead |", "|---|---|"]
     lines += [
@@ -57,7 +56,9 @@ def directives_page(tables: Tables) -> list[str]:
         for name, _, fix in tables["FOREIGN_DIRECTIVE"]
     ]
     lines += ["", "## Directives of mod_wsgi that are refused", ""]
-    lines += wrap("To ignore them would open what they protect (WSGID0015).")
+    lines += wrap(
+        "httpd does not start with them, because ignoring them would be unsafe (WSGID0015)."
+    )
     lines += ["", "| directive | instead |", "|---|---|"]
     return [*lines, *(f"| `{name}` | {fix} |" for name, fix in tables["REFUSED_DIRECTIVE"])]
 
@@ -84,7 +85,7 @@ def directives_module(tables: Tables) -> list[str]:
         *(line for name, _, fix in foreign for line in entry_lines(name, fix)),
         "}",
         "",
-        "# Refused, as to ignore them would open what they protect.",
+        "# Refused, because ignoring them would be unsafe.",
         "REFUSED: dict[str, str] = {",
         *(line for name, fix in refused for line in entry_lines(name, fix)),
         "}",

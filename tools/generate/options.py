@@ -145,19 +145,18 @@ def options_page(options: list[Option], foreign: list[Foreign]) -> list[str]:
     """docs/reference/options.md"""
     lines = ["# Options of WSGIDaemonProcess", "", DO_NOT_EDIT.format(source=f"`{SOURCE}`"), ""]
     lines += wrap(
-        "`WSGIDaemonProcess NAME [option=value ...]`. A value with blanks stands in quotes: "
-        '`display-name="my site"`. '
-        "An option may be given once, unless it says that it may be repeated. What is wrong with "
-        "names and values is refused by `apachectl configtest`. That a path is not there, or "
-        "closed to the group's user, or that an interpreter does not work, is found when the "
-        "daemons start, or before that by `pywsgid check`."
+        "`WSGIDaemonProcess NAME [option=value ...]`. Put quotes around a value that contains "
+        'spaces: `display-name="my site"`. '
+        "Each option may be given once, unless its description says that it may be repeated. "
+        "Wrong names and values are found by `apachectl configtest`. A path that does not exist "
+        "or that the group's user cannot reach, and an interpreter that does not work, are found "
+        "when the daemons start, or before that by `pywsgid check`."
     )
     for option in options:
         lines += ["", f"## {option.name}", "", *wrap(facts_text(option)), "", *wrap(option.help)]
     lines += ["", "## Options of mod_wsgi that have no effect here", ""]
     lines += wrap(
-        "They are accepted, each with one notice (WSGID0013), so that an existing configuration "
-        "starts."
+        "An existing configuration that contains them starts, with one notice for each (WSGID0013)."
     )
     lines += ["", "| option | instead |", "|---|---|"]
     return [*lines, *(f"| `{name}` | {fix} |" for name, fix in foreign)]
@@ -175,7 +174,7 @@ from __future__ import annotations
 
 
 class Option:
-    """One option. `default` is None if there is none, or if it is known at start only (`help` says
+    """One option. `default` is None if there is none, or if it is known only at start (`help` says
     which).
 
     `least` and `most` bound a number, an id or the length of a text, in `unit`; both are 0 for

@@ -150,7 +150,7 @@ def test_the_reference_shows_sizes_as_they_are_written():
 @pytest.mark.parametrize("name", ["WSGISocketPrefix", "WSGIPythonHome", "WSGIPythonPath"])
 def test_a_directive_of_the_main_server_alone_has_no_other_context(name):
     text = section("directives.md", name)
-    assert "Context: server. " in text and "Not within a VirtualHost" in text
+    assert "Context: server. " in text and "Not allowed in a VirtualHost" in text
 
 
 def test_the_reference_says_what_configtest_does_not_find():
