@@ -31,7 +31,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
     wsgid_supervisor_child_init(pchild);
     wsgid_in_flight_claim_row(s);
     wsgid_dispatch_child_init(pchild, s);
-    wsgid_keepalive_child_init(pchild, s);
+    wsgid_keepalive_child_init();
 }
 
 /* In the parent, when a child of httpd has started or ended. */

@@ -1,18 +1,19 @@
 /*
- * What an access log may show of a request: the notes wsgid-group, -slot, -pid, -queue-time,
- * -application-time, -retries.
+ * The notes of a request that an access log can show: wsgid-group, wsgid-slot, wsgid-pid,
+ * wsgid-queue-time, wsgid-application-time and wsgid-retries.
  *
- * They are made when httpd is about to log a request, from what its exchange has kept: until then
- * they cost nothing, and they are there however it ended. What is not known has no note, which a
- * log shows as "-". What the daemon said of itself (its pid, how long the request had waited) is
- * believed as far as it fits what httpd has seen.
+ * They are made from the request's exchange when httpd is about to log the request, however it
+ * ended; until then they cost nothing. What is not known has no note, and the log shows "-". The
+ * daemon's own claims (its pid, how long the request waited) are limited to what httpd itself has
+ * measured.
  */
 #include "request/exchange.h"
+#include "request/request.h"
 
 #include "apr_strings.h"
 
-/* Added without a look for one that is there: names that begin alike make that cost five times as
- * much, and nobody else has these. */
+/* apr_table_set() would first search for the name. That takes five times as long, because the names
+ * all begin alike; and nobody else uses these names. */
 static void note(request_rec *r, const char *name, const char *value)
 {
     apr_table_addn(r->notes, name, value);
@@ -37,10 +38,10 @@ static void note_slot(request_rec *r, const wsgid_exchange_t *x)
 static void note_times(request_rec *r, const wsgid_exchange_t *x)
 {
     apr_time_t lasted = x->timing.done - x->timing.ready;
-    /* the daemon's word, and the system's clock may be set */
+    /* the daemon's claim, by the system's clock, which may have been set meanwhile */
     apr_time_t waited = x->response.waited < lasted ? x->response.waited : lasted;
 
-    if (x->attempts.unread) {
+    if (x->attempts.is_unread) {
         note_number(r, "wsgid-queue-time", lasted);
     }
     else if (x->response.has_started) {
@@ -65,8 +66,8 @@ void wsgid_access_log_keep(wsgid_exchange_t *x)
     ap_set_module_config(x->r->request_config, &wsgid_module, x);
 }
 
-/* mod_log_config looks at the last of a chain of internal redirects: at an ErrorDocument, say, that
- * stands in for our request. */
+/* mod_log_config logs the last request of a chain of internal redirects: an ErrorDocument, for
+ * example, that replaced ours. */
 int wsgid_access_log_log_transaction(request_rec *r)
 {
     const wsgid_exchange_t *x = NULL;

@@ -1,12 +1,15 @@
 /*
- * The bytes between an httpd child and a daemon: frames out, bytes in, over one blocking UNIX
- * socket.
+ * The bytes between an httpd child and a daemon, over one blocking UNIX socket: the REQUEST frame
+ * and pieces of BODY frames out, anything in.
  *
- * Every wait is bounded: a send (by the socket's own timeout, which dispatch.c sets) and a wait for
- * the daemon end after WSGID_CHANNEL_SLICE, and the caller decides whether to go on. What the
- * kernel says of a peer that has gone is kept apart here, because at-most-once rests on it: EPIPE
- * and ECONNRESET mean that our bytes were not read (WSGID_E_NOT_STARTED), end-of-file that they
- * were (WSGID_E_DIED). No frame is understood here.
+ * Every wait is bounded. A send ends after WSGID_CHANNEL_SLICE (SO_SNDTIMEO, set by dispatch.c), a
+ * wait for the daemon too; the caller then decides whether to go on.
+ *
+ * "At most once" depends on two cases that are kept apart here. EPIPE and ECONNRESET mean that the
+ * daemon exited without reading our bytes (WSGID_E_NOT_STARTED). End of file means that it had read
+ * them (WSGID_E_DIED).
+ *
+ * Frames from the daemon are not interpreted here.
  */
 #include "request/exchange.h"
 
@@ -17,16 +20,33 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define FIRST_ROOM  16384 /* most answers fit, so that one receive is all */
-#define BODY_BUCKET 65536 /* body bytes a receive: large enough that the calls do not count */
+#define FIRST_ROOM  16384 /* most responses fit, so one receive is enough */
+#define BODY_BUCKET 65536 /* body bytes per receive: enough to make the call negligible */
 
 static int is_gone(int error)
 {
     return error == EPIPE || error == ECONNRESET || error == ENOTCONN;
 }
 
-/* A send that has taken bytes of the iovec: steps over them. */
-static void step_over(struct msghdr *message, size_t sent)
+void wsgid_channel_begin(wsgid_exchange_t *x)
+{
+    x->received.start = x->received.end = 0;
+    x->received.came_at = wsgid_clock_now();
+}
+
+void wsgid_channel_end(wsgid_exchange_t *x)
+{
+    int file = wsgid_channel_take_file(x);
+
+    if (file >= 0) {
+        close(file);
+    }
+}
+
+/* ---- out */
+
+/* Removes bytes that have been sent from the front of the message. */
+static void remove_sent(struct msghdr *message, size_t sent)
 {
     while (message->msg_iovlen > 0 && sent >= message->msg_iov->iov_len) {
         sent -= message->msg_iov->iov_len;
@@ -39,151 +59,169 @@ static void step_over(struct msghdr *message, size_t sent)
     }
 }
 
-/* Sends it all. The daemon reads a REQUEST whole before anything else, so waiting for it cannot
- * deadlock. */
+/* A send did not succeed: APR_SUCCESS if it is to be tried again, or why not. */
+static apr_status_t try_again(const wsgid_exchange_t *x, int error, apr_time_t deadline)
+{
+    wsgid_slot_state_e state;
+
+    if (is_gone(error)) {
+        return WSGID_E_NOT_STARTED;
+    }
+    if (error != EAGAIN) {
+        return error == EINTR ? APR_SUCCESS : error;
+    }
+    state = wsgid_slots_state(x->connection.slot);
+    if (state != WSGID_SLOT_READY && state != WSGID_SLOT_BOOTING) {
+        return WSGID_E_NOT_STARTED;
+    }
+    return wsgid_clock_now() > deadline ? WSGID_E_TIMEOUT : APR_SUCCESS;
+}
+
+/* Sends the whole message. It cannot deadlock: the daemon reads a whole REQUEST before it sends
+ * anything. */
 static apr_status_t send_all(wsgid_exchange_t *x, struct msghdr *message)
 {
     apr_time_t deadline = wsgid_clock_now() + WSGID_NUMBER(x->group, SOCKET_TIMEOUT);
+    apr_status_t rv = APR_SUCCESS;
 
-    while (message->msg_iovlen > 0) {
+    while (rv == APR_SUCCESS && message->msg_iovlen > 0) {
         ssize_t sent = sendmsg(x->connection.fd, message, MSG_NOSIGNAL);
 
         if (sent >= 0) {
-            step_over(message, (size_t)sent);
+            remove_sent(message, (size_t)sent);
         }
-        else if (is_gone(errno)) {
-            return WSGID_E_NOT_STARTED;
-        }
-        else if (errno == EAGAIN) {
-            wsgid_slot_state_e state = wsgid_slots_state(x->connection.slot);
-
-            if (state != WSGID_SLOT_READY && state != WSGID_SLOT_BOOTING) {
-                return WSGID_E_NOT_STARTED;
-            }
-            if (wsgid_clock_now() > deadline) {
-                return WSGID_E_TIMEOUT;
-            }
-        }
-        else if (errno != EINTR) {
-            return errno;
+        else {
+            rv = try_again(x, errno, deadline);
         }
     }
-    return APR_SUCCESS;
+    return rv;
+}
+
+/* Unique among the requests of all children. A daemon uses it to tell a late log line of one
+ * request from those of the next. */
+static uint64_t new_request_id(void)
+{
+    static apr_uint32_t counter;
+
+    return (uint64_t)getpid() << 32 | __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED);
+}
+
+static uint8_t request_flags(const wsgid_exchange_t *x)
+{
+    if (x->upload.is_read) {
+        return WSGID_WIRE_END;
+    }
+    return x->r->expecting_100 ? WSGID_WIRE_ON_DEMAND : 0;
 }
 
 apr_status_t wsgid_channel_send_request(wsgid_exchange_t *x)
 {
-    /* makes request ids unique within a child; a late line of one request is told from the next by
-     * it */
-    static apr_uint32_t counter;
     unsigned char head[WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_REQUEST_PREFIX];
-    uint8_t flags = 0;
-    struct iovec parts[3];
+    unsigned char *prefix = head + WSGID_WIRE_HEADER_SIZE;
+    apr_size_t length = WSGID_WIRE_REQUEST_PREFIX + x->environ.length + x->upload.start_length;
+    struct iovec parts[3] = { { head, sizeof(head) },
+                              { x->environ.bytes, x->environ.length },
+                              { x->upload.start, x->upload.start_length } };
     struct msghdr message = { .msg_iov = parts, .msg_iovlen = x->upload.start_length > 0 ? 3 : 2 };
-    apr_status_t rv;
 
-    if (x->upload.is_read) {
-        flags |= WSGID_WIRE_END;
-    }
-    else if (x->r->expecting_100) {
-        flags |= WSGID_WIRE_ON_DEMAND;
-    }
-    wsgid_wire_put_header(head, WSGID_WIRE_REQUEST, flags,
-                          (uint32_t)(WSGID_WIRE_REQUEST_PREFIX + x->environ.length
-                                     + x->upload.start_length));
-    wsgid_wire_put_u64(head + WSGID_WIRE_HEADER_SIZE,
-                       (uint64_t)getpid() << 32
-                           | __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED));
-    wsgid_wire_put_u64(head + WSGID_WIRE_HEADER_SIZE + 8, (uint64_t)x->timing.ready_wall);
-    wsgid_wire_put_u32(head + WSGID_WIRE_HEADER_SIZE + 16, (uint32_t)x->environ.line);
-    wsgid_wire_put_u32(head + WSGID_WIRE_HEADER_SIZE + 20, (uint32_t)x->environ.length);
-    parts[0] = (struct iovec){ head, sizeof(head) };
-    parts[1] = (struct iovec){ x->environ.bytes, x->environ.length };
-    parts[2] = (struct iovec){ x->upload.start, x->upload.start_length };
-    rv = send_all(x, &message);
-    x->upload.is_sent = rv == APR_SUCCESS && x->upload.is_read;
-    return rv;
+    wsgid_wire_put_header(head, WSGID_WIRE_REQUEST, request_flags(x), (uint32_t)length);
+    wsgid_wire_put_u64(prefix, new_request_id());
+    wsgid_wire_put_u64(prefix + 8, (uint64_t)x->timing.ready_wall);
+    wsgid_wire_put_u32(prefix + 16, (uint32_t)x->environ.line);
+    wsgid_wire_put_u32(prefix + 20, (uint32_t)x->environ.length);
+    return send_all(x, &message);
 }
 
-apr_status_t wsgid_channel_send_pending(wsgid_exchange_t *x)
+apr_status_t wsgid_channel_send(wsgid_exchange_t *x, const unsigned char *bytes, apr_size_t length,
+                                apr_size_t *sent)
 {
-    while (x->upload.frame_start < x->upload.frame_end) {
-        ssize_t sent = send(x->connection.fd, x->upload.frame + x->upload.frame_start,
-                            x->upload.frame_end - x->upload.frame_start,
-                            MSG_NOSIGNAL | MSG_DONTWAIT);
+    *sent = 0;
+    while (*sent < length) {
+        ssize_t count = send(x->connection.fd, bytes + *sent, length - *sent,
+                             MSG_NOSIGNAL | MSG_DONTWAIT);
 
-        if (sent >= 0) {
-            x->upload.frame_start += (apr_size_t)sent;
-        }
-        else if (errno == EAGAIN) {
-            return APR_EAGAIN;
-        }
-        else if (is_gone(errno)) {
-            /* It stopped reading; whether it still says something is the receiving side's to find
-             * out. */
-            x->upload.credit = 0;
-            x->upload.frame_start = x->upload.frame_end;
+        if (count >= 0) {
+            *sent += (apr_size_t)count;
         }
         else if (errno != EINTR) {
-            return errno;
+            return errno == EAGAIN ? APR_EAGAIN : is_gone(errno) ? APR_EOF : errno;
         }
     }
     return APR_SUCCESS;
 }
 
-/* Keeps the descriptor that came along as x->received.file; a second one, or one too many, is
- * closed. */
-static void take_descriptor(wsgid_exchange_t *x, struct msghdr *message)
+int wsgid_channel_is_request_unread(const wsgid_exchange_t *x)
 {
-    struct cmsghdr *part = CMSG_FIRSTHDR(message);
-    int fd;
+    int unread = 0;
 
-    if (!part || part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS
-        || part->cmsg_len != CMSG_LEN(sizeof(int))) {
-        return;
-    }
-    memcpy(&fd, CMSG_DATA(part), sizeof(fd));
-    if (x->received.file >= 0) {
-        close(x->received.file);
-    }
-    x->received.file = fd;
+    return ioctl(x->connection.fd, SIOCOUTQ, &unread) == 0 && unread > 0;
 }
+
+int wsgid_channel_hang_up(const wsgid_exchange_t *x)
+{
+    return shutdown(x->connection.fd, SHUT_WR) != 0 || wsgid_channel_is_request_unread(x);
+}
+
+/* ---- how long the daemon has waited for httpd */
 
 /*
- * A daemon waits for us, at most, from the end of a receive that brought something to the begin of
- * the next. It gives up as send-timeout says, in all (pywsgid/daemon/transport/transport.py,
- * Patience); where that is not named, when nothing moved for socket-timeout.
+ * A daemon waits for httpd, at most, from the end of a receive that brought something to the start
+ * of the next. It gives up after send-timeout in all (pywsgid/daemon/transport/transport.py,
+ * Patience). If send-timeout is not set, it gives up when nothing has moved for socket-timeout.
  */
-static void account(wsgid_exchange_t *x)
+static void end_wait(wsgid_exchange_t *x)
 {
-    if (x->received.left_off) {
-        x->received.held += wsgid_clock_now() - x->received.left_off;
-        x->received.left_off = 0;
+    if (x->received.left_at) {
+        x->received.daemon_waited += wsgid_clock_now() - x->received.left_at;
+        x->received.left_at = 0;
     }
 }
 
-static void came_in(wsgid_exchange_t *x)
+static void begin_wait(wsgid_exchange_t *x)
 {
-    x->last_moved = x->received.left_off = wsgid_clock_now();
+    x->received.came_at = x->received.left_at = wsgid_clock_now();
     if (!WSGID_NUMBER(x->group, SEND_TIMEOUT)) {
-        x->received.held = 0;
+        x->received.daemon_waited = 0;
     }
 }
 
-/* Three quarters of the limit are enough: the daemon also counts what it takes to wake up, which is
- * not seen from here. */
-int wsgid_channel_was_too_slow(const wsgid_exchange_t *x)
+/* Three quarters of the limit are enough, because the daemon also counts the time that it takes to
+ * wake up, which httpd cannot see. */
+int wsgid_channel_has_kept_daemon_waiting(const wsgid_exchange_t *x)
 {
     apr_interval_time_t limit = WSGID_NUMBER(x->group, SEND_TIMEOUT);
 
     if (!limit) {
         limit = WSGID_NUMBER(x->group, SOCKET_TIMEOUT);
     }
-    return x->response.has_begun && x->received.held >= limit / 4 * 3;
+    return x->received.daemon_waited >= limit / 4 * 3;
 }
 
-/* One receive. There is room for one descriptor: the kernel closes what a daemon sends beyond that.
- */
+/* ---- in */
+
+/* Keeps the descriptor that came with the message. One that is there already was not used: it is
+ * closed. */
+static void keep_descriptor(wsgid_exchange_t *x, struct msghdr *message)
+{
+    struct cmsghdr *part = CMSG_FIRSTHDR(message);
+
+    if (!part || part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS
+        || part->cmsg_len != CMSG_LEN(sizeof(int))) {
+        return;
+    }
+    wsgid_channel_end(x);
+    memcpy(&x->received.file, CMSG_DATA(part), sizeof(int));
+}
+
+int wsgid_channel_take_file(wsgid_exchange_t *x)
+{
+    int file = x->received.file;
+
+    x->received.file = -1;
+    return file;
+}
+
+/* One receive. It has room for one descriptor: the kernel closes any more that a daemon sends. */
 typedef struct {
     int fd;
     struct msghdr message;
@@ -191,62 +229,51 @@ typedef struct {
         struct cmsghdr aligned;
         char bytes[CMSG_SPACE(sizeof(int))];
     } control;
-    ssize_t came; /* as recvmsg() says */
+    ssize_t count; /* recvmsg()'s result */
 } reception_t;
 
-static void receive_once(reception_t *reception, int flags)
+static void receive_now(reception_t *reception)
 {
     do {
         reception->message.msg_control = reception->control.bytes;
         reception->message.msg_controllen = CMSG_LEN(sizeof(int));
-        reception->came = recvmsg(reception->fd, &reception->message, flags | MSG_CMSG_CLOEXEC);
-    } while (reception->came < 0 && errno == EINTR);
+        reception->count = recvmsg(reception->fd, &reception->message,
+                                   MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    } while (reception->count < 0 && errno == EINTR);
 }
 
 /* For wsgid_spin. */
 static int has_come(void *reception)
 {
-    receive_once(reception, MSG_DONTWAIT);
-    return ((reception_t *)reception)->came >= 0 || errno != EAGAIN;
+    receive_now(reception);
+    return ((reception_t *)reception)->count >= 0 || errno != EAGAIN;
 }
 
 /*
- * Sleeps until something has come, for a slice at most. Not in recvmsg(), which is woken, too, when
- * the daemon takes the request out of the socket: a stream socket's readers and writers sleep on
- * one queue, and only poll() says whom it waits for.
+ * Sleeps until something has come, at most for a slice. The sleep is in poll(), because recvmsg()
+ * would also be woken when the daemon reads the request: readers and writers of a stream socket
+ * sleep on one queue, and only poll() says which of them it is.
  */
-static void sleep_for(reception_t *reception)
+static void sleep_until_received(reception_t *reception)
 {
-    struct pollfd awaited = { .fd = reception->fd, .events = POLLIN };
+    struct pollfd daemon = { .fd = reception->fd, .events = POLLIN };
 
-    if (poll(&awaited, 1, (int)apr_time_as_msec(WSGID_CHANNEL_SLICE)) < 0 && errno != EINTR) {
-        reception->came = -1;
+    if (poll(&daemon, 1, (int)apr_time_as_msec(WSGID_CHANNEL_SLICE)) < 0 && errno != EINTR) {
+        reception->count = -1;
         return;
     }
-    receive_once(reception, MSG_DONTWAIT);
+    receive_now(reception);
 }
 
-/* Receives into the parts; the caller is told what errno means. */
-static apr_status_t receive(wsgid_exchange_t *x, struct iovec *parts, int count, int wait,
-                            size_t *got)
+/* Handles what recvmsg() has returned; errno is still that of a failed one. */
+static apr_status_t end_receive(wsgid_exchange_t *x, reception_t *reception)
 {
-    reception_t reception = { .fd = x->connection.fd,
-                              .message = { .msg_iov = parts, .msg_iovlen = (size_t)count } };
-
-    account(x);
-    if (!wait) {
-        receive_once(&reception, MSG_DONTWAIT);
-    }
-    else if (!wsgid_spin(&x->group->answers, has_come, &reception)) {
-        sleep_for(&reception);
-    }
-    if (reception.came > 0) {
-        take_descriptor(x, &reception.message);
-        *got = (size_t)reception.came;
-        came_in(x);
+    if (reception->count > 0) {
+        keep_descriptor(x, &reception->message);
+        begin_wait(x);
         return APR_SUCCESS;
     }
-    if (reception.came == 0) {
+    if (reception->count == 0) {
         return WSGID_E_DIED;
     }
     if (is_gone(errno)) {
@@ -255,33 +282,51 @@ static apr_status_t receive(wsgid_exchange_t *x, struct iovec *parts, int count,
     return errno == EAGAIN ? APR_EAGAIN : errno;
 }
 
-/* Makes the unread bytes begin at x->received.bytes, with room for x->received.needed of them and
- * for one byte more at least. */
+/* Receives into the parts; *got: how many bytes. */
+static apr_status_t receive(wsgid_exchange_t *x, struct iovec *parts, int count, int wait,
+                            apr_size_t *got)
+{
+    reception_t reception = { .fd = x->connection.fd,
+                              .message = { .msg_iov = parts, .msg_iovlen = (size_t)count } };
+
+    end_wait(x);
+    if (!wait) {
+        receive_now(&reception);
+    }
+    else if (!wsgid_spin(&x->group->answers, has_come, &reception)) {
+        sleep_until_received(&reception);
+    }
+    *got = reception.count > 0 ? (apr_size_t)reception.count : 0;
+    return end_receive(x, &reception);
+}
+
+/* Moves the available bytes to the start of the buffer, which then has room for all bytes of the
+ * current frame, and for one more at least. */
 static void make_room(wsgid_exchange_t *x)
 {
-    apr_size_t unread = x->received.end - x->received.start;
+    apr_size_t available = wsgid_channel_available(x);
     apr_size_t room = x->received.needed > FIRST_ROOM ? x->received.needed : FIRST_ROOM;
 
     if (x->received.room < room) {
         unsigned char *larger = apr_palloc(x->r->pool, room);
 
-        if (unread > 0) {
-            memcpy(larger, x->received.bytes + x->received.start, unread);
+        if (available > 0) {
+            memcpy(larger, wsgid_channel_bytes(x), available);
         }
         x->received.bytes = larger;
         x->received.room = room;
     }
     else {
-        memmove(x->received.bytes, x->received.bytes + x->received.start, unread);
+        memmove(x->received.bytes, wsgid_channel_bytes(x), available);
     }
     x->received.start = 0;
-    x->received.end = unread;
+    x->received.end = available;
 }
 
 apr_status_t wsgid_channel_receive(wsgid_exchange_t *x, int wait)
 {
     struct iovec part;
-    size_t got = 0;
+    apr_size_t got;
     apr_status_t rv;
 
     if (x->received.start == x->received.end) {
@@ -298,42 +343,47 @@ apr_status_t wsgid_channel_receive(wsgid_exchange_t *x, int wait)
     return rv;
 }
 
-apr_status_t wsgid_channel_receive_body(wsgid_exchange_t *x, int wait)
+apr_status_t wsgid_channel_receive_body(wsgid_exchange_t *x, apr_size_t left, int wait,
+                                        apr_bucket **bucket)
 {
     apr_bucket_alloc_t *allocator = x->r->connection->bucket_alloc;
-    size_t room = x->response.frame_left < BODY_BUCKET ? x->response.frame_left : BODY_BUCKET;
+    apr_size_t room = left < BODY_BUCKET ? left : BODY_BUCKET;
     char *bytes = apr_bucket_alloc(room, allocator);
-    struct iovec parts[2] = { { bytes, room }, { x->received.bytes, 0 } };
-    size_t got = 0, body;
-    apr_status_t rv;
+    /* the next frame may follow: the buffer is empty */
+    struct iovec parts[2] = { { bytes, room }, { x->received.bytes, x->received.room } };
+    apr_size_t got, body;
+    apr_status_t rv = receive(x, parts, room == left ? 2 : 1, wait, &got);
 
-    if (room == x->response.frame_left) {
-        parts[1].iov_len =
-            x->received.room; /* x->received.bytes is empty: the next frame may come along */
-    }
-    rv = receive(x, parts, 2, wait, &got);
     if (rv != APR_SUCCESS) {
         apr_bucket_free(bytes);
         return rv;
     }
     body = got < room ? got : room;
-    APR_BRIGADE_INSERT_TAIL(x->client.queue,
-                            apr_bucket_heap_create(bytes, body, apr_bucket_free, allocator));
-    x->response.frame_left -= (apr_uint32_t)body;
-    x->client.queued += body;
+    *bucket = apr_bucket_heap_create(bytes, body, apr_bucket_free, allocator);
     x->received.start = 0;
     x->received.end = got - body;
     return APR_SUCCESS;
 }
 
-int wsgid_channel_is_unread(const wsgid_exchange_t *x)
-{
-    int unread = 0;
+/* ---- the buffer */
 
-    return ioctl(x->connection.fd, SIOCOUTQ, &unread) == 0 && unread > 0;
+const unsigned char *wsgid_channel_bytes(const wsgid_exchange_t *x)
+{
+    return x->received.bytes + x->received.start;
 }
 
-int wsgid_channel_hang_up(const wsgid_exchange_t *x)
+apr_size_t wsgid_channel_available(const wsgid_exchange_t *x)
 {
-    return shutdown(x->connection.fd, SHUT_WR) != 0 || wsgid_channel_is_unread(x);
+    return x->received.end - x->received.start;
+}
+
+apr_status_t wsgid_channel_need(wsgid_exchange_t *x, apr_size_t length)
+{
+    x->received.needed = length;
+    return wsgid_channel_available(x) >= length ? APR_SUCCESS : APR_EAGAIN;
+}
+
+void wsgid_channel_skip(wsgid_exchange_t *x, apr_size_t length)
+{
+    x->received.start += length;
 }

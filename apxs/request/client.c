@@ -1,12 +1,14 @@
 /*
- * The client's end of an exchange: what it takes, whether it is still there.
+ * The client's side of an exchange: the queue of response bytes, and whether the client is still
+ * there.
  *
- * httpd's output filters block when the client is slow, and a client may be slow because it waits
- * for us to take its upload. So beyond what a socket surely takes, bytes go out in slices, and only
- * while the client's socket has room; what is left waits in x->client.queue, up to
- * response-buffer-size, and keeps neither the daemon's thread nor the upload waiting. A connection
- * without a socket of its own (a stream of HTTP/2) cannot be looked at like that: there httpd's own
- * flow control does the waiting.
+ * httpd's output filters block while the client is slow, and a client may be slow because it waits
+ * for httpd to read its upload. So a large response goes out in slices, and only while the client's
+ * socket has room. The rest waits in a queue of up to response-buffer-size bytes; meanwhile neither
+ * the daemon's thread nor the upload has to wait. A stream of HTTP/2 has no socket of its own whose
+ * room could be checked: there httpd's own flow control blocks.
+ *
+ * Only this file passes anything to httpd's output filters.
  */
 #include "request/exchange.h"
 
@@ -16,11 +18,13 @@
 
 #include "http_ssl.h"
 
-/* what an idle connection takes without waiting: below the smallest send and receive buffers' sum
- */
+/* An idle connection takes this much without blocking: it is less than the smallest send buffer and
+ * the smallest receive buffer together. */
 #define AT_ONCE (64 * 1024)
 
-/* A stream of HTTP/2 has a pipe, in httpd 2.4.58 and later. */
+/* ---- the connection */
+
+/* A stream of HTTP/2 has a pipe, in httpd 2.4.58 and later. -1: none. */
 static int find_pipe(conn_rec *c)
 {
     apr_os_file_t pipe = -1;
@@ -39,42 +43,123 @@ static int find_pipe(conn_rec *c)
 
 void wsgid_client_open(wsgid_exchange_t *x)
 {
-    apr_socket_t *socket = x->r->connection->master ? NULL : ap_get_conn_socket(x->r->connection);
+    conn_rec *c = x->r->connection;
+    apr_socket_t *socket = c->master ? NULL : ap_get_conn_socket(c);
 
     if (!socket || apr_os_sock_get(&x->client.socket, socket) != APR_SUCCESS) {
         x->client.socket = -1;
     }
-    x->client.input = x->client.socket >= 0 ? x->client.socket : find_pipe(x->r->connection);
+    x->client.input = x->client.socket >= 0 ? x->client.socket : find_pipe(c);
+    x->client.queue = apr_brigade_create(x->r->pool, c->bucket_alloc);
+    x->client.rest = apr_brigade_create(x->r->pool, c->bucket_alloc);
 }
 
 int wsgid_client_is_gone(const wsgid_exchange_t *x)
 {
-    struct pollfd look = { .fd = x->client.socket, .events = POLLRDHUP };
+    struct pollfd client = { .fd = x->client.socket, .events = POLLRDHUP };
     char byte;
 
     if (x->r->connection->aborted) {
         return 1;
     }
-    if (x->client.socket < 0 || poll(&look, 1, 0) <= 0) {
+    if (x->client.socket < 0 || poll(&client, 1, 0) <= 0) {
         return 0;
     }
-    if ((look.revents & (POLLHUP | POLLERR))
+    if ((client.revents & (POLLHUP | POLLERR))
         || (x->upload.is_read && ap_ssl_conn_is_ssl(x->r->connection))) {
-        /* with TLS, what is unread is the close_notify; nobody goes on with half a connection */
+        /* With TLS, unread bytes are the close_notify: no client goes on with half a connection. */
         return 1;
     }
-    /* It closed its end. Bytes before that (the rest of an upload, a pipelined request) are still
-     * to be read. */
+    /* The client has closed its sending side. Bytes that it sent before (the rest of an upload, a
+     * pipelined request) are still to be read. */
     return recv(x->client.socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
+void wsgid_client_announce_close(wsgid_exchange_t *x)
+{
+    if (x->client.socket < 0 || !wsgid_body_is_long(x)) {
+        return;
+    }
+    x->client.closes = 1;
+    if (ap_is_HTTP_ERROR(x->r->status)) {
+        /* httpd may replace these headers by those of an ErrorDocument */
+        x->r->connection->keepalive = AP_CONN_CLOSE;
+    }
+    else {
+        /* with this header httpd closes the connection but still sends the body in chunks */
+        apr_table_setn(x->r->headers_out, "Connection", "close");
+    }
+}
+
+/* ---- the queue */
+
+void wsgid_client_queue(wsgid_exchange_t *x, apr_bucket *bucket)
+{
+    APR_BRIGADE_INSERT_TAIL(x->client.queue, bucket);
+    x->client.queued += bucket->length;
+}
+
+/* If the queue's last bucket is in the receive buffer too, moves the bytes next to it, over the
+ * frame header between them. So many small frames become one bucket; each bucket costs work in
+ * every filter. */
+static int join(wsgid_exchange_t *x, const char *bytes, apr_size_t length)
+{
+    apr_bucket *last = APR_BRIGADE_LAST(x->client.queue);
+
+    if (APR_BRIGADE_EMPTY(x->client.queue) || !APR_BUCKET_IS_TRANSIENT(last)) {
+        return 0;
+    }
+    memmove((char *)last->data + last->start + last->length, bytes, length);
+    last->length += length;
+    x->client.queued += length;
+    return 1;
+}
+
+void wsgid_client_queue_bytes(wsgid_exchange_t *x, const char *bytes, apr_size_t length)
+{
+    if (!join(x, bytes, length)) {
+        wsgid_client_queue(x, apr_bucket_transient_create(bytes, length,
+                                                          x->r->connection->bucket_alloc));
+    }
+}
+
+/* While the client still uploads, a file goes out in slices like other bytes; otherwise the kernel
+ * sends it in one go, and it does not count as queued. */
+apr_status_t wsgid_client_queue_file(wsgid_exchange_t *x, apr_file_t *file, apr_off_t offset,
+                                     apr_off_t length)
+{
+    apr_bucket *bucket = apr_brigade_insert_file(x->client.queue, file, offset, length, x->r->pool);
+
+    if (x->upload.is_read) {
+        x->client.file_bytes += (apr_uint64_t)length;
+    }
+    else {
+        x->client.queued += (apr_size_t)length;
+    }
+    return bucket ? apr_bucket_file_enable_mmap(bucket, 0) : APR_ENOMEM;
+}
+
+void wsgid_client_drop_queue(wsgid_exchange_t *x)
+{
+    apr_brigade_cleanup(x->client.queue);
+    x->client.queued = 0;
+}
+
+int wsgid_client_is_queue_full(const wsgid_exchange_t *x)
+{
+    return x->client.queued >= (apr_size_t)WSGID_NUMBER(x->group, RESPONSE_BUFFER_SIZE);
+}
+
+/* ---- to the filters */
+
 /*
- * How many bytes it surely takes now; all, if it cannot be told. Of a send buffer less than a
- * quarter free nothing is asked, so that what goes out is worth a call; poll() sees room from a
- * third on, so that waiting for it always leads on. Only a quarter of what is free is used: towards
- * a client with a small window the kernel cuts a body into pieces of some 500 bytes, and each of
- * them costs 1,300 more. What waits in the filters for a flush is still to come on top of what the
- * buffer holds.
+ * How many bytes the client's socket takes now without blocking; the maximum, if that is unknown.
+ *
+ * If less than a quarter of the send buffer is free, the answer is 0, so that each slice is worth a
+ * system call. poll() reports room from a third on, so waiting for POLLOUT always leads on. Only a
+ * quarter of the free memory is used, because towards a client with a small window the kernel cuts
+ * a body into pieces of some 500 bytes, and each of them costs 1,300 bytes more. Bytes that wait in
+ * the filters for a flush also need room.
  */
 static apr_size_t room(const wsgid_exchange_t *x)
 {
@@ -96,9 +181,10 @@ static apr_size_t room(const wsgid_exchange_t *x)
 }
 
 /*
- * Whether an error of the filters means that the client gets no more. Before anything has gone to
- * it (mod_security's APR_EGENERAL with its own answer, mod_substitute's APR_ENOMEM) it is to have a
- * whole one; in the middle of a response it must see that this breaks off.
+ * Whether an error of the filters means that the client gets no more. In the middle of a response
+ * any error does: the client must see that the response is cut off. Before the response has begun,
+ * errors such as APR_EGENERAL of mod_security or APR_ENOMEM of mod_substitute do not: the client
+ * still gets a complete error response.
  */
 static int is_loss(apr_status_t rv, int had_begun)
 {
@@ -109,38 +195,13 @@ static int is_loss(apr_status_t rv, int had_begun)
            || APR_STATUS_IS_EPIPE(rv) || APR_STATUS_IS_TIMEUP(rv);
 }
 
-/* The upload will hardly be read to its end, so the connection ends with the response: said in
- * time, or a client would send its next request into a closing connection. */
-void wsgid_client_announce_close(wsgid_exchange_t *x)
-{
-    if (x->client.socket < 0 || !wsgid_body_is_long(x)) {
-        return;
-    }
-    x->client.closes = 1;
-    if (ap_is_HTTP_ERROR(x->r->status)) {
-        /* an ErrorDocument may take the place of these headers */
-        x->r->connection->keepalive = AP_CONN_CLOSE;
-    }
-    else {
-        /* httpd then closes, and keeps the chunks */
-        apr_table_setn(x->r->headers_out, "Connection", "close");
-    }
-}
-
-/* Passes x->client.queue to the filters. */
-static apr_status_t pass(wsgid_exchange_t *x, int flush)
+/* Gives the whole queue to the filters; nothing if there is none. */
+static apr_status_t pass_queue(wsgid_exchange_t *x)
 {
     conn_rec *c = x->r->connection;
-    int had_begun = x->r->sent_bodyct != 0; /* its head is on the way */
+    int had_begun = x->r->sent_bodyct != 0; /* the head is on its way */
     apr_status_t rv;
 
-    if (!APR_BRIGADE_EMPTY(x->client.queue)) {
-        x->client.unflushed += x->client.queued + 1; /* not 0, even for a head alone */
-    }
-    if (flush && x->client.unflushed > 0) {
-        APR_BRIGADE_INSERT_TAIL(x->client.queue, apr_bucket_flush_create(c->bucket_alloc));
-        x->client.unflushed = 0;
-    }
     if (APR_BRIGADE_EMPTY(x->client.queue)) {
         return APR_SUCCESS;
     }
@@ -149,14 +210,27 @@ static apr_status_t pass(wsgid_exchange_t *x, int flush)
     }
     x->client.has_begun = 1;
     x->client.passed_bytes += x->client.queued;
-    x->last_moved = wsgid_clock_now();
-    x->client.queued = 0;
+    x->client.passed_at = wsgid_clock_now();
     rv = ap_pass_brigade(x->r->output_filters, x->client.queue);
-    apr_brigade_cleanup(x->client.queue);
+    wsgid_client_drop_queue(x);
     if (rv == APR_SUCCESS && !c->aborted) {
         return APR_SUCCESS;
     }
     return c->aborted || is_loss(rv, had_begun) ? WSGID_E_CLIENT_GONE : WSGID_E_FILTER;
+}
+
+/* The same; flush: all that the filters have goes out now. */
+static apr_status_t pass(wsgid_exchange_t *x, int flush)
+{
+    if (!APR_BRIGADE_EMPTY(x->client.queue)) {
+        x->client.unflushed += x->client.queued + 1; /* not 0, even for a head alone */
+    }
+    if (flush && x->client.unflushed > 0) {
+        APR_BRIGADE_INSERT_TAIL(x->client.queue,
+                                apr_bucket_flush_create(x->r->connection->bucket_alloc));
+        x->client.unflushed = 0;
+    }
+    return pass_queue(x);
 }
 
 /* Passes the first 'size' bytes and keeps the rest. */
@@ -177,7 +251,9 @@ static apr_status_t pass_slice(wsgid_exchange_t *x, apr_size_t size)
     return rv;
 }
 
-/* The bucket before this one, if it is a buffer of copy_bytes() that has room for so much. */
+/* ---- what stays in the queue is copied */
+
+/* The bucket before this one, if it is a buffer of copy_bytes() with room for 'length' bytes. */
 static apr_bucket *buffer_before(const wsgid_exchange_t *x, apr_bucket *bucket, apr_size_t length)
 {
     apr_bucket *before = APR_BUCKET_PREV(bucket);
@@ -193,31 +269,35 @@ static apr_bucket *buffer_before(const wsgid_exchange_t *x, apr_bucket *bucket, 
                : NULL;
 }
 
-/* Copies a bucket's bytes to the end of a buffer, many small ones to one: each by itself would cost
- * some 500 bytes. */
+/* A new buffer before this bucket, with room for its bytes. */
+static apr_bucket *new_buffer(apr_bucket *bucket, apr_bucket_alloc_t *allocator)
+{
+    apr_size_t size = bucket->length < APR_BUCKET_BUFF_SIZE ? APR_BUCKET_BUFF_SIZE : bucket->length;
+    apr_bucket *buffer = apr_bucket_heap_create(apr_bucket_alloc(size, allocator), size,
+                                                apr_bucket_free, allocator);
+
+    buffer->length = 0;
+    APR_BUCKET_INSERT_BEFORE(bucket, buffer);
+    return buffer;
+}
+
+/* Moves a bucket's bytes to the end of a buffer. Many small buckets share one buffer: each buffer
+ * of its own would cost some 500 bytes. */
 static void copy_bytes(wsgid_exchange_t *x, apr_bucket *bucket)
 {
-    apr_bucket_alloc_t *allocator = x->r->connection->bucket_alloc;
-    const char *bytes = (const char *)bucket->data + bucket->start;
     apr_bucket *buffer = buffer_before(x, bucket, bucket->length);
 
     if (!buffer) {
-        apr_size_t room = bucket->length < APR_BUCKET_BUFF_SIZE ? APR_BUCKET_BUFF_SIZE
-                                                                : bucket->length;
-
-        buffer = apr_bucket_heap_create(apr_bucket_alloc(room, allocator), room, apr_bucket_free,
-                                        allocator);
-        buffer->length = 0;
-        APR_BUCKET_INSERT_BEFORE(bucket, buffer);
+        buffer = new_buffer(bucket, x->r->connection->bucket_alloc);
     }
-    memcpy(((apr_bucket_heap *)buffer->data)->base + buffer->start + buffer->length, bytes,
-           bucket->length);
+    memcpy(((apr_bucket_heap *)buffer->data)->base + buffer->start + buffer->length,
+           (const char *)bucket->data + bucket->start, bucket->length);
     buffer->length += bucket->length;
     apr_bucket_delete(bucket);
 }
 
-/* What stays in x->client.queue must not stand in x->received.bytes any more, which the next
- * receive overwrites. */
+/* The next receive overwrites the bytes of wsgid_client_queue_bytes(), so those that stay in the
+ * queue are copied. */
 static void keep(wsgid_exchange_t *x)
 {
     apr_bucket *bucket, *next;
@@ -230,6 +310,8 @@ static void keep(wsgid_exchange_t *x)
         }
     }
 }
+
+/* ---- delivery */
 
 apr_status_t wsgid_client_deliver(wsgid_exchange_t *x)
 {
@@ -256,26 +338,24 @@ apr_status_t wsgid_client_flush(wsgid_exchange_t *x)
     return pass(x, 1);
 }
 
-/* Waits until the client takes bytes or, where it still uploads, sends some. */
+/* Waits until the client takes bytes or, if it still uploads, sends some. */
 static apr_status_t wait_for_client(wsgid_exchange_t *x)
 {
-    struct pollfd look = { .fd = x->client.socket, .events = POLLOUT };
+    struct pollfd client = { .fd = x->client.socket, .events = POLLOUT };
     apr_interval_time_t limit = x->r->server->timeout;
 
     if (!x->upload.is_read) {
-        look.events |= POLLIN;
+        client.events |= POLLIN;
     }
-    switch (poll(&look, 1, (int)apr_time_as_msec(limit))) {
+    switch (poll(&client, 1, (int)apr_time_as_msec(limit))) {
     case 0: return WSGID_E_CLIENT_GONE;
     case -1: return errno == EINTR ? APR_SUCCESS : errno;
     default: return APR_SUCCESS;
     }
 }
 
-apr_status_t wsgid_client_finish(wsgid_exchange_t *x)
+static apr_status_t deliver_all(wsgid_exchange_t *x)
 {
-    /* else the flush might wait, which is the MPM's to do */
-    int waits = x->client.file_bytes <= AT_ONCE && wsgid_keepalive_may_wait(x);
     apr_status_t rv = wsgid_client_deliver(x);
 
     while (rv == APR_SUCCESS && x->client.queued > 0) {
@@ -287,8 +367,17 @@ apr_status_t wsgid_client_finish(wsgid_exchange_t *x)
             rv = wsgid_client_deliver(x);
         }
     }
+    return rv;
+}
+
+apr_status_t wsgid_client_finish(wsgid_exchange_t *x)
+{
+    /* for a large file the flush might block, and blocking is the MPM's job */
+    int waits = x->client.file_bytes <= AT_ONCE && wsgid_keepalive_may_wait(x);
+    apr_status_t rv = deliver_all(x);
+
     if (rv == APR_SUCCESS) {
-        /* httpd reads the rest of an upload before it would flush */
+        /* httpd reads the rest of an upload before it flushes by itself */
         rv = pass(x, waits || !x->upload.is_read);
     }
     if (rv == APR_SUCCESS && waits) {
@@ -296,7 +385,7 @@ apr_status_t wsgid_client_finish(wsgid_exchange_t *x)
     }
     if (x->client.socket >= 0 && (x->client.closes || x->upload.declared < 0)
         && wsgid_body_is_long(x)) {
-        /* a long upload is not read if that was said, nor one that may never end */
+        /* the client knows that the connection ends, or the upload may never end */
         x->r->connection->keepalive = AP_CONN_CLOSE;
     }
     return rv;

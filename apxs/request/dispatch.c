@@ -1,18 +1,21 @@
 /*
  * Where a request goes: the slot with the fewest requests in flight, and a connection to it.
  *
- * A connection between two requests holds no bytes and no state, so that what a child keeps of it
- * is a descriptor on a small stack. A stale one (its daemon has gone) is found out by the first
- * send, which says that nothing was read.
+ * Between two requests a connection holds no bytes and no state, so this child keeps only its
+ * descriptor, on a small stack for each slot. Nobody notices when the daemon of an idle connection
+ * exits: the first send then fails, which proves that nothing was read.
  */
 #include "request/exchange.h"
+#include "request/request.h"
 
 #include <errno.h>
 #include <unistd.h>
 
 #include "apr_thread_mutex.h"
 
-/* The idle connections of this child to one slot. Lives in the child's pool. */
+/* ---- idle connections of this child */
+
+/* Those to one slot. Lives in the child's pool. */
 typedef struct {
     int *fds;
     int count;
@@ -20,34 +23,44 @@ typedef struct {
 
 struct wsgid_idle_t {
     apr_thread_mutex_t *lock;
-    int room; /* of each stack: as many as this child has threads */
+    int room; /* of each stack: the number of this child's threads */
     idle_t *slots;
 };
+
+static struct wsgid_idle_t *new_idle(const wsgid_group_t *group, int threads, apr_pool_t *pchild)
+{
+    struct wsgid_idle_t *idle = apr_pcalloc(pchild, sizeof(*idle));
+    int i;
+
+    idle->room = threads;
+    idle->slots = apr_pcalloc(pchild, sizeof(idle_t) * (apr_size_t)group->slot_count);
+    for (i = 0; i < group->slot_count; i++) {
+        idle->slots[i].fds = apr_pcalloc(pchild, sizeof(int) * (apr_size_t)threads);
+    }
+    return idle;
+}
 
 void wsgid_dispatch_child_init(apr_pool_t *pchild, server_rec *s)
 {
     const apr_array_header_t *groups = wsgid_groups_all();
-    int threads = 1, i, k;
+    int threads = 1, i;
 
     if (ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads) != APR_SUCCESS || threads < 1) {
         threads = 1;
     }
     for (i = 0; i < groups->nelts; i++) {
         wsgid_group_t *group = APR_ARRAY_IDX(groups, i, wsgid_group_t *);
-        struct wsgid_idle_t *idle = apr_pcalloc(pchild, sizeof(*idle));
+        struct wsgid_idle_t *idle = new_idle(group, threads, pchild);
         apr_status_t rv = apr_thread_mutex_create(&idle->lock, APR_THREAD_MUTEX_DEFAULT, pchild);
 
         if (rv != APR_SUCCESS) {
             ap_log_error(APLOG_MARK, APLOG_ERR, rv, s,
-                         "WSGID0150: group '%s': no mutex for idle connections, "
-                         "each request will connect anew",
-                         group->label);
+                         "WSGID0150: group '%s': httpd child %" APR_PID_T_FMT " cannot keep idle "
+                         "connections to the daemon, because it could not create a mutex; each "
+                         "request opens a new connection. Find out what uses up the memory, then "
+                         "restart httpd gracefully",
+                         group->label, getpid());
             continue;
-        }
-        idle->room = threads;
-        idle->slots = apr_pcalloc(pchild, sizeof(idle_t) * (apr_size_t)group->slot_count);
-        for (k = 0; k < group->slot_count; k++) {
-            idle->slots[k].fds = apr_pcalloc(pchild, sizeof(int) * (apr_size_t)threads);
         }
         group->idle = idle;
     }
@@ -63,6 +76,7 @@ static int slot_number(const wsgid_group_t *group, const wsgid_slot_t *slot)
     return i;
 }
 
+/* -1: none. */
 static int take_idle(wsgid_group_t *group, const wsgid_slot_t *slot)
 {
     idle_t *stack;
@@ -75,12 +89,12 @@ static int take_idle(wsgid_group_t *group, const wsgid_slot_t *slot)
     if (stack->count > 0) {
         fd = stack->fds[--stack->count];
     }
-    /* fails only for a mutex that is not locked */
+    /* an unlock fails only if the mutex is not locked */
     (void)apr_thread_mutex_unlock(group->idle->lock);
     return fd;
 }
 
-/* 1 if the stack took it. */
+/* 1: it was kept; 0: the stack is full. */
 static int keep_idle(wsgid_group_t *group, const wsgid_slot_t *slot, int fd)
 {
     idle_t *stack;
@@ -98,31 +112,33 @@ static int keep_idle(wsgid_group_t *group, const wsgid_slot_t *slot, int fd)
     return kept;
 }
 
-/* Ready before booting, then fewest in flight; a lower rank is the better choice. NO_RANK: not to
- * be chosen at all. */
+/* ---- the slot */
+
+/* The slot with the lowest rank is chosen: a ready one before one that is booting, then the one
+ * with the fewest requests in flight. NO_RANK: not to be chosen at all. */
 #define NO_RANK      (~(apr_uint64_t)0)
 #define RANK_BOOTING ((apr_uint64_t)1 << 40)
 #define RANK_AVOIDED ((apr_uint64_t)1 << 41)
 
 static apr_uint64_t rank(const wsgid_slot_t *slot, const wsgid_slot_t *avoid, unsigned in_flight)
 {
-    apr_uint64_t place = slot == avoid ? RANK_AVOIDED : 0;
+    apr_uint64_t base = slot == avoid ? RANK_AVOIDED : 0;
 
     switch (wsgid_slots_state(slot)) {
-    case WSGID_SLOT_READY: return place + in_flight;
-    case WSGID_SLOT_BOOTING: return place + RANK_BOOTING + in_flight;
+    case WSGID_SLOT_READY: return base + in_flight;
+    case WSGID_SLOT_BOOTING: return base + RANK_BOOTING + in_flight;
     case WSGID_SLOT_WAITING:
     case WSGID_SLOT_DOWN: break;
     }
     return NO_RANK;
 }
 
-/* The best slot, or NULL; *total: requests in flight in the whole group. Ties go round, so that
- * slots share idle times. */
+/* The best slot, or NULL. *total: requests in flight in the whole group. Slots of equal rank take
+ * turns. */
 static wsgid_slot_t *choose(const wsgid_group_t *group, const wsgid_slot_t *avoid,
                             apr_uint64_t *total)
 {
-    static unsigned turn; /* any value does: it only spreads ties */
+    static unsigned turn; /* any value does: it only says where to begin */
     unsigned first = __atomic_fetch_add(&turn, 1, __ATOMIC_RELAXED);
     apr_uint64_t best = NO_RANK;
     wsgid_slot_t *chosen = NULL;
@@ -132,11 +148,11 @@ static wsgid_slot_t *choose(const wsgid_group_t *group, const wsgid_slot_t *avoi
     for (i = 0; i < group->slot_count; i++) {
         wsgid_slot_t *slot = group->slots[(first + (unsigned)i) % (unsigned)group->slot_count];
         unsigned in_flight = wsgid_in_flight_count(slot);
-        apr_uint64_t place = rank(slot, avoid, in_flight);
+        apr_uint64_t its_rank = rank(slot, avoid, in_flight);
 
         *total += in_flight;
-        if (place < best) {
-            best = place;
+        if (its_rank < best) {
+            best = its_rank;
             chosen = slot;
         }
     }
@@ -152,8 +168,10 @@ static int is_queue_full(const wsgid_group_t *group, apr_uint64_t in_flight)
     return limit > 0 && in_flight >= running + limit;
 }
 
-/* A send, and connecting, return after a slice at the latest, so that the caller can look at the
- * slot in between. */
+/* ---- a new connection */
+
+/* connect() and each send return after a slice at the latest, so that the caller can check the slot
+ * in between. */
 static int set_slice(int fd)
 {
     struct timeval slice = { 0, WSGID_CHANNEL_SLICE };
@@ -161,7 +179,7 @@ static int set_slice(int fd)
     return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &slice, sizeof(slice)) == 0 ? 0 : errno;
 }
 
-/* Connects; a full backlog is waited for, as long as the slot has or awaits a process. */
+/* Connects. Waits while the backlog is full, as long as the slot has a process or gets one. */
 static apr_status_t connect_slot(wsgid_exchange_t *x, int fd)
 {
     const struct sockaddr_un *address = wsgid_slots_address(x->connection.slot);
@@ -203,6 +221,8 @@ static apr_status_t open_connection(wsgid_exchange_t *x)
     return APR_SUCCESS;
 }
 
+/* ---- for a request */
+
 apr_status_t wsgid_dispatch_acquire(wsgid_exchange_t *x, const wsgid_slot_t *avoid)
 {
     apr_uint64_t in_flight;
@@ -236,10 +256,6 @@ void wsgid_dispatch_release(wsgid_exchange_t *x, int keep)
         close(x->connection.fd);
     }
     x->connection.fd = -1;
-    if (x->received.file >= 0) {
-        close(x->received.file);
-        x->received.file = -1;
-    }
     if (x->connection.slot) {
         wsgid_in_flight_leave(x->connection.slot);
         x->connection.slot = NULL;

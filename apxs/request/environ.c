@@ -1,63 +1,63 @@
 /*
- * The environ block: what a daemon is told of a request, as key\0value\0 ... (PEP 3333 "environ
- * Variables", RFC 3875).
+ * The environ block: what a daemon learns of a request, as "key\0value\0..." (PEP 3333, "environ
+ * Variables"; RFC 3875).
  *
- * Later keys win, so the block goes from what anybody may have set (SetEnv, RewriteRule [E=],
- * mod_ssl) to what httpd knows for certain. The keys beginning with wsgi. are the daemon's to make;
- * mod_wsgi.* carries what only httpd knows.
+ * If a key occurs twice, the later one counts. So the block begins with what anybody may have set
+ * (SetEnv, RewriteRule [E=], mod_ssl) and ends with what httpd knows for certain. The daemon itself
+ * makes the keys that begin with wsgi.; those with mod_wsgi. carry what only httpd knows.
  */
 #include "request/exchange.h"
 
-#define FIRST_ROOM 4096 /* a browser's request fits */
+#define FIRST_ROOM 4096 /* enough for a browser's request */
 
 /* ---- the block */
 
-static void make_room(wsgid_block_t *block, apr_size_t more)
+static void make_room(wsgid_exchange_t *x, apr_size_t more)
 {
-    apr_size_t room = block->room > 0 ? block->room : FIRST_ROOM;
+    apr_size_t room = x->environ.room > 0 ? x->environ.room : FIRST_ROOM;
     char *larger;
 
-    while (room < block->length + more) {
+    while (room < x->environ.length + more) {
         room *= 2;
     }
-    if (room == block->room) {
+    if (room == x->environ.room) {
         return;
     }
-    larger = apr_palloc(block->pool, room);
-    if (block->length > 0) {
-        memcpy(larger, block->bytes, block->length);
+    larger = apr_palloc(x->r->pool, room);
+    if (x->environ.length > 0) {
+        memcpy(larger, x->environ.bytes, x->environ.length);
     }
-    block->bytes = larger;
-    block->room = room;
+    x->environ.bytes = larger;
+    x->environ.room = room;
 }
 
-static void append(wsgid_block_t *block, const char *text, apr_size_t length)
+static void append(wsgid_exchange_t *x, const char *text, apr_size_t length)
 {
-    make_room(block, length + 1);
-    memcpy(block->bytes + block->length, text, length);
-    block->length += length;
-    block->bytes[block->length++] = '\0';
+    make_room(x, length + 1);
+    memcpy(x->environ.bytes + x->environ.length, text, length);
+    x->environ.length += length;
+    x->environ.bytes[x->environ.length++] = '\0';
 }
 
-static void put(wsgid_block_t *block, const char *key, const char *value)
+static void put(wsgid_exchange_t *x, const char *key, const char *value)
 {
     if (value) {
-        append(block, key, strlen(key));
-        append(block, value, strlen(value));
+        append(x, key, strlen(key));
+        append(x, value, strlen(value));
     }
 }
 
-static void put_number(wsgid_block_t *block, const char *key, apr_int64_t number)
+static void put_number(wsgid_exchange_t *x, const char *key, apr_int64_t number)
 {
     char text[24];
 
     apr_snprintf(text, sizeof(text), "%" APR_INT64_T_FMT, number);
-    put(block, key, text);
+    put(x, key, text);
 }
 
 /* ---- request headers */
 
-/* What must not become HTTP_...: about the connection, or httpd's to use. */
+/* Headers that do not become HTTP_...: they are about the connection, or for httpd. */
 static int is_withheld(const char *name)
 {
     static const char *const names[] = { "Proxy",
@@ -83,17 +83,15 @@ static int is_withheld(const char *name)
     return 0;
 }
 
-/*
- * Appends HTTP_NAME. 0 if the name has anything but letters, digits and hyphens: an underscore
- * would let a client pass off a header as another one.
- */
-static int append_header_key(wsgid_block_t *block, const char *name)
+/* Appends HTTP_NAME. 0, and nothing is appended, if the name has anything but letters, digits and
+ * hyphens: with an underscore, a client could pass off a header as another one. */
+static int append_header_key(wsgid_exchange_t *x, const char *name)
 {
     apr_size_t length = strlen(name), i;
     char *to;
 
-    make_room(block, length + 6);
-    to = block->bytes + block->length;
+    make_room(x, length + 6);
+    to = x->environ.bytes + x->environ.length;
     memcpy(to, "HTTP_", 5);
     for (i = 0; i < length; i++) {
         if (name[i] == '-') {
@@ -107,7 +105,7 @@ static int append_header_key(wsgid_block_t *block, const char *name)
         }
     }
     to[5 + length] = '\0';
-    block->length += length + 6;
+    x->environ.length += length + 6;
     return 1;
 }
 
@@ -118,69 +116,73 @@ static int has_cgi_pass_auth(const request_rec *r)
     return core->cgi_pass_auth == AP_CGI_PASS_AUTH_ON;
 }
 
-static void put_headers(wsgid_block_t *block, request_rec *r, int pass_authorization)
+static void put_headers(wsgid_exchange_t *x)
 {
+    request_rec *r = x->r;
     const apr_array_header_t *headers = apr_table_elts(r->headers_in);
     const apr_table_entry_t *entry = (const apr_table_entry_t *)headers->elts;
     int i;
 
     for (i = 0; i < headers->nelts; i++) {
-        if (entry[i].key && !is_withheld(entry[i].key) && append_header_key(block, entry[i].key)) {
-            append(block, entry[i].val, strlen(entry[i].val));
+        if (entry[i].key && !is_withheld(entry[i].key) && append_header_key(x, entry[i].key)) {
+            append(x, entry[i].val, strlen(entry[i].val));
         }
     }
-    put(block, "CONTENT_TYPE", apr_table_get(r->headers_in, "Content-Type"));
-    put(block, "CONTENT_LENGTH", apr_table_get(r->headers_in, "Content-Length"));
-    if (pass_authorization || has_cgi_pass_auth(r)) {
-        put(block, "HTTP_AUTHORIZATION", apr_table_get(r->headers_in, "Authorization"));
+    put(x, "CONTENT_TYPE", apr_table_get(r->headers_in, "Content-Type"));
+    put(x, "CONTENT_LENGTH", apr_table_get(r->headers_in, "Content-Length"));
+    if (x->route->pass_authorization || has_cgi_pass_auth(r)) {
+        put(x, "HTTP_AUTHORIZATION", apr_table_get(r->headers_in, "Authorization"));
     }
 }
 
 /* ---- what httpd's modules and configuration have set */
 
-/* An internal redirect hands the original's variables down with this prefix, and so do we. */
-static void put_variables(wsgid_block_t *block, request_rec *r)
+/* After an internal redirect, httpd passes on the original request's variables with the prefix
+ * REDIRECT_. These three are added in the same way. */
+static void put_variables(wsgid_exchange_t *x)
 {
+    request_rec *r = x->r;
     const apr_array_header_t *variables = apr_table_elts(r->subprocess_env);
     const apr_table_entry_t *entry = (const apr_table_entry_t *)variables->elts;
     int i;
 
     for (i = 0; i < variables->nelts; i++) {
         if (entry[i].key) {
-            put(block, entry[i].key, entry[i].val ? entry[i].val : "");
+            put(x, entry[i].key, entry[i].val ? entry[i].val : "");
         }
     }
     if (r->prev) {
-        put(block, "REDIRECT_URL", r->prev->uri);
-        put(block, "REDIRECT_QUERY_STRING", r->prev->args);
-        put_number(block, "REDIRECT_STATUS", r->prev->status);
+        put(x, "REDIRECT_URL", r->prev->uri);
+        put(x, "REDIRECT_QUERY_STRING", r->prev->args);
+        put_number(x, "REDIRECT_STATUS", r->prev->status);
     }
 }
 
 /* ---- the connection and the server */
 
-static void put_connection(wsgid_block_t *block, request_rec *r)
+static void put_connection(wsgid_exchange_t *x)
 {
+    request_rec *r = x->r;
     conn_rec *c = r->connection;
 
-    put(block, "SERVER_SOFTWARE", ap_get_server_banner());
-    put(block, "SERVER_NAME", ap_escape_html(r->pool, ap_get_server_name_for_url(r)));
-    put(block, "SERVER_ADDR", c->local_ip);
-    put_number(block, "SERVER_PORT", ap_get_server_port(r));
-    put(block, "SERVER_ADMIN", r->server->server_admin);
-    put(block, "REMOTE_HOST", ap_get_useragent_host(r, REMOTE_HOST, NULL));
-    put(block, "REMOTE_ADDR", r->useragent_ip);
-    put_number(block, "REMOTE_PORT", c->client_addr->port);
-    put(block, "REMOTE_USER", r->user);
-    put(block, "AUTH_TYPE", r->ap_auth_type);
-    put(block, "DOCUMENT_ROOT", ap_document_root(r));
-    put(block, "REQUEST_SCHEME", ap_http_scheme(r));
+    put(x, "SERVER_SOFTWARE", ap_get_server_banner());
+    put(x, "SERVER_NAME", ap_escape_html(r->pool, ap_get_server_name_for_url(r)));
+    put(x, "SERVER_ADDR", c->local_ip);
+    put_number(x, "SERVER_PORT", ap_get_server_port(r));
+    put(x, "SERVER_ADMIN", r->server->server_admin);
+    put(x, "REMOTE_HOST", ap_get_useragent_host(r, REMOTE_HOST, NULL));
+    put(x, "REMOTE_ADDR", r->useragent_ip);
+    put_number(x, "REMOTE_PORT", c->client_addr->port);
+    put(x, "REMOTE_USER", r->user);
+    put(x, "AUTH_TYPE", r->ap_auth_type);
+    put(x, "DOCUMENT_ROOT", ap_document_root(r));
+    put(x, "REQUEST_SCHEME", ap_http_scheme(r));
 }
 
 /* ---- the request line */
 
-/* WSGIMapHEADToGET. A filter of type AP_FTYPE_CONTENT_SET and before makes headers from the body.
- */
+/* WSGIMapHEADToGET. By default HEAD becomes GET if there are filters (of type AP_FTYPE_CONTENT_SET
+ * or before) that make headers from the body. */
 static const char *method(const request_rec *r, const wsgid_route_t *route)
 {
     int maps = route->map_head_to_get == WSGID_MAP_HEAD_ON
@@ -190,9 +192,9 @@ static const char *method(const request_rec *r, const wsgid_route_t *route)
     return maps && r->header_only && r->method_number == M_GET ? "GET" : r->method;
 }
 
-/* What the client asked for, before internal redirects (RewriteRule in a directory, Action,
+/* The client's own request, before internal redirects (RewriteRule in a directory, Action,
  * ErrorDocument). */
-static const request_rec *first_of(const request_rec *r)
+static const request_rec *original(const request_rec *r)
 {
     while (r->prev) {
         r = r->prev;
@@ -200,45 +202,48 @@ static const request_rec *first_of(const request_rec *r)
     return r;
 }
 
-static void put_request_line(wsgid_block_t *block, request_rec *r, const wsgid_route_t *route)
+static void put_request_line(wsgid_exchange_t *x)
 {
-    put(block, "GATEWAY_INTERFACE", "CGI/1.1");
-    put(block, "SERVER_PROTOCOL", r->protocol);
-    block->line = block->length; /* the daemon shows what follows: these two stay together */
-    put(block, "REQUEST_METHOD", method(r, route));
-    put(block, "REQUEST_URI", first_of(r)->unparsed_uri);
-    put(block, "QUERY_STRING", r->args ? r->args : "");
-    put(block, "SCRIPT_FILENAME", route->script);
-    put(block, "SCRIPT_NAME", route->script_name);
-    put(block, "PATH_INFO", route->path_info);
-    put(block, "mod_wsgi.script_name", route->script_name);
-    put(block, "mod_wsgi.path_info", route->path_info);
+    request_rec *r = x->r;
+    const wsgid_route_t *route = x->route;
+    put(x, "GATEWAY_INTERFACE", "CGI/1.1");
+    put(x, "SERVER_PROTOCOL", r->protocol);
+    x->environ.line = x->environ.length; /* the daemon finds the next two here */
+    put(x, "REQUEST_METHOD", method(r, route));
+    put(x, "REQUEST_URI", original(r)->unparsed_uri);
+    put(x, "QUERY_STRING", r->args ? r->args : "");
+    put(x, "SCRIPT_FILENAME", route->script);
+    put(x, "SCRIPT_NAME", route->script_name);
+    put(x, "PATH_INFO", route->path_info);
+    put(x, "mod_wsgi.script_name", route->script_name);
+    put(x, "mod_wsgi.path_info", route->path_info);
 }
 
-static void put_ours(wsgid_block_t *block, request_rec *r, const wsgid_route_t *route)
+static void put_ours(wsgid_exchange_t *x)
 {
+    request_rec *r = x->r;
+    const wsgid_route_t *route = x->route;
     conn_rec *c = r->connection;
 
-    put(block, "mod_wsgi.application_group", route->application_group);
-    put(block, "mod_wsgi.callable_object", route->callable);
-    put(block, "mod_wsgi.request_handler", r->handler);
-    put(block, "mod_wsgi.script_reloading", route->script_reloading ? "1" : "0");
-    put(block, "mod_wsgi.mount_point", route->mount_point);
-    put(block, "mod_wsgi.listener_host", c->local_addr->hostname ? c->local_addr->hostname : "");
-    put_number(block, "mod_wsgi.listener_port", c->local_addr->port);
-    put(block, "mod_wsgi.request_id", wsgid_logs_request_id(r));
-    put(block, "mod_wsgi.connection_id", c->log_id);
-    put_number(block, "mod_wsgi.server_pid", getpid());
-    put_number(block, "mod_wsgi.request_start", r->request_time);
+    put(x, "mod_wsgi.application_group", route->application_group);
+    put(x, "mod_wsgi.callable_object", route->callable);
+    put(x, "mod_wsgi.request_handler", r->handler);
+    put(x, "mod_wsgi.script_reloading", route->script_reloading ? "1" : "0");
+    put(x, "mod_wsgi.mount_point", route->mount_point);
+    put(x, "mod_wsgi.listener_host", c->local_addr->hostname ? c->local_addr->hostname : "");
+    put_number(x, "mod_wsgi.listener_port", c->local_addr->port);
+    put(x, "mod_wsgi.request_id", wsgid_logs_request_id(r));
+    put(x, "mod_wsgi.connection_id", c->log_id);
+    put_number(x, "mod_wsgi.server_pid", getpid());
+    put_number(x, "mod_wsgi.request_start", r->request_time);
 }
 
-apr_status_t wsgid_environ_build(request_rec *r, const wsgid_route_t *route, wsgid_block_t *block)
+apr_status_t wsgid_environ_build(wsgid_exchange_t *x)
 {
-    block->pool = r->pool;
-    put_variables(block, r);
-    put_headers(block, r, route->pass_authorization);
-    put_connection(block, r);
-    put_request_line(block, r, route);
-    put_ours(block, r, route);
-    return block->length <= WSGID_WIRE_MAX_ENVIRON ? APR_SUCCESS : WSGID_E_ENVIRON_TOO_LARGE;
+    put_variables(x);
+    put_headers(x);
+    put_connection(x);
+    put_request_line(x);
+    put_ours(x);
+    return x->environ.length <= WSGID_WIRE_MAX_ENVIRON ? APR_SUCCESS : WSGID_E_ENVIRON_TOO_LARGE;
 }

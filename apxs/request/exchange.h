@@ -1,10 +1,25 @@
 /*
- * One request at a daemon, as the files of the request path share it: request.c drives it,
- * dispatch.c finds the connection, channel.c moves bytes, body.c feeds the request's body,
- * response.c passes the answer on, failures.c ends what went wrong.
+ * One request on its way through a daemon and back: what the files of this folder share.
  *
- * An exchange lives in r->pool. Its functions return APR_SUCCESS or why it cannot go on: one of the
- * WSGID_E_ codes below or httpd's own status; only failures.c turns that into an HTTP status.
+ *   request.c     the content handler: drives everything below
+ *   environ.c     the environ block, from httpd's request
+ *   dispatch.c    chooses a slot, finds or opens a connection to it
+ *   channel.c     bytes to and from the daemon
+ *   body.c        the request's body, from the client to the daemon
+ *   response.c    frames from the daemon; with head.c (status line and headers), file.c (FILE
+ *                 frames) and sendfile.c (X-Sendfile)
+ *   client.c      the response, to the client
+ *   keepalive.c   waits a moment for the client's next request
+ *   failures.c    what went wrong: the log line and the HTTP status
+ *   access_log.c  notes for access logs
+ *   exchange.c    how an exchange fails, and what its log lines begin with
+ *
+ * Rules:
+ * - An exchange lives in r->pool. Only the thread that serves the request uses it.
+ * - What can fail returns apr_status_t: APR_SUCCESS, one of the codes below, or an error of the
+ *   operating system. It does not log. Only failures.c turns that into an HTTP status and logs it.
+ * - A file calls only files below it in this list, which `make lint` checks for circles: request.c,
+ *   failures.c, response.c, sendfile.c, file.c, client.c, body.c, channel.c, exchange.c.
  */
 #ifndef WSGID_EXCHANGE_H
 #define WSGID_EXCHANGE_H
@@ -15,261 +30,356 @@
 #include "common/wire.h"
 #include "config/groups.h"
 #include "config/route.h"
-#include "request/request.h"
 #include "slots/slots.h"
 #include "wsgid.h"
 #include "util_filter.h"
 #include "apr_buckets.h"
 
-/* Appends the environ block of a request: key\0value\0 ... */
-typedef struct {
-    char *bytes;
-    apr_size_t length;
-    apr_size_t room;
-    apr_size_t line; /* where REQUEST_METHOD stands, with REQUEST_URI behind it */
-    apr_pool_t *pool;
-} wsgid_block_t;
-
-/* Why an exchange ends other than well; failures.c has a row for each. */
+/* Why an exchange fails; failures.c has a row for each. */
 enum {
-    WSGID_E_UNKNOWN_GROUP = APR_OS_START_USERERR + 1,
+    WSGID_E_NO_SCRIPT = APR_OS_START_USERERR + 1,
+    WSGID_E_DIRECTORY,   /* the script is a directory */
+    WSGID_E_NO_EXEC_CGI, /* neither an alias nor Options ExecCGI allows the script */
+    WSGID_E_UNKNOWN_GROUP,
+    WSGID_E_CHUNKED,         /* a chunked body, and WSGIChunkedRequest is Off */
     WSGID_E_QUEUE_FULL,      /* over queue-limit */
-    WSGID_E_QUEUE_TIMEOUT,   /* unread by the daemon for longer than queue-timeout */
-    WSGID_E_NO_PROCESS,      /* no slot is up or coming up */
-    WSGID_E_CONNECT_TIMEOUT, /* backlog full for longer than connect-timeout */
-    /* the daemon went away with the request unread, or said RETRY: try again */
-    WSGID_E_NOT_STARTED,
-    WSGID_E_GAVE_UP, /* not started, again and again */
-    WSGID_E_DIED,    /* end of file after the request was read */
-    /* the same, and we had let the daemon wait for as long as it waits for a client */
-    WSGID_E_TOO_SLOW,
-    WSGID_E_TIMEOUT,      /* nothing from the daemon for socket-timeout */
-    WSGID_E_PROTOCOL,     /* a frame violates the protocol */
-    WSGID_E_BAD_RESPONSE, /* status line or headers that must not reach a client */
-    WSGID_E_ABORTED,      /* the daemon said ABORT */
+    WSGID_E_QUEUE_TIMEOUT,   /* no daemon read the request within queue-timeout */
+    WSGID_E_NO_PROCESS,      /* no slot has a process, or gets one now */
+    WSGID_E_CONNECT_TIMEOUT, /* the backlog was full for connect-timeout */
+    WSGID_E_NOT_STARTED,     /* the daemon exited before it read the request, or sent RETRY */
+    WSGID_E_NEVER_STARTED,   /* the same, in every attempt */
+    WSGID_E_DIED,            /* the daemon exited after it had read the request */
+    WSGID_E_CLIENT_TOO_SLOW, /* the same, after it had waited for the client up to its limit */
+    WSGID_E_TIMEOUT,         /* the daemon sent nothing for socket-timeout */
+    WSGID_E_PROTOCOL,        /* a frame violates the protocol */
+    WSGID_E_BAD_RESPONSE,    /* a status line or header that must not reach a client */
+    WSGID_E_ABORTED,         /* the daemon sent ABORT, with a status and a log line */
     WSGID_E_ENVIRON_TOO_LARGE,
-    WSGID_E_REQUEST_BODY, /* httpd's input filters refused the body: x->failure.http_status */
-    /* WSGIErrorOverride: the status goes to httpd's ErrorDocument: x->failure.http_status */
-    WSGID_E_OVERRIDDEN,
-    WSGID_E_SENDFILE, /* X-Sendfile names what it may not: x->failure.http_status */
-    /* an output filter has failed, or answered in the response's place (416, say) */
-    WSGID_E_FILTER,
+    WSGID_E_REQUEST_BODY, /* httpd's input filters refused the body, with a status */
+    WSGID_E_OVERRIDDEN,   /* WSGIErrorOverride: ErrorDocument replaces the body; with a status */
+    WSGID_E_SENDFILE,     /* X-Sendfile names a file that must not be sent; with a status */
+    WSGID_E_FILTER,       /* an output filter failed, or sent a response of its own (416, say) */
     WSGID_E_CLIENT_GONE
 };
 
 /*
- * Each part belongs to the file named above it: only that file writes it. Other files may read the
- * fields marked "readable"; for everything else they call the owner's functions.
+ * One exchange. Each part belongs to the file that is named above it: only that file writes to it.
+ * Other files read the fields under "readable", and call the owner's functions for anything else.
  */
 typedef struct {
-    /* Set by request.c before anything else is called; never changed afterwards. */
+    /* request.c; readable, and does not change once the exchange exists */
     request_rec *r;
     const wsgid_route_t *route;
-    wsgid_group_t *group; /* NULL: no such group */
-    wsgid_block_t environ;
+    wsgid_group_t *group; /* NULL: the route names a group that does not exist */
 
-    const char
-        *log_mark; /* what the daemon's lines about the request begin with; NULL: not known */
-    apr_time_t last_moved;
-
-    /* request.c: when what happened, for limits and access logs. All fields are readable. By
-     * wsgid_clock_now(), except ready_wall. */
+    /* environ.c: the environ block, "key\0value\0..."; grows while it is built */
     struct {
+        /* readable */
+        char *bytes;
+        apr_size_t length;
+        apr_size_t line; /* where the key REQUEST_METHOD is, with REQUEST_URI behind it */
+        /* private */
+        apr_size_t room;
+    } environ;
+
+    /* request.c: when what happened. wsgid_clock_now() but for ready_wall. */
+    struct {
+        /* readable */
         apr_time_t accepted;   /* the handler began: queue-timeout counts from here */
-        apr_time_t ready;      /* ready to be sent, for the first time; 0: not yet */
-        apr_time_t ready_wall; /* the same by apr_time_now(), for the daemon's use */
+        apr_time_t ready;      /* ready to be sent for the first time; 0: not yet */
+        apr_time_t ready_wall; /* the same by apr_time_now(), for the daemon */
         apr_time_t done;       /* no daemon works on it any more */
     } timing;
 
-    /* request.c: how often the request was sent, and where to. All fields are readable. */
+    /* request.c: how often it was sent, and where */
     struct {
+        /* readable */
         int count;
         const wsgid_slot_t *last_slot;
-        int unread; /* given up before any daemon read it */
+        int is_unread; /* no daemon has read it, and it is not sent again */
     } attempts;
 
-    /* dispatch.c: the connection to a daemon. All fields are readable. */
+    /* dispatch.c: the connection to a daemon */
     struct {
-        wsgid_slot_t *slot; /* counted as in flight there; NULL: none */
+        /* readable */
+        wsgid_slot_t *slot; /* the request counts as in flight there; NULL: no connection */
         int fd;             /* -1: none */
-        wsgid_pids_t pids;  /* the slot's processes when the connection was chosen */
-        int was_idle;       /* used before: its daemon may have exited since */
+        wsgid_pids_t pids;  /* the slot's processes when it was chosen */
+        int was_idle;       /* kept from an earlier request: its daemon may have exited since */
     } connection;
 
-    /* body.c: the request's body, on its way from the client to the daemon. */
+    /* body.c: the request's body, from the client to the daemon */
     struct {
-        unsigned char *start;    /* readable: body bytes that travel in REQUEST, kept for a retry */
-        apr_size_t start_length; /* readable */
-        apr_off_t declared;      /* readable: Content-Length, -1: none (a chunked body) */
-        apr_off_t taken;         /* bytes read from the client so far */
-        int is_read;             /* readable: the body has been read to its end */
-        int is_sent;
-        int uninvited; /* the response began before 100 Continue was sent: it never will be */
-        int granted;   /* readable: the daemon has granted credit */
+        /* readable */
+        unsigned char *start;    /* bytes that travel in REQUEST, kept for another attempt */
+        apr_size_t start_length; /* of these */
+        apr_off_t declared;      /* Content-Length; -1: none, so the body may be endless */
+        int is_read;             /* all of the body has been read from the client */
+        int has_credit;          /* the daemon has granted some: it has started */
+        /* private */
+        apr_off_t taken; /* bytes read from the client so far */
+        int forgone;     /* 100 Continue was never sent, so the client may never send the body */
         apr_uint64_t credit;
-        unsigned char *frame; /* a BODY frame that is being sent; NULL: none so far */
-        apr_size_t frame_start, frame_end;
+        unsigned char *frame;              /* the current BODY frame; NULL: none yet */
+        apr_size_t frame_start, frame_end; /* what of it is still to be sent */
         apr_bucket_brigade *brigade;
     } upload;
 
-    /* channel.c: bytes from the daemon that nobody has consumed yet. */
+    /* channel.c: the receive buffer. Frames are read in place: see wsgid_channel_bytes(). */
     struct {
+        /* readable */
+        apr_time_t came_at; /* wsgid_clock_now() when bytes last came, or sending began */
+        /* private */
         unsigned char *bytes;
-        apr_size_t start, end, room;
-        apr_size_t needed;        /* unread bytes without which the current frame cannot go on */
-        int file;                 /* a descriptor that came with the bytes; -1: none */
-        apr_time_t left_off;      /* when the last receive ended; 0: it brought nothing */
-        apr_interval_time_t held; /* how long the daemon may have waited for httpd so far */
+        apr_size_t start, end, room;       /* bytes[start] to bytes[end] have not been handled */
+        apr_size_t needed;                 /* how many of these the current frame needs */
+        int file;                          /* a descriptor that came along; -1: none */
+        apr_time_t left_at;                /* when the last receive ended; 0: it brought nothing */
+        apr_interval_time_t daemon_waited; /* how long the daemon may have waited for httpd */
     } received;
 
-    /* response.c: what the daemon has said so far. */
+    /* response.c: what the daemon has sent */
     struct {
-        int heard;               /* readable: any frame has come, so the request was read */
-        int has_started;         /* readable: STARTED has come, */
-        apr_uint32_t pid;        /* readable: from this process, by its own word; 0: not known */
-        apr_uint32_t waited;     /* readable: microseconds in the queue, by its own word */
-        int has_begun;           /* readable: RESPONSE has come, its head is in r */
-        int has_ended;           /* readable: the response is complete */
-        int in_frame;            /* within a frame whose bytes are passed on as they come: */
-        apr_uint32_t frame_left; /* how many are still to come, */
-        int frame_ends;          /* and whether it has the flag END */
+        /* readable */
+        int heard;           /* any frame: the daemon has read the request */
+        int has_started;     /* STARTED, with the next two; they are the daemon's own claim */
+        apr_uint32_t pid;    /* 0: not known */
+        apr_uint32_t waited; /* microseconds in the queue */
+        int has_begun;       /* RESPONSE; its head is in r */
+        int has_ended;       /* all of the response */
+        int is_cut;          /* the rest was not received: the connection cannot be used again */
+        /* private */
+        int in_frame;            /* in a RESPONSE, DATA or FILE frame, behind the head */
+        apr_uint32_t frame_left; /* body bytes of that frame that have not come */
+        int frame_ends;          /* that frame has the flag END */
     } response;
 
-    /* client.c: the response on its way to the client. */
+    /* client.c: the response, to the client */
     struct {
-        int socket;    /* readable: -1 for a connection without a socket of its own (HTTP/2) */
-        int input;     /* readable: polls readable when more of the upload has come; -1: none */
-        int closes;    /* "Connection: close" was sent because of a long upload */
-        int has_begun; /* readable: httpd's filters have got some of the response */
+        /* readable */
+        int socket;           /* -1: the connection has none of its own (HTTP/2) */
+        int input;            /* poll() reports more of the upload here; -1: nothing does */
+        int has_begun;        /* httpd's filters have some of the response: r is final */
+        apr_size_t queued;    /* bytes in the queue, without those of whole files */
+        apr_size_t unflushed; /* bytes that the filters may still hold back */
+        apr_time_t passed_at; /* wsgid_clock_now() when the filters last got something */
+        /* private */
         apr_bucket_brigade *queue; /* what the filters have not got yet */
-        apr_size_t queued;         /* readable: bytes in the queue, but for those of whole files */
-        apr_bucket_brigade *rest;  /* empty, but while a part of the queue is passed on */
-        apr_size_t unflushed;      /* readable: bytes that the filters got after the last flush */
+        apr_bucket_brigade *rest;  /* only while a slice is passed: what follows it */
         apr_uint64_t passed_bytes; /* bytes that the filters have got */
-        apr_uint64_t file_bytes;   /* bytes of whole files */
+        apr_uint64_t file_bytes;   /* bytes of whole files, which the kernel sends in one go */
+        int closes;                /* the client knows that its connection ends */
     } client;
 
-    /* For failures.c, set by wsgid_exchange_fail(). */
+    /* exchange.c; read by failures.c */
     struct {
-        int http_status;    /* of WSGID_E_ABORTED, _REQUEST_BODY, _OVERRIDDEN, _SENDFILE */
-        const char *detail; /* NULL, or what exactly */
+        int http_status;        /* of the codes that come with a status */
+        const char *detail;     /* what exactly, in English; NULL: nothing to add */
+        const char *log_prefix; /* NULL: not computed yet */
     } failure;
 } wsgid_exchange_t;
 
-/* ---- environ.c */
+/* ---- exchange.c; for every file of this folder */
 
-/* Makes the environ block. WSGID_E_ENVIRON_TOO_LARGE is the only error. */
-apr_status_t wsgid_environ_build(request_rec *r, const wsgid_route_t *route, wsgid_block_t *block);
+/*
+ * Notes why the exchange fails and returns 'why', for the caller to return.
+ * http_status: for the codes that come "with a status", else 0. detail: lives as long as r, or
+ * NULL.
+ */
+apr_status_t wsgid_exchange_fail(wsgid_exchange_t *x, apr_status_t why, int http_status,
+                                 const char *detail);
+/* What log lines about the request begin with: "[request ID] " or "". Computed when it is first
+ * needed, so call it only for a line that will be written. */
+const char *wsgid_exchange_log_prefix(wsgid_exchange_t *x);
 
-/* ---- dispatch.c */
+/* ---- environ.c; for request.c */
 
-/* Chooses a slot and a connection to it: sets x->connection.slot and x->connection.fd. avoid: a
- * slot to take only if there is no other, or NULL. */
+/* Builds x->environ. APR_SUCCESS or WSGID_E_ENVIRON_TOO_LARGE. */
+apr_status_t wsgid_environ_build(wsgid_exchange_t *x);
+
+/* ---- dispatch.c; for request.c */
+
+/*
+ * Chooses the slot with the fewest requests in flight, and finds a connection to it: sets
+ * x->connection. avoid: a slot to take only if there is no other; NULL: none.
+ * Returns WSGID_E_QUEUE_FULL, _NO_PROCESS, _CONNECT_TIMEOUT or an error of the system; then there
+ * is no connection.
+ */
 apr_status_t wsgid_dispatch_acquire(wsgid_exchange_t *x, const wsgid_slot_t *avoid);
-/* Gives the connection back for the next request (keep) or closes it; leaves the slot. */
+/* Ends the use of the connection, if there is one: keeps it for another request if 'keep' is set,
+ * else closes it. */
 void wsgid_dispatch_release(wsgid_exchange_t *x, int keep);
 
 /* ---- channel.c */
 
-/* A blocking call on a connection to a daemon returns this often, so that its caller can look
- * around. */
+/* No call that waits for a daemon takes longer, so that its caller can check everything else. */
 #define WSGID_CHANNEL_SLICE apr_time_from_msec(100)
 
-/* Sends the REQUEST frame. */
+/* For request.c: before and after each attempt. The end closes a descriptor that nobody took. */
+void wsgid_channel_begin(wsgid_exchange_t *x);
+void wsgid_channel_end(wsgid_exchange_t *x);
+/* For request.c: sends the REQUEST frame. WSGID_E_NOT_STARTED, WSGID_E_TIMEOUT or an error of the
+ * system. */
 apr_status_t wsgid_channel_send_request(wsgid_exchange_t *x);
-/* Sends what it can of x->upload.frame without waiting. APR_EAGAIN: some is left. */
-apr_status_t wsgid_channel_send_pending(wsgid_exchange_t *x);
-/* Appends what has come to x->received.bytes. APR_EAGAIN: nothing came (within a slice, if wait is
- * set). May move x->received.bytes: what x->client.queue has of it must have been passed. */
+/* For body.c: sends what the socket takes now; *sent bytes. APR_EAGAIN: it takes no more now.
+ * APR_EOF: the daemon reads no more. */
+apr_status_t wsgid_channel_send(wsgid_exchange_t *x, const unsigned char *bytes, apr_size_t length,
+                                apr_size_t *sent);
+/*
+ * For response.c: receives into the buffer. This may move what is in the buffer, so the client's
+ * queue must not refer to it (wsgid_client_deliver).
+ * wait: wait up to a slice for bytes. APR_EAGAIN: none came. WSGID_E_NOT_STARTED, WSGID_E_DIED: the
+ * daemon has exited.
+ */
 apr_status_t wsgid_channel_receive(wsgid_exchange_t *x, int wait);
-/* Receives body bytes of the current frame (x->response.frame_left) into a bucket of their own,
- * uncopied, and what follows them into x->received.bytes. */
-apr_status_t wsgid_channel_receive_body(wsgid_exchange_t *x, int wait);
-/* Whether the daemon, that has closed the connection, must have done so because its client is too
- * slow. */
-int wsgid_channel_was_too_slow(const wsgid_exchange_t *x);
-/* Whether the daemon has not yet read all that was sent. */
-int wsgid_channel_is_unread(const wsgid_exchange_t *x);
-/* Closes our end for sending. 1: what was sent is unread even so, and no daemon will start it; 0:
- * it has been read meanwhile. */
+/* The same for body bytes, up to 'left' of them, into a bucket of their own; what follows them goes
+ * into the buffer, which must be empty. *bucket is set only on success. */
+apr_status_t wsgid_channel_receive_body(wsgid_exchange_t *x, apr_size_t left, int wait,
+                                        apr_bucket **bucket);
+/* For response.c: the bytes in the buffer that have not been handled, and how many these are. */
+const unsigned char *wsgid_channel_bytes(const wsgid_exchange_t *x);
+apr_size_t wsgid_channel_available(const wsgid_exchange_t *x);
+/* For response.c: APR_EAGAIN if fewer than 'length' are available; the next receive then has room
+ * for them. */
+apr_status_t wsgid_channel_need(wsgid_exchange_t *x, apr_size_t length);
+/* For response.c: 'length' of the available bytes have been handled. */
+void wsgid_channel_skip(wsgid_exchange_t *x, apr_size_t length);
+/* For file.c: the descriptor that came along; the caller closes it. -1: none. */
+int wsgid_channel_take_file(wsgid_exchange_t *x);
+/* For request.c: whether httpd has let the daemon wait so long that the daemon has given up. */
+int wsgid_channel_has_kept_daemon_waiting(const wsgid_exchange_t *x);
+/* For request.c: whether some of what was sent has not been read by the daemon. */
+int wsgid_channel_is_request_unread(const wsgid_exchange_t *x);
+/* For request.c: closes the sending side. 1: the request is still unread, and no daemon will start
+ * it. 0: it has been read in the meantime. */
 int wsgid_channel_hang_up(const wsgid_exchange_t *x);
 
 /* ---- body.c */
 
-/* Reads the start of the body, to travel in REQUEST. */
+/* For request.c: reads the start of the body, which travels in REQUEST. WSGID_E_REQUEST_BODY or
+ * WSGID_E_CLIENT_GONE. */
 apr_status_t wsgid_body_read_start(wsgid_exchange_t *x);
-/* Moves the body on as far as credit and the client allow, without waiting. */
+/* For request.c: before each attempt. */
+void wsgid_body_begin(wsgid_exchange_t *x);
+/* For request.c: sends as much of the body as credit, client and daemon allow without waiting.
+ * WSGID_E_REQUEST_BODY, WSGID_E_CLIENT_GONE or an error of the system. */
 apr_status_t wsgid_body_feed(wsgid_exchange_t *x);
-/* Whether bytes from the client are wanted now. */
+/* For request.c: whether bytes from the client are needed to go on. */
 int wsgid_body_is_wanted(const wsgid_exchange_t *x);
-/* Throws away what the client has sent of a body that nobody wants any more; does not wait. */
-apr_status_t wsgid_body_discard(wsgid_exchange_t *x);
-/* Whether so much of the body is left that reading it for the connection's sake would cost more
- * than another connection. */
+/* For request.c: whether a part of a BODY frame waits for room in the daemon's socket. */
+int wsgid_body_is_unsent(const wsgid_exchange_t *x);
+/* For request.c: whether the daemon has been sent all of the body, with its END. */
+int wsgid_body_is_complete(const wsgid_exchange_t *x);
+/* For response.c: the daemon has granted credit. */
+void wsgid_body_add_credit(wsgid_exchange_t *x, apr_uint32_t bytes);
+/* For response.c: the response begins, so 100 Continue will not be sent any more. */
+void wsgid_body_forgo_continue(wsgid_exchange_t *x);
+/* For client.c: whether so much of the body is left that another connection costs less than reading
+ * it. */
 int wsgid_body_is_long(const wsgid_exchange_t *x);
-
-/* ---- client.c */
-
-void wsgid_client_open(wsgid_exchange_t *x);
-/* Whether it closed its end. */
-int wsgid_client_is_gone(const wsgid_exchange_t *x);
-/* Sends "Connection: close" with the response if most of the upload will never be read. Call it
- * before the head is passed. */
-void wsgid_client_announce_close(wsgid_exchange_t *x);
-/* Passes as much of x->client.queue to the filters as the client takes without being waited for. */
-apr_status_t wsgid_client_deliver(wsgid_exchange_t *x);
-/* What has been passed goes out now; nothing is queued. */
-apr_status_t wsgid_client_flush(wsgid_exchange_t *x);
-/* Delivers all that is left, waiting as long as the client takes some. */
-apr_status_t wsgid_client_finish(wsgid_exchange_t *x);
-
-/* ---- keepalive.c */
-
-/* Whether to wait a moment for the client's next request once this one is over: then the response
- * must be flushed. */
-int wsgid_keepalive_may_wait(const wsgid_exchange_t *x);
-/* Waits, when the request is over. */
-void wsgid_keepalive_wait_later(wsgid_exchange_t *x);
+/* For client.c: throws away what the client has sent of a body that nobody wants any more; does not
+ * wait. WSGID_E_CLIENT_GONE. */
+apr_status_t wsgid_body_discard(wsgid_exchange_t *x);
 
 /* ---- response.c */
 
-/* Handles every whole frame in x->received.bytes and the body bytes that are there; sets
- * x->response.has_ended. APR_EAGAIN: more is needed. */
+/* For request.c: before each attempt. */
+void wsgid_response_begin(wsgid_exchange_t *x);
+/* For request.c: receives bytes; as wsgid_channel_receive(). */
+apr_status_t wsgid_response_receive(wsgid_exchange_t *x, int wait);
+/* For request.c: handles what has been received. APR_EAGAIN: more is needed. Any other error ends
+ * the exchange. */
 apr_status_t wsgid_response_consume(wsgid_exchange_t *x);
-/* Takes a response back of which nothing has been passed. */
+/* For failures.c: withdraws a response of which the client has got nothing. */
 void wsgid_response_forget(wsgid_exchange_t *x);
-/* Makes the client see that the response is not complete. */
+/* For failures.c: ends a response of which the client has got something, so that the client sees
+ * that it is not complete. */
 void wsgid_response_truncate(wsgid_exchange_t *x);
 
-/* ---- file.c */
+/* ---- head.c; for response.c. A head is complete and has passed wsgid_wire_check_head(). */
 
-/* Appends a part of the file in x->received.file to x->client.queue; takes the descriptor. */
+/* First digits of the statuses of a final response and of an interim one. */
+#define WSGID_HEAD_FINAL   "23456789"
+#define WSGID_HEAD_INTERIM "1"
+
+/* Whether this head may reach a client. class: one of the two. APR_SUCCESS or
+ * WSGID_E_BAD_RESPONSE. */
+apr_status_t wsgid_head_check(wsgid_exchange_t *x, const unsigned char *head, apr_size_t length,
+                              const char *class);
+/* Puts a final head into r. */
+void wsgid_head_set(request_rec *r, const unsigned char *head, apr_size_t length);
+/* Takes it out of r again. */
+void wsgid_head_clear(request_rec *r);
+/* Sends an interim response to the client. */
+void wsgid_head_send_interim(request_rec *r, const unsigned char *head, apr_size_t length);
+
+/* ---- file.c; for response.c and sendfile.c */
+
+/* Queues a part of the file whose descriptor has come. WSGID_E_PROTOCOL if it must not be used. */
 apr_status_t wsgid_file_append(wsgid_exchange_t *x, apr_uint64_t offset, apr_uint64_t length);
-/* Appends a part, not empty, of a file that is open. */
-apr_status_t wsgid_file_insert(wsgid_exchange_t *x, apr_file_t *file, apr_off_t offset,
-                               apr_off_t length);
 /*
- * If-Modified-Since and its kin are httpd's to answer where the whole body is a file: 1 if the
- * client has it already (or its precondition failed), and the response has become that. By the
- * validators in the headers; for the application's own files none are made up, as only the
- * application knows what else its answer depends on.
+ * For a response that is one whole file. 1: the client has it already, or its precondition failed;
+ * then r->status says so, and no body is to follow. Only validators that are in the headers count:
+ * for a file of the application none are made up, since only the application knows what else its
+ * response depends on.
  */
 int wsgid_file_is_unchanged(wsgid_exchange_t *x);
 
-/* ---- sendfile.c */
+/* ---- sendfile.c; for response.c */
 
 int wsgid_sendfile_is_wanted(const wsgid_exchange_t *x);
-/* Appends the file that X-Sendfile names to x->client.queue. */
+/* Queues the file that X-Sendfile names. WSGID_E_SENDFILE if it must not be sent. */
 apr_status_t wsgid_sendfile_append(wsgid_exchange_t *x);
 
-/* ---- access_log.c */
+/* ---- client.c */
 
-/* The exchange is what is to be said of its request when it is logged. */
+/* For request.c: once for each exchange. */
+void wsgid_client_open(wsgid_exchange_t *x);
+/* For request.c: whether the client has closed its connection, or its sending side. */
+int wsgid_client_is_gone(const wsgid_exchange_t *x);
+/* For request.c: whether response-buffer-size bytes wait for the client, so that no more must be
+ * received. */
+int wsgid_client_is_queue_full(const wsgid_exchange_t *x);
+/* For response.c: appends a bucket to the queue. */
+void wsgid_client_queue(wsgid_exchange_t *x, apr_bucket *bucket);
+/* For response.c: appends bytes of the receive buffer. They must stay there until
+ * wsgid_client_deliver() has returned. */
+void wsgid_client_queue_bytes(wsgid_exchange_t *x, const char *bytes, apr_size_t length);
+/* For file.c and sendfile.c: appends a part of an open file; length is not 0. */
+apr_status_t wsgid_client_queue_file(wsgid_exchange_t *x, apr_file_t *file, apr_off_t offset,
+                                     apr_off_t length);
+/* For response.c: throws the queue away. */
+void wsgid_client_drop_queue(wsgid_exchange_t *x);
+/* For response.c, before anything is passed on: if most of the upload will not be read, the
+ * connection ends with the response, and the client is told so in time ("Connection: close"). It
+ * would otherwise send its next request into a connection that is being closed. */
+void wsgid_client_announce_close(wsgid_exchange_t *x);
+/* For request.c: passes on what the client takes without blocking. Copies what stays queued out of
+ * the receive buffer. WSGID_E_CLIENT_GONE or WSGID_E_FILTER. */
+apr_status_t wsgid_client_deliver(wsgid_exchange_t *x);
+/* For request.c, with nothing queued: what has been passed on goes out now. */
+apr_status_t wsgid_client_flush(wsgid_exchange_t *x);
+/* For request.c and failures.c: delivers all that is left, and waits as long as the client takes
+ * some of it. */
+apr_status_t wsgid_client_finish(wsgid_exchange_t *x);
+
+/* ---- keepalive.c; for client.c */
+
+/* Whether to wait for the client's next request when this one is over: then the response must be
+ * flushed. */
+int wsgid_keepalive_may_wait(const wsgid_exchange_t *x);
+/* Waits when r's pool is cleaned up: once the request has been logged. */
+void wsgid_keepalive_wait_later(wsgid_exchange_t *x);
+
+/* ---- access_log.c; for request.c */
+
+/* The notes for the access log will be made from this exchange. */
 void wsgid_access_log_keep(wsgid_exchange_t *x);
 
-/* ---- failures.c */
+/* ---- failures.c; for request.c */
 
-/* Logs why the exchange failed and returns what the handler is to return to httpd. */
+/* Logs why the exchange failed. Returns what the content handler returns to httpd: an HTTP status,
+ * or OK if the response is over. */
 int wsgid_failures_answer(wsgid_exchange_t *x, apr_status_t why);
 
 #endif

@@ -1,64 +1,97 @@
 /*
- * The one table from what went wrong with a request to what the client sees and what the log says.
+ * What went wrong with a request: one table from the code of a failure to its log line and its HTTP
+ * status. No other file turns an apr_status_t into an HTTP status.
  *
- * A failure before the response has begun is an HTTP status; after that the client must see that
- * the response is broken, because nobody can take back a 200.
+ * A failure before the response has begun becomes an HTTP status. After that the status has been
+ * sent, so the client must see that the response is cut off.
  */
 #include "request/exchange.h"
 
-#define RETRY_AFTER_SECONDS 1 /* a queue moves on; a slot that is waiting says itself how long */
+#define RETRY_AFTER_SECONDS 1 /* a queue moves on quickly */
 
 typedef struct {
     apr_status_t why;
     int http; /* 0: x->failure.http_status */
     int level;
-    int retry_after; /* send Retry-After */
+    int retry_after; /* the response has Retry-After */
     const char *code;
-    const char *text; /* cause and fix */
-} failure_t;
+    const char *what; /* what happened, and why; the detail follows in brackets */
+    const char *fix;  /* "": nothing to do */
+} row_t;
 
-static const failure_t failures[] = {
-    { WSGID_E_UNKNOWN_GROUP, 500, APLOG_ERR, 0, "WSGID0160",
-      "no such daemon group: define it with WSGIDaemonProcess or correct WSGIProcessName" },
+#define EARLIER_LINES "Earlier log lines about this group say why its processes end"
+
+static const row_t rows[] = {
+    { WSGID_E_NO_SCRIPT, 404, APLOG_ERR, 0, "WSGID0151", "the script does not exist",
+      "Correct the path in WSGIScriptAlias, or create the file" },
+    { WSGID_E_DIRECTORY, 403, APLOG_ERR, 0, "WSGID0152", "the path is a directory, not a script",
+      "Name the script file in WSGIScriptAlias. If the alias names a directory of scripts, the URL "
+      "must name one of its files" },
+    { WSGID_E_NO_EXEC_CGI, 403, APLOG_ERR, 0, "WSGID0153",
+      "the script is not run, because Options ExecCGI is off in its directory",
+      "Add 'Options +ExecCGI' for that directory, or use WSGIScriptAlias" },
+    { WSGID_E_CHUNKED, 411, APLOG_INFO, 0, "WSGID0155",
+      "the request has a chunked body, which WSGIChunkedRequest Off refuses",
+      "Set WSGIChunkedRequest On if the application can read a body of unknown length" },
+    { WSGID_E_UNKNOWN_GROUP, 500, APLOG_ERR, 0, "WSGID0160", "no daemon group has this name",
+      "Define the group with WSGIDaemonProcess, or correct the name in WSGIProcessName, "
+      "WSGIProcessGroup or WSGIScriptAlias" },
     { WSGID_E_QUEUE_FULL, 503, APLOG_ERR, 1, "WSGID0161",
-      "queue-limit reached: more processes= or threads=, or a larger queue-limit=" },
+      "too many requests wait for a free thread: queue-limit= is reached",
+      "Raise processes= or threads=, or raise queue-limit= if clients may wait longer" },
     { WSGID_E_QUEUE_TIMEOUT, 503, APLOG_ERR, 1, "WSGID0162",
-      "waited longer than queue-timeout for a free thread: more processes= or threads=, or a larger queue-timeout=" },
+      "no thread was free for this request within queue-timeout=",
+      "Raise processes= or threads=, or find out which requests occupy the threads for so long" },
     { WSGID_E_NO_PROCESS, 503, APLOG_ERR, 1, "WSGID0163",
-      "no process is up: the lines above about this group say why" },
+      "no process of the group is running, and none is about to start", EARLIER_LINES },
     { WSGID_E_CONNECT_TIMEOUT, 503, APLOG_ERR, 1, "WSGID0164",
-      "the listen backlog was full for connect-timeout: more processes= or threads=, or a larger listen-backlog=" },
-    { WSGID_E_GAVE_UP, 503, APLOG_ERR, 1, "WSGID0165",
-      "one daemon after another went away without reading the request: the lines above about this group say why" },
+      "the processes accepted no connection within connect-timeout=: their listen-backlog= is full",
+      "Raise processes= or threads=, or find out which requests occupy the threads for so long" },
+    { WSGID_E_NEVER_STARTED, 503, APLOG_ERR, 1, "WSGID0165",
+      "several processes in a row ended before they read this request", EARLIER_LINES },
     { WSGID_E_DIED, 502, APLOG_ERR, 0, "WSGID0166",
-      "the daemon died while it ran this request: its exit and its stack stand beside this line" },
-    { WSGID_E_TOO_SLOW, 502, APLOG_INFO, 0, "WSGID0177",
-      "the daemon has given the client up, as it takes the response too slowly: see send-timeout= and response-buffer-size=" },
+      "the daemon process died while it ran this request",
+      "Another log line at this time says how the process ended and, after a crash, where. The "
+      "request may have had effects, so it is not sent again" },
+    { WSGID_E_CLIENT_TOO_SLOW, 502, APLOG_INFO, 0, "WSGID0177",
+      "the daemon gave up sending the response, because the client reads it too slowly",
+      "If such clients are worth waiting for, raise response-buffer-size= or send-timeout=" },
     { WSGID_E_TIMEOUT, 504, APLOG_ERR, 0, "WSGID0167",
-      "nothing came from the daemon for socket-timeout: the application is stuck or slow" },
+      "the daemon sent nothing within socket-timeout=: the application is stuck or slow",
+      "'kill -USR2 PID' logs what each thread of the process is doing. Raise socket-timeout= if "
+      "the application is slow on purpose" },
     { WSGID_E_PROTOCOL, 502, APLOG_ERR, 0, "WSGID0168",
-      "the daemon broke the wire protocol, the connection is closed: is its pywsgid of this module's version?" },
+      "the daemon violated the wire protocol, so its connection is closed",
+      "Make sure that pywsgid and mod_wsgid.so have the same version" },
     { WSGID_E_BAD_RESPONSE, 500, APLOG_ERR, 0, "WSGID0169",
-      "the daemon sent a status line or header that must not reach a client" },
-    /* the daemon's own words, with its own code */
-    { WSGID_E_ABORTED, 0, APLOG_ERR, 0, NULL, NULL },
+      "the daemon sent a status line or a header that must not reach a client",
+      "Make sure that pywsgid and mod_wsgid.so have the same version" },
+    /* the log line and its code come from the daemon */
+    { WSGID_E_ABORTED, 0, APLOG_ERR, 0, NULL, NULL, NULL },
     { WSGID_E_ENVIRON_TOO_LARGE, 500, APLOG_ERR, 0, "WSGID0170",
-      "headers and variables of the request exceed 1 MiB: lower LimitRequestFields or LimitRequestFieldSize" },
-    { WSGID_E_REQUEST_BODY, 0, APLOG_INFO, 0, "WSGID0171", "the request's body could not be read" },
+      "the headers and variables of the request are larger than 1 MiB together",
+      "Lower LimitRequestFields or LimitRequestFieldSize, or set fewer variables" },
+    { WSGID_E_REQUEST_BODY, 0, APLOG_INFO, 0, "WSGID0171", "the request's body could not be read",
+      "If such requests should be accepted, raise the limit that was exceeded (LimitRequestBody, "
+      "RequestReadTimeout, socket-timeout=)" },
+    { WSGID_E_CLIENT_GONE, 0, APLOG_DEBUG, 0, "WSGID0172",
+      "the client closed its connection before it had the whole response", "" },
     { WSGID_E_OVERRIDDEN, 0, APLOG_DEBUG, 0, "WSGID0174",
-      "ErrorDocument stands in for the application's page (WSGIErrorOverride)" },
+      "httpd's ErrorDocument replaces the application's error page, as WSGIErrorOverride is On",
+      "" },
     { WSGID_E_SENDFILE, 0, APLOG_ERR, 0, "WSGID0175",
-      "X-Sendfile names a file that must not be sent" },
+      "the application's X-Sendfile header names a file that must not be sent",
+      "Correct the application, WSGISendfilePath or the permissions of the file" },
     { WSGID_E_FILTER, AP_FILTER_ERROR, APLOG_DEBUG, 0, "WSGID0176",
-      "an output filter has failed, or answered in the response's place" },
-    { WSGID_E_CLIENT_GONE, 0, APLOG_DEBUG, 0, "WSGID0172", "the client has gone" },
-    /* the operating system's own errors */
-    { APR_SUCCESS, 502, APLOG_ERR, 0, "WSGID0173", "talking to the daemon failed" }
+      "an output filter of httpd failed, or sent a response of its own", "" },
+    /* any other code: an error of the operating system, which httpd adds to the line */
+    { APR_SUCCESS, 502, APLOG_ERR, 0, "WSGID0173", "the connection to the daemon failed",
+      "The system's error, at the start of this line, says why" }
 };
 
-static const failure_t *find(apr_status_t why)
+static const row_t *find_row(apr_status_t why)
 {
-    const failure_t *row = failures;
+    const row_t *row = rows;
 
     while (row->why != why && row->why != APR_SUCCESS) {
         row++;
@@ -66,7 +99,42 @@ static const failure_t *find(apr_status_t why)
     return row;
 }
 
-/* Only statuses that a daemon may ask for. */
+/* ---- the log line */
+
+static const char *group_name(const wsgid_exchange_t *x)
+{
+    return x->group ? x->group->label : x->route->group;
+}
+
+static const char *detail(wsgid_exchange_t *x, const row_t *row)
+{
+    if (row->why == WSGID_E_UNKNOWN_GROUP) {
+        return apr_psprintf(x->r->pool, " (known: %s)", wsgid_groups_known(x->r->pool));
+    }
+    return x->failure.detail ? apr_psprintf(x->r->pool, " (%s)", x->failure.detail) : "";
+}
+
+static void log_abort(wsgid_exchange_t *x, const row_t *row)
+{
+    ap_log_rerror(APLOG_MARK, row->level, 0, x->r, "%s%s [group '%s', request '%s']",
+                  wsgid_exchange_log_prefix(x), x->failure.detail, group_name(x),
+                  x->r->the_request);
+}
+
+static void log_failure(wsgid_exchange_t *x, const row_t *row, apr_status_t why)
+{
+    apr_status_t system = row->why == APR_SUCCESS ? why : 0;
+
+    ap_log_rerror(APLOG_MARK, row->level, system, x->r,
+                  "%s%s: group '%s': %s%s%s%s [request '%s', after %" APR_TIME_T_FMT " ms]",
+                  wsgid_exchange_log_prefix(x), row->code, group_name(x), row->what, detail(x, row),
+                  *row->fix ? ". " : "", row->fix, x->r->the_request,
+                  apr_time_as_msec(wsgid_clock_now() - x->timing.accepted));
+}
+
+/* ---- the status */
+
+/* A daemon may ask for these. */
 static int aborted_status(int wanted)
 {
     return wanted == HTTP_BAD_GATEWAY || wanted == HTTP_SERVICE_UNAVAILABLE
@@ -75,20 +143,15 @@ static int aborted_status(int wanted)
                : HTTP_INTERNAL_SERVER_ERROR;
 }
 
-static int http_status(const wsgid_exchange_t *x, const failure_t *row)
+static int http_status(const wsgid_exchange_t *x, const row_t *row)
 {
-    switch (row->why) {
-    case WSGID_E_ABORTED: return aborted_status(x->failure.http_status);
-    case WSGID_E_REQUEST_BODY:
-    case WSGID_E_OVERRIDDEN:
-    case WSGID_E_SENDFILE: return x->failure.http_status;
-    case WSGID_E_CLIENT_GONE: return OK; /* nobody is left to be told; as mod_proxy does */
-    default: return row->http;
+    if (row->why == WSGID_E_ABORTED) {
+        return aborted_status(x->failure.http_status);
     }
+    return row->http ? row->http : x->failure.http_status;
 }
 
-/* When it makes sense to ask again: the earliest next try of the group's slots, in seconds, at
- * least one. */
+/* In seconds, at least one: when the first of the group's waiting slots starts a process again. */
 static int retry_after(const wsgid_group_t *group)
 {
     apr_time_t now = wsgid_clock_now(), earliest = 0;
@@ -105,46 +168,26 @@ static int retry_after(const wsgid_group_t *group)
                           : RETRY_AFTER_SECONDS;
 }
 
-static const char *detail(wsgid_exchange_t *x, const failure_t *row)
-{
-    if (row->why == WSGID_E_UNKNOWN_GROUP) {
-        return apr_psprintf(x->r->pool, " (known: %s)", wsgid_groups_known(x->r->pool));
-    }
-    return x->failure.detail ? apr_psprintf(x->r->pool, " (%s)", x->failure.detail) : "";
-}
-
-static void tell(wsgid_exchange_t *x, const failure_t *row, apr_status_t why)
-{
-    request_rec *r = x->r;
-    const char *group = x->group ? x->group->label : x->route->group;
-    apr_status_t system = row->why == APR_SUCCESS ? why : 0;
-
-    if (row->why == WSGID_E_ABORTED) {
-        ap_log_rerror(APLOG_MARK, row->level, 0, r, "%s%s [group '%s', request '%s']",
-                      wsgid_logs_mark(r), x->failure.detail, group, r->the_request);
-        return;
-    }
-    ap_log_rerror(APLOG_MARK, row->level, system, r,
-                  "%s%s: group '%s': %s%s [request '%s', after %" APR_TIME_T_FMT " ms]",
-                  wsgid_logs_mark(r), row->code, group, row->text, detail(x, row), r->the_request,
-                  apr_time_as_msec(wsgid_clock_now() - x->timing.accepted));
-}
-
 int wsgid_failures_answer(wsgid_exchange_t *x, apr_status_t why)
 {
-    const failure_t *row = find(why);
+    const row_t *row = find_row(why);
 
-    tell(x, row, why);
+    if (why == WSGID_E_ABORTED) {
+        log_abort(x, row);
+    }
+    else {
+        log_failure(x, row, why);
+    }
     if (why == WSGID_E_CLIENT_GONE) {
         x->r->connection->aborted = 1;
-        return OK;
+        return OK; /* no status reaches anybody; mod_proxy does the same */
     }
     if (x->client.has_begun && why != WSGID_E_FILTER) {
         wsgid_response_truncate(x);
         return OK;
     }
     if (x->response.has_begun && why != WSGID_E_FILTER) {
-        wsgid_response_forget(x); /* nobody has seen it yet: a plain status says more */
+        wsgid_response_forget(x); /* the client has got nothing of it */
     }
     if (row->retry_after) {
         apr_table_setn(x->r->err_headers_out, "Retry-After",

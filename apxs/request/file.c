@@ -1,10 +1,10 @@
 /*
- * FILE frames: a file that the application passed as a descriptor becomes a file bucket of httpd's,
- * so that sendfile, ranges, TLS and HTTP/2 are httpd's business and no byte goes through Python.
+ * FILE frames: a file that the application passed as a descriptor becomes a file bucket of httpd.
+ * Sendfile, ranges, TLS and HTTP/2 are then httpd's business, and no byte goes through Python.
  *
- * The descriptor comes from a process that is not trusted: only a regular file that may be read is
- * taken, within the size that it has now. It is never mapped into memory: a file that is cut short
- * meanwhile must not raise SIGBUS here, it ends the response visibly.
+ * The descriptor comes from a process that is not trusted. Only a regular file that can be read is
+ * accepted, within its size at this moment. It is never mapped into memory: if the file is
+ * truncated while it is sent, the response is cut off visibly, and no SIGBUS is raised.
  */
 #include "request/exchange.h"
 
@@ -15,7 +15,7 @@
 
 #include "apr_portable.h"
 
-/* NULL, or why this descriptor is not taken. */
+/* NULL, or why this descriptor is refused. */
 static const char *refusal(int fd, apr_uint64_t offset, apr_uint64_t length)
 {
     struct stat info;
@@ -37,9 +37,9 @@ static const char *refusal(int fd, apr_uint64_t offset, apr_uint64_t length)
 }
 
 /*
- * An apr_file_t that owns the descriptor, as every filter and HTTP/2's beams expect it of a file
- * bucket: apr_os_file_put makes one that does not, so the descriptor takes the place of one that
- * APR opened itself.
+ * Makes an apr_file_t that owns a copy of the descriptor: all filters, and the beams of HTTP/2,
+ * expect that of a file bucket. apr_os_file_put() makes one that does not own it, so APR opens
+ * another file first, and the copy replaces its descriptor.
  */
 static apr_status_t adopt(apr_file_t **file, int fd, apr_pool_t *pool)
 {
@@ -56,6 +56,33 @@ static apr_status_t adopt(apr_file_t **file, int fd, apr_pool_t *pool)
     return rv;
 }
 
+/* The descriptor stays the caller's. */
+static apr_status_t append(wsgid_exchange_t *x, int fd, apr_uint64_t offset, apr_uint64_t length)
+{
+    const char *why_not = refusal(fd, offset, length);
+    apr_file_t *file;
+    apr_status_t rv;
+
+    if (why_not) {
+        return wsgid_exchange_fail(x, WSGID_E_PROTOCOL, 0, why_not);
+    }
+    rv = adopt(&file, fd, x->r->pool);
+    return rv == APR_SUCCESS && length > 0
+               ? wsgid_client_queue_file(x, file, (apr_off_t)offset, (apr_off_t)length)
+               : rv;
+}
+
+apr_status_t wsgid_file_append(wsgid_exchange_t *x, apr_uint64_t offset, apr_uint64_t length)
+{
+    int fd = wsgid_channel_take_file(x);
+    apr_status_t rv = append(x, fd, offset, length);
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return rv;
+}
+
 int wsgid_file_is_unchanged(wsgid_exchange_t *x)
 {
     int status = x->client.has_begun || x->r->status != HTTP_OK ? OK : ap_meets_conditions(x->r);
@@ -66,37 +93,4 @@ int wsgid_file_is_unchanged(wsgid_exchange_t *x)
     x->r->status = status;
     x->r->status_line = NULL;
     return 1;
-}
-
-/* It goes out in slices only while its client still uploads (client.c); otherwise the kernel sends
- * it in one go. */
-apr_status_t wsgid_file_insert(wsgid_exchange_t *x, apr_file_t *file, apr_off_t offset,
-                               apr_off_t length)
-{
-    apr_bucket *bucket = apr_brigade_insert_file(x->client.queue, file, offset, length, x->r->pool);
-
-    if (x->upload.is_read) {
-        x->client.file_bytes += (apr_uint64_t)length;
-    }
-    else {
-        x->client.queued += (apr_size_t)length;
-    }
-    return bucket ? apr_bucket_file_enable_mmap(bucket, 0) : APR_ENOMEM;
-}
-
-apr_status_t wsgid_file_append(wsgid_exchange_t *x, apr_uint64_t offset, apr_uint64_t length)
-{
-    apr_file_t *file;
-    apr_status_t rv;
-
-    x->failure.detail = refusal(x->received.file, offset, length);
-    if (x->failure.detail) {
-        return WSGID_E_PROTOCOL;
-    }
-    rv = adopt(&file, x->received.file, x->r->pool);
-    close(x->received.file);
-    x->received.file = -1;
-    return rv == APR_SUCCESS && length > 0
-               ? wsgid_file_insert(x, file, (apr_off_t)offset, (apr_off_t)length)
-               : rv;
 }

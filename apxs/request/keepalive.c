@@ -1,19 +1,20 @@
 /*
- * The moment between a response and the client's next request.
+ * A short wait between a response and the client's next request.
  *
- * With an asynchronous MPM a thread gives a connection that is kept back to the listener thread,
- * which gives it to some thread again when the next request comes. Where the client asks again at
- * once, that is most of what httpd has to do for a small request; so the thread waits a moment
- * itself. It finds the request as httpd finds a pipelined one: by a look at the input filters after
- * the response.
+ * With an asynchronous MPM, a thread returns a kept connection to the listener thread, which gives
+ * it to some thread again when the next request comes. For a client that asks again at once, that
+ * is most of what httpd does for a small request. So the thread waits for a moment itself. httpd
+ * then finds the next request as it finds a pipelined one, by a check of the input filters.
  *
- * Rules: not before the response has been sent and logged (no %D holds this wait); never for longer
- * than a spin and MOMENT; hardly ever where it has not paid lately; and only while a quarter of the
- * child's threads idle, as the scoreboard says. For the thread of a client that always asks at once
- * is kept from all others: with as many of these as there are threads, the others, and new ones,
- * would starve.
+ * The wait
+ * - begins only after the response has been sent and logged: no %D includes it;
+ * - is no longer than adaptive spinning (common/spin.h) and WAIT_MICROSECONDS together;
+ * - is left out, but for rare probes, while such waits have mostly been useless;
+ * - is left out unless a quarter of the child's threads are idle. A client that always asks at once
+ *   keeps its thread, so with as many such clients as threads, all others would get none.
  */
 #include "request/exchange.h"
+#include "request/request.h"
 
 #include <poll.h>
 #include <unistd.h>
@@ -21,52 +22,54 @@
 #include "ap_mpm.h"
 #include "scoreboard.h"
 
-#define MOMENT    200 /* microseconds */
+#define WAIT_MICROSECONDS 200
+
+/* How useful waits have been lately: an exponential moving average, from 0 to SCORE_MAX. */
 #define SCORE_MAX 256
-/* a wait in vain costs about a third of what one that pays saves */
+/* from here on it pays: a useless wait costs a third of what a useful one saves */
 #define SCORE_PAYS   (SCORE_MAX / 4)
-#define SCORE_WEIGHT 16 /* about so many waits back */
-#define PROBE_EVERY  32 /* whether that has changed */
-#define IDLE_PART    4  /* of the threads */
-#define COUNT_EVERY  32 /* requests: those that idle */
+#define SCORE_WEIGHT 16 /* the average covers about so many waits */
+#define PROBE_EVERY  32 /* while it does not pay, one wait in 32 checks whether it does again */
 
-static wsgid_spin_t clients; /* what this child knows of waits for them */
+#define IDLE_PART   4  /* a quarter of the threads */
+#define COUNT_EVERY 32 /* the idle threads are counted with every 32nd request */
 
-/* Of this child, and all its threads. An update that is lost by a race of two does no harm. */
-static int threads;    /* 0: it would not pay here */
-static int place = -1; /* its own in the scoreboard, -1: not known yet */
-static int are_idle;   /* enough of them, when they were counted last */
+/* Shared by all threads of this child. An update that is lost in a race does no harm. */
+static wsgid_spin_t client_waits; /* statistics for wsgid_spin() */
+static int threads;               /* 0: never wait */
+static int child = -1;            /* this child's index in the scoreboard; -1: not known yet */
+static int are_idle;              /* enough threads were, when they were last counted */
 static int score = SCORE_MAX / 2;
 static unsigned requests, probes;
 
-void wsgid_keepalive_child_init(apr_pool_t *pchild, server_rec *s)
+void wsgid_keepalive_child_init(void)
 {
     int is_async = 0;
 
-    (void)pchild;
-    (void)s;
     if (ap_mpm_query(AP_MPMQ_IS_ASYNC, &is_async) != APR_SUCCESS || !is_async
         || ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads) != APR_SUCCESS) {
         threads = 0;
     }
 }
 
-static int find_place(void)
+/* ---- are there threads to spare? */
+
+/* httpd's parent makes the entry after the fork, so it may be missing at first: -1. */
+static int find_child(void)
 {
-    int found = __atomic_load_n(&place, __ATOMIC_RELAXED);
+    int found = __atomic_load_n(&child, __ATOMIC_RELAXED);
     apr_proc_t self = { .pid = getpid() };
 
     if (found < 0) {
-        /* the parent writes it down after the fork: perhaps after child_init */
         found = ap_find_child_by_pid(&self);
-        __atomic_store_n(&place, found, __ATOMIC_RELAXED);
+        __atomic_store_n(&child, found, __ATOMIC_RELAXED);
     }
     return found;
 }
 
-static int is_idle(int child, int thread)
+static int is_idle(int its_child, int thread)
 {
-    const worker_score *worker = ap_get_scoreboard_worker_from_indexes(child, thread);
+    const worker_score *worker = ap_get_scoreboard_worker_from_indexes(its_child, thread);
 
     return worker && __atomic_load_n(&worker->status, __ATOMIC_RELAXED) == SERVER_READY;
 }
@@ -74,10 +77,10 @@ static int is_idle(int child, int thread)
 static void count_idle(void)
 {
     int least = threads / IDLE_PART > 0 ? threads / IDLE_PART : 1;
-    int child = find_place(), idle = 0, thread;
+    int this_child = find_child(), idle = 0, thread;
 
     for (thread = 0; thread < threads && idle < least; thread++) {
-        idle += is_idle(child, thread);
+        idle += is_idle(this_child, thread);
     }
     __atomic_store_n(&are_idle, idle == least, __ATOMIC_RELAXED);
 }
@@ -90,22 +93,30 @@ static int are_threads_to_spare(void)
     return __atomic_load_n(&are_idle, __ATOMIC_RELAXED);
 }
 
+/* ---- does it pay? */
+
+static int pays(void)
+{
+    return __atomic_load_n(&score, __ATOMIC_RELAXED) >= SCORE_PAYS
+           || __atomic_fetch_add(&probes, 1, __ATOMIC_RELAXED) % PROBE_EVERY == 0;
+}
+
+static void update_score(int was_useful)
+{
+    int old = __atomic_load_n(&score, __ATOMIC_RELAXED);
+
+    __atomic_store_n(&score, old + ((was_useful ? SCORE_MAX : 0) - old) / SCORE_WEIGHT,
+                     __ATOMIC_RELAXED);
+}
+
 int wsgid_keepalive_may_wait(const wsgid_exchange_t *x)
 {
-    /* HTTP/2 has threads of its own */
+    /* HTTP/2 serves its streams with threads of its own */
     return threads > 0 && x->client.socket >= 0 && x->upload.is_read && !x->r->main
-           && are_threads_to_spare()
-           && (__atomic_load_n(&score, __ATOMIC_RELAXED) >= SCORE_PAYS
-               || __atomic_fetch_add(&probes, 1, __ATOMIC_RELAXED) % PROBE_EVERY == 0);
+           && are_threads_to_spare() && pays();
 }
 
-static void learn(int has_paid)
-{
-    int now = __atomic_load_n(&score, __ATOMIC_RELAXED);
-
-    now += ((has_paid ? SCORE_MAX : 0) - now) / SCORE_WEIGHT;
-    __atomic_store_n(&score, now, __ATOMIC_RELAXED);
-}
+/* ---- the wait */
 
 static int is_stopping(void)
 {
@@ -115,34 +126,40 @@ static int is_stopping(void)
 }
 
 /* For wsgid_spin. */
-static int has_asked(void *client)
+static int has_come(void *client)
 {
     return poll(client, 1, 0) > 0;
 }
 
-/* A cleanup of the request's pool; httpd logs a request in one that was registered later, so before
- * this. */
-static apr_status_t wait_a_moment(void *data)
+static int wait_for_request(int socket)
+{
+    struct pollfd client = { .fd = socket, .events = POLLIN };
+    struct timespec limit = { 0, WAIT_MICROSECONDS * 1000 };
+
+    return wsgid_spin(&client_waits, has_come, &client) || ppoll(&client, 1, &limit, NULL) > 0;
+}
+
+/* A cleanup of the request's pool. httpd logs the request in a cleanup that was registered later,
+ * and so runs earlier. */
+static apr_status_t wait_at_end(void *data)
 {
     const wsgid_exchange_t *x = data;
     conn_rec *c = x->r->connection;
-    struct pollfd client = { .fd = x->client.socket, .events = POLLIN };
-    struct timespec moment = { 0, MOMENT * 1000 };
-    int has_come;
+    int came;
 
     if (c->keepalive != AP_CONN_KEEPALIVE || c->aborted) {
         return APR_SUCCESS;
     }
     ap_update_child_status_from_conn(c->sbh, SERVER_BUSY_KEEPALIVE, c);
-    has_come = wsgid_spin(&clients, has_asked, &client) || ppoll(&client, 1, &moment, NULL) > 0;
-    learn(has_come);
-    if (!has_come && is_stopping()) {
-        c->keepalive = AP_CONN_CLOSE; /* the listener, where httpd would put it, has gone */
+    came = wait_for_request(x->client.socket);
+    update_score(came);
+    if (!came && is_stopping()) {
+        c->keepalive = AP_CONN_CLOSE; /* there is no listener thread any more to return it to */
     }
     return APR_SUCCESS;
 }
 
 void wsgid_keepalive_wait_later(wsgid_exchange_t *x)
 {
-    apr_pool_cleanup_register(x->r->pool, x, wait_a_moment, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(x->r->pool, x, wait_at_end, apr_pool_cleanup_null);
 }

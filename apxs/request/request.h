@@ -1,23 +1,23 @@
 /*
- * What mod_wsgid.c hooks into httpd for requests. What the files of this room share is in
- * exchange.h.
+ * The door of this folder: what mod_wsgid.c registers with httpd. No other room uses it.
  */
 #ifndef WSGID_REQUEST_H
 #define WSGID_REQUEST_H
 
 #include "wsgid.h"
 
-/* Content handler: sends a request to a daemon and its response to the client. Returns DECLINED for
- * a request whose handler is not ours, OK, or an HTTP status after one line in the log. */
+/* request.c: the content handler. DECLINED for requests that are not for this module, else an HTTP
+ * status, or OK once the response is sent. What fails has been logged. */
 int wsgid_request_handler(request_rec *r);
 
-/* log_transaction hook: the notes that access logs may show. */
+/* access_log.c: the log_transaction hook. Makes the notes that access logs can show. DECLINED. */
 int wsgid_access_log_log_transaction(request_rec *r);
 
-/* child_init: the idle connections of this child. */
-void wsgid_dispatch_child_init(apr_pool_t *pchild, server_rec *s);
+/* child_init hooks. pchild: the child's pool. */
 
-/* child_init: whether waiting for a client's next request may pay off here. */
-void wsgid_keepalive_child_init(apr_pool_t *pchild, server_rec *s);
+/* dispatch.c: makes room for this child's idle connections. Logs WSGID0150. */
+void wsgid_dispatch_child_init(apr_pool_t *pchild, server_rec *s);
+/* keepalive.c: finds out whether waiting for clients pays with this MPM. */
+void wsgid_keepalive_child_init(void);
 
 #endif

@@ -1,214 +1,87 @@
 /*
- * The answer: frames from the daemon to httpd's output filters.
+ * The response: frames from the daemon, one function for each type, to the client's queue.
  *
- * The daemon runs as another user and is not trusted: status line, header names and values are
- * checked again here before they come near httpd's tables. Bytes are passed on as they come; the
- * caller flushes when it is about to wait.
+ * A frame is handled as soon as it is complete. The bytes of RESPONSE and DATA are passed on as
+ * they come. The rules of order (docs/design.md, "Order") are enforced here: a daemon is not
+ * trusted, and a frame that breaks them ends the exchange with WSGID_E_PROTOCOL.
+ *
+ * Nothing here waits for the daemon, and only wsgid_response_truncate() waits for the client.
  */
 #include "request/exchange.h"
 
-static apr_status_t bad_response(wsgid_exchange_t *x, const char *what, const char *which)
+typedef apr_status_t frame_handler(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame);
+
+/* ---- frames against the protocol */
+
+static apr_status_t fail_protocol(wsgid_exchange_t *x, const char *detail)
 {
-    x->failure.detail = which ? apr_psprintf(x->r->pool, "%s: '%.80s'", what, which) : what;
-    return WSGID_E_BAD_RESPONSE;
+    return wsgid_exchange_fail(x, WSGID_E_PROTOCOL, 0, detail);
 }
 
-static apr_status_t violation(wsgid_exchange_t *x, uint8_t type, wsgid_wire_error_e error)
+static apr_status_t fail_frame(wsgid_exchange_t *x, uint8_t type, wsgid_wire_error_e error)
 {
-    x->failure.detail = apr_psprintf(x->r->pool, "%s in frame %s (0x%02x)",
-                                     wsgid_wire_error_text(error), wsgid_wire_type_name(type),
-                                     type);
-    return WSGID_E_PROTOCOL;
+    return fail_protocol(x, apr_psprintf(x->r->pool, "%s in frame %s (0x%02x)",
+                                         wsgid_wire_error_text(error), wsgid_wire_type_name(type),
+                                         type));
 }
 
-static apr_status_t out_of_order(wsgid_exchange_t *x, uint8_t type)
+static apr_status_t fail_order(wsgid_exchange_t *x, uint8_t type)
 {
-    x->failure.detail = apr_psprintf(x->r->pool, "frame %s (0x%02x) %s", wsgid_wire_type_name(type),
-                                     type,
-                                     !x->response.has_started ? "before STARTED"
-                                     : x->response.has_begun  ? "after the response began"
-                                                              : "before the response began");
-    return WSGID_E_PROTOCOL;
+    const char *when = !x->response.has_started ? "before STARTED"
+                       : x->response.has_begun  ? "after the response began"
+                                                : "before the response began";
+
+    return fail_protocol(x, apr_psprintf(x->r->pool, "frame %s (0x%02x) %s",
+                                         wsgid_wire_type_name(type), type, when));
 }
 
-/* ---- status line and headers */
+/* ---- the current frame */
 
-/* Classes of statuses, by their first digits. */
-#define FINAL_CLASS   "23456789"
-#define INTERIM_CLASS "1"
-
-/* "200 OK" to 200; 0 if it is no status line of that class. */
-static int status_of(const char *line, const char *class)
+static const unsigned char *payload(const wsgid_exchange_t *x)
 {
-    if (!apr_isdigit(line[0]) || !apr_isdigit(line[1]) || !apr_isdigit(line[2])
-        || (line[3] != ' ' && line[3] != '\0') || *ap_scan_http_field_content(line) != '\0'
-        || !strchr(class, line[0])) {
-        return 0;
-    }
-    return (line[0] - '0') * 100 + (line[1] - '0') * 10 + (line[2] - '0');
+    return wsgid_channel_bytes(x) + WSGID_WIRE_HEADER_SIZE;
 }
 
-/* Headers about the connection are httpd's own business. */
-static int is_hop_by_hop(const char *name)
+/* APR_EAGAIN: less than so many bytes of the payload have come. */
+static apr_status_t need(wsgid_exchange_t *x, apr_size_t length)
 {
-    static const char *const names[] = { "Connection",          "Keep-Alive", "Proxy-Authenticate",
-                                         "Proxy-Authorization", "TE",         "Trailer",
-                                         "Transfer-Encoding",   "Upgrade",    NULL };
-    int i;
-
-    for (i = 0; names[i]; i++) {
-        if (!ap_cstr_casecmp(name, names[i])) {
-            return 1;
-        }
-    }
-    return 0;
+    return wsgid_channel_need(x, WSGID_WIRE_HEADER_SIZE + length);
 }
 
-static apr_status_t check_header(wsgid_exchange_t *x, const char *name, const char *value,
-                                 int *lengths)
+static void skip_frame(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
 {
-    apr_off_t length;
-
-    if (*ap_scan_http_token(name) != '\0') {
-        return bad_response(x, "header name is not a token", name);
-    }
-    if (*ap_scan_http_field_content(value) != '\0') {
-        return bad_response(x, "control character in the value of header", name);
-    }
-    if (is_hop_by_hop(name)) {
-        return bad_response(x, "header is the server's alone to send", name);
-    }
-    if (!ap_cstr_casecmp(name, "Content-Length")
-        && (!ap_parse_strict_length(&length, value) || ++*lengths > 1)) {
-        return bad_response(x, "Content-Length is not one length", value);
-    }
-    return APR_SUCCESS;
+    wsgid_channel_skip(x, WSGID_WIRE_HEADER_SIZE + frame->length);
 }
 
-/* Nothing of a response is used before all of its head has been checked. */
-static apr_status_t check_head(wsgid_exchange_t *x, const unsigned char *head, uint32_t length,
-                               const char *class)
-{
-    const unsigned char *cursor = head, *end = head + length;
-    const char *line = wsgid_wire_next_string(&cursor, end, NULL);
-    const char *name;
-    int lengths = 0;
-    apr_status_t rv = APR_SUCCESS;
-
-    if (!status_of(line, class)) {
-        return bad_response(x, "not a status line that may stand here", line);
-    }
-    while (rv == APR_SUCCESS && (name = wsgid_wire_next_string(&cursor, end, NULL))) {
-        rv = check_header(x, name, wsgid_wire_next_string(&cursor, end, NULL), &lengths);
-    }
-    return rv;
-}
-
-static void set_header(request_rec *r, const char *name, const char *value)
-{
-    apr_off_t length;
-
-    if (!ap_cstr_casecmp(name, "Content-Type")) {
-        ap_set_content_type(r, apr_pstrdup(r->pool, value));
-    }
-    else if (!ap_cstr_casecmp(name, "Content-Length")) {
-        if (ap_parse_strict_length(&length, value)) {
-            ap_set_content_length(r, length);
-        }
-    }
-    else {
-        apr_table_add(r->headers_out, name, value);
-    }
-}
-
-/* For apr_table_do. */
-static int add_header(void *table, const char *name, const char *value)
-{
-    apr_table_add(table, name, value);
-    return 1;
-}
-
-/* For the checked head of a final response. */
-static void set_head(request_rec *r, const unsigned char *head, uint32_t length)
-{
-    const unsigned char *cursor = head, *end = head + length;
-    const char *line = wsgid_wire_next_string(&cursor, end, NULL);
-    const char *name;
-
-    r->status = status_of(line, FINAL_CLASS);
-    r->status_line = apr_pstrdup(r->pool, line);
-    while ((name = wsgid_wire_next_string(&cursor, end, NULL))) {
-        set_header(r, name, wsgid_wire_next_string(&cursor, end, NULL));
-    }
-}
-
-/* httpd sends a 1xx from the request's own fields: they are lent to it for the moment. */
-static void send_interim(request_rec *r, const unsigned char *head, uint32_t length)
-{
-    const unsigned char *cursor = head, *end = head + length;
-    const char *line = wsgid_wire_next_string(&cursor, end, NULL);
-    apr_table_t *headers = r->headers_out;
-    const char *name;
-
-    r->headers_out = apr_table_make(r->pool, 4);
-    while ((name = wsgid_wire_next_string(&cursor, end, NULL))) {
-        apr_table_add(r->headers_out, name, wsgid_wire_next_string(&cursor, end, NULL));
-    }
-    r->status = status_of(line, INTERIM_CLASS);
-    r->status_line = apr_pstrdup(r->pool, line);
-    ap_send_interim_response(r, 1);
-    r->headers_out = headers;
-    r->status = HTTP_OK;
-    r->status_line = NULL;
-}
-
-/* ---- body */
-
-static apr_size_t buffered(const wsgid_exchange_t *x)
-{
-    return x->received.end - x->received.start;
-}
+/* ---- body bytes */
 
 static void end_response(wsgid_exchange_t *x)
 {
-    APR_BRIGADE_INSERT_TAIL(x->client.queue, apr_bucket_eos_create(x->r->connection->bucket_alloc));
+    wsgid_client_queue(x, apr_bucket_eos_create(x->r->connection->bucket_alloc));
     x->response.has_ended = 1;
 }
 
-/* What follows the bytes of a bucket of take_body: many small frames become one bucket, where each
- * would cost all filters as much. */
-static int join(wsgid_exchange_t *x, const char *bytes, apr_size_t length)
+static void begin_body(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame, apr_uint32_t length)
 {
-    apr_bucket *last = APR_BRIGADE_LAST(x->client.queue);
-
-    if (APR_BRIGADE_EMPTY(x->client.queue) || !APR_BUCKET_IS_TRANSIENT(last)) {
-        return 0;
-    }
-    memmove((char *)last->data + last->start + last->length, bytes, length);
-    last->length += length;
-    return 1;
+    x->response.in_frame = 1;
+    x->response.frame_left = length;
+    x->response.frame_ends = frame->flags & WSGID_WIRE_END;
 }
 
-/* Moves body bytes of the current frame from x->received.bytes to x->client.queue. They stay in
- * x->received.bytes: x->client.queue must be passed before it is filled again. */
+/* Moves body bytes of the current frame from the receive buffer to the client's queue. */
 static void take_body(wsgid_exchange_t *x)
 {
-    apr_size_t length = buffered(x) < x->response.frame_left ? buffered(x) : x->response.frame_left;
-    const char *bytes = (const char *)x->received.bytes + x->received.start;
+    apr_size_t available = wsgid_channel_available(x);
+    apr_size_t length = available < x->response.frame_left ? available : x->response.frame_left;
 
     if (length > 0) {
-        if (!join(x, bytes, length)) {
-            APR_BRIGADE_INSERT_TAIL(x->client.queue,
-                                    apr_bucket_transient_create(bytes, length,
-                                                                x->r->connection->bucket_alloc));
-        }
-        x->received.start += length;
+        wsgid_client_queue_bytes(x, (const char *)wsgid_channel_bytes(x), length);
+        wsgid_channel_skip(x, length);
         x->response.frame_left -= (apr_uint32_t)length;
-        x->client.queued += length;
     }
 }
 
-/* APR_EAGAIN until the frame's last body byte has come. */
+/* APR_EAGAIN: more body bytes of the frame are to come. */
 static apr_status_t consume_body(wsgid_exchange_t *x)
 {
     take_body(x);
@@ -222,66 +95,65 @@ static apr_status_t consume_body(wsgid_exchange_t *x)
     return APR_SUCCESS;
 }
 
-static void begin_body(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame, apr_uint32_t length)
+/* A large body bypasses the receive buffer, so that its bytes are not copied. */
+static apr_status_t receive_body(wsgid_exchange_t *x, int wait)
 {
-    x->response.in_frame = 1;
-    x->response.frame_left = length;
-    x->response.frame_ends = frame->flags & WSGID_WIRE_END;
-}
+    apr_bucket *bucket;
+    apr_status_t rv = wsgid_channel_receive_body(x, x->response.frame_left, wait, &bucket);
 
-void wsgid_response_forget(wsgid_exchange_t *x)
-{
-    request_rec *r = x->r;
-
-    apr_brigade_cleanup(x->client.queue);
-    x->client.queued = 0;
-    apr_table_clear(r->headers_out);
-    r->content_type = NULL;
-    r->clength = 0;
-    r->status = HTTP_OK;
-    r->status_line = NULL;
-}
-
-void wsgid_response_truncate(wsgid_exchange_t *x)
-{
-    conn_rec *c = x->r->connection;
-
-    x->r->no_cache = 1;
-    if (x->r->main) {
-        x->r->main->no_cache = 1;
+    if (rv == APR_SUCCESS) {
+        x->response.frame_left -= (apr_uint32_t)bucket->length;
+        wsgid_client_queue(x, bucket);
     }
-    c->keepalive = AP_CONN_CLOSE;
-    APR_BRIGADE_INSERT_TAIL(x->client.queue, ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL,
-                                                                    x->r->pool, c->bucket_alloc));
-    APR_BRIGADE_INSERT_TAIL(x->client.queue, apr_bucket_eos_create(c->bucket_alloc));
-    /* the response has failed already; a client that has gone as well changes nothing */
-    (void)wsgid_client_finish(x);
+    return rv;
 }
 
-/* ---- frames. Each handler gets its whole payload, RESPONSE and DATA what the buffer has of it. */
+/* ---- RESPONSE */
 
-typedef apr_status_t frame_handler(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame);
-
-static const unsigned char *payload(const wsgid_exchange_t *x)
+/* Finds the head in a RESPONSE frame. APR_EAGAIN: not all of it has come. */
+static apr_status_t find_head(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame,
+                              uint32_t *length)
 {
-    return x->received.bytes + x->received.start + WSGID_WIRE_HEADER_SIZE;
+    apr_status_t rv = need(x, WSGID_WIRE_RESPONSE_PREFIX);
+    wsgid_wire_error_e error;
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    error = wsgid_wire_get_response(payload(x),
+                                    (uint32_t)(wsgid_channel_available(x) - WSGID_WIRE_HEADER_SIZE),
+                                    frame->length, length);
+    if (error != WSGID_WIRE_OK) {
+        return fail_frame(x, frame->type, error);
+    }
+    rv = need(x, WSGID_WIRE_RESPONSE_PREFIX + *length);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    error = wsgid_wire_check_head(payload(x) + WSGID_WIRE_RESPONSE_PREFIX, *length);
+    return error == WSGID_WIRE_OK ? APR_SUCCESS : fail_frame(x, frame->type, error);
 }
 
-static void step_over(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
+/* What an unread upload means for a response that begins now. */
+static void settle_upload(wsgid_exchange_t *x)
 {
-    x->received.start += WSGID_WIRE_HEADER_SIZE + frame->length;
+    /* Otherwise httpd would not send the response in chunks, and only chunks show the client where
+     * a response is cut off. */
+    wsgid_body_forgo_continue(x);
+    if (!x->upload.has_credit) { /* an application that has read may go on reading */
+        wsgid_client_announce_close(x);
+    }
 }
 
-/* APR_EAGAIN until that much of the payload is in the buffer; the next receive makes room for it.
+/* For apr_table_do. */
+static int add_header(void *table, const char *name, const char *value)
+{
+    apr_table_add(table, name, value);
+    return 1;
+}
+
+/* httpd's ErrorDocument replaces the body. These headers of the application still reach the client.
  */
-static apr_status_t need(wsgid_exchange_t *x, apr_size_t length)
-{
-    x->received.needed = WSGID_WIRE_HEADER_SIZE + length;
-    return buffered(x) >= x->received.needed ? APR_SUCCESS : APR_EAGAIN;
-}
-
-/* httpd's ErrorDocument stands in for the body. What the client must hear of the application all
- * the same is kept. */
 static apr_status_t override(wsgid_exchange_t *x)
 {
     static const char *const kept[] = { "Set-Cookie", "WWW-Authenticate", "Retry-After", "Allow",
@@ -292,12 +164,11 @@ static apr_status_t override(wsgid_exchange_t *x)
     for (i = 0; kept[i]; i++) {
         apr_table_do(add_header, r->err_headers_out, r->headers_out, kept[i], NULL);
     }
-    x->failure.http_status = r->status;
-    return WSGID_E_OVERRIDDEN;
+    return wsgid_exchange_fail(x, WSGID_E_OVERRIDDEN, r->status, NULL);
 }
 
-/* The file takes the place of the body: what the daemon has still to say of that is not waited for.
- */
+/* The file that X-Sendfile names replaces the body. A body that has not come completely is not
+ * waited for; then the connection cannot be used again. */
 static apr_status_t send_named_file(wsgid_exchange_t *x)
 {
     apr_status_t rv = wsgid_sendfile_append(x);
@@ -305,79 +176,51 @@ static apr_status_t send_named_file(wsgid_exchange_t *x)
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    if (x->response.frame_ends && buffered(x) >= x->response.frame_left) {
-        x->received.start += x->response.frame_left;
-    }
-    else {
-        x->upload.is_sent = 0; /* the connection cannot be used again */
-        x->received.start = x->received.end;
-    }
+    x->response.is_cut = !x->response.frame_ends
+                         || wsgid_channel_available(x) < x->response.frame_left;
+    wsgid_channel_skip(x, x->response.is_cut ? wsgid_channel_available(x) : x->response.frame_left);
     x->response.frame_left = 0;
     x->response.in_frame = 0;
     end_response(x);
     return APR_SUCCESS;
 }
 
-/* What the client's upload means for a response that begins now. */
-static void settle_upload(wsgid_exchange_t *x)
+/* The head has been checked and is used now. */
+static apr_status_t begin_response(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame,
+                                   uint32_t head)
 {
-    /* httpd would answer without chunks, which alone show where a response breaks off */
-    if (x->r->expecting_100) {
-        x->r->expecting_100 = 0;
-        x->upload.uninvited = 1;
-    }
-    if (!x->upload.granted) { /* who reads may go on reading while it answers */
-        wsgid_client_announce_close(x);
-    }
-}
-
-static apr_status_t on_response(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
-{
-    uint32_t head;
-    apr_status_t rv = need(x, WSGID_WIRE_RESPONSE_PREFIX);
-    wsgid_wire_error_e error;
-
-    if (x->response.has_begun) {
-        return out_of_order(x, frame->type);
-    }
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    error = wsgid_wire_get_response(payload(x), (uint32_t)(buffered(x) - WSGID_WIRE_HEADER_SIZE),
-                                    frame->length, &head);
-    if (error != WSGID_WIRE_OK) {
-        return violation(x, frame->type, error);
-    }
-    rv = need(x, WSGID_WIRE_RESPONSE_PREFIX + head);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    error = wsgid_wire_check_head(payload(x) + WSGID_WIRE_RESPONSE_PREFIX, head);
-    if (error != WSGID_WIRE_OK) {
-        return violation(x, frame->type, error);
-    }
-    rv = check_head(x, payload(x) + WSGID_WIRE_RESPONSE_PREFIX, head, FINAL_CLASS);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    set_head(x->r, payload(x) + WSGID_WIRE_RESPONSE_PREFIX, head);
+    wsgid_head_set(x->r, payload(x) + WSGID_WIRE_RESPONSE_PREFIX, head);
     x->response.has_begun = 1;
     settle_upload(x);
     if (x->route->error_override && ap_is_HTTP_ERROR(x->r->status)) {
         return override(x);
     }
     begin_body(x, frame, frame->length - WSGID_WIRE_RESPONSE_PREFIX - head);
-    x->received.start += WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_RESPONSE_PREFIX + head;
+    wsgid_channel_skip(x, WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_RESPONSE_PREFIX + head);
     return wsgid_sendfile_is_wanted(x) ? send_named_file(x) : APR_SUCCESS;
 }
+
+static apr_status_t on_response(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
+{
+    uint32_t head;
+    apr_status_t rv = x->response.has_begun ? fail_order(x, frame->type)
+                                            : find_head(x, frame, &head);
+
+    if (rv == APR_SUCCESS) {
+        rv = wsgid_head_check(x, payload(x) + WSGID_WIRE_RESPONSE_PREFIX, head, WSGID_HEAD_FINAL);
+    }
+    return rv == APR_SUCCESS ? begin_response(x, frame, head) : rv;
+}
+
+/* ---- the other frames */
 
 static apr_status_t on_data(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
 {
     if (!x->response.has_begun) {
-        return out_of_order(x, frame->type);
+        return fail_order(x, frame->type);
     }
     begin_body(x, frame, frame->length);
-    x->received.start += WSGID_WIRE_HEADER_SIZE;
+    wsgid_channel_skip(x, WSGID_WIRE_HEADER_SIZE);
     return APR_SUCCESS;
 }
 
@@ -387,40 +230,36 @@ static apr_status_t on_file(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame
     apr_status_t rv = need(x, frame->length);
 
     if (!x->response.has_begun) {
-        return out_of_order(x, frame->type);
+        return fail_order(x, frame->type);
     }
     if (rv == APR_SUCCESS && !(ends && wsgid_file_is_unchanged(x))) {
         rv = wsgid_file_append(x, wsgid_wire_get_u64(payload(x)),
                                wsgid_wire_get_u64(payload(x) + 8));
     }
     if (rv == APR_SUCCESS) {
-        step_over(x, frame);
+        skip_frame(x, frame);
         begin_body(x, frame, 0);
     }
     return rv;
 }
 
-/* "103 Early Hints" and its headers, sent at once. */
+/* "103 Early Hints" and its headers are sent at once. */
 static apr_status_t on_interim(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
 {
     apr_status_t rv = need(x, frame->length);
 
     if (x->response.has_begun) {
-        return out_of_order(x, frame->type);
+        return fail_order(x, frame->type);
     }
     if (rv == APR_SUCCESS && wsgid_wire_check_head(payload(x), frame->length) != WSGID_WIRE_OK) {
-        return violation(x, frame->type, WSGID_WIRE_BAD_PAYLOAD);
+        return fail_frame(x, frame->type, WSGID_WIRE_BAD_PAYLOAD);
     }
     if (rv == APR_SUCCESS) {
-        rv = check_head(x, payload(x), frame->length, INTERIM_CLASS);
-    }
-    if (rv == APR_SUCCESS
-        && status_of((const char *)payload(x), INTERIM_CLASS) <= HTTP_SWITCHING_PROTOCOLS) {
-        rv = bad_response(x, "100 and 101 are the server's alone to send", NULL);
+        rv = wsgid_head_check(x, payload(x), frame->length, WSGID_HEAD_INTERIM);
     }
     if (rv == APR_SUCCESS) {
-        send_interim(x->r, payload(x), frame->length);
-        step_over(x, frame);
+        wsgid_head_send_interim(x->r, payload(x), frame->length);
+        skip_frame(x, frame);
     }
     return rv;
 }
@@ -433,7 +272,7 @@ static apr_status_t on_started(wsgid_exchange_t *x, const wsgid_wire_frame_t *fr
         x->response.pid = wsgid_wire_get_u32(payload(x));
         x->response.waited = wsgid_wire_get_u32(payload(x) + 4);
         x->response.has_started = 1;
-        step_over(x, frame);
+        skip_frame(x, frame);
     }
     return rv;
 }
@@ -441,18 +280,17 @@ static apr_status_t on_started(wsgid_exchange_t *x, const wsgid_wire_frame_t *fr
 static apr_status_t on_credit(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
 {
     apr_status_t rv = need(x, frame->length);
-    uint32_t more;
+    uint32_t bytes;
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    more = wsgid_wire_get_u32(payload(x));
-    if (more == 0) {
-        return violation(x, frame->type, WSGID_WIRE_BAD_PAYLOAD);
+    bytes = wsgid_wire_get_u32(payload(x));
+    if (bytes == 0) {
+        return fail_frame(x, frame->type, WSGID_WIRE_BAD_PAYLOAD);
     }
-    x->upload.credit += more;
-    x->upload.granted = 1;
-    step_over(x, frame);
+    wsgid_body_add_credit(x, bytes);
+    skip_frame(x, frame);
     return APR_SUCCESS;
 }
 
@@ -466,21 +304,19 @@ static apr_status_t on_log(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
     }
     level = payload(x)[0];
     if (level > APLOG_TRACE8) {
-        return violation(x, frame->type, WSGID_WIRE_BAD_PAYLOAD);
+        return fail_frame(x, frame->type, WSGID_WIRE_BAD_PAYLOAD);
     }
-    if (!x->log_mark) {
-        x->log_mark = wsgid_logs_mark(x->r);
-    }
-    ap_log_rerror(APLOG_MARK, level, 0, x->r, "%s%.*s", x->log_mark, (int)(frame->length - 1),
-                  payload(x) + 1);
-    step_over(x, frame);
+    /* httpd evaluates the arguments only if it logs the line */
+    ap_log_rerror(APLOG_MARK, level, 0, x->r, "%s%.*s", wsgid_exchange_log_prefix(x),
+                  (int)(frame->length - 1), payload(x) + 1);
+    skip_frame(x, frame);
     return APR_SUCCESS;
 }
 
 static apr_status_t on_retry(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
 {
-    return x->response.has_begun || x->upload.granted ? out_of_order(x, frame->type)
-                                                      : WSGID_E_NOT_STARTED;
+    return x->response.has_begun || x->upload.has_credit ? fail_order(x, frame->type)
+                                                         : WSGID_E_NOT_STARTED;
 }
 
 static apr_status_t on_abort(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
@@ -490,10 +326,12 @@ static apr_status_t on_abort(wsgid_exchange_t *x, const wsgid_wire_frame_t *fram
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    x->failure.http_status = wsgid_wire_get_u16(payload(x));
-    x->failure.detail = apr_pstrmemdup(x->r->pool, (const char *)payload(x) + 2, frame->length - 2);
-    return WSGID_E_ABORTED;
+    return wsgid_exchange_fail(x, WSGID_E_ABORTED, wsgid_wire_get_u16(payload(x)),
+                               apr_pstrmemdup(x->r->pool, (const char *)payload(x) + 2,
+                                              frame->length - 2));
 }
+
+/* ---- all frames */
 
 static frame_handler *handler_of(uint8_t type)
 {
@@ -511,29 +349,40 @@ static frame_handler *handler_of(uint8_t type)
     }
 }
 
-/* The next frame. APR_EAGAIN: it is not all there. */
+/* Handles the next frame. APR_EAGAIN: not all of it has come. */
 static apr_status_t consume_frame(wsgid_exchange_t *x)
 {
     wsgid_wire_frame_t frame;
     wsgid_wire_error_e error;
     frame_handler *handle;
+    apr_status_t rv = need(x, 0);
 
-    if (buffered(x) < WSGID_WIRE_HEADER_SIZE) {
-        x->received.needed = WSGID_WIRE_HEADER_SIZE;
-        return APR_EAGAIN;
+    if (rv != APR_SUCCESS) {
+        return rv;
     }
-    error = wsgid_wire_get_header(&frame, x->received.bytes + x->received.start,
-                                  WSGID_WIRE_FROM_DAEMON);
+    error = wsgid_wire_get_header(&frame, wsgid_channel_bytes(x), WSGID_WIRE_FROM_DAEMON);
     if (error != WSGID_WIRE_OK) {
-        return violation(x, frame.type, error);
+        return fail_frame(x, frame.type, error);
     }
     x->response.heard = 1;
-    if ((frame.type == WSGID_WIRE_STARTED)
-        == x->response.has_started) { /* it is the first, and only that */
-        return out_of_order(x, frame.type);
+    /* STARTED is the first frame, and comes once */
+    if ((frame.type == WSGID_WIRE_STARTED) == x->response.has_started) {
+        return fail_order(x, frame.type);
     }
     handle = handler_of(frame.type);
-    return handle ? handle(x, &frame) : violation(x, frame.type, WSGID_WIRE_BAD_TYPE);
+    return handle ? handle(x, &frame) : fail_frame(x, frame.type, WSGID_WIRE_BAD_TYPE);
+}
+
+void wsgid_response_begin(wsgid_exchange_t *x)
+{
+    x->response.heard = 0;
+    x->response.has_started = 0;
+    x->response.pid = x->response.waited = 0;
+}
+
+apr_status_t wsgid_response_receive(wsgid_exchange_t *x, int wait)
+{
+    return x->response.frame_left > 0 ? receive_body(x, wait) : wsgid_channel_receive(x, wait);
 }
 
 apr_status_t wsgid_response_consume(wsgid_exchange_t *x)
@@ -543,9 +392,30 @@ apr_status_t wsgid_response_consume(wsgid_exchange_t *x)
     while (rv == APR_SUCCESS && !x->response.has_ended) {
         rv = x->response.in_frame ? consume_body(x) : consume_frame(x);
     }
-    if (x->response.has_ended && buffered(x) > 0) {
-        x->failure.detail = "bytes after the end of the response";
-        return WSGID_E_PROTOCOL;
+    if (x->response.has_ended && wsgid_channel_available(x) > 0) {
+        return fail_protocol(x, "bytes after the end of the response");
     }
     return rv;
+}
+
+void wsgid_response_forget(wsgid_exchange_t *x)
+{
+    wsgid_client_drop_queue(x);
+    wsgid_head_clear(x->r);
+}
+
+void wsgid_response_truncate(wsgid_exchange_t *x)
+{
+    conn_rec *c = x->r->connection;
+
+    x->r->no_cache = 1;
+    if (x->r->main) {
+        x->r->main->no_cache = 1;
+    }
+    c->keepalive = AP_CONN_CLOSE;
+    wsgid_client_queue(x,
+                       ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, x->r->pool, c->bucket_alloc));
+    wsgid_client_queue(x, apr_bucket_eos_create(c->bucket_alloc));
+    /* the response has failed already: if the client has gone as well, nothing changes */
+    (void)wsgid_client_finish(x);
 }

@@ -1,11 +1,11 @@
 /*
- * X-Sendfile: a file that the application names instead of sending it, for directories that
+ * X-Sendfile: the application names a file, and httpd sends it; only from directories that
  * WSGISendfilePath allows.
  *
- * The name comes from a process that is not trusted. It is opened first without any effect on what
- * it leads to (O_PATH), then the kernel is asked where that is: only a regular file below an
- * allowed directory is opened for reading, through that very descriptor, so that no link can change
- * in between.
+ * The name comes from a process that is not trusted. It is first opened with O_PATH, which has no
+ * effect on the file. The kernel then says where the file really is. Only a regular file below an
+ * allowed directory is opened for reading, through that same descriptor, so that no link can be
+ * changed in between.
  */
 #include "request/exchange.h"
 
@@ -30,7 +30,7 @@ static int is_below(const char *path, const char *directory)
     return !strncmp(path, directory, length) && path[length] == '/';
 }
 
-/* Where an open file is, as the kernel says. */
+/* Whether the kernel says that an open file is below an allowed directory. */
 static int is_allowed(const wsgid_exchange_t *x, int fd)
 {
     char where[PATH_MAX + 1];
@@ -51,26 +51,25 @@ static int is_allowed(const wsgid_exchange_t *x, int fd)
 
 static apr_status_t refuse(wsgid_exchange_t *x, int status, const char *path, const char *why)
 {
-    x->failure.http_status = status;
-    x->failure.detail = apr_psprintf(x->r->pool, "'%s': %s", ap_escape_logitem(x->r->pool, path),
-                                     why);
-    return WSGID_E_SENDFILE;
+    return wsgid_exchange_fail(x, WSGID_E_SENDFILE, status,
+                               apr_psprintf(x->r->pool, "'%s': %s",
+                                            ap_escape_logitem(x->r->pool, path), why));
 }
 
-/* Opens for reading what an O_PATH descriptor stands for. */
-static apr_status_t open_allowed(wsgid_exchange_t *x, int place, const char *path,
+/* Opens the file of an O_PATH descriptor for reading. */
+static apr_status_t open_allowed(wsgid_exchange_t *x, int found, const char *path,
                                  apr_file_t **file, apr_finfo_t *info)
 {
-    struct stat what;
+    struct stat status;
     apr_status_t rv;
 
-    if (!is_allowed(x, place)) {
-        return refuse(x, HTTP_FORBIDDEN, path, "not in a directory of WSGISendfilePath");
+    if (!is_allowed(x, found)) {
+        return refuse(x, HTTP_FORBIDDEN, path, "it is not below a directory of WSGISendfilePath");
     }
-    if (fstat(place, &what) != 0 || !S_ISREG(what.st_mode)) {
-        return refuse(x, HTTP_FORBIDDEN, path, "not a regular file");
+    if (fstat(found, &status) != 0 || !S_ISREG(status.st_mode)) {
+        return refuse(x, HTTP_FORBIDDEN, path, "it is not a regular file");
     }
-    rv = apr_file_open(file, descriptor_path(x->r->pool, place),
+    rv = apr_file_open(file, descriptor_path(x->r->pool, found),
                        APR_FOPEN_READ | APR_FOPEN_SENDFILE_ENABLED, APR_FPROT_OS_DEFAULT,
                        x->r->pool);
     if (rv == APR_SUCCESS) {
@@ -79,8 +78,8 @@ static apr_status_t open_allowed(wsgid_exchange_t *x, int place, const char *pat
     return rv == APR_SUCCESS ? rv : refuse(x, HTTP_FORBIDDEN, path, "httpd's user may not read it");
 }
 
-/* What a client needs to ask for the file again, or for a part of it, unless the application has
- * said it. */
+/* Sets the headers by which a client can ask for the file again, or for a part of it. Those that
+ * the application has set stay as they are. */
 static void describe(request_rec *r, const apr_finfo_t *info)
 {
     apr_table_unset(r->headers_out, "Content-Length");
@@ -107,21 +106,24 @@ apr_status_t wsgid_sendfile_append(wsgid_exchange_t *x)
     request_rec *r = x->r;
     const char *path = apr_table_get(r->headers_out, HEADER);
     apr_file_t *file = NULL;
-    apr_finfo_t info;
+    apr_finfo_t info = { 0 };
     apr_status_t rv;
-    int place = path[0] == '/' ? open(path, O_PATH | O_CLOEXEC) : -1;
+    int found = path[0] == '/' ? open(path, O_PATH | O_CLOEXEC) : -1;
 
-    if (place < 0) {
+    if (found < 0) {
         return refuse(x, HTTP_NOT_FOUND, path,
-                      path[0] == '/' ? "no such file" : "not an absolute path");
+                      path[0] == '/'
+                          ? "it does not exist, or httpd's user may not enter its directory"
+                          : "it is not an absolute path");
     }
-    rv = open_allowed(x, place, path, &file, &info);
-    close(place);
+    rv = open_allowed(x, found, path, &file, &info);
+    close(found);
     if (rv != APR_SUCCESS) {
         return rv;
     }
     apr_table_unset(r->headers_out, HEADER);
     describe(r, &info);
-    return !wsgid_file_is_unchanged(x) && info.size > 0 ? wsgid_file_insert(x, file, 0, info.size)
-                                                        : APR_SUCCESS;
+    return !wsgid_file_is_unchanged(x) && info.size > 0
+               ? wsgid_client_queue_file(x, file, 0, info.size)
+               : APR_SUCCESS;
 }
