@@ -50,7 +50,7 @@ class Site:
     @property
     def shutdown_timeout(self) -> float:
         """Seconds that a daemon process gets to finish its requests."""
-        return float(self.options["shutdown-timeout"] or OPTIONS["shutdown-timeout"].default)
+        return float(self.options["shutdown-timeout"] or str(OPTIONS["shutdown-timeout"].default))
 
     def user_text(self, identity: Identity | None) -> str:
         """Returns a user of this site for a message."""
