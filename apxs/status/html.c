@@ -11,7 +11,8 @@
 const char *const wsgid_status_html_policy =
     "default-src 'none'; style-src 'sha256-" STATUS_PAGE_STYLE_HASH
     "'; script-src 'sha256-" STATUS_PAGE_SCRIPT_HASH "'; "
-    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'";
 
 #define THIN_SPACE "&#8239;"
 #define MICRO      "&#181;"
@@ -89,10 +90,10 @@ static const char *bytes(apr_pool_t *p, apr_int64_t size)
 
 static void put_bar(request_rec *r, int part, int whole)
 {
-    ap_rprintf(
-        r,
-        "<svg class=\"bar%s\" aria-hidden=\"true\"><rect width=\"%d%%\" height=\"6\" rx=\"3\"/></svg>",
-        part >= whole && whole > 0 ? " full" : "", whole > 0 ? 100 * part / whole : 0);
+    ap_rprintf(r,
+               "<svg class=\"bar%s\" aria-hidden=\"true\">"
+               "<rect width=\"%d%%\" height=\"6\" rx=\"3\"/></svg>",
+               part >= whole && whole > 0 ? " full" : "", whole > 0 ? 100 * part / whole : 0);
 }
 
 /* In pixels: the width of a bucket, and the height of the fullest one and of one that is not empty.
@@ -128,10 +129,9 @@ static void put_histogram(request_rec *r, const apr_uint64_t *times)
             duration(r->pool, (double)(bound ? bound : wsgid_status_model_bound(i - 1))),
             number(r->pool, times[i]));
     }
-    ap_rputs(
-        "</svg><div class=\"axis\" aria-hidden=\"true\"><span>1 ms</span><span>30 ms</span><span>1 s</span>"
-        "<span>30 s</span></div>",
-        r);
+    ap_rputs("</svg><div class=\"axis\" aria-hidden=\"true\">"
+             "<span>1 ms</span><span>30 ms</span><span>1 s</span><span>30 s</span></div>",
+             r);
 }
 
 static void put_times(request_rec *r, const char *title, const apr_uint64_t *times)
@@ -246,9 +246,9 @@ static void put_processes(request_rec *r, const wsgid_status_group_t *group)
     int i, k;
 
     ap_rputs(
-        "<div class=\"processes\"><div class=\"row head\" aria-hidden=\"true\"><span></span><span>process</span>"
-        "<span>state</span><span></span><span>busy threads</span><span>requests</span><span>memory</span>"
-        "<span>CPU</span></div>",
+        "<div class=\"processes\"><div class=\"row head\" aria-hidden=\"true\">"
+        "<span></span><span>process</span><span>state</span><span></span><span>busy threads</span>"
+        "<span>requests</span><span>memory</span><span>CPU</span></div>",
         r);
     for (i = 0; i < group->slots->nelts; i++) {
         const wsgid_status_slot_t *slot = &APR_ARRAY_IDX(group->slots, i, wsgid_status_slot_t);
@@ -410,19 +410,19 @@ void wsgid_status_html_put_section(request_rec *r, const wsgid_status_t *status,
 
     ap_rputs("<hr />\n<h2>mod_wsgid</h2>\n", r);
     if (as_table) {
-        ap_rputs(
-            "<table border=\"0\"><tr><th>Group</th><th>User</th><th>Processes ready</th><th>Threads busy</th>"
-            "<th>Waiting</th><th>Requests</th><th>Errors</th><th>Restarts</th></tr>\n",
-            r);
+        ap_rputs("<table border=\"0\"><tr><th>Group</th><th>User</th><th>Processes ready</th>"
+                 "<th>Threads busy</th><th>Waiting</th><th>Requests</th><th>Errors</th>"
+                 "<th>Restarts</th></tr>\n",
+                 r);
     }
     for (i = 0; i < status->groups->nelts; i++) {
         put_line(
             r, &APR_ARRAY_IDX(status->groups, i, wsgid_status_group_t),
             as_table
-                ? "<tr><td><b>%s</b></td><td>%s</td><td>%d of %d</td><td>%d of %d</td><td>%s</td><td>%s</td><td>%s</td>"
-                  "<td>%s</td></tr>\n"
-                : "<p><b>%s</b> as user %s: %d of %d processes ready, %d of %d threads busy, %s waiting, %s requests, "
-                  "%s errors, %s restarts</p>\n");
+                ? "<tr><td><b>%s</b></td><td>%s</td><td>%d of %d</td><td>%d of %d</td><td>%s</td>"
+                  "<td>%s</td><td>%s</td><td>%s</td></tr>\n"
+                : "<p><b>%s</b> as user %s: %d of %d processes ready, %d of %d threads busy, "
+                  "%s waiting, %s requests, %s errors, %s restarts</p>\n");
     }
     ap_rputs(as_table ? "</table>\n" : "", r);
 }

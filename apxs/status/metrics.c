@@ -238,10 +238,10 @@ void wsgid_status_metrics_put(request_rec *r, const wsgid_status_t *status)
 {
     apr_size_t i;
 
-    ap_rprintf(
-        r,
-        "# TYPE wsgid_build info\n# HELP wsgid_build Which mod_wsgid this is.\nwsgid_build_info{version=\"%s\"} 1\n",
-        WSGID_VERSION);
+    ap_rprintf(r,
+               "# TYPE wsgid_build info\n# HELP wsgid_build Which mod_wsgid this is.\n"
+               "wsgid_build_info{version=\"%s\"} 1\n",
+               WSGID_VERSION);
     for (i = 0; i < sizeof(families) / sizeof(*families); i++) {
         put_family(r, &families[i], status);
     }

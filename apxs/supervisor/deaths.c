@@ -66,11 +66,24 @@ static const char *signal_name(apr_pool_t *p, int number)
 static const char *exit_meaning(int code)
 {
     switch (code) {
-    case WSGID_EXIT_PRIVILEGES: return " (privileges could not be dropped)";
-    case WSGID_EXIT_EXEC: return " (the interpreter could not be executed)";
-    case WSGID_EXIT_CONFIGURATION: return " (its configuration is unusable)";
-    case WSGID_EXIT_LOAD: return " (the application could not be loaded)";
-    case WSGID_EXIT_INTERPRETER: return " (the interpreter is unsuitable)";
+    case WSGID_EXIT_PRIVILEGES: return " (privileges could not be dropped: see above)";
+    case WSGID_EXIT_EXEC: return " (the interpreter could not be executed: see above)";
+    case WSGID_EXIT_CONFIGURATION: return " (its configuration is unusable: see above)";
+    case WSGID_EXIT_LOAD: return " (the application could not be loaded: see above)";
+    case WSGID_EXIT_INTERPRETER: return " (the interpreter is unsuitable: see above)";
+    default: return "";
+    }
+}
+
+/* The usual cause of a signal that nobody of ours sends. */
+static const char *signal_meaning(wsgid_death_t death)
+{
+    switch (death.status) {
+    case SIGKILL: return " (often the kernel, because memory ran out: see dmesg)";
+    case SIGSEGV:
+    case SIGBUS:
+    case SIGILL: return " (usually an error in a C extension: its stack is above)";
+    case SIGXCPU: return " (it used up its CPU time)";
     default: return "";
     }
 }
@@ -117,8 +130,9 @@ static const char *describe_death(apr_pool_t *p, const wsgid_process_t *process,
         return apr_psprintf(p, "exit code %d%s", death.status, exit_meaning(death.status));
     }
     if (was_signal(death)) {
-        return apr_psprintf(p, "signal %s%s", signal_name(p, death.status),
-                            death.code == CLD_DUMPED ? " (core dumped)" : "");
+        return apr_psprintf(p, "signal %s%s%s", signal_name(p, death.status),
+                            death.code == CLD_DUMPED ? " (core dumped)" : "",
+                            signal_meaning(death));
     }
     return apr_psprintf(p, "exit code or signal %d", death.status);
 }

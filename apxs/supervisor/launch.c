@@ -146,15 +146,19 @@ static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *pred
     return status;
 }
 
+/* APR_EGENERAL: the user could not be looked up, and a line says why. */
 static void fail_to_start(wsgid_slot_record_t *slot, apr_status_t status)
 {
     slot->fork_failed = wsgid_clock_now();
     wsgid_slot_list_step_phase(slot, WSGID_PHASE_UNFORKABLE, slot->fork_failed + FORK_RETRY);
     ap_log_error(APLOG_MARK, APLOG_CRIT, status, slot->server,
-                 "WSGID0055: group '%s' slot %d: cannot start a process: raise httpd's limits of "
-                 "processes, memory and open files (ulimit -a, or the limits of its service); "
-                 "the next attempt is within about ten seconds",
-                 slot->label, slot->index);
+                 "WSGID0055: group '%s' slot %d: cannot start a process: %s; the next attempt is "
+                 "within about ten seconds",
+                 slot->label, slot->index,
+                 status == APR_EGENERAL
+                     ? "see above"
+                     : "raise httpd's limits of processes, memory and open files (ulimit -a, or "
+                       "the limits of its service)");
 }
 
 apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *predecessor,

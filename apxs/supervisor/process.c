@@ -31,12 +31,12 @@ typedef struct {
 
 /* clang-format off */
 static const transition_t transitions[WSGID_STATES][WSGID_EVENTS] = {
-    /*                   DELAYED      LAUNCHED     LOADED     DRAINING     REPLACED  UNWANTED  DIED */
-    [WSGID_FREE]  = { TO(WAITING), TO(BOOTING), NEVER,     NEVER,       NEVER,    STAY,     NEVER },
-    [WSGID_WAITING] = { NEVER,       TO(BOOTING), TO(READY), TO(LEAVING), DISMISS,    DISMISS,    TO(FREE) },
-    [WSGID_BOOTING] = { NEVER,       STAY,        TO(READY), TO(LEAVING), DISMISS,    DISMISS,    TO(FREE) },
-    [WSGID_READY]   = { NEVER,       STAY,        STAY,      TO(LEAVING), DISMISS,    DISMISS,    TO(FREE) },
-    [WSGID_LEAVING] = { NEVER,       STAY,        STAY,      STAY,        STAY,     STAY,     TO(FREE) },
+    /*                  DELAYED      LAUNCHED     LOADED     DRAINING     REPLACED UNWANTED DIED */
+    [WSGID_FREE]    = { TO(WAITING), TO(BOOTING), NEVER,     NEVER,       NEVER,   STAY,    NEVER },
+    [WSGID_WAITING] = { NEVER,       TO(BOOTING), TO(READY), TO(LEAVING), DISMISS, DISMISS, TO(FREE) },
+    [WSGID_BOOTING] = { NEVER,       STAY,        TO(READY), TO(LEAVING), DISMISS, DISMISS, TO(FREE) },
+    [WSGID_READY]   = { NEVER,       STAY,        STAY,      TO(LEAVING), DISMISS, DISMISS, TO(FREE) },
+    [WSGID_LEAVING] = { NEVER,       STAY,        STAY,      STAY,        STAY,    STAY,    TO(FREE) },
 };
 /* clang-format on */
 
@@ -227,7 +227,7 @@ void wsgid_process_observe(wsgid_slot_record_t *slot)
     }
 }
 
-/* ---- its end */
+/* ---- watching and releasing */
 
 /* A pool of its own, so that processes which come and go leave nothing in pconf. */
 void wsgid_process_watch(wsgid_process_t *process, apr_pool_t *pconf,
