@@ -20,7 +20,7 @@ import pytest
 from httpdenv import configuration, machine
 
 from pywsgid.cli import main, server
-from pywsgid.cli.check import command, conf_dump, conf_reader, httpd_build
+from pywsgid.cli.check import conf_dump, conf_reader, httpd_build, inspection
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 GOOD = "def application(environ, start_response): pass\n"
@@ -123,7 +123,7 @@ def httpd_is_found_once():
     """apxs is slow to say where modules are."""
     found = server.find_server()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "find_server", lambda: found)
+        patch.setattr(inspection, "find_server", lambda: found)
         yield
 
 
@@ -486,6 +486,18 @@ def test_an_interpreter_that_fails_is_quoted(place, name):
     )
     assert words in result.find("WSGID0082") and "chmod" not in result.out
     assert (result.code, len(result.lines)) == (1, 1)
+
+
+@pytest.mark.parametrize("gone", ["python3.9", "versions/3.9/bin/python3.9"])
+def test_a_virtualenv_whose_python_has_vanished_is_reported_with_its_fix(place, gone):
+    python = place.write("app/venv/bin/python", "")
+    python.unlink()
+    python.symlink_to(place.root / gone)
+    line = place.check("WSGIDaemonProcess shop python-home=@APP@/venv").find("WSGID0082")
+    assert (
+        f"{python} (python-home=): it is a symbolic link to {place.root / gone}, which does not "
+        "exist: create the virtual environment again, or name another interpreter" in line
+    )
 
 
 def test_an_old_interpreter_is_reported_as_the_daemon_does(place):

@@ -10,7 +10,7 @@ from pywsgid.cli import file_access
 from pywsgid.cli.check.conf_syntax import Directive
 from pywsgid.cli.check.findings import Finding, Findings
 from pywsgid.cli.check.subject import Subject, user_text
-from pywsgid.cli.users import group_id, identity_of
+from pywsgid.cli.users import Identity, group_id, identity_of
 
 SOCKET_PREFIX_MAX = 72  # bytes of WSGISocketPrefix, as in apxs/config/directives.c
 # As in apxs/slots/listener.c: a socket's path has 108 bytes, what follows the prefix needs 24.
@@ -61,30 +61,34 @@ def check_sockets(subject: Subject) -> Findings:
     text = line.words[0] if line and line.words else None
     prefix = subject.configuration.path(text) if text else os.path.join(subject.runtime, "wsgid")
     longest = SOCKET_PREFIX_MAX if text else SOCKET_PATH_ROOM
+    wrong = _prefix_wrong(prefix, longest) or _reach_wrong(prefix, subject.httpd_identity())
+    if wrong:
+        yield Finding(place, "WSGID0061", *wrong)
+
+
+def _prefix_wrong(prefix: str, longest: int) -> tuple[str, str] | None:
+    """The problem that httpd has with the sockets, and the fix."""
     if len(os.fsencode(prefix)) > longest:
         what = f"the paths of sockets cannot begin with {prefix}: it is longer than {longest} bytes"
-        yield Finding(place, "WSGID0061", what, "set WSGISocketPrefix to a shorter path")
-        return
+        return what, "set WSGISocketPrefix to a shorter path"
     directory = os.path.dirname(prefix)
     problem = _directory_problem(directory)
     if problem:
-        yield Finding(
-            place,
-            "WSGID0061",
-            f"httpd cannot keep its sockets in {directory}: {problem}",
-            "set WSGISocketPrefix to a path in a directory of root that only root can write to",
-        )
-        return
-    inside = os.path.join(directory, "x")
-    blocked = file_access.blocked_at(inside, subject.httpd_identity(), os.F_OK)
-    if blocked and blocked != inside:
-        yield Finding(
-            place,
-            "WSGID0061",
-            f"httpd runs as {user_text(subject.httpd_identity())}, which cannot enter {blocked} "
-            "to reach the sockets",
-            f"run `chmod o+x {blocked}`, or set WSGISocketPrefix to a path in another directory",
-        )
+        fix = "set WSGISocketPrefix to a path in a directory of root that only root can write to"
+        return f"httpd cannot keep its sockets in {directory}: {problem}", fix
+    return None
+
+
+def _reach_wrong(prefix: str, identity: Identity | None) -> tuple[str, str] | None:
+    """The problem that httpd's children have with the sockets, and the fix."""
+    inside = os.path.join(os.path.dirname(prefix), "x")
+    blocked = file_access.blocked_at(inside, identity, os.F_OK)
+    if not blocked or blocked == inside:
+        return None
+    return (
+        f"httpd runs as {user_text(identity)}, which cannot enter {blocked} to reach the sockets",
+        f"run `chmod o+x {blocked}`, or set WSGISocketPrefix to a path in another directory",
+    )
 
 
 def _directory_problem(directory: str) -> str | None:
