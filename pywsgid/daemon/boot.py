@@ -1,9 +1,10 @@
-"""What httpd starts the interpreter with: `python .../pywsgid/daemon/boot.py`.
+"""The program that httpd starts: `python .../pywsgid/daemon/boot.py`. Checks the interpreter, and
+imports pywsgid.
 
-Rules: the version check runs under any Python there is (2.7 too), so this file uses no newer syntax
-before it and imports only what every Python has. The package is the one that this file lies in, and
-no other: its directory's neighbours do not become importable, and another pywsgid in the
-application's virtualenv is not mixed in. Nothing else lives here.
+Rules: every Python, 2.7 too, must be able to compile this file and to run its version check, so it
+has no type annotations (see [tool.mypy] in pyproject.toml) and imports only what every Python has.
+The package pywsgid is the one that contains this file: its neighbours on disk do not become
+importable, and a pywsgid in the application's virtualenv is never used. Nothing else lives here.
 """
 
 import os
@@ -11,11 +12,11 @@ import sys
 import time
 
 LEAST_VERSION = (3, 10)
-EXIT_INTERPRETER = 85  # process_abi.h; written out here because nothing can be imported yet
+EXIT_INTERPRETER = 85  # as in process_abi.h: nothing can be imported yet
 
 
 def refuse(reason):
-    """Writes one line in the ErrorLog's form and leaves."""
+    """Logs WSGID0300 and ends the process."""
     now = time.time()
     stamp = time.strftime("%a %b %d %H:%M:%S", time.localtime(now))
     line = "[%s.%06d %s] [wsgid:crit] [pid %d] WSGID0300: %s\n" % (
@@ -30,17 +31,18 @@ def refuse(reason):
 
 
 def check_version():
+    """Ends the process if this Python is too old."""
     if sys.version_info[:2] < LEAST_VERSION:
         refuse(
-            "the interpreter %s is Python %d.%d; mod_wsgid needs %d.%d or later: name another with python= or "
-            "python-home= on WSGIDaemonProcess"
+            "the interpreter %s is Python %d.%d, but mod_wsgid needs %d.%d or later: choose "
+            "another one with python= or python-home= on WSGIDaemonProcess"
             % ((sys.executable,) + tuple(sys.version_info[:2]) + LEAST_VERSION)
         )
 
 
 def import_package(directory):
-    """Imports pywsgid from `directory` alone, by a spec made by hand (importlib.util would cost
-    milliseconds more).
+    """Imports pywsgid from `directory`. Makes the module's spec by itself, since importlib.util
+    takes milliseconds to import.
     """
     from importlib.machinery import ModuleSpec, SourceFileLoader
 
@@ -60,10 +62,11 @@ def import_package(directory):
 
 
 def start():
+    """Runs the daemon; returns its exit code."""
     check_version()
     directory = os.path.dirname(os.path.abspath(__file__))
-    # Python puts the script's own directory first, with its symbolic links followed (not with -P or
-    # -I): what is beside this file must not be importable.
+    # Python has put the directory of this file first, with symbolic links followed (unless -P or -I
+    # is given). What is in it must not be importable by its bare name.
     if sys.path and os.path.realpath(sys.path[0] or os.curdir) == os.path.realpath(directory):
         del sys.path[0]
     try:
@@ -71,8 +74,10 @@ def start():
         from pywsgid.daemon import main
     except ImportError:
         refuse(
-            "the interpreter %s cannot import what mod_wsgid needs: %s; it is broken or stripped: name another with "
-            "python= or python-home= on WSGIDaemonProcess" % (sys.executable, sys.exc_info()[1])
+            "the interpreter %s cannot import what mod_wsgid needs: %s; a module of Python or of "
+            "pywsgid is missing or broken: repair that installation, or choose another interpreter "
+            "with python= or python-home= on "
+            "WSGIDaemonProcess" % (sys.executable, sys.exc_info()[1])
         )
     return main.main()
 

@@ -1,14 +1,21 @@
 """The configuration block that a daemon finds on descriptor 4 (docs/design.md): `key\\0value\\0`
 repeated.
 
-Rules: the parent has checked every value, so a value that does not parse means that module and
-package do not fit together: the daemon says so and leaves with EXIT_CONFIGURATION. Nothing here
-reads a descriptor.
+Rules: httpd's parent has checked every value, so a value that cannot be parsed means that module
+and package are of different versions: the daemon logs that and leaves with EXIT_CONFIGURATION.
+Nothing here reads a descriptor.
 """
+
+from __future__ import annotations
 
 from pywsgid.wire import protocol
 
-UNNAMED_SOCKET_TIMEOUT = 60.0  # httpd's own Timeout, when no line names one
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+DEFAULT_SOCKET_TIMEOUT = 60.0  # seconds: httpd's own Timeout
 
 
 class ConfigurationError(Exception):
@@ -16,31 +23,31 @@ class ConfigurationError(Exception):
 
 
 class Script:
-    """A script to load before the daemon is ready."""
+    """A script to load before the daemon is ready, from `callable:/path`. ValueError."""
 
     __slots__ = ("path", "callable")
 
-    def __init__(self, text):
-        # A callable's name holds no colon (it is a dotted name), a path may.
+    def __init__(self, text: str) -> None:
+        # The name of a callable contains no colon, but a path may.
         self.callable, colon, self.path = text.partition(":")
         if not colon or not self.callable or not self.path:
             raise ValueError("not callable:/path")
 
 
-def _flag(text):
+def _flag(text: str) -> bool:
     return {"1": True, "0": False}[text]
 
 
-def _seconds(text):
+def _seconds(text: str) -> float:
     value = float(text)
     if not 0 <= value < 1e9:
         raise ValueError("out of range")
     return value
 
 
-# key -> attribute, parser, value when there is no line (required if it is REQUIRED)
+# key -> attribute, parser, value without such a key (REQUIRED: there must be one)
 REQUIRED = object()
-KEYS = {
+KEYS: dict[str, tuple[str, Callable[[str], Any], Any]] = {
     "group": ("group", str, REQUIRED),
     "slot": ("slot", int, REQUIRED),
     "httpd-uid": ("httpd_uid", int, REQUIRED),
@@ -55,7 +62,7 @@ KEYS = {
     "home": ("home", str, ""),
     "python-path": ("python_path", str, ()),
     "display-name": ("display_name", str, "%{GROUP}"),
-    "socket-timeout": ("socket_timeout", _seconds, UNNAMED_SOCKET_TIMEOUT),
+    "socket-timeout": ("socket_timeout", _seconds, DEFAULT_SOCKET_TIMEOUT),
     "send-timeout": ("send_timeout", _seconds, 0.0),
     "queue-timeout": ("queue_timeout", _seconds, 0.0),
     "startup-timeout": ("startup_timeout", _seconds, 0.0),
@@ -75,31 +82,66 @@ KEYS = {
 }
 
 
-REPEATED = ("python-path",)  # a line for each value
+REPEATED = ("python-path",)  # keys that may come more than once
 
 
 class Configuration:
-    """The values of KEYS as attributes; `scripts` and `loaded` (what the predecessor has) are lists
-    of Script.
+    """The values of KEYS as attributes. Times are in seconds, sizes in bytes; 0 means "none".
 
-    `python_path` is a list, too.
+    `scripts` are to be loaded at start; `loaded` are those that the process to be replaced has
+    loaded.
     """
 
     __slots__ = tuple(entry[0] for entry in KEYS.values()) + ("scripts", "loaded")
 
+    if TYPE_CHECKING:
+        group: str
+        slot: int
+        httpd_uid: int
+        log_level: int
+        request_log_level: int
+        module_version: str
+        wire_version: int
+        processes: int
+        processes_named: bool
+        successor: bool
+        threads: int
+        home: str
+        python_path: list[str]
+        display_name: str
+        socket_timeout: float
+        send_timeout: float
+        queue_timeout: float
+        startup_timeout: float
+        shutdown_timeout: float
+        graceful_timeout: float
+        reload: str
+        maximum_requests: int
+        maximum_requests_jitter: int
+        restart_interval: float
+        inactivity_timeout: float
+        maximum_rss: int
+        request_timeout: float
+        interrupt_timeout: float
+        deadlock_timeout: float
+        slow_request: float
+        stack_size: int
+        scripts: list[Script]
+        loaded: list[Script]
+
     @property
-    def label(self):
+    def label(self) -> str:
         """The group's name for messages."""
         return self.group or "%{GLOBAL}"
 
     @property
-    def title(self):
-        """What ps shows."""
+    def title(self) -> str:
+        """The name that ps shows."""
         return self.display_name.replace("%{GROUP}", "wsgid:" + self.label)
 
     @property
-    def has_limits(self):
-        """Whether a process is ever recycled."""
+    def has_limits(self) -> bool:
+        """Whether the process is replaced when it reaches a limit."""
         return bool(
             self.maximum_requests
             or self.restart_interval
@@ -108,13 +150,16 @@ class Configuration:
         )
 
     @property
-    def watches_requests(self):
+    def watches_requests(self) -> bool:
+        """Whether there is a limit on how long a request may run."""
         return bool(self.request_timeout or self.slow_request)
 
 
-def parse(block):
-    """bytes -> Configuration. Keys that are not known are left alone: a newer module may say
-    more."""
+def parse(block: bytes) -> Configuration:
+    """The configuration in a block. ConfigurationError if it cannot be used.
+
+    Unknown keys are ignored: a newer module may pass more.
+    """
     try:
         strings = block.decode("utf-8", "surrogateescape").split("\0")
         if strings.pop() or len(strings) % 2:
@@ -124,7 +169,7 @@ def parse(block):
     result = Configuration()
     result.scripts = []
     result.loaded = []
-    values = {}
+    values: dict[str, Any] = {}
     for key, text in zip(strings[0::2], strings[1::2], strict=True):
         if key == "script":
             result.scripts.append(_value(key, text, Script))
@@ -137,14 +182,15 @@ def parse(block):
     return _complete(result, values)
 
 
-def _value(key, text, parser):
+def _value(key: str, text: str, parser: Callable[[str], Any]) -> Any:
     try:
         return parser(text)
     except (ValueError, KeyError) as error:
         raise ConfigurationError("%s=%r: %s" % (key, text, error)) from None
 
 
-def _complete(result, values):
+def _complete(result: Configuration, values: dict[str, Any]) -> Configuration:
+    """Sets the attributes, with the defaults for keys that are not in `values`."""
     for key, (attribute, _, default) in KEYS.items():
         value = values.get(key, default)
         if value is REQUIRED:
@@ -152,10 +198,10 @@ def _complete(result, values):
         setattr(result, attribute, value)
     if result.wire_version != protocol.VERSION:
         raise ConfigurationError(
-            "the module speaks version %d of the wire protocol and this pywsgid version %d: restart httpd"
-            % (result.wire_version, protocol.VERSION)
+            "the module speaks version %d of the wire protocol and this pywsgid version %d: "
+            "restart httpd" % (result.wire_version, protocol.VERSION)
         )
     result.threads = max(1, result.threads)
-    # "0 as if not named" (options.def): a peer that is stuck must never hold a thread for ever.
-    result.socket_timeout = result.socket_timeout or UNNAMED_SOCKET_TIMEOUT
+    # 0 counts as not set (options.def): a peer that is stuck must not hold a thread for ever.
+    result.socket_timeout = result.socket_timeout or DEFAULT_SOCKET_TIMEOUT
     return result

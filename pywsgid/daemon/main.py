@@ -1,170 +1,193 @@
-"""The daemon's main: puts configuration, log, loader, transport, workers and life cycle together,
-and decides nothing else.
+"""The daemon's main function: creates the parts of the process and connects them. Decides nothing
+else.
 
-Rules: nothing is imported that the path of a request does not need: start-up time and memory are
-features, and an application that is small stays so. What is needed only when something goes wrong
-is imported there.
+Rules: nothing is imported that a request does not need. Start-up time and memory are features, and
+a small application stays small. What is needed only when something goes wrong is imported then.
 
 From exec to ready, hello world, 15 threads, Debian 12 with its Python 3.11, bytecode cached: 31 ms,
-of which `python -c pass` is 17 (medians of 25); 11 MB resident. `threading` is 4.6 ms of the rest:
-it stays, as it must be imported by the main thread first, or it takes the application's first
-thread for that. `socket`, `signal` and `logging` would add 3 to 8 ms each.
+of which `python -c pass` takes 17 (medians of 25); 11 MB resident. `threading` takes 4.6 ms of the
+rest. It stays, as the main thread must import it first: else it takes the application's first
+thread for the main one. `socket`, `signal` and `logging` would add 3 to 8 ms each.
 """
 
-import _signal
+from __future__ import annotations
+
 import faulthandler
 import os
 import sys
 import threading
 import time
 
-from pywsgid.daemon import configuration as configurations, interpreter, logs
+from pywsgid.daemon import configuration as configurations, cpython, logs, streams
 from pywsgid.daemon.application import loader, logging_import, reloader
-from pywsgid.daemon.process import control, lifecycle, page, title, wakeup, watchdog
+from pywsgid.daemon.process import (
+    control,
+    lifecycle,
+    main_loop,
+    page,
+    signals,
+    title,
+    wakeup,
+    watchdog,
+)
 from pywsgid.daemon.transport import extension, hotpath
 from pywsgid.daemon.wsgi import environ, worker
 from pywsgid.wire import process_abi
 
-CONFIGURATION_MAX = (
-    16 * 1024 * 1024
-)  # far beyond any; a descriptor that never ends is not read for ever
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pywsgid.daemon.configuration import Configuration
+    from pywsgid.daemon.interfaces import RequestCounter, Transport, Watch
+
+# Bytes. No configuration is that large; a descriptor without an end must not be read for ever.
+CONFIGURATION_MAX = 16 * 1024 * 1024
 
 
 class Service:
-    """What the parts of this process share."""
+    """What the parts of this process share. `transport` is set before the first worker is made;
+    `reload_barrier`, `request_counter` and `watch` are None if the configuration does not ask for
+    them.
+    """
 
-    def __init__(self, log, configuration, statistics):
+    def __init__(self, log: logs.Log, configuration: Configuration, statistics: page.Page) -> None:
         self.log = log
         self.configuration = configuration
         self.page = statistics
-        self.loader = loader.Loader(on_load=self.loaded)
+        self.loader = loader.Loader(on_load=self.script_loaded)
         self.template = environ.Template(configuration, time.time())
-        self.life = lifecycle.Lifecycle(log, configuration, statistics, process_abi.FD_LIFELINE)
-        self.transport = None
-        self.streams = ()
+        self.signals = signals.SignalPipe()
+        self.life = lifecycle.Lifecycle(log, configuration, statistics, self.signals.wake)
+        self.loop = main_loop.MainLoop(
+            log, configuration, self.life, self.signals, process_abi.FD_LIFELINE
+        )
+        self.transport: Transport
+        self.streams: tuple[streams.Stream, ...] = ()
         self.changes = reloader.Changes(self.loader, self.life)
-        self.reload_barrier = (
-            self.make_reload_barrier(True) if configuration.reload == "touch" else None
-        )  # None: all may start
-        self.request_counter = None  # limits.Requests; None: nobody counts
-        self.watch = None  # stuck.Watch; None: requests may run as long as they like
+        self.reload_barrier: reloader.ReloadBarrier | None = None
+        if configuration.reload == "touch":
+            self.reload_barrier = self._make_reload_barrier(True)
+        self.request_counter: RequestCounter | None = None
+        self.watch: Watch | None = None
 
-    def make_reload_barrier(self, holds):
+    def _make_reload_barrier(self, holds: bool) -> reloader.ReloadBarrier:
         return reloader.ReloadBarrier(self.loader, self.changes, self.life, self.log, holds)
 
-    def loaded(self, script, name):
-        """A script has been loaded, and has the callable of that name."""
+    def script_loaded(self, script: loader.Script, name: str) -> None:
+        """A script has been loaded, and has the callable `name`."""
         self.page.loaded(name, script.path)
         if (
             script.reload_required is not None
             and self.reload_barrier is None
             and self.configuration.reload != "off"
         ):
-            self.reload_barrier = self.make_reload_barrier(False)
+            self.reload_barrier = self._make_reload_barrier(False)
 
-    def left(self, gone):
-        """A worker has ended."""
-        self.life.worker_left()
+    def worker_ended(self) -> None:
+        """A worker's thread has ended."""
+        self.life.worker_ended()
 
-    def out_of_memory(self):
-        """A request was lost for want of memory (memory-limit, virtual-memory-limit): a fresh
-        process is better off.
+    def out_of_memory(self) -> None:
+        """A request was lost because memory ran out (memory-limit, virtual-memory-limit): a new
+        process has more.
         """
         self.log.write(
             logs.ERROR,
-            "WSGID0346: group %r: memory has run out, and a request with it: look for what grows, or raise "
-            "memory-limit= or virtual-memory-limit=; maximum-rss= replaces a process before that"
-            % self.log.group,
+            "WSGID0346: group %r: memory has run out, and a request was lost: find out what grows, "
+            "or raise memory-limit= or virtual-memory-limit=; maximum-rss= replaces a process "
+            "before it comes to that" % self.log.group,
         )
         self.life.request_replacement(process_abi.REPLACE_MEMORY, "its memory has run out")
 
-    def leave_to_load_again(self, failure):
-        """Its only script could not be loaded and is due again: a clean process is to try."""
+    def leave_to_load_again(self, failure: Exception) -> None:
+        """The only script could not be loaded and is to be tried again, by a clean process."""
         self.log.write(
             logs.NOTICE,
-            "WSGID0336: group %r: leaving, so that a clean process loads the script again (%s)"
-            % (self.log.group, failure),
+            "WSGID0336: group %r: leaving, so that a clean process tries to load the script again "
+            "(%s)" % (self.log.group, failure),
         )
         bound = self.configuration.graceful_timeout
-        self.life.step("unfit", "its script is to be loaded again", bound, process_abi.EXIT_LOAD)
+        why = "a clean process is to load its script again"
+        self.life.step("unfit", why, bound, process_abi.EXIT_LOAD)
 
 
-def main():
-    """Runs the daemon to the end of the process; gives an exit code if it cannot begin."""
-    _signal.signal(
-        _signal.SIGINT, _signal.SIG_DFL
-    )  # until it is ready, Ctrl-C in httpd's terminal needs no traceback
+def main() -> int:
+    """Runs the daemon until the process ends. Returns an exit code if it cannot begin."""
+    # Until the process is ready, Ctrl-C in httpd's terminal ends it without a traceback.
+    cpython.signals.signal(cpython.signals.SIGINT, cpython.signals.SIG_DFL)
     log = logs.Log()
     try:
         configuration = read_configuration()
         log.level, log.group = configuration.log_level, configuration.label
         log.request_level = max(configuration.log_level, configuration.request_log_level)
         statistics = page.Page(page.map_page(process_abi.FD_STATISTICS), configuration.threads)
-        title.set_title(
-            configuration.title
-        )  # before the close: one of the two always tells whose daemon this is
+        # Before the close: either the title or the descriptor shows at any time whose daemon it is.
+        title.set_title(configuration.title)
         os.close(process_abi.FD_CONFIGURATION)
         keep_private(configuration)
     except (configurations.ConfigurationError, OSError) as error:
         log.write(
             logs.CRIT,
-            "WSGID0301: group %r: what httpd handed over cannot be used: %s; are module and package of one "
-            "version?" % (log.group, error),
+            "WSGID0301: group %r: the daemon cannot use what httpd has passed to it: %s; "
+            "mod_wsgid.so and the package pywsgid beside it must be of one version: install both "
+            "from one release, and restart httpd" % (log.group, error),
         )
         return process_abi.EXIT_CONFIGURATION
-    serve(Service(log, configuration, statistics))
+    return serve(Service(log, configuration, statistics))
 
 
-def serve(service):
-    log, configuration = service.log, service.configuration
+def serve(service: Service) -> int:
+    """Loads the scripts, serves, and ends the process: never returns, but for the type checker."""
+    log, configuration, life = service.log, service.configuration, service.life
     service.streams = set_up(log, configuration)
     watch = watchdog.BootWatch(
-        log, service.life, service.page, configuration.startup_timeout, process_abi.FD_LIFELINE
+        log, life, service.page, configuration.startup_timeout, process_abi.FD_LIFELINE
     )
     if not preload(service):
         log.write(
             logs.ERROR,
-            "WSGID0306: group %r: none of its scripts, or not all that its predecessor has, could be loaded: see above"
-            % log.group,
+            "WSGID0306: group %r: the process exits, because it could load none of its scripts, or "
+            "not all that the process it was to replace has loaded: fix what the messages above "
+            "show" % log.group,
         )
-        service.life.step("unloadable")
+        life.step("unloadable")
     watch.stop()
     allowed = {0, os.geteuid(), configuration.httpd_uid}
     service.transport = make_transport(log, configuration, service.page, allowed)
     if configuration.stack_size:
         threading.stack_size(configuration.stack_size)
-    start_periodic_tasks(service)
+    add_periodic_tasks(service)
     workers = make_workers(service)
-    service.life.take_signals()
-    service.life.run(
-        service.transport, workers, lambda: announce(service), control.Control(service, allowed)
-    )
+    service.signals.take_signals()
+    life.begin(service.transport, workers, lambda: announce(service))
+    service.loop.run(control.Control(service, allowed))
+    life.end()
+    return 0
 
 
-def start_periodic_tasks(service):
-    """Whoever looks after what the configuration asks for. What it does not ask for is not
-    imported.
-    """
+def add_periodic_tasks(service: Service) -> None:
+    """Creates the periodic tasks that the configuration asks for. The others are not imported."""
     configuration, life, log = service.configuration, service.life, service.log
+    tasks = service.loop.tasks
     if configuration.reload == "hot":
-        life.keepers.append(reloader.Reloader(service.changes))
+        tasks.append(reloader.Reloader(service.changes))
     if configuration.deadlock_timeout:
-        life.keepers.append(watchdog.Deadlock(configuration.deadlock_timeout, service.page))
+        tasks.append(watchdog.Deadlock(configuration.deadlock_timeout, service.page))
     if configuration.has_limits:
-        from pywsgid.daemon.process import limits
+        from pywsgid.daemon.process.limits import Limits
 
-        keeper = limits.Limits(log, life, service.page, configuration)
-        life.keepers.append(keeper)
-        service.request_counter = keeper.requests
+        limits = Limits(log, life, service.page, configuration)
+        tasks.append(limits)
+        service.request_counter = limits.requests
     if configuration.watches_requests:
         from pywsgid.daemon.process import stuck
 
-        service.watch = stuck.Watch(log, life, configuration, service.page)
-        life.keepers.append(service.watch)
+        watch = stuck.Watch(log, life, configuration, service.page)
+        tasks.append(watch)
+        service.watch = watch
 
 
-def read_configuration():
-    """The block on its descriptor, parsed."""
+def read_configuration() -> Configuration:
+    """The configuration on its descriptor. ConfigurationError, OSError."""
     pieces = []
     offset = 0
     while offset < CONFIGURATION_MAX:
@@ -176,8 +199,10 @@ def read_configuration():
     return configurations.parse(b"".join(pieces))
 
 
-def keep_private(configuration):
-    """What came through exec must not go on to programs that the application starts."""
+def keep_private(configuration: Configuration) -> None:
+    """Has the descriptors that came through exec closed in programs that the application starts.
+    OSError if one is missing.
+    """
     for descriptor in (
         process_abi.FD_LISTENER,
         process_abi.FD_LIFELINE,
@@ -189,27 +214,27 @@ def keep_private(configuration):
         os.set_inheritable(process_abi.FD_PREDECESSOR, False)
 
 
-def set_up(log, configuration):
-    """Makes the interpreter as the application is to find it; gives its captured streams."""
+def set_up(log: logs.Log, configuration: Configuration) -> tuple[streams.Stream, ...]:
+    """Prepares the interpreter for the application; returns the captured streams."""
     faulthandler.enable(file=2)
-    streams = logs.capture_streams(log)
-    threading.excepthook = lambda raised: thread_failed(log, raised)
+    captured = streams.capture_streams(log)
+    threading.excepthook = lambda raised: log_thread_failure(log, raised)
     logging_import.when_imported("logging", lambda: adopt_logging(log))
     sys.argv = ["mod_wsgid"]
     add_paths(log, configuration)
-    return streams
+    return captured
 
 
-def thread_failed(log, raised):
-    """threading.excepthook. Python's own writes a traceback piece by piece to sys.stderr, which
-    would be at warn.
+def log_thread_failure(log: logs.Log, raised: threading.ExceptHookArgs) -> None:
+    """threading.excepthook. Python's own writes the traceback to sys.stderr in pieces, which would
+    be logged at warn.
     """
     if raised.exc_type is SystemExit:
         return
     error = raised.exc_value if raised.exc_value is not None else raised.exc_type()
     log.write(
         logs.ERROR,
-        "WSGID0347: group %r: thread %r has ended: it raised %s\n%s"
+        "WSGID0347: group %r: a thread of the application, %r, has ended because it raised %s\n%s"
         % (
             log.group,
             getattr(raised.thread, "name", "?"),
@@ -219,14 +244,15 @@ def thread_failed(log, raised):
     )
 
 
-def adopt_logging(log):
+def adopt_logging(log: logs.Log) -> None:
+    """`logging` has been imported."""
     from pywsgid.daemon.application import log_records
 
     log_records.adopt(log)
 
 
-def add_paths(log, configuration):
-    """home and python-path before all others, .pth files included, in the order given."""
+def add_paths(log: logs.Log, configuration: Configuration) -> None:
+    """Puts home and python-path first in sys.path, with what .pth files there add."""
     before = sys.path[:]
     if configuration.home:
         sys.path.append(configuration.home)
@@ -237,8 +263,9 @@ def add_paths(log, configuration):
             if not os.path.isdir(directory):
                 log.write(
                     logs.WARN,
-                    "WSGID0308: group %r: python-path names %s, which is no directory that this user can see"
-                    % (log.group, directory),
+                    "WSGID0308: group %r: %s in python-path= is not a directory, or the user of "
+                    "the group, uid %d, cannot reach it: correct the path or its permissions"
+                    % (log.group, directory, os.geteuid()),
                 )
             site.addsitedir(directory)
     added = [entry for entry in sys.path if entry not in before]
@@ -246,33 +273,36 @@ def add_paths(log, configuration):
     sys.path[:] = added + named + [entry for entry in before if entry not in named]
 
 
-def preload(service):
-    """Loads the scripts that are known and those that the predecessor has, unless they have been
-    removed since.
+def preload(service: Service) -> bool:
+    """Loads the scripts that are known, and those that the process to be replaced has loaded unless
+    they have been removed since.
 
-    False if there are some and none could be loaded, or one of the predecessor's could not: then
-    that goes on serving.
+    False if there are some and none could be loaded, or if one of the other process's could not:
+    then that one goes on serving.
     """
     wanted = {(script.path, script.callable): False for script in service.configuration.scripts}
     for script in service.configuration.loaded:
         if (script.path, script.callable) in wanted or loader.stamp_of(script.path) is not None:
             wanted[script.path, script.callable] = True
-    results = [(load_script(service, *script), is_kept) for script, is_kept in wanted.items()]
-    if any(is_kept and not is_loaded for is_loaded, is_kept in results):
+    results = [(load_script(service, *script), is_needed) for script, is_needed in wanted.items()]
+    if any(is_needed and not is_loaded for is_loaded, is_needed in results):
         return False
     return not results or any(is_loaded for is_loaded, _ in results)
 
 
-def load_script(service, path, callable):
-    state, found = service.loader.load(path, callable, remember=False)
-    if state == loader.LOADED:
+def load_script(service: Service, path: str, callable_name: str) -> bool:
+    """Loads a script before there are requests; a failure is logged."""
+    _, found = service.loader.load(path, callable_name, remember=False)
+    if not isinstance(found, loader.LoadFailure):
         return True
     text = "%s [group %r]" % (found, service.log.group)
     service.log.write(logs.ERROR, text + "\n" + found.trace if found.trace else text)
     return False
 
 
-def make_transport(log, configuration, statistics, allowed):
+def make_transport(
+    log: logs.Log, configuration: Configuration, statistics: page.Page, allowed: set[int]
+) -> Transport:
     """Returns the transport, or ends the process if the extension cannot be used. To be called when
     the application is loaded, so that its own cffi comes first.
     """
@@ -286,7 +316,7 @@ def make_transport(log, configuration, statistics, allowed):
         )
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        os._exit(process_abi.EXIT_INTERPRETER)  # not through the application's atexit handlers
+        os._exit(process_abi.EXIT_INTERPRETER)  # without the application's atexit handlers
     return hotpath.Transport(
         binding,
         process_abi.FD_LISTENER,
@@ -298,12 +328,12 @@ def make_transport(log, configuration, statistics, allowed):
     )
 
 
-def make_workers(service):
+def make_workers(service: Service) -> list[worker.Worker]:
     """Returns the workers, whose threads do not run yet, or ends the process if there is no memory
     for all of them.
     """
     wanted = service.configuration.threads
-    workers = []
+    workers: list[worker.Worker] = []
     try:
         while len(workers) < wanted:
             workers.append(worker.Worker(len(workers) + 1, service))
@@ -313,14 +343,14 @@ def make_workers(service):
     return workers
 
 
-def announce(service):
-    """Tells httpd that this process is ready, and its predecessor to leave."""
+def announce(service: Service) -> None:
+    """Tells httpd that this process is ready, and has the process that it replaces leave."""
     service.log.write(
         logs.INFO,
         "WSGID0303: group %r: ready: Python %s, %d threads, slot %d"
         % (
             service.log.group,
-            interpreter.description(),
+            cpython.description(),
             service.configuration.threads,
             service.configuration.slot,
         ),

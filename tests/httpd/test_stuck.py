@@ -80,7 +80,7 @@ def test_a_request_that_waits_in_c_is_answered_and_its_process_replaced(httpd, n
         load.assert_nothing_lost()
     assert httpd.log.find("WSGID0314.*GET /" + name + "/sleep")
     assert httpd.log.find(
-        f"WSGID0350: group '{name}': wishes for a successor because a request is stuck"
+        f"WSGID0350: group '{name}': asks to be replaced because a request is stuck"
     )
 
 

@@ -1,19 +1,20 @@
-"""Script file to application object.
+"""From a script file to the application object.
 
-Rules: a script is a module of its own, named after its path, found in sys.modules, compiled from
-its source; its directory is not put on sys.path. It is loaded once, by whoever needs it first,
-under a lock of its own, so that a slow script does not hold up another.
+Rules: a script is a module of its own, named after its path, compiled from its source and kept in
+sys.modules; its directory is not added to sys.path. It is loaded once, by whoever needs it first,
+under a lock of its own, so that a slow script does not hold up another one.
 
-What cannot be loaded is a LoadFailure with one line that says why, and the traceback if the script
-raised. A failure is remembered for RETRY_AFTER seconds or until the file changes. Then the script
-is tried again, and where depends on the process:
-* nothing else is loaded here: the process is left for a clean one (LEAVE). A second import in the
-same process trips
-  over what the first one has half imported, registered or patched, and shows an error that is not the real one.
-* another script of this process is healthy: it is tried again in place, as the healthy one must not
-pay for its
-  neighbour.
+What cannot be loaded is a LoadFailure: one line that says why and what to do, and the traceback if
+the script raised. It is remembered for RETRY_AFTER seconds or until the file changes. Then the
+script is tried again. Where depends on the process:
+- Nothing else is loaded here: the process leaves, and a clean one tries (LEAVE). A second import in
+  the same process meets what the first has half imported, registered or patched, and shows an
+  error that is not the real one.
+- Another script of this process is loaded: it is tried again here, as the other one must not
+  suffer.
 """
+
+from __future__ import annotations
 
 import _thread
 import binascii
@@ -26,9 +27,20 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from pywsgid.daemon import logs
 from pywsgid.wire import django_settings
 
-# seconds: long enough not to import in a loop, short enough not to be noticed after mending
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from pywsgid.daemon.interfaces import Application, Stamp
+
+    Found = tuple[Application, float]  # a callable, and when its script was loaded (time.time())
+
+# Seconds: long enough not to import in a loop, short enough not to be noticed after a fix.
 RETRY_AFTER = 2.0
 
+# The outcome of a load: loaded; failed right now; failed before and not tried again yet; to be
+# tried again by another process.
 LOADED, FAILED_NOW, FAILED_BEFORE, LEAVE = range(4)
 
 
@@ -37,34 +49,36 @@ class LoadFailure(Exception):
     traceback or "".
     """
 
-    def __init__(self, text, trace=""):
+    def __init__(self, text: str, trace: str = "") -> None:
         super().__init__(text)
         self.trace = trace
 
 
 class Script:
-    """One script file and the module it has become.
+    """One script file and its module, None until it is loaded.
 
     `stamp` is stamp_of() the file that was loaded; `reload_required` is the script's own function
-    of that name or None.
+    of that name or None; `is_watched` whether reload=hot checks it.
     """
 
-    __slots__ = ("path", "module", "stamp", "loaded_at", "is_watched", "reload_required")
-    __slots__ += ("_lock", "_failure", "_failed_at", "_failed_stamp")
+    __slots__ = (
+        *("path", "module", "stamp", "loaded_at", "is_watched", "reload_required"),
+        *("_lock", "_failure", "_failed_at", "_failed_stamp"),
+    )
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         self.path = path
-        self.module = None
-        self.stamp = None
+        self.module: ModuleType | None = None
+        self.stamp: Stamp | None = None
         self.loaded_at = 0.0  # time.time()
-        self.is_watched = True  # whether a change is to be looked for (reload=hot)
-        self.reload_required = None
+        self.is_watched = True
+        self.reload_required: Callable[[str], object] | None = None
         self._lock = _thread.allocate_lock()
-        self._failure = None
+        self._failure: LoadFailure | None = None
         self._failed_at = 0.0
-        self._failed_stamp = None
+        self._failed_stamp: Stamp | None = None
 
-    def load(self, may_retry_here):
+    def load(self, may_retry_here: Callable[[], bool]) -> tuple[int, LoadFailure | None]:
         """(LOADED, None), (FAILED_NOW, failure), (FAILED_BEFORE, failure) or (LEAVE, failure)."""
         with self._lock:
             if self.module is not None:
@@ -76,13 +90,14 @@ class Script:
                     return LEAVE, self._failure
             return self._try()
 
-    def _is_due(self):
+    def _is_due(self) -> bool:
+        """Whether a script that has failed may be tried again."""
         return (
             time.monotonic() - self._failed_at >= RETRY_AFTER
             or stamp_of(self.path) != self._failed_stamp
         )
 
-    def _try(self):
+    def _try(self) -> tuple[int, LoadFailure | None]:
         stamp = stamp_of(self.path)
         try:
             module = import_script(self.path)
@@ -92,67 +107,68 @@ class Script:
         self._failure = None
         self.stamp = stamp
         self.loaded_at = time.time()
-        asked = getattr(module, "reload_required", None)
-        self.reload_required = asked if callable(asked) else None
-        self.module = module  # last: who finds it there, without the lock, finds all else
+        reload_required = getattr(module, "reload_required", None)
+        self.reload_required = reload_required if callable(reload_required) else None
+        # Last: other threads read `module` without the lock, and then everything else.
+        self.module = module
         return LOADED, None
 
 
 class Loader:
-    """The scripts of this process. `on_load` is called with a Script that is loaded and the
-    callable's name.
-
-    More than once, perhaps.
+    """The scripts of this process. `on_load` is called with a Script that is loaded and the name of
+    the callable, perhaps more than once for the same.
     """
 
-    def __init__(self, on_load=None):
-        self._scripts = {}
+    def __init__(self, on_load: Callable[[Script, str], None] | None = None) -> None:
+        self._scripts: dict[str, Script] = {}
         self._lock = _thread.allocate_lock()
-        self._callables = {}  # (path, name) -> (callable, loaded_at): what has been looked up
+        self._callables: dict[tuple[str, str], Found] = {}  # (path, name) -> what was found
         self._on_load = on_load
 
-    def find(self, path, name):
-        """(callable, loaded_at) if it is loaded, else None: each worker asks once and keeps it."""
+    def find(self, path: str, name: str) -> Found | None:
+        """The callable `name` of a script if a request has used it before, else None. Each worker
+        asks once and remembers it.
+        """
         return self._callables.get((path, name))
 
-    def get(self, path):
-        """The Script that is loaded from a path, or None."""
-        script = (
-            self._scripts[path] if path in self._scripts else None
-        )  # not get(): see logs.request_mark()
+    def get(self, path: str | None) -> Script | None:
+        """The loaded Script of a path, or None."""
+        # Not get(), for the reason given in logs.request_mark().
+        script = self._scripts[path] if path is not None and path in self._scripts else None
         return script if script is not None and script.module is not None else None
 
-    def loaded(self):
+    def loaded(self) -> list[Script]:
         """The scripts that are loaded."""
         with self._lock:
             return [script for script in self._scripts.values() if script.module is not None]
 
-    def load(self, path, name, remember=True):
-        """(state, (callable, loaded_at) or the LoadFailure). find() finds it only if it was to
-        `remember`.
+    def load(self, path: str, name: str, remember: bool = True) -> tuple[int, Found | LoadFailure]:
+        """(LOADED, what find() returns) or (another outcome, the LoadFailure). With `remember`,
+        find() finds it from now on.
         """
         script = self._script(path)
-        state, failure = script.load(self._has_healthy)
-        if state != LOADED:
+        state, failure = script.load(self._has_loaded)
+        if failure is not None:
             return state, failure
         try:
             found = look_up(script, name), script.loaded_at
-        except LoadFailure as failure:
-            return FAILED_NOW, failure
+        except LoadFailure as error:
+            return FAILED_NOW, error
         if self._on_load is not None:
             self._on_load(script, name)
         if remember:
             self._callables[path, name] = found
         return LOADED, found
 
-    def _script(self, path):
+    def _script(self, path: str) -> Script:
         with self._lock:
             script = self._scripts.get(path)
             if script is None:
                 script = self._scripts[path] = Script(path)
             return script
 
-    def _has_healthy(self):
+    def _has_loaded(self) -> bool:
+        """Whether any script of this process is loaded."""
         with self._lock:
             return any(script.module is not None for script in self._scripts.values())
 
@@ -160,8 +176,8 @@ class Loader:
 # -------- a script
 
 
-def stamp_of(path):
-    """What changes when a file is changed; None if it is not there."""
+def stamp_of(path: str) -> Stamp | None:
+    """A value that changes when the file changes; None if there is no such file."""
     try:
         status = os.stat(path)
     except OSError:
@@ -169,106 +185,121 @@ def stamp_of(path):
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def module_name(path):
-    """`_wsgid_` and a number, the same in every process: what is pickled in one can be unpickled in
-    another.
+def module_name(path: str) -> str:
+    """`_wsgid_` and a checksum of the path: the same in every process, so that an object which was
+    pickled in one can be unpickled in another.
     """
     name = "_wsgid_%08x" % binascii.crc32(os.fsencode(path))
     while name in sys.modules and getattr(sys.modules[name], "__file__", None) != path:
-        name += "_"  # two paths with one checksum
+        name += "_"  # two paths have the same checksum
     return name
 
 
-def read_source(path):
+def read_source(path: str) -> bytes:
+    """The bytes of a script. LoadFailure if it cannot be read."""
     try:
         with open(path, "rb") as file:
             return file.read()
     except FileNotFoundError:
         raise LoadFailure(
-            "WSGID0330: script %s does not exist: correct WSGIScriptAlias, or put it there" % path
+            "WSGID0330: script %s does not exist: correct the path in WSGIScriptAlias, or create "
+            "the file" % path
         ) from None
     except IsADirectoryError:
         raise LoadFailure(
-            "WSGID0330: script %s is a directory: name the script itself" % path
+            "WSGID0330: script %s is a directory: WSGIScriptAlias must name the script itself, "
+            "such as %s" % (path, example_script(path))
         ) from None
     except OSError as error:
         raise LoadFailure(
-            "WSGID0331: script %s cannot be read by uid %d (%s): %s"
+            "WSGID0331: script %s cannot be read by the user of the group, uid %d (%s): %s"
             % (path, os.geteuid(), error.strerror, blocked_by(path))
         ) from None
 
 
-def blocked_by(path):
-    """The first component of `path` that this user may not pass, and what to do."""
+def example_script(directory: str) -> str:
+    """A script in a directory, for a message: one that exists, if there is one."""
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError:
+        names = []
+    usual = [name for name in ("wsgi.py", "app.wsgi", "application.wsgi") if name in names]
+    found = usual + [name for name in names if name.endswith(".wsgi")]
+    return os.path.join(directory, found[0] if found else "wsgi.py")
+
+
+def blocked_by(path: str) -> str:
+    """The first component of `path` that this user cannot pass, and what to do."""
     parts = path.split("/")
     for count in range(1, len(parts)):
         directory = "/".join(parts[:count]) or "/"
         if not os.access(directory, os.X_OK, effective_ids=True):
             return (
-                "its directory %s lets this user not pass: chmod o+x, or run the group as another user="
-                % directory
+                "it cannot enter the directory %s: chmod o+x %s, or run the group as another user="
+                % (directory, directory)
             )
-    return "the file itself is not readable for this user: chmod o+r, or run the group as another user="
+    return "it may not read the file itself: chmod o+r %s, or run the group as another user=" % path
 
 
-def check_settings(path, source):
+def check_settings(path: str, source: bytes) -> None:
+    """LoadFailure if Django runs in this process with other settings than the script names."""
     running = django_settings.in_the_way_of(source)
     if running:
         raise LoadFailure(
-            "WSGID0339: script %s is a Django site with settings of its own (%s), and this process is one with %s: it "
-            "would answer with that site's data; give each its own WSGIDaemonProcess"
-            % (path, django_settings.named_in(source), running)
+            "WSGID0339: script %s uses the Django settings %s, but this process already runs "
+            "Django with %s, and would serve the data of that site: give each site a "
+            "WSGIDaemonProcess of its own" % (path, django_settings.named_in(source), running)
         )
 
 
-def import_script(path):
-    """Runs a script as a module. Whatever it raises, SystemExit too, is a LoadFailure and not the
-    process's end.
+def import_script(path: str) -> ModuleType:
+    """Runs a script as a module. LoadFailure for whatever it raises: not even SystemExit ends the
+    process.
     """
     source = read_source(path)
     check_settings(path, source)
     name = module_name(path)
     module = type(sys)(name)
     module.__file__ = path
-    module.__spec__ = ModuleSpec(
-        name, SourceFileLoader(name, path), origin=path
-    )  # 3.15 warns without
-    module.__builtins__ = builtins
+    # Python 3.15 warns about a module without a spec.
+    module.__spec__ = ModuleSpec(name, SourceFileLoader(name, path), origin=path)
+    module.__dict__["__builtins__"] = builtins
     sys.modules[name] = module
     try:
         exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
     except BaseException as error:
         del sys.modules[name]
         raise LoadFailure(
-            "WSGID0332: script %s cannot be loaded: %s; mend it: it is tried again by itself"
-            % (path, logs.describe(error)),
+            "WSGID0332: script %s cannot be loaded: %s; fix what the traceback shows: the script "
+            "is then tried again without a restart" % (path, logs.describe(error)),
             logs.traceback_text(error),
         ) from None
     return module
 
 
-def look_up(script, name):
-    """The callable of a loaded script; `name` may be dotted."""
-    target = script.module
+def look_up(script: Script, name: str) -> Application:
+    """The callable `name`, which may be dotted, of a loaded script. LoadFailure without one."""
+    target: object = script.module
     for part in name.split("."):
         try:
             target = getattr(target, part)
         except AttributeError:
             raise LoadFailure(
-                "WSGID0333: script %s has no %r%s: name the callable with WSGICallableObject, or define it"
-                % (script.path, name, near_misses(script.module, name))
+                "WSGID0333: script %s has no %r%s: name the WSGI application with "
+                "WSGICallableObject, or define %r"
+                % (script.path, name, similar_names(script.module, name), name)
             ) from None
     if not callable(target):
         raise LoadFailure(
-            "WSGID0334: %r of script %s is not callable but %s: it must be the WSGI application itself"
-            % (name, script.path, type(target).__name__)
+            "WSGID0334: %r in script %s is not callable, but an object of type %s: it must be the "
+            "WSGI application" % (name, script.path, type(target).__name__)
         )
     return target
 
 
-def near_misses(module, name):
-    """` (it has: app, wsgi)`: public callables that are not classes; names that resemble come
-    first.
+def similar_names(module: ModuleType | None, name: str) -> str:
+    """` (it has: app, wsgi)`: the public callables that are not classes, similar names first; ""
+    without any.
     """
     import difflib  # milliseconds, but only when something is wrong
 
@@ -277,6 +308,6 @@ def near_misses(module, name):
         for key, value in vars(module).items()
         if not key.startswith("_") and callable(value) and not isinstance(value, type)
     ]
-    near = difflib.get_close_matches(name, found, n=3, cutoff=0.4)
-    near += [key for key in found if key not in near]
-    return " (it has: %s)" % ", ".join(near[:5]) if near else ""
+    similar = difflib.get_close_matches(name, found, n=3, cutoff=0.4)
+    similar += [key for key in found if key not in similar]
+    return " (it has: %s)" % ", ".join(similar[:5]) if similar else ""

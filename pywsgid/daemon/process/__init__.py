@@ -1,1 +1,1 @@
-"""The process as a whole: its life cycle, limits, watchdogs, statistics page and control socket."""
+"""The process as a whole: life cycle, periodic tasks, watchdogs, statistics, control socket."""

@@ -1,14 +1,15 @@
-"""What an administrator may ask of this process, over its slot's control socket (pywsgid status,
-reload ...).
+"""What an administrator may ask of this process, through its slot's control socket (`pywsgid
+status`, `reload`, `restart`, `stacks`).
 
-A connection brings one line, the name of a question, and takes one line of JSON back. The main
-thread answers, so that it works while every worker is busy; a peer that does not speak at once is
-left alone. Who may ask is decided by the kernel's word for the peer (SO_PEERCRED): root, the
-process's own user, and the user of httpd's children.
+A connection brings one line, the name of a command, and gets one line of JSON. The main thread
+answers, so that this works while every worker is busy; a peer that does not send its line at once
+is dropped. The kernel says who the peer is (SO_PEERCRED): root, the process's own user and the user
+of httpd's children may ask.
 
-Rules: nothing here waits for a worker, and nothing that a peer sends is believed beyond the name of
-a question.
+Rules: nothing here waits for a worker. Nothing that a peer sends is used but the name of a command.
 """
+
+from __future__ import annotations
 
 import _socket
 import os
@@ -16,21 +17,34 @@ import struct
 import sys
 import time
 
-from pywsgid.daemon import logs
-from pywsgid.daemon.wsgi.environ import request_line
+from pywsgid.daemon import cpython, logs
+from pywsgid.daemon.request_info import request_line
 from pywsgid.wire import process_abi
 
-PATIENCE = struct.pack(
-    "ll", 0, 200000
-)  # struct timeval: how long a peer may take for its line, or for ours
-LINE_MAX = 64
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from typing import Any
+
+    from pywsgid.daemon.interfaces import Service
+
+    Reply = dict[str, Any]
+
+# struct timeval (seconds, microseconds): how long a peer may take to send a line or to read ours.
+PEER_TIMEOUT = struct.pack("ll", 0, 200000)
+LINE_MAX = 64  # bytes
 CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
 
 
 class Control:
-    """`service` is what the daemon's parts share; `allowed` are the uids that may ask."""
+    """`allowed` are the uids that may ask; `descriptor` is the listening control socket."""
 
-    def __init__(self, service, allowed, descriptor=process_abi.FD_CONTROL):
+    def __init__(
+        self,
+        service: Service,
+        allowed: Collection[int],
+        descriptor: int = process_abi.FD_CONTROL,
+    ) -> None:
         self.descriptor = descriptor
         self._service = service
         self._allowed = allowed
@@ -38,43 +52,50 @@ class Control:
         self._listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
         self._listener.settimeout(0)
 
-    def answer(self):
-        """Takes the next connection, if there is one, and answers it."""
+    def answer(self) -> None:
+        """Accepts the next connection, if there is one, and answers it."""
         try:
-            descriptor, _ = self._listener._accept()
+            descriptor = cpython.accept(self._listener)
         except OSError:
             return  # another process of the slot was first, or the peer has gone
         peer = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
         try:
             self._serve(peer)
         except OSError:
-            pass  # it has gone, or is too slow
+            pass  # the peer has gone, or is too slow
         finally:
             peer.close()
 
-    def _serve(self, peer):
+    def _serve(self, peer: _socket.socket) -> None:
         peer.settimeout(None)
-        peer.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, PATIENCE)
-        peer.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, PATIENCE)
+        peer.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, PEER_TIMEOUT)
+        peer.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, PEER_TIMEOUT)
         pid, uid, _ = CREDENTIALS.unpack(
             peer.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, CREDENTIALS.size)
         )
         if uid not in self._allowed:
             self._service.log.write(
                 logs.WARN,
-                "WSGID0370: group %r: process %d of uid %d may not ask anything of this process: root and the users of "
-                "httpd and of the group may" % (self._service.log.group, pid, uid),
+                "WSGID0370: group %r: refused a command from process %d of uid %d: run pywsgid as "
+                "root, or as the user of httpd or of the "
+                "group" % (self._service.log.group, pid, uid),
             )
             return
         import json  # milliseconds, and hardly ever needed
 
-        question = peer.recv(LINE_MAX).decode("ascii", "replace").strip()
-        ask = QUESTIONS.get(question)
-        reply = ask(self._service, self._since) if ask else {"error": "no such question"}
+        name = peer.recv(LINE_MAX).decode("ascii", "replace").strip()
+        command = COMMANDS.get(name)
+        if command is None:
+            reply: Reply = {"error": "no such question"}
+        else:
+            reply = command(self._service, self._since)
         peer.sendall(json.dumps(reply).encode("ascii") + b"\n")
 
 
-def _identity(service):
+# -------- commands: each takes the service and the time (time.time()) since when the process serves
+
+
+def _identity(service: Service) -> Reply:
     configuration = service.configuration
     return {
         "group": configuration.label,
@@ -84,8 +105,8 @@ def _identity(service):
     }
 
 
-def status(service, since):
-    """Who runs, since when, and what each thread does now."""
+def status(service: Service, since: float) -> Reply:
+    """The process, what it has measured, and what each thread does now."""
     from pywsgid.daemon.transport import backlog
 
     now = time.monotonic()
@@ -94,9 +115,12 @@ def status(service, since):
     for worker in service.life.workers:
         environ, began = worker.environ, worker.since
         if environ is not None:
-            elapsed = round(now - began, 3)
             threads.append(
-                {"thread": worker.number, "request": request_line(environ), "elapsed": elapsed}
+                {
+                    "thread": worker.number,
+                    "request": request_line(environ),
+                    "elapsed": round(now - began, 3),
+                }
             )
     return {
         **_identity(service),
@@ -112,29 +136,33 @@ def status(service, since):
     }
 
 
-def reload(service, since):
-    """Wishes for a successor; how it went is seen in who answers, and in the state."""
+def reload(service: Service, since: float) -> Reply:
+    """Asks to be replaced. The caller sees the result when another pid answers."""
     service.life.request_replacement(
-        process_abi.REPLACE_ASKED, "an administrator asked for it (pywsgid reload)", patient=False
+        process_abi.REPLACE_ASKED,
+        "an administrator asked for it (pywsgid reload)",
+        after_backoff=False,
     )
     return _identity(service)
 
 
-def restart(service, since):
-    """Leaves without waiting for a successor; what it runs is finished within graceful-timeout."""
-    service.life.step(
-        "asked",
-        "an administrator asked for it (pywsgid restart)",
-        service.configuration.graceful_timeout,
-    )
+def restart(service: Service, since: float) -> Reply:
+    """Leaves without waiting for a replacement; running requests get graceful-timeout to finish."""
+    why = "an administrator asked for it (pywsgid restart)"
+    service.life.step("asked", why, service.configuration.graceful_timeout)
     return _identity(service)
 
 
-def stacks(service, since):
+def stacks(service: Service, since: float) -> Reply:
     """Every thread's stack."""
     from pywsgid.daemon.process import stacks
 
     return {**_identity(service), "stacks": stacks.texts(service.life.workers)}
 
 
-QUESTIONS = {"status": status, "reload": reload, "restart": restart, "stacks": stacks}
+COMMANDS: dict[str, Callable[[Service, float], Reply]] = {
+    "status": status,
+    "reload": reload,
+    "restart": restart,
+    "stacks": stacks,
+}

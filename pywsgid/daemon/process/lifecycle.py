@@ -1,426 +1,287 @@
-"""The main thread's life, by the table in states.py: serve, wish for a successor, drain, leave.
+"""The life of the process, by the table in states.py: serve, ask to be replaced, drain, end.
 
-Rules: a signal handler only notes; the loop in Lifecycle.run acts. Lifecycle.step() is the one
-place where the state changes, from any thread; what it does on the way never waits. Whatever asks
-for the end (lifeline, signal, a failed script) gets the same drain; they differ in how long it may
-take. Each bound is kept: a request, a thread or an atexit handler that does not come to an end is
-told in the log and left behind.
+Rules: Lifecycle.step() is the only place where the state changes. Any thread may call it, and
+nothing that it does on the way waits. Whatever ends the process (the lifeline, a signal, a script
+that failed) leads to the same drain; only the time limit differs. A request, a thread or an atexit
+handler that exceeds its limit is logged and left behind.
 
-    what            bound
-    lifeline pulled    graceful-timeout (a successor has taken over)
-    HUP, USR1       graceful-timeout
-    TERM, INT       shutdown-timeout
-    httpd has died  shutdown-timeout
+    cause                                      time limit
+    the lifeline says "not needed any more"    graceful-timeout (a replacement serves)
+    SIGHUP, SIGUSR1, pywsgid restart           graceful-timeout
+    SIGTERM, SIGINT                            shutdown-timeout
+    httpd has ended                            shutdown-timeout
 
-Whoever finds that the process should be replaced calls wish(). Nothing stops by that: the process
-serves as before until its successor is ready and pulls the lifeline, or until httpd says that it
-cannot take over (LIFELINE_FAILED).
+Whatever finds that the process should be replaced calls request_replacement(). The process then
+serves as before, until its replacement is ready and httpd says so through the lifeline, or until
+httpd says that the replacement could not start.
 
-What has to be looked at now and then is a keeper: an object with `due`, the monotonic time of its
-next look, and look(now), which gives the time of the one after that. The main thread sleeps in
-between, for ever if none is due.
-
-Until the process is ready, signals have their default effect: there is nothing to finish.
+What the main thread waits for, and in which order it acts, is in main_loop.py.
 """
 
-import _signal
-import _thread
-import faulthandler
+from __future__ import annotations
+
 import os
-import select
 import sys
 import threading
 import time
 
 from pywsgid.daemon import logs
-from pywsgid.daemon.process import forks, wakeup
+from pywsgid.daemon.process import ending, wakeup
 from pywsgid.daemon.process.states import TRANSITIONS
 from pywsgid.wire import process_abi
 
-# nobody hears the wake-up pipe; and the one who sleeps on it must find out by itself
-# (apxs/supervisor/wakeup.c)
-GONE = "httpd has gone"
-# what a thread writes to the signal pipe to have the loop look around: no signal has this number
-LOOK = 0
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from pywsgid.daemon.configuration import Configuration
+    from pywsgid.daemon.interfaces import Page, Transport, Worker
+
+# Why the process leaves. Nobody reads the wake-up pipe then; the child of httpd that holds its
+# other end finds out by itself (apxs/supervisor/wakeup.c).
+HTTPD_HAS_ENDED = "httpd has ended"
 NEVER = float("inf")
-# What threads and atexit handlers of the application have at the end: what is left of the bound, at
-# least and at most.
-EXIT_GRACE_LEAST, EXIT_GRACE_MOST = 1.0, 15.0
-HUNG_BEHIND = 5.0  # seconds after that until the C-level watchdog ends a process that holds the GIL
-REQUEST_AGAIN_FIRST, REQUEST_AGAIN_MOST = (
-    1.0,
-    60.0,
-)  # seconds after a wish that was refused, doubled each time
-RECOVERY = 0.05  # seconds of rest when memory has run out
+# Seconds from a refused request for a replacement to the next one, doubled each time.
+BACKOFF_FIRST, BACKOFF_MOST = 1.0, 60.0
 IMPOSSIBLE = object()
 
-# signal -> its name, the option that bounds the drain
-DRAIN_SIGNALS = {
-    _signal.SIGTERM: ("SIGTERM", "shutdown_timeout"),
-    _signal.SIGINT: ("SIGINT", "shutdown_timeout"),
-    _signal.SIGHUP: ("SIGHUP", "graceful_timeout"),
-    _signal.SIGUSR1: ("SIGUSR1", "graceful_timeout"),
-}
 
-
-def log_too_few_threads(log, number, wanted, error):
-    """Only `number` of the `wanted` worker threads can be made."""
+def log_too_few_threads(log: logs.Log, number: int, wanted: int, error: Exception) -> None:
+    """Only `number` of the `wanted` worker threads can be started."""
     log.write(
         logs.CRIT,
-        "WSGID0319: group %r: only %d of %d threads can be started (%s): the limits of this "
-        "process are too low (memory-limit=, virtual-memory-limit=, ulimit -u), or stack-size= "
-        "or threads= too large" % (log.group, number, wanted, error),
+        "WSGID0319: group %r: only %d of %d threads can be started (%s), so the process exits: "
+        "raise the limits of the process (memory-limit=, virtual-memory-limit=, ulimit -u), or "
+        "lower threads= or stack-size=" % (log.group, number, wanted, error),
     )
 
 
-def _note(number, frame):
-    """The signal's number is in the pipe already (set_wakeup_fd)."""
-
-
 class Lifecycle:
-    """`state` is one of states.STATES. The daemon fills `keepers` before it serves."""
+    """`state` is a key of states.STATES; `replacement_reason` is the process_abi.REPLACE_ of the
+    open request for a replacement. `wake` wakes the main loop.
+    """
 
-    def __init__(self, log, configuration, page, lifeline):
+    def __init__(
+        self, log: logs.Log, configuration: Configuration, page: Page, wake: Callable[[], None]
+    ) -> None:
         self.state = "booting"
-        self.keepers = []
-        self.replacement_reason = process_abi.REPLACE_NONE  # of the wish that is open
+        self.replacement_reason = process_abi.REPLACE_NONE
+        self.workers: Sequence[Worker] = ()
+        self.deadline = NEVER  # monotonic: the end of the drain
+        self.wake = wake
         self._log = log
         self._configuration = configuration
         self._page = page
-        self._lifeline = lifeline
-        self._transport = None
-        self._control = None
-        self._workers = ()
-        self._moved = (
-            threading.Condition()
-        )  # its lock may be taken again: an action may take a step itself
-        self._left = 0  # workers that have ended
-        self._deadline = NEVER  # monotonic: until when it may drain
-        self._code = 0
+        self._transport: Transport | None = None
+        # Its lock is reentrant: an action may take a step itself.
+        self._changed = threading.Condition()
+        self._ended_workers = 0
+        self._exit_code = 0
         self._replacement_requests = 0
-        self._patience = REQUEST_AGAIN_FIRST
-        self._not_before = 0.0  # monotonic: a refused wish is not repeated until then
-        self._pipe, self._pipe_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._backoff = BACKOFF_FIRST
+        self._not_before = 0.0  # monotonic: the end of the back-off
 
     # ---- the state
 
-    def step(self, event, *details):
-        """Takes the process to the state that an event leads to; `details` are for the action on
-        the way.
+    def step(self, event: str, *details: Any) -> None:
+        """Takes the process to the state that `event` leads to. `details` are the arguments of the
+        action on the way. An event that is impossible in this state is logged and ignored.
         """
-        with self._moved:
+        with self._changed:
             before = self.state
-            transition = TRANSITIONS[before].get(event, IMPOSSIBLE)
+            transitions: Any = TRANSITIONS
+            transition = transitions[before].get(event, IMPOSSIBLE)
             if transition is None:
                 return
             if transition is IMPOSSIBLE:
                 self._log.write(
                     logs.ERROR,
-                    "WSGID0318: group %r: a process that is %s cannot be %s: a mistake in mod_wsgid, please report it"
-                    % (self._log.group, before, event),
+                    "WSGID0318: group %r: the event %r is impossible in the state %r and is "
+                    "ignored: this is a bug in mod_wsgid, please report "
+                    "it" % (self._log.group, event, before),
                 )
                 return
             self.state, action = transition
             self._log.write(
                 logs.DEBUG,
-                "WSGID0317: group %r: was %s, is %s (%s)"
+                "WSGID0317: group %r: state: was %s, is %s (%s)"
                 % (self._log.group, before, self.state, event),
             )
             if action:
                 getattr(self, "_" + action)(*details)
-            self._moved.notify_all()
+            self._changed.notify_all()
+
+    @property
+    def takes_requests(self) -> bool:
+        return self.state in ("serving", "replacing")
 
     # ---- from any thread
 
-    def worker_left(self):
-        with self._moved:
-            self._left += 1
+    def worker_ended(self) -> None:
+        """A worker's thread has ended."""
+        with self._changed:
+            self._ended_workers += 1
         self.wake()
 
-    def wake(self):
-        """Has the main thread look around, and all keepers."""
-        try:
-            os.write(self._pipe_end, bytes((LOOK,)))
-        except OSError:
-            pass  # full: then it wakes up anyway
+    def request_replacement(
+        self, reason: int, why: str, after_backoff: bool = True, change: int = 0
+    ) -> bool:
+        """Asks httpd to start a replacement: `reason` is a process_abi.REPLACE_, `why` completes
+        "asks to be replaced because".
 
-    def request_replacement(self, reason, why, patient=True, change=0):
-        """Asks httpd for a successor: `reason` is a process_abi.REPLACE_, `why` completes "wishes for
-        a successor because".
-
-        `change` is the number of a change of scripts: one that could not be loaded is not tried by
-        every process anew.
-
-        False: not now, as one is on its way or the process leaves; and, if `patient`, as one could
-        not take over a short while ago. Then ask again later.
+        `change` identifies a change of scripts: httpd does not try one again that could not be
+        loaded. False: not now, since a request is open, or the process leaves, or (with
+        `after_backoff`) a replacement failed a short while ago. The caller then tries again later.
         """
-        with self._moved:
-            if self.state != "serving" or (patient and time.monotonic() < self._not_before):
+        with self._changed:
+            if self.state != "serving" or (after_backoff and time.monotonic() < self._not_before):
                 return False
             self.step("due", reason, why, change)
             return True
 
-    def await_successor(self):
-        """Waits while a wish is open. True: the process leaves; False: it serves on."""
-        with self._moved:
+    def await_replacement(self) -> bool:
+        """Waits until the open request for a replacement is answered. True: the replacement serves
+        and this process leaves. False: this process goes on.
+        """
+        with self._changed:
             requests = self._replacement_requests
             while self.state == "replacing" and self._replacement_requests == requests:
-                self._moved.wait()
-            return self.state not in ("serving", "replacing")
+                self._changed.wait()
+            return not self.takes_requests
 
-    # ---- the actions of the table, with the lock of step()
+    # ---- from the main loop
 
-    def _fail(self):
+    def begin(
+        self, transport: Transport, workers: Sequence[Worker], announce: Callable[[], None]
+    ) -> None:
+        """Starts the workers, takes requests and calls `announce`, which informs httpd."""
+        self._transport = transport
+        self.workers = workers
+        self.step("loaded", announce)
+
+    def advance(self) -> None:
+        """Takes the steps that follow from the workers and the deadline."""
+        busy = len(self.workers) - self._ended_workers
+        if not busy and self.takes_requests:
+            bound = self._configuration.graceful_timeout
+            self.step("unfit", "all of its threads have ended", bound, 1)
+        if self.state != "draining":
+            return
+        stuck = sum(worker.is_abandoned for worker in self.workers)
+        if busy <= stuck:
+            self._log.write(
+                logs.INFO,
+                "WSGID0311: group %r: has finished its requests and exits%s"
+                % (self._log.group, " (stuck, left behind: %d)" % stuck if stuck else ""),
+            )
+            self.step("done")
+        elif time.monotonic() >= self.deadline:
+            self.step("expired")
+
+    def end(self) -> None:
+        """Ends the process, in the state "ending"."""
+        left = self.deadline - time.monotonic()
+        ending.end_process(
+            self._log, left, self._exit_code, lambda grace: self.step("expired", grace)
+        )
+
+    # ---- the actions of the table, which run with the lock of step()
+
+    def _fail(self) -> None:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        os._exit(
-            process_abi.EXIT_LOAD
-        )  # not through threads and atexit handlers of a half-imported application
+        # Without threads and atexit handlers: the application is imported by half.
+        os._exit(process_abi.EXIT_LOAD)
 
-    def _withdraw(self):
+    def _withdraw(self) -> None:
         self._log.write(
             logs.INFO,
-            "WSGID0309: group %r: not wanted any more while it was starting; leaving"
-            % self._log.group,
+            "WSGID0309: group %r: exits while its scripts are loading: httpd does not need this "
+            "process any more" % self._log.group,
         )
         os._exit(0)
 
-    def _serve(self, announce):
-        """Only when all is there may `announce` tell the predecessor to leave."""
-        for number, worker in enumerate(self._workers):
+    def _serve(self, announce: Callable[[], None]) -> None:
+        """Only when all is ready may `announce` send the process away that this one replaces."""
+        for number, worker in enumerate(self.workers):
             try:
                 worker.start()
             except (RuntimeError, MemoryError) as error:
-                log_too_few_threads(self._log, number, len(self._workers), error)
+                log_too_few_threads(self._log, number, len(self.workers), error)
                 self._fail()
-        self._page.set_state(
-            process_abi.PAGE_READY
-        )  # before the first request, which may end the process
+        # Before the first request, which may end the process.
+        self._page.set_state(process_abi.PAGE_READY)
+        assert self._transport is not None
         self._transport.open()
         announce()
 
-    def _request_replacement(self, reason, why, change):
+    def _request_replacement(self, reason: int, why: str, change: int) -> None:
         self.replacement_reason = reason
         self._replacement_requests += 1
         self._log.write(
             logs.INFO,
-            "WSGID0350: group %r: wishes for a successor because %s" % (self._log.group, why),
+            "WSGID0350: group %r: asks to be replaced because %s" % (self._log.group, why),
         )
         self._page.request_replacement(reason, change)
         wakeup.wake_parent()
 
-    def _resume(self):
-        self._not_before = time.monotonic() + self._patience
+    def _resume(self) -> None:
+        self._not_before = time.monotonic() + self._backoff
+        if self.replacement_reason == process_abi.REPLACE_CHANGED:
+            again = "when the script changes again"
+        else:
+            again = "in %g s" % self._backoff
         self._log.write(
             logs.INFO,
-            "WSGID0351: group %r: its successor could not take over, for the reason given above, where one was tried; "
-            "this process goes on serving with the code that it has, and %s"
-            % (
-                self._log.group,
-                "asks again when the script changes again"
-                if self.replacement_reason == process_abi.REPLACE_CHANGED
-                else "asks again in %g s" % self._patience,
-            ),
+            "WSGID0351: group %r: cannot be replaced, since the new process did not become ready: "
+            "the messages before this one say why; this process goes on serving with the code that "
+            "it has, and asks again %s" % (self._log.group, again),
         )
-        self._patience = min(2 * self._patience, REQUEST_AGAIN_MOST)
+        self._backoff = min(2 * self._backoff, BACKOFF_MOST)
         self.replacement_reason = process_abi.REPLACE_NONE
         self.wake()
 
-    def _drain(self, why, bound, code=0):
-        """No more requests from now on. `bound` in seconds; 0: as long as it takes."""
-        self._deadline = time.monotonic() + bound if bound else NEVER
-        self._code = code
+    def _drain(self, why: str, bound: float, code: int = 0) -> None:
+        """Takes no more requests. `bound` in seconds; 0: as long as it takes."""
+        self.deadline = time.monotonic() + bound if bound else NEVER
+        self._exit_code = code
         self._page.set_state(process_abi.PAGE_DRAINING)
-        if why != GONE:
+        if why != HTTPD_HAS_ENDED:
             wakeup.wake_parent()
+        assert self._transport is not None
         self._transport.drain()
         self._log.write(
             logs.INFO,
-            "WSGID0310: group %r: leaving because %s: finishes what it has read%s"
-            % (self._log.group, why, ", at most %g s" % bound if bound else ""),
+            "WSGID0310: group %r: leaving because %s: takes no more requests and finishes those "
+            "that it has%s" % (self._log.group, why, ", within %g s" % bound if bound else ""),
         )
         self.wake()
 
-    def _hasten(self, why, bound, code=0):
-        """Asked again: the stricter bound holds."""
+    def _hasten(self, why: str, bound: float, code: int = 0) -> None:
+        """Told to leave once more: the earlier deadline counts."""
         if bound:
-            self._deadline = min(self._deadline, time.monotonic() + bound)
+            self.deadline = min(self.deadline, time.monotonic() + bound)
         self.wake()
 
-    def _cut_off(self):
+    def _cut_off(self) -> None:
         from pywsgid.daemon.process import stacks
 
-        running = [worker for worker in self._workers if worker.environ is not None]
+        running = [worker for worker in self.workers if worker.environ is not None]
         self._log.write(
             logs.WARN,
-            "WSGID0312: group %r: time is up with %d requests still running; leaving without them: a "
-            "larger graceful-timeout= or shutdown-timeout= gives them more"
-            % (self._log.group, len(running)),
+            "WSGID0312: group %r: the time to finish is over, with requests still running: %d. "
+            "They are cut off, and the next messages name each; if they need longer, raise "
+            "graceful-timeout= or shutdown-timeout=" % (self._log.group, len(running)),
         )
         stacks.dump_running(self._log, running)
-        os._exit(self._code)
+        os._exit(self._exit_code)
 
-    def _abandon(self, bound):
+    def _abandon(self, grace: float) -> None:
         self._log.write(
             logs.WARN,
-            "WSGID0315: group %r: a thread or an atexit handler of the application did not end within %.1f s; "
-            "leaving without it: make it a daemon thread, or end it in an atexit handler"
-            % (self._log.group, bound),
+            "WSGID0315: group %r: a thread or an atexit handler of the application did not end "
+            "within %.1f s, and the process exits without it: start the thread with daemon=True, "
+            "or stop it in an atexit handler" % (self._log.group, grace),
         )
-        os._exit(self._code)
-
-    # ---- the main thread
-
-    def take_signals(self):
-        """From here on signals drain. Only in the main thread."""
-        _signal.set_wakeup_fd(self._pipe_end, warn_on_full_buffer=False)
-        numbers = (*DRAIN_SIGNALS, _signal.SIGUSR2)
-        for number in numbers:
-            _signal.signal(number, _note)
-        forks.release_signals(numbers)
-
-    @property
-    def workers(self):
-        return self._workers
-
-    def run(self, transport, workers, announce, control):
-        """Serves until it is to leave, and ends the process. `announce` is called when it
-        serves."""
-        self._transport = transport
-        self._workers = workers
-        poll = select.poll()
-        poll.register(self._pipe, select.POLLIN)
-        poll.register(self._lifeline, select.POLLIN)
-        poll.register(control.descriptor, select.POLLIN)
-        self._control = control
-        self.step("loaded", announce)
-        while self.state != "ending":
-            try:
-                self._turn(poll)
-            except MemoryError:
-                time.sleep(
-                    RECOVERY
-                )  # somebody may give some back; without this loop nobody would hear a signal
-        self._end()
-
-    def _turn(self, poll):
-        self._keep(False)
-        for descriptor, _ in poll.poll(self._sleep()):
-            if descriptor == self._pipe:
-                self._read_notes()
-            elif descriptor == self._lifeline:
-                if not self._read_lifeline():
-                    poll.unregister(self._lifeline)
-            elif self._control is not None:
-                self._control.answer()
-        self._look_around()
-        if self._control is not None and self.state not in ("serving", "replacing"):
-            poll.unregister(self._control.descriptor)  # its successor is to be asked
-            self._control = None
-
-    def _sleep(self):
-        """How long until something is due, in milliseconds; None: for ever."""
-        due = min(self._deadline, min((keeper.due for keeper in self.keepers), default=NEVER))
-        return None if due == NEVER else max(0.0, (due - time.monotonic()) * 1000)
-
-    def _keep(self, all_of_them):
-        """Lets the keepers look that are due, or all."""
-        now = time.monotonic()
-        for keeper in self.keepers[:]:
-            if all_of_them or keeper.due <= now:
-                try:
-                    keeper.due = keeper.look(now)
-                except (
-                    Exception
-                ) as error:  # ours; the process must still hear of signals and its lifeline
-                    self.keepers.remove(keeper)
-                    self._log.write(
-                        logs.CRIT,
-                        "WSGID0325: group %r: an error inside mod_wsgid, please report it:\n%s"
-                        % (self._log.group, logs.traceback_text(error, whole=True)),
-                    )
-
-    def _look_around(self):
-        busy = len(self._workers) - self._left
-        if not busy and self.state in ("serving", "replacing"):
-            self.step(
-                "unfit", "all of its threads have ended", self._configuration.graceful_timeout, 1
-            )
-        if self.state != "draining":
-            return
-        stuck = sum(worker.is_abandoned for worker in self._workers)
-        if busy <= stuck:
-            self._tell_finished(stuck)
-            self.step("done")
-        elif time.monotonic() >= self._deadline:
-            self.step("expired")
-
-    def _tell_finished(self, stuck):
-        without = ", without %d requests that are stuck" % stuck if stuck else ""
-        self._log.write(
-            logs.INFO, "WSGID0311: group %r: finished, leaving%s" % (self._log.group, without)
-        )
-
-    def _read_lifeline(self):
-        """False: it has nothing more to say. Whoever has pulled it lets go of it, which is no end
-        of httpd.
-        """
-        try:
-            word = os.read(self._lifeline, 1)
-        except OSError:
-            word = b""
-        if word and word[0] == process_abi.LIFELINE_FAILED:
-            self.step("refused")
-            return True
-        if word:
-            self.step("replaced", "its lifeline was pulled", self._configuration.graceful_timeout)
-        else:
-            self.step("orphaned", GONE, self._configuration.shutdown_timeout)
-        return False
-
-    def _read_notes(self):
-        try:
-            notes = os.read(self._pipe, 4096)
-        except BlockingIOError:
-            return
-        for number in set(notes):
-            if number in DRAIN_SIGNALS:
-                name, option = DRAIN_SIGNALS[number]
-                self.step("asked", "of " + name, getattr(self._configuration, option))
-            elif number == _signal.SIGUSR2:
-                from pywsgid.daemon.process import stacks
-
-                stacks.dump_all(self._log, self._workers)
-            elif number == LOOK:
-                self._keep(True)
-
-    # ---- the end
-
-    def _end(self):
-        """Joins the application's threads and runs its atexit handlers, not for ever, and then ends
-        the process.
-
-        The interpreter is not finalized: nothing is left that it could do for anybody, while
-        extension modules and threads that are still in C crash in it often enough.
-        """
-        import atexit
-
-        bound = max(EXIT_GRACE_LEAST, min(self._deadline - time.monotonic(), EXIT_GRACE_MOST))
-        _thread.start_new_thread(self._exit_anyway, (bound,))
-        faulthandler.dump_traceback_later(bound + HUNG_BEHIND, exit=True, file=2)
-        threading._shutdown()
-        atexit._run_exitfuncs()
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except Exception as error:  # the application has put one of its own in its place
-                self._log.write(
-                    logs.WARN,
-                    "WSGID0316: group %r: sys.stdout or sys.stderr cannot be flushed: %s"
-                    % (self._log.group, logs.describe(error)),
-                )
-        os._exit(self._code)
-
-    def _exit_anyway(self, bound):
-        time.sleep(bound)
-        self.step("expired", bound)
+        os._exit(self._exit_code)

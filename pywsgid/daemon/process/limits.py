@@ -1,10 +1,12 @@
-"""Recycling: a process that has reached one of its limits wishes for a successor. Imported only if
+"""Recycling: a process that has reached one of its limits asks to be replaced. Imported only if
 there is a limit.
 
-Each limit is an object with look(now), which gives why the process is to be replaced, or None, and
-when to look again. Nothing stops by a wish: the process goes beyond its limit until its successor
-is there.
+Each limit is an object whose check(now) returns (why the process is to be replaced, or None; when
+to check again), in seconds of time.monotonic(). Nothing stops when a limit is reached: the process
+exceeds it until its replacement is ready.
 """
+
+from __future__ import annotations
 
 import os
 import threading
@@ -13,95 +15,102 @@ import time
 from pywsgid.daemon import logs
 from pywsgid.wire import process_abi
 
-AGAIN = 1.0  # seconds until a wish that was not granted is made again
-MEMORY_INTERVAL = 1.0
-PART = 4  # how often in its time inactivity is looked for
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pywsgid.daemon.configuration import Configuration
+    from pywsgid.daemon.interfaces import Life, Page
+
+RETRY_INTERVAL = 1.0  # seconds until a request for a replacement is repeated
+MEMORY_INTERVAL = 1.0  # seconds between two measurements of memory
+INACTIVITY_CHECKS = 4  # how often inactivity is checked within its timeout
 NEVER = float("inf")
 
 
-def resident():
+def resident() -> int:
     """This process's resident memory in bytes."""
     with open("/proc/self/statm", "rb", buffering=0) as file:
         return int(file.read(256).split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def megabytes(size):
-    """As the option is written: 100M."""
+def megabytes(size: float) -> str:
+    """Bytes in the form of the option: 100M."""
     return "%.4gM" % (size / (1 << 20))
 
 
 class Requests:
-    """maximum-requests, with this process's own share of maximum-requests-jitter. Workers count."""
+    """maximum-requests, plus this process's random share of maximum-requests-jitter. `wake` is
+    called by the worker whose request is the last one.
+    """
 
     reason = process_abi.REPLACE_REQUESTS
 
-    def __init__(self, most, jitter, wake):
-        # `random` would be 3 ms, for a number that nobody must be unable to guess.
+    def __init__(self, most: int, jitter: int, wake: Callable[[], None]) -> None:
+        # `random` would take 3 ms to import, for a number that may be guessed.
         self.most = most + int.from_bytes(os.urandom(8), "little") % (jitter + 1)
         self._lock = threading.Lock()
         self._count = 0
         self._wake = wake
 
-    def count(self):
-        """A request has been served."""
+    def count(self) -> None:
+        """A request has been served. For workers."""
         with self._lock:
             self._count += 1
-            is_last = (
-                self._count == self.most
-            )  # by another thread's count it may be passed a moment later
+            # Decided within the lock: a moment later another thread may have counted on.
+            is_last = self._count == self.most
         if is_last:
             self._wake()
 
-    def look(self, now):
+    def check(self, now: float) -> tuple[str | None, float]:
         if self._count < self.most:
             return None, NEVER
         return "it has served %d requests (maximum-requests)" % self._count, NEVER
 
 
 class Interval:
-    """restart-interval."""
+    """restart-interval, in seconds from `now`."""
 
     reason = process_abi.REPLACE_INTERVAL
 
-    def __init__(self, seconds, now):
+    def __init__(self, seconds: float, now: float) -> None:
         self._seconds = seconds
         self._end = now + seconds
 
-    def look(self, now):
+    def check(self, now: float) -> tuple[str | None, float]:
         if now < self._end:
             return None, self._end
         return "it has served for %g s (restart-interval)" % self._seconds, NEVER
 
 
 class Inactivity:
-    """inactivity-timeout. A process that nobody has ever asked for anything is as good as its
-    successor.
+    """inactivity-timeout, in seconds. A process that never had a request is as good as a new one:
+    it stays.
     """
 
     reason = process_abi.REPLACE_INACTIVITY
 
-    def __init__(self, seconds, page, now):
+    def __init__(self, seconds: float, page: Page, now: float) -> None:
         self._seconds = seconds
         self._page = page
-        self._since = now  # nothing was running then, and nothing has been since
+        self._since = now  # no request has run since then
         self._finished = 0
 
-    def look(self, now):
+    def check(self, now: float) -> tuple[str | None, float]:
         started, finished = self._page.counts()
         if started != finished or finished != self._finished:
             self._since, self._finished = now, finished
         if finished and now >= self._since + self._seconds:
-            return "it has had nothing to do for %g s (inactivity-timeout)" % self._seconds, NEVER
-        return None, now + self._seconds / PART
+            return "it has had no request for %g s (inactivity-timeout)" % self._seconds, NEVER
+        return None, now + self._seconds / INACTIVITY_CHECKS
 
 
 class Memory:
-    """maximum-rss. Looked at once a second: reading it is cheap, and nothing tells when it
-    grows."""
+    """maximum-rss, in bytes. Measured once a second: that is cheap, and nothing reports growth."""
 
     reason = process_abi.REPLACE_MEMORY
 
-    def __init__(self, most, log, now):
+    def __init__(self, most: int, log: logs.Log, now: float) -> None:
         self._most = most
         self._is_pointless = False
         size = resident()
@@ -109,31 +118,32 @@ class Memory:
             self._is_pointless = True
             log.write(
                 logs.WARN,
-                "WSGID0357: group %r: maximum-rss=%s is less than what the process needs to begin with, %s: it is "
-                "ignored; make it larger" % (log.group, megabytes(most), megabytes(size)),
+                "WSGID0357: group %r: maximum-rss=%s is ignored, because the process already needs "
+                "%s when it starts: raise "
+                "maximum-rss=" % (log.group, megabytes(most), megabytes(size)),
             )
 
-    def look(self, now):
+    def check(self, now: float) -> tuple[str | None, float]:
         if self._is_pointless:
             return None, NEVER
         size = resident()
         if size < self._most:
             return None, now + MEMORY_INTERVAL
-        return "its resident memory is %s (maximum-rss=%s)" % (
-            megabytes(size),
-            megabytes(self._most),
-        ), NEVER
+        most = megabytes(self._most)
+        return "its resident memory is %s (maximum-rss=%s)" % (megabytes(size), most), NEVER
 
 
 class Limits:
-    """The keeper of the limits that the configuration sets."""
+    """The periodic task that checks the limits of the configuration. `requests` is None without
+    maximum-requests; else workers call its count().
+    """
 
-    def __init__(self, log, life, page, configuration):
+    def __init__(self, log: logs.Log, life: Life, page: Page, configuration: Configuration) -> None:
         now = time.monotonic()
         self._life = life
-        self._limits = []
+        self._limits: list[Requests | Interval | Inactivity | Memory] = []
         self.due = 0.0
-        self.requests = None  # Requests
+        self.requests: Requests | None = None
         if configuration.maximum_requests:
             jitter = configuration.maximum_requests_jitter
             self.requests = Requests(configuration.maximum_requests, jitter, life.wake)
@@ -145,12 +155,12 @@ class Limits:
         if configuration.maximum_rss:
             self._limits.append(Memory(configuration.maximum_rss, log, now))
 
-    def look(self, now):
+    def poll(self, now: float) -> float:
         due = NEVER
         for limit in self._limits:
-            why, again = limit.look(now)
+            why, again = limit.check(now)
             if why is not None:
                 self._life.request_replacement(limit.reason, why)
-                again = now + AGAIN
+                again = now + RETRY_INTERVAL
             due = min(due, again)
         return due

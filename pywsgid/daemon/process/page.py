@@ -1,8 +1,11 @@
-"""The statistics page (process_abi.h): what this process tells httpd without being asked.
+"""The statistics page (process_abi.h): memory in which this process publishes its state and its
+counters for httpd.
 
-Rules: httpd takes it as hostile input, so a torn value does no harm; counts are exact all the same.
-What is measured of each request is written by C: pywsgid/native/measure.c.
+Rules: httpd distrusts what it reads there, so a torn value does no harm; counters are exact all the
+same. What is measured for each request is written by C: pywsgid/native/measure.c.
 """
+
+from __future__ import annotations
 
 import mmap
 import os
@@ -13,6 +16,10 @@ import time
 
 from pywsgid.wire import process_abi
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _STATE = struct.Struct("<I")
 _COUNT = struct.Struct("<Q")
 _COUNTS = struct.Struct("<QQ")
@@ -20,14 +27,14 @@ _IDENTITY = struct.Struct("<QII%ds" % process_abi.PAGE_PYTHON)  # since, threads
 _TIMES = struct.Struct("<%dQ" % process_abi.PAGE_BUCKETS)
 
 
-def map_page(descriptor):
-    """Maps the page that the parent made. Its descriptor is not needed any more."""
+def map_page(descriptor: int) -> mmap.mmap:
+    """Maps the page that httpd's parent has made; closes its descriptor. OSError as of mmap(2)."""
     if sys.version_info >= (3, 13):
         memory = mmap.mmap(descriptor, process_abi.PAGE_SIZE, trackfd=False)
         os.close(descriptor)
         return memory
-    # Older ones keep a duplicate: it is to land where the original was, the lowest free number, so
-    # that none is added.
+    # Older Pythons keep a duplicate of the descriptor. It gets the number of the original, which is
+    # the lowest free one, so that the process has no descriptor more than the others.
     aside = os.dup(descriptor)
     os.close(descriptor)
     try:
@@ -37,30 +44,33 @@ def map_page(descriptor):
 
 
 class Page:
-    """`memory` is a writable buffer of PAGE_SIZE bytes."""
+    """`memory` is a writable buffer of PAGE_SIZE bytes. The transport counts requests there."""
 
-    def __init__(self, memory, threads):
+    def __init__(self, memory: mmap.mmap | bytearray, threads: int) -> None:
         self.memory = memory
         self._lock = threading.Lock()
         self._replacement_requests = 0
-        self._scripts = set()
+        self._scripts: set[bytes] = set()
         self._scripts_end = process_abi.PAGE_SCRIPTS
         python = sys.version.split()[0].encode("ascii", "replace")[: process_abi.PAGE_PYTHON - 1]
         _IDENTITY.pack_into(memory, process_abi.PAGE_SINCE_AT, _now(), threads, 0, python)
         _STATE.pack_into(memory, 0, process_abi.PAGE_VERSION)
         self.set_state(process_abi.PAGE_BOOTING)
 
-    def set_state(self, state):
+    def set_state(self, state: int) -> None:
+        """`state` is a process_abi.PAGE_."""
         _STATE.pack_into(self.memory, process_abi.PAGE_STATE_AT, state)
 
-    def error(self):
-        """Counts a request that is answered with an error of our own."""
+    def error(self) -> None:
+        """Counts a request that mod_wsgid, and not the application, answers with an error."""
         with self._lock:
             (errors,) = _COUNT.unpack_from(self.memory, process_abi.PAGE_ERRORS_AT)
             _COUNT.pack_into(self.memory, process_abi.PAGE_ERRORS_AT, errors + 1)
 
-    def measured(self):
-        """How many errors, and the histograms of the time in the queue and of the application's."""
+    def measured(self) -> dict[str, Any]:
+        """The number of errors, and the histograms of the time that requests spent in the queue and
+        in the application.
+        """
         (errors,) = _COUNT.unpack_from(self.memory, process_abi.PAGE_ERRORS_AT)
         queue, application = (
             _TIMES.unpack_from(self.memory, at)
@@ -68,21 +78,22 @@ class Page:
         )
         return {"errors": errors, "queue_times": queue, "application_times": application}
 
-    def counts(self):
-        """How many requests have been started, and how many of them are done."""
-        return _COUNTS.unpack_from(self.memory, process_abi.PAGE_REQUESTS_STARTED_AT)
+    def counts(self) -> tuple[int, int]:
+        """How many requests have been started, and how many of them have finished."""
+        started, finished = _COUNTS.unpack_from(self.memory, process_abi.PAGE_REQUESTS_STARTED_AT)
+        return started, finished
 
-    def forget(self):
-        """In a forked child: what the page tells is its parent's."""
+    def forget(self) -> None:
+        """For a forked child, which must not change its parent's page."""
         self.memory = bytearray(process_abi.PAGE_SIZE)
         self._lock = threading.Lock()
 
-    def loaded(self, callable, path):
-        """Notes a script that is loaded: a successor must be able to load it, too. What does not
-        fit is not noted.
+    def loaded(self, callable_name: str, path: str) -> None:
+        """Notes a script that is loaded, as a replacement must be able to load it, too. Without
+        room for it, it is left out.
         """
         entry = b"%s:%s\0" % (
-            callable.encode("utf-8", "surrogateescape"),
+            callable_name.encode("utf-8", "surrogateescape"),
             path.encode("utf-8", "surrogateescape"),
         )
         with self._lock:
@@ -94,15 +105,15 @@ class Page:
                 self._scripts_end += len(entry)
                 self._scripts.add(entry)
 
-    def watchdog(self, at):
-        """Notes when the process is ended by its deadlock watchdog (monotonic), so that httpd can
-        tell why it was.
+    def watchdog(self, at: float) -> None:
+        """Notes when the watchdog will end the process (time.monotonic()), so that httpd can log
+        the reason.
         """
         _COUNT.pack_into(self.memory, process_abi.PAGE_WATCHDOG_AT, int(at * 1000))
 
-    def request_replacement(self, reason, change=0):
-        """Notes that a successor is wished for, `reason` a process_abi.WISH_; the wake-up pipe then has
-        httpd look here.
+    def request_replacement(self, reason: int, change: int = 0) -> None:
+        """Notes that the process asks to be replaced: `reason` is a process_abi.REPLACE_. httpd
+        looks when the wake-up pipe says so.
         """
         with self._lock:
             self._replacement_requests += 1
@@ -113,5 +124,6 @@ class Page:
             )
 
 
-def _now():
+def _now() -> int:
+    """Microseconds since the epoch."""
     return time.time_ns() // 1000

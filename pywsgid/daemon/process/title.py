@@ -1,16 +1,17 @@
-"""What ps and top show of the process.
+"""The name under which ps and top show the process.
 
-Rules: no ctypes, no setproctitle: the memory where the kernel finds the arguments is written
-through /proc/self/mem. Where that is not allowed the process keeps the title it has; nothing
-depends on it.
+Rules: no ctypes, no setproctitle: the title is written through /proc/self/mem to where the kernel
+finds the arguments. Where that is not allowed the process keeps its title; nothing depends on it.
 """
+
+from __future__ import annotations
 
 ARG_START, ARG_END = 47, 48  # fields 48 and 49 of /proc/self/stat, proc(5)
 
 
-def set_title(title):
-    """Puts `title` in place of the command line (as far as it fits) and of the process's name.
-    False: not allowed.
+def set_title(title: str) -> bool:
+    """Replaces the command line (as far as there is room) and the name of the process by `title`.
+    False: not allowed here.
     """
     data = title.encode("utf-8", "surrogateescape")
     try:
@@ -19,7 +20,7 @@ def set_title(title):
         start, end = _argument_area()
         with open("/proc/self/mem", "r+b", buffering=0) as file:
             file.seek(start)
-            # The last byte stays 0, or the kernel takes it that the title goes on in the
+            # The last byte stays 0, or the kernel assumes that the title continues in the
             # environment.
             file.write(data[: end - start - 1].ljust(end - start, b"\0"))
     except (OSError, ValueError, IndexError, OverflowError):
@@ -27,10 +28,10 @@ def set_title(title):
     return True
 
 
-def _argument_area():
+def _argument_area() -> tuple[int, int]:
+    """The addresses where the arguments begin and end."""
     with open("/proc/self/stat", "rb", buffering=0) as file:
         text = file.read(4096)
-    fields = text[
-        text.rindex(b")") + 2 :
-    ].split()  # the name may hold blanks; what follows begins with field 3
+    # The name, in parentheses, may contain blanks; what follows it begins with field 3.
+    fields = text[text.rindex(b")") + 2 :].split()
     return int(fields[ARG_START - 2]), int(fields[ARG_END - 2])

@@ -1,9 +1,11 @@
-"""Watches over the process as a whole, by faulthandler's C thread, which needs no GIL: a start that
-takes too long, and a process in which no Python runs any more. Both end with the stacks of all
-threads in the log.
+"""The watchdogs of the process as a whole: a start that takes too long (BootWatch), and a process
+in which no Python code runs any more (Deadlock). Both write the stacks of all threads to the log
+before the process ends.
 
-What is about single requests is in stuck.py.
+They use faulthandler's C thread, which needs no GIL. What concerns a single request is in stuck.py.
 """
+
+from __future__ import annotations
 
 import faulthandler
 import os
@@ -13,20 +15,28 @@ import time
 
 from pywsgid.daemon import logs
 
-SLOW = 10.0  # seconds of loading after which the log says what is being done
-# seconds after startup-timeout until the C-level watchdog ends a process that holds the GIL
-HUNG_BEHIND = 5.0
-# the deadlock watchdog is armed anew four times in its time: seldom, and it is late by no more than
-# a quarter
-PART = 4
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pywsgid.daemon.interfaces import Life, Page
+
+SLOW = 10.0  # seconds of loading until the log says what the import is doing
+# Seconds after startup-timeout until faulthandler ends a process in which no Python can run.
+HUNG_AFTER = 5.0
+# The deadlock watchdog is rearmed so many times within its timeout: that is seldom, and makes it
+# late by no more than a quarter.
+REARMS = 4
 
 
 class BootWatch:
-    """While the main thread imports the application: startup-timeout, and the lifeline; and a line
-    where it takes long.
+    """Watches while the main thread imports the application: ends the process at startup-timeout,
+    or when httpd does not need it any more; logs what a slow import is doing.
+
+    `timeout` in seconds, 0: none. `lifeline` is a descriptor. A thread runs until stop().
     """
 
-    def __init__(self, log, life, page, timeout, lifeline):
+    def __init__(
+        self, log: logs.Log, life: Life, page: Page, timeout: float, lifeline: int
+    ) -> None:
         self._log = log
         self._page = page
         self._life = life
@@ -34,14 +44,14 @@ class BootWatch:
         self._lifeline = lifeline
         self._stop = os.eventfd(0)
         if timeout:
-            # For an import that hangs in C; its exit code is the interpreter's own, so it comes
-            # second.
-            faulthandler.dump_traceback_later(timeout + HUNG_BEHIND, exit=True, file=2)
-            page.watchdog(time.monotonic() + timeout + HUNG_BEHIND)
+            # For an import that hangs in C. Its exit code is Python's own, so it comes second.
+            faulthandler.dump_traceback_later(timeout + HUNG_AFTER, exit=True, file=2)
+            page.watchdog(time.monotonic() + timeout + HUNG_AFTER)
         self._thread = threading.Thread(target=self._run, name="wsgid-boot", daemon=True)
         self._thread.start()
 
-    def stop(self):
+    def stop(self) -> None:
+        """The application is loaded."""
         if self._timeout:
             faulthandler.cancel_dump_traceback_later()
             self._page.watchdog(0)
@@ -49,14 +59,14 @@ class BootWatch:
         self._thread.join()
         os.close(self._stop)
 
-    def _run(self):
+    def _run(self) -> None:
         poll = select.poll()
         poll.register(self._stop, select.POLLIN)
         poll.register(self._lifeline, select.POLLIN)
         slow = min(SLOW, self._timeout or SLOW)
         events = dict(poll.poll(slow * 1000))
         if not events and slow != self._timeout:
-            self._tell_what_takes_long()
+            self._log_slow_import()
             events = dict(poll.poll((self._timeout - slow) * 1000 if self._timeout else None))
         if self._stop in events:
             return
@@ -64,35 +74,39 @@ class BootWatch:
             self._life.step("replaced" if events[self._lifeline] & select.POLLIN else "orphaned")
         self._log.write(
             logs.ERROR,
-            "WSGID0304: group %r: not ready within startup-timeout=%g: what its import was doing stands "
-            "below; make it faster or the limit larger" % (self._log.group, self._timeout),
+            "WSGID0304: group %r: its scripts were not loaded within startup-timeout=%g, so the "
+            "process exits: the stacks below show what the import was doing; make it faster, or "
+            "raise startup-timeout=" % (self._log.group, self._timeout),
         )
         faulthandler.dump_traceback(file=2, all_threads=True)
         self._life.step("late")
 
-    def _tell_what_takes_long(self):
+    def _log_slow_import(self) -> None:
         from pywsgid.daemon.process import stacks
 
         self._log.write(
             logs.WARN,
-            "WSGID0371: group %r: not ready after %g s: what its import is doing stands below\n%s"
+            "WSGID0371: group %r: not ready after %g s, as its scripts are still loading: the "
+            "stack below shows what the import is doing\n%s"
             % (self._log.group, SLOW, stacks.stack_text(threading.main_thread().ident)),
         )
 
 
 class Deadlock:
-    """A keeper. Ends the process when the main thread could not run Python for deadlock-timeout."""
+    """A periodic task that ends the process when the main thread could not run for
+    deadlock-timeout (`timeout`, in seconds).
+    """
 
-    def __init__(self, timeout, page):
+    def __init__(self, timeout: float, page: Page) -> None:
         self._timeout = timeout
         self._page = page
         self.due = 0.0
 
-    def look(self, now):
-        period = self._timeout / PART
+    def poll(self, now: float) -> float:
+        period = self._timeout / REARMS
         try:
             faulthandler.dump_traceback_later(self._timeout + period, exit=True, file=2)
             self._page.watchdog(now + self._timeout + period)
         except RuntimeError:
-            pass  # no thread for it, for want of memory: next time
+            pass  # no memory for its thread: next time
         return now + period

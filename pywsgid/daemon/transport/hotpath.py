@@ -32,7 +32,7 @@ import os
 import struct
 import time
 
-from pywsgid.daemon.interpreter import has_gil, is_free_threaded
+from pywsgid.daemon.cpython import has_gil, is_free_threaded
 from pywsgid.daemon.transport.peer import (
     PeerGone,
     PeerSilent,

@@ -1,23 +1,28 @@
-"""The environ of a request, from the block that httpd sent (docs/design.md).
+"""The environ of a request, made from the block that httpd sent (docs/design.md).
 
-Rules: httpd has seen to CGI variables and headers; they are taken as they come, latin-1 decoded as
-PEP 3333 wants it. What is Python's business is added: the wsgi. keys, and the times that httpd
-sends as microseconds become seconds.
+Rules: httpd has made the CGI variables and the headers; they are taken as they are, decoded as
+latin-1 (PEP 3333, "Unicode Issues"). Added here are the wsgi. keys; and times, which httpd sends as
+microseconds, become seconds. What messages read from an environ is in request_info.py.
 """
 
+from __future__ import annotations
+
+from pywsgid.daemon.request_info import REQUEST_START
 from pywsgid.daemon.wsgi import file_wrapper
 from pywsgid.wire import protocol
 
-REQUEST_START = "mod_wsgi.request_start"  # microseconds since the epoch, from httpd
-SCRIPT_RELOADING = "mod_wsgi.script_reloading"  # "0": WSGIScriptReloading Off
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pywsgid.daemon.configuration import Configuration
+    from pywsgid.daemon.interfaces import Buffer, Environ
 
 
 class Template:
-    """What is the same in each request of this process."""
+    """The keys that are the same in each request of this process. `daemon_start` is time.time()."""
 
     __slots__ = ("_constant",)
 
-    def __init__(self, configuration, daemon_start):
+    def __init__(self, configuration: Configuration, daemon_start: float) -> None:
         self._constant = {
             "wsgi.version": (1, 0),
             "wsgi.multithread": configuration.threads > 1,
@@ -30,13 +35,12 @@ class Template:
             "mod_wsgi.daemon_start": daemon_start,
         }
 
-    def build(self, block, sent):
-        """The environ of a block, but for wsgi.input, wsgi.errors and the times of the script.
-        RemoteProtocolError.
-
-        sent: when httpd sent it, in microseconds since the epoch.
+    def build(self, block: Buffer, sent: int) -> Environ:
+        """The environ in `block`, still without wsgi.input, wsgi.errors and the times of the
+        script. `sent` is when httpd sent it, in microseconds since the epoch. RemoteProtocolError
+        if the block is damaged.
         """
-        environ = protocol.parse_environ(block)
+        environ: Environ = protocol.parse_environ(block)
         environ.update(self._constant)
         get = environ.get
         if get("HTTPS"):
@@ -50,8 +54,8 @@ class Template:
         return environ
 
 
-def scheme(environ):
-    """wsgi.url_scheme: HTTPS wins over REQUEST_SCHEME, as a front end may have ended TLS before
+def scheme(environ: Environ) -> str:
+    """wsgi.url_scheme. HTTPS counts more than REQUEST_SCHEME, as TLS may end at a proxy in front of
     httpd.
     """
     if environ.get("HTTPS", "").lower() in ("on", "1", "yes", "true"):
@@ -59,30 +63,18 @@ def scheme(environ):
     return environ.get("REQUEST_SCHEME") or "http"
 
 
-def seconds(microseconds):
-    """'1700000000123456' -> 1700000000.123456; 0.0 for what is no number."""
+def seconds(microseconds: str) -> float:
+    """'1700000000123456' -> 1700000000.123456; 0.0 if it is not a number."""
     try:
         return int(microseconds) / 1000000
     except ValueError:
         return 0.0
 
 
-def version_tuple(text):
+def version_tuple(text: str) -> tuple[int, ...]:
     """'0.1.0' -> (0, 1, 0)."""
     return (
         tuple(int(part) if part.isdecimal() else 0 for part in text.split("."))
         if text
         else (0, 0, 0)
     )
-
-
-def request_line(environ):
-    """`GET /path?query`, for messages: escaped and bounded."""
-    environ = dict(environ)  # it may be another thread's: see request_mark()
-    target = environ.get("REQUEST_URI") or environ.get("SCRIPT_NAME", "") + environ.get(
-        "PATH_INFO", ""
-    )
-    line = "%s %s" % (environ.get("REQUEST_METHOD", "?"), target)
-    if len(line) > 500:
-        line = line[:500] + "..."
-    return line if line.isascii() and line.isprintable() else ascii(line)[1:-1]

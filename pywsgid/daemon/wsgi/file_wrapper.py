@@ -1,36 +1,47 @@
-"""wsgi.file_wrapper: a file as a response. What is a real file goes out as its descriptor (a FILE
-frame), so that its bytes never pass through Python and httpd can answer ranges and conditions;
-everything else is read in blocks.
+"""wsgi.file_wrapper: a file as a response (PEP 3333, "Optional Platform-Specific File Handling").
 
-Rules: an object's fileno() is no promise that its read() gives what is in that file (gzip, a
-decrypting wrapper, text). Only types whose read() is known to be the file's own bytes are taken,
-and exactly those: a subclass may do anything. When in doubt it is read: slower, and never wrong.
+Of a real file the descriptor is sent (a FILE frame): its bytes never pass through Python, and httpd
+can answer ranges and conditional requests. Everything else is read in blocks.
+
+Rules: that an object has a fileno() does not mean that its read() gives the bytes of that file
+(gzip, a decrypting wrapper, text). So only types whose read() is known to do that are sent as
+descriptors, and exactly those: a subclass may do anything. In doubt a file is read, which is slower
+and never wrong.
 """
+
+from __future__ import annotations
 
 import os
 import stat
 import sys
 from io import BufferedRandom, BufferedReader, FileIO
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pywsgid.daemon.interfaces import FileRegion
+
 BLOCK_SIZE = 64 * 1024
 
 
 class FileWrapper:
-    """Iterates over a file-like object in blocks; close() closes it if it can be closed (PEP 3333,
-    "Optional Platform-Specific File Handling")."""
+    """Iterates over a file-like object in blocks of at most `block_size`; close() closes the object
+    if it has a close().
+    """
 
-    limit = None  # bytes to give at most: a Content-Length ends the file
+    limit: int | None = None  # at most so many bytes: a Content-Length ends the file
 
-    def __init__(self, filelike, block_size=BLOCK_SIZE):
+    def __init__(self, filelike: Any, block_size: int = BLOCK_SIZE) -> None:
         self.filelike = filelike
         self.block_size = block_size
         if hasattr(filelike, "close"):
             self.close = filelike.close
 
-    def __iter__(self):
+    def __iter__(self) -> FileWrapper:
         return self
 
-    def __next__(self):
+    def __next__(self) -> Any:
         limit = self.limit
         if limit is None:
             block = self.filelike.read(self.block_size)
@@ -42,9 +53,10 @@ class FileWrapper:
         return block
 
 
-def region(wrapper):
-    """(descriptor, position, bytes from there to the end) if all that is left to read can be sent
-    as a part of a file; None: iterate."""
+def region(wrapper: FileWrapper) -> FileRegion | None:
+    """(descriptor, position, bytes from there to the end) if what is left to read can be sent as a
+    part of a file; None if it must be read.
+    """
     try:
         file = _file(wrapper.filelike)
         if file is None:
@@ -53,29 +65,33 @@ def region(wrapper):
             file.flush()  # what was written must be in the file
         descriptor = file.fileno()
         info = os.fstat(descriptor)
-        # A file without blocks is empty, or made up by the kernel as it is read (/proc, /sys): its
-        # size means nothing.
+        # A file without blocks is empty, or the kernel makes its content when it is read (/proc,
+        # /sys); then its size means nothing.
         if not stat.S_ISREG(info.st_mode) or not info.st_blocks or not _is_readable(descriptor):
             return None
         position = file.tell()
         return descriptor, position, max(0, info.st_size - position)
-    except (OSError, ValueError):  # closed, detached, not seekable: reading it will say so
+    except (
+        OSError,
+        ValueError,
+    ):  # closed, detached, not seekable: reading will raise the right error
         return None
 
 
-def _file(file):
-    """The io object, if it and what it reads from are of the types that can be trusted."""
+def _file(file: Any) -> BufferedRandom | BufferedReader | FileIO | None:
+    """The io object, if it and what it reads from are of types whose read() is known."""
     tempfile = sys.modules.get("tempfile")
     if tempfile is not None and type(file) is getattr(tempfile, "_TemporaryFileWrapper", None):
         file = file.file
     if type(file) is FileIO:
         return file
-    buffered = type(file) is BufferedReader or type(file) is BufferedRandom
-    return file if buffered and type(file.raw) is FileIO else None
+    if type(file) is BufferedReader or type(file) is BufferedRandom:
+        return file if type(file.raw) is FileIO else None
+    return None
 
 
-def _is_readable(descriptor):
-    """FileIO believes the mode that it was given."""
-    import fcntl  # here, as most applications never send a file
+def _is_readable(descriptor: int) -> bool:
+    """Whether it was opened for reading: FileIO does not check the mode that it is given."""
+    import fcntl  # most applications never send a file
 
     return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_WRONLY

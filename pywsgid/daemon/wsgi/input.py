@@ -1,13 +1,16 @@
-"""wsgi.input: the request's body, read from httpd only when the application asks for it.
+"""wsgi.input (PEP 3333, "Input and Error Streams"): the request's body, requested from httpd only
+when the application reads it.
 
-Rules: httpd sends body bytes only against credit, and credit is granted only while somebody reads,
-so a body that nobody reads blocks nobody. The end is httpd's END, with or without a Content-Length
-(wsgi.input_terminated): reading at the end gives b"", for ever. A body that breaks off raises
-InputLost, an OSError: never a silent short read.
+Rules: httpd sends body bytes only against credit, and credit is granted only by a read, so a body
+that the application does not read holds up nobody. The end is the flag END of httpd's last frame,
+with or without a Content-Length (wsgi.input_terminated); a read at the end returns b"", always. A
+body that breaks off raises InputLost, an OSError: a read is never shortened silently.
 
-A plain class, not an io class: those cost a finalizer for each request. It has what
-io.BufferedReader and werkzeug ask for.
+Not an io class, as those cost a finalizer for each request. It has what io.BufferedReader and
+werkzeug need.
 """
+
+from __future__ import annotations
 
 import errno
 from io import BytesIO
@@ -15,11 +18,19 @@ from io import BytesIO
 from pywsgid.daemon.transport.peer import PeerGone
 from pywsgid.wire.protocol import ProtocolError
 
-# Credit that is out at once, topped up at half, so that httpd need not stop to wait for the next
-# grant. What a UNIX socket's buffer (208 KiB by default) does not hold waits at the client all the
-# same: a larger window only takes fewer grants, each of which wakes httpd.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from pywsgid.daemon.interfaces import Exchange
+
+# Bytes of credit that httpd has at a time. It is raised when half is used up, so that httpd does
+# not have to stop and wait for it. More bytes than the buffer of a UNIX socket holds (208 KiB by
+# default) wait at the client anyway: a larger window only saves frames, each of which wakes httpd.
 WINDOW = 384 * 1024
-LARGE = 1024 * 1024  # a read of more is put together in place: twice its memory would be too much
+# A read of more bytes than this is built in place, as joining its pieces takes twice the memory.
+LARGE = 1024 * 1024
 
 
 class InputLost(OSError):
@@ -27,30 +38,35 @@ class InputLost(OSError):
 
 
 class Input:
-    """Reads the body of an exchange."""
+    """Reads the body of an exchange. `report_violation` is called with a ProtocolError."""
 
     __slots__ = ("_exchange", "_data", "_position", "_count", "_ended", "_report")
 
     closed = False
 
-    def __init__(self, exchange, report_violation=None):
-        self._exchange = exchange
-        self._data = exchange.body  # received and not read; what is before _position has been read
+    def __init__(
+        self, exchange: Exchange, report_violation: Callable[[ProtocolError], None] | None = None
+    ) -> None:
+        self._exchange: Exchange | None = exchange
+        # What has been received; the bytes before _position have been read.
+        self._data = exchange.body
         self._position = 0
         self._count = len(self._data)
         self._ended = False
         self._report = report_violation
 
-    # ---- what there is
+    # ---- receiving
 
-    def _more(self):
-        """Receives once, when all that was there has been read; False at the end of the body."""
+    def _more(self) -> bool:
+        """Receives once, after everything received before has been read. False: the body has ended.
+        InputLost if it breaks off.
+        """
         if self._ended:
             return False
         exchange = self._exchange
         if exchange is None:
             raise InputLost(
-                errno.ECONNABORTED, "the request is over: its body cannot be read any more"
+                errno.ECONNABORTED, "the request has ended: its body can no longer be read"
             )
         if exchange.complete:
             self._ended = True
@@ -63,7 +79,8 @@ class Input:
         except PeerGone as error:
             raise self._lost(error) from None
         except ProtocolError as error:
-            self._report(error)
+            if self._report is not None:
+                self._report(error)
             exchange.drop()
             raise self._lost(error) from None
         if not data:
@@ -74,15 +91,15 @@ class Input:
         self._position = 0
         return True
 
-    def _lost(self, error):
-        reason = error.strerror if isinstance(error, OSError) else "connection to httpd broken"
+    def _lost(self, error: Exception) -> InputLost:
+        reason = error.strerror if isinstance(error, OSError) else "the connection to httpd broke"
         return InputLost(
             errno.ECONNRESET,
             "the request's body broke off after %d bytes: %s" % (self._count, reason),
         )
 
-    def _take(self, size):
-        """At most `size` of the bytes that are there."""
+    def _take(self, size: int) -> bytes:
+        """At most `size` of the received bytes."""
         start = self._position
         if not start and size >= len(self._data):
             data, self._data = self._data, b""
@@ -91,14 +108,14 @@ class Input:
         self._position = start + len(data)
         return data
 
-    def _available(self):
+    def _available(self) -> int:
         return len(self._data) - self._position
 
     # ---- PEP 3333
 
-    def read(self, size=-1):
-        """Exactly `size` bytes, fewer only at the end of the body; all that is left for None or a
-        negative size.
+    def read(self, size: int | None = -1) -> bytes:
+        """Exactly `size` bytes, fewer only at the end of the body; with None or a negative size,
+        the rest of the body. InputLost (all methods that read) if the body breaks off.
         """
         if size is None or size < 0:
             size = 1 << 62
@@ -108,26 +125,27 @@ class Input:
             whole = BytesIO()
             for piece in self._pieces(size):
                 whole.write(piece)
-            return whole.getvalue()  # not copied, as nobody else has it
+            return whole.getvalue()  # no copy, as it is the only reference
         pieces = list(self._pieces(size))
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _pieces(self, size):
-        """As they come, `size` bytes or up to the end of the body."""
+    def _pieces(self, size: int) -> Iterator[bytes]:
+        """`size` bytes, or those up to the end of the body, as they arrive."""
         while size and (self._available() or self._more()):
             piece = self._take(size)
             size -= len(piece)
             yield piece
 
-    def read1(self, size=-1):
-        """What is there, at most `size`; waits only if there is nothing."""
+    def read1(self, size: int | None = -1) -> bytes:
+        """The bytes that have arrived, at most `size`; waits only if there are none."""
         if size is None or size < 0:
             size = 1 << 62
         if not size or not self._available() and not self._more():
             return b""
         return self._take(size)
 
-    def readinto(self, buffer):
+    def readinto(self, buffer: Any) -> int:
+        """Fills a writable buffer; returns how many bytes, fewer only at the end of the body."""
         view = memoryview(buffer).cast("B")
         filled = 0
         for piece in self._pieces(len(view)):
@@ -135,8 +153,8 @@ class Input:
             filled += len(piece)
         return filled
 
-    def readline(self, size=-1):
-        """A line with its end, at most `size` bytes of it; b"" at the end of the body."""
+    def readline(self, size: int | None = -1) -> bytes:
+        """A line with its line feed, at most `size` bytes of it; b"" at the end of the body."""
         if size is None or size < 0:
             size = 1 << 62
         pieces = []
@@ -151,8 +169,8 @@ class Input:
                 break
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def readlines(self, hint=-1):
-        """Lines to the end of the body, or until they hold `hint` bytes."""
+    def readlines(self, hint: int | None = -1) -> list[bytes]:
+        """The lines up to the end of the body, or until they contain `hint` bytes."""
         lines = []
         total = 0
         for line in self:
@@ -162,37 +180,35 @@ class Input:
                 break
         return lines
 
-    def __iter__(self):
+    def __iter__(self) -> Input:
         return self
 
-    def __next__(self):
+    def __next__(self) -> bytes:
         line = self.readline()
         if not line:
             raise StopIteration
         return line
 
-    # ---- what wrappers ask for
+    # ---- for wrappers such as io.BufferedReader
 
-    def readable(self):
+    def readable(self) -> bool:
         return True
 
-    def writable(self):
+    def writable(self) -> bool:
         return False
 
-    def seekable(self):
+    def seekable(self) -> bool:
         return False
 
-    def isatty(self):
+    def isatty(self) -> bool:
         return False
 
-    def flush(self):
-        """For io.BufferedRandom and the like; there is nothing to flush."""
+    def flush(self) -> None:
+        """Does nothing; io.BufferedRandom and others call it."""
 
-    def close(self):
-        """PEP 3333 forbids applications to call it; one that does only loses the bytes that it has
-        not read.
-        """
+    def close(self) -> None:
+        """Does nothing. PEP 3333 forbids applications to call it, and some do."""
 
-    def detach(self):
-        """The request ends: nobody may read from the connection any more."""
+    def detach(self) -> None:
+        """The request ends: a later read raises InputLost."""
         self._exchange = None

@@ -1,33 +1,46 @@
-"""The server's side of PEP 3333: start_response, write() and the iterable, out through an exchange.
+"""The server's side of PEP 3333: start_response(), write() and the iterable, sent by way of an
+exchange.
 
-Rules: the head leaves with the first block that is not empty, or at the end of the iterable, and
-never before. Each block is passed on as it comes; a list or a tuple is all there already, so it
-goes out in one send, head and body together, with its Content-Length. What breaks a rule of PEP
-3333 raises Violation, at the call that broke it where that is possible. What cannot be completed
-ends with ABORT, so that the client sees that it is broken. close() of the iterable is not called
-here but by the worker, which is sure to do it once.
+Rules: the head (status and headers) is sent with the first block that is not empty, or at the end
+of the iterable, and never before. Each block is sent when it comes. A list or a tuple is complete
+already, so head and body go out in one send, with a Content-Length. An application that breaks a
+rule of PEP 3333 gets a Violation, at the call that broke it where that is possible. A response that
+cannot be completed ends with ABORT, so that the client sees that it is broken. close() of the
+iterable is not called here but by the worker, which calls it exactly once.
 
-A block that completes its Content-Length is not the end: END follows when the iterable is over. It
-could save a send, but what comes too much would then meet a response that the client believes
-complete; and to hold the block back until the iterable is over would make the client wait for what
-the application does after it.
+The block that completes the Content-Length is not sent as the last one: END follows when the
+iterable is exhausted. Sending them together would save a send. But further blocks would then exceed
+a response that the client takes for complete; and if the block were held back, the client would
+have to wait for whatever the application does after it.
 
-States: HEADLESS (start_response has not been called) -> HELD (called, nothing sent: may be replaced
-with exc_info) -> SENT -> ENDED. No other transitions.
+States: HEADLESS (start_response() has not been called) -> HELD (called, nothing sent: exc_info may
+replace it) -> SENT -> ENDED. There are no other transitions.
 """
 
-from pywsgid.daemon.interpreter import has_gil
+from __future__ import annotations
+
+from pywsgid.daemon.cpython import has_gil
 from pywsgid.daemon.transport.peer import PeerGone
 from pywsgid.daemon.wsgi import file_wrapper
 from pywsgid.wire import protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pywsgid.daemon.interfaces import Exchange, ExcInfo, Headers, Parts
+
+    # A checked head: Content-Length, whether the status has no body, and the encoded bytes.
+    CheckedHead = tuple[int | None, bool, bytes | None]
 
 HEADLESS, HELD, SENT, ENDED = range(4)
 
 TOKEN = frozenset(
     "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 )  # RFC 9110, 5.6.2
-# RFC 2616, 13.5.1, which PEP 3333 refers to, and what is as much about one connection. httpd makes
-# its own.
+# The hop-by-hop headers of RFC 2616, 13.5.1, which PEP 3333 forbids, and others that concern only
+# one connection. httpd makes its own.
 HOP_BY_HOP = frozenset(
     (
         "connection",
@@ -42,62 +55,65 @@ HOP_BY_HOP = frozenset(
         "upgrade",
     )
 )
-BODILESS = ("204", "304")  # RFC 9110, 6.4.1; 1xx is no final status
-NAMES_REMEMBERED = 1000  # an application that makes names up must not fill the memory
+BODILESS = ("204", "304")  # RFC 9110, 6.4.1; 1xx is not a final status
+NAMES_REMEMBERED = 1000  # an application that invents names must not fill the memory
 START_RESPONSE = "The start_response() Callable"  # sections of PEP 3333
 CONTENT_LENGTH = "Handling the Content-Length Header"
 SPECIFICATION = "Specification Details"
 WRITE = "The write() Callable"
 OTHER_HEADERS = "Other HTTP Features"
-JOINED_MAX = protocol.MAX_DATA  # a list of more is not joined, if its blocks
-SEPARATE_MIN = 16 * 1024  # are as large as that: copying them would cost more than their frames
+# The blocks of a list are joined, unless it has more than JOINED_MAX bytes and its blocks have
+# SEPARATE_MIN on average: copying those would cost more than a frame for each.
+JOINED_MAX = protocol.MAX_DATA
+SEPARATE_MIN = 16 * 1024
 STRINGS = "A Note On String Types"
-# An application has few different heads, but for those that differ in each response: these must not
-# fill the memory.
+# An application has few different heads, or one for each response; the latter must not fill the
+# memory.
 HEADS_REMEMBERED = 200
 HEAD_REMEMBERED_MAX = 1024  # bytes
 
 
 class Known:
-    """What has been checked before."""
+    """Names and heads that have been checked before."""
 
     __slots__ = ("names", "heads")
 
-    def __init__(self):
-        self.names = {}  # header name -> its lower case
-        # (status, *headers) -> (Content-Length, whether it has no body, the head): checked and
-        # encoded
-        self.heads = {}
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}  # header name -> its lower case
+        self.heads: dict[tuple[Any, ...], CheckedHead] = {}  # (status, *headers) -> the head
 
 
 _shared = Known()
 
 
-def known():
-    """For a worker: what all know. Without a GIL each has its own: get() of what others have made
-    would be slow there (logs.request_mark)."""
+def known() -> Known:
+    """The Known of a worker: one for all. Without a GIL each worker has its own, as get() of a dict
+    that other threads have filled is slow there (see logs.request_mark()).
+    """
     return _shared if has_gil() else Known()
 
 
 class Violation(ValueError):
-    """The application broke a rule of PEP 3333; `section` names where the rule stands."""
+    """The application broke a rule of PEP 3333, which is in its section `section`. `what` says how,
+    and what to do.
+    """
 
-    def __init__(self, what, section):
+    def __init__(self, what: str, section: str) -> None:
         super().__init__('%s (PEP 3333, "%s")' % (what, section))
 
 
 class LengthMismatch(Violation):
     """The body is not as long as its Content-Length."""
 
-    def __init__(self, what):
+    def __init__(self, what: str) -> None:
         super().__init__(what, CONTENT_LENGTH)
 
 
-# -------- checks
+# -------- checks: each raises Violation
 
 
-def check_status(status):
-    """A final status line: three digits from 200 on, a space, a reason."""
+def check_status(status: Any) -> None:
+    """A final status: three digits from 200 on, a space, a reason."""
     if type(status) is not str:
         raise Violation("the status must be a str, not " + type(status).__name__, START_RESPONSE)
     if len(status) < 4 or status[3] != " " or not (status[:3].isascii() and status[:3].isdigit()):
@@ -106,31 +122,42 @@ def check_status(status):
             START_RESPONSE,
         )
     if status < "2":
-        raise Violation("%a is not a final status" % status[:100], START_RESPONSE)
+        raise Violation(
+            "the status %a is not final: use one from 200 on" % status[:100], START_RESPONSE
+        )
     check_value("the status", status)
 
 
-def check_value(name, value):
-    """A header's value or the status: latin-1 without control characters, but for tabs."""
+def check_value(name: str, value: str) -> None:
+    """A header's value or the status: latin-1, without control characters except tabs. `name` is
+    for the message.
+    """
     if value.isascii() and value.isprintable():
         return
     for character in value:
         if character > "\xff":
-            raise Violation("%s holds %a, which is not latin-1" % (name, character), STRINGS)
+            raise Violation(
+                "%s contains %a, which is not latin-1: encode it, as RFC 8187 or percent-encoding "
+                "do" % (name, character),
+                STRINGS,
+            )
         if (character < " " and character != "\t") or character == "\x7f":
-            raise Violation("%s holds the control character %a" % (name, character), START_RESPONSE)
+            raise Violation(
+                "%s contains the control character %a: remove it" % (name, character),
+                START_RESPONSE,
+            )
 
 
-def check_name(name, names):
-    """Checks a header's name and gives its lower case."""
+def check_name(name: Any, names: dict[str, str]) -> str:
+    """A header's name; returns it in lower case. `names` is Known.names."""
     if type(name) is not str:
         raise Violation("a header's name must be a str, not " + type(name).__name__, START_RESPONSE)
     if not name or not TOKEN.issuperset(name):
-        raise Violation("%a is not a header's name" % name[:100], START_RESPONSE)
+        raise Violation("%a is not a valid name of a header" % name[:100], START_RESPONSE)
     lower = name.lower()
     if lower in HOP_BY_HOP:
         raise Violation(
-            "the header %s is about the connection, which is the server's business" % name,
+            "the header %s concerns the connection, which is up to the server: leave it out" % name,
             OTHER_HEADERS,
         )
     if len(names) < NAMES_REMEMBERED:
@@ -138,7 +165,8 @@ def check_name(name, names):
     return lower
 
 
-def check_content_length(value, before):
+def check_content_length(value: str, before: int | None) -> int:
+    """A Content-Length; returns it. `before` is that of an earlier header of the same name."""
     if not (value.isascii() and value.isdigit()) or len(value) > 18:
         raise Violation("Content-Length is %a, not a number of bytes" % value[:100], CONTENT_LENGTH)
     length = int(value)
@@ -147,16 +175,16 @@ def check_content_length(value, before):
     return length
 
 
-def check_headers(headers, names):
-    """Checks a list of (name, value) and gives the Content-Length, None without one. `names`: of a
-    Known.
-    """
+def check_headers(headers: Any, names: dict[str, str]) -> int | None:
+    """A list of (name, value); returns its Content-Length, or None. `names` is Known.names."""
     if type(headers) is not list:
         raise Violation("the headers must be a list, not " + type(headers).__name__, START_RESPONSE)
     length = None
     for pair in headers:
         if type(pair) is not tuple or len(pair) != 2:
-            raise Violation("a header must be a tuple of two, not %.100a" % (pair,), START_RESPONSE)
+            raise Violation(
+                "a header must be a tuple (name, value), not %.100a" % (pair,), START_RESPONSE
+            )
         name, value = pair
         lower = (names.get(name) if type(name) is str else None) or check_name(name, names)
         if type(value) is not str:
@@ -170,51 +198,65 @@ def check_headers(headers, names):
     return length
 
 
-def check_block(block, what="a block of the response"):
+def check_block(block: Any, what: str = "a block of the response") -> None:
+    """A block of the body. `what` is for the message."""
     if not isinstance(block, bytes):
-        raise Violation("%s must be bytes, not %s" % (what, type(block).__name__), SPECIFICATION)
+        raise Violation(
+            "%s must be bytes, not %s%s" % (what, type(block).__name__, fix_for(block)),
+            SPECIFICATION,
+        )
+
+
+def fix_for(block: Any) -> str:
+    """What to do about a block that is a str."""
+    return ': encode it, for example with .encode("utf-8")' if isinstance(block, str) else ""
 
 
 # -------- response
 
 
 class Response:
-    """One response. `exchange` is a transport.Exchange, or what behaves like one."""
+    """One response by way of `exchange`; `method` is REQUEST_METHOD."""
 
     __slots__ = (
         *("state", "_exchange", "_length", "_sent", "_head_only", "_lengthless", "_bodiless"),
         *("_given", "_declared", "_encoded", "_added", "_known"),
     )
 
-    def __init__(self, exchange, method, known=_shared):
+    def __init__(self, exchange: Exchange, method: str | None, known: Known = _shared) -> None:
         self.state = HEADLESS
         self._known = known
-        self._exchange = exchange
+        self._exchange: Any = exchange  # an Exchange; None once the request has ended
         self._lengthless = False  # a status that has no body
         self._added = b""  # the Content-Length that we add to the head
-        self._length = None  # as Content-Length says, or what is known of it otherwise
+        self._length: int | None = None  # Content-Length, or what is known of the length otherwise
         self._sent = 0  # body bytes that the application has produced
         self._head_only = method == "HEAD"
-        self._bodiless = False  # no body goes out, whatever the application produces
+        self._bodiless = False  # no body is sent, whatever the application produces
 
     # ---- what the application calls
 
-    def start_response(self, status, headers, exc_info=None):
-        """PEP 3333's start_response; gives write()."""
+    def start_response(
+        self, status: str, headers: Headers, exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], None]:
+        """PEP 3333, "The start_response() Callable"; returns write(). Violation if it is used
+        wrongly; the exception of exc_info if the head has been sent.
+        """
         if exc_info is not None:
             try:
                 self._replace(exc_info)
             finally:
-                exc_info = None  # breaks the circle through the traceback's frame
+                exc_info = None  # breaks the reference cycle through the traceback
         elif self.state != HEADLESS:
             raise Violation("start_response() was called again without exc_info", START_RESPONSE)
-        found = None
+        found: CheckedHead | None = None
         if type(headers) is list:
-            self._given = given = (status, *headers)
+            given: tuple[Any, ...] = (status, *headers)
+            self._given = given
             try:
                 found = self._known.heads.get(given)
             except TypeError:
-                pass  # something that is not hashable: the checks will say what is wrong
+                pass  # something is not hashable: the checks below will name it
         if found is None:
             check_status(status)
             found = check_headers(headers, self._known.names), status[:3] in BODILESS, None
@@ -224,10 +266,11 @@ class Response:
         self.state = HELD
         return self.write
 
-    def _replace(self, exc_info):
+    def _replace(self, exc_info: Any) -> None:
+        """start_response() with exc_info: raises its exception if the head has been sent."""
         if type(exc_info) is not tuple or len(exc_info) != 3:
             raise Violation(
-                "exc_info must be a tuple of three, as of sys.exc_info()", START_RESPONSE
+                "exc_info must be a tuple of three, as sys.exc_info() returns it", START_RESPONSE
             )
         if self.state >= SENT:
             try:
@@ -235,18 +278,16 @@ class Response:
             finally:
                 exc_info = None
 
-    def write(self, data):
-        """PEP 3333's write(): sends a block at once."""
-        check_block(data, "what is given to write()")
+    def write(self, data: bytes) -> None:
+        """PEP 3333, "The write() Callable": sends a block at once. Violation, PeerGone."""
+        check_block(data, "the argument of write()")
         if self.state == ENDED:
             raise Violation("write() was called after the end of the response", WRITE)
         self._block(data)
 
-    def early_hints(self, headers):
-        """environ["wsgi.early_hints"]: sends 103 with a list of headers at once. For the request's
-        own thread.
-
-        Does nothing once the response has begun or the client has gone.
+    def early_hints(self, headers: Headers) -> None:
+        """environ["wsgi.early_hints"]: sends a 103 with these headers at once. Only for the thread
+        that runs the request. Does nothing once the response has begun or the client has gone.
         """
         if self.state >= SENT:
             return
@@ -256,20 +297,21 @@ class Response:
                 (protocol.encode_interim(protocol.encode_head("103 Early Hints", headers)),)
             )
         except PeerGone:
-            pass  # the next block will tell
+            pass  # the next block will raise it again
 
-    def client_gone(self):
-        """environ["wsgid.client_gone"]: whether nobody waits for this response. For any thread;
-        does not wait.
+    def client_gone(self) -> bool:
+        """environ["wsgid.client_gone"]: whether the client has gone or the request has ended. For
+        any thread; never waits.
         """
         exchange = self._exchange
         return exchange is None or exchange.is_hung_up()
 
     # ---- what the worker calls
 
-    def run(self, result):
-        """Sends what the application returned, to its end; the last frames are left with the
-        exchange (finish).
+    def run(self, result: Any) -> None:
+        """Sends what the application has returned, up to its end. The last frames are only handed
+        to the exchange (finish()), which sends them later. Violation, PeerGone, and whatever the
+        iterable raises.
         """
         kind = type(result)
         if (kind is list or kind is tuple) and self.state == HELD:
@@ -279,14 +321,20 @@ class Response:
             return
         if isinstance(result, (bytes, str)):
             raise Violation(
-                "the application returned %s: put it in a list" % type(result).__name__,
+                "the application returned a %s instead of an iterable of blocks: return a list of "
+                "bytes, such as %s"
+                % (
+                    type(result).__name__,
+                    '[text.encode("utf-8")]' if isinstance(result, str) else "[body]",
+                ),
                 SPECIFICATION,
             )
         try:
             blocks = iter(result)
         except TypeError:
             raise Violation(
-                "the application returned %s, which is not iterable" % type(result).__name__,
+                "the application returned %s, which is not iterable: return a list of bytes"
+                % ("None" if result is None else "an object of type " + type(result).__name__),
                 SPECIFICATION,
             ) from None
         for block in blocks:
@@ -294,25 +342,25 @@ class Response:
                 check_block(block)
             self._block(block)
             if self._bodiless and self.state >= SENT:
-                break  # nobody will see the rest
+                break  # the rest would not be sent anyway
         self._end()
 
-    def fail(self, status, reason):
-        """The response cannot be completed."""
+    def fail(self, status: int, reason: str) -> None:
+        """Ends a response that cannot be completed. The client gets `status` if nothing has been
+        sent to it, else a response that breaks off; httpd logs `reason`.
+        """
         self.state = ENDED
         self._exchange.finish((protocol.encode_abort(status, reason),), False)
 
-    def detach(self):
-        """The request ends: whoever still has write() or one of the callables in environ does no
-        harm with it.
-        """
+    def detach(self) -> None:
+        """The request ends: write() and the callables in the environ do no harm any more."""
         self.state = ENDED
         self._exchange = None
 
     # ---- inside
 
-    def _send_whole(self, blocks):
-        """All blocks are there: one send, and a wrong length is found before anything has left."""
+    def _send_whole(self, blocks: list[bytes] | tuple[bytes, ...]) -> None:
+        """A complete body: one send. A wrong length is found before anything has been sent."""
         total = 0
         for block in blocks:
             check_block(block)
@@ -324,6 +372,7 @@ class Response:
             self._check_end()
         self.state = ENDED
         head = self._head()
+        parts: Parts
         if self._bodiless:
             parts = protocol.encode_response(head, b"", True)
         elif len(blocks) == 1:
@@ -331,15 +380,15 @@ class Response:
         elif total <= JOINED_MAX or total < SEPARATE_MIN * len(blocks):
             parts = protocol.encode_response(head, b"".join(blocks), True)
         else:
-            parts = protocol.encode_response(head)
+            parts = [*protocol.encode_response(head)]
             for block in blocks:
                 parts += protocol.encode_data(block)
             parts += protocol.encode_data(b"", True)
         self._exchange.finish(parts, True)
 
-    def _send_file(self, wrapper):
-        """Leaves the file with the exchange, from its position up to Content-Length or its end.
-        False: iterate.
+    def _send_file(self, wrapper: file_wrapper.FileWrapper) -> bool:
+        """Hands the file to the exchange, from its position up to Content-Length or its end. False:
+        it must be read.
         """
         if self.state == HEADLESS:
             return False
@@ -358,25 +407,26 @@ class Response:
         self._exchange.finish(parts, True, (descriptor, position, wanted))
         return True
 
-    def _wanted_of(self, rest):
-        """How many bytes of a file that has `rest` are to go out. All of them is a Content-Length,
-        if there is none.
+    def _wanted_of(self, rest: int) -> int:
+        """How many bytes are to be sent of a file that has `rest` left. Without a Content-Length,
+        all of them, and that is the Content-Length.
         """
         if self._length is None:
             if not self._lengthless:
-                self._add_length(rest)  # in vain after write(): the head has left
+                self._add_length(rest)  # has no effect after write(), as the head has been sent
             self._length = self._sent + rest
         wanted = self._length - self._sent
         if wanted > rest and not self._bodiless:
             raise LengthMismatch(
-                "the file has %d bytes to send, Content-Length asks for %d" % (rest, wanted)
+                "the file has %d bytes left, but its Content-Length asks for %d" % (rest, wanted)
             )
         return wanted
 
-    def _add_length(self, length):
+    def _add_length(self, length: int) -> None:
         self._added = b"Content-Length\0%d\0" % length
 
-    def _head(self):
+    def _head(self) -> bytes:
+        """The encoded head."""
         encoded = self._encoded
         if encoded is None:
             encoded = protocol.encode_head(self._given[0], self._given[1:])
@@ -385,18 +435,20 @@ class Response:
                 heads[self._given] = self._declared, self._lengthless, encoded
         return encoded + self._added
 
-    def _block(self, block):
+    def _block(self, block: bytes) -> None:
+        """Sends a block, with the head if that has not been sent."""
         state, length = self.state, self._length
         if state == HEADLESS:
             raise Violation(
-                "the first block came before start_response() was called", START_RESPONSE
+                "the application produced its first block before it called start_response()",
+                START_RESPONSE,
             )
         if not block:
-            self._look_for_client()
+            self._check_client()
             return
         self._sent = sent = self._sent + len(block)
         if length is not None and sent > length and not self._bodiless:
-            raise LengthMismatch("the body is longer than its Content-Length of %d" % length)
+            raise LengthMismatch("the body is longer than its Content-Length, %d bytes" % length)
         if state == HELD:
             head = self._head()
             self.state = SENT
@@ -404,29 +456,33 @@ class Response:
         elif not self._bodiless:
             self._exchange.send_block(block)
 
-    def _look_for_client(self):
-        """An application that has nothing to send yet would never meet a client that has gone."""
+    def _check_client(self) -> None:
+        """Raises PeerGone if the client has gone: an application that yields empty blocks would not
+        notice otherwise.
+        """
         if self._exchange.is_hung_up():
             self._exchange.gone = True
             raise PeerGone()
 
-    def _check_end(self):
+    def _check_end(self) -> None:
+        """Whether the body that has ended is as long as its Content-Length."""
         if self._length is None or self._bodiless or self._sent == self._length:
             return
         raise LengthMismatch(
-            "the body has %d bytes, its Content-Length is %d" % (self._sent, self._length)
+            "the body has %d bytes, but its Content-Length is %d" % (self._sent, self._length)
         )
 
-    def _end(self):
+    def _end(self) -> None:
+        """The iterable is exhausted."""
         if self.state == HEADLESS:
-            raise Violation("start_response() was never called", START_RESPONSE)
+            raise Violation("the application never called start_response()", START_RESPONSE)
         self._check_end()
         if self.state == SENT:
             self.state = ENDED
             self._exchange.finish(protocol.encode_data(b"", True), True)
             return
         if self._length is None and not self._bodiless:
-            self._add_length(0)  # the iterable is over: it is known to be empty
+            self._add_length(0)  # exhausted without a block: the body is empty
         head = self._head()
         self.state = ENDED
         self._exchange.finish(protocol.encode_response(head, b"", True), True)

@@ -1,11 +1,13 @@
-"""A worker: takes a request from the transport, runs it through the application and out again; for
-ever.
+"""A worker: a thread that takes requests from the transport, one after the other, and runs each
+through the application.
 
 Rules: whatever the application does, the request gets an end (a response, ABORT or a closed
-connection), close() of its iterable is called exactly once, and the worker lives on. SystemExit and
+connection), close() of its iterable is called exactly once, and the worker goes on. SystemExit and
 KeyboardInterrupt of an application are exceptions like any other: one request must not end a
 process that others share.
 """
+
+from __future__ import annotations
 
 import threading
 import time
@@ -13,51 +15,61 @@ import time
 from pywsgid import RequestTimeout
 from pywsgid.daemon import logs
 from pywsgid.daemon.application import loader
+from pywsgid.daemon.request_info import SCRIPT_RELOADING, request_line
 from pywsgid.daemon.transport.peer import PeerSilent, Unsent
-from pywsgid.daemon.wsgi import environ as environs, errors
+from pywsgid.daemon.wsgi import errors
 from pywsgid.daemon.wsgi.input import Input
 from pywsgid.daemon.wsgi.response import SENT, LengthMismatch, Response, Violation, known
 from pywsgid.wire import protocol
 
-# httpd looks after a request that nobody reads for the first time after WSGID_CHANNEL_SLICE, and
-# may then take it back by closing its end. So a request that is older when it is read must be
-# looked at again: half a slice is on the safe side.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pywsgid.daemon.interfaces import Application, Environ, Exchange, Guard, Service
+
+# httpd checks a request that nobody has read yet after WSGID_CHANNEL_SLICE for the first time, and
+# may then take it back by closing its end. So whether an older request is still there must be
+# checked when it is read. Half a slice is on the safe side.
 TAKEN_BACK_AFTER = 50_000  # microseconds
-RECOVERY = 0.05  # seconds of rest for a worker that could not even tell what went wrong
-TARGET = ("REQUEST_METHOD", "REQUEST_URI", logs.REQUEST_ID)
+RECOVERY = 0.05  # seconds of rest for a worker that could not even log what went wrong
+TARGET = ("REQUEST_METHOD", "REQUEST_URI", logs.REQUEST_ID)  # what _target keeps of a request
 
 
 class Worker:
-    """One thread and its exchange. `environ` and `since` (monotonic) are of the request that it
-    runs; None: idle.
+    """One thread and its exchange. `environ` and `since` (time.monotonic()) are those of the
+    request that it runs; `environ` is None while it is idle.
     """
 
-    def __init__(self, number, service):
+    def __init__(self, number: int, service: Service) -> None:
         self.number = number
-        self.environ = None
+        self.environ: Environ | None = None
         self.since = 0.0
-        self.errors = None  # errors.Errors of the last request
-        # What each request looks up, this worker's own: without a GIL, get() of what others have
-        # made is slow.
-        self.callables = {}  # (path, name) -> (callable, loaded_at)
+        self.errors: errors.Errors | None = None  # of the last request
+        # What each request looks up: this worker's own, because without a GIL get() of a dict that
+        # other threads have filled is slow.
+        self.callables: dict[tuple[str, str], tuple[Application, float]] = {}  # see Loader.find()
         self.known = known()
-        self._target = ()  # what TARGET names of the last request: its environ must not be kept
+        # TARGET of the last request, for messages that come later: its environ must not be kept.
+        self._target: tuple[Any, ...] = ()
         self.thread = threading.Thread(target=self._run, name="wsgid-%d" % number, daemon=True)
         self._service = service
-        self._exchange = service.transport.exchange()
-        self._guard = (
-            service.watch.guard(self, self._exchange) if service.watch is not None else None
-        )
+        self._exchange: Exchange = service.transport.exchange()
+        self._guard: Guard | None = None
+        if service.watch is not None:
+            self._guard = service.watch.guard(self, self._exchange)
 
     @property
-    def is_abandoned(self):
-        """Whether its request is stuck for good: the process need not wait for it."""
+    def is_abandoned(self) -> bool:
+        """Whether its request is stuck for good: the process does not wait for this worker."""
         return self._guard is not None and self._guard.is_abandoned
 
-    def start(self):
+    def start(self) -> None:
+        """RuntimeError or MemoryError if the system refuses the thread."""
         self.thread.start()
 
-    def _run(self):
+    def _run(self) -> None:
         logs.current.worker = self
         try:
             while True:
@@ -70,10 +82,10 @@ class Worker:
                 finally:
                     self.environ = None
         finally:
-            self._service.left(self)
+            self._service.worker_ended()
 
-    def _survive(self, error):
-        """An error of ours, or no memory is left: the request is lost, the worker must not be."""
+    def _survive(self, error: BaseException) -> None:
+        """An error of ours, or out of memory: the request is lost, but the worker goes on."""
         try:
             self._exchange.drop()
             self._service.page.error()
@@ -82,41 +94,46 @@ class Worker:
             else:
                 self._service.log.write(
                     logs.CRIT,
-                    "WSGID0325: group %r: an error inside mod_wsgid, please report it:\n%s"
+                    "WSGID0325: group %r: internal error in mod_wsgid, please report it:\n%s"
                     % (self._service.log.group, logs.traceback_text(error, whole=True)),
                 )
-        except BaseException:  # for want of memory: there is no more to be done than to go on
+        except BaseException:  # no memory for that either: all that is left is to go on
             time.sleep(RECOVERY)
 
-    def _next(self):
+    def _next(self) -> bool:
+        """Sends the last response and waits for a request. False: the process leaves."""
         transport, exchange = self._service.transport, self._exchange
         try:
             return transport.next(exchange)
         except Unsent as error:
-            self._tell_unsent(error.reason)
+            self._log_unsent(error.reason)
             return transport.next(exchange)
 
-    def _tell_unsent(self, reason):
+    def _log_unsent(self, reason: OSError) -> None:
+        """The end of the last response could not be sent."""
         service = self._service
         environ = dict(zip(TARGET, self._target, strict=True))
-        group, line = service.log.group, environs.request_line(environ)
+        group, line = service.log.group, request_line(environ)
         if isinstance(reason, PeerSilent):
             service.log.write(
                 logs.WARN,
-                "WSGID0326: group %r: gave up the client of %s, %.1f s after its request began: %s, as the client is "
-                "too slow; see send-timeout= and response-buffer-size="
+                "WSGID0326: group %r: the response to %s is cut off %.1f s after the request "
+                "began: %s, because the client reads too slowly; if such clients matter, raise "
+                "response-buffer-size= or send-timeout="
                 % (group, line, time.monotonic() - self.since, reason.strerror),
                 environ,
             )
         else:
             service.log.write(
                 logs.ERROR,
-                "WSGID0327: group %r: the response to %s could not be sent: %s"
+                "WSGID0327: group %r: the response to %s could not be sent and is cut off: %s; the "
+                "process or its user has too many open files (ulimit -n), or memory has run out"
                 % (group, line, reason),
                 environ,
             )
 
-    def _serve(self, exchange):
+    def _serve(self, exchange: Exchange) -> None:
+        """Runs the request that has been read, or sends it back unstarted."""
         service = self._service
         try:
             environ = service.template.build(exchange.environ, exchange.sent)
@@ -141,9 +158,11 @@ class Worker:
         if service.request_counter is not None:
             service.request_counter.count()
 
-    def _is_stale(self, exchange):
-        """A request that waited: httpd may have taken it back, or its time is up."""
-        waited = exchange.waited
+    def _is_stale(self, exchange: Exchange) -> bool:
+        """Whether a request has waited too long: httpd has taken it back, or queue-timeout is over,
+        which is answered here.
+        """
+        waited: float = exchange.waited
         if -TAKEN_BACK_AFTER < waited < TAKEN_BACK_AFTER:
             return False
         if exchange.is_hung_up():
@@ -158,8 +177,9 @@ class Worker:
             (
                 protocol.encode_abort(
                     503,
-                    "WSGID0338: waited %.1f s for a free thread, queue-timeout is %g: more "
-                    "processes= or threads=, or a larger queue-timeout=" % (waited, limit),
+                    "WSGID0338: the request waited %.1f s for a free thread, longer than "
+                    "queue-timeout=%g: raise processes= or threads=, or "
+                    "queue-timeout=" % (waited, limit),
                 ),
             ),
             False,
@@ -168,7 +188,7 @@ class Worker:
 
 
 class Request:
-    """One request's way through the application."""
+    """One request, from the environ to close() of the application's iterable."""
 
     __slots__ = (
         "_callables",
@@ -182,10 +202,17 @@ class Request:
         "_response",
     )
 
-    def __init__(self, worker, service, exchange, environ, guard):
+    def __init__(
+        self,
+        worker: Worker,
+        service: Service,
+        exchange: Exchange,
+        environ: Environ,
+        guard: Guard | None,
+    ) -> None:
         self._callables = worker.callables
         self._service = service
-        self._guard = guard  # stuck.Guard
+        self._guard = guard
         self._log = service.log
         self._exchange = exchange
         self._environ = environ
@@ -193,7 +220,10 @@ class Request:
         self.errors = errors.Errors(exchange, service.log)
         self._response = Response(exchange, environ.get("REQUEST_METHOD"), worker.known)
 
-    def run(self):
+    def run(self) -> None:
+        """Calls the application (PEP 3333, "The Application/Framework Side") and sends its
+        response. Raises only errors of ours.
+        """
         found = self._find()
         if found is None:
             return
@@ -204,14 +234,14 @@ class Request:
         environ["wsgi.early_hints"] = self._response.early_hints
         environ["wsgid.client_gone"] = self._response.client_gone
         environ["mod_wsgi.application_start"] = loaded_at
-        result = None
+        result: Any = None
         try:
             if self._guard is None:
                 result = application(environ, self._response.start_response)
                 self._response.run(result)
             else:
 
-                def call():
+                def call() -> None:
                     nonlocal result
                     result = application(environ, self._response.start_response)
                     self._response.run(result)
@@ -225,8 +255,7 @@ class Request:
                 if stream.has_begun:
                     stream.flush()
             self.errors.detach()
-            # With a close() to call, the response leaves before it, and the connection need not
-            # wait for it.
+            # The response is sent before close() is called, so that nobody has to wait for that.
             close = self._closer(result)
             if close is not None:
                 self._exchange.flush()
@@ -236,13 +265,15 @@ class Request:
 
     # ---- before
 
-    def _find(self):
-        """(application, loaded_at); or None, and the request has been answered."""
+    def _find(self) -> tuple[Application, float] | None:
+        """(application, when its script was loaded); None: the request has been answered."""
         environ = self._environ
         path = environ.get("SCRIPT_FILENAME")
         if not path:
             self._answer(
-                500, "WSGID0337: the request names no script: the handler wsgid-script needs a file"
+                500,
+                "WSGID0337: no script belongs to this URL: use WSGIScriptAlias, or set the handler "
+                "wsgid-script only for files that exist",
             )
             return None
         name = environ.get("mod_wsgi.callable_object") or "application"
@@ -251,19 +282,23 @@ class Request:
         found = self._callables.get((path, name))
         if found is not None:
             return found
-        found = self._service.loader.find(path, name)
+        scripts: loader.Loader = self._service.loader
+        found = scripts.find(path, name)
         if found is not None:
             self._callables[path, name] = found
             return found
-        state, found = self._service.loader.load(path, name)
-        if state == loader.LOADED:
-            if environ.get(environs.SCRIPT_RELOADING) == "0":
-                self._service.loader.get(path).is_watched = False
-            return found
-        self._not_loaded(state, found)
-        return None
+        state, loaded = scripts.load(path, name)
+        if isinstance(loaded, loader.LoadFailure):
+            self._not_loaded(state, loaded)
+            return None
+        if environ.get(SCRIPT_RELOADING) == "0":
+            script = scripts.get(path)
+            if script is not None:
+                script.is_watched = False
+        return loaded
 
-    def _not_loaded(self, state, failure):
+    def _not_loaded(self, state: int, failure: loader.LoadFailure) -> None:
+        """Answers a request whose script or callable cannot be had; `state` is the loader's."""
         if state == loader.LEAVE:
             self._exchange.finish((protocol.encode_retry(),), False)
             self.errors.detach()
@@ -275,77 +310,81 @@ class Request:
         else:
             self._answer(
                 500,
-                "WSGID0335: the script has just failed to load and is tried again soon (%s)"
-                % (str(failure).partition(": ")[2]),
+                "WSGID0335: the script failed to load a moment ago and has not been tried again "
+                "yet (%s)" % (str(failure).partition(": ")[2]),
             )
 
-    def _answer(self, status, reason):
+    def _answer(self, status: int, reason: str) -> None:
+        """Answers a request that does not reach the application."""
         self._fail(status, reason)
         self.errors.detach()
 
-    def _fail(self, status, reason):
-        """The client gets an error of ours."""
+    def _fail(self, status: int, reason: str) -> None:
+        """Ends the response with an error of ours (Response.fail())."""
         self._service.page.error()
         self._response.fail(status, reason)
 
     # ---- after a failure
 
-    def _failed(self, error):
-        """Tells the log and, if that is still possible, the client."""
+    def _failed(self, error: BaseException) -> None:
+        """Logs an error and, if that is still possible, answers the client."""
         if self._exchange.gone and isinstance(error, OSError):
-            if self._exchange.unsent is None:  # else the worker has more to say
+            if self._exchange.unsent is None:  # else the worker logs the reason (WSGID0326)
                 self._log.write(
                     logs.DEBUG,
-                    "WSGID0324: group %r: the client went away during %s (%s)"
-                    % (self._log.group, environs.request_line(self._environ), error),
+                    "WSGID0324: group %r: the client disconnected during %s (%s)"
+                    % (self._log.group, request_line(self._environ), error),
                 )
             self._exchange.drop()
             return
         reason = self._reason(error)
         self.errors.flush()
-        # Where a rule was broken is worth a traceback only if that was in the application's own
-        # call.
+        # For a broken rule a traceback is logged only if it shows a call of the application.
         if (
             not isinstance(error, (Violation, protocol.ProtocolError))
             or logs.application_trace(error) is not None
         ):
             self.errors.record(logs.ERROR, logs.traceback_text(error), logs.code_of(reason))
         if self._exchange.gone:
-            self._log.write(logs.ERROR, "%s [%s]" % (reason, environs.request_line(self._environ)))
+            self._log.write(logs.ERROR, "%s [%s]" % (reason, request_line(self._environ)))
             self._exchange.drop()
             return
         self._fail(504 if isinstance(error, RequestTimeout) else 500, reason)
 
-    def _reason(self, error):
+    def _reason(self, error: BaseException) -> str:
+        """The message for an error, with its code."""
         if isinstance(error, RequestTimeout):
             limit = self._service.configuration.request_timeout
             return (
-                "WSGID0358: no answer within request-timeout=%g: where it was then stands above"
-                % limit
+                "WSGID0358: no answer within request-timeout=%g: the request was interrupted where "
+                "the traceback above ends; make it faster, or raise request-timeout=" % limit
             )
         if isinstance(error, LengthMismatch):
-            return "WSGID0343: the application broke WSGI: %s" % error
+            return "WSGID0343: the application violates WSGI: %s" % error
         if isinstance(error, Violation):
-            return "WSGID0341: the application broke WSGI: %s" % error
+            return "WSGID0341: the application violates WSGI: %s" % error
         if isinstance(error, protocol.LocalProtocolError):
-            return "WSGID0345: the application's response cannot be sent: %s" % error
+            return "WSGID0345: the headers of the application's response cannot be sent: %s" % error
         if self._response.state >= SENT:
             return (
-                "WSGID0342: the application raised %s after its headers had gone to httpd: the client gets a 500, or a "
-                "response that breaks off where some of it had gone on" % logs.describe(error)
+                "WSGID0342: the application raised %s after its headers had been sent to httpd: "
+                "the client gets 500, or a response that breaks off if it has received a part of "
+                "it" % logs.describe(error)
             )
         return "WSGID0340: the application raised %s" % logs.describe(error)
 
     # ---- close()
 
-    def _closer(self, result):
+    def _closer(self, result: Any) -> Callable[[], object] | None:
+        """close() of what the application has returned; None: it has none."""
         try:
-            return getattr(result, "close", None)
+            close: Callable[[], object] | None = getattr(result, "close", None)
+            return close
         except BaseException as error:
             self._close_failed(error)
             return None
 
-    def _close(self, close):
+    def _close(self, close: Callable[[], object]) -> None:
         try:
             if self._guard is None:
                 close()
@@ -354,14 +393,14 @@ class Request:
         except BaseException as error:
             self._close_failed(error)
 
-    def _close_failed(self, error):
+    def _close_failed(self, error: BaseException) -> None:
         self._log.write(
             logs.ERROR,
-            "WSGID0344: group %r: close() of the response to %s raised %s; the response itself had been "
-            "sent\n%s"
+            "WSGID0344: group %r: close() of the response to %s raised %s; the response itself has "
+            "been sent\n%s"
             % (
                 self._log.group,
-                environs.request_line(self._environ),
+                request_line(self._environ),
                 logs.describe(error),
                 logs.traceback_text(error),
             ),

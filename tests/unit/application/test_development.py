@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pywsgid.daemon import logs
-from pywsgid.daemon.application import development
+from pywsgid.daemon.application import error_page, source_watcher
 
 LOCAL = {
     "REQUEST_METHOD": "GET",
@@ -43,7 +43,7 @@ class Client:
         self.errors = Errors()
         self._sent = False
         environ = {**LOCAL, **environ, "wsgi.errors": self.errors}
-        self.result = development.Shown(application, ["shop.test"])(environ, self._start)
+        self.result = error_page.ErrorPages(application, ["shop.test"])(environ, self._start)
 
     def _start(self, status, headers, exc_info=None):
         if exc_info and self._sent:
@@ -81,7 +81,7 @@ def test_the_page_has_the_traceback_its_causes_the_source_and_the_request():
     )
     assert page.count("<mark>") == 2 and "{}[&quot;&lt;key&gt;&quot;]</mark>" in page
     assert "GET /x?&lt;y&gt;" in page and "&lt;script&gt;&amp;&quot;&#x27;" in page
-    assert "pywsgid/daemon/application/development.py" not in page
+    assert "pywsgid/daemon/application/error_page.py" not in page
     assert all(line.startswith("WSGID0340 | ") for line in client.errors.lines[:-1])
     assert client.errors.lines[-2:] == [
         "WSGID0340 | ValueError: <b>bad</b>",
@@ -201,12 +201,12 @@ def watcher(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     (tmp_path / "script.wsgi").write_text("")
-    made = development.Watcher(
+    made = source_watcher.Watcher(
         [str(tmp_path / "script.wsgi")], [str(tmp_path)], str(tmp_path / "touched")
     )
 
     def look() -> set[str]:
-        found = made._look()
+        found = made._scan()
         changed = {os.path.relpath(path, tmp_path) for path in made._changed(found)}
         made._known = found
         return changed
@@ -247,7 +247,7 @@ def test_what_is_loaded_from_elsewhere_is_watched_once_it_is_there(
 
 
 def test_pythons_own_modules_and_installed_packages_are_not_watched():
-    sources = list(development.loaded_sources())
+    sources = list(source_watcher.loaded_sources())
     assert not [
         path
         for path in sources

@@ -160,7 +160,7 @@ def bars_the_way(base):
         behind, itself = failure(str(base / "closed" / "app.wsgi")), failure(str(base / "app.wsgi"))
     finally:
         os.seteuid(0)
-    assert f"directory {base}/closed lets this user not pass" in str(behind)
+    assert f"cannot enter the directory {base}/closed" in str(behind)
     assert "the file itself" in str(itself)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pywsgid.daemon import configuration
+from pywsgid.daemon.request_info import request_line
 from pywsgid.daemon.wsgi import environ
 from pywsgid.wire import options, protocol
 
@@ -46,7 +47,7 @@ def test_values():
 def test_a_socket_timeout_of_nothing_is_as_if_not_named():
     assert (
         configuration.parse(block(socket_timeout="0")).socket_timeout
-        == configuration.UNNAMED_SOCKET_TIMEOUT
+        == configuration.DEFAULT_SOCKET_TIMEOUT
     )
 
 
@@ -156,13 +157,11 @@ def test_bytes_are_latin_1():
     ],
 )
 def test_the_request_line_for_messages(pairs, line):
-    assert environ.request_line(pairs) == line
+    assert request_line(pairs) == line
 
 
 def test_a_long_request_line_is_cut():
-    assert (
-        len(environ.request_line({"REQUEST_METHOD": "GET", "REQUEST_URI": "/" + "x" * 9000})) < 600
-    )
+    assert len(request_line({"REQUEST_METHOD": "GET", "REQUEST_URI": "/" + "x" * 9000})) < 600
 
 
 def test_another_version_of_the_wire_protocol_is_refused():

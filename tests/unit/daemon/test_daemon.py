@@ -340,7 +340,7 @@ def test_a_thread_that_fails_is_one_record_at_error(tmp_path, write):
         assert daemon.get(script).complete
         lines = [line for line in daemon.log_text().splitlines() if "WSGID0347" in line]
         assert all("[wsgid:error]" in line for line in lines)
-        assert lines[0].endswith("thread 'mailer' has ended: it raised ValueError: no more")
+        assert lines[0].endswith("'mailer', has ended because it raised ValueError: no more")
         assert lines[-1].endswith("WSGID0347 | ValueError: no more")
         assert "SystemExit" not in daemon.log_text()
 

@@ -59,7 +59,7 @@ def interpreter(version):
 def test_a_python_that_is_too_old_says_so(tmp_path, version):
     with Daemon(tmp_path, python=interpreter(version), ready=False) as daemon:
         assert daemon.wait() == process_abi.EXIT_INTERPRETER
-        assert f"is Python {version}; mod_wsgid needs 3.10" in daemon.wait_for_log("WSGID0300")
+        assert f"is Python {version}, but mod_wsgid needs 3.10" in daemon.wait_for_log("WSGID0300")
         assert len(daemon.log_text().splitlines()) == 1
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from transportenv import LocalTransport
 
-from pywsgid.daemon import logs
+from pywsgid.daemon import logs, streams
 from pywsgid.daemon.application import log_records
 from pywsgid.daemon.transport.peer import PeerGone
 from pywsgid.daemon.wsgi.errors import Errors
@@ -149,7 +149,7 @@ def test_a_log_that_cannot_be_written_hurts_nobody():
 
 @pytest.fixture
 def stream(log):
-    return logs.Stream(log, logs.NOTICE, "<stdout>", 1)
+    return streams.Stream(log, logs.NOTICE, "<stdout>", 1)
 
 
 def test_print_is_a_line_with_the_group(log, stream):
@@ -200,7 +200,7 @@ def adopted(log, monkeypatch):
     monkeypatch.setattr(logging.root, "parent", None)
     monkeypatch.setattr(logging, "lastResort", None)
     monkeypatch.setattr(logging, "basicConfig", logging.basicConfig)
-    monkeypatch.setattr(logs, "record_behind", None)
+    monkeypatch.setattr(logs, "current_record", None)
     before = logging.root.level
     logging.root.setLevel(logging.WARNING)
     yield lambda: log_records.adopt(log)
@@ -289,7 +289,7 @@ def test_a_record_that_does_not_fit_its_format_hurts_nobody(log, shop):
 def test_handlers_of_the_root_take_the_place_of_ours(log, shop):
     log.request_level = logs.DEBUG
     shop.debug("before")  # allowed, and logging remembers that
-    handler = logging.StreamHandler(logs.Stream(log, logs.WARN, "<stderr>", 2))
+    handler = logging.StreamHandler(streams.Stream(log, logs.WARN, "<stderr>", 2))
     logging.basicConfig(handlers=[handler], format="own: %(message)s")
     shop.debug("one that logging still remembers")
     shop.debug("not any more")
@@ -352,7 +352,7 @@ def test_an_application_that_has_configured_logging_pays_for_ours_once(shop, mon
 
 
 def test_what_a_handler_below_has_shown_is_not_shown_again(log, shop):
-    shop.addHandler(logging.StreamHandler(logs.Stream(log, logs.NOTICE, "<stdout>", 1)))
+    shop.addHandler(logging.StreamHandler(streams.Stream(log, logs.NOTICE, "<stdout>", 1)))
     shop.error("one\ntwo")
     shop.info("three")
     shop.handlers = [logging.NullHandler()]
@@ -372,7 +372,7 @@ def test_a_logger_that_does_not_propagate_and_has_no_handler_is_not_mute(log, sh
 
 
 def test_dictconfig_gets_what_it_asks_for(log, shop, monkeypatch):
-    monkeypatch.setattr("sys.stderr", logs.Stream(log, logs.WARN, "<stderr>", 2))
+    monkeypatch.setattr("sys.stderr", streams.Stream(log, logs.WARN, "<stderr>", 2))
     handlers = {"console": {"class": "logging.StreamHandler", "formatter": "f"}}
     base = {
         "version": 1,
@@ -605,6 +605,6 @@ def test_any_text_can_be_sent(log, text):
 def test_a_line_has_a_time_also_where_nothing_can_be_imported_any_more(monkeypatch):
     """As at the end of an interpreter whose application has set a zone."""
     monkeypatch.setenv("TZ", "America/Chicago")
-    monkeypatch.setattr(logs, "_known_zone", None)
+    monkeypatch.setattr(logs, "_zone_of_httpd", None)
     monkeypatch.setitem(sys.modules, "zoneinfo", None)
     assert re.fullmatch(r"\w{3} \w{3} \d\d \d\d:\d\d:\d\d\.\d{6} \d{4}", logs.timestamp())

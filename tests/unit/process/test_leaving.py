@@ -111,7 +111,7 @@ def test_when_httpd_dies_it_leaves(tmp_path):
         os.close(daemon.lifeline)
         try:
             assert daemon.wait() == 0
-            assert "httpd has gone" in daemon.wait_for_log("WSGID0310")
+            assert "httpd has ended" in daemon.wait_for_log("WSGID0310")
         finally:
             daemon.lifeline = os.open(os.devnull, os.O_RDONLY)
 
@@ -124,7 +124,7 @@ def test_a_request_that_does_not_end_is_told_with_its_stack_and_left(tmp_path, h
         gate = AtTheGate(daemon, tmp_path)
         daemon.close_lifeline_with_byte() if how == "lifeline" else daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0
-        assert "1 requests still running" in daemon.wait_for_log("WSGID0312")
+        assert "requests still running: 1." in daemon.wait_for_log("WSGID0312")
         assert f"GET {gate.path}" in daemon.wait_for_log("WSGID0313")
         assert "in wait_for" in daemon.log_text()
 

@@ -78,13 +78,13 @@ def test_inactivity(tmp_path):
         assert daemon.replacement_requests()[0] == 0
         daemon.wait_for_replacement_request(process_abi.REPLACE_INACTIVITY)
         assert reason_told(daemon).startswith(
-            "it has had nothing to do for 0.4 s (inactivity-timeout)"
+            "it has had no request for 0.4 s (inactivity-timeout)"
         )
 
 
 def test_a_process_that_was_never_asked_is_not_replaced_for_inactivity():
     inactivity = limits.Inactivity(10, Page(), 100.0)
-    assert inactivity.look(1000.0) == (None, 1002.5)
+    assert inactivity.check(1000.0) == (None, 1002.5)
 
 
 def test_a_long_request_is_activity():
@@ -92,11 +92,11 @@ def test_a_long_request_is_activity():
     page.started = page.finished = 1
     inactivity = limits.Inactivity(10, page, 100.0)
     page.started = 2
-    assert inactivity.look(200.0)[0] is None
+    assert inactivity.check(200.0)[0] is None
     page.finished = 2
-    assert inactivity.look(205.0)[0] is None
-    assert inactivity.look(214.0)[0] is None
-    assert inactivity.look(215.0)[0] is not None
+    assert inactivity.check(205.0)[0] is None
+    assert inactivity.check(214.0)[0] is None
+    assert inactivity.check(215.0)[0] is not None
 
 
 def test_memory(tmp_path):
@@ -146,12 +146,12 @@ def test_without_limits_nothing_of_it_is_imported(tmp_path):
     } & set(loaded)
 
 
-def test_an_error_in_a_keeper_is_told_and_the_process_lives_on(tmp_path):
+def test_an_error_in_a_periodic_task_is_logged_and_the_process_goes_on(tmp_path):
     """A page that is not there: what a mistake of ours may look like."""
     script = tmp_path / "breaks.wsgi"
     script.write_text(
         "from pywsgid.daemon.process import limits\ndef application(environ, start_response):\n"
-        "    limits.Interval.look = None\n    start_response('200 OK', [])\n    return [b'broken']\n"
+        "    limits.Interval.check = None\n    start_response('200 OK', [])\n    return [b'broken']\n"
     )
     with Daemon(tmp_path, restart_interval=1) as daemon:
         assert daemon.get(script).complete

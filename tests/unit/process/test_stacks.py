@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from pywsgid.daemon import cpython
 from pywsgid.daemon.process import stacks
 
 OURS = stacks.OUR_FILES + "worker.py"
@@ -42,7 +43,7 @@ def test_what_faulthandler_has_written_is_read_back():
 
 @pytest.mark.parametrize("is_free_threaded", [False, True])
 def test_this_thread_is_found_with_its_name_and_place(monkeypatch, is_free_threaded):
-    monkeypatch.setattr(stacks, "is_free_threaded", is_free_threaded)
+    monkeypatch.setattr(cpython, "is_free_threaded", is_free_threaded)
     (text,) = [stack for what, stack in stacks.texts([]) if what == "thread MainThread: no request"]
     assert f'File "{__file__}", line ' in text
     assert "in test_this_thread_is_found_with_its_name_and_place\n" in text

@@ -278,7 +278,7 @@ def test_what_cannot_be_interrupted_is_answered_without_it_and_the_process_is_re
         assert daemon.get("hello.wsgi").complete
         daemon.close_lifeline_with_byte()
         assert daemon.wait() == 0
-        assert "without 1 requests that are stuck" in daemon.wait_for_log("WSGID0311")
+        assert "(stuck, left behind: 1)" in daemon.wait_for_log("WSGID0311")
         assert daemon.counts() == (2, 1)
         client.close()
 

@@ -180,5 +180,5 @@ def test_after_the_request_what_is_there_can_be_read_and_no_more():
     source = Input(Exchange(b"abc", [b"def"]))
     source.detach()
     assert source.read(3) == b"abc"
-    with pytest.raises(InputLost, match="is over"):
+    with pytest.raises(InputLost, match="has ended"):
         source.read(1)
