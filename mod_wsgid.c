@@ -7,8 +7,8 @@
  * parts fit together is in docs/design.md.
  */
 #include "apxs/config/aliases.h"
+#include "apxs/config/completion.h"
 #include "apxs/config/directives.h"
-#include "apxs/config/groups.h"
 #include "apxs/config/scopes.h"
 #include "apxs/request/request.h"
 #include "apxs/status/status.h"
@@ -62,7 +62,7 @@ static void register_hooks(apr_pool_t *p)
 
     (void)p;
     ap_hook_pre_config(wsgid_directives_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_check_config(wsgid_groups_check_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_check_config(wsgid_completion_check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_status(child_status, NULL, NULL, APR_HOOK_MIDDLE);

@@ -1,10 +1,4 @@
-/*
- * The clock that limits and waits are measured with.
- *
- * The system's time may be set, by a person or by NTP, and jumps when a machine goes on that was
- * suspended: apr_time_now() is for what people read and for what a daemon compares with its own.
- * All that is subtracted from another reading is read here.
- */
+/* The clock for limits and waits: see clock.h. */
 #include "common/clock.h"
 
 #include <time.h>

@@ -1,11 +1,11 @@
 /*
- * What our lines in httpd's logs say of a request, and how much of a daemon's words httpd would
- * log.
+ * The id of a request in log lines, and the most verbose LogLevel.
  *
- * The id of a request is httpd's own: mod_unique_id's UNIQUE_ID where that is loaded, else what the
- * core makes of the time, the process and the thread. httpd makes it no earlier than with the first
- * line about the request. It is made here for every request that goes to a daemon: so the
- * application knows it, %L of an access log shows it, and all lines of the request have the same.
+ * The id of a request is httpd's own: mod_unique_id's UNIQUE_ID if that module is loaded, otherwise
+ * one that the core makes of the time, the process and the thread. httpd makes the id when it logs
+ * the first line about the request. We ask for it for every request that goes to a daemon, so that
+ * the application knows it, %L of an access log shows it, and all lines of the request have the
+ * same id.
  *
  * Nothing is logged here.
  */
@@ -15,12 +15,12 @@
 
 #include "http_main.h"
 
-#define ID_MAX 256 /* longer than any; what an item of ErrorLogFormat writes is cut there */
+#define ID_MAX 256 /* longer than any id; the output of an item of ErrorLogFormat is cut there */
 
 /* ---- the id of a request */
 
-/* Whether httpd is to write lines of its own when it makes the id (ErrorLogFormat request): it does
- * so only if the id is new. */
+/* Whether httpd writes lines of its own when it makes the id (ErrorLogFormat request). It does so
+ * only if the request has no id yet, so we must not set it. */
 static int announces_requests(const core_server_config *core)
 {
     return core->error_log_req && core->error_log_req->nelts > 0;
@@ -28,7 +28,7 @@ static int announces_requests(const core_server_config *core)
 
 const char *wsgid_logs_request_id(request_rec *r)
 {
-    /* as httpd has it: a subrequest logs under the name of its request */
+    /* as httpd does: a subrequest logs with the id of its request */
     request_rec *top = r->main ? r->main : r;
     const char *id = top->log_id;
 
@@ -41,13 +41,13 @@ const char *wsgid_logs_request_id(request_rec *r)
     return id;
 }
 
-/* Whether a line about this request shows the id already, as the administrator's ErrorLogFormat has
- * it (%L, %{UNIQUE_ID}e). */
+/* Whether ErrorLogFormat shows the id in each line about this request (%L, %{UNIQUE_ID}e). */
 static int is_shown(request_rec *r, const char *id)
 {
     const core_server_config *core = ap_get_core_module_config(r->server->module_config);
     const apr_array_header_t *format = core->error_log_format;
-    request_rec named = *r; /* httpd may be about to make the id (announces_requests) */
+    request_rec named =
+        *r; /* a copy with the id, which the request may not have (announces_requests) */
     ap_errorlog_info info = { .s = r->server, .c = r->connection, .r = &named, .rmain = &named };
     int i;
 
@@ -78,8 +78,8 @@ static int more_verbose(int one, int other)
     return one > other ? one : other;
 }
 
-/* Of sections (<Directory>, <Location>, <Files>, <If> and what is nested in them) the most verbose
- * LogLevel; -1 without any. */
+/* Returns the most verbose LogLevel of these sections (<Directory>, <Location>, <Files>, <If>) and
+ * the sections nested in them, or -1 if none sets it. */
 static int level_of_sections(const apr_array_header_t *sections)
 {
     int level = -1, i;

@@ -1,11 +1,12 @@
 /*
- * WSGIScriptAlias and WSGIScriptAliasMatch: from the line to the URL's script.
+ * WSGIScriptAlias and WSGIScriptAliasMatch: from the line of the configuration to the script of a
+ * URL.
  *
- * Rules: the first line that matches wins, a virtual host's before the main server's, mod_alias's
- * before ours. A literal alias matches whole path segments; its target may be a script or a
- * directory of scripts: httpd's own walk over the file name finds out what is script and what is
- * PATH_INFO. Which alias it was is kept in the request's notes, since these alone go along when
- * httpd puts one request in another's place (DirectoryIndex).
+ * Rules: the first line that matches applies; a virtual host's lines come before the main server's,
+ * mod_alias's before ours. A literal alias matches whole path segments. Its target may be a script
+ * or a directory of scripts: httpd's own walk along the file name separates the script from
+ * PATH_INFO. The request's notes keep which alias matched, because httpd copies nothing else when
+ * it replaces a request by another (DirectoryIndex).
  */
 #include "config/aliases.h"
 
@@ -16,9 +17,9 @@
 #include "config/scopes.h"
 #include "config/variables.h"
 
-#define NOTE "wsgid-alias" /* the alias's place in the server's list */
+#define NOTE "wsgid-alias" /* the index of the alias in the server's list */
 
-/* The prefix "" as an administrator wrote it. */
+/* The URL for a message: the prefix "" was written as "/". */
 static const char *shown_url(const wsgid_alias_t *alias)
 {
     return *alias->url ? alias->url : "/";
@@ -61,7 +62,8 @@ static const char *set_option(apr_pool_t *p, wsgid_alias_t *alias, const char *n
     if (text ? *text != NULL : alias->pass_authorization != WSGID_UNSET) {
         return apr_psprintf(
             p,
-            "WSGID0019: %s= is given twice (process-group= is another name for process-name=); keep one",
+            "WSGID0019: %s= is given twice (process-group= is another name for process-name=); "
+            "keep one",
             name);
     }
     return text ? set_text(p, text, value) : set_flag(p, &alias->pass_authorization, name, value);
@@ -137,11 +139,10 @@ static void warn_if_shadowed(cmd_parms *cmd, const apr_array_header_t *aliases,
     for (i = 0; i < aliases->nelts && !alias->expression; i++) {
         const wsgid_alias_t *earlier = &APR_ARRAY_IDX(aliases, i, wsgid_alias_t);
         if (!earlier->expression && wsgid_aliases_is_below(alias->url, earlier->url)) {
-            ap_log_error(
-                APLOG_MARK, APLOG_WARNING, 0, cmd->server,
-                "WSGID0027: WSGIScriptAlias %s at %s has no effect: the earlier line WSGIScriptAlias "
-                "%s matches all of its requests; put the longer URL first",
-                shown_url(alias), wsgid_notices_where(cmd), shown_url(earlier));
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, cmd->server,
+                         "WSGID0027: WSGIScriptAlias %s at %s has no effect: the earlier "
+                         "WSGIScriptAlias %s matches all of its requests; put the longer URL first",
+                         shown_url(alias), wsgid_notices_where(cmd), shown_url(earlier));
             return;
         }
     }
@@ -172,8 +173,8 @@ const char *wsgid_aliases_define(cmd_parms *cmd, void *dir, const char *words)
 
 /* ---- the request */
 
-/* Where the prefix ends in a URL, segment by segment, with any number of slashes between; NULL if
- * it does not match. */
+/* Returns what follows the prefix in a URL, or NULL if it does not match. Segments are compared as
+ * a whole; one slash in the prefix matches several in the URL. */
 static const char *after_prefix(const char *url, const char *prefix)
 {
     while (*prefix) {
@@ -196,9 +197,8 @@ int wsgid_aliases_is_below(const char *path, const char *prefix)
     return after_prefix(path, prefix) != NULL;
 }
 
-/* The file of an expression's match, with what follows the match in the URL; NULL if there is none
- * or if it cannot be put together
- * (*failed). */
+/* Returns the file for an expression's match, followed by the rest of the URL. Returns NULL if it
+ * does not match, and also, with *failed set, if the path is not valid. */
 static const char *file_of_expression(request_rec *r, const wsgid_alias_t *alias, int *failed)
 {
     ap_regmatch_t matches[AP_MAX_REG_MATCH];
@@ -216,8 +216,8 @@ static const char *file_of_expression(request_rec *r, const wsgid_alias_t *alias
 }
 
 /*
- * Whether the target is a file, which httpd then need not find out by looking at each part of a
- * path that has PATH_INFO at its end (r->finfo is what ap_directory_walk would ask for first).
+ * Whether the target is a file. If so, r->finfo is set: ap_directory_walk uses it and does not
+ * check each part of a path that has PATH_INFO at its end.
  */
 static int is_script(request_rec *r, const wsgid_alias_t *alias)
 {
@@ -231,8 +231,9 @@ static int is_script(request_rec *r, const wsgid_alias_t *alias)
     return 0;
 }
 
-/* The target with what follows the prefix: "/srv/site.wsgi" and "/a/b"; what would leave the target
- * is refused. */
+/* Returns the target followed by the rest of the URL, and sets r->path_info if the target is a
+ * script. Returns NULL if the URL does not match, and also, with *failed set, if it leads out of
+ * the target. */
 static const char *file_of_literal(request_rec *r, const wsgid_alias_t *alias, int *failed)
 {
     const char *rest = after_prefix(r->uri, alias->url);

@@ -131,7 +131,8 @@ static const char *add_sendfile_path(cmd_parms *cmd, void *dir, const char *path
         || !strcmp(resolved, "/")) {
         return apr_psprintf(
             cmd->pool,
-            "WSGID0029: WSGISendfilePath %s: there is no such directory (and / itself is not allowed)",
+            "WSGID0029: WSGISendfilePath %s: there is no such directory (and / itself is "
+            "not allowed)",
             path);
     }
     APR_ARRAY_PUSH(list, const char *) = apr_pstrdup(cmd->pool, resolved);
@@ -147,8 +148,8 @@ static const char *restrict_group(cmd_parms *cmd, void *dir, const char *name)
     if (!literal) {
         return apr_psprintf(
             cmd->pool,
-            "WSGID0025: WSGIRestrictProcess %s: write names of daemon groups; %%{GLOBAL} is the only "
-            "variable that is allowed here",
+            "WSGID0025: WSGIRestrictProcess %s: write names of daemon groups; %%{GLOBAL} is the "
+            "only variable that is allowed here",
             name);
     }
     if (!config->allowed) {
@@ -180,8 +181,8 @@ static const char *set_socket_prefix(cmd_parms *cmd, void *dir, const char *text
     if (wrong) {
         return apr_psprintf(
             cmd->pool,
-            "WSGID0061: sockets cannot be created under WSGISocketPrefix %s: %s: choose a path in a "
-            "directory that belongs to root",
+            "WSGID0061: sockets cannot be created under WSGISocketPrefix %s: %s: choose a path in "
+            "a directory that belongs to root",
             text, wrong);
     }
     config->socket_prefix = path;

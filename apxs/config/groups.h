@@ -1,8 +1,7 @@
 /*
  * The daemon groups of a configuration.
  *
- * Public: the type and the look-ups, for every room; wsgid_groups_check_config is a hook. The rest
- * is for the files of config/ alone.
+ * Public: the type and the look-ups, for every room. The rest is for the files of config/ alone.
  */
 #ifndef WSGID_GROUPS_H
 #define WSGID_GROUPS_H
@@ -53,18 +52,10 @@ const apr_array_header_t *wsgid_groups_all(void);
 /* Returns the labels of all groups for a message: "a, b, c", or "none". */
 const char *wsgid_groups_known(apr_pool_t *p);
 
-/*
- * check_config hook, so that configtest shows what is wrong: makes the default group if something
- * leads to it, fills in defaults, collects the scripts that processes load at start, and warns
- * about names that no group has. Returns OK, or an HTTP error after one line in the log.
- */
-int wsgid_groups_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
-                              server_rec *main_server);
+/* ---- for config/ */
 
 /* pre_config: forgets the groups of the previous configuration. */
 void wsgid_groups_reset(apr_pool_t *pconf);
-
-/* ---- for config/ */
 
 /*
  * Defines a group; a line with the same options again is allowed. words: what follows the name.
@@ -75,5 +66,12 @@ const char *wsgid_groups_define(cmd_parms *cmd, const char *name, const char *wo
 /* Sets the default of an option for all groups that do not name it: WSGIPythonHome and
  * WSGIPythonPath. Returns NULL, or one line for httpd to report. */
 const char *wsgid_groups_set_default(apr_pool_t *p, wsgid_option_e option, const char *value);
+
+/* Gives a group the default of an option that wsgid_groups_set_default has set, if the group does
+ * not name the option. */
+void wsgid_groups_apply_default(wsgid_group_t *group, wsgid_option_e option);
+
+/* Adds a group without options and returns it. name and where live in p or longer. */
+wsgid_group_t *wsgid_groups_add(apr_pool_t *p, const char *name, server_rec *s, const char *where);
 
 #endif

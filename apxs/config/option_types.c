@@ -1,10 +1,10 @@
 /*
- * The types of WSGIDaemonProcess options: the text of one value to a number, a canonical text, a
- * list.
+ * The types of WSGIDaemonProcess options: from the text of one value to a number, a canonical text
+ * or a list.
  *
- * Rules: a parser knows its type and the bounds in the option's line of options.def, never a single
- * option. It returns NULL, or one line that says code, option, value and what is allowed. A new
- * type is a parser and its place in the table at the end.
+ * Rules: a parser knows its type and the bounds in the option's entry of options.def, but no single
+ * option. It returns NULL, or one line of text: code, option, value, and what is allowed. To add a
+ * type, write a parser and add it to the table at the end.
  */
 #include "config/option_types.h"
 
@@ -49,13 +49,14 @@ static int in_bounds(const wsgid_option_t *option, apr_int64_t number)
 typedef const char *parser_t(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value,
                              const char *text);
 
-/* A whole number at *text, which is moved behind it. 0 if there is none or if it does not fit. */
+/* Parses the whole number at the beginning of *text and moves *text behind it. Returns 0 if there
+ * is none, or if it has more than 64 bits. */
 static int take_number(const char **text, int base, apr_int64_t *number)
 {
     char *end;
 
     if (!apr_isdigit(**text) && !(**text == '-' && apr_isdigit((*text)[1]))) {
-        return 0; /* strtoll would take blanks, "+" and "0x" */
+        return 0; /* apr_strtoi64 would accept spaces, "+" and "0x" */
     }
     errno = 0;
     *number = apr_strtoi64(*text, &end, base);
@@ -78,7 +79,8 @@ static const char *parse_integer(apr_pool_t *p, const wsgid_option_t *option, ws
     return NULL;
 }
 
-/* ".5" -> 500000; more digits than microseconds have are refused. */
+/* Parses ".5" into 500000 and moves *text behind it. Stops after six digits, so that the caller
+ * refuses more. */
 static int take_fraction(const char **text, apr_int64_t *micros)
 {
     apr_int64_t weight = APR_USEC_PER_SEC;
@@ -126,7 +128,7 @@ static const char *parse_seconds(apr_pool_t *p, const wsgid_option_t *option, ws
     return NULL;
 }
 
-/* The number of bits that a suffix stands for; -1 for what is none. */
+/* Returns by how many bits a suffix shifts a number, or -1 for an unknown suffix. */
 static int size_shift(const char *suffix)
 {
     static const char letters[] = "KMG";
@@ -182,7 +184,7 @@ static const char *parse_flag(apr_pool_t *p, const wsgid_option_t *option, wsgid
 
 /* ---- users, groups, texts, paths */
 
-/* "#1000" -> 1000; 0 for what is no such thing. */
+/* Parses "#1000" into 1000. Returns 0 for any other text. */
 static int take_id(const char *text, apr_int64_t *id)
 {
     return *text++ == '#' && *text != '-' && take_number(&text, 10, id) && !*text
@@ -270,7 +272,7 @@ static const char *parse_path(apr_pool_t *p, const wsgid_option_t *option, wsgid
     return NULL;
 }
 
-/* One of the words in the option's unit, in lower or upper case. */
+/* One of the words in the option's unit, in upper or lower case. */
 static const char *parse_choice(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value,
                                 const char *text)
 {
@@ -286,7 +288,7 @@ static const char *parse_choice(apr_pool_t *p, const wsgid_option_t *option, wsg
     return refuse(p, option, text, apr_psprintf(p, "not one of %s", option->unit));
 }
 
-/* ---- lists: each adds to what is there */
+/* ---- lists: each value extends the list */
 
 static void add_item(apr_pool_t *p, wsgid_value_t *value, const char *item, const char *separator)
 {
@@ -336,7 +338,7 @@ static const char *parse_groups(apr_pool_t *p, const wsgid_option_t *option, wsg
     return NULL;
 }
 
-/* The length of a variable's name at the start of "NAME=VALUE"; 0 if there is none. */
+/* Returns the length of NAME in "NAME=VALUE", or 0 if the text has not that form. */
 static apr_size_t variable_length(const char *text)
 {
     apr_size_t length = 0;

@@ -1,11 +1,12 @@
 /*
- * The options of WSGIDaemonProcess: the words of its line to values, by the one table in
- * options.def. What a value of one type looks like is in option_types.c.
+ * The options of WSGIDaemonProcess: from the words of its line to values, by the table options.def.
  *
- * Rules: a function that refuses returns one line: code, option, value, what is allowed (httpd adds
- * file and line). Whatever can be known while the configuration is read is checked then; only what
- * depends on User, Group and Timeout waits for wsgid_options_complete. No knowledge of single
- * options above the section "defaults that are known at start only".
+ * Rules: a function that refuses returns one line of text: code, option, value, and what is allowed
+ * (httpd adds file and line number). Everything that can be checked while the configuration is read
+ * is checked here.
+ *
+ * Not here: how a value of some type is parsed (option_types.c), and defaults that depend on
+ * httpd's configuration or on the system (option_defaults.c).
  */
 #include "config/options.h"
 
@@ -13,14 +14,10 @@
 #include "config/option_types.h"
 
 #include <limits.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "apr_lib.h"
-#include "apr_user.h"
-#include "unixd.h"
 
-#define MAX_NAME 40 /* no option's name is longer; bounds the edit distance */
+#define MAX_NAME 40 /* no option has a longer name (tools/generate checks it) */
 
 enum { FOR_HTTPD = 1, FOR_DAEMON = 2, FOR_BOTH = 3 };
 
@@ -52,8 +49,8 @@ static int least_of(int a, int b, int c)
     return least < c ? least : c;
 }
 
-/* How many characters must be added, dropped or changed to make one name the other (Levenshtein).
- */
+/* The number of characters to add, remove or change to turn one name into the other (Levenshtein's
+ * distance). b is at most MAX_NAME long. */
 static int distance(const char *a, const char *b)
 {
     int row[MAX_NAME + 1] = { 0 };
@@ -76,7 +73,7 @@ static int distance(const char *a, const char *b)
     return row[columns];
 }
 
-/* The name if it is nearer to what was written than any before it. */
+/* Sets *found to name if its distance is less than *best. */
 static void keep_nearer(const char *written, const char *name, int *best, const char **found)
 {
     int steps = distance(written, name);
@@ -87,7 +84,7 @@ static void keep_nearer(const char *written, const char *name, int *best, const 
     }
 }
 
-/* The known option that the administrator may have meant, or NULL: at most a third of its letters
+/* Returns the option with the most similar name, or NULL if more than a third of its letters
  * differ. */
 static const char *nearest(const char *written)
 {
@@ -120,7 +117,7 @@ static int find_option(const char *name)
     return -1;
 }
 
-/* mod_wsgi's option that has no effect here: one notice, and on we go. */
+/* Whether this is an option that only mod_wsgi has; logs a notice then. */
 static int accept_foreign(apr_pool_t *p, const char *name)
 {
     const foreign_t *option;
@@ -163,7 +160,7 @@ int wsgid_options_next_word(apr_pool_t *p, const char **words, const char **name
         return 0;
     }
     equals = *words + strcspn(*words, "= \t\"'");
-    if (*equals == '=') { /* quotes, if any, are around the value */
+    if (*equals == '=') { /* quotes, if any, are around the value only */
         *name = apr_pstrmemdup(p, *words, equals - *words);
         *words = equals + 1;
         *value = **words && !apr_isspace(**words) ? ap_getword_conf(p, words) : "";
@@ -227,123 +224,9 @@ const char *wsgid_options_parse(apr_pool_t *p, wsgid_value_t *values, const char
     return error;
 }
 
-/* ---- defaults that are known at start only */
+/* ---- defaults, names, comparison */
 
-static void set_computed(wsgid_value_t *value, apr_int64_t number, const char *text)
-{
-    value->number = number;
-    value->text = text;
-}
-
-static const char *number_text(apr_pool_t *p, apr_int64_t id)
-{
-    return apr_psprintf(p, "#%" APR_INT64_T_FMT, id);
-}
-
-static const char *user_text(apr_pool_t *p, apr_int64_t uid)
-{
-    char *name;
-
-    return apr_uid_name_get(&name, (apr_uid_t)uid, p) == APR_SUCCESS ? name : number_text(p, uid);
-}
-
-static const char *group_text(apr_pool_t *p, apr_int64_t gid)
-{
-    char *name;
-
-    return apr_gid_name_get(&name, (apr_gid_t)gid, p) == APR_SUCCESS ? name : number_text(p, gid);
-}
-
-static void notice_no_effect(apr_pool_t *p, wsgid_option_e id)
-{
-    wsgid_notices_log_once(options[id].name,
-                           apr_psprintf(p,
-                                        "WSGID0024: %s= has no effect: httpd was not started by "
-                                        "root, so the daemons run as %s, like httpd; start "
-                                        "httpd as root, or remove the option",
-                                        options[id].name, user_text(p, geteuid())));
-}
-
-/* Without root nobody can become another: the daemons run as httpd does, and no option says
- * otherwise. */
-static void complete_identity_unprivileged(apr_pool_t *p, wsgid_value_t *values)
-{
-    static const wsgid_option_e impossible[] = { WSGID_OPT_USER, WSGID_OPT_GROUP,
-                                                 WSGID_OPT_SOCKET_USER,
-                                                 WSGID_OPT_SUPPLEMENTARY_GROUPS, WSGID_OPT_CHROOT };
-    const apr_int64_t own[] = { geteuid(), getegid(), geteuid(), -1, -1 };
-    apr_size_t i;
-
-    for (i = 0; i < sizeof(impossible) / sizeof(*impossible); i++) {
-        wsgid_value_t *value = &values[impossible[i]];
-        if (value->given && (own[i] < 0 || value->number != own[i])) {
-            notice_no_effect(p, impossible[i]);
-        }
-        memset(value, 0, sizeof(*value));
-    }
-    set_computed(&values[WSGID_OPT_USER], geteuid(), user_text(p, geteuid()));
-    set_computed(&values[WSGID_OPT_GROUP], getegid(), group_text(p, getegid()));
-    set_computed(&values[WSGID_OPT_SOCKET_USER], geteuid(), user_text(p, geteuid()));
-}
-
-static const char *complete_identity(apr_pool_t *p, wsgid_value_t *values)
-{
-    if (geteuid() != 0) {
-        complete_identity_unprivileged(p, values);
-        return NULL;
-    }
-    if (!values[WSGID_OPT_SOCKET_USER].given) {
-        set_computed(&values[WSGID_OPT_SOCKET_USER], ap_unixd_config.user_id,
-                     user_text(p, ap_unixd_config.user_id));
-    }
-    if (!values[WSGID_OPT_GROUP].given) {
-        set_computed(&values[WSGID_OPT_GROUP], ap_unixd_config.group_id,
-                     group_text(p, ap_unixd_config.group_id));
-    }
-    if (values[WSGID_OPT_USER].given) {
-        return NULL;
-    }
-    if (ap_unixd_config.user_id == 0 || ap_unixd_config.user_id == WSGID_NO_ID) {
-        return "WSGID0007: httpd's User is root or not set, and an application never runs as root; "
-               "name another user with httpd's User or with the option user=";
-    }
-    set_computed(&values[WSGID_OPT_USER], ap_unixd_config.user_id,
-                 user_text(p, ap_unixd_config.user_id));
-    return NULL;
-}
-
-static void complete_umask(apr_pool_t *p, wsgid_value_t *value)
-{
-    mode_t own;
-
-    if (value->given) {
-        return;
-    }
-    own = umask(0); /* the only way to read it; nobody else runs at start */
-    umask(own);
-    set_computed(value, own, apr_psprintf(p, "%04o", (unsigned)own));
-}
-
-static void complete_python(apr_pool_t *p, wsgid_value_t *values)
-{
-    const wsgid_value_t *home = &values[WSGID_OPT_PYTHON_HOME];
-
-    if (!values[WSGID_OPT_PYTHON].given) {
-        values[WSGID_OPT_PYTHON].text = home->text ? apr_pstrcat(p, home->text, "/bin/python", NULL)
-                                                   : WSGID_PYTHON;
-    }
-}
-
-static void complete_socket_timeout(apr_pool_t *p, server_rec *s, wsgid_value_t *values)
-{
-    wsgid_value_t *socket = &values[WSGID_OPT_SOCKET_TIMEOUT];
-
-    if (!socket->number) {
-        set_computed(socket, s->timeout, wsgid_option_types_seconds(p, s->timeout));
-    }
-}
-
-const char *wsgid_options_complete(apr_pool_t *p, server_rec *s, wsgid_value_t *values)
+const char *wsgid_options_apply_defaults(apr_pool_t *p, wsgid_value_t *values)
 {
     const char *error;
     int i;
@@ -354,13 +237,8 @@ const char *wsgid_options_complete(apr_pool_t *p, server_rec *s, wsgid_value_t *
             return error;
         }
     }
-    complete_umask(p, &values[WSGID_OPT_UMASK]);
-    complete_python(p, values);
-    complete_socket_timeout(p, s, values);
-    return complete_identity(p, values);
+    return NULL;
 }
-
-/* ---- questions */
 
 const char *wsgid_options_name(wsgid_option_e option)
 {
@@ -372,8 +250,7 @@ int wsgid_options_is_for_daemon(wsgid_option_e option)
     return (options[option].consumer & FOR_DAEMON) != 0;
 }
 
-/* The canonical text tells lists and numbers apart as well, so that it is all there is to compare.
- */
+/* Values are equal if their canonical texts are: those of lists and numbers are unambiguous. */
 int wsgid_options_equal(const wsgid_value_t *a, const wsgid_value_t *b)
 {
     int i;

@@ -40,12 +40,13 @@ int wsgid_options_is_for_daemon(wsgid_option_e option);
 const char *wsgid_options_parse(apr_pool_t *p, wsgid_value_t *values, const char *words);
 
 /*
- * Fills in the defaults. s: the server whose Timeout counts. Returns NULL, or one line to log. In
- * check_config, when User, Group and Timeout are known.
+ * Sets the options that are not given to their defaults in options.def. Returns NULL, or one line
+ * to log. In check_config; see option_defaults.h for the defaults that are not in that table.
  */
-const char *wsgid_options_complete(apr_pool_t *p, server_rec *s, wsgid_value_t *values);
+const char *wsgid_options_apply_defaults(apr_pool_t *p, wsgid_value_t *values);
 
-/* Whether both values[WSGID_OPT_COUNT] were given the same options. Before wsgid_options_complete.
+/* Whether both values[WSGID_OPT_COUNT] were given the same options. Before
+ * wsgid_options_apply_defaults.
  */
 int wsgid_options_equal(const wsgid_value_t *a, const wsgid_value_t *b);
 

@@ -1,9 +1,8 @@
 /*
- * The variables of WSGIProcessName and its like: %{GLOBAL}, %{SERVER}, %{HOST}, %{RESOURCE},
- * %{ENV:x}.
+ * The variables of WSGIProcessName and similar directives.
  *
- * A value is a variable as a whole or not at all. %{ENV:x} is looked up in the request's notes, in
- * its environment (SetEnv, RewriteRule [E=]), and in httpd's own, in this order.
+ * A variable must be the whole value. %{ENV:name} is looked up in the request's notes, then in its
+ * environment (SetEnv, RewriteRule [E=]), then in httpd's own.
  */
 #include "config/variables.h"
 
@@ -13,7 +12,7 @@
 
 #define ENV_PREFIX "%{ENV:"
 
-/* "name", or "name:port" for a port that does not go without saying. */
+/* "name", or "name:port" if the port is not a default one. */
 static const char *with_port(request_rec *r, const char *name)
 {
     apr_port_t port = ap_get_server_port(r);
@@ -34,7 +33,7 @@ static const char *resolve_server(request_rec *r)
     return with_port(r, r->server->server_hostname);
 }
 
-/* NULL for an HTTP/1.0 request without the header. */
+/* NULL for an HTTP/1.0 request without Host. */
 static const char *resolve_host(request_rec *r)
 {
     return r->hostname ? with_port(r, r->hostname) : NULL;
@@ -57,7 +56,7 @@ static const struct {
                   { "%{RESOURCE}", resolve_resource },
                   { NULL, NULL } };
 
-/* The x of "%{ENV:x}", NULL for what is no such thing. */
+/* Returns the name in "%{ENV:name}", or NULL for any other value. */
 static const char *env_name(apr_pool_t *p, const char *value)
 {
     apr_size_t prefix = strlen(ENV_PREFIX);
