@@ -87,7 +87,7 @@ class Place:
         )
 
     def check(self, text: str, *words: str, load: str | None = None, **options) -> Result:
-        """Checks the base configuration with `text`, in which @APP@ stands for app/."""
+        """Checks the base configuration with `text`, in which @APP@ is the directory app/."""
         path = self.write(
             "conf/httpd.conf", self.base(load=load) + text.replace("@APP@", str(self.root / "app"))
         )
@@ -162,7 +162,7 @@ def test_the_default_group_is_checked_too(place):
 # -------- one fault, one line
 
 FAULTS = {
-    # name: (configuration, code, the line that holds this, what the finding says)
+    # name: (configuration, code, the line that holds this, a part of the finding)
     "unknown option": (
         "WSGIDaemonProcess shop thread=3",
         "WSGID0002",
@@ -638,7 +638,7 @@ def test_what_the_user_cannot_reach_is_reported_with_the_first_obstacle(place):
 
 @root_only
 def test_the_script_must_also_be_found_by_httpd(place):
-    """Of a group of another user: httpd looks for the file, as its own user."""
+    """httpd must find the script as its own user, even if the group has another one."""
     other = machine.other_users()[0]
     place.write("app/home/site.wsgi", GOOD)
     os.chown(place.root / "app" / "home", other.pw_uid, -1)
@@ -944,8 +944,8 @@ def test_it_reads_as_httpd_does(place):
     httpd = server.find_server()
     how = httpd_build.build_of(httpd)
     own = conf_reader.read(httpd, str(path), how.root, how.version, {}, {})
-    dumped, _, said = conf_dump.dump(httpd, ["-f", str(path)], {})
-    assert len(dumped) > 20, said
+    dumped, _, errors = conf_dump.dump(httpd, ["-f", str(path)], {})
+    assert len(dumped) > 20, errors
     assert shape(own.directives) == shape(dumped)
     assert own.gaps == []
     assert "not_this" not in str(shape(dumped))

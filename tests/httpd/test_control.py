@@ -46,7 +46,7 @@ def statuses(httpd) -> list[dict]:
 
 
 def pids(httpd, group: str | None = None) -> set[int]:
-    return {said["pid"] for said in statuses(httpd) if group in (None, said["group"])}
+    return {answer["pid"] for answer in statuses(httpd) if group in (None, answer["group"])}
 
 
 def test_status_says_who_runs_what(httpd):
@@ -64,43 +64,45 @@ def test_status_says_who_runs_what(httpd):
 
 def test_status_works_while_every_thread_is_busy(httpd):
     held = AtTheGate(httpd, "/gate", "busy", 4)
-    busy = [said for said in statuses(httpd) if said["group"] == "app"]
-    assert [len(said["running"]) for said in busy] == [2, 2]
+    busy = [answer for answer in statuses(httpd) if answer["group"] == "app"]
+    assert [len(answer["running"]) for answer in busy] == [2, 2]
     assert [answer.status_code for answer in held.open()] == [200] * 4
 
 
 def test_status_counts_what_waits_for_a_thread(httpd):
-    """Some in connections that httpd has kept, some in new ones that nobody has accepted."""
+    """Some are in connections that httpd has kept, some in new ones that no thread has accepted."""
     Crowd(httpd, "/?kept", 2).join()
     held = AtTheGate(httpd, "/gate", "queue", 4)
     waiting = Crowd(httpd, "/?waiting", 5)
-    wait_until(lambda: sum(said["queue"] for said in statuses(httpd)) == 5, "five to wait")
+    wait_until(lambda: sum(answer["queue"] for answer in statuses(httpd)) == 5, "five to wait")
     assert [answer.status_code for answer in held.open()] == [200] * 4
     assert [answer.status_code for answer in waiting.join()] == [200] * 5
-    wait_until(lambda: sum(said["queue"] for said in statuses(httpd)) == 0, "nobody to wait")
+    wait_until(
+        lambda: sum(answer["queue"] for answer in statuses(httpd)) == 0, "the queue to be empty"
+    )
 
 
 def test_status_counts_requests_a_second(httpd):
     with Load(httpd, "/", 2) as load:
         load.wait_for_more()
-        assert sum(said["rate"] for said in statuses(httpd)) > 0
-    assert sum(said["rate"] for said in statuses(httpd)) == 0
+        assert sum(answer["rate"] for answer in statuses(httpd)) > 0
+    assert sum(answer["rate"] for answer in statuses(httpd)) == 0
     assert "waiting, " in run(httpd, "status").stdout
 
 
-def test_status_tells_how_long_requests_waited_and_ran(httpd):
+def test_status_shows_how_long_requests_waited_and_ran(httpd):
     Crowd(httpd, "/?measured", 4).join()
-    one, *_ = (said for said in statuses(httpd) if said["group"] == "app")
+    one, *_ = (answer for answer in statuses(httpd) if answer["group"] == "app")
     assert one["errors"] == 0
     assert sum(one["queue_times"]) >= sum(one["application_times"]) >= one["finished"] > 0
-    said = run(httpd, "status").stdout
+    shown = run(httpd, "status").stdout
     for what in ("waited for a thread", "in the application"):
         assert re.search(
             rf"^    {what}: 50 % up to \d+\.\d ms, 90 % up to \d+\.\d ms, 99 % up to ",
-            said,
+            shown,
             re.M,
         )
-    assert ", 0 errors" in said
+    assert ", 0 errors" in shown
 
 
 def test_reload_replaces_each_process_once_and_loses_nothing(httpd):
@@ -117,7 +119,7 @@ def test_reload_replaces_each_process_once_and_loses_nothing(httpd):
     assert len(httpd.log.find("WSGID0350.*an administrator asked")) == 2
 
 
-def test_a_reload_that_cannot_load_says_so_and_the_old_code_goes_on(httpd, stage):
+def test_a_reload_that_fails_is_reported_and_the_old_code_goes_on(httpd, stage):
     old = pids(httpd, "other")
     with httpd.log.allows(r"WSGID\d{4}", "Traceback", "RuntimeError", "^  "):
         httpd.write("app.wsgi", "raise RuntimeError('broken')\n")
@@ -130,7 +132,7 @@ def test_a_reload_that_cannot_load_says_so_and_the_old_code_goes_on(httpd, stage
     assert pids(httpd, "other") == old
 
 
-def test_restart_lets_each_process_go_and_finishes_what_it_runs(httpd):
+def test_restart_stops_each_process_and_finishes_what_it_runs(httpd):
     old = pids(httpd, "app")
     held = AtTheGate(httpd, "/gate", "restart")
     done = run(httpd, "restart", "app")
@@ -152,7 +154,7 @@ def test_stacks_show_where_a_thread_is(httpd):
     assert [answer.status_code for answer in held.open()] == [200]
 
 
-def test_an_unknown_group_and_no_sockets_are_told(httpd, tmp_path):
+def test_an_unknown_group_and_missing_sockets_are_reported(httpd, tmp_path):
     done = run(httpd, "reload", "nobody")
     assert (done.returncode, done.stderr[:20]) == (1, "pywsgid: WSGID0442: ")
     command = [sys.executable, "-m", "pywsgid", "status", "--sockets", str(tmp_path)]
@@ -183,7 +185,7 @@ def test_httpds_user_may_ask_and_a_stranger_may_not(httpd):
     assert code(machine.other_users()[1].pw_name) == 1
 
 
-def test_a_peer_that_says_nothing_holds_nobody_up(httpd):
+def test_a_peer_that_sends_nothing_delays_no_other(httpd):
     (path, *_) = sorted((httpd.root / "run").glob("*.ctl"))
     with socket.socket(socket.AF_UNIX) as silent:
         silent.connect(str(path))
@@ -212,5 +214,5 @@ def test_scripts_loaded_on_first_use_and_one_of_several_are_not_lost_by_a_broken
             httpd.write(broken, good)
             wait_until(
                 lambda gone=old: pids(httpd, "app").isdisjoint(gone),
-                "the mended script to be taken up",
+                "the fixed script to be loaded",
             )

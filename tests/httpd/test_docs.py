@@ -1,5 +1,5 @@
-"""The pages of docs/: every configuration is read by httpd, every example is served, every command
-is run, and what they name exists. httpdenv.examples says what is exchanged for this machine."""
+"""The pages of docs/: httpd reads every configuration and serves every example, every command runs,
+and every name in them exists. httpdenv.examples replaces what this machine has under other names."""
 
 from __future__ import annotations
 
@@ -118,9 +118,9 @@ CONFIGURATIONS = [
 @pytest.mark.parametrize(("name", "number"), CONFIGURATIONS)
 def test_configurations_pass_configtest(make_httpd, name, number):
     text = with_certificate(with_users(page(name).configurations()[number]))
-    code, said = make_httpd(text, modules=MORE_MODULES, start=None).configtest()
-    assert code == 0, said
-    assert "WSGID" not in said
+    code, output = make_httpd(text, modules=MORE_MODULES, start=None).configtest()
+    assert code == 0, output
+    assert "WSGID" not in output
 
 
 # -------- served by httpd
@@ -240,8 +240,8 @@ def test_several_sites(served):
 
 
 def test_several_pythons(served):
-    tell = PLAIN.replace("__file__.encode()", "repr((sys.executable, sys.prefix)).encode()")
-    script = f"import sys\n{tell}"
+    shown = PLAIN.replace("__file__.encode()", "repr((sys.executable, sys.prefix)).encode()")
+    script = f"import sys\n{shown}"
     other = pythons.for_daemons(other_than=sys.version_info[:2]) or pythons.for_daemons()
     if other is None:
         pytest.skip("no Python >= 3.10 on this machine that the daemons' user can reach")
@@ -302,8 +302,8 @@ def test_deploying(served):
     assert httpd.log.find("WSGID0350") and httpd.log.find("WSGID0051.*has taken its place")
 
 
-# A script that cannot be loaded is told by the process that tried, and by httpd; those who go on
-# serving say so, too.
+# A script that cannot be loaded is reported by the process that tried and by httpd, and the processes
+# that keep serving log that, too.
 OF_A_BROKEN_DEPLOY = ("WSGID0332", "WSGID0056", "WSGID0306", "WSGID0351", "Traceback")
 
 
@@ -318,12 +318,12 @@ def test_a_broken_deploy_leaves_the_old_code_serving(served):
     httpd.log.wait_for("WSGID0056.*could not be loaded", since, timeout=20)
     assert ask(httpd).endswith("site.wsgi")
     assert httpd.log.find("WSGID0332.*no_such_module")
-    httpd.stop()  # it would try again, and say so
+    httpd.stop()  # it would try again, and log that
     httpd.log.accept_all(*OF_A_BROKEN_DEPLOY)
 
 
 def test_my_daemon_died(served):
-    """The lines that the page promises, for each of the ways to die."""
+    """The lines that the page shows, for each way in which a process can die."""
     httpd, since = served("daemon-died.md"), 0
     for path, line in (
         ("/exit", "WSGID0052.*exit code 3"),
@@ -332,7 +332,7 @@ def test_my_daemon_died(served):
     ):
         httpd.log.wait_for(
             "WSGID0303", since, 20
-        )  # one that dies before is told otherwise (WSGID0056)
+        )  # one that dies before is reported differently (WSGID0056)
         since = httpd.log.mark()
         with (
             httpd.log.expects(line, "WSGID0166"),
@@ -382,7 +382,7 @@ def test_it_is_slow(served):
 
 
 def test_status(served):
-    """The page, what Prometheus is told to fetch, and the names in what it is to compute."""
+    """The page, the metrics that Prometheus fetches, and the names in its rules."""
     httpd = served("status.md")
     texts = {block.language: block.text for block in page("status.md").blocks}
     path = re.search(r"metrics_path: (\S+)", texts["yaml"])[1]
@@ -404,12 +404,13 @@ def test_logs(served):
     with log.expects("WSGID0340: the application raised ValueError: sold out", "Traceback"):
         assert httpd.get("/broken", headers=shop).status_code == 500
     name = re.search(r"\[request (\S+)\] WSGID0340", log.path.read_text())[1]
-    said = log.path.read_text()[since:].replace(name, "A8HC4/PcMC4").replace(str(httpd.files), "")
-    said = re.sub(r"^\[[A-Z][^\]]*\] ", "", re.sub(r"\[pid \d+:tid \d+\] ", "", said), flags=re.M)
+    output = log.path.read_text()[since:].replace(name, "A8HC4/PcMC4").replace(str(httpd.files), "")
+    output = re.sub(r"\[pid \d+:tid \d+\] ", "", output)
+    output = re.sub(r"^\[[A-Z][^\]]*\] ", "", output, flags=re.M)
     # The interpreter may add marks below a line of source; print() is on its way by itself.
     lines = [
         line
-        for line in re.sub(r"127\.0\.0\.1:\d+", "192.0.2.7:40312", said).splitlines()
+        for line in re.sub(r"127\.0\.0\.1:\d+", "192.0.2.7:40312", output).splitlines()
         if "request A8HC4" in line and not re.search(r"\| +[~^]+$", line)
     ]
     assert sorted(lines) == sorted(shown.splitlines())
@@ -422,7 +423,7 @@ def test_logs(served):
 
 
 @pytest.mark.parametrize(
-    ("path", "program", "said"),
+    ("path", "program", "output"),
     [
         (
             "/srv/shop/settings_logging.py",
@@ -437,10 +438,10 @@ def test_logs(served):
         ),
     ],
 )
-def test_logging_set_up_as_on_the_page(path, program, said):
+def test_logging_set_up_as_on_the_page(path, program, output):
     text = "import logging.config\n" + page("logs.md").files[path] + program
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", said)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", output)
 
 
 def test_moving_from_gunicorn(served):
@@ -460,7 +461,7 @@ def test_moving_from_gunicorn(served):
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Path]:
-    """The current directory of somebody who follows a page."""
+    """The current directory of a user who follows a page."""
     directory = machine.temporary_directory("wsgid-docs-")
     for name, text in {
         "hello.py": page("first-application.md").files["/srv/hello/hello.py"],
@@ -579,8 +580,8 @@ def test_check_says_of_the_old_configuration_what_the_page_shows(place, stage):
         text=True,
     )
     shown = next(block.text for block in one.blocks if block.language == "text")
-    said = done.stdout.replace(f"{place}/", "")
-    assert without_path(said).splitlines()[:-1] == without_path(shown).splitlines()
+    output = done.stdout.replace(f"{place}/", "")
+    assert without_path(output).splitlines()[:-1] == without_path(shown).splitlines()
     assert done.returncode == 1
 
 

@@ -44,7 +44,7 @@ def start(tmp_path) -> Iterator[Callable[..., Run]]:
 
 @pytest.fixture
 def open_directory() -> Iterator[Path]:
-    """Where every user gets to, unlike pytest's own directories."""
+    """A directory that every user can enter, unlike pytest's own directories."""
     directory = machine.temporary_directory("wsgid-apps-")
     yield directory
     shutil.rmtree(directory)
