@@ -83,7 +83,7 @@ wsgid_group_t *wsgid_groups_add(apr_pool_t *p, const char *name, server_rec *s, 
     wsgid_group_t *group = apr_pcalloc(p, sizeof(*group));
 
     group->name = name;
-    group->label = *name ? name : "%{GLOBAL}";
+    group->label = wsgid_groups_label(name);
     group->server = s;
     group->where = where;
     group->scripts = apr_array_make(p, 2, sizeof(wsgid_script_t));
@@ -127,6 +127,11 @@ const char *wsgid_groups_define(cmd_parms *cmd, const char *name, const char *wo
 }
 
 /* ---- look-up */
+
+const char *wsgid_groups_label(const char *name)
+{
+    return *name ? name : "%{GLOBAL}";
+}
 
 wsgid_group_t *wsgid_groups_find(const char *name)
 {

@@ -46,6 +46,9 @@ typedef struct {
  * read. */
 wsgid_group_t *wsgid_groups_find(const char *name);
 
+/* Returns what messages call a group of this name: the name, or "%{GLOBAL}". */
+const char *wsgid_groups_label(const char *name);
+
 /* Returns every group of this configuration in the order of definition, wsgid_group_t * each. */
 const apr_array_header_t *wsgid_groups_all(void);
 

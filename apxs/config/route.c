@@ -2,9 +2,8 @@
  * From a request to its route: the script alias, the directory's directives and the defaults, put
  * together.
  *
- * Nothing is refused here. What may not be served (an unknown group, a group that
- * WSGIRestrictProcess forbids, a variable that is not set) becomes the name of a group that does
- * not exist and says why; the request path reports it (WSGID0160).
+ * Nothing is refused or logged here: the content handler refuses a request whose route has no group
+ * (request/failures.c).
  */
 #include "config/route.h"
 
@@ -55,8 +54,8 @@ static void split_url(request_rec *r, wsgid_route_t *route)
 
 /* ---- the group, the application group and the callable */
 
-/* A variable that is not set stays as it is written: no group has such a name, so that the refusal
- * names it. */
+/* The value with its variable resolved. A variable that is not set stays as it is written: the
+ * application sees that. */
 static const char *resolve(request_rec *r, const char *value, const char *otherwise)
 {
     const char *resolved = value ? wsgid_variables_resolve(r, value) : otherwise;
@@ -64,26 +63,28 @@ static const char *resolve(request_rec *r, const char *value, const char *otherw
     return resolved ? resolved : value;
 }
 
-/* The group's name; or, if WSGIRestrictProcess forbids it, a name that no group has. */
-static const char *restricted(request_rec *r, const wsgid_directory_config_t *config,
-                              const char *group)
+static void choose_group(request_rec *r, wsgid_route_t *route, const char *value,
+                         apr_hash_t *allowed)
 {
-    if (!config->allowed || apr_hash_get(config->allowed, group, APR_HASH_KEY_STRING)) {
-        return group;
+    const char *name = value ? wsgid_variables_resolve(r, value) : WSGID_DEFAULT_GROUP;
+
+    route->group = name ? name : value;
+    if (!name) {
+        route->choice = WSGID_ROUTE_UNSET;
     }
-    return apr_psprintf(r->pool, "%s (not allowed by WSGIRestrictProcess)",
-                        *group ? group : "%{GLOBAL}");
+    else if (allowed && !apr_hash_get(allowed, name, APR_HASH_KEY_STRING)) {
+        route->choice = WSGID_ROUTE_FORBIDDEN;
+    }
 }
 
 static void choose_application(request_rec *r, wsgid_route_t *route, const wsgid_alias_t *alias,
                                const wsgid_directory_config_t *config)
 {
-    const char *group = alias->group ? alias->group : config->group;
     const char *application_group = alias->application_group ? alias->application_group
                                                              : config->application_group;
     const char *callable = alias->callable ? alias->callable : config->callable;
 
-    route->group = restricted(r, config, resolve(r, group, WSGID_DEFAULT_GROUP));
+    choose_group(r, route, alias->group ? alias->group : config->group, config->allowed);
     route->application_group = resolve(r, application_group, "");
     route->callable = resolve(r, callable, WSGID_DEFAULT_CALLABLE);
 }

@@ -17,6 +17,13 @@
 /* WSGIMapHEADToGET. */
 typedef enum { WSGID_MAP_HEAD_AUTO, WSGID_MAP_HEAD_ON, WSGID_MAP_HEAD_OFF } wsgid_map_head_e;
 
+/* Whether the configuration gives this request a group. */
+typedef enum {
+    WSGID_ROUTE_CHOSEN,   /* yes, by this name; whether there is such a group is not checked here */
+    WSGID_ROUTE_UNSET,    /* no: the variable in route->group is not set */
+    WSGID_ROUTE_FORBIDDEN /* no: WSGIRestrictProcess forbids route->group */
+} wsgid_route_choice_e;
+
 /* Options of a WSGIScriptAlias line, the directives of the directory and the defaults, in this
  * order, with variables resolved. Lives in the request's pool and does not change. */
 typedef struct {
@@ -28,9 +35,9 @@ typedef struct {
                                 WSGIScriptAliasMatch */
     int is_aliased;          /* by one of the two: Options ExecCGI is not needed */
 
-    /* where it goes; a name that is not a group's or a variable that is not set stays as it is, so
-     * that the failure can show it */
-    const char *group; /* "": the default group */
+    /* where it goes */
+    wsgid_route_choice_e choice; /* unless CHOSEN, the request must be refused */
+    const char *group;           /* "": the default group; UNSET: the variable, as it is written */
     const char *application_group;
     const char *callable;
 

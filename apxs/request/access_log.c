@@ -53,7 +53,7 @@ static void note_times(request_rec *r, const wsgid_exchange_t *x)
 
 static void note_all(request_rec *r, const wsgid_exchange_t *x)
 {
-    note(r, "wsgid-group", x->group ? x->group->label : x->route->group);
+    note(r, "wsgid-group", wsgid_groups_label(x->route->group));
     if (x->timing.ready_wall) {
         note_slot(r, x);
         note_times(r, x);

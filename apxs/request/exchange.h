@@ -41,6 +41,8 @@ enum {
     WSGID_E_DIRECTORY,   /* the script is a directory */
     WSGID_E_NO_EXEC_CGI, /* neither an alias nor Options ExecCGI allows the script */
     WSGID_E_UNKNOWN_GROUP,
+    WSGID_E_GROUP_UNSET,     /* a variable chooses the group, and it is not set */
+    WSGID_E_GROUP_FORBIDDEN, /* WSGIRestrictProcess does not allow the group */
     WSGID_E_CHUNKED,         /* a chunked body, and WSGIChunkedRequest is Off */
     WSGID_E_QUEUE_FULL,      /* over queue-limit */
     WSGID_E_QUEUE_TIMEOUT,   /* no daemon read the request within queue-timeout */

@@ -36,6 +36,14 @@ static const row_t rows[] = {
     { WSGID_E_UNKNOWN_GROUP, 500, APLOG_ERR, 0, "WSGID0160", "no daemon group has this name",
       "Define the group with WSGIDaemonProcess, or correct the name in WSGIProcessName, "
       "WSGIProcessGroup or WSGIScriptAlias" },
+    { WSGID_E_GROUP_UNSET, 500, APLOG_ERR, 0, "WSGID0160",
+      "this variable chooses the daemon group, but it is not set for this request",
+      "Set it for every request (SetEnv, SetEnvIf or RewriteRule [E=]), or name a group in "
+      "WSGIProcessName" },
+    { WSGID_E_GROUP_FORBIDDEN, 500, APLOG_ERR, 0, "WSGID0156",
+      "WSGIRestrictProcess does not allow this group here",
+      "Add the group to WSGIRestrictProcess, or correct what chooses it (WSGIProcessName, or the "
+      "environment variable that it uses)" },
     { WSGID_E_QUEUE_FULL, 503, APLOG_ERR, 1, "WSGID0161",
       "too many requests wait for a free thread: queue-limit= is reached",
       "Raise processes= or threads=, or raise queue-limit= if clients may wait longer" },
@@ -103,7 +111,7 @@ static const row_t *find_row(apr_status_t why)
 
 static const char *group_name(const wsgid_exchange_t *x)
 {
-    return x->group ? x->group->label : x->route->group;
+    return wsgid_groups_label(x->route->group);
 }
 
 static const char *detail(wsgid_exchange_t *x, const row_t *row)

@@ -23,7 +23,7 @@ static wsgid_exchange_t *new_exchange(request_rec *r, const wsgid_route_t *route
 
     x->r = r;
     x->route = route;
-    x->group = wsgid_groups_find(route->group);
+    x->group = route->choice == WSGID_ROUTE_CHOSEN ? wsgid_groups_find(route->group) : NULL;
     x->connection.fd = x->received.file = -1;
     x->timing.accepted = wsgid_clock_now();
     wsgid_client_open(x);
@@ -50,12 +50,23 @@ static apr_status_t check_script(wsgid_exchange_t *x)
     return why == APR_SUCCESS ? APR_SUCCESS : wsgid_exchange_fail(x, why, 0, x->route->script);
 }
 
+static apr_status_t check_group(const wsgid_exchange_t *x)
+{
+    if (x->route->choice == WSGID_ROUTE_FORBIDDEN) {
+        return WSGID_E_GROUP_FORBIDDEN;
+    }
+    if (x->route->choice == WSGID_ROUTE_UNSET) {
+        return WSGID_E_GROUP_UNSET;
+    }
+    return x->group ? APR_SUCCESS : WSGID_E_UNKNOWN_GROUP;
+}
+
 static apr_status_t check_request(wsgid_exchange_t *x)
 {
     apr_status_t rv = check_script(x);
 
-    if (rv == APR_SUCCESS && !x->group) {
-        rv = WSGID_E_UNKNOWN_GROUP;
+    if (rv == APR_SUCCESS) {
+        rv = check_group(x);
     }
     if (rv == APR_SUCCESS && !x->route->chunked_request
         && apr_table_get(x->r->headers_in, "Transfer-Encoding")) {
