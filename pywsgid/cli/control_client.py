@@ -27,7 +27,13 @@ POLL_PAUSE = 0.05  # seconds between two questions whether a process has been re
 RATE_INTERVAL = 0.5  # seconds in which the requests per second are counted
 
 
-def declare(parser: argparse.ArgumentParser) -> None:
+def declare(parser: argparse.ArgumentParser, shown: str) -> None:
+    """Declares the options. Every command accepts all of them, so that a script can pass the same
+    ones; the help shows --sockets, and the one that has an effect: "json" or "timeout"."""
+    helps = {
+        "timeout": "how long to wait until every process is replaced (default: %(default)g)",
+        "json": "print one line of JSON for each process",
+    }
     parser.add_argument(
         "--sockets",
         metavar="PREFIX",
@@ -39,13 +45,12 @@ def declare(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         type=float,
         default=60.0,
-        help="for reload and restart: how long to wait until a process is replaced "
-        "(default: %(default)g)",
+        help=helps["timeout"] if shown == "timeout" else argparse.SUPPRESS,
     )
     parser.add_argument(
         "--json",
         action="store_true",
-        help="for status and stacks: print one line of JSON a process",
+        help=helps["json"] if shown == "json" else argparse.SUPPRESS,
     )
 
 

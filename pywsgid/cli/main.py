@@ -112,15 +112,26 @@ def check(arguments: argparse.Namespace) -> int:
 def declare_status(parser: argparse.ArgumentParser) -> None:
     from pywsgid.cli import control_client
 
-    control_client.declare(parser)
+    control_client.declare(parser, "json")
 
 
-def declare_group_command(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of a command for one daemon group."""
+def declare_stacks(parser: argparse.ArgumentParser) -> None:
+    declare_group(parser)
+    declare_status(parser)
+
+
+def declare_replacement(parser: argparse.ArgumentParser) -> None:
+    from pywsgid.cli import control_client
+
+    declare_group(parser)
+    control_client.declare(parser, "timeout")
+
+
+def declare_group(parser: argparse.ArgumentParser) -> None:
+    """Declares the daemon group of a command that is about one."""
     parser.add_argument(
         "name", metavar="NAME", help="the daemon group; %%{GLOBAL} is the default group"
     )
-    declare_status(parser)
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -150,7 +161,8 @@ def stacks(arguments: argparse.Namespace) -> int:
 COMMANDS = (
     Command(
         "check",
-        "check httpd's configuration: report what would fail, and what to change after mod_wsgi",
+        "check httpd's configuration: report what would fail, and what to change "
+        "when moving from mod_wsgi",
         declare_check,
         check,
     ),
@@ -182,19 +194,19 @@ COMMANDS = (
     Command(
         "reload",
         "load the current code of a group in new processes, without losing a request",
-        declare_group_command,
+        declare_replacement,
         reload,
     ),
     Command(
         "restart",
         "stop each process of a group, and start another one in its place",
-        declare_group_command,
+        declare_replacement,
         restart,
     ),
     Command(
         "stacks",
         "print the Python stack of every thread of a group",
-        declare_group_command,
+        declare_stacks,
         stacks,
     ),
     Command("version", "print the version", declare_nothing, version),
