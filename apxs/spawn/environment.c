@@ -96,22 +96,21 @@ static int parse_line(wsgid_child_t *child, char *text)
     return 1;
 }
 
-static void refuse_file(const wsgid_child_t *child, const char *path, int line, int error)
+static void refuse_file(const wsgid_child_t *child, const char *why, int error)
     __attribute__((noreturn));
 
-static void refuse_file(const wsgid_child_t *child, const char *path, int line, int error)
+static void refuse_file(const wsgid_child_t *child, const char *why, int error)
 {
     ap_log_error(APLOG_MARK, APLOG_ERR, error, child->group->server,
-                 "WSGID0081: group '%s': cannot use env-file=%s%s%s: it must be a readable file "
-                 "whose lines are NAME=VALUE, blank, or comments (#)",
-                 child->group->label, path,
-                 line ? apr_psprintf(child->pool, ", line %d", line) : "",
-                 line ? "" : " (cannot be read)");
+                 "WSGID0081: group '%s': cannot use env-file=%s: %s", child->group->label,
+                 WSGID_TEXT(child->group, ENV_FILE), why);
     _exit(WSGID_EXIT_CONFIGURATION);
 }
 
+#define UNREADABLE "name a file that the user who starts httpd can read"
+
 /* Only the forked process reads the file, so that secrets in it never enter httpd's own memory. */
-static void read_lines(wsgid_child_t *child, const char *path, FILE *stream)
+static void read_lines(wsgid_child_t *child, FILE *stream)
 {
     char *line = NULL;
     size_t room = 0;
@@ -120,11 +119,15 @@ static void read_lines(wsgid_child_t *child, const char *path, FILE *stream)
     while (getline(&line, &room, stream) >= 0) {
         number++;
         if (!parse_line(child, line)) {
-            refuse_file(child, path, number, 0);
+            refuse_file(child,
+                        apr_psprintf(child->pool,
+                                     "line %d is neither NAME=VALUE nor blank nor a comment (#)",
+                                     number),
+                        0);
         }
     }
     if (ferror(stream)) {
-        refuse_file(child, path, 0, errno);
+        refuse_file(child, UNREADABLE, errno);
     }
     free(line);
 }
@@ -140,9 +143,9 @@ void wsgid_environment_read_file(wsgid_child_t *child)
     }
     stream = fopen(path, "re");
     if (!stream) {
-        refuse_file(child, path, 0, errno);
+        refuse_file(child, UNREADABLE, errno);
     }
-    read_lines(child, path, stream);
+    read_lines(child, stream);
     (void)fclose(stream);
 }
 
