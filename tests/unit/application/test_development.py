@@ -1,5 +1,5 @@
-"""The page that --reload shows, to whom, and what counts as a changed source. What comes of it is
-test_serve.py's.
+"""The page that --reload shows, to which clients, and what counts as a changed source. The effects
+are tested in tests/httpd/test_serve.py.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def test_a_syntax_error_is_shown_with_its_line(tmp_path):
         {"HTTP_HOST": "localhost.example"},
     ],
 )
-def test_the_page_is_for_nobody_else(environ):
+def test_the_page_is_shown_to_no_other_client(environ):
     with pytest.raises(ValueError, match="bad"):
         Client(raising, **environ)
 
@@ -140,7 +140,7 @@ def test_the_page_is_for_nobody_else(environ):
         {"HTTP_HOST": "a.localhost:1"},
     ],
 )
-def test_it_is_for_all_names_of_this_machine(environ):
+def test_the_page_is_shown_for_all_names_of_this_machine(environ):
     assert b"ValueError" in Client(raising, **environ).read()
 
 
@@ -187,7 +187,7 @@ def test_head_gets_no_body():
 
 @pytest.fixture
 def watcher(tmp_path):
-    """It has looked once; look() gives what has changed since the last time."""
+    """A Watcher after its first scan; changes() returns what has changed since the last call."""
     for name in (
         "a.py",
         "package/b.py",
@@ -205,13 +205,13 @@ def watcher(tmp_path):
         [str(tmp_path / "script.wsgi")], [str(tmp_path)], str(tmp_path / "touched")
     )
 
-    def look() -> set[str]:
+    def changes() -> set[str]:
         found = made._scan()
         changed = {os.path.relpath(path, tmp_path) for path in made._changed(found)}
         made._known = found
         return changed
 
-    made.look = look
+    made.changes = changes
     return made
 
 
@@ -220,17 +220,17 @@ def change(path: Path) -> None:
 
 
 def test_what_a_developer_changes_is_noticed_and_nothing_else(watcher, tmp_path):
-    assert watcher.look() == set()
+    assert watcher.changes() == set()
     for name in ("a.py", "package/b.py", "script.wsgi", "templates/page.html"):
         change(tmp_path / name)
-        assert watcher.look() == {name}
+        assert watcher.changes() == {name}
     for name in (".hidden/c.py", "venv/d.py", "node_modules/e.py", "f.txt"):
         change(tmp_path / name)
-    assert watcher.look() == set()
+    assert watcher.changes() == set()
     (tmp_path / "package" / "new.py").write_text("")
-    assert watcher.look() == {"package/new.py"}
+    assert watcher.changes() == {"package/new.py"}
     (tmp_path / "a.py").unlink()
-    assert watcher.look() == {"a.py"}
+    assert watcher.changes() == {"a.py"}
 
 
 def test_what_is_loaded_from_elsewhere_is_watched_once_it_is_there(
@@ -241,9 +241,9 @@ def test_what_is_loaded_from_elsewhere_is_watched_once_it_is_there(
     module = type(sys)("other")
     module.__file__ = str(other)
     monkeypatch.setitem(sys.modules, "other", module)
-    assert watcher.look() == set()
+    assert watcher.changes() == set()
     change(other)
-    assert {os.path.basename(path) for path in watcher.look()} == {"other.py"}
+    assert {os.path.basename(path) for path in watcher.changes()} == {"other.py"}
 
 
 def test_pythons_own_modules_and_installed_packages_are_not_watched():

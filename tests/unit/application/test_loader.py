@@ -1,4 +1,4 @@
-"""pywsgid.loader: from script file to callable, and what is said if that fails."""
+"""application/loader.py: from script file to callable, and the messages if that fails."""
 
 from __future__ import annotations
 
@@ -141,14 +141,14 @@ def test_a_script_that_is_not_there(tmp_path):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user who may not read")
-def test_a_script_that_may_not_be_read_names_what_bars_the_way():
+def test_a_script_that_may_not_be_read_names_the_obstacle():
     with (
         tempfile.TemporaryDirectory() as name
     ):  # not below pytest's own directory, which bars the way itself
-        bars_the_way(Path(name))
+        check_obstacles(Path(name))
 
 
-def bars_the_way(base):
+def check_obstacles(base):
     base.chmod(0o755)
     (base / "closed").mkdir(mode=0o700)
     (base / "closed" / "app.wsgi").write_text("")
@@ -187,7 +187,7 @@ def test_a_failure_is_remembered_until_the_file_changes(write):
     both, path = loader.Loader(), write("raise ValueError")
     assert both.load(path, "application")[0] == loader.FAILED_NOW
     assert both.load(path, "application")[0] == loader.FAILED_BEFORE
-    write("def application(): pass  # mended\n")
+    write("def application(): pass  # fixed\n")
     assert both.load(path, "application")[0] == loader.LEAVE
 
 
@@ -199,9 +199,9 @@ def test_beside_a_healthy_script_it_is_tried_again_in_place(write):
     )
     assert both.load(path, "application")[0] == loader.FAILED_NOW
     assert both.load(path, "application")[0] == loader.FAILED_BEFORE
-    write("def application(): return 'mended'\n")
+    write("def application(): return 'fixed'\n")
     state, (found, _) = both.load(path, "application")
-    assert (state, found()) == (loader.LOADED, "mended")
+    assert (state, found()) == (loader.LOADED, "fixed")
 
 
 def test_it_is_tried_again_after_a_while(write, monkeypatch):

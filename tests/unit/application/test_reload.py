@@ -1,5 +1,5 @@
-"""reload=hot, touch and off: what a daemon does when its script changes. httpd's parent is played
-by the test.
+"""reload=hot, touch and off: what a daemon does when its script changes. The test
+acts as httpd's parent.
 """
 
 from __future__ import annotations
@@ -48,27 +48,27 @@ def successor(tmp_path):
 
 
 def naps(daemon):
-    """How often the main thread has gone to sleep."""
+    """How often the main thread has slept."""
     with open(f"/proc/{daemon.pid}/task/{daemon.pid}/status") as file:
         return next(
             int(line.split()[1]) for line in file if line.startswith("voluntary_ctxt_switches")
         )
 
 
-def looks_go_by(daemon):
+def wait_for_checks(daemon):
     """Until the main thread has looked at its scripts often enough to have noticed whatever there
     is.
     """
     before = naps(daemon)
-    wait_until(lambda: naps(daemon) >= before + 3, "looks at the scripts")
+    wait_until(lambda: naps(daemon) >= before + 3, "checks of the scripts")
 
 
-def test_a_change_is_wished_for_once_and_the_old_code_serves_meanwhile(tmp_path, script):
+def test_a_change_is_requested_once_and_the_old_code_serves_meanwhile(tmp_path, script):
     with Daemon(tmp_path, scripts=[script.path]) as daemon:
         assert daemon.replacement_requests() == (0, process_abi.REPLACE_NONE)
         script("new")
         daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED)
-        looks_go_by(daemon)
+        wait_for_checks(daemon)
         assert daemon.replacement_requests()[0] == 1
         assert daemon.get(script.path).body == b"old"
         assert str(script.path) in daemon.wait_for_log("WSGID0350")
@@ -94,7 +94,7 @@ def test_the_new_code_is_there_within_half_a_second(tmp_path, script):
         assert time.monotonic() - changed < 2  # 0.3 s; the machine may be busy
 
 
-def test_a_change_that_fails_is_told_once_and_the_next_is_tried_at_once(tmp_path, script):
+def test_a_change_that_fails_is_logged_once_and_the_next_is_tried_at_once(tmp_path, script):
     with Daemon(tmp_path, scripts=[script.path]) as daemon:
         for number in (1, 2):
             script(f"broken {number}")
@@ -104,20 +104,18 @@ def test_a_change_that_fails_is_told_once_and_the_next_is_tried_at_once(tmp_path
                 lambda n=number: daemon.log_text().count("WSGID0351") == n, "a line for each change"
             )
             assert daemon.get(script.path).body == b"old"
-        looks_go_by(daemon)
+        wait_for_checks(daemon)
         assert daemon.replacement_requests()[0] == 2
-        script("mended")
+        script("fixed")
         daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED, 3)
 
 
-def test_what_changes_again_while_the_successor_starts_is_wished_for_after_its_failure(
-    tmp_path, script
-):
+def test_a_change_while_the_replacement_starts_is_requested_after_its_failure(tmp_path, script):
     with Daemon(tmp_path, scripts=[script.path]) as daemon:
         script("first")
         daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED)
         script("second")
-        looks_go_by(daemon)
+        wait_for_checks(daemon)
         assert daemon.replacement_requests()[0] == 1
         daemon.refuse_replacement()
         daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED, 2)
@@ -138,7 +136,7 @@ def test_a_symbolic_link_that_is_switched_is_a_change(tmp_path, script):
 def test_a_script_that_has_gone_is_served_from_memory(tmp_path, script):
     with Daemon(tmp_path, scripts=[script.path]) as daemon:
         script.path.unlink()
-        looks_go_by(daemon)
+        wait_for_checks(daemon)
         assert daemon.replacement_requests()[0] == 0
         assert daemon.get(script.path).body == b"old"
         script("back")
@@ -158,11 +156,11 @@ def test_script_reloading_off_is_no_change_for_those_requests(tmp_path, script, 
     with Daemon(tmp_path, scripts=[script.path] if preloaded else []) as daemon:
         assert daemon.get(script.path, **off).body == b"old"
         script("new")
-        looks_go_by(daemon)
+        wait_for_checks(daemon)
         assert daemon.replacement_requests()[0] == 0
 
 
-def test_off_neither_looks_nor_wakes_up(tmp_path, script):
+def test_off_neither_checks_nor_wakes_up(tmp_path, script):
     with Daemon(tmp_path, scripts=[script.path], reload="off", deadlock_timeout=0) as daemon:
         assert daemon.get(script.path).body == b"old"
         before, since = naps(daemon), time.monotonic()
@@ -218,7 +216,7 @@ def test_touch_has_the_old_code_answer_if_the_new_cannot(tmp_path, script):
         assert [client.reply().body for client in clients] == [b"old"] * 2
         assert daemon.get(script.path).body == b"old", "which is not held again for the same change"
         assert daemon.replacement_requests()[0] == 1
-        script("mended")
+        script("fixed")
         clients[0].request(script.path)
         daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED, 2)
         daemon.close_lifeline_with_byte()
@@ -270,7 +268,7 @@ def test_a_script_may_require_to_be_loaded_anew(tmp_path, script, reload):
         client.close()
 
 
-def test_reload_required_that_raises_is_told_once(tmp_path, script):
+def test_reload_required_that_raises_is_logged_once(tmp_path, script):
     script("def reload_required(path): raise ValueError('why')\n" + ANSWERS % "old")
     with Daemon(tmp_path, scripts=[script.path]) as daemon:
         for _ in range(3):

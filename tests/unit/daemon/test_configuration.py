@@ -1,4 +1,4 @@
-"""pywsgid.daemon.configuration against the option table, and pywsgid.environ."""
+"""daemon/configuration.py against the option table, request_info.py and wsgi/environ.py."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_a_block_leaves_before_the_next_is_made(client, tmp_path):
     assert client.frame() == (protocol.DATA, protocol.END, b"")
 
 
-def test_every_exchange_begins_with_who_runs_it_and_how_long_it_waited(daemon, client):
+def test_every_exchange_begins_with_the_pid_and_the_time_that_it_waited(daemon, client):
     """Client asserts that STARTED is the first frame of each exchange, and comes only once."""
     client.get("hello.wsgi")
     assert (client.started[0], client.started[1] < 5_000_000) == (daemon.pid, True)
@@ -169,7 +169,7 @@ def feed_all(client, body, out):
     return reply
 
 
-def test_a_body_that_nobody_reads_is_not_asked_for(client):
+def test_a_body_that_is_not_read_is_not_requested(client):
     client.request("input.wsgi", b"start", end=False, PATH_INFO="/unread")
     reply = client.reply()
     assert reply.complete
@@ -302,7 +302,7 @@ def test_close_is_called_once_when_the_client_leaves(daemon):
     assert close_count(daemon, "endless") == before + 1
 
 
-def test_close_that_raises_is_told_in_the_log(daemon, client):
+def test_close_that_raises_is_logged(daemon, client):
     assert client.get("closing.wsgi", PATH_INFO="/close").complete
     daemon.wait_for_log("WSGID0344")
     daemon.wait_for_log("RuntimeError: raised by close()")
@@ -436,7 +436,7 @@ def test_records_are_log_frames_at_their_levels(client):
         assert reply.logs == [(level, f"app: said-{path}")]
 
 
-def test_a_request_without_a_script_is_told(client):
+def test_a_request_without_a_script_is_an_error(client):
     assert client.get("", SCRIPT_FILENAME="").abort[1].startswith("WSGID0337")
 
 
@@ -495,7 +495,7 @@ VIOLATIONS = {
 
 
 @pytest.mark.parametrize("data", VIOLATIONS.values(), ids=VIOLATIONS.keys())
-def test_a_violation_is_told_and_closes_the_connection(daemon, client, data):
+def test_a_violation_is_logged_and_closes_the_connection(daemon, client, data):
     before = daemon.log_text().count("WSGID0321")
     client.send(data)
     assert client.is_closed()

@@ -56,7 +56,7 @@ def interpreter(version):
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.9"])
-def test_a_python_that_is_too_old_says_so(tmp_path, version):
+def test_a_python_that_is_too_old_is_refused_with_a_message(tmp_path, version):
     with Daemon(tmp_path, python=interpreter(version), ready=False) as daemon:
         assert daemon.wait() == process_abi.EXIT_INTERPRETER
         assert f"is Python {version}, but mod_wsgid needs 3.10" in daemon.wait_for_log("WSGID0300")
@@ -64,7 +64,7 @@ def test_a_python_that_is_too_old_says_so(tmp_path, version):
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.8", "3.9"])
-def test_the_command_line_under_a_python_that_is_too_old_says_so(version):
+def test_the_command_line_refuses_a_python_that_is_too_old(version):
     command = [interpreter(version), "-m", "pywsgid", "serve", "x"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")

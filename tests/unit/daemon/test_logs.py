@@ -1,5 +1,5 @@
-"""pywsgid.daemon.logs and pywsgid.errors: lines in the ErrorLog's form, captured streams,
-`logging`, wsgi.errors.
+"""daemon/logs.py, daemon/streams.py and wsgi/errors.py: lines in the ErrorLog's form, captured
+streams, `logging`, wsgi.errors.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def test_no_piece_is_too_long_once_httpd_has_escaped_it(text):
         )
 
 
-def test_lines_of_one_record_are_told_from_others_by_its_code(log):
+def test_lines_of_one_record_have_its_code(log):
     log.write(logs.ERROR, "WSGID0325: oh\nTraceback\n  File")
     assert [text for _, text in log.lines()] == [
         "WSGID0325: oh",
@@ -116,7 +116,7 @@ class Worker:
         self.environ, self.errors = {logs.REQUEST_ID: name}, errors
 
 
-def test_what_a_thread_says_has_the_id_of_the_request_that_it_runs(log, stream, monkeypatch):
+def test_lines_of_a_thread_have_the_id_of_its_request(log, stream, monkeypatch):
     monkeypatch.setattr(logs.current, "worker", Worker("a/b+c"), raising=False)
     print("hello", file=stream)
     log.write(logs.WARN, "WSGID0344: oh\nno")
@@ -137,7 +137,7 @@ def test_an_id_that_the_application_has_changed_forges_nothing(name):
     assert logs.request_mark({logs.REQUEST_ID: name}).isprintable()
 
 
-def test_a_log_that_cannot_be_written_hurts_nobody():
+def test_a_log_that_cannot_be_written_does_no_harm():
     reader, writer = os.pipe()
     os.close(reader)
     logs.Log(logs.DEBUG, "", writer).write(logs.ERROR, "x")
@@ -281,7 +281,7 @@ def test_a_record_with_a_traceback_is_whole(log, shop):
     assert texts[-1] == "| ValueError: boom"
 
 
-def test_a_record_that_does_not_fit_its_format_hurts_nobody(log, shop):
+def test_a_record_that_does_not_fit_its_format_does_no_harm(log, shop):
     shop.error("%d", "x")
     assert "shop: unformattable" in log.lines()[0][1]
 
@@ -341,7 +341,7 @@ def test_a_filter_of_the_handler_counts(log, shop):
 
 
 def test_an_application_that_has_configured_logging_pays_for_ours_once(shop, monkeypatch):
-    """What loggers remember of their levels is forgotten by all of them: not with each record."""
+    """The caches of all loggers are cleared once, not with each record."""
     forgets = []
     forget = logging.root.manager._clear_cache
     monkeypatch.setattr(logging.root.manager, "_clear_cache", lambda: forgets.append(forget()))
@@ -418,7 +418,7 @@ def test_logging_is_adopted_at_its_import_and_left_as_it_was():
     assert "[wsgid:info]" in done.stdout and "[group site] hello" in done.stdout
 
 
-def test_who_imports_another_module_meanwhile_misses_no_finder():
+def test_an_import_in_another_thread_misses_no_finder():
     """importlib goes through sys.meta_path while other threads import, too."""
     program = (
         "import sys\n"
@@ -436,7 +436,7 @@ def test_who_imports_another_module_meanwhile_misses_no_finder():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_who_only_looks_for_logging_does_not_prevent_its_adoption():
+def test_a_search_for_logging_does_not_prevent_its_adoption():
     program = (
         "import importlib.util\n"
         "from pywsgid.daemon.application import logging_import\n"
@@ -572,7 +572,7 @@ def test_a_record_in_the_middle_of_a_send_does_not_wait_for_it(log, shop, tmp_pa
     assert log.lines() == []
 
 
-def test_a_frame_that_cannot_be_sent_hurts_nobody_who_logs(log, shop, monkeypatch):
+def test_logging_survives_a_frame_that_cannot_be_sent(log, shop, monkeypatch):
     def send(self, request_id, frames):
         raise OSError(errno.ENOBUFS, "No buffer space available")
 

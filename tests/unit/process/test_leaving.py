@@ -1,4 +1,4 @@
-"""The daemon as a process: draining, leaving, successors, scripts that cannot be loaded."""
+"""The daemon as a process: draining, leaving, replacements, scripts that cannot be loaded."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_when_httpd_dies_it_leaves(tmp_path):
 @pytest.mark.parametrize(
     ("how", "option"), [("SIGTERM", "shutdown_timeout"), ("lifeline", "graceful_timeout")]
 )
-def test_a_request_that_does_not_end_is_told_with_its_stack_and_left(tmp_path, how, option):
+def test_a_request_that_does_not_end_is_logged_with_its_stack_and_cut_off(tmp_path, how, option):
     with Daemon(tmp_path, **{option: 0.3}) as daemon:
         gate = AtTheGate(daemon, tmp_path)
         daemon.close_lifeline_with_byte() if how == "lifeline" else daemon.signal(signal.SIGTERM)
@@ -276,7 +276,7 @@ def test_usr2_dumps_every_stack_and_nothing_else_happens(tmp_path):
 # ---- loading
 
 
-def test_an_import_that_fails_is_told_once_and_tried_again_by_a_clean_process(tmp_path, write):
+def test_an_import_that_fails_is_logged_once_and_tried_again_by_a_clean_process(tmp_path, write):
     script = write("import a_module_that_is_not_there")
     with Daemon(tmp_path) as daemon:
         first = daemon.get(script)
@@ -286,7 +286,7 @@ def test_an_import_that_fails_is_told_once_and_tried_again_by_a_clean_process(tm
         again = daemon.get(script)
         assert (again.abort[0], again.abort[1][:9], again.logs) == (500, "WSGID0335", [])
         write(
-            "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'mended']\n"
+            "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'fixed']\n"
         )
         assert daemon.get(script).retry
         assert daemon.wait() == process_abi.EXIT_LOAD
@@ -298,9 +298,9 @@ def test_beside_a_healthy_script_it_is_tried_again_in_place(tmp_path, write):
     with Daemon(tmp_path, scripts=["hello.wsgi"]) as daemon:
         assert daemon.get(script).abort[0] == 500
         write(
-            "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'mended']\n"
+            "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'fixed']\n"
         )
-        assert daemon.get(script).body == b"mended"
+        assert daemon.get(script).body == b"fixed"
 
 
 def test_none_of_its_scripts_can_be_loaded(tmp_path):

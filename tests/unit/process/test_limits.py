@@ -1,5 +1,5 @@
-"""Recycling: each limit leads to a wish with its reason, and to nothing else. httpd's parent is
-played by the test.
+"""Recycling: each limit leads to a request for a replacement, with its reason, and to nothing else.
+The test acts as httpd's parent.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pywsgid.daemon.process import limits
 from pywsgid.wire import process_abi
 
 
-def reason_told(daemon):
+def logged_reason(daemon):
     line = daemon.wait_for_log("WSGID0350")
     assert "[wsgid:info]" in line
     assert "group 'unit'" in line
@@ -27,7 +27,7 @@ def test_requests(tmp_path):
         assert daemon.replacement_requests()[0] == 0
         daemon.get("hello.wsgi")
         daemon.wait_for_replacement_request(process_abi.REPLACE_REQUESTS)
-        assert reason_told(daemon).startswith("it has served 3 requests (maximum-requests)")
+        assert logged_reason(daemon).startswith("it has served 3 requests (maximum-requests)")
         assert daemon.get("hello.wsgi").complete, "it goes on until it is replaced"
 
 
@@ -67,7 +67,7 @@ def test_the_last_request_is_noticed_though_another_thread_counts_on_at_once():
 def test_interval(tmp_path):
     with Daemon(tmp_path, restart_interval=0.3) as daemon:
         daemon.wait_for_replacement_request(process_abi.REPLACE_INTERVAL)
-        assert reason_told(daemon).startswith("it has served for 0.3 s (restart-interval)")
+        assert logged_reason(daemon).startswith("it has served for 0.3 s (restart-interval)")
 
 
 def test_inactivity(tmp_path):
@@ -77,7 +77,7 @@ def test_inactivity(tmp_path):
             assert daemon.get("hello.wsgi").complete
         assert daemon.replacement_requests()[0] == 0
         daemon.wait_for_replacement_request(process_abi.REPLACE_INACTIVITY)
-        assert reason_told(daemon).startswith(
+        assert logged_reason(daemon).startswith(
             "it has had no request for 0.4 s (inactivity-timeout)"
         )
 
@@ -105,10 +105,10 @@ def test_memory(tmp_path):
         assert daemon.replacement_requests()[0] == 0
         assert daemon.get("grows.wsgi", QUERY_STRING="120000000").complete
         daemon.wait_for_replacement_request(process_abi.REPLACE_MEMORY)
-        assert "(maximum-rss=100M)" in reason_told(daemon)
+        assert "(maximum-rss=100M)" in logged_reason(daemon)
 
 
-def test_a_limit_below_what_the_process_begins_with_is_told_and_ignored(tmp_path):
+def test_a_limit_that_is_too_small_from_the_start_is_logged_and_ignored(tmp_path):
     with Daemon(
         tmp_path, scripts=["grows.wsgi"], maximum_rss=1 << 20, restart_interval=0.5
     ) as daemon:
@@ -147,7 +147,7 @@ def test_without_limits_nothing_of_it_is_imported(tmp_path):
 
 
 def test_an_error_in_a_periodic_task_is_logged_and_the_process_goes_on(tmp_path):
-    """A page that is not there: what a mistake of ours may look like."""
+    """An exception in check() stands for any bug of ours."""
     script = tmp_path / "breaks.wsgi"
     script.write_text(
         "from pywsgid.daemon.process import limits\ndef application(environ, start_response):\n"
@@ -197,7 +197,7 @@ def test_when_memory_runs_out_a_request_is_lost_and_no_worker(tmp_path):
         assert daemon.get(script, HTTP_X_LARGE="v" * 900_000).body == b"lives"
 
 
-def test_threads_that_cannot_be_started_are_told(tmp_path):
+def test_threads_that_cannot_be_started_are_logged(tmp_path):
     script = tmp_path / "narrow.wsgi"
     script.write_text(
         "import resource\nwith open('/proc/self/statm') as file:\n    pages = int(file.read().split()[0])\n"

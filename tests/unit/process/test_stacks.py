@@ -1,4 +1,4 @@
-"""What the stacks of threads look like, where faulthandler has to tell them (without a GIL)."""
+"""The stacks of threads, in particular those that faulthandler writes (without a GIL)."""
 
 from __future__ import annotations
 

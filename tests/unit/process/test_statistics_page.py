@@ -56,7 +56,7 @@ def bucket_of(microseconds):
     return (microseconds // process_abi.PAGE_FIRST).bit_length()
 
 
-def test_who_the_process_is(tmp_path):
+def test_the_page_identifies_the_process(tmp_path):
     before = time.time_ns() // 1000
     with Daemon(tmp_path, threads=4) as daemon:
         said = daemon.statistics()
@@ -96,7 +96,7 @@ def test_the_last_bucket_takes_all_the_rest(tmp_path, waited, bucket):
     assert said.queue_times[bucket] == sum(said.queue_times) == 1
 
 
-def test_the_row_of_a_thread_says_what_it_runs(tmp_path, write):
+def test_the_row_of_a_thread_shows_its_request(tmp_path, write):
     script = write(SLEEPING)
     with Daemon(tmp_path, threads=1) as daemon:
         assert daemon.row(0) == (0, 0, b"")

@@ -222,10 +222,12 @@ def test_requests_that_end_about_then_are_hit_or_not_and_nothing_else_is(tmp_pat
         assert ended[504]
 
 
-@pytest.mark.skipif("t" in sys.abiflags, reason="without a GIL nobody can see where a thread is")
+@pytest.mark.skipif(
+    "t" in sys.abiflags, reason="without a GIL the frames of a running thread cannot be read"
+)
 def test_a_lock_that_was_waited_for_over_the_limit_is_given_back(tmp_path):
-    """Python 3.14 raises between the taking of a lock and the body of `with`, and nobody gives it
-    back.
+    """Python 3.14 can raise after a `with` has taken a lock and before its body, and the lock stays
+    taken.
     """
     script = tmp_path / "lock.wsgi"
     script.write_text(
@@ -339,7 +341,7 @@ def test_a_client_that_does_not_take_is_no_longer_waited_for(tmp_path):
         client.close()
 
 
-def test_a_refused_wish_is_made_again(tmp_path, script):
+def test_a_replacement_that_failed_is_requested_again(tmp_path, script):
     with Daemon(tmp_path, scripts=[script], request_timeout=0.2, interrupt_timeout=0) as daemon:
         client = ask(daemon, script, "/sleep")
         daemon.wait_for_replacement_request(process_abi.REPLACE_STUCK)
@@ -361,7 +363,7 @@ def test_the_limit_holds_while_the_process_drains(tmp_path, script):
 # ---- slow-request
 
 
-def test_a_slow_request_is_told_once_with_its_stack_and_goes_on(tmp_path, script, go):
+def test_a_slow_request_is_logged_once_with_its_stack_and_goes_on(tmp_path, script, go):
     with Daemon(tmp_path, scripts=[script], slow_request=0.2) as daemon:
         client = ask(daemon, script, "/spin", go)
         line = daemon.wait_for_log("WSGID0352")

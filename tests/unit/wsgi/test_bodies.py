@@ -102,7 +102,7 @@ def test_a_log_line_from_close_does_not_follow_the_file(client, write, tmp_path,
 
 
 def peak(daemon):
-    """The most memory that the process has had, in MB."""
+    """The peak memory of the process, in MB."""
     status = Path(f"/proc/{daemon.pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
@@ -239,7 +239,7 @@ def test_a_body_on_demand_is_asked_for_by_the_first_read_only(client, write):
     assert client.get("hello.wsgi").complete
 
 
-def test_a_body_on_demand_that_nobody_reads_is_not_waited_for(client):
+def test_a_body_that_is_not_read_is_not_waited_for(client):
     client.request("hello.wsgi", end=False, on_demand=True, REQUEST_METHOD="POST")
     reply = client.reply()
     assert reply.complete
@@ -423,7 +423,7 @@ OBJECT = "def application(environ, start_response):\n    start_response('200 OK'
 
 
 def test_send_timeout_bounds_all_waits_together(tmp_path, write):
-    """Each bit that is taken ends a wait, and none of them takes as long as the limit."""
+    """Each wait ends before the limit, as httpd takes a few bytes; together they exceed it."""
     script = write(OBJECT)
     with Daemon(tmp_path, send_timeout=0.5) as daemon:
         slow = daemon.connect()

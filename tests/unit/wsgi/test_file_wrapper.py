@@ -1,4 +1,4 @@
-"""pywsgid.filewrapper: which objects are sent as a part of a file, and which part; the rest is read
+"""wsgi/file_wrapper.py: which objects are sent as a part of a file, and which part; the rest is read
 in blocks.
 """
 
@@ -39,7 +39,7 @@ class BadFileno(NoFileno):
 
 
 def part(file):
-    """What region() says, as the bytes it stands for; None if it is to be read."""
+    """The bytes of the region that region() returns; None if the file must be read."""
     found = region(FileWrapper(file))
     return found and os.pread(found[0], found[2], found[1])
 
@@ -108,14 +108,14 @@ def test_no_descriptor_that_is_not_a_file_is_sent(path):
 
 
 def test_files_that_the_kernel_makes_up_are_read():
-    """Their size says nothing."""
+    """Their size means nothing."""
     with open("/proc/self/status", "rb") as file:
         assert region(FileWrapper(file)) is None
         assert b"".join(FileWrapper(file)).startswith(b"Name:")
 
 
 def test_a_descriptor_that_cannot_be_read_is_not_sent(path):
-    """FileIO believes the mode that it is told."""
+    """FileIO does not check the mode that it is given."""
     with io.FileIO(os.open(path, os.O_WRONLY), "rb") as file:
         assert region(FileWrapper(file)) is None
 

@@ -1,5 +1,4 @@
-"""pywsgid.input: reading the body against credit, from an exchange that gives what it is told
-to."""
+"""wsgi/input.py: reading the body against credit, from a simulated exchange."""
 
 from __future__ import annotations
 
@@ -159,7 +158,7 @@ def test_no_more_than_the_window_is_out():
 
 
 @pytest.mark.parametrize("error", [PeerGone(), PeerSilent("httpd sent nothing for socket-timeout")])
-def test_a_body_that_breaks_off_is_an_os_error_that_says_so(error):
+def test_a_body_that_breaks_off_raises_an_os_error(error):
     source = Input(Exchange(b"abc", [b"def", error]))
     with pytest.raises(InputLost, match="broke off after 6 bytes") as caught:
         source.read()

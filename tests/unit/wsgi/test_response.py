@@ -1,4 +1,4 @@
-"""pywsgid.response: the rules of PEP 3333, against an exchange that only notes what it is given."""
+"""wsgi/response.py: the rules of PEP 3333, with an exchange that only records what it is given."""
 
 from __future__ import annotations
 
@@ -487,7 +487,7 @@ def test_client_gone_asks_the_connection_and_is_true_after_the_request():
     assert response.client_gone()
 
 
-def test_write_after_the_request_reaches_nobody():
+def test_write_after_the_request_sends_nothing():
     exchange = Exchange()
     response = Response(exchange, "GET")
     write = response.start_response("200 OK", list(TEXT))
@@ -497,7 +497,7 @@ def test_write_after_the_request_reaches_nobody():
     assert exchange.all == []
 
 
-def test_an_empty_block_looks_for_the_client():
+def test_an_empty_block_checks_the_client():
     exchange = Exchange()
     response = Response(exchange, "GET")
 
@@ -505,7 +505,7 @@ def test_an_empty_block_looks_for_the_client():
         yield b""
         exchange.gone = True
         yield b""
-        raise AssertionError("went on for nobody")
+        raise AssertionError("went on without a client")
 
     response.start_response("200 OK", list(TEXT))
     with pytest.raises(PeerGone):

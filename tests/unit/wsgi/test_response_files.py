@@ -1,4 +1,4 @@
-"""pywsgid.response: files as responses (wsgi.file_wrapper), as the frames that leave."""
+"""wsgi/response.py: files as responses (wsgi.file_wrapper), as the frames that are sent."""
 
 from __future__ import annotations
 
