@@ -9,6 +9,7 @@ Nothing here reads a descriptor.
 from __future__ import annotations
 
 from pywsgid.wire import protocol
+from pywsgid.wire.daemon_options import DAEMON_OPTIONS, DaemonOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ def _flag(text: str) -> bool:
     return {"1": True, "0": False}[text]
 
 
+def _on_off(text: str) -> bool:
+    return {"on": True, "off": False}[text]
+
+
 def _seconds(text: str) -> float:
     value = float(text)
     if not 0 <= value < 1e9:
@@ -45,7 +50,20 @@ def _seconds(text: str) -> float:
     return value
 
 
-# key -> attribute, parser, value without such a key (REQUIRED: there must be one)
+# The types of options.def whose values a daemon gets.
+PARSERS: dict[str, Callable[[str], Any]] = {
+    "integer": int,
+    "size": int,
+    "seconds": _seconds,
+    "flag": _on_off,
+    "text": str,
+    "path": str,
+    "choice": str,
+    "paths": str,
+}
+
+# key -> attribute, parser, value without such a key (REQUIRED: there must be one). First what is no
+# option of WSGIDaemonProcess, then the options: options.def has them.
 REQUIRED = object()
 KEYS: dict[str, tuple[str, Callable[[str], Any], Any]] = {
     "group": ("group", str, REQUIRED),
@@ -55,79 +73,49 @@ KEYS: dict[str, tuple[str, Callable[[str], Any], Any]] = {
     "request-log-level": ("request_log_level", int, 0),
     "module-version": ("module_version", str, ""),
     "wire-version": ("wire_version", int, REQUIRED),
-    "processes": ("processes", int, 1),
     "processes-named": ("processes_named", _flag, False),
     "successor": ("successor", _flag, False),
-    "threads": ("threads", int, 15),
-    "home": ("home", str, ""),
-    "python-path": ("python_path", str, ()),
-    "display-name": ("display_name", str, "%{GROUP}"),
-    "socket-timeout": ("socket_timeout", _seconds, DEFAULT_SOCKET_TIMEOUT),
-    "send-timeout": ("send_timeout", _seconds, 0.0),
-    "queue-timeout": ("queue_timeout", _seconds, 0.0),
-    "startup-timeout": ("startup_timeout", _seconds, 0.0),
-    "shutdown-timeout": ("shutdown_timeout", _seconds, 5.0),
-    "graceful-timeout": ("graceful_timeout", _seconds, 0.0),
-    "reload": ("reload", str, "hot"),
-    "maximum-requests": ("maximum_requests", int, 0),
-    "maximum-requests-jitter": ("maximum_requests_jitter", int, 0),
-    "restart-interval": ("restart_interval", _seconds, 0.0),
-    "inactivity-timeout": ("inactivity_timeout", _seconds, 0.0),
-    "maximum-rss": ("maximum_rss", int, 0),
-    "request-timeout": ("request_timeout", _seconds, 0.0),
-    "interrupt-timeout": ("interrupt_timeout", _seconds, 5.0),
-    "deadlock-timeout": ("deadlock_timeout", _seconds, 300.0),
-    "slow-request": ("slow_request", _seconds, 0.0),
-    "stack-size": ("stack_size", int, 0),
 }
+KEYS |= {
+    name: (attribute, PARSERS[type], default)
+    for name, (attribute, type, default) in DAEMON_OPTIONS.items()
+}
+# Keys that may come more than once.
+REPEATED = {name for name, (_, type, _) in DAEMON_OPTIONS.items() if type == "paths"}
 
 
-REPEATED = ("python-path",)  # keys that may come more than once
-
-
-class Configuration:
+class Configuration(DaemonOptions):
     """The values of KEYS as attributes. Times are in seconds, sizes in bytes; 0 means "none".
 
     `scripts` are to be loaded at start; `loaded` are those that the process to be replaced has
     loaded.
     """
 
-    __slots__ = tuple(entry[0] for entry in KEYS.values()) + ("scripts", "loaded")
+    __slots__ = (
+        "group",
+        "slot",
+        "httpd_uid",
+        "log_level",
+        "request_log_level",
+        "module_version",
+        "wire_version",
+        "processes_named",
+        "successor",
+        "scripts",
+        "loaded",
+    )
 
-    if TYPE_CHECKING:
-        group: str
-        slot: int
-        httpd_uid: int
-        log_level: int
-        request_log_level: int
-        module_version: str
-        wire_version: int
-        processes: int
-        processes_named: bool
-        successor: bool
-        threads: int
-        home: str
-        python_path: list[str]
-        display_name: str
-        socket_timeout: float
-        send_timeout: float
-        queue_timeout: float
-        startup_timeout: float
-        shutdown_timeout: float
-        graceful_timeout: float
-        reload: str
-        maximum_requests: int
-        maximum_requests_jitter: int
-        restart_interval: float
-        inactivity_timeout: float
-        maximum_rss: int
-        request_timeout: float
-        interrupt_timeout: float
-        deadlock_timeout: float
-        slow_request: float
-        stack_size: int
-        scripts: list[Script]
-        loaded: list[Script]
+    group: str
+    slot: int
+    httpd_uid: int
+    log_level: int
+    request_log_level: int
+    module_version: str
+    wire_version: int
+    processes_named: bool
+    successor: bool
+    scripts: list[Script]
+    loaded: list[Script]
 
     @property
     def label(self) -> str:

@@ -7,7 +7,8 @@ python -m tools.generate.
                                      and hotpath_abi.py, a section of pywsgid/wire/protocol.py,
                                      tables of docs/design.md
     pywsgid/__init__.py          ->  apxs/version.h
-    apxs/config/options.def      ->  docs/reference/options.md, pywsgid/wire/options.py
+    apxs/config/options.def      ->  docs/reference/options.md, pywsgid/wire/options.py and
+                                     daemon_options.py
     apxs/config/directives.def   ->  docs/reference/directives.md, pywsgid/wire/directives.py
     docs/errors.d/*.md           ->  docs/errors.md, each WSGIDnnnn of the sources exactly once
     state tables in C and Python ->  their pictures in docs/design.md

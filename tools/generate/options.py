@@ -66,6 +66,7 @@ def pages() -> Pages:
     return {
         "docs/reference/options.md": options_page(options, foreign),
         "pywsgid/wire/options.py": options_module(options, foreign),
+        "pywsgid/wire/daemon_options.py": daemon_module(options),
     }
 
 
@@ -226,3 +227,52 @@ def options_module(options: list[Option], foreign: list[Foreign]) -> list[str]:
         "FOREIGN: dict[str, str] = {",
     ]
     return [*lines, *(line for name, fix in foreign for line in entry_lines(name, fix)), "}"]
+
+
+# -------- the daemon's part
+
+DAEMON_MODULE_TOP = '''\
+"""The options of WSGIDaemonProcess that a daemon gets. No help texts: each daemon imports this.
+
+{note}
+"""
+
+from __future__ import annotations
+
+
+class DaemonOptions:
+    """The options as attributes. Times are in seconds, sizes in bytes."""
+'''
+
+# {type: (its annotation, the value of an option that is not given and has no default)}
+PYTHON_TYPES: dict[str, tuple[str, object]] = {
+    "INTEGER": ("int", 0),
+    "SECONDS": ("float", 0.0),
+    "SIZE": ("int", 0),
+    "FLAG": ("bool", False),
+    "TEXT": ("str", ""),
+    "PATH": ("str", ""),
+    "CHOICE": ("str", ""),
+    "PATHS": ("list[str]", ()),
+}
+
+
+def daemon_module(options: list[Option]) -> list[str]:
+    """pywsgid/wire/daemon_options.py"""
+    ours = [option for option in options if option.consumer != "HTTPD"]
+    unknown = [option.name for option in ours if option.type not in PYTHON_TYPES]
+    if unknown:
+        raise TableError(f"{', '.join(unknown)}: the daemon has no parser for this type")
+    attributes = {option.name: option.name.replace("-", "_") for option in ours}
+    lines = DAEMON_MODULE_TOP.format(note=DO_NOT_EDIT.format(source=SOURCE)).splitlines()
+    lines += ["", "    __slots__ = ("]
+    lines += [f"        {quoted(name)}," for name in attributes.values()]
+    lines += ["    )", ""]
+    lines += [f"    {attributes[each.name]}: {PYTHON_TYPES[each.type][0]}" for each in ours]
+    lines += ["", "", "# name: (attribute, type, value if the option is not given)"]
+    lines += ["DAEMON_OPTIONS: dict[str, tuple[str, str, object]] = {"]
+    for option in ours:
+        default = PYTHON_TYPES[option.type][1] if option.default is None else option.default
+        values = (attributes[option.name], option.type.lower(), default)
+        lines += [f"    {quoted(option.name)}: ({', '.join(map(quoted, values))}),"]
+    return [*lines, "}"]
