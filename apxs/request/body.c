@@ -25,7 +25,7 @@ static apr_off_t declared_length(request_rec *r)
 }
 
 /* The input filters' error becomes the response: 413, 408, or one that they have sent. */
-static apr_status_t refuse(wsgid_exchange_t *x, apr_status_t rv)
+static apr_status_t refuse_body(wsgid_exchange_t *x, apr_status_t rv)
 {
     if (x->r->connection->aborted || APR_STATUS_IS_ECONNRESET(rv) || APR_STATUS_IS_ECONNABORTED(rv)
         || APR_STATUS_IS_EOF(rv) || APR_STATUS_IS_INCOMPLETE(rv)) {
@@ -117,7 +117,7 @@ static apr_status_t read_client(wsgid_exchange_t *x, unsigned char *to, apr_size
             rv = drain_brigade(x, to, room, taken);
         }
         if (rv != APR_SUCCESS) {
-            return refuse(x, rv);
+            return refuse_body(x, rv);
         }
     }
     return APR_SUCCESS;

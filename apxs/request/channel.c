@@ -20,7 +20,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define FIRST_ROOM  16384 /* most responses fit, so one receive is enough */
+#define BUFFER_ROOM 16384 /* most responses fit, so one receive is enough */
 #define BODY_BUCKET 65536 /* body bytes per receive: enough to make the call negligible */
 
 static int is_gone(int error)
@@ -243,7 +243,7 @@ static void receive_now(reception_t *reception)
 }
 
 /* For wsgid_spin. */
-static int has_come(void *reception)
+static int try_receive(void *reception)
 {
     receive_now(reception);
     return ((reception_t *)reception)->count >= 0 || errno != EAGAIN;
@@ -283,8 +283,8 @@ static apr_status_t end_receive(wsgid_exchange_t *x, reception_t *reception)
 }
 
 /* Receives into the parts; *got: how many bytes. */
-static apr_status_t receive(wsgid_exchange_t *x, struct iovec *parts, int count, int wait,
-                            apr_size_t *got)
+static apr_status_t receive_parts(wsgid_exchange_t *x, struct iovec *parts, int count, int wait,
+                                  apr_size_t *got)
 {
     reception_t reception = { .fd = x->connection.fd,
                               .message = { .msg_iov = parts, .msg_iovlen = (size_t)count } };
@@ -293,7 +293,7 @@ static apr_status_t receive(wsgid_exchange_t *x, struct iovec *parts, int count,
     if (!wait) {
         receive_now(&reception);
     }
-    else if (!wsgid_spin(&x->group->answers, has_come, &reception)) {
+    else if (!wsgid_spin(&x->group->answers, try_receive, &reception)) {
         sleep_until_received(&reception);
     }
     *got = reception.count > 0 ? (apr_size_t)reception.count : 0;
@@ -305,7 +305,7 @@ static apr_status_t receive(wsgid_exchange_t *x, struct iovec *parts, int count,
 static void make_room(wsgid_exchange_t *x)
 {
     apr_size_t available = wsgid_channel_available(x);
-    apr_size_t room = x->received.needed > FIRST_ROOM ? x->received.needed : FIRST_ROOM;
+    apr_size_t room = x->received.needed > BUFFER_ROOM ? x->received.needed : BUFFER_ROOM;
 
     if (x->received.room < room) {
         unsigned char *larger = apr_palloc(x->r->pool, room);
@@ -338,7 +338,7 @@ apr_status_t wsgid_channel_receive(wsgid_exchange_t *x, int wait)
     }
     part = (struct iovec){ x->received.bytes + x->received.end,
                            x->received.room - x->received.end };
-    rv = receive(x, &part, 1, wait, &got);
+    rv = receive_parts(x, &part, 1, wait, &got);
     x->received.end += got;
     return rv;
 }
@@ -352,7 +352,7 @@ apr_status_t wsgid_channel_receive_body(wsgid_exchange_t *x, apr_size_t left, in
     /* the next frame may follow: the buffer is empty */
     struct iovec parts[2] = { { bytes, room }, { x->received.bytes, x->received.room } };
     apr_size_t got, body;
-    apr_status_t rv = receive(x, parts, room == left ? 2 : 1, wait, &got);
+    apr_status_t rv = receive_parts(x, parts, room == left ? 2 : 1, wait, &got);
 
     if (rv != APR_SUCCESS) {
         apr_bucket_free(bytes);

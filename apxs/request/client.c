@@ -161,7 +161,7 @@ int wsgid_client_is_queue_full(const wsgid_exchange_t *x)
  * a body into pieces of some 500 bytes, and each of them costs 1,300 bytes more. Bytes that wait in
  * the filters for a flush also need room.
  */
-static apr_size_t room(const wsgid_exchange_t *x)
+static apr_size_t free_room(const wsgid_exchange_t *x)
 {
     apr_uint32_t memory[SK_MEMINFO_VARS];
     socklen_t size = sizeof(memory);
@@ -315,16 +315,16 @@ static void keep(wsgid_exchange_t *x)
 
 apr_status_t wsgid_client_deliver(wsgid_exchange_t *x)
 {
-    apr_size_t size = room(x);
+    apr_size_t size = free_room(x);
     apr_status_t rv = APR_SUCCESS;
 
     if (x->client.unflushed > 0 && x->client.queued > size) {
         rv = pass_slice(x, 0);
-        size = room(x);
+        size = free_room(x);
     }
     while (rv == APR_SUCCESS && x->client.queued > size && size > 0) {
         rv = pass_slice(x, size);
-        size = room(x);
+        size = free_room(x);
     }
     if (rv == APR_SUCCESS && x->client.queued <= size) {
         rv = pass(x, 0);

@@ -159,7 +159,7 @@ static wsgid_slot_t *choose(const wsgid_group_t *group, const wsgid_slot_t *avoi
     return chosen;
 }
 
-static int is_queue_full(const wsgid_group_t *group, apr_uint64_t in_flight)
+static int is_queue_limit_reached(const wsgid_group_t *group, apr_uint64_t in_flight)
 {
     apr_uint64_t limit = (apr_uint64_t)WSGID_NUMBER(group, QUEUE_LIMIT);
     apr_uint64_t running = (apr_uint64_t)WSGID_NUMBER(group, THREADS)
@@ -186,10 +186,11 @@ static apr_status_t connect_slot(wsgid_exchange_t *x, int fd)
     apr_time_t deadline = wsgid_clock_now() + WSGID_NUMBER(x->group, CONNECT_TIMEOUT);
 
     while (connect(fd, (const struct sockaddr *)address, sizeof(*address)) != 0) {
+        int error = errno;
         wsgid_slot_state_e state = wsgid_slots_state(x->connection.slot);
 
-        if (errno != EAGAIN && errno != EINTR) {
-            return errno == ECONNREFUSED || errno == ENOENT ? WSGID_E_NO_PROCESS : errno;
+        if (error != EAGAIN && error != EINTR) {
+            return error == ECONNREFUSED || error == ENOENT ? WSGID_E_NO_PROCESS : error;
         }
         if (state != WSGID_SLOT_READY && state != WSGID_SLOT_BOOTING) {
             return WSGID_E_NO_PROCESS;
@@ -232,9 +233,9 @@ apr_status_t wsgid_dispatch_acquire(wsgid_exchange_t *x, const wsgid_slot_t *avo
     if (!x->connection.slot) {
         return WSGID_E_NO_PROCESS;
     }
-    if (is_queue_full(x->group, in_flight)) {
+    if (is_queue_limit_reached(x->group, in_flight)) {
         x->connection.slot = NULL;
-        return WSGID_E_QUEUE_FULL;
+        return WSGID_E_QUEUE_LIMIT;
     }
     wsgid_in_flight_enter(x->connection.slot);
     x->connection.pids = wsgid_entries_pids(x->connection.slot);

@@ -8,13 +8,13 @@
  */
 #include "request/exchange.h"
 
-#define FIRST_ROOM 4096 /* enough for a browser's request */
+#define FIRST_SIZE 4096 /* enough for a browser's request */
 
 /* ---- the block */
 
-static void make_room(wsgid_exchange_t *x, apr_size_t more)
+static void grow(wsgid_exchange_t *x, apr_size_t more)
 {
-    apr_size_t room = x->environ.room > 0 ? x->environ.room : FIRST_ROOM;
+    apr_size_t room = x->environ.room > 0 ? x->environ.room : FIRST_SIZE;
     char *larger;
 
     while (room < x->environ.length + more) {
@@ -33,7 +33,7 @@ static void make_room(wsgid_exchange_t *x, apr_size_t more)
 
 static void append(wsgid_exchange_t *x, const char *text, apr_size_t length)
 {
-    make_room(x, length + 1);
+    grow(x, length + 1);
     memcpy(x->environ.bytes + x->environ.length, text, length);
     x->environ.length += length;
     x->environ.bytes[x->environ.length++] = '\0';
@@ -90,7 +90,7 @@ static int append_header_key(wsgid_exchange_t *x, const char *name)
     apr_size_t length = strlen(name), i;
     char *to;
 
-    make_room(x, length + 6);
+    grow(x, length + 6);
     to = x->environ.bytes + x->environ.length;
     memcpy(to, "HTTP_", 5);
     for (i = 0; i < length; i++) {
@@ -206,6 +206,7 @@ static void put_request_line(wsgid_exchange_t *x)
 {
     request_rec *r = x->r;
     const wsgid_route_t *route = x->route;
+
     put(x, "GATEWAY_INTERFACE", "CGI/1.1");
     put(x, "SERVER_PROTOCOL", r->protocol);
     x->environ.line = x->environ.length; /* the daemon finds the next two here */

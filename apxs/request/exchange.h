@@ -44,7 +44,7 @@ enum {
     WSGID_E_GROUP_UNSET,     /* a variable chooses the group, and it is not set */
     WSGID_E_GROUP_FORBIDDEN, /* WSGIRestrictProcess does not allow the group */
     WSGID_E_CHUNKED,         /* a chunked body, and WSGIChunkedRequest is Off */
-    WSGID_E_QUEUE_FULL,      /* over queue-limit */
+    WSGID_E_QUEUE_LIMIT,     /* more requests than queue-limit allows are waiting */
     WSGID_E_QUEUE_TIMEOUT,   /* no daemon read the request within queue-timeout */
     WSGID_E_NO_PROCESS,      /* no slot has a process, or gets one now */
     WSGID_E_CONNECT_TIMEOUT, /* the backlog was full for connect-timeout */
@@ -204,7 +204,7 @@ apr_status_t wsgid_environ_build(wsgid_exchange_t *x);
 /*
  * Chooses the slot with the fewest requests in flight, and finds a connection to it: sets
  * x->connection. avoid: a slot to take only if there is no other; NULL: none.
- * Returns WSGID_E_QUEUE_FULL, _NO_PROCESS, _CONNECT_TIMEOUT or an error of the system; then there
+ * Returns WSGID_E_QUEUE_LIMIT, _NO_PROCESS, _CONNECT_TIMEOUT or an error of the system; then there
  * is no connection.
  */
 apr_status_t wsgid_dispatch_acquire(wsgid_exchange_t *x, const wsgid_slot_t *avoid);

@@ -44,7 +44,7 @@ static const row_t rows[] = {
       "WSGIRestrictProcess does not allow this group here",
       "Add the group to WSGIRestrictProcess, or correct what chooses it (WSGIProcessName, or the "
       "environment variable that it uses)" },
-    { WSGID_E_QUEUE_FULL, 503, APLOG_ERR, 1, "WSGID0161",
+    { WSGID_E_QUEUE_LIMIT, 503, APLOG_ERR, 1, "WSGID0161",
       "too many requests wait for a free thread: queue-limit= is reached",
       "Raise processes= or threads=, or raise queue-limit= if clients may wait longer" },
     { WSGID_E_QUEUE_TIMEOUT, 503, APLOG_ERR, 1, "WSGID0162",

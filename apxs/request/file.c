@@ -57,7 +57,8 @@ static apr_status_t adopt(apr_file_t **file, int fd, apr_pool_t *pool)
 }
 
 /* The descriptor stays the caller's. */
-static apr_status_t append(wsgid_exchange_t *x, int fd, apr_uint64_t offset, apr_uint64_t length)
+static apr_status_t append_part(wsgid_exchange_t *x, int fd, apr_uint64_t offset,
+                                apr_uint64_t length)
 {
     const char *why_not = refusal(fd, offset, length);
     apr_file_t *file;
@@ -75,7 +76,7 @@ static apr_status_t append(wsgid_exchange_t *x, int fd, apr_uint64_t offset, apr
 apr_status_t wsgid_file_append(wsgid_exchange_t *x, apr_uint64_t offset, apr_uint64_t length)
 {
     int fd = wsgid_channel_take_file(x);
-    apr_status_t rv = append(x, fd, offset, length);
+    apr_status_t rv = append_part(x, fd, offset, length);
 
     if (fd >= 0) {
         close(fd);

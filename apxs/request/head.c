@@ -7,7 +7,7 @@
  */
 #include "request/exchange.h"
 
-static apr_status_t refuse(wsgid_exchange_t *x, const char *what, const char *which)
+static apr_status_t refuse_head(wsgid_exchange_t *x, const char *what, const char *which)
 {
     return wsgid_exchange_fail(x, WSGID_E_BAD_RESPONSE, 0,
                                which ? apr_psprintf(x->r->pool, "%s: '%.80s'", what, which) : what);
@@ -46,17 +46,17 @@ static apr_status_t check_header(wsgid_exchange_t *x, const char *name, const ch
     apr_off_t length;
 
     if (*ap_scan_http_token(name) != '\0') {
-        return refuse(x, "a header name has a character that is not allowed", name);
+        return refuse_head(x, "a header name has a character that is not allowed", name);
     }
     if (*ap_scan_http_field_content(value) != '\0') {
-        return refuse(x, "a header value has a control character", name);
+        return refuse_head(x, "a header value has a control character", name);
     }
     if (is_hop_by_hop(name)) {
-        return refuse(x, "only the server may send this header", name);
+        return refuse_head(x, "only the server may send this header", name);
     }
     if (!ap_cstr_casecmp(name, "Content-Length")
         && (!ap_parse_strict_length(&length, value) || ++*lengths > 1)) {
-        return refuse(x, "Content-Length is not a number, or is sent twice", value);
+        return refuse_head(x, "Content-Length is not a number, or is sent twice", value);
     }
     return APR_SUCCESS;
 }
@@ -71,10 +71,10 @@ apr_status_t wsgid_head_check(wsgid_exchange_t *x, const unsigned char *head, ap
     apr_status_t rv = APR_SUCCESS;
 
     if (!status) {
-        return refuse(x, "the status line is not valid here", line);
+        return refuse_head(x, "the status line is not valid here", line);
     }
     if (status <= HTTP_SWITCHING_PROTOCOLS) {
-        return refuse(x, "only the server may send status 100 or 101", NULL);
+        return refuse_head(x, "only the server may send status 100 or 101", NULL);
     }
     while (rv == APR_SUCCESS && (name = wsgid_wire_next_string(&cursor, end, NULL))) {
         rv = check_header(x, name, wsgid_wire_next_string(&cursor, end, NULL), &lengths);

@@ -126,7 +126,7 @@ static int is_stopping(void)
 }
 
 /* For wsgid_spin. */
-static int has_come(void *client)
+static int has_asked(void *client)
 {
     return poll(client, 1, 0) > 0;
 }
@@ -136,7 +136,7 @@ static int wait_for_request(int socket)
     struct pollfd client = { .fd = socket, .events = POLLIN };
     struct timespec limit = { 0, WAIT_MICROSECONDS * 1000 };
 
-    return wsgid_spin(&client_waits, has_come, &client) || ppoll(&client, 1, &limit, NULL) > 0;
+    return wsgid_spin(&client_waits, has_asked, &client) || ppoll(&client, 1, &limit, NULL) > 0;
 }
 
 /* A cleanup of the request's pool. httpd logs the request in a cleanup that was registered later,

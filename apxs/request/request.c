@@ -256,9 +256,9 @@ static void end_attempt(wsgid_exchange_t *x, apr_status_t rv)
 }
 
 /* For the access log: whether no daemon has read the request. */
-static int is_unread(apr_status_t rv)
+static int was_never_read(apr_status_t rv)
 {
-    return rv == WSGID_E_NOT_STARTED || rv == WSGID_E_QUEUE_FULL || rv == WSGID_E_QUEUE_TIMEOUT
+    return rv == WSGID_E_NOT_STARTED || rv == WSGID_E_QUEUE_LIMIT || rv == WSGID_E_QUEUE_TIMEOUT
            || rv == WSGID_E_NO_PROCESS || rv == WSGID_E_CONNECT_TIMEOUT;
 }
 
@@ -281,7 +281,7 @@ static apr_status_t run(wsgid_exchange_t *x)
         end_attempt(x, rv);
     } while (rv == WSGID_E_NOT_STARTED && attempts < MAX_ATTEMPTS);
     x->timing.done = wsgid_clock_now();
-    x->attempts.is_unread = is_unread(rv);
+    x->attempts.is_unread = was_never_read(rv);
     return rv == WSGID_E_NOT_STARTED ? WSGID_E_NEVER_STARTED : rv;
 }
 

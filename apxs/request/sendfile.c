@@ -49,7 +49,7 @@ static int is_allowed(const wsgid_exchange_t *x, int fd)
     return 0;
 }
 
-static apr_status_t refuse(wsgid_exchange_t *x, int status, const char *path, const char *why)
+static apr_status_t refuse_file(wsgid_exchange_t *x, int status, const char *path, const char *why)
 {
     return wsgid_exchange_fail(x, WSGID_E_SENDFILE, status,
                                apr_psprintf(x->r->pool, "'%s': %s",
@@ -64,10 +64,11 @@ static apr_status_t open_allowed(wsgid_exchange_t *x, int found, const char *pat
     apr_status_t rv;
 
     if (!is_allowed(x, found)) {
-        return refuse(x, HTTP_FORBIDDEN, path, "it is not below a directory of WSGISendfilePath");
+        return refuse_file(x, HTTP_FORBIDDEN, path,
+                           "it is not below a directory of WSGISendfilePath");
     }
     if (fstat(found, &status) != 0 || !S_ISREG(status.st_mode)) {
-        return refuse(x, HTTP_FORBIDDEN, path, "it is not a regular file");
+        return refuse_file(x, HTTP_FORBIDDEN, path, "it is not a regular file");
     }
     rv = apr_file_open(file, descriptor_path(x->r->pool, found),
                        APR_FOPEN_READ | APR_FOPEN_SENDFILE_ENABLED, APR_FPROT_OS_DEFAULT,
@@ -75,7 +76,8 @@ static apr_status_t open_allowed(wsgid_exchange_t *x, int found, const char *pat
     if (rv == APR_SUCCESS) {
         rv = apr_file_info_get(info, APR_FINFO_SIZE | APR_FINFO_MTIME, *file);
     }
-    return rv == APR_SUCCESS ? rv : refuse(x, HTTP_FORBIDDEN, path, "httpd's user may not read it");
+    return rv == APR_SUCCESS ? rv
+                             : refuse_file(x, HTTP_FORBIDDEN, path, "httpd's user may not read it");
 }
 
 /* Sets the headers by which a client can ask for the file again, or for a part of it. Those that
@@ -111,10 +113,10 @@ apr_status_t wsgid_sendfile_append(wsgid_exchange_t *x)
     int found = path[0] == '/' ? open(path, O_PATH | O_CLOEXEC) : -1;
 
     if (found < 0) {
-        return refuse(x, HTTP_NOT_FOUND, path,
-                      path[0] == '/'
-                          ? "it does not exist, or httpd's user may not enter its directory"
-                          : "it is not an absolute path");
+        return refuse_file(x, HTTP_NOT_FOUND, path,
+                           path[0] == '/'
+                               ? "it does not exist, or httpd's user may not enter its directory"
+                               : "it is not an absolute path");
     }
     rv = open_allowed(x, found, path, &file, &info);
     close(found);

@@ -113,6 +113,16 @@ def test_a_script_that_does_not_exist_is_a_404_or_500_with_a_line(make_httpd):
         assert httpd.get("/").status_code == 404
 
 
+def test_an_alias_to_a_directory_is_a_403_with_a_line_that_says_what_to_write(make_httpd, stage):
+    httpd = make_httpd(
+        "WSGIDaemonProcess app\nWSGIScriptAlias / ${FILES}/site process-name=%{ENV:G}\nSetEnv G app\n",
+        files={"site/app.wsgi": mended(stage)},
+    )
+    with httpd.log.expects("WSGID0152.*/site.*Name the script file in WSGIScriptAlias"):
+        assert httpd.get("/").status_code == 403
+    assert httpd.get("/app.wsgi").status_code == 200
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="root's files need root")
 def test_a_script_that_its_user_cannot_read_is_told(make_httpd, stage):
     httpd = make_httpd(

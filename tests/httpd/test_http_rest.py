@@ -201,7 +201,7 @@ def test_error_override_over_every_version_of_http(httpd, over):
 
 
 def test_chunked_requests_are_refused_where_they_are_off(httpd):
-    with httpd.wire() as wire:
+    with httpd.log.expects("WSGID0155.*POST /unchunked"), httpd.wire() as wire:
         wire.send(request("POST", "/unchunked", "Transfer-Encoding: chunked", body=chunked(b"abc")))
         assert wire.read_response().status == 411
     assert httpd.post("/unchunked", b"abc").content == b"abc"
