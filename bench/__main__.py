@@ -87,7 +87,7 @@ def check_reach() -> None:
     """
     from httpdenv import machine
 
-    if os.geteuid() == 0 and not machine.everybody_reaches(VENV / "pyvenv.cfg"):
+    if os.geteuid() == 0 and not machine.is_reachable_by_all(VENV / "pyvenv.cfg"):
         sys.exit(
             f"bench: {machine.web_user()} cannot reach {VENV}: make BENCH_VENV=/where/everybody/may/go bench"
         )

@@ -1,7 +1,7 @@
-"""What all tests share: the stage of a session, an httpd for a module, and the watch over its log
-after every test.
+"""What all tests share: the staged files of a session, an httpd for a module, and the check of its
+log after every test.
 
-A module of tests in tests/httpd makes its server once:
+A test module in tests/httpd makes its server once:
 
     @pytest.fixture(scope="module")
     def httpd(make_httpd):
@@ -22,8 +22,8 @@ import pytest
 from httpdenv import Httpd, Stage, machine
 
 ROOT = Path(__file__).resolve().parents[1]
-# Another compiler than ours may warn where ours does not: that is for .ci/run to judge, which sets
-# WSGID_STRICT.
+# A user's compiler may warn where ours does not. Only .ci/run, which sets WSGID_STRICT, makes
+# warnings errors.
 STRICT = os.environ.get("WSGID_STRICT") == "1"
 WARNINGS = ["-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", *(["-Werror"] if STRICT else [])]
 STAGE_MISSING = "{module} is not there: run `make` first"
@@ -31,7 +31,7 @@ STAGE_MISSING = "{module} is not there: run `make` first"
 
 @pytest.fixture(scope="session")
 def stage() -> Stage:
-    """The module, pywsgid and the test applications, where every user reaches them."""
+    """The module, pywsgid and the test applications, where every user can reach them."""
     module = machine.module_path()
     if not module.exists():
         pytest.fail(STAGE_MISSING.format(module=module))
@@ -52,7 +52,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def gcc() -> Callable[..., None]:
-    """Compiles; the arguments are gcc's own. With WSGID_STRICT=1 warnings are errors."""
+    """Compiles; the arguments are gcc's own. With WSGID_STRICT=1, warnings are errors."""
     compiler = shutil.which("gcc")
     if compiler is None:
         pytest.fail(
@@ -70,7 +70,7 @@ def gcc() -> Callable[..., None]:
 
 @pytest.fixture(scope="module")
 def running(request: pytest.FixtureRequest) -> Iterator[list[Httpd]]:
-    """The httpds of this module of tests; each is stopped, looked over and removed at the end."""
+    """The httpds of this test module; at the end, each is stopped, checked and removed."""
     servers: list[Httpd] = []
     yield servers
     problems: list[str] = []
@@ -81,7 +81,7 @@ def running(request: pytest.FixtureRequest) -> Iterator[list[Httpd]]:
 
 
 def _wind_up(server: Httpd) -> list[str]:
-    """Stops a server; what was wrong with it."""
+    """Stops a server and returns the problems found."""
     problems = []
     try:
         last = server.stop if server.is_running else server.assert_nothing_left
@@ -100,8 +100,8 @@ def _wind_up(server: Httpd) -> list[str]:
 def make_httpd(running: list[Httpd], stage: Stage, certificates: Path) -> Callable[..., Httpd]:
     """Makes an httpd from configuration text and starts it.
 
-    `start` is "daemon", "foreground", "debug", or None to leave that to the test. `files` are in
-    ${FILES} by then.
+    `start` is "daemon", "foreground" or "debug"; None leaves the start to the test. `files` are
+    written to ${FILES} first.
     """
 
     def make(
@@ -122,7 +122,7 @@ def make_httpd(running: list[Httpd], stage: Stage, certificates: Path) -> Callab
 
 @pytest.fixture(autouse=True)
 def watch_the_logs(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fails a test that left a line in an error log that it did not declare."""
+    """Fails a test that left an undeclared line in an error log."""
     yield
     if "running" not in request.fixturenames and "httpd" not in request.fixturenames:
         return
@@ -131,8 +131,8 @@ def watch_the_logs(request: pytest.FixtureRequest) -> Iterator[None]:
         pytest.fail("unexpected in the error log:\n" + "\n".join(lines), pytrace=False)
 
 
-# The modules that take longest, 20 to 40 seconds, start first, so that no worker is left alone with
-# one at the end.
+# The modules that take longest, 20 to 40 seconds, start first, so that at the end no worker is
+# still busy with one alone.
 LONG = (
     "test_serve",
     "test_files",
@@ -148,12 +148,12 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long modules first; within a module, tests keep their order."""
+    """Puts long modules first; within a module, tests keep their order."""
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line for each reason why tests were skipped."""
+    """Prints one line for each reason why tests were skipped."""
     reasons = collections.Counter(
         report.longrepr[2].removeprefix("Skipped: ")
         for report in terminalreporter.stats.get("skipped", [])

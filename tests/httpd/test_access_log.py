@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from httpdenv import AtTheGate, Crowd, wait_until
+from httpdenv import Crowd, HeldRequests, wait_until
 from httpdenv.client import curl, has_http2_curl
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -128,8 +128,8 @@ def test_two_requests_at_once_and_one_thread(httpd):
 
 
 def test_each_process_has_its_slot_and_pid(httpd):
-    gate = AtTheGate(httpd, "/two", "two", 2)  # one thread each: so both processes have one
-    pids = {answer.text for answer in gate.open()}
+    gate = HeldRequests(httpd, "/two", "two", 2)  # one thread each: so both processes have one
+    pids = {answer.text for answer in gate.release()}
     said = entries(httpd, f"/two{httpd.files}/gate-two?two", 2)
     assert {one["pid"] for one in said} == pids
     assert {one["slot"] for one in said} == {"0", "1"}
@@ -205,9 +205,9 @@ def test_no_answer_within_socket_timeout(httpd):
 def test_a_request_that_waited_too_long(httpd):
     path = f"/impatient{httpd.files}/gate-impatient?second"
     with httpd.log.expects("WSGID0(162|338).*impatient"):
-        first = AtTheGate(httpd, "/impatient", "impatient")
+        first = HeldRequests(httpd, "/impatient", "impatient")
         assert httpd.get(path).status_code == 503
-        first.open()
+        first.release()
     said = entry(httpd, path)
     assert int(said["queue"]) >= SECOND
     assert said["status"] == "503"

@@ -32,7 +32,7 @@ def venv():
     with the tests.
     """
     own, temporary = CHECKOUT / ".bench-venv", None
-    if os.geteuid() == 0 and not machine.everybody_reaches(CHECKOUT / "Makefile"):
+    if os.geteuid() == 0 and not machine.is_reachable_by_all(CHECKOUT / "Makefile"):
         temporary = machine.temporary_directory("wsgid-bench-venv-")
     venv = temporary / "venv" if temporary else own
     make(venv, "bench-venv")

@@ -9,7 +9,7 @@ import ssl
 import struct
 
 import pytest
-from httpdenv import MPMS, AtTheGate, wait_until
+from httpdenv import MPMS, HeldRequests, wait_until
 from httpdenv.client import request
 from httpdenv.versions import EVERY_WAY, HOSTS, MODULES, CurlThatLeaves
 
@@ -103,14 +103,14 @@ def test_a_stream_that_fills_all_buffers_is_stopped_when_its_client_leaves(httpd
 def test_a_queued_request_whose_client_has_gone_is_never_started(httpd, over):
     name = f"queued-{over.replace('/', '-')}"
     since = httpd.log.mark()
-    gate = AtTheGate(httpd, "/gate", "holding-" + over.replace("/", ""))
+    gate = HeldRequests(httpd, "/gate", "holding-" + over.replace("/", ""))
     try:
         with CurlThatLeaves(httpd, over, f"/leaving/started?{name}") as client:
             said(httpd, f"in the handler: {name}", since)
             client.leave()
             httpd.log.wait_for(f"WSGID0172.*{name}", since, WITHIN)
     finally:
-        assert [answer.status_code for answer in gate.open()] == [200]
+        assert [answer.status_code for answer in gate.release()] == [200]
     is_free(httpd)
     assert httpd.log.find(f"started {name}", since) == []
 

@@ -13,7 +13,7 @@ import re
 import signal
 
 import pytest
-from httpdenv import AtTheGate, processes, wait_until
+from httpdenv import HeldRequests, processes, wait_until
 from httpdenv.clock import Clock
 
 HOUR = 3600
@@ -45,12 +45,12 @@ def clock(gcc, tmp_path):
 @pytest.mark.parametrize("step", [HOUR, -HOUR], ids=["forward", "back"])
 def test_requests_in_flight_have_the_time_that_they_are_given(make_httpd, clock, step):
     httpd = make_httpd(REQUESTS, environment=clock.environment)
-    patient = AtTheGate(httpd, "/patient", "patient")
+    patient = HeldRequests(httpd, "/patient", "patient")
     with httpd.log.expects("WSGID0167.*group 'silent'") as lines:
-        silent = AtTheGate(httpd, "/silent", "silent")
+        silent = HeldRequests(httpd, "/silent", "silent")
         clock.set(step)
-    silent.open()
-    (answer,) = patient.open()
+    silent.release()
+    (answer,) = patient.release()
     assert answer.status_code == 200
     assert re.search(r"after [12]\d\d\d ms", lines[0].text), lines[0].text
     assert httpd.log.find("WSGID0167.*group 'patient'") == []

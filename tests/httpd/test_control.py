@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import pytest
-from httpdenv import AtTheGate, Crowd, Load, machine, wait_until
+from httpdenv import Crowd, HeldRequests, Load, machine, wait_until
 
 CONFIGURATION = """
 WSGIDaemonProcess app processes=2 threads=2
@@ -50,7 +50,7 @@ def pids(httpd, group: str | None = None) -> set[int]:
 
 
 def test_status_says_who_runs_what(httpd):
-    held = AtTheGate(httpd, "/gate", "status")
+    held = HeldRequests(httpd, "/gate", "status")
     done = run(httpd, "status")
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("group ")]
@@ -59,23 +59,23 @@ def test_status_says_who_runs_what(httpd):
     assert "GET /gate/" in done.stdout
     assert f"user {machine.web_user()}, 1 of 2 threads busy" in done.stdout
     assert pids(httpd, "app") == set(httpd.daemons("app"))
-    assert [answer.status_code for answer in held.open()] == [200]
+    assert [answer.status_code for answer in held.release()] == [200]
 
 
 def test_status_works_while_every_thread_is_busy(httpd):
-    held = AtTheGate(httpd, "/gate", "busy", 4)
+    held = HeldRequests(httpd, "/gate", "busy", 4)
     busy = [answer for answer in statuses(httpd) if answer["group"] == "app"]
     assert [len(answer["running"]) for answer in busy] == [2, 2]
-    assert [answer.status_code for answer in held.open()] == [200] * 4
+    assert [answer.status_code for answer in held.release()] == [200] * 4
 
 
 def test_status_counts_what_waits_for_a_thread(httpd):
     """Some are in connections that httpd has kept, some in new ones that no thread has accepted."""
     Crowd(httpd, "/?kept", 2).join()
-    held = AtTheGate(httpd, "/gate", "queue", 4)
+    held = HeldRequests(httpd, "/gate", "queue", 4)
     waiting = Crowd(httpd, "/?waiting", 5)
     wait_until(lambda: sum(answer["queue"] for answer in statuses(httpd)) == 5, "five to wait")
-    assert [answer.status_code for answer in held.open()] == [200] * 4
+    assert [answer.status_code for answer in held.release()] == [200] * 4
     assert [answer.status_code for answer in waiting.join()] == [200] * 5
     wait_until(
         lambda: sum(answer["queue"] for answer in statuses(httpd)) == 0, "the queue to be empty"
@@ -134,15 +134,15 @@ def test_a_reload_that_fails_is_reported_and_the_old_code_goes_on(httpd, stage):
 
 def test_restart_stops_each_process_and_finishes_what_it_runs(httpd):
     old = pids(httpd, "app")
-    held = AtTheGate(httpd, "/gate", "restart")
+    held = HeldRequests(httpd, "/gate", "restart")
     done = run(httpd, "restart", "app")
     assert done.returncode == 0, done.stdout + done.stderr
     assert pids(httpd, "app").isdisjoint(old)
-    assert [answer.status_code for answer in held.open()] == [200]
+    assert [answer.status_code for answer in held.release()] == [200]
 
 
 def test_stacks_show_where_a_thread_is(httpd):
-    held = AtTheGate(httpd, "/gate", "stacks")
+    held = HeldRequests(httpd, "/gate", "stacks")
     done = run(httpd, "stacks", "app")
     assert done.returncode == 0, done.stderr
     assert "gate.wsgi" in done.stdout
@@ -151,7 +151,7 @@ def test_stacks_show_where_a_thread_is(httpd):
     assert sorted("GET /gate/" in what for what in first) == [False, True], "what runs comes first"
     idle = re.findall(r"^  thread wsgid-\d: no request\n((?:   .*\n)+)", done.stdout, re.M)
     assert [frames.count("File") for frames in idle] == [1, 1, 1], "of what waits, where it waits"
-    assert [answer.status_code for answer in held.open()] == [200]
+    assert [answer.status_code for answer in held.release()] == [200]
 
 
 def test_an_unknown_group_and_missing_sockets_are_reported(httpd, tmp_path):

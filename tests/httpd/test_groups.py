@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from httpdenv import AtTheGate, wait_until
+from httpdenv import HeldRequests, wait_until
 
 CONFIGURATION = """
 WSGIDaemonProcess single
@@ -114,9 +114,9 @@ def test_naming_processes_at_all_makes_multiprocess_true(httpd):
 def test_requests_go_to_the_process_with_the_fewest_in_flight(httpd):
     """Two requests are held in processes of their own; whatever else comes goes to the third."""
     wait_until(lambda: len(httpd.log.find("WSGID0303: group 'three'")) == 3, "three that are ready")
-    held = AtTheGate(httpd, "/three/gate", "least", 2)
+    held = HeldRequests(httpd, "/three/gate", "least", 2)
     free = {httpd.get("/three").json()["pid"] for _ in range(20)}
-    busy = {int(answer.text) for answer in held.open()}
+    busy = {int(answer.text) for answer in held.release()}
     assert len(busy) == 2
     assert len(free) == 1
     assert free.isdisjoint(busy)
@@ -124,7 +124,7 @@ def test_requests_go_to_the_process_with_the_fewest_in_flight(httpd):
 
 def test_all_processes_of_a_group_are_used(httpd):
     """All three are held at once, each by one request."""
-    answers = AtTheGate(httpd, "/three/gate", "all", 3).open()
+    answers = HeldRequests(httpd, "/three/gate", "all", 3).release()
     assert sorted(int(answer.text) for answer in answers) == httpd.daemons("three")
 
 

@@ -87,4 +87,4 @@ def test_an_expected_traceback_is_accepted_to_its_end_and_no_further(log):
             "another line",
         ):
             write(log, "error", f"[client 127.0.0.1:1] {line}")
-    assert [record.words for record in log.unexpected()] == ["another line"]
+    assert [record.message for record in log.unexpected()] == ["another line"]

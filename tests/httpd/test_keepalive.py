@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from httpdenv import wait_until
 from httpdenv.client import request
-from httpdenv.traffic import AtTheGate
+from httpdenv.traffic import HeldRequests
 
 HELLO = b"Hello World!\n"
 REQUESTS = 100
@@ -85,9 +85,9 @@ def test_the_listener_is_not_woken_for_who_asks_again_at_once(httpd):
 
 @contextmanager
 def requests_of_ours(httpd):
-    gate = AtTheGate(httpd, "/gate", "many", BUSY)
+    gate = HeldRequests(httpd, "/gate", "many", BUSY)
     yield
-    gate.open()
+    gate.release()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import signal
 import threading
 
 import pytest
-from httpdenv import MPMS, AtTheGate, Crowd, processes, wait_until
+from httpdenv import MPMS, Crowd, HeldRequests, processes, wait_until
 
 CONFIGURATION = """
 WSGIDaemonProcess app
@@ -22,9 +22,9 @@ def httpd(make_httpd):
     return make_httpd(CONFIGURATION)
 
 
-def held(httpd, name: str) -> AtTheGate:
+def held(httpd, name: str) -> HeldRequests:
     """One request in flight."""
-    return AtTheGate(httpd, "/gate", name)
+    return HeldRequests(httpd, "/gate", name)
 
 
 def pid_of(httpd) -> int:
@@ -40,7 +40,7 @@ def test_a_daemon_that_is_asked_to_leave_finishes_its_request_and_a_successor_ta
     old = pid_of(httpd)
     request = held(httpd, f"leaving-{int(sign)}")
     os.kill(old, sign)
-    (answer,) = request.open()
+    (answer,) = request.release()
     assert (answer.status_code, answer.text) == (200, str(old))
     wait_until(lambda: not processes.find(old), f"process {old} to leave")
     assert pid_of(httpd) != old
@@ -53,7 +53,7 @@ def test_requests_while_a_daemon_drains_are_answered(httpd):
     request = held(httpd, "draining")
     os.kill(old, signal.SIGTERM)
     waiting = Crowd(httpd, "/", 3)
-    assert [answer.status_code for answer in request.open()] == [200]
+    assert [answer.status_code for answer in request.release()] == [200]
     assert [answer.status_code for answer in waiting.join()] == [200] * 3
 
 
@@ -73,7 +73,7 @@ def test_the_request_that_a_killed_daemon_was_running_is_a_502_and_no_other_fail
     with httpd.log.expects("WSGID0166", f"WSGID0052.*{old}"):
         os.kill(old, signal.SIGKILL)
         assert httpd.get("/", timeout=10).status_code == 200
-        assert [answer.status_code for answer in request.open()] == [502]
+        assert [answer.status_code for answer in request.release()] == [502]
 
 
 def test_idle_connections_to_a_killed_daemon_cost_no_request(httpd):
@@ -115,7 +115,7 @@ def test_graceful_finishes_what_was_in_flight(httpd):
     request = held(httpd, "graceful")
     httpd.graceful()
     assert httpd.get("/", timeout=20).status_code == 200
-    assert [answer.status_code for answer in request.open()] == [200]
+    assert [answer.status_code for answer in request.release()] == [200]
 
 
 def test_graceful_leaves_one_daemon_per_slot_and_no_descriptor(httpd):
@@ -226,14 +226,14 @@ def test_a_graceful_that_loads_another_version_starts_anew_and_loses_nothing(mak
     httpd.start()
     (old,) = httpd.wait_for_daemons("app", 1)
     found = processes.find(old)
-    held = AtTheGate(httpd, "/gate", "upgrade")
+    held = HeldRequests(httpd, "/gate", "upgrade")
     with httpd.log.expects("WSGID0072.*layout-C, not layout-D"):
         changed = stage.module.read_bytes().replace(b"layout-C", b"layout-D")
         (installed / "new").write_bytes(changed)
         (installed / "new").rename(installed / "mod_wsgid.so")
         httpd.graceful()
         assert httpd.get("/").json()["pid"] != old
-    assert [answer.status_code for answer in held.open()] == [200]
+    assert [answer.status_code for answer in held.release()] == [200]
     assert old in httpd.daemons("app")
     assert len(httpd.daemons("app")) == 2
     httpd.stop()

@@ -51,13 +51,13 @@ def test_wsgi_errors_go_to_the_virtual_hosts_log(httpd, own_log):
 def test_a_line_written_in_pieces_is_one_line(httpd):
     with httpd.log.expects("piecemeal") as lines:
         httpd.get("/errors/pieces?piecemeal")
-    assert [line.words for line in lines] == ["piecemeal in pieces"]
+    assert [line.message for line in lines] == ["piecemeal in pieces"]
 
 
 def test_writelines_is_a_line_each(httpd):
     with httpd.log.expects("several a", "several b") as lines:
         httpd.get("/errors/writelines?several")
-    assert [line.words for line in lines] == ["several a", "several b"]
+    assert [line.message for line in lines] == ["several a", "several b"]
 
 
 def test_an_unfinished_line_comes_out_at_the_end_of_the_request(httpd):

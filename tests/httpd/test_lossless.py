@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from httpdenv import AtTheGate, Crowd, Load, machine, processes, wait_until
+from httpdenv import Crowd, HeldRequests, Load, machine, processes, wait_until
 
 CONFIGURATION = """
 WSGIDaemonProcess app OPTIONS
@@ -98,10 +98,10 @@ def test_what_was_in_flight_finishes_over_several_gracefuls(make_httpd):
     held, seen = [], set()
     for number in range(3):
         seen.add(httpd.get("/gate/dev/null?now").text)
-        held.append(AtTheGate(httpd, "/gate", f"generation-{number}"))
+        held.append(HeldRequests(httpd, "/gate", f"generation-{number}"))
         httpd.graceful()
         wait_until(lambda: httpd.get("/gate/dev/null?now").text not in seen, "the next generation")
-    answers = [answer for request in held for answer in request.open()]
+    answers = [answer for request in held for answer in request.release()]
     assert [answer.status_code for answer in answers] == [200] * 3
     assert len({answer.text for answer in answers}) == 3
     httpd.wait_for_daemons("app", 1)
@@ -205,13 +205,13 @@ def test_a_draining_process_has_its_successor_while_it_still_runs_a_request(make
     """It says by the wake-up pipe that it leaves: nobody waits for what it has still to finish."""
     httpd = make_httpd(gate_configuration("threads=2"))
     (old,) = httpd.wait_for_daemons("app", 1)
-    held = AtTheGate(httpd, "/gate", "drains")
+    held = HeldRequests(httpd, "/gate", "drains")
     os.kill(old, signal.SIGTERM)
     httpd.log.wait_for("WSGID0310.*SIGTERM", timeout=5)
     answer = httpd.get("/gate/dev/null?next", timeout=10)
     assert answer.status_code == 200
     assert int(answer.text) != old
-    assert [answer.status_code for answer in held.open()] == [200]
+    assert [answer.status_code for answer in held.release()] == [200]
 
 
 def test_a_slot_full_of_leaving_processes_takes_the_next_when_one_has_left(make_httpd):
@@ -222,18 +222,20 @@ def test_a_slot_full_of_leaving_processes_takes_the_next_when_one_has_left(make_
     held = []
     for number in range(4):  # WSGID_SLOT_PROCESSES
         (pid,) = wait_until_ready(httpd, 1, leaving=[pid for pid, _ in held])
-        held.append((pid, AtTheGate(httpd, "/gate", f"entry-{number}")))
+        held.append((pid, HeldRequests(httpd, "/gate", f"entry-{number}")))
         os.kill(pid, signal.SIGHUP)  # bounded by graceful-timeout, which is none
         wait_until(lambda n=number: len(httpd.log.find("WSGID0310.*SIGHUP")) > n, "it to leave")
     waiting = Crowd(httpd, "/gate/dev/null?waits")
     with httpd.log.expects("WSGID0067: group 'app' slot 0: .*all 4 places"):
         httpd.log.wait_for("WSGID0067", timeout=25)  # httpd looks every ten seconds
     assert waiting.answers == []
-    assert [answer.status_code for answer in held[0][1].open()] == [200]
+    assert [answer.status_code for answer in held[0][1].release()] == [200]
     (answer,) = waiting.join()
     assert answer.status_code == 200
     assert int(answer.text) not in [pid for pid, _ in held]
-    assert [answer.status_code for _, request in held[1:] for answer in request.open()] == [200] * 3
+    assert [answer.status_code for _, request in held[1:] for answer in request.release()] == [
+        200
+    ] * 3
 
 
 def test_kill_9_fails_only_what_was_running_and_runs_nothing_twice(httpd, once):
@@ -254,13 +256,13 @@ def test_kill_9_fails_only_what_was_running_and_runs_nothing_twice(httpd, once):
 def test_a_death_is_told_with_the_requests_that_it_cost(make_httpd):
     httpd = make_httpd(gate_configuration())
     (old,) = httpd.wait_for_daemons("app", 1)
-    held = AtTheGate(httpd, "/gate", "killed")
+    held = HeldRequests(httpd, "/gate", "killed")
     with httpd.log.expects(
         f"WSGID0052: group 'app' slot 0: process {old} died after [0-9.]+ s: signal SIGKILL"
     ):
         with httpd.log.expects(f"WSGID0166: group 'app'.*process {old}.*GET /gate/.*killed"):
             os.kill(old, signal.SIGKILL)
-            assert [answer.status_code for answer in held.open()] == [502]
+            assert [answer.status_code for answer in held.release()] == [502]
 
 
 ENDS = {
@@ -301,31 +303,31 @@ def test_overload_is_answered_at_once_and_the_accepted_keep_their_latency(make_h
     still running.
     """
     httpd = make_httpd(gate_configuration("threads=2 queue-limit=2"))
-    held = AtTheGate(httpd, "/gate", "busy", 2)
+    held = HeldRequests(httpd, "/gate", "busy", 2)
     with httpd.log.expects("WSGID0161"):
         crowd = Crowd(httpd, "/?name", 12)
         wait_until(lambda: len(crowd.with_status(503)) == 10, "ten of twelve to be refused")
     excess = crowd.with_status(503)
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in excess)
     assert max(answer.elapsed.total_seconds() for answer in excess) < 2
-    assert [answer.status_code for answer in held.open()] == [200, 200]
+    assert [answer.status_code for answer in held.release()] == [200, 200]
     assert len([answer for answer in crowd.join() if answer.status_code == 200]) == 2
 
 
 def test_queue_timeout_answers_what_waits_too_long(make_httpd):
     httpd = make_httpd(gate_configuration("threads=1 queue-timeout=0.5"))
-    held = AtTheGate(httpd, "/gate", "busy")
+    held = HeldRequests(httpd, "/gate", "busy")
     with httpd.log.expects("WSGID0162|WSGID0338"):
         answer = httpd.get("/?late")
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) >= 1
     assert answer.elapsed.total_seconds() < 5
-    assert [answer.status_code for answer in held.open()] == [200]
+    assert [answer.status_code for answer in held.release()] == [200]
 
 
 def test_stop_is_over_within_shutdown_timeout_whatever_runs(make_httpd):
     httpd = make_httpd(gate_configuration("shutdown-timeout=1"))
-    held = AtTheGate(httpd, "/gate", "stops")
+    held = HeldRequests(httpd, "/gate", "stops")
     began = time.monotonic()
     with httpd.log.allows(".*"):  # the stack of what was cut off, line by line
         httpd.stop()
@@ -335,10 +337,10 @@ def test_stop_is_over_within_shutdown_timeout_whatever_runs(make_httpd):
 
 def test_graceful_stop_finishes_what_runs(make_httpd):
     httpd = make_httpd(gate_configuration())
-    held = AtTheGate(httpd, "/gate", "winch")
+    held = HeldRequests(httpd, "/gate", "winch")
     os.kill(httpd.pid, signal.SIGWINCH)
     httpd.log.wait_for("graceful-stop|shutting down gracefully", timeout=5)
-    assert [answer.status_code for answer in held.open()] == [200]
+    assert [answer.status_code for answer in held.release()] == [200]
     wait_until(lambda: not processes.using(httpd.root), "everything to leave")
     httpd.assert_nothing_left()
 
@@ -375,7 +377,7 @@ def test_a_restart_with_a_broken_configuration_leaves_nothing(make_httpd):
 
 def test_kill_9_of_the_parent_drains_the_daemons_and_removes_the_sockets(make_httpd):
     httpd = make_httpd(gate_configuration())
-    held = AtTheGate(httpd, "/gate", "orphans")
+    held = HeldRequests(httpd, "/gate", "orphans")
     wait_for_wakeup(httpd)
     parent = httpd.pid
     with httpd.log.allows(".*"):
@@ -384,7 +386,7 @@ def test_kill_9_of_the_parent_drains_the_daemons_and_removes_the_sockets(make_ht
             lambda: not [path for path in httpd.root.rglob("*") if path.is_socket()],
             "the sockets to go",
         )
-        answers = held.open()
+        answers = held.release()
         for process in processes.using(httpd.root):
             if "wsgid:" not in process.command:
                 with contextlib.suppress(ProcessLookupError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from httpdenv import AtTheGate, Crowd, wait_until
+from httpdenv import Crowd, HeldRequests, wait_until
 
 CONFIGURATION = """
 WSGIDaemonProcess limited threads=1 queue-limit=2
@@ -43,9 +43,9 @@ def test_after_an_overload_the_group_serves_again(httpd):
 def test_waiting_longer_than_queue_timeout_is_503_with_retry_after(httpd):
     since = httpd.log.mark()
     with httpd.log.expects("WSGID0(162|338).*impatient"):
-        first = AtTheGate(httpd, "/impatient", "impatient")
+        first = HeldRequests(httpd, "/impatient", "impatient")
         second = httpd.get(f"/impatient{httpd.files}/gate-impatient?impatient")
-        answers = first.open()
+        answers = first.release()
     assert [answer.status_code for answer in answers] == [200]
     assert second.status_code == 503
     assert int(second.headers["Retry-After"]) >= 1

@@ -50,7 +50,7 @@ def own_log(httpd):
 
 def said(log, text: str, since: int) -> list[tuple[str, str]]:
     """(level, words) of each record that holds `text`."""
-    return [(record.level, record.words) for record in log.find(text, since)]
+    return [(record.level, record.message) for record in log.find(text, since)]
 
 
 def lines_of(log, name: str, since: int = 0) -> list[str]:
@@ -113,7 +113,7 @@ def test_a_traceback_is_one_record_whole_whose_lines_are_marked(httpd):
         name = httpd.get("/records/exception?broken").headers["X-Request-Id"]
     assert len(lines) == 1
     whole = r"shop\.cart: broken failed\nTraceback \(most.*\n  File .*ValueError: broken"
-    assert re.fullmatch(whole, lines[0].words, re.S)
+    assert re.fullmatch(whole, lines[0].message, re.S)
     first, *others = [line.split(f"[request {name}] ")[1] for line in lines_of(httpd.log, name)]
     assert first == "shop.cart: broken failed"
     assert others[0] == "| Traceback (most recent call last):"
@@ -211,7 +211,7 @@ def test_an_application_that_calls_basicconfig_gets_what_it_asked_for_once(httpd
 def test_what_a_streamhandler_has_written_is_not_logged_again(httpd):
     with httpd.log.expects("console once", "console too") as lines:
         httpd.get("/records/handler?console")
-    assert [(line.level, line.words) for line in lines] == [
+    assert [(line.level, line.message) for line in lines] == [
         ("warn", "console: console once"),
         ("error", "console: console too"),
     ]

@@ -282,9 +282,9 @@ def test_another_user_runs_the_application(start, shop):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start it as somebody else")
 def test_an_ordinary_user_can_serve_and_keep(start, shop, open_directory):
     other = machine.other_users()[0]
-    if not machine.everybody_reaches(
+    if not machine.is_reachable_by_all(
         Path(sys.executable).resolve()
-    ) or not machine.everybody_reaches(CHECKOUT):
+    ) or not machine.is_reachable_by_all(CHECKOUT):
         pytest.skip("the checkout or its Python is out of an ordinary user's reach")
     run = start("shop.web:app", checkout=shop, user=other.pw_uid)
     assert get(run.wait_for_address()).json()["uid"] == other.pw_uid

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from httpdenv import AtTheGate, http2, machine, processes
+from httpdenv import HeldRequests, http2, machine, processes
 from httpdenv.client import request
 
 HELD = 8  # requests, and clients
@@ -57,9 +57,9 @@ def used_while_watched(httpd) -> float:
 
 
 def test_requests_that_wait_for_their_answers(httpd):
-    gate = AtTheGate(httpd, "/gate", "spin", HELD)
+    gate = HeldRequests(httpd, "/gate", "spin", HELD)
     spent = used_while_watched(httpd)
-    assert len(gate.open()) == HELD
+    assert len(gate.release()) == HELD
     assert spent < LITTLE
 
 

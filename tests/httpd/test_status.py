@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from httpdenv import MPMS, AtTheGate, Crowd, Load, machine, wait_until
+from httpdenv import MPMS, Crowd, HeldRequests, Load, machine, wait_until
 from httpdenv.client import request
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
@@ -125,13 +125,13 @@ def test_requests_are_counted_alike_in_every_form(httpd):
 def test_times_in_the_queue_and_in_the_application_are_told_apart(httpd):
     wait_until(lambda: groups(httpd)["app"]["in_flight"] == 0, "nothing to be in flight")
     before = metrics(httpd)
-    held = AtTheGate(httpd, "/gate", "times", 4)
+    held = HeldRequests(httpd, "/gate", "times", 4)
     waiting = Crowd(httpd, "/hello")
     wait_until(
         lambda: groups(httpd)["app"]["longest_request_seconds"] > 0.3,
         "the requests to run for a while",
     )
-    assert [answer.status_code for answer in held.open()] == [200] * 4
+    assert [answer.status_code for answer in held.release()] == [200] * 4
     waiting.join()
     wait_until(lambda: groups(httpd)["app"]["in_flight"] == 0, "nothing to be in flight")
     now = metrics(httpd)
@@ -165,7 +165,7 @@ def test_errors_and_the_version_of_python_are_shown(httpd):
 
 
 def test_busy_threads_and_the_queue_are_shown(httpd):
-    held = AtTheGate(httpd, "/gate", "busy", 4)
+    held = HeldRequests(httpd, "/gate", "busy", 4)
     shown = groups(httpd)["app"]
     assert (shown["busy_threads"], shown["threads"], shown["in_flight"], shown["queued"]) == (
         4,
@@ -181,7 +181,7 @@ def test_busy_threads_and_the_queue_are_shown(httpd):
     wait_until(lambda: groups(httpd)["app"]["queued"] == 3, "three requests in the queue")
     assert metrics(httpd)['wsgid_requests_queued{group="app"}'] == 3
     assert keys(form(httpd, "auto"))["WSGIDQueued[app]"] == "3"
-    assert [answer.status_code for answer in held.open()] == [200] * 4
+    assert [answer.status_code for answer in held.release()] == [200] * 4
     assert [answer.status_code for answer in waiting.join()] == [200] * 3
     wait_until(lambda: groups(httpd)["app"]["in_flight"] == 0, "nothing to be in flight")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from httpdenv import AtTheGate, wait_until
+from httpdenv import HeldRequests, wait_until
 from httpdenv.browser import MISSING, Browser, is_there
 
 pytestmark = pytest.mark.skipif(not is_there(), reason=MISSING)
@@ -50,7 +50,7 @@ def test_the_page_is_whole_at_any_width_and_nothing_is_complained_of(
         assert browser.run("return document.documentElement.scrollWidth") <= width
         browser.screenshot(tmp_path / f"{width}.png")
         assert (tmp_path / f"{width}.png").stat().st_size > 10000
-    assert browser.complaints() == []
+    assert browser.console_messages() == []
 
 
 def test_colours_follow_what_the_user_prefers(httpd, browser, dark_browser):
@@ -77,7 +77,7 @@ def test_figures_change_without_a_reload_and_what_is_open_stays_open(httpd, brow
         "return stays === document.querySelector('details') && stays.open && scrollY === 200"
     )
     assert browser.text("#live") == "refreshes automatically"
-    assert browser.complaints() == []
+    assert browser.console_messages() == []
 
 
 def requests(browser) -> int:
@@ -87,12 +87,12 @@ def requests(browser) -> int:
 
 def test_busy_threads_fill_their_bar_and_say_what_they_run(httpd, browser, tmp_path):
     browser.open(httpd.url("/wsgid-status"), WIDE)
-    held = AtTheGate(httpd, "/gate", tmp_path.name, 6)
+    held = HeldRequests(httpd, "/gate", tmp_path.name, 6)
     wait_until(lambda: browser.text(".figures b").startswith("6"), "six busy threads", 20)
     assert browser.run("return document.querySelectorAll('.figures .bar.full').length") == 1
     browser.run("for (const one of document.querySelectorAll('details')) one.open = true")
     assert browser.text(".processes").count(f"?{tmp_path.name}") == 6  # what each thread runs
-    assert [answer.status_code for answer in held.open()] == [200] * 6
+    assert [answer.status_code for answer in held.release()] == [200] * 6
 
 
 def test_it_says_so_when_the_server_has_gone(make_httpd, browser):
@@ -104,4 +104,4 @@ def test_it_says_so_when_the_server_has_gone(make_httpd, browser):
         httpd.stop()
     wait_until(lambda: "does not answer" in browser.text("#live"), "the page to say so", 20)
     assert browser.text("h2") == "shop"
-    assert browser.complaints() != []  # of the connection
+    assert browser.console_messages() != []  # of the connection

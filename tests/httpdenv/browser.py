@@ -1,8 +1,8 @@
-"""Debian's Chromium without a screen, driven by selenium, for pages that are looked at.
+"""Debian's Chromium, headless and driven by selenium, for tests of pages that people read.
 
 with Browser(tmp_path, dark=True) as browser:
     browser.open(httpd.url("/page"), width=360)
-    assert browser.complaints() == []
+    assert browser.console_messages() == []
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-# A fresh profile, nobody called, nothing fetched. Chromium's own sandbox is not to be had by root.
+# A fresh profile that contacts no update service. Chromium's own sandbox does not work as root.
 ARGUMENTS = (
     "--headless",
     "--no-sandbox",
@@ -34,7 +34,7 @@ def is_there() -> bool:
 
 
 class Browser:
-    """One window. `dark` is what the user prefers."""
+    """One window. `dark` sets the colour scheme that the user prefers."""
 
     def __init__(self, directory: Path, *, dark: bool = False) -> None:
         from selenium import webdriver
@@ -70,16 +70,14 @@ class Browser:
         self._driver.get(url)
 
     def run(self, script: str) -> Any:
-        """What a script returns, in the page."""
+        """Runs a script in the page and returns its result."""
         return self._driver.execute_script(script)
 
     def text(self, selector: str) -> str:
         return self.run(f"return document.querySelector({selector!r}).innerText")
 
-    def complaints(self) -> list[str]:
-        """What stands in the console since the last call: errors, and what the page's policy
-        forbade.
-        """
+    def console_messages(self) -> list[str]:
+        """The console's messages since the last call: errors, and violations of the page's policy."""
         return [entry["message"] for entry in self._driver.get_log("browser")]
 
     def screenshot(self, path: Path) -> None:

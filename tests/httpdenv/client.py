@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Response:
-    """A response as it came: `headers` in order, names as sent."""
+    """A response as received: `headers` in order, with names as sent."""
 
     version: str
     status: int
@@ -25,7 +25,7 @@ class Response:
 
 
 class Wire:
-    """One connection, spoken to in bytes."""
+    """One connection, driven byte by byte."""
 
     def __init__(self, port: int, timeout: float = 10.0) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout)
@@ -45,7 +45,7 @@ class Wire:
         self.socket.sendall(data)
 
     def read_response(self, method: str = "GET") -> Response:
-        """The next response, its body taken by Content-Length, chunks or the connection's end."""
+        """The next response. Its body ends by Content-Length, by chunks or with the connection."""
         version, status, reason = self._status_line()
         headers = list(self._headers())
         response = Response(version, status, reason, headers, b"")
@@ -117,8 +117,8 @@ def has_http2_curl() -> bool:
 def curl(
     url: str, *options: str, data: bytes | None = None, timeout: float = 60.0
 ) -> tuple[int, str, bytes]:
-    """curl's status code, the HTTP version it spoke ("1.1", "2"), and the body; AssertionError if
-    it failed itself.
+    """Returns curl's status code, the HTTP version it used ("1.1", "2"), and the body.
+    AssertionError if curl itself failed.
     """
     mark = b"\n--curl-- "
     command = ["curl", "-sS", "--insecure", "--max-time", str(timeout), *options, url]

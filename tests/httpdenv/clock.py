@@ -1,5 +1,5 @@
-"""A clock that a test sets, for one httpd: its daemons, which do not inherit its environment, have
-the true one.
+"""A clock that a test sets for one httpd. Its daemons do not inherit httpd's environment, so they
+keep the true time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ SOURCE = Path(__file__).with_name("clock.c")
 
 
 class Clock:
-    """The system time of an httpd that is started with `environment`; it goes right until it is
+    """The system time of an httpd that is started with `environment`. It is correct until it is
     set.
     """
 
@@ -23,10 +23,10 @@ class Clock:
         self.environment = {"LD_PRELOAD": str(library), "WSGID_TEST_CLOCK": str(self._offset)}
 
     def set(self, seconds: int) -> None:
-        """So many seconds off the true time, from now on."""
+        """Sets the clock `seconds` off the true time, from now on."""
         self._write(seconds)
 
     def _write(self, seconds: int) -> None:
-        # In place, and eight bytes at once: it is mapped.
+        # In place, and all eight bytes at once, because the file is mapped.
         with self._offset.open("r+b" if self._offset.exists() else "wb", buffering=0) as file:
             file.write(struct.pack("=q", seconds))

@@ -1,11 +1,11 @@
-"""The httpd.conf of a test: what every httpd needs, then the test's own lines, word for word.
+"""The httpd.conf of a test: what every httpd needs, followed by the test's own lines unchanged.
 
-The test's lines reach what differs from run to run through httpd's own variables:
+The test's lines use httpd's own variables for what differs from run to run:
 
     ${APPS}     tests/apps                  ${ROOT}    the ServerRoot
-    ${PORT}     the port of the server      ${CERTS}   server.key and server.crt
-    ${X_PORT}   another one, for any X; a Listen line is made for it
-    ${FILES}    a directory for files that the test writes; emptied with the httpd
+    ${PORT}     the server's port           ${CERTS}   server.key and server.crt
+    ${X_PORT}   another port, for any X; a Listen line is added for it
+    ${FILES}    a directory for files that the test writes; removed with the httpd
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 
 from httpdenv import machine
 
-# What any test may use without asking; "unixd" and "log_config" are modules of their own outside
-# Debian.
+# Any test may use these without declaring them. Outside Debian, "unixd" and "log_config" are
+# modules of their own.
 ALWAYS = (
     "unixd",
     "log_config",
@@ -71,14 +71,14 @@ KeepAliveTimeout 5
 
 
 def port_names(text: str) -> list[str]:
-    """The variables of ports in a configuration, PORT always among them."""
+    """The names of the port variables in a configuration; PORT is always among them."""
     return list(dict.fromkeys(["PORT", *PORT_VARIABLE.findall(text)]))
 
 
 def compose(
     text: str, defines: dict[str, str], ours: str, mpm: str, modules: Iterable[str], log_level: str
 ) -> str:
-    """The whole httpd.conf; `ours` is what load_ours() gives, or nothing."""
+    """Returns the whole httpd.conf. `ours` is the result of load_ours(), or empty."""
     ports = [name for name in defines if "PORT" in name]
     names = [f"mpm_{mpm}", *ALWAYS, *modules]
     base = BASE.format(
@@ -93,7 +93,9 @@ def compose(
 
 
 def _identity() -> str:
-    """User and Group; nothing in the tests of an ordinary user, where httpd may not change them."""
+    """User and Group; empty if the tests run as an ordinary user, because httpd cannot change user
+    then.
+    """
     user = machine.web_user()
     lines = f'User {user}\nGroup "#{machine.group_of(user)}"'
     return f"<IfDefine ROOT_RUNS>\n{lines}\n</IfDefine>"

@@ -1,9 +1,9 @@
-"""Reading httpd's error log by position, so that every line in it is either expected or a failure.
+"""Reads httpd's error log by position, so that every line in it is either expected or a failure.
 
-A record is a line that begins with httpd's own prefix, ``[time] [module:level] [pid N:tid M] ...``,
-with what follows it without such a prefix, and the further lines that our module marks as such (``|
-``, ``WSGIDnnnn | ``), without their marks. A line without a prefix at the very beginning is a
-record of its own, without a level.
+A record begins with httpd's own prefix, ``[time] [module:level] [pid N:tid M] ...``. It also
+includes the lines without such a prefix that follow it, and the continuation lines that our module
+marks (``| ``, ``WSGIDnnnn | ``), without their marks. A line without a prefix at the very beginning
+of the log is a record of its own, without a level.
 """
 
 from __future__ import annotations
@@ -21,31 +21,32 @@ PREFIX = re.compile(
     r"\[pid (?P<pid>\d+)(?::tid \d+)?\] ?(?P<text>.*)"
 )
 SEVERE = {"emerg", "alert", "crit", "error", "warn"}
-# httpd tells a crash of its child at notice, sanitizers and the interpreter write without a level.
+# httpd reports a crash of its child at notice; sanitizers and the interpreter write without a
+# level.
 FORBIDDEN = re.compile(
     r"exit signal|Sanitizer|runtime error:|Traceback|Exception ignored|Fatal Python error|garbage collected without"
 )
-# What httpd says at warn of the machine and of a server as small as ours, and not of anything that
-# a test did.
+# What httpd logs at warn about the machine, or about a server as small as ours. No test causes
+# these lines.
 HARMLESS = re.compile(
-    # mod_ssl was compiled against another patch level of OpenSSL than the one installed
+    # mod_ssl was compiled against another patch level of OpenSSL than the installed one
     r"^AH01882:"
     r"|^AH01873:"  # no SSLSessionCache: nothing here resumes a session
 )
-# What stands before the application's own words in a line: [client ...], [group ...], [request
-# ...]; at debug, httpd adds where it was logged.
+# The context before the application's own text: [client ...], [group ...], [request ...]. At debug,
+# httpd adds the place in the source.
 _CONTEXT = r"(?:apxs/[\w/]+\.c\(\d+\): )?(?:\[(?:client|remote|group|request) [^\]]*\] ?)"
 CONTEXT = re.compile(f"^{_CONTEXT}+")
-# A further line of a record: its context, the code of what it belongs to, and the rest.
+# A continuation line of a record: its context, the code of the record it belongs to, and the rest.
 CONTINUED = re.compile(rf"(?P<context>{_CONTEXT}*)(?P<code>WSGID\d{{4}} |)\| (?P<rest>.*)")
 TRACEBACK = "Traceback (most recent call last)"
-# What may stand between two tracebacks of one exception.
+# What may appear between two tracebacks of one exception.
 CHAINED = ("During handling of", "The above exception")
 
 
 @dataclass(frozen=True)
 class Record:
-    """One entry of the log and where it begins."""
+    """One record of the log, and where it begins."""
 
     position: int
     level: str
@@ -57,7 +58,7 @@ class Record:
         return re.search(pattern, self.text) is not None
 
     @property
-    def words(self) -> str:
+    def message(self) -> str:
         """The text without the context that httpd or the daemon puts before it."""
         return CONTEXT.sub("", self.text)
 
@@ -72,8 +73,8 @@ class Record:
 
 
 class ErrorLog:
-    """One ErrorLog file. Positions are byte offsets; a file that does not exist yet is an empty
-    one.
+    """One ErrorLog file. Positions are byte offsets; a file that does not exist yet counts as
+    empty.
     """
 
     def __init__(self, path: Path) -> None:
@@ -82,14 +83,14 @@ class ErrorLog:
         self._accepted: set[int] = set()
 
     def mark(self) -> int:
-        """Where the log ends now."""
+        """Returns the position where the log ends now."""
         try:
             return self.path.stat().st_size
         except FileNotFoundError:
             return 0
 
     def records(self, since: int = 0) -> list[Record]:
-        """The records that begin at `since` or later, of whole lines."""
+        """The records, of complete lines, that begin at `since` or later."""
         return _joined(_parse(self._lines(since), since))
 
     def _lines(self, since: int) -> bytes:
@@ -105,7 +106,9 @@ class ErrorLog:
         return [record for record in self.records(since) if record.matches(pattern)]
 
     def wait_for(self, pattern: str, since: int = 0, timeout: float = 5.0) -> Record:
-        """The first record from `since` that matches; it is accepted if it is a bad one."""
+        """Returns the first record from `since` on that matches. If it is a bad one, it counts as
+        declared.
+        """
         record = wait_until(
             lambda: self.find(pattern, since), f"{pattern!r} in {self.path.name}", timeout
         )[0]
@@ -114,11 +117,10 @@ class ErrorLog:
 
     @contextmanager
     def expects(self, *patterns: str, timeout: float = 5.0) -> Iterator[list[Record]]:
-        """Every pattern is found in what is logged from here on, and the records that match are
-        accepted.
+        """Declares that every pattern will match a record logged within the `with` block.
 
-        With the first line of a traceback, all its lines are. The list that is given out is filled
-        at the end, with the records that matched.
+        Matching records are accepted; if one begins a traceback, the whole traceback is. The list
+        that the block receives holds the matching records once the block has ended.
         """
         since, found = self.mark(), []
         yield found
@@ -128,16 +130,16 @@ class ErrorLog:
 
     @contextmanager
     def allows(self, *patterns: str) -> Iterator[None]:
-        """As expects(), but what matches need not come: for what depends on which of two processes
-        is first.
+        """Like expects(), but a pattern need not match: for lines that depend on which of two
+        processes is faster.
         """
         since = self.mark()
         yield
         self._accept(patterns, since)
 
     def accept_all(self, *patterns: str) -> None:
-        """Accepts what matches in the whole log, earlier lines too: for a server whose subject is
-        one failure.
+        """Accepts matching records in the whole log, earlier ones too: for a server whose whole
+        purpose is one failure.
         """
         self._accept(patterns, 0)
 
@@ -153,36 +155,36 @@ class ErrorLog:
         return matched
 
     def unexpected(self) -> list[Record]:
-        """What is bad, was not accepted, and was not told by an earlier call."""
+        """Returns the bad records that were not accepted and that no earlier call returned."""
         lines = self._lines(self._checked)
         new = _joined(_parse(lines, self._checked))
         self._checked += len(lines)
-        if any(CONTINUED.match(record.text) for record in new):  # of what was there before, maybe
+        if any(CONTINUED.match(record.text) for record in new):  # maybe of an earlier record
             first_lines = {record.position for record in self.records()}
             new = [record for record in new if record.position in first_lines]
         return [record for record in new if record.is_bad and record.position not in self._accepted]
 
 
 def _rest_of_traceback(first: Record, records: list[Record]) -> Iterator[Record]:
-    """What follows `first` from the same process, up to the line that names the exception and what
-    it is chained to.
+    """The records that follow `first` from the same process, up to the line that names the
+    exception, chained exceptions included.
     """
     open_still = True
     for record in records:
         if record.pid != first.pid or record.position <= first.position:
             continue
-        words = record.words
-        if words.startswith((TRACEBACK, *CHAINED)):
+        message = record.message
+        if message.startswith((TRACEBACK, *CHAINED)):
             open_still = True
-        elif not open_still and words.strip():
+        elif not open_still and message.strip():
             return
-        elif words.strip() and not words.startswith(" "):
+        elif message.strip() and not message.startswith(" "):
             open_still = False
         yield record
 
 
 def _parse(data: bytes, start: int) -> Iterator[Record]:
-    """Records of whole lines; `start` is the offset of the first byte."""
+    """Parses complete lines into records; `start` is the offset of the first byte."""
     current: Record | None = None
     position = start
     for raw in data.splitlines(keepends=True):
@@ -206,13 +208,15 @@ def _parse(data: bytes, start: int) -> Iterator[Record]:
 
 
 def _joined(records: Iterator[Record]) -> list[Record]:
-    """The records, further lines put to what they continue."""
+    """The records, each continuation line joined to the record it continues."""
     found: list[Record] = []
-    last: dict[tuple[int, str, str], int] = {}  # pid, context and code -> where in `found`
+    last: dict[tuple[int, str, str], int] = {}  # pid, context and code -> index in `found`
     for record in records:
         match = CONTINUED.match(record.text)
-        context = match["context"] if match else record.text[: len(record.text) - len(record.words)]
-        code = match["code"].strip() if match else record.words[: len("WSGID0000")]
+        context = (
+            match["context"] if match else record.text[: len(record.text) - len(record.message)]
+        )
+        code = match["code"].strip() if match else record.message[: len("WSGID0000")]
         key = record.pid, context, code if code.startswith("WSGID") else ""
         if match and key in last:
             before = found[last[key]]

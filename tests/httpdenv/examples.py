@@ -1,7 +1,8 @@
-"""Configurations that are written for a real server, in conf/ and docs/, made to run here.
+"""Adapts the configurations of conf/ and docs/, which are written for a real server, to this
+machine.
 
-Only what this machine cannot have is exchanged: users that do not exist, certificates, and, to be
-served, /srv, /var/log, addresses and ports.
+Only what this machine cannot have is replaced: users that do not exist, certificates and, where the
+example is served, /srv, /var/log, addresses and ports.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ import re
 
 from httpdenv import machine
 
-# What the example itself does not open stays closed, as on a real server.
+# What the example does not open itself stays closed, as on a real server.
 CLOSED = """
 <Directory ${FILES}/srv>
     Require all denied
 </Directory>
 """
-# Modules of httpd that examples use, beside those that every test has.
+# Modules of httpd that the examples use, besides those that every test loads.
 MODULES = ["rewrite", "ssl", "http2", "headers"]
 
 
 def with_users(text: str) -> str:
-    """Users that exist here, one for each that is named; none of them if the tests run as an
-    ordinary user.
+    """Replaces each named user with an account that exists here. If the tests run as an ordinary
+    user, removes the users.
     """
     if os.geteuid() != 0:
         return re.sub(r" (user|group)=\S+", "", text)
@@ -39,7 +40,7 @@ def with_certificate(text: str) -> str:
 
 
 def for_this_machine(text: str) -> str:
-    """Served from the test's own directory and ports."""
+    """Adapts the text to be served from the test's own directory and ports."""
     text = with_certificate(with_users(text)).replace("/var/log/", "${ROOT}/logs/")
     text = re.sub(r"(?<![\w}])/srv(?=[/>])", "${FILES}/srv", text)
     text = re.sub(r"^Listen .*$", "", text, flags=re.M)

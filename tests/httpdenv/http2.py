@@ -1,8 +1,8 @@
-"""One request over HTTP/2, told frame by frame: for what curl does not show.
+"""One request over HTTP/2, recorded frame by frame: for what curl does not show.
 
 A server that answers without reading the body ends its stream and then asks the client to stop
-sending, with RST_STREAM(NO_ERROR) (RFC 9113, 8.1). Older curls (7.88) take that for a failure,
-whatever handler of httpd does it.
+sending, with RST_STREAM(NO_ERROR) (RFC 9113, 8.1). Older curls (7.88) report that as a failure,
+whichever handler of httpd does it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import h2.config
 import h2.connection
 import h2.events
 
-WINDOW = 1 << 26  # more than any answer here: the server never waits for us
-FIRST_WINDOW = 65535  # of every stream (RFC 9113, 6.9.2); the server waits until we have read
+WINDOW = 1 << 26  # larger than any answer here, so the server never waits for us
+FIRST_WINDOW = 65535  # of every stream (RFC 9113, 6.9.2); then the server waits until we have read
 
 
 @dataclass
 class Answer:
-    """`interim` are the 1xx statuses, `ended` says that the stream came to its end, `reset` is the
-    code of a reset, `then` what came of another request on the same connection."""
+    """`interim` holds the 1xx statuses. `ended` is true if the stream came to its end, `reset` is
+    the code of a reset, and `then` is the result of another request on the same connection.
+    """
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -38,8 +39,8 @@ class Answer:
 
 
 class Exchange:
-    """A connection in clear text, one stream at a time; `window` bytes of each answer may be on
-    their way.
+    """A connection in clear text, one stream at a time. Up to `window` bytes of each answer may be
+    in flight.
     """
 
     def __init__(self, port: int, window: int = WINDOW, timeout: float = 10) -> None:
@@ -98,7 +99,7 @@ class Exchange:
             answer.reset = event.error_code
 
     def send_some(self, left: int) -> int:
-        """What flow control allows now."""
+        """Sends as much as flow control allows now."""
         connection = self.connection
         size = min(
             left,
@@ -122,10 +123,10 @@ def post(
     then: str | None = None,
     timeout: float = 10,
 ) -> Answer:
-    """Posts `size` bytes, as flow control allows, until the answer is over; `wait` sends none
-    before a 100 has come.
+    """Posts `size` bytes, as flow control allows, until the answer is complete. With `wait`, sends
+    none before a 100 has arrived.
 
-    `then` is the path of a GET on the same connection after it.
+    `then` is the path of a GET on the same connection afterwards.
     """
     exchange = Exchange(port, window, timeout)
     with exchange.socket:

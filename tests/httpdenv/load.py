@@ -1,15 +1,15 @@
-"""Constant load on keep-alive connections, by a client that forgives nothing: each answer is read
-whole and compared.
+"""Constant load on keep-alive connections, from a strict client that reads each answer whole and
+compares it.
 
     with Load(httpd, "/path", connections=16) as load:
         httpd.graceful()
     load.assert_nothing_lost()
 
-A request counts as lost if its connection is reset, if it ends before the whole answer is there, if
-the status is not 200, or if the answer is not that of this request. The one thing that is no loss
-is HTTP's own (RFC 9112, 9.5): an idle connection that the server has closed in good order, by a
-FIN, as is found when the next request is to be sent. Such a request goes out again on a new
-connection, as every client does it, and is counted in `reconnects`.
+A request counts as lost if its connection is reset, if the connection ends before the whole answer
+has arrived, if the status is not 200, or if the answer belongs to another request. HTTP itself
+allows one exception (RFC 9112, 9.5): the server may close an idle connection with a FIN, and the
+client notices when it wants to send the next request. The client then sends that request on a new
+connection, as every HTTP client does, and counts it in `reconnects`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LIMIT = 60.0  # seconds that one answer may take
 
 
 class Lost(Exception):
-    """An answer that is none."""
+    """The request was lost: its answer is missing, incomplete or wrong."""
 
 
 class Connection:
@@ -75,7 +75,7 @@ class Connection:
             self._close()
 
     def _ask(self, name: str) -> tuple[bytes, bytes] | None:
-        """Head and body; None if the connection was closed before any of them."""
+        """Head and body; None if the connection was closed before their first byte."""
         if self._socket is None:
             self._socket = socket.create_connection(("127.0.0.1", self._load.port), timeout=LIMIT)
         path = f"{self._load.path}{'&' if '?' in self._load.path else '?'}{name}"
@@ -102,8 +102,8 @@ class Connection:
         return head + b"\r\n", body
 
     def _receive(self, name: str, before: bytes) -> bytes:
-        """A reset before any byte of an answer is noted, and tried again: whether it is a loss is
-        the test's to say.
+        """Receives. A reset before the first byte of an answer is recorded, and the request is sent
+        again: the test decides whether it counts as a loss.
         """
         assert self._socket is not None
         try:
@@ -122,11 +122,11 @@ class Connection:
 
 
 class Load:
-    """`connections` connections that ask for `path` without a pause, until the with statement ends.
+    """`connections` connections that request `path` without a pause until the with statement ends.
 
     The application's answer has to begin with the query and a line feed (tests/apps/counted.wsgi).
-    `took` has a pair (begin, duration) for each request, both in seconds; `bodies` the answers.
-    `name` begins the names of its requests.
+    `took` has a pair (begin, duration) for each request, both in seconds; `bodies` holds the
+    answers. `name` is the prefix of the requests' names.
     """
 
     def __init__(self, httpd: Httpd, path: str, connections: int = 16, name: str = "") -> None:
@@ -151,7 +151,7 @@ class Load:
             connection.thread.join(LIMIT)
 
     def wait_for_more(self, count: int = 50) -> None:
-        """Until so many further requests have been answered."""
+        """Waits until `count` further requests have been answered."""
         target = len(self.bodies) + count
         wait_until(
             lambda: len(self.bodies) >= target,

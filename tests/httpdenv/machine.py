@@ -1,7 +1,7 @@
 """What this machine has: httpd, its modules, our build, free ports, a certificate.
 
-Daemons run as another user, who may not be able to reach the checkout (below a home directory of
-mode 0700): then what they need is copied to a place that everybody can reach.
+Daemons run as another user, which may not be able to reach the checkout (below a home directory of
+mode 0700). In that case the files they need are copied to a place that everybody can reach.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 PLAIN_PATH = re.compile(r"[\w./+-]+")
 MPMS = ("event", "worker", "prefork")
-# Below the range that Linux hands out by itself, so that no client socket takes a port between
-# choice and use.
+# Below the range from which Linux assigns ports by itself, so that no client socket takes a port
+# between choice and use.
 PORTS = range(20000, 32000)
-# Debian's, Red Hat's, Arch's and BSD's; the last resort is an account that exists everywhere.
+# The accounts of Debian, Red Hat, Arch and BSD; the last one exists everywhere.
 USERS = ("www-data", "apache", "http", "www", "nobody")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Where a session's httpds find what is under test; everybody can read it.
+    """Where the httpds of a session find what is under test; everybody can read it.
 
-    `python` has the packages of the tests; `copied` is the directory of a copy.
+    `python` has the packages of the tests; `copied` is the directory of the copy, if there is one.
     """
 
     module: Path
@@ -77,8 +77,8 @@ def built_in() -> frozenset[str]:
 
 
 def load_lines(names: list[str]) -> list[str]:
-    """LoadModule lines for what is not compiled in; a name that does not exist here is httpd's to
-    complain of.
+    """LoadModule lines for what is not compiled in. If a name does not exist here, httpd reports
+    it.
     """
     missing = [name for name in dict.fromkeys(names) if name not in built_in()]
     return [
@@ -96,7 +96,9 @@ def _record_of(name: str) -> str:
 
 @functools.cache
 def web_user() -> str:
-    """Who httpd's children run as when the tests are root's; else whoever runs the tests."""
+    """The user of httpd's children: httpd's account if the tests run as root, else the user that
+    runs the tests.
+    """
     if os.geteuid() != 0:
         return pwd.getpwuid(os.geteuid()).pw_name
     return next(name for name in USERS if _has_user(name))
@@ -104,9 +106,7 @@ def web_user() -> str:
 
 @functools.cache
 def other_users() -> list[pwd.struct_passwd]:
-    """Ordinary accounts that are neither root's nor httpd's, for daemons and servers of other
-    users.
-    """
+    """Ordinary accounts, neither root nor httpd's, for daemons and servers of other users."""
     return [
         entry
         for entry in pwd.getpwall()
@@ -124,7 +124,7 @@ def _has_user(name: str) -> bool:
 
 @functools.cache
 def _own_ports() -> list[int]:
-    """The ports that this worker of pytest-xdist may use, in random order: no other worker has
+    """The ports that this worker of pytest-xdist may use, in random order. No other worker has
     them, and another run on this machine seldom begins with the same.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
@@ -133,7 +133,9 @@ def _own_ports() -> list[int]:
 
 
 def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listens on. The same one comes again after thousands."""
+    """A port on 127.0.0.1 on which nobody listens. It is returned again only after thousands of
+    others.
+    """
     ports = _own_ports()
     while True:
         ports.append(ports.pop(0))
@@ -146,14 +148,14 @@ def free_port() -> int:
 
 
 def temporary_directory(prefix: str) -> Path:
-    """A short path (sun_path holds 107 bytes) that everybody can reach."""
+    """A directory with a short path (sun_path holds 107 bytes) that everybody can reach."""
     path = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
     path.chmod(0o755)
     return path
 
 
 def sanitized() -> bool:
-    """Whether this run is against a module built with AddressSanitizer and UBSan."""
+    """Whether this run uses a module built with AddressSanitizer and UBSan."""
     return os.environ.get("WSGID_SANITIZE") == "1"
 
 
@@ -163,8 +165,8 @@ def module_path() -> Path:
     return Path(os.environ.get("WSGID_MODULE", default)).resolve()
 
 
-def everybody_reaches(path: Path) -> bool:
-    """Whether any user may go to `path` and read it."""
+def is_reachable_by_all(path: Path) -> bool:
+    """Whether any user can reach and read `path`."""
     for part in [path, *path.parents]:
         mode = part.stat().st_mode
         if not mode & (stat.S_IXOTH if part.is_dir() else stat.S_IROTH):
@@ -174,15 +176,15 @@ def everybody_reaches(path: Path) -> bool:
 
 @functools.cache
 def stage() -> Stage:
-    """What is under test, where every user reaches it: the checkout, or a copy of what is needed.
+    """What is under test, where every user can reach it: the checkout, or a copy of what is needed.
 
-    A copy keeps the layout of the checkout, because the module finds pywsgid from where it is
-    itself. Each process that runs tests makes it once, and calls remove_stage() at its end.
+    The copy keeps the layout of the checkout, because the module finds pywsgid relative to itself.
+    Each process that runs tests makes the copy once and calls remove_stage() at its end.
     """
     module, apps, python = module_path(), CHECKOUT / "tests" / "apps", Path(sys.executable)
     needed = (module, apps, python, Path(sys.prefix))
-    is_reached = os.geteuid() != 0 or all(everybody_reaches(path) for path in needed)
-    # Where a configuration of a test names a file, it does not quote it.
+    is_reached = os.geteuid() != 0 or all(is_reachable_by_all(path) for path in needed)
+    # Test configurations do not quote file names.
     if is_reached and all(PLAIN_PATH.fullmatch(str(path)) for path in needed):
         return Stage(module, apps, python)
     top = temporary_directory("wsgid-stage-")
@@ -207,8 +209,8 @@ def remove_stage() -> None:
 
 
 def _copy_virtualenv(prefix: Path, top: Path) -> None:
-    """The virtual environment of the tests, with the copied pywsgid. Hard links take no time, where
-    they are possible.
+    """Copies the virtual environment of the tests, with the copied pywsgid. Uses hard links where
+    possible, because they take no time.
     """
     for options in ("-al", "-a"):
         done = subprocess.run(
@@ -223,8 +225,8 @@ def _copy_virtualenv(prefix: Path, top: Path) -> None:
 
 
 def _copy_tree(source: Path, target: Path) -> None:
-    """Copies without compiled leftovers and lets everybody read, whatever the umask of the clone
-    was.
+    """Copies without compiled files and lets everybody read the copy, whatever the umask of the
+    clone was.
     """
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
     for path in [target, *target.rglob("*")]:
@@ -232,7 +234,7 @@ def _copy_tree(source: Path, target: Path) -> None:
 
 
 def make_certificate(directory: Path) -> None:
-    """server.key (root's alone) and a self-signed server.crt for localhost."""
+    """Writes server.key (readable by root only) and a self-signed server.crt for localhost."""
     key, certificate = directory / "server.key", directory / "server.crt"
     command = [
         "openssl",
@@ -259,14 +261,14 @@ def make_certificate(directory: Path) -> None:
 
 
 def sanitizer_environment(logs: Path) -> dict[str, str]:
-    """What httpd, and httpd alone, is started with under WSGID_SANITIZE=1: daemons do not inherit
-    it.
+    """The environment of httpd under WSGID_SANITIZE=1. It holds for httpd alone: daemons do not
+    inherit it.
     """
     if not sanitized():
         return {}
     libraries = [_library_of_gcc(name) for name in ("libasan.so", "libubsan.so")]
-    # httpd's pools are never freed at exit by design: leaks are looked for with descriptors and
-    # sizes, not here.
+    # httpd never frees its pools at exit, by design. Other tests find leaks, by descriptors and
+    # sizes.
     common = f"log_path={logs}/sanitizer:exitcode=99"
     return {
         "LD_PRELOAD": ":".join(libraries),

@@ -1,9 +1,9 @@
-"""The pages of docs/ as tests read them: their code blocks, with the file that a block is to be,
-and their commands.
+"""The pages of docs/ as tests read them: their commands, and their code blocks with the files that
+these stand for.
 
-A block is opened by its language and, if it is the text of a file, by the path of that: ```python
-/srv/shop/site.wsgi A block of configuration that is marked `old` is what somebody has before, and
-is not served.
+A block opens with its language and, if it is the text of a file, that file's path: ```python
+/srv/shop/site.wsgi. A configuration block marked `old` shows what a reader has before the change;
+it is not served.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
-# What the generator or the bench writes, and what is not for users.
+# Generated pages, and pages that are not for users.
 OTHERS = ("errors.md", "performance.md", "design.md")
 
 
@@ -46,7 +46,7 @@ class Page:
 
     @property
     def spans(self) -> list[str]:
-        """What stands in backticks in a line."""
+        """The text between backticks within lines."""
         return re.findall(r"`([^`\n]+)`", self.prose)
 
     @property
@@ -65,7 +65,7 @@ class Page:
 
     @property
     def commands(self) -> list[list[str]]:
-        """The words of each command line."""
+        """Each command line, split into words."""
         lines = [
             line
             for block in self.blocks

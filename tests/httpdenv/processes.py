@@ -1,4 +1,4 @@
-"""What /proc says of httpd and its daemons. Linux only, as mod_wsgid is."""
+"""What /proc shows about httpd and its daemons. Linux only, as mod_wsgid is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Process:
-    """A process, told from a later one with the same pid by its start time."""
+    """A process. Its start time distinguishes it from a later one with the same pid."""
 
     pid: int
     parent: int
@@ -34,7 +34,7 @@ class Process:
 
 
 def find(pid: int) -> Process | None:
-    """The process, zombies included; None if there is none."""
+    """The process, zombies included; None if it does not exist."""
     stat = _read(pid, "stat")
     if not stat:
         return None
@@ -63,7 +63,7 @@ def descendants(pid: int) -> list[Process]:
 
 
 def descriptors(pid: int) -> dict[int, str]:
-    """What each descriptor of a process points to; empty if it may not be looked at."""
+    """What each descriptor of a process points to; empty if access is denied."""
     found: dict[int, str] = {}
     try:
         names = os.listdir(PROC / str(pid) / "fd")
@@ -73,13 +73,13 @@ def descriptors(pid: int) -> dict[int, str]:
         try:
             found[int(name)] = os.readlink(PROC / str(pid) / "fd" / name)
         except OSError:
-            continue  # closed meanwhile
+            continue  # closed in the meantime
     return found
 
 
 def using(directory: Path) -> list[Process]:
-    """The processes with a file below `directory` open: httpd, its children and daemons, by their
-    ErrorLog.
+    """The processes that have a file below `directory` open. httpd, its children and its daemons
+    have their ErrorLog open.
     """
     prefix = f"{directory}/"
     return [
@@ -96,14 +96,14 @@ def status(pid: int) -> dict[str, str]:
 
 
 def environment(pid: int) -> dict[str, str]:
-    """What the process was executed with."""
+    """The environment with which the process was executed."""
     pairs = (item.partition("=") for item in _read(pid, "environ").split("\0") if item)
     return {name: value for name, _, value in pairs}
 
 
 def configuration(pid: int) -> dict[str, str]:
-    """What a daemon got on its descriptor 4 (apxs/common/process_abi.h); empty once that is closed
-    (and used again).
+    """The configuration that a daemon received on its descriptor 4 (apxs/common/process_abi.h);
+    empty once that descriptor is closed (and used again).
     """
     try:
         if not os.readlink(PROC / str(pid) / "fd" / "4").startswith("/memfd:"):
@@ -115,7 +115,7 @@ def configuration(pid: int) -> dict[str, str]:
 
 
 def cpu_ticks(pid: int) -> int:
-    """What it has used of the CPUs so far, user and system; 0 once it has gone."""
+    """The CPU time, user and system, that it has used so far; 0 once it has gone."""
     stat = _read(pid, "stat")
     return sum(int(field) for field in stat[stat.rindex(")") + 2 :].split()[11:13]) if stat else 0
 

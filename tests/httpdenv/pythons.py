@@ -1,6 +1,6 @@
 """The interpreters of this machine, and virtual environments for real applications.
 
-Virtual environments are made once and kept in the temporary directory, named by what is in them,
+Virtual environments are made once and kept in the temporary directory, named after their contents,
 for daemons of any user. An interpreter that only its owner can reach (a build below a home
 directory) is copied to where everybody can.
 """
@@ -28,9 +28,9 @@ WHAT = (
     "import json, sys\n"
     "print(json.dumps([sys.version_info[:2], 't' in sys.abiflags, sys.base_prefix, sys._base_executable]))"
 )
-# python3.13 may be free-threaded itself; where it is not, those that are have names of their own.
+# python3.13 may itself be free-threaded; otherwise a free-threaded build has a name of its own.
 NAMES = ("python3.[0-9]*[0-9]", "python3.[0-9]*[0-9]t", "python3.[0-9]*[0-9]-nogil")
-# What a build lacks that was made without some headers, or loses when it is copied away from its
+# Modules that are missing from a build made without some headers, or from a copy without its
 # libraries.
 CHECK = "import ctypes, sqlite3, ssl, venv"
 
@@ -66,20 +66,20 @@ def candidates() -> Iterator[str]:
 
 @functools.cache
 def installed() -> tuple[Python, ...]:
-    """One interpreter for each supported version, and one of each without a GIL; what everybody can
-    reach is first.
+    """One interpreter for each supported version, with and without a GIL. Those that everybody can
+    reach come first.
     """
-    known = {python.executable: python for name in candidates() if (python := _look_at(name))}
+    known = {python.executable: python for name in candidates() if (python := _inspect(name))}
     found: dict[tuple[tuple[int, int], bool], Python] = {}
     for python in sorted(
-        known.values(), key=lambda python: not machine.everybody_reaches(python.executable)
+        known.values(), key=lambda python: not machine.is_reachable_by_all(python.executable)
     ):
         found.setdefault((python.version, python.free_threaded), python)
     return tuple(found.values())
 
 
-def _look_at(name: str) -> Python | None:
-    """What an executable says of itself; None for what is no interpreter for us."""
+def _inspect(name: str) -> Python | None:
+    """Inspects an executable; None if it is not an interpreter that we can use."""
     try:
         out = subprocess.run(
             [name, "-I", "-c", WHAT], check=True, capture_output=True, text=True, timeout=20
@@ -93,10 +93,10 @@ def _look_at(name: str) -> Python | None:
 
 
 def reachable(python: Python) -> Python | None:
-    """The interpreter where daemons can reach it, copied if need be; None if the copy does not
+    """The interpreter where daemons can reach it, copied if necessary; None if the copy does not
     work.
     """
-    if os.geteuid() != 0 or machine.everybody_reaches(python.executable):
+    if os.geteuid() != 0 or machine.is_reachable_by_all(python.executable):
         return python
     target = Path(f"/tmp/wsgid-python-{os.geteuid()}-{_digest(str(python.prefix))}")
     with _locked(target):
@@ -117,8 +117,9 @@ def reachable(python: Python) -> Python | None:
 
 
 def _find_libraries_beside(executable: Path, prefix: Path) -> None:
-    """Makes a copy find its shared libpython beside it: the run path in it is that of the
-    original."""
+    """Makes a copy find its shared libpython beside it, because its run path is still that of the
+    original.
+    """
     old, new = f"{prefix}/lib".encode() + b"\0", b"$ORIGIN/../lib"
     content = executable.read_bytes()
     if old in content and len(new) < len(old):
@@ -144,7 +145,7 @@ def for_daemons(
     other_than: tuple[int, int] | None = None,
     free_threaded: bool = False,
 ) -> Python | None:
-    """An interpreter that daemons can use: of a version, or of any other than one; with a GIL or
+    """An interpreter that daemons can use: of one version, or of any version but one; with a GIL or
     free-threaded.
     """
     for python in installed():
@@ -168,8 +169,8 @@ def virtualenv(python: Python, *requirements: str) -> Path:
 
 
 def _make_virtualenv(python: Python, target: Path, requirements: tuple[str, ...]) -> None:
-    """Its own pip installs; the runner's, which may be too old for it, where Debian's interpreter
-    comes without one.
+    """Makes the environment with its own pip. Debian's interpreter comes without one; there the
+    test runner's pip installs, though it may be too old.
     """
     pip = [target / "bin" / "python", "-m", "pip", "--quiet"]
     done = subprocess.run(
@@ -193,7 +194,7 @@ def _digest(words: str) -> str:
 
 @contextlib.contextmanager
 def _locked(target: Path) -> Iterator[None]:
-    """One process of several that run tests makes it, the others wait."""
+    """Only one of several test processes makes it; the others wait."""
     with open(f"{target}.lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,5 +1,5 @@
-"""One httpd: its files, its life by signals as apachectl sends them, and the proof that nothing of
-it is left.
+"""One httpd: its files, its start and stop by the signals that apachectl sends, and the proof that
+it leaves nothing behind.
 
 An httpd is started in one of three ways: "daemon" (`-k start`, it detaches), "foreground"
 (`-DFOREGROUND`, as in a container) and "debug" (`-X`, one process, no detaching).
@@ -28,22 +28,22 @@ from httpdenv.processes import Process
 from httpdenv.waiting import wait_until
 
 READY = "resuming normal operations"
-# The daemons get shutdown-timeout (5 s by default) to leave; then the parent's cleanup kills.
+# The daemons get shutdown-timeout (5 s by default) to leave; then the parent's cleanup kills them.
 STOP_LIMIT = 15.0
-# Python's socket timeouts and httpd's Timeout are above this only where a test says so.
+# Python's socket timeouts and httpd's Timeout exceed this only where a test says so.
 REQUEST_LIMIT = 30.0
 
 OPTIONS = {"daemon": ["-k", "start"], "foreground": ["-DFOREGROUND"], "debug": ["-X"]}
 
 
 class StartFailed(AssertionError):
-    """httpd did not come up; the message holds what it said."""
+    """httpd did not start; the message holds its output."""
 
 
 class Httpd:
-    """A real httpd with a configuration of its own.
+    """A real httpd with its own configuration.
 
-    `text` is added to the base configuration (httpdenv.configuration says which variables it may
+    `text` is added to the base configuration (httpdenv.configuration lists the variables it may
     use); `ours` is False for an httpd without mod_wsgid; `user` runs the whole server as that
     account instead of as root.
     """
@@ -83,11 +83,13 @@ class Httpd:
 
     @property
     def files(self) -> Path:
-        """${FILES}: where a test puts scripts and maps of its own."""
+        """${FILES}, where a test puts its own scripts and maps."""
         return self.root / "files"
 
     def configure(self, text: str) -> None:
-        """Writes httpd.conf anew; a graceful or restart takes it up. Ports keep their numbers."""
+        """Rewrites httpd.conf; a graceful or a restart makes httpd read it. Ports keep their
+        numbers.
+        """
         for name in configuration.port_names(text):
             self.ports.setdefault(name, machine.free_port())
         defines = {
@@ -102,12 +104,12 @@ class Httpd:
             text, known, self._preamble, self.mpm, self._modules, self._log_level
         )
         (self.root / "conf" / "httpd.conf").write_text(whole)
-        # Debian's table needs mime-support, which nothing here does.
+        # Debian's mime.types is in a package (mime-support) that nothing else here needs.
         (self.root / "conf" / "mime.types").write_text("text/html html\ntext/plain txt\n")
         self._hand_over()
 
     def write(self, name: str, text: str) -> Path:
-        """A file in ${FILES}, replaced at once, readable for everybody."""
+        """Writes a file in ${FILES}, replaced atomically, readable by everybody."""
         path, fresh = self.files / name, self.files / f".{name}.new"
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +119,7 @@ class Httpd:
         return path
 
     def log_of(self, name: str) -> ErrorLog:
-        """The ErrorLog logs/NAME of a virtual host; watched for unexpected lines from now on."""
+        """The ErrorLog logs/NAME of a virtual host, checked for unexpected lines from now on."""
         path = self.root / "logs" / name
         return self._logs.setdefault(path, ErrorLog(path))
 
@@ -129,7 +131,7 @@ class Httpd:
         for path in [self.root, *self.root.rglob("*")]:
             os.chown(path, entry.pw_uid, entry.pw_gid)
 
-    # -------- life
+    # -------- start and stop
 
     @property
     def pid(self) -> int:
@@ -139,12 +141,12 @@ class Httpd:
     def is_running(self) -> bool:
         with contextlib.suppress(FileNotFoundError, ValueError):
             process = processes.find(self.pid)
-            # A PidFile may outlive its process, and the number be another's by now.
+            # A PidFile may outlive its process, and by now another process may have the number.
             return process is not None and process.is_alive and str(self.root) in process.command
         return False
 
     def configtest(self) -> tuple[int, str]:
-        """`apachectl configtest`: the exit code and what it said."""
+        """`apachectl configtest`: the exit code and the output."""
         done = subprocess.run(
             [*self._command(), "-t"],
             capture_output=True,
@@ -155,13 +157,13 @@ class Httpd:
         return done.returncode, done.stdout + done.stderr
 
     def start(self, how: str = "daemon", timeout: float = 10.0) -> Httpd:
-        """Starts and waits until httpd says that it serves."""
+        """Starts httpd and waits until it logs that it serves."""
         since, self._how = self.log.mark(), how
         command = [*self._command(), *OPTIONS[how]]
         output = self.root / "logs" / "startup_output"
         with output.open("ab") as file:
-            # A session of its own: in the foreground prefork sends SIGTERM to its whole process
-            # group, us included.
+            # A session of its own: in the foreground, prefork sends SIGTERM to its whole process
+            # group, which would include us.
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -189,7 +191,7 @@ class Httpd:
         return self
 
     def stop(self, timeout: float = STOP_LIMIT, sign: int = signal.SIGTERM) -> None:
-        """`apachectl stop` (or another signal that ends it), waits, and asserts that nothing is
+        """`apachectl stop` (or another signal that ends httpd): waits, and asserts that nothing is
         left.
         """
         parent = processes.find(self.pid)
@@ -204,19 +206,19 @@ class Httpd:
         self.assert_nothing_left()
 
     def graceful(self, timeout: float = 10.0) -> None:
-        """`apachectl graceful`, until the new generation serves."""
+        """`apachectl graceful`; returns when the new generation serves."""
         self._signal_and_wait(signal.SIGUSR1, timeout)
 
     def restart(self, timeout: float = 20.0) -> None:
-        """`apachectl restart`, until the new generation serves."""
+        """`apachectl restart`; returns when the new generation serves."""
         self._signal_and_wait(signal.SIGHUP, timeout)
 
     def interrupt(self, timeout: float = STOP_LIMIT) -> None:
-        """Ctrl-C in a terminal, for an httpd in the foreground."""
+        """Presses Ctrl-C, as in a terminal, for an httpd in the foreground."""
         self.stop(timeout, signal.SIGINT)
 
     def remove(self) -> None:
-        """Ends what may still run and deletes the ServerRoot; WSGID_KEEP=1 keeps it for a look."""
+        """Ends what still runs and deletes the ServerRoot; WSGID_KEEP=1 keeps it for inspection."""
         if self.is_running:
             os.kill(self.pid, signal.SIGTERM)
         for process in processes.using(self.root):
@@ -251,7 +253,7 @@ class Httpd:
             "LANG": "C",
         }
         sanitizer = machine.sanitizer_environment(self.root / "logs")
-        # The sanitizers' libraries have to be the first of all.
+        # The sanitizers' libraries have to come before all others.
         preload = [
             extra["LD_PRELOAD"] for extra in (sanitizer, self._environment) if "LD_PRELOAD" in extra
         ]
@@ -259,8 +261,8 @@ class Httpd:
         return {**plain, **sanitizer, **self._environment, **joined}
 
     def _accepts(self) -> bool:
-        """Whether it listens and has written its PidFile: under -X there is no line that says that
-        it serves.
+        """Whether it listens and has written its PidFile: under -X, httpd does not log that it
+        serves.
         """
         with contextlib.suppress(OSError):
             self.wire().close()
@@ -268,7 +270,7 @@ class Httpd:
         return False
 
     def _died(self) -> bool:
-        """StartFailed if the process in the foreground has ended."""
+        """Raises StartFailed if the process in the foreground has ended."""
         if self._foreground is not None and self._foreground.poll() is not None:
             raise StartFailed(f"exit code {self._foreground.returncode}: {self.log_text(0)}")
         return False
@@ -283,13 +285,14 @@ class Httpd:
         os.kill(self.pid, sign)
         wait_until(lambda: self.log.find(READY, since), f"{READY!r} after signal {sign}", timeout)
 
-    # -------- proof
+    # -------- checks
 
     def assert_no_leaked_descriptors(self) -> None:
-        """The parent has no more descriptors open than after its start; daemons may be coming back
-        just now.
+        """Asserts that the parent has no more descriptors open than after its start; daemons may be
+        restarting just now.
 
-        Not under -X, where it is also the child that keeps connections to clients and daemons.
+        Not under -X, where the parent is also the child that keeps connections to clients and
+        daemons.
         """
         if not self.is_running or self._how == "debug":
             return
@@ -302,10 +305,12 @@ class Httpd:
         )
 
     def assert_nothing_left(self) -> None:
-        """No process, no socket, no file but logs, configuration and what the test wrote itself."""
+        """Asserts that no process, no socket and no file is left but logs, configuration and what
+        the test itself wrote.
+        """
         left = processes.using(self.root)
         assert not left, _names("processes left: ", left)
-        # Under -X httpd itself leaves its PidFile behind.
+        # Under -X, httpd itself leaves its PidFile behind.
         own = {self.root / "run" / "httpd.pid"} if self._how == "debug" else set()
         remains = [str(path) for path in (self.root / "run").rglob("*") if path not in own]
         remains += [str(path) for path in self.root.rglob("*") if path.is_socket()]
@@ -317,7 +322,7 @@ class Httpd:
         assert not remains, f"files left: {remains}"
 
     def unexpected(self) -> list[str]:
-        """Lines of all its logs that nobody declared, and what the sanitizers wrote."""
+        """Lines in any of its logs that no test declared, and the sanitizers' reports."""
         lines = [
             f"{log.path.name}: {record}" for log in self._all_logs() for record in log.unexpected()
         ]
@@ -325,7 +330,7 @@ class Httpd:
         return lines + [f"{path.name}: {path.read_text(errors='replace')}" for path in reports]
 
     def log_text(self, since: int = 0, limit: int = 8000) -> str:
-        """The end of the error log, for the message of a failure."""
+        """The end of the error log, for a failure message."""
         with contextlib.suppress(FileNotFoundError):
             return self.log.path.read_bytes()[since:][-limit:].decode("utf-8", "replace")
         return ""
@@ -338,15 +343,14 @@ class Httpd:
     # -------- daemons, and httpd's own children
 
     def daemons(self, group: str | None = None) -> list[int]:
-        """The pids of the daemons that run now, of one group ("" is the default group) or of
-        all."""
-        # Under -X a keeper is between httpd and its daemons.
+        """The pids of the daemons that run now, of one group ("" is the default group) or of all."""
+        # Under -X, a supervising process is between httpd and its daemons.
         found = [child for child in processes.descendants(self.pid) if _is_daemon(child)]
         return sorted(child.pid for child in found if group is None or _group_of(child) == group)
 
     def children(self) -> list[int]:
-        """The pids of httpd's own children, which serve connections; not the wake-up pipe, which
-        comes and goes.
+        """The pids of httpd's own children, which serve connections. The wake-up process, which
+        comes and goes, is not among them.
         """
         others = self.daemons()
         return sorted(
@@ -358,7 +362,7 @@ class Httpd:
     def wait_for_daemons(
         self, group: str | None, count: int, without: Iterable[int] = (), timeout: float = 10.0
     ) -> list[int]:
-        """`count` daemons of the group, none of them in `without`."""
+        """Waits until the group has `count` daemons, none of them in `without`."""
         gone = set(without)
 
         def enough() -> tuple[list[int], ...]:
@@ -377,7 +381,7 @@ class Httpd:
         return f"{scheme}://127.0.0.1:{self.ports[port]}{path}"
 
     def session(self) -> requests.Session:
-        """A client with keep-alive that no proxy of the environment comes between."""
+        """A client with keep-alive that ignores the proxies of the environment."""
         session = requests.Session()
         session.trust_env = False
         session.verify = str(self._certificates / "server.crt") if self._certificates else False
@@ -386,7 +390,7 @@ class Httpd:
     def request(
         self, method: str, path: str = "/", *, port: str = "PORT", **options: Any
     ) -> requests.Response:
-        """One request on a connection of its own."""
+        """Sends one request on a connection of its own."""
         options.setdefault("timeout", REQUEST_LIMIT)
         scheme = options.pop("scheme", "http")
         with self.session() as session:
@@ -410,8 +414,8 @@ def _group_of(process: Process) -> str:
     """The name of a daemon's group, from its title or else from its configuration."""
     before = process.command
     configuration = processes.configuration(process.pid)
-    # It takes its title before it closes its configuration: where neither was seen, the title is
-    # there by now.
+    # A daemon sets its title before it closes its configuration: if neither was visible, the title
+    # is set by now.
     match = re.search(r"wsgid:(\S*)", before) or (
         None if configuration else re.search(r"wsgid:(\S*)", process.command)
     )

@@ -1,4 +1,4 @@
-"""`pywsgid serve` as a process, as somebody at a terminal starts and ends it."""
+"""`pywsgid serve` as a process, started and ended as a user does it at a terminal."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from httpdenv import machine, processes
 from httpdenv.waiting import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-# For what is started elsewhere.
+# The environment for what is started from elsewhere.
 PYTHONPATH = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
 
 
 class Run:
-    """One `python -m pywsgid serve`, as a process group of its own like a shell's job."""
+    """One `python -m pywsgid serve`, in its own process group like a shell's job."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Run:
 
     @property
     def root(self) -> Path:
-        """The temporary server root; httpd's own lines tell it."""
+        """The temporary server root, taken from httpd's own lines."""
         return Path(re.search(r"-d (/tmp/wsgid-\w+)", self.log).group(1))
 
     def wait_for_address(self) -> str:
@@ -73,8 +73,8 @@ class Run:
 
 
 def without_notes(text: str) -> list[str]:
-    """The lines of an output, without those that say what is copied or chosen because the user
-    cannot reach the checkout.
+    """An output without the lines that say what was copied or chosen because the user cannot reach
+    the checkout.
     """
     return [line for line in text.splitlines() if "WSGID0409" not in line]
 

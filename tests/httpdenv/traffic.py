@@ -1,5 +1,5 @@
-"""Requests that run while a test does something else: a crowd, or some that are held until they are
-let go.
+"""Requests that run while a test does something else: many at once, or some that an application
+holds until the test releases them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LIMIT = 40.0
 
 
 class Crowd:
-    """`count` GETs of one path, sent at once; `answers` and `failures` fill up as they come."""
+    """`count` GETs of one path, sent at once; `answers` and `failures` fill up as they arrive."""
 
     def __init__(self, httpd: Httpd, path: str, count: int = 1) -> None:
         self.answers: list[requests.Response] = []
@@ -34,7 +34,7 @@ class Crowd:
             self.failures.append(error)
 
     def join(self) -> list[requests.Response]:
-        """All answers; AssertionError if a request had none."""
+        """Waits for all answers; AssertionError if a request had none."""
         for thread in self._threads:
             thread.join(LIMIT)
         assert self.failures == []
@@ -44,11 +44,11 @@ class Crowd:
         return [answer for answer in self.answers if answer.status_code == status]
 
 
-class AtTheGate:
-    """`count` requests that tests/apps/gate.wsgi, mounted at `mount`, holds in flight until open()
-    is called.
+class HeldRequests:
+    """`count` requests that tests/apps/gate.wsgi, mounted at `mount`, holds in flight until
+    release() is called.
 
-    Their answers' text is the pid of the process that ran them.
+    The text of each answer is the pid of the process that ran the request.
     """
 
     def __init__(self, httpd: Httpd, mount: str, name: str, count: int = 1) -> None:
@@ -62,7 +62,7 @@ class AtTheGate:
                 f"request {number} at the gate",
             )
 
-    def open(self) -> list[requests.Response]:
-        """Lets them go; their answers, in no order."""
+    def release(self) -> list[requests.Response]:
+        """Releases the requests and returns their answers, in no particular order."""
         self._gate.touch()
         return [answer for crowd in self._crowds for answer in crowd.join()]

@@ -1,8 +1,8 @@
-"""The ways to speak HTTP that a test runs over, with the virtual hosts for them, and curl runs that
+"""The ways to speak HTTP that a test runs over, with a virtual host for each, and curl runs that
 may fail.
 
-Where httpd's own code differs by version (a stream of HTTP/2 has no socket, TLS has a record layer
-between), a test is run over each: `@pytest.mark.parametrize("over", EVERY_WAY)` and
+httpd's own code differs by version: a stream of HTTP/2 has no socket, and TLS has a record layer in
+between. Tests of such code run over each version: `@pytest.mark.parametrize("over", EVERY_WAY)` and
 `run_curl(httpd, over, "/path")`.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from httpdenv.server import Httpd
 
-# For the end of a configuration: the lines before it are every host's.
+# Goes at the end of a configuration: the lines before it apply to every host.
 HOSTS = """
 <VirtualHost 127.0.0.1:${PORT}>
     Protocols h2c http/1.1
@@ -38,15 +38,15 @@ _WAYS = {
     "h2c": ("PORT", "http", "--http2-prior-knowledge"),
     "h2": ("TLS_PORT", "https", "--http2"),
 }
-# curl's exit codes for a transfer that broke off (18, 55, 56) and for a stream that was reset (92).
+# curl's exit codes for an interrupted transfer (18, 55, 56) and for a reset stream (92).
 BROKEN = (18, 55, 56, 92)
 LIMIT = 30.0
 
 
 @dataclass
 class Transfer:
-    """What became of a run of curl; `code` is its exit code, `headers` the heads as they came,
-    interim ones too.
+    """The result of a run of curl. `code` is its exit code; `headers` holds the heads as received,
+    interim ones included.
     """
 
     code: int
@@ -77,7 +77,7 @@ def command(httpd: Httpd, over: str, path: str, *options: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Without the proxies of this environment."""
+    """The environment without proxies."""
     return {
         name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
     }
@@ -86,7 +86,9 @@ def environment() -> dict[str, str]:
 def run_curl(
     httpd: Httpd, over: str, path: str, *options: str, data: bytes | None = None
 ) -> Transfer:
-    """Runs curl; `data` is its standard input. Its own failure is a result like any other."""
+    """Runs curl; `data` is its standard input. If curl itself fails, that is a result too, not an
+    error.
+    """
     mark = "--curl-- "
     said = f"%{{stderr}}{mark}%{{http_code}} %{{http_version}} %{{time_total}}\n"
     limits = ["--max-time", str(LIMIT), "--dump-header", "/dev/stderr", "--write-out", said]
@@ -104,10 +106,10 @@ def run_curl(
 
 
 class CurlThatLeaves:
-    """A curl that is ended while it waits: `with CurlThatLeaves(...) as client: ...;
+    """A curl that is killed while it waits: `with CurlThatLeaves(...) as client: ...;
     client.leave()`.
 
-    SIGKILL ends it without a word: no close_notify, no RST_STREAM.
+    SIGKILL ends it silently: no close_notify, no RST_STREAM.
     """
 
     def __init__(self, httpd: Httpd, over: str, path: str, *options: str) -> None:
@@ -130,7 +132,7 @@ class CurlThatLeaves:
         return self._process.stdout.read(size)
 
     def freeze(self) -> None:
-        """It takes no byte any more, and stays."""
+        """Stops the client, so that it reads no further byte but keeps its connection."""
         self._process.send_signal(signal.SIGSTOP)
 
     def leave(self) -> None:
@@ -139,8 +141,8 @@ class CurlThatLeaves:
 
 
 class Sender:
-    """Sends bytes in a thread of its own, so that the test may read meanwhile; what goes wrong
-    there is kept.
+    """Sends bytes in a thread of its own, so that the test can read meanwhile. An exception there
+    is kept for join().
     """
 
     def __init__(self, send, pieces) -> None:

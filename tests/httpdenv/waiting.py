@@ -1,7 +1,7 @@
-"""Waiting for a predicate, with a limit: what tests do in the place of a sleep.
+"""Waiting for a predicate, with a limit: tests use this in place of a sleep.
 
-Those that sleep all the same look at what does not happen meanwhile, or let a limit of the
-application's pass.
+The few tests that sleep nevertheless check what does not happen meanwhile, or let a limit of the
+application pass.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# Short beside what is waited for (httpd starts in 15 ms), long enough not to burn the CPU that the
-# servers need.
+# Short compared with what tests wait for (httpd starts in 15 ms), and long enough not to take the
+# CPU that the servers need.
 INTERVAL = 0.01
 
 
 def wait_until(
     predicate: Callable[[], T], what: str | Callable[[], str], timeout: float = 15.0
 ) -> T:
-    """The first true value of `predicate`; AssertionError naming `what` after `timeout` seconds
-    without one.
+    """Returns the first true value of `predicate`. Raises AssertionError naming `what` after
+    `timeout` seconds without one.
     """
     deadline = time.monotonic() + timeout
     while True:
