@@ -1,4 +1,4 @@
-"""What access logs can show of a request: the notes, in the LogFormat of conf/wsgid.conf, however
+"""What access logs record about a request: the notes, in the LogFormat of conf/wsgid.conf, however
 the request ended.
 """
 
@@ -59,8 +59,7 @@ def httpd(make_httpd):
 
 
 def entries(httpd, path: str, count: int = 1) -> list[dict[str, str]]:
-    """The lines of so many requests for a path, by their fields: total, queue, app ... and
-    status."""
+    """The fields of the `count` log lines for a path: total, queue, app ... and status."""
     log = httpd.root / "logs" / "access"
 
     def found() -> list[str]:
@@ -82,95 +81,94 @@ def entry(httpd, path: str) -> dict[str, str]:
     return entries(httpd, path)[0]
 
 
-def unknown(said: dict[str, str]) -> set[str]:
-    return {name for name in FIELDS if said[name] == "-"}
+def unknown(fields: dict[str, str]) -> set[str]:
+    return {name for name in FIELDS if fields[name] == "-"}
 
 
-def test_a_request_that_all_went_well_with(httpd):
-    for number in range(2):  # the second one on a connection that is kept
+def test_a_successful_request_has_every_field(httpd):
+    for number in range(2):  # the second one uses the kept-alive connection
         assert httpd.get(f"/sleep/{number}").status_code == 200
-        said = entry(httpd, f"/sleep/{number}")
+        logged = entry(httpd, f"/sleep/{number}")
         (pid,) = httpd.daemons("one")
-        assert (said["group"], said["slot"], said["pid"], said["retries"]) == (
+        assert (logged["group"], logged["slot"], logged["pid"], logged["retries"]) == (
             "one",
             "0",
             str(pid),
             "0",
         )
-        assert 0 < int(said["queue"]) + int(said["app"]) <= int(said["total"])
+        assert 0 < int(logged["queue"]) + int(logged["app"]) <= int(logged["total"])
 
 
 @pytest.mark.skipif(not has_http2_curl(), reason="curl without HTTP/2")
 def test_a_request_over_http_2(httpd):
     status, version, _ = curl(httpd.url("/sleep/h2"), "--http2-prior-knowledge")
     assert (status, version) == (200, "2")
-    said = entry(httpd, "/sleep/h2")
-    assert (said["group"], said["pid"]) == ("one", str(httpd.daemons("one")[0]))
-    assert 0 < int(said["queue"]) + int(said["app"]) <= int(said["total"])
+    logged = entry(httpd, "/sleep/h2")
+    assert (logged["group"], logged["pid"]) == ("one", str(httpd.daemons("one")[0]))
+    assert 0 < int(logged["queue"]) + int(logged["app"]) <= int(logged["total"])
 
 
-def test_what_needs_no_daemon_has_nothing_to_say(httpd):
+def test_a_request_that_needs_no_daemon_has_no_daemon_fields(httpd):
     assert httpd.get("/error.txt").text == "sorry"
     assert unknown(entry(httpd, "/error.txt")) == {*FIELDS[1:]}
 
 
-def test_two_requests_at_once_and_one_thread(httpd):
-    """What the one that is first has as time of the application, the other has as time in the
-    queue.
-    """
+def test_a_request_waits_in_the_queue_while_the_only_thread_runs_another(httpd):
+    """The time of the first request in the application is the time of the second one in the queue."""
     crowd = Crowd(httpd, "/sleep?two", 2)
     assert [answer.text for answer in crowd.join()] == ["slept"] * 2
-    first, second = sorted(entries(httpd, "/sleep?two", 2), key=lambda said: int(said["queue"]))
+    first, second = sorted(entries(httpd, "/sleep?two", 2), key=lambda line: int(line["queue"]))
     assert int(first["queue"]) < int(second["queue"])
-    assert int(second["queue"]) > SECOND / 4, "sent while the first ran"
+    assert int(second["queue"]) > SECOND / 4, "it was sent while the first ran"
     assert min(int(first["app"]), int(second["app"])) >= SECOND
     assert (first["pid"], first["retries"]) == (second["pid"], second["retries"])
 
 
-def test_each_process_has_its_slot_and_pid(httpd):
-    gate = HeldRequests(httpd, "/two", "two", 2)  # one thread each: so both processes have one
+def test_slot_and_pid_name_the_process_that_answered(httpd):
+    gate = HeldRequests(httpd, "/two", "two", 2)  # one thread each, so each process runs one
     pids = {answer.text for answer in gate.release()}
-    said = entries(httpd, f"/two{httpd.files}/gate-two?two", 2)
-    assert {one["pid"] for one in said} == pids
-    assert {one["slot"] for one in said} == {"0", "1"}
+    logged = entries(httpd, f"/two{httpd.files}/gate-two?two", 2)
+    assert {one["pid"] for one in logged} == pids
+    assert {one["slot"] for one in logged} == {"0", "1"}
 
 
-def test_a_request_that_was_sent_again(httpd):
-    """reload=touch: the process that has read it gives it back for the successor with the new
-    code."""
+def test_a_request_handed_to_the_successor_counts_one_retry(httpd):
+    """reload=touch: the process that has read the request gives it back for the successor with the
+    new code.
+    """
     assert httpd.get("/touch").text == "slept"
     old = httpd.daemons("touch")
     httpd.write("touch.wsgi", SLEEP.replace("slept", "again"))
     assert httpd.get("/touch/again").text == "again"
     (new,) = httpd.wait_for_daemons("touch", 1, without=old)
-    said = entry(httpd, "/touch/again")
-    assert (said["pid"], said["retries"], said["status"]) == (str(new), "1", "200")
-    assert int(said["queue"]) > int(entry(httpd, "/touch")["queue"]), (
+    logged = entry(httpd, "/touch/again")
+    assert (logged["pid"], logged["retries"], logged["status"]) == (str(new), "1", "200")
+    assert int(logged["queue"]) > int(entry(httpd, "/touch")["queue"]), (
         "the successor had to start first"
     )
 
 
-def test_an_application_that_raises(httpd):
+def test_an_application_that_raises_has_every_field(httpd):
     with httpd.log.expects("WSGID0340"), httpd.log.allows("Traceback", "on purpose", "raise.wsgi"):
         assert httpd.get("/raise").status_code == 500
-    said = entry(httpd, "/raise")
-    assert (unknown(said), said["pid"]) == (set(), str(httpd.daemons("one")[0]))
+    logged = entry(httpd, "/raise")
+    assert (unknown(logged), logged["pid"]) == (set(), str(httpd.daemons("one")[0]))
 
 
-def test_an_error_document_does_not_hide_it(httpd):
-    """It is another request for httpd, whose notes are the ones that are logged."""
+def test_an_error_document_does_not_hide_the_notes_of_the_failed_request(httpd):
+    """To httpd, the error document is a second request, and httpd logs the notes of that one."""
     with httpd.log.expects("WSGID0340"), httpd.log.allows("Traceback", "on purpose", "raise.wsgi"):
         answer = httpd.get("/documented")
     assert (answer.status_code, answer.text) == (500, "sorry")
-    said = entry(httpd, "/documented")
-    assert (unknown(said), said["pid"], said["status"]) == (
+    logged = entry(httpd, "/documented")
+    assert (unknown(logged), logged["pid"], logged["status"]) == (
         set(),
         str(httpd.daemons("one")[0]),
         "500",
     )
 
 
-def test_a_process_that_dies_in_the_middle(httpd):
+def test_a_process_that_dies_during_the_response_is_named(httpd):
     before = httpd.daemons("two")
     with (
         httpd.log.expects("WSGID0052", "WSGID0166"),
@@ -178,43 +176,43 @@ def test_a_process_that_dies_in_the_middle(httpd):
         pytest.raises(OSError),
     ):
         httpd.get("/broken/kill")
-    said = entry(httpd, "/broken/kill")
-    assert int(said["pid"]) in before
-    assert int(said["app"]) > SECOND / 20
-    assert f"process {said['pid']})" in httpd.log.find("WSGID0166")[-1].text, (
-        "which one is known exactly"
+    logged = entry(httpd, "/broken/kill")
+    assert int(logged["pid"]) in before
+    assert int(logged["app"]) > SECOND / 20
+    assert f"process {logged['pid']})" in httpd.log.find("WSGID0166")[-1].text, (
+        "the exact process is known"
     )
-    httpd.wait_for_daemons("two", 2, without=[int(said["pid"])])
+    httpd.wait_for_daemons("two", 2, without=[int(logged["pid"])])
 
 
-def test_no_answer_within_socket_timeout(httpd):
-    """Nothing came from the daemon, so nothing is known of how long it waited for a thread."""
+def test_no_answer_within_socket_timeout_has_no_daemon_times(httpd):
+    """The daemon sent nothing, so nobody knows how long the request waited for a thread."""
     gate = httpd.files / "silent"
     with httpd.log.expects("WSGID0167.*silent"):
         assert httpd.get(f"/silent{gate}?silent").status_code == 504
     gate.touch()
-    said = entry(httpd, f"/silent{gate}?silent")
-    assert (unknown(said), said["group"], said["retries"]) == (
+    logged = entry(httpd, f"/silent{gate}?silent")
+    assert (unknown(logged), logged["group"], logged["retries"]) == (
         {"queue", "app", "pid"},
         "silent",
         "0",
     )
-    assert int(said["total"]) >= SECOND
+    assert int(logged["total"]) >= SECOND
 
 
-def test_a_request_that_waited_too_long(httpd):
+def test_a_request_that_waited_too_long_has_its_queue_time(httpd):
     path = f"/impatient{httpd.files}/gate-impatient?second"
     with httpd.log.expects("WSGID0(162|338).*impatient"):
         first = HeldRequests(httpd, "/impatient", "impatient")
         assert httpd.get(path).status_code == 503
         first.release()
-    said = entry(httpd, path)
-    assert int(said["queue"]) >= SECOND
-    assert said["status"] == "503"
+    logged = entry(httpd, path)
+    assert int(logged["queue"]) >= SECOND
+    assert logged["status"] == "503"
 
 
-def test_a_group_that_is_not_there(httpd):
+def test_a_group_that_does_not_exist_is_named(httpd):
     with httpd.log.expects("WSGID0160"):
         assert httpd.get("/nowhere").status_code == 500
-    said = entry(httpd, "/nowhere")
-    assert (said["group"], unknown(said)) == ("nowhere", {*FIELDS} - {"total", "group"})
+    logged = entry(httpd, "/nowhere")
+    assert (logged["group"], unknown(logged)) == ("nowhere", {*FIELDS} - {"total", "group"})

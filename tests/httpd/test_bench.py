@@ -1,7 +1,7 @@
-"""The bench works: its short form starts every peer, measures every scenario, and writes what it
-finds.
+"""The bench works: its short form starts every peer, measures every scenario, and writes the
+results.
 
-Only `make test-bench` runs the tests that need peers, and installs these first. No test asserts a
+Only `make test-bench` runs the tests that need peers, after installing them. No test asserts a
 time.
 """
 
@@ -23,14 +23,12 @@ from bench.marks import OURS
 from bench.peers import PEERS
 from bench.scenarios import SCENARIOS
 
-pytestmark = pytest.mark.timeout(1200)  # peers are compiled: a minute; all scenarios: another
+pytestmark = pytest.mark.timeout(1200)  # compiling the peers takes a minute, all scenarios another
 
 
 @pytest.fixture(scope="module")
 def venv():
-    """A virtualenv with the peers, which httpd's user can reach: the checkout's, or one that ends
-    with the tests.
-    """
+    """A virtualenv with the peers that httpd's user can reach: the checkout's, or a temporary one."""
     own, temporary = CHECKOUT / ".bench-venv", None
     if os.geteuid() == 0 and not machine.is_reachable_by_all(CHECKOUT / "Makefile"):
         temporary = machine.temporary_directory("wsgid-bench-venv-")
@@ -44,7 +42,9 @@ def venv():
 
 
 def make(venv: Path, target: str, *more: str) -> str:
-    """What it printed; the make that runs these tests has no part in it."""
+    """Runs make and returns its output. The variables of the make that runs these tests do not
+    reach it.
+    """
     environ = {
         name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
     }
@@ -55,7 +55,7 @@ def make(venv: Path, target: str, *more: str) -> str:
 
 
 def short(venv: Path, directory: Path, options: str) -> dict:
-    """The results of the short form."""
+    """Runs the short form and returns its results."""
     make(venv, "bench-short", f"BENCH=--output {directory} {options}")
     assert (directory / "figures.svg").read_text().lstrip().startswith("<?xml")
     return json.loads((directory / "figures.json").read_text())["results"]
@@ -63,7 +63,7 @@ def short(venv: Path, directory: Path, options: str) -> dict:
 
 @pytest.mark.bench
 def test_every_scenario_is_measured_without_a_failed_request(venv, tmp_path):
-    """One peer of each kind: a module of httpd's, a server behind a proxy, httpd alone."""
+    """One peer of each kind: a module of httpd, a server behind a proxy, httpd alone."""
     found = short(venv, tmp_path, "--peers wsgid,mod_wsgi,gunicorn,static")
     assert set(found) == set(SCENARIOS)
     for scenario, points in found.items():

@@ -1,4 +1,4 @@
-"""Request bodies with a length and chunked, read in every way that wsgi.input offers; responses
+"""Request bodies, with a length and chunked, read in every way that wsgi.input offers; responses
 without a body.
 """
 
@@ -35,8 +35,8 @@ def application(environ, start_response):
     yield b"block"
 """
 
-# Around what travels in the first frame (64 KiB), what one BODY frame holds (256 KiB), and well
-# beyond all buffers.
+# Sizes around the part that travels in the first frame (64 KiB), around the capacity of a BODY
+# frame (256 KiB), and well beyond all buffers.
 SIZES = [0, 1, 65535, 65536, 65537, 262143, 262144, 262145, 1_000_003, 10_000_000]
 WAYS = [
     "all",
@@ -61,7 +61,7 @@ def httpd(make_httpd):
 
 
 def content(size: int) -> bytes:
-    """Bytes that show where each belongs, line feeds among them."""
+    """Bytes that reveal a misplaced part, with line feeds among them."""
     block = bytes(range(256))
     return (
         b"".join(block[number % 256 :] + block[: number % 256] for number in range(64))
@@ -83,8 +83,8 @@ def test_a_body_with_a_length_is_echoed(httpd, size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_body_that_an_input_filter_makes_longer_is_whole(httpd, size):
-    """Twice as long, and back again on its way to the client; CONTENT_LENGTH is still what the
-    client said.
+    """The body is doubled, and halved again on its way back to the client. CONTENT_LENGTH stays
+    what the client sent.
     """
     body = "é".encode("latin-1") * size
     response = httpd.post("/echo/utf-8", body)
@@ -115,7 +115,7 @@ def test_every_way_of_reading_gives_the_whole_body(httpd, way, how):
 
 
 @pytest.mark.parametrize("way", ["line", "lines", "iteration"])
-def test_lines_end_where_they_do(httpd, way):
+def test_lines_end_after_their_line_feed(httpd, way):
     assert httpd.post(f"/input/{way}", TEXT).json()["sizes"] == [
         len(line) for line in TEXT.splitlines(keepends=True)
     ]
@@ -149,35 +149,35 @@ def test_no_body_reads_as_empty(httpd):
 
 @pytest.mark.parametrize("way", ["unread", "first"])
 @pytest.mark.parametrize("size", [1000, 200_000, 2_000_000])
-def test_a_body_that_is_not_read_does_not_hurt_the_next_request(httpd, way, size):
+def test_an_unread_body_does_not_damage_the_next_request(httpd, way, size):
     with httpd.session() as session:
         first = session.post(httpd.url(f"/input/{way}"), data=b"x" * size, timeout=20)
         assert first.status_code == 200
         assert session.post(httpd.url("/echo"), data=b"the next", timeout=20).content == b"the next"
 
 
-def test_the_end_of_the_connection_is_announced_to_who_sends_what_nobody_reads(httpd):
-    """A client that hears of it does not send its next request into a closing connection."""
+def test_connection_close_is_announced_while_the_client_still_sends_an_unread_body(httpd):
+    """A client that sees the announcement does not send its next request into a closing connection."""
     with httpd.wire() as wire:
         wire.send(request("POST", "/blocks", "Content-Length: 2000000", body=b"x" * 100_000))
-        wire.file.peek(1)  # the response has begun, while the application still runs
+        wire.file.peek(1)  # the response has begun while the application still runs
         httpd.write("go", "")
         response = wire.read_response()
     assert response.body == b"block" * 2
-    assert response.all("Transfer-Encoding") == ["chunked"]  # which shows that it is whole
+    assert response.all("Transfer-Encoding") == ["chunked"]  # so the response is complete
     assert response.all("Connection") == ["close"]
 
 
-def test_the_next_request_is_not_lost_behind_an_upload_of_which_a_part_was_read(httpd):
-    """The response begins before it is known that nothing more is read: the connection goes on, or
-    says so.
+def test_the_next_request_is_not_lost_after_a_partly_read_upload(httpd):
+    """The response begins before it is clear that nothing more will be read. Either the connection
+    continues, or the response announces its end.
     """
     size, now = 2_000_000, 100_000
     with httpd.wire() as wire:
         wire.send(
             request("POST", "/input/first", f"Content-Length: {size}", "Expect: 100-continue")
         )
-        assert wire.read_response().status == 100  # the application has asked for it
+        assert wire.read_response().status == 100  # the application has asked for the body
         wire.send(b"x" * now)
         response = wire.read_response()
         assert json.loads(response.body)["sizes"] == [10]
@@ -196,7 +196,7 @@ def test_a_chunked_request_has_no_content_length(httpd):
     assert "CONTENT_LENGTH" not in answer or answer["CONTENT_LENGTH"] == ""
 
 
-def test_bodies_that_come_slowly_are_waited_for(httpd):
+def test_a_body_that_arrives_slowly_is_read_whole(httpd):
     with httpd.wire() as wire:
         wire.send(request("POST", "/echo", "Content-Length: 6"))
         for byte in (b"a", b"b", b"c", b"d", b"e", b"f"):
@@ -212,7 +212,7 @@ def test_a_malformed_chunked_body_is_a_400(httpd):
         assert wire.read_response().status == 400
 
 
-def test_chunk_extensions_and_trailers_are_taken_and_dropped(httpd):
+def test_chunk_extensions_and_trailers_are_accepted_and_dropped(httpd):
     body = b"3;name=value\r\nabc\r\n0\r\nX-Trailer: yes\r\n\r\n"
     with httpd.wire() as wire:
         wire.send(request("POST", "/echo", "Transfer-Encoding: chunked", body=body))
@@ -231,9 +231,9 @@ def test_head_has_the_headers_of_get_and_no_body(httpd):
 
 
 def raw(httpd, status: str, headers=(), body=()):
-    """The request that makes raw.wsgi answer so."""
-    told = json.dumps({"status": status, "headers": list(headers), "body": list(body)}).encode()
-    return request("POST", "/raw", f"Content-Length: {len(told)}", body=told)
+    """A request that makes raw.wsgi send this response."""
+    wanted = json.dumps({"status": status, "headers": list(headers), "body": list(body)}).encode()
+    return request("POST", "/raw", f"Content-Length: {len(wanted)}", body=wanted)
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
@@ -250,7 +250,7 @@ def test_204_and_304_have_no_body_and_no_length(httpd, status, body):
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
-def test_a_body_that_must_not_be_is_not_sent(httpd, status):
+def test_a_body_that_the_status_forbids_is_not_sent(httpd, status):
     with httpd.log.allows(r"WSGID03\d\d"), httpd.wire() as wire:
         wire.send(raw(httpd, status, [], ["smuggled"]) + request("GET", "/hello"))
         assert f"{wire.read_response().status}" == status[:3]

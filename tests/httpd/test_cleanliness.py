@@ -1,5 +1,5 @@
-"""What a daemon has from httpd: nine descriptors and nothing else; seen from inside and from
-outside.
+"""What a daemon inherits from httpd: nine descriptors and nothing else, checked from inside and
+from outside.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WSGIScriptAlias /whoami ${APPS}/whoami.wsgi
 </VirtualHost>
 """
 
-# docs/design.md, "What a daemon inherits"; what is not among them is the daemon's own.
+# docs/design.md, "What a daemon inherits"; the daemon opened all others itself.
 INHERITED = {
     0: r"/dev/null",
     1: r".*/logs/error_log",
@@ -39,8 +39,8 @@ INHERITED = {
     7: r"pipe:.*",
     8: r"socket:.*",
 }
-# What a daemon makes for itself: epoll and wake-up, connections from httpd, a pipe for signals, the
-# listed directory.
+# What a daemon opens itself: epoll and the wake-up descriptor, connections from httpd, a pipe for
+# signals, the directory being listed.
 OWN = r"anon_inode:\[(eventpoll|eventfd|signalfd|timerfd)\]|socket:.*|pipe:.*|/proc/(self|\d+)/fd"
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to give up")
@@ -62,14 +62,13 @@ def httpd(make_httpd):
 
 @pytest.fixture
 def warmed_up(httpd):
-    """After requests of both virtual hosts, so that every connection that will be there is
-    there."""
+    """The httpd after requests to both virtual hosts, so that every connection exists."""
     httpd.get("/whoami")
     httpd.get("/whoami", port="TLS_PORT", scheme="https")
     return httpd
 
 
-def test_no_descriptor_but_those_that_are_handed_over(warmed_up):
+def test_a_daemon_has_only_the_documented_descriptors(warmed_up):
     seen = {
         int(number): target for number, target in warmed_up.get("/clean/descriptors").json().items()
     }
@@ -94,12 +93,12 @@ def test_no_log_or_listening_socket_of_httpd_is_open(warmed_up):
     }
     own = {target for target in targets if target.startswith("socket:")}
     shared = parents & own
-    assert len(shared) <= 2, f"shared with httpd's parent, beside the two listeners: {shared}"
+    assert len(shared) <= 2, f"shared with httpd's parent, besides the two listeners: {shared}"
 
 
 def key_material(directory) -> list[bytes]:
-    """The private key as it might lie in memory: lines of its PEM form, and its numbers in either
-    byte order.
+    """The private key as it might be in memory: the lines of its PEM form, and its numbers in
+    either byte order.
     """
     lines = (directory / "server.key").read_text().splitlines()[1:-1]
     text = subprocess.run(
@@ -134,7 +133,7 @@ def test_a_secret_that_is_in_memory_would_be_found(warmed_up):
 
 
 def test_the_key_is_in_httpds_own_memory(warmed_up, certificates):
-    """So that the search above looks for what is really there to be inherited."""
+    """Shows that the key is there to be inherited, so the search above could find it."""
     if os.geteuid() != 0:
         pytest.skip("httpd's memory can be read by root only")
     memory = b"".join(_readable_memory(warmed_up.pid))
@@ -181,19 +180,19 @@ def test_the_environment_is_built_from_nothing(httpd):
     ] == []
 
 
-def test_the_umask_is_the_one_asked_for(httpd):
+def test_the_umask_is_the_configured_one(httpd):
     assert httpd.get("/whoami").json()["umask"] == 0o027
 
 
-def test_the_neighbours_of_pywsgid_are_not_importable_by_accident(httpd, stage):
-    """pywsgid comes from beside the module, without its directory on sys.path."""
+def test_files_beside_pywsgid_cannot_be_imported_by_accident(httpd, stage):
+    """pywsgid is loaded from beside the module, without adding its directory to sys.path."""
     path = httpd.get("/whoami").json()["path"]
     assert str(stage.module.parent) not in path
     assert str(stage.module.parent.parent) not in path
     assert "" not in path
 
 
-def test_the_socket_is_httpds_alone(httpd):
+def test_only_httpd_can_open_the_socket(httpd):
     sockets = [path for path in httpd.root.rglob("*") if path.is_socket()]
     assert sockets
     for path in sockets:
@@ -201,10 +200,8 @@ def test_the_socket_is_httpds_alone(httpd):
         assert path.parent.stat().st_mode & 0o022 == 0
 
 
-def test_the_daemon_ignores_a_stranger(httpd):
-    """Nobody but httpd's User may speak to it: root, which may open any socket, is what this test
-    is.
-    """
+def test_the_daemon_ignores_other_users(httpd):
+    """Only httpd's User may talk to it. Root may open any socket, and this test runs as root."""
     if os.geteuid() != 0:
         pytest.skip("takes another user's identity")
     entry = machine.other_users()[1]
@@ -225,6 +222,6 @@ def test_the_daemon_ignores_a_stranger(httpd):
     assert done.returncode == 77
 
 
-def test_the_name_in_ps_says_which_group(httpd):
+def test_the_process_title_names_the_group(httpd):
     (pid,) = httpd.daemons("app")
     assert "wsgid:app" in processes.find(pid).command

@@ -1,5 +1,5 @@
-"""A client that leaves: its stream stops, its thread is free, what has not begun does not begin,
-and work can ask.
+"""A client leaves: its stream stops, its thread becomes free, a request that has not begun never
+begins, and long work can ask.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LogMessage "in the handler: %{QUERY_STRING}" hook=handler
 """
     + HOSTS
 )
-WITHIN = 3.0  # the issue says a second
+WITHIN = 3.0  # the requirement is one second
 CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends a reset
 
 
@@ -41,12 +41,12 @@ def each_mpm(request, make_httpd):
     return make_httpd(CONFIGURATION, mpm=request.param, modules=[*MODULES, "log_debug"])
 
 
-def said(httpd, what: str, since: int) -> None:
+def logged(httpd, what: str, since: int) -> None:
     httpd.log.wait_for(f"{what}($|:| )", since, WITHIN)
 
 
 def is_free(httpd) -> None:
-    """The group's one thread answers somebody else."""
+    """The only thread of the group answers another request."""
     assert httpd.get("/hello", timeout=WITHIN).status_code == 200
 
 
@@ -59,7 +59,7 @@ def test_a_stream_is_stopped_and_closed_when_its_client_leaves(each_mpm):
     wire.send(request("GET", "/leaving/stream?plain"))
     assert wire.file.read(2000)
     wire.close()
-    said(each_mpm, "closed plain", since)
+    logged(each_mpm, "closed plain", since)
     is_free(each_mpm)
 
 
@@ -69,7 +69,7 @@ def test_a_stream_is_stopped_when_its_client_resets_the_connection(httpd):
         wire.send(request("GET", "/leaving/stream?reset"))
         assert wire.file.read(2000)
         wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, CLOSE)
-    said(httpd, "closed reset", since)
+    logged(httpd, "closed reset", since)
     is_free(httpd)
 
 
@@ -80,23 +80,23 @@ def test_a_stream_is_stopped_when_curl_leaves(httpd, over):
     with CurlThatLeaves(httpd, over, f"/leaving/stream?{name}") as client:
         assert client.read(2000)
         client.leave()
-        said(httpd, f"closed {name}", since)
+        logged(httpd, f"closed {name}", since)
     is_free(httpd)
 
 
 @pytest.mark.parametrize("over", EVERY_WAY)
 def test_a_stream_that_fills_all_buffers_is_stopped_when_its_client_leaves(httpd, over):
-    """The daemon's thread waits in send() for a client that reads nothing, and then leaves."""
+    """The daemon's thread waits in send() for a client that reads nothing and then leaves."""
     name = f"torrent-{over.replace('/', '-')}"
     since = httpd.log.mark()
     with CurlThatLeaves(httpd, over, f"/leaving/torrent?{name}", "--limit-rate", "10k") as client:
         assert client.read(2000)
         client.leave()
-        said(httpd, f"closed {name}", since)
+        logged(httpd, f"closed {name}", since)
     is_free(httpd)
 
 
-# ---- what has not begun
+# ---- requests that have not begun
 
 
 @pytest.mark.parametrize("over", EVERY_WAY)
@@ -106,7 +106,7 @@ def test_a_queued_request_whose_client_has_gone_is_never_started(httpd, over):
     gate = HeldRequests(httpd, "/gate", "holding-" + over.replace("/", ""))
     try:
         with CurlThatLeaves(httpd, over, f"/leaving/started?{name}") as client:
-            said(httpd, f"in the handler: {name}", since)
+            logged(httpd, f"in the handler: {name}", since)
             client.leave()
             httpd.log.wait_for(f"WSGID0172.*{name}", since, WITHIN)
     finally:
@@ -115,62 +115,62 @@ def test_a_queued_request_whose_client_has_gone_is_never_started(httpd, over):
     assert httpd.log.find(f"started {name}", since) == []
 
 
-# ---- asking
+# ---- wsgid.client_gone
 
 
 @pytest.mark.parametrize("over", EVERY_WAY)
-def test_long_work_can_ask_whether_its_client_has_gone(httpd, over):
+def test_long_work_can_check_whether_its_client_has_gone(httpd, over):
     name = f"work-{over.replace('/', '-')}"
     since = httpd.log.mark()
     with CurlThatLeaves(httpd, over, f"/leaving/work?{name}") as client:
-        said(httpd, f"started {name}", since)
+        logged(httpd, f"started {name}", since)
         client.leave()
-        said(httpd, f"noticed {name}", since)
+        logged(httpd, f"noticed {name}", since)
     is_free(httpd)
 
 
-def test_a_client_that_says_goodbye_over_tls_is_noticed(httpd):
-    """Its close_notify is a byte that nobody reads, before the end of its connection."""
+def test_a_tls_client_that_closes_properly_is_noticed(httpd):
+    """Its close_notify leaves an unread byte before the end of the connection."""
     since = httpd.log.mark()
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     plain = socket.create_connection(("127.0.0.1", httpd.ports["TLS_PORT"]), 10)
     secure = context.wrap_socket(plain)
     secure.sendall(request("GET", "/leaving/work?goodbye"))
-    said(httpd, "started goodbye", since)
+    logged(httpd, "started goodbye", since)
     secure.settimeout(0.2)
     try:
         secure.unwrap()
     except (TimeoutError, ssl.SSLError, OSError):
         pass
     secure.close()
-    said(httpd, "noticed goodbye", since)
+    logged(httpd, "noticed goodbye", since)
     is_free(httpd)
 
 
 def test_client_gone_is_false_while_the_client_waits(httpd):
-    """Bytes that a client sends ahead (a second request) are no sign of its leaving."""
+    """Bytes that a client sends ahead (a second request) do not mean that it has gone."""
     since = httpd.log.mark()
     with httpd.wire() as wire:
         wire.send(request("GET", "/leaving/work?waiting") + request("GET", "/hello"))
-        said(httpd, "started waiting", since)
+        logged(httpd, "started waiting", since)
         with pytest.raises(AssertionError):
             wait_until(lambda: httpd.log.find("noticed waiting", since), "it", 0.5)
         wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, CLOSE)
-    said(httpd, "noticed waiting", since)
+    logged(httpd, "noticed waiting", since)
 
 
 # ---- uploads
 
 
 @pytest.mark.parametrize("over", EVERY_WAY)
-def test_reading_the_input_of_a_client_that_vanished_raises_a_clear_error(httpd, over):
+def test_reading_the_input_of_a_vanished_client_raises_a_clear_error(httpd, over):
     name = f"upload-{over.replace('/', '-')}"
     since = httpd.log.mark()
     options = ["-H", "Expect:", "--limit-rate", "200k", "-T", "/dev/zero", "-X", "POST"]
     with httpd.log.allows("WSGID03.*upload", "Traceback", "InputLost"):
         with CurlThatLeaves(httpd, over, f"/leaving/upload?{name}", *options) as client:
-            said(httpd, f"started {name}", since)
+            logged(httpd, f"started {name}", since)
             client.leave()
             line = httpd.log.wait_for(f"lost {name}", since, WITHIN)
         assert "OSError" in line.text
@@ -178,13 +178,13 @@ def test_reading_the_input_of_a_client_that_vanished_raises_a_clear_error(httpd,
     is_free(httpd)
 
 
-def test_a_body_shorter_than_its_content_length_is_no_whole_body(httpd):
+def test_a_body_shorter_than_its_content_length_is_an_error(httpd):
     since = httpd.log.mark()
     with httpd.wire() as wire:
         wire.send(
             request("POST", "/leaving/upload?short", "Content-Length: 1000000") + b"x" * 100_000
         )
-        said(httpd, "started short", since)
+        logged(httpd, "started short", since)
         wire.socket.shutdown(socket.SHUT_WR)
         line = httpd.log.wait_for("lost short|read short", since, WITHIN)
     assert "lost short: OSError" in line.text

@@ -1,8 +1,7 @@
-"""The system's clock is set while httpd runs: what is limited or waited for takes as long as it
-would have.
+"""The system clock is set while httpd runs: timeouts and delays still last as long as configured.
 
-Each limit of a second is there to be reached: by then the clock has been set for a while, for what
-waits beside it.
+Each test lets one limit of about a second expire. By then the clock has been wrong for a while for
+everything else that waits.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def clock(gcc, tmp_path):
 
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR], ids=["forward", "back"])
-def test_requests_in_flight_have_the_time_that_they_are_given(make_httpd, clock, step):
+def test_timeouts_of_requests_in_flight_ignore_the_clock(make_httpd, clock, step):
     httpd = make_httpd(REQUESTS, environment=clock.environment)
     patient = HeldRequests(httpd, "/patient", "patient")
     with httpd.log.expects("WSGID0167.*group 'silent'") as lines:
@@ -62,9 +61,9 @@ def test_requests_in_flight_have_the_time_that_they_are_given(make_httpd, clock,
 
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR], ids=["forward", "back"])
-def test_a_back_off_ends_when_it_was_to_end(make_httpd, clock, step):
-    """A process that sleeps for two seconds: what clients and the status page are told of it, and
-    its next try.
+def test_a_back_off_ignores_the_clock(make_httpd, clock, step):
+    """A slot waits two seconds before its next start. Clients, the status page and the next start
+    all see the right time.
     """
     httpd = make_httpd(BROKEN, files={"broken.wsgi": "1 / 0\n"}, environment=clock.environment)
     since = httpd.log.wait_for("WSGID0050.*delayed by 2 s").position
@@ -76,7 +75,7 @@ def test_a_back_off_ends_when_it_was_to_end(make_httpd, clock, step):
     slot = group["slots"][0]
     if not httpd.log.find(
         "WSGID0069.*woken", since
-    ):  # else this machine was too busy for a look within two seconds
+    ):  # otherwise this machine was too busy to check within two seconds
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) in (1, 2)
         assert slot["state"] == "waiting"
@@ -87,9 +86,9 @@ def test_a_back_off_ends_when_it_was_to_end(make_httpd, clock, step):
     httpd.log.accept_all(r"WSGID\d{4}", "Traceback", r"^ ")
 
 
-def test_a_stop_gives_all_processes_their_time(make_httpd, clock):
-    """Both are frozen, so neither can leave as it is asked to: httpd's parent kills the one whose
-    time is over.
+def test_a_stop_gives_each_process_its_own_shutdown_timeout(make_httpd, clock):
+    """Both processes are frozen, so neither leaves when asked. httpd's parent kills only the one
+    with the expired timeout.
     """
     httpd = make_httpd(STOPPING, environment=clock.environment)
     pids = {name: httpd.wait_for_daemons(name, 1)[0] for name in ("patient", "brief")}

@@ -1,4 +1,4 @@
-"""conf/cluster: a balancer and two members, all three real, while members come and go."""
+"""conf/cluster: a real balancer and two real members, while members come and go."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def application(environ, start_response):
     keys = "HTTP_HOST", "wsgi.url_scheme", "REMOTE_ADDR"
     return [" ".join([os.environ["MEMBER"], *(environ[key] for key in keys)]).encode()]
 """
-# What the balancer says of members that are not there.
+# The balancer logs these about members that are down.
 MISSED = (
     "AH00957",
     "AH00959",
@@ -45,7 +45,9 @@ MISSED = (
 
 @pytest.fixture(scope="module")
 def cluster(make_httpd) -> tuple[Httpd, list[Httpd]]:
-    """The balancer, made first, so that it is stopped before its members are; and these."""
+    """The balancer and its members. The balancer is made first, so that it is stopped before its
+    members.
+    """
     balancer = make_httpd("", modules=PROXY, start=None)
     script = {"srv/shop/application/site.wsgi": APPLICATION}
     members = [
@@ -86,7 +88,7 @@ def answer(balancer: Httpd, **headers: str) -> list[str]:
 
 
 def names(balancer: Httpd, count: int) -> set[str]:
-    """Which members answer so many requests."""
+    """The members that answer `count` requests."""
     return {answer(balancer)[0] for _ in range(count)}
 
 
@@ -94,15 +96,15 @@ def wait_for(balancer: Httpd, wanted: set[str]) -> None:
     wait_until(lambda: names(balancer, 10) == wanted, f"answers by {wanted}", 20)
 
 
-def test_requests_are_shared_out_and_keep_name_and_client(balancer):
+def test_requests_reach_all_members_with_host_name_and_client_address(balancer):
     wait_for(balancer, {"one", "two"})
     assert answer(balancer)[1:] == ["shop.example.com", "http", "127.0.0.1"]
-    # The balancer does not pass on what a client says of itself.
+    # The balancer does not pass on the address that a client claims for itself.
     assert answer(balancer, **{"X-Forwarded-Proto": "https"})[2] == "http"
 
 
-def test_a_member_is_for_the_balancer_alone(make_httpd):
-    """For whom this machine is not the balancer."""
+def test_a_member_accepts_only_the_balancer(make_httpd):
+    """To this member, another address is the balancer."""
     text = member("three").replace("-ipmatch '127.0.0.1'", "-ipmatch '10.0.0.1'")
     httpd = make_httpd(
         text, modules=["remoteip"], files={"srv/shop/application/site.wsgi": APPLICATION}
@@ -111,7 +113,7 @@ def test_a_member_is_for_the_balancer_alone(make_httpd):
         assert httpd.get("/x").status_code == 403
 
 
-def test_a_member_that_stops_costs_no_request_and_is_used_again_when_it_is_back(balancer, members):
+def test_a_stopped_member_loses_no_request_and_is_used_again_once_it_is_back(balancer, members):
     wait_for(balancer, {"one", "two"})
     stop, failed, done = threading.Event(), [], []
 
@@ -125,12 +127,12 @@ def test_a_member_that_stops_costs_no_request_and_is_used_again_when_it_is_back(
         client.start()
     try:
         with balancer.log.allows(*MISSED):
-            # Its health first, so that nothing is on its way to it when it stops.
+            # Its health check fails first, so that no request is on its way when it stops.
             unwell = members[1].write("srv/shop/application/unwell", "")
             wait_for(balancer, {"one"})
             members[1].stop(
                 sign=signal.SIGWINCH
-            )  # apachectl graceful-stop: it stops to listen, then finishes
+            )  # apachectl graceful-stop: closes its listeners, then finishes
             since = len(done)
             wait_until(lambda: len(done) > since + 50, "requests without the member", 20)
             unwell.unlink()
@@ -143,7 +145,7 @@ def test_a_member_that_stops_costs_no_request_and_is_used_again_when_it_is_back(
     assert not failed
 
 
-def test_a_member_that_is_not_well_is_left_out(balancer, members):
+def test_an_unhealthy_member_gets_no_requests(balancer, members):
     wait_for(balancer, {"one", "two"})
     members[0].write("srv/shop/application/unwell", "")
     try:
@@ -153,15 +155,15 @@ def test_a_member_that_is_not_well_is_left_out(balancer, members):
     wait_for(balancer, {"one", "two"})
 
 
-def test_the_manager_is_there_for_this_machine(balancer):
-    with balancer.log.allows("AH10187"):  # of a look without a Referer
+def test_the_manager_answers_on_this_machine(balancer):
+    with balancer.log.allows("AH10187"):  # a request without a Referer
         page = balancer.get("/balancer-manager", headers={"Host": "shop.example.com"})
     assert page.status_code == 200
     assert len(set(re.findall(r"http://127\.0\.0\.1:(\d+)", page.text))) == 2
 
 
-def test_the_modules_that_the_files_name_are_the_ones_that_are_needed():
-    """The same as are loaded here; a2enmod enables what those need."""
+def test_the_files_name_the_modules_that_they_need():
+    """The named modules are the ones loaded here; a2enmod also enables their dependencies."""
     assert set(PROXY) - {"proxy", "slotmem_shm"} == set(
         re.search(r"a2enmod ([\w ]+)\)", (CONF / "balancer.conf").read_text())[1].split()
     )

@@ -1,6 +1,6 @@
 """Every file in conf/ loads as it is, and its sites answer.
 
-httpdenv.examples says what is exchanged for this machine. conf/cluster is test_cluster.py's.
+httpdenv.examples lists what is replaced for this machine. test_cluster.py tests conf/cluster.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def read(name: str) -> str:
 
 
 def serve(make_httpd, name: str, scripts: list[str], *, start: bool = True, **files: str):
-    """An httpd with one of the examples; its scripts, virtualenvs and other files are where it
-    says.
+    """An httpd with one of the examples. Its scripts, virtualenvs and other files are where the
+    example expects them.
     """
     text = CLOSED + for_this_machine(read(name))
     files |= dict.fromkeys(scripts, APPLICATION)
@@ -45,21 +45,21 @@ def serve(make_httpd, name: str, scripts: list[str], *, start: bool = True, **fi
 
 
 def words(httpd, host: str, path: str = "/", **options) -> list[str]:
-    """What the application says: scheme, group and uid."""
+    """The application's answer: scheme, group and uid."""
     response = httpd.get(path, headers={"Host": host}, **options)
     assert response.status_code == 200
     return response.text.split()
 
 
 def uid_of(text: str, group: str) -> str:
-    """The uid that a group of an example runs under here."""
+    """The uid under which a group of an example runs here."""
     if os.geteuid() != 0:
         return str(os.geteuid())
     name = re.search(rf"WSGIDaemonProcess {group} .*?user=(\S+)", with_users(text)).group(1)
     return str(pwd.getpwnam(name).pw_uid)
 
 
-def test_every_file_is_looked_at_here():
+def test_every_file_in_conf_is_tested_here():
     known = {*EXAMPLES, "wsgid.load", "wsgid.conf", "hello.wsgi", "servers.txt"}
     assert {path.name for path in CONF.iterdir() if path.is_file()} == known
 
@@ -67,14 +67,14 @@ def test_every_file_is_looked_at_here():
 @pytest.mark.parametrize("name", EXAMPLES + ["wsgid.conf"])
 def test_it_passes_configtest_as_an_include_file(make_httpd, name):
     httpd = make_httpd("", modules=MODULES, start=None)
-    # httpd looks for a map when it reads of it.
+    # httpd checks that the map exists as soon as it reads the directive.
     servers = httpd.write("servers.txt", read("servers.txt"))
     text = with_certificate(with_users(read(name))).replace("/srv/site/servers.txt", str(servers))
     httpd.configure(f'Include "{httpd.write(name, text)}"')
-    code, said = httpd.configtest()
-    assert code == 0, said
-    assert "Syntax OK" in said
-    assert "WSGID" not in said
+    code, output = httpd.configtest()
+    assert code == 0, output
+    assert "Syntax OK" in output
+    assert "WSGID" not in output
 
 
 def test_the_load_file_loads_the_module(make_httpd, stage):
@@ -87,12 +87,12 @@ def test_the_load_file_loads_the_module(make_httpd, stage):
 
 
 def test_the_examples_in_comments_are_directives_that_exist(make_httpd):
-    """What stands behind "#WSGI" in wsgid.conf works once the # is gone."""
+    """The lines after "#WSGI" in wsgid.conf work once the # is removed."""
     text = re.sub(r"#(WSGI|AddHandler)", r"\1", read("wsgid.conf")).replace(
         "/run/apache2/wsgid", "run/wsgid"
     )
-    code, said = make_httpd(with_users(text), start=None).configtest()
-    assert code == 0, said
+    code, output = make_httpd(with_users(text), start=None).configtest()
+    assert code == 0, output
 
 
 def test_hello(make_httpd):
@@ -129,7 +129,7 @@ def test_several_sites_several_users(make_httpd):
     assert words(httpd, "bob.example.com", "/guestbook") == ["http", "alice", alice]
 
 
-def test_random_daemon_draws_each_of_the_five(make_httpd):
+def test_the_random_daemon_map_uses_all_five_groups(make_httpd):
     httpd = serve(
         make_httpd,
         "random-daemon.conf",
@@ -137,7 +137,7 @@ def test_random_daemon_draws_each_of_the_five(make_httpd):
         **{"site/servers.txt": read("servers.txt")},
     )
     drawn = {words(httpd, "site.example.com")[1] for _ in range(100)}
-    # Missing one of five in a hundred draws: once in a billion runs.
+    # The chance that a hundred draws miss one of five: one in a billion runs.
     assert drawn == {f"site-{number}" for number in range(1, 6)}
 
 

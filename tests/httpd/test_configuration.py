@@ -1,5 +1,5 @@
-"""What `apachectl configtest` says: one line for whatever is wrong, one notice for what has no
-effect.
+"""What `apachectl configtest` prints: one line for each error, one notice for each setting that has
+no effect.
 """
 
 import os
@@ -19,14 +19,13 @@ FOREIGN_DIRECTIVES = FOREIGN_LINE.findall(
 
 @pytest.fixture(scope="module")
 def httpd(make_httpd):
-    """Never started."""
+    """An httpd that is never started."""
     return make_httpd("", start=None)
 
 
 @pytest.fixture
 def configtest(httpd):
-    """configtest(text) -> (whether it passed, our lines without httpd's prefix, all of the
-    output)"""
+    """configtest(text) -> (whether it passed, our lines without httpd's prefix, the whole output)"""
 
     def run(text):
         httpd.configure(text)
@@ -153,7 +152,7 @@ ACCEPTED = [
 
 
 @pytest.mark.parametrize("text", ACCEPTED)
-def test_accepts_without_a_word(configtest, text):
+def test_accepts_without_any_output(configtest, text):
     passed, ours, output = configtest(text)
     assert passed, output
     assert ours == []
@@ -219,7 +218,7 @@ def test_application_groups_have_one_notice(configtest):
     assert "its own WSGIDaemonProcess" in ours[0]
 
 
-def test_group_that_nobody_defines_is_warned_of_once_with_the_known_ones(configtest):
+def test_an_undefined_group_is_warned_about_once_with_the_known_groups(configtest):
     passed, ours, output = configtest(
         "WSGIDaemonProcess one\nWSGIDaemonProcess two\nWSGIProcessName three\n"
         "WSGIScriptAlias / /x process-group=three\n<Location /y>\nWSGIProcessGroup two\n</Location>"
@@ -233,7 +232,7 @@ def test_group_that_nobody_defines_is_warned_of_once_with_the_known_ones(configt
     )
 
 
-def test_alias_that_an_earlier_one_hides_is_warned_of(configtest):
+def test_an_alias_hidden_by_an_earlier_one_is_warned_about(configtest):
     passed, ours, output = configtest(
         "WSGIScriptAlias /a /x\nWSGIScriptAlias /ab /y\nWSGIScriptAlias /a/b /z"
     )
@@ -245,7 +244,7 @@ def test_alias_that_an_earlier_one_hides_is_warned_of(configtest):
 @pytest.mark.parametrize(
     "directive", ["WSGISocketPrefix run/x", "WSGIPythonHome /x", "WSGIPythonPath /x"]
 )
-def test_directives_of_the_whole_server_are_refused_in_a_virtual_host(configtest, directive):
+def test_server_wide_directives_are_refused_in_a_virtual_host(configtest, directive):
     passed, _, output = configtest(f"<VirtualHost *>\n{directive}\n</VirtualHost>")
     assert not passed
     assert f"{directive.split()[0]} cannot occur within <VirtualHost> section" in output
@@ -258,16 +257,17 @@ def test_groups_cannot_be_defined_in_a_directory(configtest):
 
 
 @pytest.mark.skipif(AS_ROOT, reason="root can become another user")
-def test_options_that_need_root_have_a_notice_each(configtest):
+def test_each_option_that_needs_root_has_a_notice(configtest):
     passed, ours, output = configtest(group("socket-user=root chroot=/srv"))
     assert passed, output
     assert sorted(line.split(" ")[1] for line in ours) == ["chroot=", "socket-user="]
     assert all(line.startswith("WSGID0024: ") for line in ours)
 
 
-# -------- mod_wsgi beside us
+# -------- mod_wsgi loaded too
 
-# All that is looked at is the name of its source; the directive would say that it was asked.
+# Our module checks only the name of the other module's source file. The directive would show that
+# httpd had processed it.
 STAND_IN = """
 #include "httpd.h"
 #include "http_config.h"
@@ -284,17 +284,17 @@ module AP_MODULE_DECLARE_DATA wsgi_module = { STANDARD20_MODULE_STUFF, NULL, NUL
 
 
 @pytest.fixture(scope="module")
-def stand_in(tmp_path_factory):
-    """A module that httpd takes for mod_wsgi."""
+def fake_mod_wsgi(tmp_path_factory):
+    """A module that looks like mod_wsgi to httpd."""
     directory = tmp_path_factory.mktemp("mod_wsgi")
     (directory / "mod_wsgi.c").write_text(STAND_IN)
     subprocess.run(["apxs", "-c", "mod_wsgi.c"], cwd=directory, check=True, capture_output=True)
     return directory / ".libs" / "mod_wsgi.so"
 
 
-def test_mod_wsgi_loaded_after_us_is_refused_before_any_directive(configtest, stand_in):
+def test_mod_wsgi_loaded_after_us_is_refused_before_any_directive(configtest, fake_mod_wsgi):
     passed, ours, output = configtest(
-        f"LoadModule wsgi_module {stand_in}\nWSGIDaemonProcess one unknown"
+        f"LoadModule wsgi_module {fake_mod_wsgi}\nWSGIDaemonProcess one unknown"
     )
     assert not passed
     assert len(ours) == 1
@@ -302,8 +302,8 @@ def test_mod_wsgi_loaded_after_us_is_refused_before_any_directive(configtest, st
     assert "mod_wsgi was asked" not in output
 
 
-def test_mod_wsgi_loaded_before_us_is_refused(make_httpd, stage, stand_in):
-    ours = f"LoadModule wsgi_module {stand_in}\nLoadModule wsgid_module {stage.module}\nWSGIDaemonProcess one"
+def test_mod_wsgi_loaded_before_us_is_refused(make_httpd, stage, fake_mod_wsgi):
+    ours = f"LoadModule wsgi_module {fake_mod_wsgi}\nLoadModule wsgid_module {stage.module}\nWSGIDaemonProcess one"
     code, output = make_httpd(ours, start=None, ours=False).configtest()
     assert code != 0
     assert output.count("WSGID0001: ") == 1

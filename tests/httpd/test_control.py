@@ -49,7 +49,7 @@ def pids(httpd, group: str | None = None) -> set[int]:
     return {answer["pid"] for answer in statuses(httpd) if group in (None, answer["group"])}
 
 
-def test_status_says_who_runs_what(httpd):
+def test_status_shows_the_processes_and_their_requests(httpd):
     held = HeldRequests(httpd, "/gate", "status")
     done = run(httpd, "status")
     assert done.returncode == 0, done.stderr
@@ -69,7 +69,7 @@ def test_status_works_while_every_thread_is_busy(httpd):
     assert [answer.status_code for answer in held.release()] == [200] * 4
 
 
-def test_status_counts_what_waits_for_a_thread(httpd):
+def test_status_counts_requests_that_wait_for_a_thread(httpd):
     """Some are in connections that httpd has kept, some in new ones that no thread has accepted."""
     Crowd(httpd, "/?kept", 2).join()
     held = HeldRequests(httpd, "/gate", "queue", 4)
@@ -82,7 +82,7 @@ def test_status_counts_what_waits_for_a_thread(httpd):
     )
 
 
-def test_status_counts_requests_a_second(httpd):
+def test_status_shows_requests_per_second(httpd):
     with Load(httpd, "/", 2) as load:
         load.wait_for_more()
         assert sum(answer["rate"] for answer in statuses(httpd)) > 0
@@ -163,7 +163,7 @@ def test_an_unknown_group_and_missing_sockets_are_reported(httpd, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes other users' identities")
-def test_httpds_user_may_ask_and_a_stranger_may_not(httpd):
+def test_only_httpds_user_and_root_may_ask(httpd):
     (path, *_) = sorted((httpd.root / "run").glob("*.ctl"))
     program = (
         "import socket, sys\n"
@@ -193,10 +193,8 @@ def test_a_peer_that_sends_nothing_delays_no_other(httpd):
         assert [answer.status_code for answer in Crowd(httpd, "/?after", 4).join()] == [200] * 4
 
 
-def test_scripts_loaded_on_first_use_and_one_of_several_are_not_lost_by_a_broken_deploy(
-    make_httpd, stage
-):
-    """A successor takes over only if it can load all that its predecessor has."""
+def test_a_broken_deploy_does_not_lose_scripts_that_its_predecessor_had_loaded(make_httpd, stage):
+    """A successor takes over only if it can load every script that its predecessor has loaded."""
     good = (stage.apps / "hello.wsgi").read_text()
     httpd = make_httpd(
         "WSGIDaemonProcess app\nWSGIProcessName app\nWSGIScriptAlias /known ${FILES}/known.wsgi\n"

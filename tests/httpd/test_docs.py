@@ -34,7 +34,7 @@ def application(environ, start_response):
     start_response('200 OK', [])
     return [__file__.encode()]
 """
-# name= in the pages that are httpd's own.
+# Names followed by "=" that belong to httpd.
 OF_HTTPD = {"lbmethod", "ttl", "copytruncate"}
 OF_ALIASES = {
     "process-name",
@@ -49,7 +49,7 @@ def names(found: list[Page]) -> list[str]:
     return [one.path.name for one in found]
 
 
-# -------- what the pages say
+# -------- the text of the pages
 
 
 @pytest.mark.parametrize("one", PAGES, ids=names(PAGES))
@@ -75,7 +75,7 @@ def test_every_page_is_in_the_index():
 
 
 @pytest.mark.parametrize("one", PAGES, ids=names(PAGES))
-def test_directives_and_options_that_are_named_exist(one):
+def test_named_directives_and_options_exist(one):
     known = {*directives.DIRECTIVES, *directives.FOREIGN, *directives.REFUSED}
     assert set(re.findall(r"\bWSGI[A-Z][A-Za-z]+", one.text)) - {"WSGIDnnnn"} <= known
     options = {
@@ -87,14 +87,14 @@ def test_directives_and_options_that_are_named_exist(one):
 
 
 @pytest.mark.parametrize("one", PAGES, ids=names(PAGES))
-def test_python_is_python(one):
+def test_python_blocks_compile(one):
     for block in one.blocks:
         if block.language == "python":
             compile(block.text, str(one.path), "exec")
 
 
 @pytest.mark.parametrize("one", PAGES, ids=names(PAGES))
-def test_commands_of_pywsgid_are_understood(one):
+def test_pywsgid_commands_parse(one):
     commands = [words for words in one.commands if words[0] == "pywsgid"]
     commands += [
         span.split() for span in one.spans if re.match(r"pywsgid (serve|setup|check) [^-]", span)
@@ -128,7 +128,7 @@ def test_configurations_pass_configtest(make_httpd, name, number):
 
 @pytest.fixture
 def served(make_httpd) -> Callable[..., Httpd]:
-    """An httpd with a configuration of a page, and with the page's files."""
+    """Starts an httpd with a configuration of a page, and with the page's files."""
 
     def serve(
         name: str,
@@ -196,13 +196,13 @@ def test_django(served):
         assert httpd.get("/admin/login/", headers={"Host": "shop.example.com"}).status_code == 200
         assert (
             httpd.get("/", headers={"Host": "shop.example.com"}).status_code == 404
-        )  # no view of its own yet
+        )  # it has no view of its own yet
     with httpd.log.allows("Invalid HTTP_HOST", "Bad Request"):
         assert httpd.get("/", headers={"Host": "other.example.com"}).status_code == 400
     assert "DJANGO" in ask(httpd, "/static/admin/css/base.css")
 
 
-def test_what_an_application_has_in_place_of_the_module_mod_wsgi_is_there(served):
+def test_the_replacements_for_the_mod_wsgi_python_module_exist(served):
     text = (
         page("moving-from-mod_wsgi.md")
         .text.partition("imports mod_wsgi\n")[2]
@@ -273,7 +273,7 @@ def run_here(words: list[str], top: Path) -> None:
 
 
 def test_deploying(served):
-    """A link that changes, and changes back; then the script is touched."""
+    """A link switches to a new release and back; then the script is touched."""
     versions = {
         f"/srv/shop/{number}/site.wsgi": PLAIN.replace("__file__", f"'version {number}'")
         for number in (1, 2)
@@ -290,7 +290,7 @@ def test_deploying(served):
     run_here(link, httpd.files)
     run_here(move, httpd.files)
     wait_until(lambda: ask(httpd) == "version 2", "the new version", 20)
-    # One process after the other: until both are new.
+    # One process is replaced after the other: repeat until both are new.
     wait_until(
         lambda: {ask(httpd) for _ in range(10)} == {"version 2"}, "the new version alone", 20
     )
@@ -340,11 +340,11 @@ def test_my_daemon_died(served):
         ):
             assert httpd.get(path).status_code == 502
         wait_until(lambda: httpd.get("/").text == "still here\n", "the next process", 20)
-    # The interpreter writes its words one by one, and others may write between them.
+    # The interpreter writes its report in pieces, and other processes may write between them.
     text = httpd.log_text(0, limit=1 << 20)
     assert "Fatal Python error" in text and "string_at" in text
-    # The first has no prefix, and so may belong to a line from before; httpd's own words may come
-    # after ours.
+    # The first line has no prefix, so it may be attached to an earlier line; httpd's own lines may
+    # come after ours.
     httpd.log.accept_all("Fatal Python error", "AH00052")
     pid = httpd.wait_for_daemons("shop", 1)[0]
     with httpd.log.allows("."):
@@ -354,7 +354,7 @@ def test_my_daemon_died(served):
 
 
 def signal_of(name: str) -> str:
-    """Of the kill command of a page."""
+    """The signal of a page's kill command."""
     return next(words for words in page(name).commands if words[0] == "kill")[1].removeprefix("-")
 
 
@@ -395,7 +395,7 @@ def test_status(served):
 
 
 def test_logs(served):
-    """The lines that the page shows, and none but them."""
+    """The lines that the page shows, and no others."""
     httpd = served("logs.md")
     log = httpd.log_of("shop.error.log")
     shop = {"Host": "shop.example.com"}
@@ -407,7 +407,8 @@ def test_logs(served):
     output = log.path.read_text()[since:].replace(name, "A8HC4/PcMC4").replace(str(httpd.files), "")
     output = re.sub(r"\[pid \d+:tid \d+\] ", "", output)
     output = re.sub(r"^\[[A-Z][^\]]*\] ", "", output, flags=re.M)
-    # The interpreter may add marks below a line of source; print() is on its way by itself.
+    # The interpreter may add marks below a source line; print() goes another way, so its line may
+    # be elsewhere.
     lines = [
         line
         for line in re.sub(r"127\.0\.0\.1:\d+", "192.0.2.7:40312", output).splitlines()
@@ -520,7 +521,7 @@ SETUP = commands("setup")
 
 @pytest.mark.parametrize(("name", "words"), SETUP, ids=[name for name, _ in SETUP])
 def test_setup_as_on_the_page(place, name, words):
-    """And the commands of its apachectl, if the page has some."""
+    """Also the commands of its apachectl, if the page has some."""
     user = machine.other_users()[0].pw_name if os.geteuid() == 0 else machine.web_user()
     exchange = {
         "shop:app": "shop:app",
@@ -553,19 +554,19 @@ def test_setup_as_on_the_page(place, name, words):
         done = subprocess.run([control, step], capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, done.stderr
         if step == "start":
-            assert get(url).status_code in (200, 400)  # of Django: nothing is in ALLOWED_HOSTS
+            assert get(url).status_code in (200, 400)  # 400 from Django: ALLOWED_HOSTS is empty
     assert steps[-1] == "stop"
 
 
-# -------- moving
+# -------- moving from mod_wsgi
 
 
-def test_check_says_of_the_old_configuration_what_the_page_shows(place, stage):
+def test_check_prints_what_the_page_shows_for_the_old_configuration(place, stage):
     one = page("moving-from-mod_wsgi.md")
     (place / "srv" / "shop").mkdir(parents=True)
     (place / "srv" / "shop" / "site.wsgi").write_text(PLAIN)
     old = one.configurations("old")[0].replace("/srv/", f"{place}/srv/")
-    # What every configuration has, behind it, so that the numbers of its lines stay.
+    # The lines that every configuration has come last, so that the page's line numbers hold.
     rest = f'ServerRoot "{place}"\nServerName localhost\nErrorLog /dev/null\n'
     rest += f"Listen 127.0.0.1:{machine.free_port()}\nDefaultRuntimeDir run\n"
     rest += "\n".join([*machine.load_lines(["mpm_event", "unixd", "authz_core"]), ""])
@@ -586,7 +587,7 @@ def test_check_says_of_the_old_configuration_what_the_page_shows(place, stage):
 
 
 def without_path(text: str) -> str:
-    """Where the module is differs."""
+    """Removes the path of the module, which differs from machine to machine."""
     return re.sub(r'LoadModule wsgid_module ".*"', 'LoadModule wsgid_module "..."', text)
 
 

@@ -1,5 +1,5 @@
-"""103 Early Hints: environ["wsgi.early_hints"](headers) reaches the client before the answer is
-made.
+"""103 Early Hints: environ["wsgi.early_hints"](headers) reaches the client before the application
+has made its answer.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""The environ that an application sees: where it is mounted, what was asked for, by whom, of which
-server.
-"""
+"""The environ that an application sees: the mount point, the request, the client and the server."""
 
 from __future__ import annotations
 
@@ -53,7 +51,7 @@ def environ(
     *headers: str,
     host: str = "localhost",
 ):
-    """The environ of a request whose target is sent as it stands."""
+    """The environ of a request; its target is sent unchanged."""
     with httpd.wire(port) as wire:
         wire.send(request(method, target, *headers, host=host))
         return json.loads(wire.read_response().body)
@@ -124,7 +122,7 @@ def test_query_string_is_raw(httpd, query):
     assert environ(httpd, f"/at/a/mount?{query}")["QUERY_STRING"] == query
 
 
-def test_query_string_is_there_without_one(httpd):
+def test_query_string_is_empty_without_a_query(httpd):
     assert environ(httpd, "/at/a/mount")["QUERY_STRING"] == ""
 
 
@@ -134,14 +132,14 @@ def test_query_string_is_there_without_one(httpd):
 def test_any_method_reaches_the_application(httpd, method):
     with httpd.log.allows(
         "WSGIWarning: Unknown REQUEST_METHOD", r"warnings\.warn"
-    ):  # the validator's
+    ):  # from the validator
         assert (
             environ(httpd, "/at/a/mount", "PORT", method, "Content-Length: 0")["REQUEST_METHOD"]
             == method
         )
 
 
-def test_server_and_client_are_told(httpd):
+def test_server_and_client_addresses_are_in_environ(httpd):
     port = str(httpd.ports["PORT"])
     seen = environ(httpd, "/at/a/mount", host=f"localhost:{port}")
     assert (seen["SERVER_NAME"], seen["SERVER_PORT"]) == ("localhost", port)
@@ -154,17 +152,17 @@ def test_server_and_client_are_told(httpd):
     assert seen["SCRIPT_FILENAME"].endswith("/environ.wsgi")
 
 
-def test_the_virtual_hosts_name_is_told(httpd):
+def test_server_name_is_the_virtual_hosts(httpd):
     assert environ(httpd, "/", "ROOT_PORT", host="root.example")["SERVER_NAME"] == "root.example"
 
 
-def test_plain_http_is_told(httpd):
+def test_url_scheme_is_http_without_tls(httpd):
     seen = environ(httpd, "/at/a/mount")
     assert seen["wsgi.url_scheme"] == "http"
     assert seen.get("HTTPS", "off").lower() != "on"
 
 
-def test_tls_is_told(httpd):
+def test_url_scheme_is_https_with_tls(httpd):
     seen = httpd.get("/", port="TLS_PORT", scheme="https").json()
     assert seen["wsgi.url_scheme"] == "https"
 
@@ -175,7 +173,7 @@ def test_set_env_is_passed_on(httpd):
     assert seen["FROM_SETENVIF"] == "yes"
 
 
-def test_set_env_does_not_forge_the_servers_own_keys(httpd):
+def test_set_env_cannot_forge_the_servers_own_keys(httpd):
     assert environ(httpd, "/at/a/mount")["wsgi.url_scheme"] == "http"
 
 

@@ -1,5 +1,5 @@
-"""What cannot work is told in one line within a second, answered quickly, and works again once it
-is mended.
+"""A misconfiguration is reported in one line within a second and answered quickly, and the group
+works again once it is fixed.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import time
 import pytest
 from httpdenv import machine, wait_until
 
-QUICK = 2.0  # seconds for an answer about something that cannot work
-WITHIN = 1.0  # seconds from the start to the line that says so
+QUICK = 2.0  # seconds for an answer that cannot succeed
+WITHIN = 1.0  # seconds from the start to the line that reports the problem
 
 
 def quickly(httpd, path: str, *statuses: int):
-    """The answer, which is one of these statuses and comes at once."""
+    """Returns the answer; asserts that it has one of these statuses and comes at once."""
     response = httpd.get(path, timeout=10)
     assert response.status_code in statuses
     assert response.elapsed.total_seconds() < QUICK
@@ -26,39 +26,43 @@ def quickly(httpd, path: str, *statuses: int):
 BROKEN = "import a_module_that_does_not_exist\n"
 
 
-def mended(stage) -> str:
+def working_script(stage) -> str:
     return (stage.apps / "hello.wsgi").read_text()
 
 
-def test_a_script_that_cannot_be_imported_is_told_with_its_traceback_and_recovers_when_mended(
+def test_a_script_that_cannot_be_imported_is_logged_with_its_traceback_and_recovers_once_fixed(
     make_httpd, stage
 ):
-    """Loaded at start, because the alias names its group and no variable."""
+    """The script is loaded at start, because the alias names its group without a variable."""
     httpd = make_httpd(
         "WSGIDaemonProcess app\nWSGIScriptAlias / ${FILES}/app.wsgi process-name=app\n",
         files={"app.wsgi": BROKEN},
     )
-    for told in (r"WSGID03\d\d", "Traceback", "ModuleNotFoundError.*a_module_that_does_not_exist"):
-        httpd.log.wait_for(told, timeout=5)
+    for expected in (
+        r"WSGID03\d\d",
+        "Traceback",
+        "ModuleNotFoundError.*a_module_that_does_not_exist",
+    ):
+        httpd.log.wait_for(expected, timeout=5)
     with httpd.log.expects(r"WSGID\d{4}"), httpd.log.allows("Traceback", "ModuleNotFoundError"):
         quickly(httpd, "/", 500, 503)
-        httpd.write("app.wsgi", mended(stage))
+        httpd.write("app.wsgi", working_script(stage))
         recovers(httpd, "/")
     accept_all_of_ours(httpd)
 
 
-def test_a_script_loaded_on_first_use_is_a_500_and_recovers_when_mended(make_httpd, stage):
+def test_a_broken_script_loaded_on_first_use_is_a_500_and_recovers_once_fixed(make_httpd, stage):
     httpd = make_httpd("WSGIScriptAliasMatch ^/(.*) ${FILES}/$1.wsgi\n", files={"app.wsgi": BROKEN})
     with httpd.log.expects(r"WSGID03\d\d", "Traceback", "ModuleNotFoundError"):
         quickly(httpd, "/app", 500)
-    httpd.write("app.wsgi", mended(stage))
+    httpd.write("app.wsgi", working_script(stage))
     assert httpd.get("/app").status_code == 200
-    # The process that held nothing but a half-imported script has left for a clean one.
+    # The process held only a half-imported script, so it left to be replaced by a clean one.
     httpd.log.accept_all("WSGID0052.*exit code 84")
 
 
-def test_a_script_that_takes_long_to_load_is_told_with_what_it_does(make_httpd, stage):
-    slow = "import time\ntime.sleep(10.5)\n" + mended(stage)
+def test_a_script_that_takes_long_to_load_is_logged_with_its_stack(make_httpd, stage):
+    slow = "import time\ntime.sleep(10.5)\n" + working_script(stage)
     httpd = make_httpd(
         "WSGIDaemonProcess app startup-timeout=60\nWSGIScriptAlias / ${FILES}/app.wsgi process-name=app\n",
         files={"app.wsgi": slow},
@@ -79,7 +83,7 @@ def test_a_script_that_takes_long_to_load_is_told_with_what_it_does(make_httpd, 
     ],
     ids=["syntax-error", "sys-exit", "os-exit", "no-application", "exception"],
 )
-def test_other_ways_not_to_load(make_httpd, content, words):
+def test_other_load_failures_are_logged_and_answered(make_httpd, content, words):
     httpd = make_httpd(
         "WSGIDaemonProcess app\nWSGIScriptAlias / ${FILES}/app.wsgi process-name=app\n",
         files={"app.wsgi": content},
@@ -93,19 +97,19 @@ LIMITS = ["memory-limit=1M", "memory-limit=9M", "virtual-memory-limit=20M", "mem
 
 
 @pytest.mark.parametrize("limit", LIMITS)
-def test_a_limit_that_is_too_low_for_python_is_named_with_the_death(make_httpd, limit):
-    """From no room for the interpreter itself to no room for its threads."""
+def test_a_memory_limit_too_low_for_python_is_named_in_the_line_about_the_death(make_httpd, limit):
+    """The limits range from no room for the interpreter itself to no room for its threads."""
     httpd = make_httpd(
         f"WSGIDaemonProcess app {limit}\nWSGIScriptAlias / ${{APPS}}/hello.wsgi process-name=app\n"
     )
     option, _, megabytes = limit.removesuffix("M").partition("=")
     httpd.log.wait_for(f"WSGID0056.* under {option}={int(megabytes) << 20}; ", timeout=5)
     quickly(httpd, "/", 503)
-    httpd.stop()  # or it would go on trying
+    httpd.stop()  # or it would keep trying
     httpd.log.accept_all(".")
 
 
-def test_a_script_that_does_not_exist_is_a_404_or_500_with_a_line(make_httpd):
+def test_a_script_that_does_not_exist_is_a_404_and_is_logged(make_httpd):
     httpd = make_httpd(
         "WSGIScriptAlias / ${FILES}/missing.wsgi process-name=%{ENV:G}\nSetEnv G %{GLOBAL}\n"
     )
@@ -116,7 +120,7 @@ def test_a_script_that_does_not_exist_is_a_404_or_500_with_a_line(make_httpd):
 def test_an_alias_to_a_directory_is_a_403_with_a_line_that_says_what_to_write(make_httpd, stage):
     httpd = make_httpd(
         "WSGIDaemonProcess app\nWSGIScriptAlias / ${FILES}/site process-name=%{ENV:G}\nSetEnv G app\n",
-        files={"site/app.wsgi": mended(stage)},
+        files={"site/app.wsgi": working_script(stage)},
     )
     with httpd.log.expects("WSGID0152.*/site.*Name the script file in WSGIScriptAlias"):
         assert httpd.get("/").status_code == 403
@@ -124,9 +128,11 @@ def test_an_alias_to_a_directory_is_a_403_with_a_line_that_says_what_to_write(ma
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root's files need root")
-def test_a_script_that_its_user_cannot_read_is_told(make_httpd, stage):
+def test_a_script_that_its_user_cannot_read_is_logged(make_httpd, stage):
     httpd = make_httpd(
-        "WSGIScriptAlias / ${FILES}/secret.wsgi\n", start=None, files={"secret.wsgi": mended(stage)}
+        "WSGIScriptAlias / ${FILES}/secret.wsgi\n",
+        start=None,
+        files={"secret.wsgi": working_script(stage)},
     )
     (httpd.files / "secret.wsgi").chmod(0o600)
     since = httpd.log.mark()
@@ -149,7 +155,7 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("what", UNUSABLE)
-def test_what_a_daemon_cannot_use_is_told_within_a_second_and_answered_with_503(make_httpd, what):
+def test_an_unusable_option_is_logged_within_a_second_and_answered_with_503(make_httpd, what):
     option, words = UNUSABLE[what]
     if option.startswith("chroot") and os.geteuid() != 0:
         pytest.skip("chroot is root's")
@@ -167,14 +173,14 @@ def test_what_a_daemon_cannot_use_is_told_within_a_second_and_answered_with_503(
 
 def test_a_user_that_does_not_exist_is_refused_by_configtest(make_httpd):
     httpd = make_httpd("WSGIDaemonProcess app user=nobody-of-this-name\n", start=None)
-    code, said = httpd.configtest()
+    code, output = httpd.configtest()
     assert code != 0
-    assert "WSGID0005" in said
-    assert "nobody-of-this-name" in said
+    assert "WSGID0005" in output
+    assert "nobody-of-this-name" in output
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="another user's daemons need root")
-def test_a_home_that_the_user_may_not_enter_is_told(make_httpd, tmp_path):
+def test_a_home_that_the_user_may_not_enter_is_logged(make_httpd, tmp_path):
     (tmp_path / "home").mkdir(mode=0o700)
     user = machine.other_users()[0].pw_name
     httpd = make_httpd(
@@ -187,8 +193,8 @@ def test_a_home_that_the_user_may_not_enter_is_told(make_httpd, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="another user's daemons need root")
-def test_an_interpreter_that_the_user_cannot_reach_is_told(make_httpd, tmp_path):
-    """Below a directory of mode 0700, as a build under root's home is."""
+def test_an_interpreter_that_the_user_cannot_reach_is_logged(make_httpd, tmp_path):
+    """The interpreter is below a directory of mode 0700, as a build under root's home is."""
     (tmp_path / "private").mkdir(mode=0o700)
     (tmp_path / "private" / "python").symlink_to("/usr/bin/env")
     httpd = make_httpd(
@@ -203,7 +209,7 @@ def test_an_interpreter_that_the_user_cannot_reach_is_told(make_httpd, tmp_path)
     accept_all_of_ours(httpd)
 
 
-def test_other_groups_are_not_touched_by_one_that_cannot_start(make_httpd):
+def test_a_group_that_cannot_start_does_not_affect_others(make_httpd):
     httpd = make_httpd(
         "WSGIDaemonProcess broken python=/nowhere/python\nWSGIDaemonProcess sound\n"
         "WSGIScriptAlias /broken ${APPS}/hello.wsgi process-name=broken\n"
@@ -215,9 +221,9 @@ def test_other_groups_are_not_touched_by_one_that_cannot_start(make_httpd):
     accept_all_of_ours(httpd)
 
 
-def test_a_process_that_cannot_boot_is_not_started_again_and_again(make_httpd):
-    """Back-off: at once, then after 1, 2, 4 .. seconds. Within three seconds that is at most three
-    or four starts.
+def test_starts_of_a_process_that_cannot_boot_are_delayed(make_httpd):
+    """The back-off starts it at once, then after 1, 2, 4 ... seconds: at most three or four starts
+    within three seconds.
     """
     httpd = make_httpd(
         "WSGIDaemonProcess app\nWSGIScriptAlias / ${FILES}/app.wsgi process-name=app\n",
@@ -232,22 +238,25 @@ def test_a_process_that_cannot_boot_is_not_started_again_and_again(make_httpd):
 
 
 def recovers(httpd, path: str) -> None:
-    """Within the back-off's next try, which a changed script brings forward."""
-    wait_until(lambda: httpd.get(path).status_code == 200, "an answer of the mended application", 5)
+    """Waits for the back-off's next start, which a changed script brings forward."""
+    wait_until(
+        lambda: httpd.get(path).status_code == 200, "an answer from the fixed application", 5
+    )
 
 
 def accept_all_of_ours(httpd) -> None:
-    """A group that cannot start goes on saying so, until its httpd stops: that is what these tests
-    are about.
+    """Stops httpd and accepts our lines: a group that cannot start keeps logging until its httpd
+    stops, and these tests are about that.
     """
     httpd.stop()
-    # The report of a SyntaxError has no first line of its own: it names the place and the error.
+    # The report of a SyntaxError has no traceback line of its own: it names the place and the
+    # error.
     httpd.log.accept_all(r"WSGID\d{4}", "Traceback", "SyntaxError", r"^ ")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's httpd is its own User")
-def test_a_socket_directory_that_httpds_user_may_not_enter_is_told_at_the_start(make_httpd):
-    """Not with each request."""
+def test_a_socket_directory_that_httpds_user_may_not_enter_is_logged_at_the_start(make_httpd):
+    """Once, not with each request."""
     httpd = make_httpd("WSGISocketPrefix ${FILES}/closed/x\nWSGIDaemonProcess x\n", start=False)
     (httpd.files / "closed").mkdir(mode=0o700)
     with httpd.log.expects(f"WSGID0061.*httpd's User cannot enter {httpd.files}/closed", "AH00020"):

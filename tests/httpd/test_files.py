@@ -1,4 +1,4 @@
-"""Files without copies: wsgi.file_wrapper by descriptor, and X-Sendfile by name."""
+"""Files without copies: wsgi.file_wrapper by descriptor, X-Sendfile by name."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def content(size: int = SIZE) -> bytes:
 
 
 def put(httpd, name: str, data: bytes) -> str:
-    """A file that the daemon may read and cut; its path."""
+    """Writes a file that the daemon may read and cut; returns its path."""
     path = httpd.files / name
     path.parent.mkdir(exist_ok=True)
     path.parent.chmod(0o755)
@@ -66,7 +66,7 @@ def put(httpd, name: str, data: bytes) -> str:
 
 
 @pytest.mark.parametrize("kind", ["file", "raw", "bytes", "pipe", "own"])
-def test_whatever_is_wrapped_is_sent_whole(each_mpm, kind):
+def test_every_kind_of_wrapped_file_is_sent_whole(each_mpm, kind):
     path = put(each_mpm, "whole", content())
     response = each_mpm.get(f"/files{path}?kind={kind}&block=9999")
     assert response.status_code == 200
@@ -93,7 +93,7 @@ def test_an_empty_file_is_an_empty_body(httpd):
 @pytest.mark.parametrize("kind", ["file", "raw"])
 @pytest.mark.parametrize("how", ["seek", "readfirst"])
 def test_a_file_is_sent_from_its_position(httpd, kind, how):
-    """What a buffered file has read ahead of its position is sent all the same."""
+    """What a buffered file has read ahead of its position is still sent."""
     path = put(httpd, "whole", content())
     response = httpd.get(f"/files{path}?kind={kind}&{how}=1000")
     assert response.content == content()[1000:]
@@ -108,7 +108,7 @@ def test_a_content_length_smaller_than_the_rest_is_honoured(httpd, over):
     assert done.header("content-length") == "160"
 
 
-def test_a_content_length_larger_than_the_rest_shows(httpd):
+def test_a_content_length_larger_than_the_rest_is_visibly_broken(httpd):
     path = put(httpd, "small", content(800))
     with httpd.log.expects("WSGID0343.*Content-Length"):
         done = run_curl(httpd, "http/1.1", f"/files{path}?length=900")
@@ -124,7 +124,7 @@ def test_the_file_is_closed_once_the_response_is_done(httpd):
 
 
 def test_a_file_does_not_go_through_python(httpd):
-    """64 MB, of which the daemon reads and writes next to nothing."""
+    """64 MB, of which the daemon itself reads and writes almost nothing."""
     path = put(httpd, "large", bytes(64 << 20))
     assert httpd.get("/hello").status_code == 200
     pid = httpd.wait_for_daemons("app", 1)[0]
@@ -171,7 +171,7 @@ def test_several_ranges_come_as_parts(httpd):
     assert content()[80:88] in response.content
 
 
-def test_a_range_behind_the_end_is_a_416(httpd):
+def test_a_range_beyond_the_end_is_a_416(httpd):
     path = put(httpd, "whole", content())
     assert httpd.get(f"/files{path}", headers={"Range": f"bytes={SIZE}-"}).status_code == 416
 
@@ -205,7 +205,7 @@ def test_conditions_are_answered_by_the_applications_validators(httpd, over, nam
 
 
 def test_a_file_without_validators_meets_any_condition(httpd):
-    """Only the application knows what else its answer depends on: no validators are made up."""
+    """No validators are invented: only the application knows what else its answer depends on."""
     path = put(httpd, "whole", content())
     response = httpd.get(f"/files{path}", headers={"If-Modified-Since": LATER})
     assert response.status_code == 200
@@ -224,8 +224,8 @@ def test_a_connection_goes_on_after_a_304(httpd):
 
 @pytest.mark.parametrize("over", EVERY_WAY)
 def test_a_file_that_shrinks_meanwhile_is_visibly_cut_off(httpd, over):
-    """Cut to half once the daemon knows its size, or before: the child of httpd must live on in any
-    case.
+    """The file is cut in half before or after the daemon determines its size. httpd's child must
+    survive either case.
     """
     before = httpd.children()
     path = put(httpd, "shrinking", content())
@@ -238,7 +238,7 @@ def test_a_file_that_shrinks_meanwhile_is_visibly_cut_off(httpd, over):
 
 @pytest.mark.parametrize("over", ["http/1.1", "tls", "h2c"])
 def test_a_file_that_shrinks_while_it_is_sent_is_visibly_cut_off(httpd, over):
-    """The client reads slowly, so that most of 64 MB is still in the file when it is cut."""
+    """The client reads slowly, so most of the 64 MB is still in the file when it is cut."""
     before = httpd.children()
     path = put(httpd, "shrinking", bytes(64 << 20))
     with httpd.log.allows(r"WSGID\d{4}", "AH0", r"\(70014\)|core_output|End of file"):
@@ -257,7 +257,7 @@ def test_a_file_that_shrinks_while_it_is_sent_is_visibly_cut_off(httpd, over):
 
 @pytest.fixture
 def allowed(httpd):
-    """A file in the directory that WSGISendfilePath allows, and one outside of it."""
+    """A file in the directory that WSGISendfilePath allows, and one outside it."""
     put(httpd, "outside.txt", b"secret")
     put(httpd, "allowed-not/inside.txt", b"a neighbour whose name begins alike")
     return put(httpd, "allowed/inside.txt", content())
@@ -316,7 +316,7 @@ ESCAPES = {
 
 
 @pytest.mark.parametrize("what", ESCAPES)
-def test_x_sendfile_does_not_lead_out(httpd, allowed, what):
+def test_x_sendfile_does_not_leave_the_allowed_directory(httpd, allowed, what):
     path, status = ESCAPES[what]
     inside = httpd.files / "allowed"
     make_once(inside / "link.txt", lambda at: at.symlink_to("../outside.txt"))

@@ -1,5 +1,5 @@
-"""A free-threaded Python serves: without a GIL, all threads at once, and nothing is lost or mixed
-up by that.
+"""A free-threaded Python serves without a GIL: all threads run at once, and nothing is lost or
+mixed up.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ WSGIScriptAlias /echo ${APPS}/echo.wsgi process-name=app
 """ + "".join(
     f"WSGIScriptAlias /{name} ${{FILES}}/{name}.wsgi process-name={name}\n" for name in NAMES
 )
-# /meet answers when THREADS requests are in the application at once; the query is the answer's
-# first line.
+# /meet answers once THREADS requests are in the application at the same time; the first line of the
+# answer is the query.
 SCRIPT = """
 import hashlib, os, sys, threading, time
 
@@ -117,7 +117,7 @@ def pywsgid(httpd, *words: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-# -------- what it is
+# -------- the interpreter
 
 
 def test_it_serves_without_a_gil_and_with_the_hot_path_in_c(httpd):
@@ -127,7 +127,7 @@ def test_it_serves_without_a_gil_and_with_the_hot_path_in_c(httpd):
     )
 
 
-def test_it_can_be_had_with_a_gil(httpd):
+def test_it_can_run_with_a_gil(httpd):
     assert ask(httpd, "/gil?x")[2:4] == ["True", "True"]
     assert httpd.log.find(r"group 'gil': ready: Python 3\.[\d.]+ \(free-threaded, but with a GIL\)")
 
@@ -143,7 +143,7 @@ def test_as_many_requests_as_threads_run_at_once(httpd, name):
 
 @pytest.mark.parametrize("connections", [16, 64])
 def test_each_client_gets_its_own_answer_over_reloads(httpd, connections):
-    """Load compares each answer's first line with its query."""
+    """Load compares the first line of each answer with its query."""
     script = SCRIPT.replace("@THREADS@", str(THREADS))
     with Load(httpd, "/app/compute", connections) as load:
         for number in range(3):
@@ -154,7 +154,7 @@ def test_each_client_gets_its_own_answer_over_reloads(httpd, connections):
     load.assert_nothing_lost()
 
 
-def test_bodies_go_both_ways_whole(httpd):
+def test_bodies_arrive_whole_in_both_directions(httpd):
     digests: list[tuple[str, str]] = []
 
     def exchange(number: int) -> None:
@@ -186,7 +186,7 @@ def test_processes_are_recycled_when_their_requests_are_over(httpd):
     with Load(httpd, "/many", 16) as load:
         wait_until(
             lambda: len(httpd.log.find("WSGID0350: group 'many'.*maximum-requests")) >= 4,
-            "four wishes",
+            "four replacement requests",
             30,
         )
     load.assert_nothing_lost()
@@ -199,10 +199,10 @@ def test_a_process_that_is_killed_is_replaced(httpd):
         assert ask(httpd, "/app?x")[1] != str(old)
 
 
-# -------- looking at threads that run
+# -------- inspecting running threads
 
 
-def test_stacks_are_told_while_all_threads_run(httpd):
+def test_stacks_are_shown_while_all_threads_run(httpd):
     pid = ask(httpd, "/app?x")[1]
     with Load(httpd, "/app/compute", 16) as load:
         spinning = Crowd(httpd, "/app/spin", 2)
@@ -221,7 +221,7 @@ def test_stacks_are_told_while_all_threads_run(httpd):
     assert "group 'app' slot 0" in pywsgid(httpd, "status")
 
 
-def test_a_slow_request_is_told_with_its_stack(httpd):
+def test_a_slow_request_is_logged_with_its_stack(httpd):
     slow = "WSGID0352: group 'slow': slow: GET /slow/spin"
     with httpd.log.expects(slow) as lines:
         spinning = Crowd(httpd, "/slow/spin")
@@ -231,7 +231,7 @@ def test_a_slow_request_is_told_with_its_stack(httpd):
     assert re.search(r"line \d+, in (application|compute|<genexpr>)$", lines[0].text)
 
 
-def test_requests_that_run_for_too_long_are_all_interrupted(httpd):
+def test_all_requests_that_run_too_long_are_interrupted(httpd):
     pid = ask(httpd, "/stuck?x")[1]
     since = httpd.log.mark()
     with httpd.log.expects("WSGID0352", "WSGID0353", "WSGID0358", "Traceback"):
@@ -243,12 +243,11 @@ def test_requests_that_run_for_too_long_are_all_interrupted(httpd):
     assert ask(httpd, "/stuck?x")[1] == pid
 
 
-# -------- the GIL comes back, and applications
+# -------- the GIL is enabled again; applications
 
 
-def test_an_extension_that_needs_the_gil_is_told_and_serves(httpd, python):
-    """It is imported by a request, when the daemon has long decided how many requests run at
-    once."""
+def test_an_extension_that_needs_the_gil_is_logged_and_works(httpd, python):
+    """A request imports it, long after the daemon has decided how many requests run at once."""
     where = "import sysconfig; print(sysconfig.get_path('include'), sysconfig.get_config_var('EXT_SUFFIX'))"
     done = subprocess.run(
         [python.executable, "-I", "-c", where], capture_output=True, text=True, check=True
