@@ -30,7 +30,7 @@ def declarations(header):
 
 CDEF = "\n".join(declarations((ROOT / path).read_text(encoding="utf-8")) for path in HEADERS)
 
-NAMES = ("hub", "gate", "request_classes", "endpoint", "receive", "measure")
+NAMES = ("hub", "gate", "request_classes", "endpoint", "receive", "send", "outcome", "measure")
 
 ffi = cffi.FFI()
 ffi.cdef(CDEF)

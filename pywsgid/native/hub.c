@@ -2,15 +2,15 @@
  * The slot's listener and all connections to it.
  *
  * A connection is put into the epoll once, edge-triggered, and stays there: a request costs no
- * epoll_ctl, unless it waits for its body. One worker at a time waits in the epoll (the poller);
- * what it learns is noted in the connections under the lock, and those that have something form a
- * list, from which any worker takes the next. Who pops a connection owns it (BUSY) until it is
- * given back; an event that comes meanwhile is remembered. No edge is lost, as each is noted under
- * the lock; one too many costs a receive that finds nothing.
+ * epoll_ctl(), unless it waits for its body. One worker at a time waits in the epoll: the poller.
+ * It notes what it learns in the connections, under the lock. The connections that have something
+ * to read form a list, from which any worker takes the next. The worker owns it (BUSY) until it
+ * gives it back; an event that comes meanwhile is remembered. So no event is lost; one too many
+ * costs a receive that finds nothing.
  *
- * That a connection is IDLE or READY exactly while it is nobody's decides the race between a worker
- * and drain(): what drain() finds so is closed unread, which gives its sender ECONNRESET, so that
- * it tries elsewhere; what a worker has popped is read and run.
+ * A connection is IDLE or READY exactly while no worker owns it. That decides the race between a
+ * worker and wsgid_hub_drain(): what is IDLE or READY then is closed unread, which gives its sender
+ * ECONNRESET, so that it tries another process. What a worker has taken is read and run.
  */
 #include "hotpath.h"
 
@@ -25,11 +25,11 @@
 #include <unistd.h>
 
 #define EVENTS_AT_ONCE 64
-#define ACCEPT_AT_ONCE 64 /* before others have a look at what is ready */
+#define ACCEPT_AT_ONCE 64 /* before other workers may take what is ready */
 #define WATCHED        (EPOLLIN | EPOLLRDHUP)
 #define HANGUP         (EPOLLRDHUP | EPOLLHUP | EPOLLERR)
 
-/* Events of what is no connection have generation 0. */
+/* What an event is about. Descriptors that are no connections have generation 0. */
 static uint64_t tag(uint32_t generation, int fd)
 {
     return (uint64_t)generation << 32 | (uint32_t)fd;
@@ -49,33 +49,34 @@ static int watch_descriptor(wsgid_hub_t *hub, int fd, uint32_t events, uint32_t 
 
 static wsgid_connection_t *find(wsgid_hub_t *hub, int fd)
 {
-    wsgid_connection_t *chunk = (unsigned)fd / CHUNK_SIZE < CHUNKS ? hub->chunks[fd / CHUNK_SIZE]
-                                                                   : NULL;
+    wsgid_connection_t *chunk = (unsigned)fd / WSGID_CONNECTIONS_CHUNK < WSGID_CONNECTIONS_CHUNKS
+                                    ? hub->chunks[fd / WSGID_CONNECTIONS_CHUNK]
+                                    : NULL;
 
-    return chunk ? &chunk[fd % CHUNK_SIZE] : NULL;
+    return chunk ? &chunk[fd % WSGID_CONNECTIONS_CHUNK] : NULL;
 }
 
-/* Of the descriptors from `first` on. NULL: errno. */
+/* The connections of the descriptors from `first` on. NULL: errno. */
 static wsgid_connection_t *make_chunk(int first)
 {
-    wsgid_connection_t *chunk = calloc(CHUNK_SIZE, sizeof(*chunk));
+    wsgid_connection_t *chunk = calloc(WSGID_CONNECTIONS_CHUNK, sizeof(*chunk));
 
-    for (int i = 0; chunk && i < CHUNK_SIZE; i++) {
-        /* never written again: is_hung_up() of another thread may read it late */
+    for (int i = 0; chunk && i < WSGID_CONNECTIONS_CHUNK; i++) {
+        /* Never written again: wsgid_endpoint_is_hung_up() may read it late. */
         chunk[i].fd = first + i;
     }
     return chunk;
 }
 
-/* The place of a descriptor, made if need be. NULL: errno. */
-static wsgid_connection_t *place(wsgid_hub_t *hub, int fd)
+/* The connection of a descriptor, allocated if necessary. NULL: errno. */
+static wsgid_connection_t *find_or_make(wsgid_hub_t *hub, int fd)
 {
-    if ((unsigned)fd / CHUNK_SIZE >= CHUNKS) {
+    if ((unsigned)fd / WSGID_CONNECTIONS_CHUNK >= WSGID_CONNECTIONS_CHUNKS) {
         errno = EMFILE;
         return NULL;
     }
-    if (!hub->chunks[fd / CHUNK_SIZE]) {
-        hub->chunks[fd / CHUNK_SIZE] = make_chunk(fd - fd % CHUNK_SIZE);
+    if (!hub->chunks[fd / WSGID_CONNECTIONS_CHUNK]) {
+        hub->chunks[fd / WSGID_CONNECTIONS_CHUNK] = make_chunk(fd - fd % WSGID_CONNECTIONS_CHUNK);
     }
     return find(hub, fd);
 }
@@ -103,8 +104,8 @@ static wsgid_connection_t *take_first(wsgid_hub_t *hub)
     return connection;
 }
 
-/* Taken out of the epoll by hand, which would keep it if a process that the application forked had
- * a copy. */
+/* Takes it out of the epoll first: close() does not, if a process that the application has forked
+ * has a copy. */
 static void close_connection(wsgid_hub_t *hub, wsgid_connection_t *connection)
 {
     struct epoll_event unused = { 0 };
@@ -114,7 +115,7 @@ static void close_connection(wsgid_hub_t *hub, wsgid_connection_t *connection)
     connection->state = CONNECTION_FREE;
 }
 
-wsgid_connection_t *wsgid_hub_pop(wsgid_hub_t *hub)
+wsgid_connection_t *wsgid_hub_take(wsgid_hub_t *hub)
 {
     wsgid_connection_t *connection;
 
@@ -124,7 +125,7 @@ wsgid_connection_t *wsgid_hub_pop(wsgid_hub_t *hub)
             connection->again = 0;
             return connection;
         }
-        close_connection(hub, connection); /* unread: if it holds a request, its client has gone */
+        close_connection(hub, connection); /* unread: the client of its request has gone */
     }
     return NULL;
 }
@@ -137,12 +138,12 @@ static int change_watch(wsgid_hub_t *hub, wsgid_connection_t *connection, uint32
 void wsgid_hub_unwatch(wsgid_hub_t *hub, wsgid_connection_t *connection)
 {
     if (!connection->unwatched) {
-        /* else the poller is woken in vain, no more */
+        /* If that fails, the poller is woken for nothing. */
         connection->unwatched = change_watch(hub, connection, 0) == 0;
     }
 }
 
-/* Whether it is looked at again. What has come meanwhile makes an event now. */
+/* Whether the epoll reports what comes. What has come meanwhile makes an event now. */
 static int watch_again(wsgid_hub_t *hub, wsgid_connection_t *connection)
 {
     if (connection->unwatched) {
@@ -165,13 +166,13 @@ void wsgid_hub_give_back(wsgid_hub_t *hub, wsgid_connection_t *connection, int k
     }
 }
 
-static void note(wsgid_hub_t *hub, const struct epoll_event *event)
+static void note_event(wsgid_hub_t *hub, const struct epoll_event *event)
 {
     wsgid_connection_t *connection = find(hub, (int)(uint32_t)event->data.u64);
 
     if (!connection || connection->state == CONNECTION_FREE
         || connection->generation != event->data.u64 >> 32) {
-        return; /* closed meanwhile */
+        return; /* it has been closed meanwhile */
     }
     if (event->events & HANGUP) {
         connection->hung_up = 1;
@@ -203,22 +204,25 @@ static int is_allowed(const wsgid_hub_t *hub, uid_t uid)
     return 0;
 }
 
-static int failed(wsgid_endpoint_t *endpoint, int fd)
+/* A new connection is of no use: closes it. */
+static int discard(wsgid_endpoint_t *endpoint, int fd)
 {
     endpoint->facts[FACT_ERRNO] = errno;
     close(fd);
     return WSGID_NO_ACCEPT;
 }
 
-static int admit(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint, int fd)
+/* A new connection. WSGID_REQUEST: it is IDLE now; else an outcome, and it is closed. */
+static int admit(wsgid_endpoint_t *endpoint, int fd)
 {
+    wsgid_hub_t *hub = endpoint->hub;
     struct ucred peer;
     socklen_t size = sizeof(peer);
-    struct timeval limit = { hub->timeout / 1000000000, hub->timeout % 1000000000 / 1000 };
+    struct timeval limit = { hub->timeout / WSGID_SECOND, hub->timeout % WSGID_SECOND / 1000 };
     wsgid_connection_t *connection;
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
-        return failed(endpoint, fd);
+        return discard(endpoint, fd);
     }
     if (!is_allowed(hub, peer.uid)) {
         endpoint->facts[FACT_PID] = peer.pid;
@@ -226,10 +230,10 @@ static int admit(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint, int fd)
         close(fd);
         return WSGID_REFUSED;
     }
-    connection = place(hub, fd);
+    connection = find_or_make(hub, fd);
     if (!connection || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) != 0
         || watch_descriptor(hub, fd, WATCHED | EPOLLET, connection->generation + 1) != 0) {
-        return failed(endpoint, fd);
+        return discard(endpoint, fd);
     }
     connection->generation++;
     connection->state = CONNECTION_IDLE;
@@ -237,9 +241,11 @@ static int admit(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint, int fd)
     return WSGID_REQUEST;
 }
 
-/* Out of the epoll until endpoint comes back: it would be reported for ever. */
-static int pause_listening(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint)
+/* accept() has failed: the listener leaves the epoll, which would report it for ever, until this
+ * worker comes back from Python. */
+static int pause_listening(wsgid_endpoint_t *endpoint)
 {
+    wsgid_hub_t *hub = endpoint->hub;
     struct epoll_event unused = { 0 };
 
     endpoint->facts[FACT_ERRNO] = errno;
@@ -249,8 +255,10 @@ static int pause_listening(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint)
     return WSGID_NO_ACCEPT;
 }
 
-void wsgid_hub_resume_listening(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint)
+void wsgid_hub_resume_listening(wsgid_endpoint_t *endpoint)
 {
+    wsgid_hub_t *hub = endpoint->hub;
+
     if (hub->paused == endpoint) {
         hub->paused = NULL;
         if (hub->listener >= 0) {
@@ -259,21 +267,23 @@ void wsgid_hub_resume_listening(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint)
     }
 }
 
-static int accept_some(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint)
+/* WSGID_REQUEST: nothing to report; else an outcome. */
+static int accept_some(wsgid_endpoint_t *endpoint)
 {
+    wsgid_hub_t *hub = endpoint->hub;
     int outcome = WSGID_REQUEST;
 
     for (int i = 0; i < ACCEPT_AT_ONCE && outcome == WSGID_REQUEST; i++) {
         int fd = accept4(hub->listener, NULL, NULL, SOCK_CLOEXEC);
 
         if (fd >= 0) {
-            outcome = admit(hub, endpoint, fd);
+            outcome = admit(endpoint, fd);
         }
         else if (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR) {
             break;
         }
         else {
-            return pause_listening(hub, endpoint);
+            return pause_listening(endpoint);
         }
     }
     return outcome;
@@ -285,7 +295,7 @@ typedef struct {
     int count;
 } arrivals_t;
 
-/* For wsgid_spin. */
+/* For wsgid_spin(): whether there are events. */
 static int has_arrived(void *what)
 {
     arrivals_t *arrivals = what;
@@ -294,8 +304,9 @@ static int has_arrived(void *what)
     return arrivals->count > 0;
 }
 
-int wsgid_hub_poll(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint)
+int wsgid_hub_poll(wsgid_endpoint_t *endpoint)
 {
+    wsgid_hub_t *hub = endpoint->hub;
     arrivals_t arrivals;
     int outcome = WSGID_REQUEST;
 
@@ -309,10 +320,10 @@ int wsgid_hub_poll(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint)
     hub->poller = NULL;
     for (int i = 0; i < arrivals.count && !hub->draining; i++) {
         if (arrivals.events[i].data.u64 >> 32) {
-            note(hub, &arrivals.events[i]);
+            note_event(hub, &arrivals.events[i]);
         }
         else if ((int)arrivals.events[i].data.u64 == hub->listener) {
-            outcome = accept_some(hub, endpoint);
+            outcome = accept_some(endpoint);
         }
     }
     return outcome;
@@ -322,7 +333,7 @@ int wsgid_hub_poll(wsgid_hub_t *hub, wsgid_endpoint_t *endpoint)
 
 static int64_t nanoseconds(double seconds)
 {
-    return (int64_t)(seconds * 1e9);
+    return (int64_t)(seconds * WSGID_SECOND);
 }
 
 wsgid_hub_t *wsgid_hub_create(int listener, const void *allowed, int allowed_count, double timeout,
@@ -333,7 +344,7 @@ wsgid_hub_t *wsgid_hub_create(int listener, const void *allowed, int allowed_cou
     if (!hub) {
         return NULL;
     }
-    (void)pthread_mutex_init(&hub->lock, NULL); /* cannot fail without attributes */
+    (void)pthread_mutex_init(&hub->lock, NULL);
     hub->listener = listener;
     hub->pid = (uint32_t)getpid();
     hub->allowed = (const uint32_t *)(const void *)allowed;
@@ -346,9 +357,9 @@ wsgid_hub_t *wsgid_hub_create(int listener, const void *allowed, int allowed_cou
     hub->ready_end = &hub->ready;
     hub->epoll = epoll_create1(EPOLL_CLOEXEC);
     hub->wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    /* Level-triggered and never read: once it rings, nobody waits any more. */
+    /* Level-triggered and never read: once it is readable, nobody waits in the epoll any more. */
     if (hub->epoll < 0 || hub->wakeup < 0 || watch_descriptor(hub, hub->wakeup, EPOLLIN, 0) != 0) {
-        return NULL; /* the process leaves */
+        return NULL; /* the process ends: nothing is freed */
     }
     return hub;
 }
@@ -372,28 +383,29 @@ int wsgid_hub_open(wsgid_hub_t *hub)
 void wsgid_hub_set_gated(wsgid_hub_t *hub, int gated)
 {
     (void)pthread_mutex_lock(&hub->lock);
-    hub->gate.gated = gated; /* from the next request on; who is parked becomes monitor then */
+    hub->gate.gated =
+        gated; /* from the next request on: a parked worker becomes the monitor then */
     if (!gated) {
         hub->gate.holder = NULL;
-        wsgid_gate_let_in(hub);
+        wsgid_gate_wake_next(hub);
     }
     (void)pthread_mutex_unlock(&hub->lock);
 }
 
-/* The sum of what `act` says. */
+/* The sum of what `act` returns. */
 static int for_each_connection(wsgid_hub_t *hub, int (*act)(wsgid_hub_t *, wsgid_connection_t *))
 {
     int sum = 0;
 
-    for (int i = 0; i < CHUNKS; i++) {
-        for (int j = 0; hub->chunks[i] && j < CHUNK_SIZE; j++) {
+    for (int i = 0; i < WSGID_CONNECTIONS_CHUNKS; i++) {
+        for (int j = 0; hub->chunks[i] && j < WSGID_CONNECTIONS_CHUNK; j++) {
             sum += act(hub, &hub->chunks[i][j]);
         }
     }
     return sum;
 }
 
-static int is_nobodys(const wsgid_connection_t *connection)
+static int is_unowned(const wsgid_connection_t *connection)
 {
     return connection->state == CONNECTION_IDLE || connection->state == CONNECTION_READY;
 }
@@ -403,7 +415,7 @@ static int has_unread(wsgid_hub_t *hub, wsgid_connection_t *connection)
     int unread = 0;
 
     (void)hub;
-    return is_nobodys(connection) && ioctl(connection->fd, FIONREAD, &unread) == 0 && unread > 0;
+    return is_unowned(connection) && ioctl(connection->fd, FIONREAD, &unread) == 0 && unread > 0;
 }
 
 int wsgid_hub_waiting(wsgid_hub_t *hub)
@@ -416,15 +428,15 @@ int wsgid_hub_waiting(wsgid_hub_t *hub)
     return waiting;
 }
 
-static int close_if_nobodys(wsgid_hub_t *hub, wsgid_connection_t *connection)
+static int close_if_unowned(wsgid_hub_t *hub, wsgid_connection_t *connection)
 {
-    if (is_nobodys(connection)) {
+    if (is_unowned(connection)) {
         close_connection(hub, connection);
     }
     return 0;
 }
 
-/* Of the listener, which is the parent's and a successor's too, only our copy is closed. */
+/* Closes our copy of the listener, which httpd's parent and a replacement have, too. */
 static void close_listener(wsgid_hub_t *hub)
 {
     struct epoll_event unused = { 0 };
@@ -443,13 +455,12 @@ void wsgid_hub_drain(wsgid_hub_t *hub)
     if (!hub->draining) {
         hub->draining = 1;
         close_listener(hub);
-        (void)for_each_connection(hub, close_if_nobodys);
+        (void)for_each_connection(hub, close_if_unowned);
         hub->ready = NULL;
         hub->ready_end = &hub->ready;
-        (void)eventfd_write(hub->wakeup,
-                            1); /* fails only where 2^64 - 2 have been written before */
+        (void)eventfd_write(hub->wakeup, 1); /* fails only if it overflows */
         for (wsgid_endpoint_t *endpoint = hub->endpoints; endpoint; endpoint = endpoint->next) {
-            (void)pthread_cond_signal(&endpoint->wake);
+            (void)pthread_cond_signal(&endpoint->turn.wake);
         }
     }
     (void)pthread_mutex_unlock(&hub->lock);
@@ -472,8 +483,8 @@ void wsgid_hub_abandon(wsgid_hub_t *hub)
     (void)pthread_mutex_init(&hub->lock, NULL); /* another thread of the parent may have held it */
     (void)for_each_connection(hub, close_copy);
     for (wsgid_endpoint_t *endpoint = hub->endpoints; endpoint; endpoint = endpoint->next) {
-        (void)pthread_mutex_init(&endpoint->lock, NULL);
-        endpoint->open = 0;
+        (void)pthread_mutex_init(&endpoint->sending.lock, NULL);
+        endpoint->sending.open = 0;
         endpoint->connection = NULL;
     }
     if (hub->listener >= 0) {

@@ -1,13 +1,12 @@
 /*
  * What is measured of each request, in the statistics page (apxs/common/process_abi.h): how many,
- * how long they waited, how long they ran, and what each thread does. The twin of the class Row in
- * pywsgid/daemon/process/page.py.
+ * how long they waited, how long they ran, and what each thread does.
  *
- * Rules: one reading of the clock when a request has been read and one when its thread is free
- * again, no lock and no call that may wait. Sums are added to atomically, as threads share them; a
- * row belongs to its thread, and a reader that sees it half written shows half a line. A request
- * that was not started after all has not been measured. A clock that is set makes one measurement
- * of each thread wrong.
+ * Rules: The clock is read twice for each request: when it has been read, and when its thread is
+ * free again. No lock, and no call that may wait. Threads share the sums and add to them
+ * atomically. A row belongs to its thread; a reader that sees it half written shows half a line. A
+ * request that was not started after all is not measured. If the clock is set, one measurement of
+ * each thread is wrong.
  */
 #include "hotpath.h"
 #include "common/process_abi.h"
@@ -17,33 +16,33 @@
 
 #define ROWS ((WSGID_PAGE_SIZE - WSGID_PAGE_ROWS) / WSGID_PAGE_ROW_SIZE)
 
-/* NULL in a child that the application forked: there is nothing to tell. */
+/* NULL in a child that the application forked: its requests are not its parent's. */
 static wsgid_page_t *page_of(const wsgid_endpoint_t *endpoint)
 {
     return (wsgid_page_t *)(void *)endpoint->hub->page;
 }
 
-/* NULL: it has none. */
+/* NULL: there are more threads than rows, and this one has none. */
 static wsgid_page_row_t *row_of(const wsgid_endpoint_t *endpoint)
 {
-    if (!endpoint->hub->page || endpoint->number >= ROWS) {
+    if (!endpoint->hub->page || endpoint->measured.row >= ROWS) {
         return NULL;
     }
     return (wsgid_page_row_t *)(void *)(endpoint->hub->page + WSGID_PAGE_ROWS
-                                        + endpoint->number * WSGID_PAGE_ROW_SIZE);
+                                        + endpoint->measured.row * WSGID_PAGE_ROW_SIZE);
 }
 
 static uint64_t now(void)
 {
     struct timespec time;
 
-    (void)clock_gettime(CLOCK_REALTIME, &time); /* cannot fail for this clock */
+    (void)clock_gettime(CLOCK_REALTIME, &time); /* never fails for this clock */
     return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_nsec / 1000;
 }
 
-static void add(uint64_t *to, uint64_t what)
+static void add(uint64_t *to, uint64_t amount)
 {
-    (void)__atomic_add_fetch(to, what, __ATOMIC_RELAXED);
+    (void)__atomic_add_fetch(to, amount, __ATOMIC_RELAXED);
 }
 
 static int bucket_of(uint64_t time)
@@ -67,8 +66,8 @@ static void begin_row(const wsgid_endpoint_t *endpoint, const char *line, size_t
     if (row) {
         row->requests++;
         memcpy(row->line, line, length + 1);
-        /* the line is there for who sees it */
-        __atomic_store_n(&row->since, endpoint->read_at, __ATOMIC_RELEASE);
+        /* last: a reader that sees the time sees the line */
+        __atomic_store_n(&row->since, endpoint->measured.read_at, __ATOMIC_RELEASE);
     }
 }
 
@@ -87,13 +86,13 @@ void wsgid_measure_begin(wsgid_endpoint_t *endpoint, uint64_t sent, const char *
     wsgid_page_t *page = page_of(endpoint);
     uint64_t waited;
 
-    endpoint->read_at = now();
-    endpoint->facts[FACT_WAITED] = (int64_t)(endpoint->read_at
-                                             - sent); /* unsigned: it may be any number */
+    endpoint->measured.read_at = now();
+    endpoint->facts[FACT_WAITED] = (int64_t)(endpoint->measured.read_at
+                                             - sent); /* `sent` may be any number */
     waited = not_negative(endpoint->facts[FACT_WAITED]);
-    wsgid_wire_put_started(endpoint->started, endpoint->hub->pid,
+    wsgid_wire_put_started(endpoint->sending.started, endpoint->hub->pid,
                            waited < UINT32_MAX ? (uint32_t)waited : UINT32_MAX);
-    endpoint->counted = 1;
+    endpoint->measured.counted = 1;
     if (page) {
         add(&page->requests_started, 1);
         add(&page->queue_time, waited);
@@ -106,22 +105,22 @@ void wsgid_measure_end(wsgid_endpoint_t *endpoint)
 {
     wsgid_page_t *page = page_of(endpoint);
 
-    if (endpoint->counted && page) {
-        uint64_t lasted = not_negative((int64_t)(now() - endpoint->read_at));
+    if (endpoint->measured.counted && page) {
+        uint64_t lasted = not_negative((int64_t)(now() - endpoint->measured.read_at));
 
         add(&page->requests_finished, 1);
         add(&page->application_time, lasted);
         add(&page->application_times[bucket_of(lasted)], 1);
         end_row(endpoint, 1);
     }
-    endpoint->counted = 0;
+    endpoint->measured.counted = 0;
 }
 
 void wsgid_measure_withdraw(wsgid_endpoint_t *endpoint)
 {
     wsgid_page_t *page = page_of(endpoint);
 
-    if (endpoint->counted && page) {
+    if (endpoint->measured.counted && page) {
         uint64_t waited = not_negative(endpoint->facts[FACT_WAITED]);
 
         add(&page->requests_started, (uint64_t)-1);
@@ -129,5 +128,5 @@ void wsgid_measure_withdraw(wsgid_endpoint_t *endpoint)
         add(&page->queue_times[bucket_of(waited)], (uint64_t)-1);
         end_row(endpoint, 0);
     }
-    endpoint->counted = 0;
+    endpoint->measured.counted = 0;
 }

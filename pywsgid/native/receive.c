@@ -1,8 +1,9 @@
 /*
- * What a worker receives from httpd: a whole REQUEST, then bytes of its body. Each frame's header
- * is checked by wire.c before the bytes that it announces are awaited. Sockets block, with
- * SO_RCVTIMEO; what may have to wait is tried without waiting first, so that the gate is opened
- * before.
+ * Requests and bodies in: a whole REQUEST, then bytes of its body.
+ *
+ * wire.c checks the header of each frame before the bytes that it announces are awaited. Each
+ * receive is first tried without waiting, so that the gate can be opened before a wait; a wait is
+ * limited by the socket's SO_RCVTIMEO.
  */
 #include "hotpath.h"
 #include "common/process_abi.h"
@@ -12,88 +13,70 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-/* A receive of at most `room` bytes to endpoint->end. */
+/* ---- one receive */
+
+/* At most `room` bytes to receiving.end of the buffer. */
 typedef struct {
     wsgid_endpoint_t *endpoint;
     size_t room;
-    ssize_t came; /* as recv() says */
-} reception_t;
+    ssize_t size; /* what recv() returned */
+} attempt_t;
 
-static void receive_once(reception_t *reception, int flags)
+static void receive_once(attempt_t *attempt, int flags)
 {
-    wsgid_endpoint_t *endpoint = reception->endpoint;
+    wsgid_endpoint_t *endpoint = attempt->endpoint;
 
-    reception->came = recv(endpoint->connection->fd, endpoint->buffer + endpoint->end,
-                           reception->room, flags);
+    attempt->size = recv(endpoint->connection->fd, endpoint->buffer + endpoint->receiving.end,
+                         attempt->room, flags);
 }
 
-/* For wsgid_spin. */
-static int has_come(void *reception)
+/* For wsgid_spin(): whether something has come, or the connection has ended. */
+static int has_come(void *attempt)
 {
-    receive_once(reception, MSG_DONTWAIT);
-    return ((reception_t *)reception)->came >= 0 || errno != EAGAIN;
+    receive_once(attempt, MSG_DONTWAIT);
+    return ((attempt_t *)attempt)->size >= 0 || errno != EAGAIN;
 }
 
-/* Nothing was there: waits for it, with the gate open for others. */
-static void receive_patiently(reception_t *reception)
+/* Nothing was there: opens the gate, and waits. */
+static void wait_and_receive(attempt_t *attempt)
 {
-    wsgid_endpoint_t *endpoint = reception->endpoint;
+    wsgid_endpoint_t *endpoint = attempt->endpoint;
+    wsgid_hub_t *hub = endpoint->hub;
 
-    wsgid_gate_blocks(endpoint->hub, endpoint);
-    wsgid_hub_unwatch(endpoint->hub, endpoint->connection);
-    if (!wsgid_spin(&endpoint->hub->bodies, has_come, reception)) {
-        receive_once(reception, 0);
+    wsgid_gate_blocks(endpoint);
+    wsgid_hub_unwatch(hub, endpoint->connection);
+    if (!wsgid_spin(&hub->bodies, has_come, attempt)) {
+        receive_once(attempt, 0);
     }
 }
 
-/* One receive, at most `room` bytes to endpoint->end. 0, EAGAIN if nothing is there (without wait),
- * EPIPE, ETIMEDOUT or another errno. */
+/* Receives once, at most `room` bytes. 0 or an errno: EAGAIN if nothing is there and it shall not
+ * wait, ETIMEDOUT if nothing came, EPIPE if httpd has closed the connection. */
 static int receive_some(wsgid_endpoint_t *endpoint, size_t room, int wait)
 {
-    reception_t reception = { endpoint, room, 0 };
+    wsgid_receiving_t *receiving = &endpoint->receiving;
+    attempt_t attempt = { endpoint, room, 0 };
 
     for (;;) {
-        receive_once(&reception, MSG_DONTWAIT);
-        if (reception.came < 0 && errno == EAGAIN && wait) {
-            receive_patiently(&reception);
-            if (reception.came < 0 && errno == EAGAIN) {
+        receive_once(&attempt, MSG_DONTWAIT);
+        if (attempt.size < 0 && errno == EAGAIN && wait) {
+            wait_and_receive(&attempt);
+            if (attempt.size < 0 && errno == EAGAIN) {
                 return ETIMEDOUT;
             }
         }
-        if (reception.came > 0) {
-            endpoint->end += (size_t)reception.came;
-            endpoint->high = endpoint->end > endpoint->high ? endpoint->end : endpoint->high;
+        if (attempt.size > 0) {
+            receiving->end += (size_t)attempt.size;
+            receiving->high = receiving->end > receiving->high ? receiving->end : receiving->high;
             return 0;
         }
-        if (reception.came == 0) {
+        if (attempt.size == 0) {
             return EPIPE;
         }
         if (errno != EINTR) {
             return wsgid_outcome_is_gone(errno) ? EPIPE : errno;
         }
     }
-}
-
-/* A REQUEST that was very large leaves pages behind that most never need. */
-static void trim(wsgid_endpoint_t *endpoint)
-{
-    if (endpoint->high > WSGID_BUFFER_KEPT) {
-        (void)madvise(endpoint->buffer + WSGID_BUFFER_KEPT, WSGID_BUFFER_SIZE - WSGID_BUFFER_KEPT,
-                      MADV_DONTNEED);
-        endpoint->high = 0;
-    }
-}
-
-static void reset(wsgid_endpoint_t *endpoint, wsgid_connection_t *connection)
-{
-    trim(endpoint);
-    endpoint->start = endpoint->end = 0;
-    endpoint->frame_left = 0;
-    endpoint->frame_last = 0;
-    endpoint->patience = endpoint->hub->send_limit;
-    endpoint->announced = 0;
-    memset(endpoint->facts, 0, FACT_COUNT * sizeof(*endpoint->facts));
-    __atomic_store_n(&endpoint->connection, connection, __ATOMIC_RELEASE);
 }
 
 static int violation(wsgid_endpoint_t *endpoint, int fault, size_t at, size_t amount)
@@ -104,13 +87,28 @@ static int violation(wsgid_endpoint_t *endpoint, int fault, size_t at, size_t am
     return WSGID_VIOLATION;
 }
 
-static int outcome_of(wsgid_endpoint_t *endpoint, int error)
+/* ---- a request */
+
+/* Gives back what a very large REQUEST has used: most requests never need it. */
+static void trim(wsgid_endpoint_t *endpoint)
 {
-    if (error == EPIPE) {
-        return WSGID_GONE;
+    if (endpoint->receiving.high > WSGID_BUFFER_KEPT) {
+        (void)madvise(endpoint->buffer + WSGID_BUFFER_KEPT, WSGID_BUFFER_SIZE - WSGID_BUFFER_KEPT,
+                      MADV_DONTNEED);
+        endpoint->receiving.high = 0;
     }
-    endpoint->facts[FACT_ERRNO] = error;
-    return error == ETIMEDOUT ? WSGID_SILENT : WSGID_FAILED;
+}
+
+static void reset(wsgid_endpoint_t *endpoint, wsgid_connection_t *connection)
+{
+    trim(endpoint);
+    endpoint->receiving.start = endpoint->receiving.end = 0;
+    endpoint->receiving.frame_left = 0;
+    endpoint->receiving.frame_last = 0;
+    endpoint->sending.time_left = endpoint->hub->send_limit;
+    endpoint->sending.announced = 0;
+    memset(endpoint->facts, 0, FACT_COUNT * sizeof(*endpoint->facts));
+    __atomic_store_n(&endpoint->connection, connection, __ATOMIC_RELEASE);
 }
 
 /* Receives until there are `size` bytes. */
@@ -118,8 +116,8 @@ static int fill(wsgid_endpoint_t *endpoint, size_t size)
 {
     int error = 0;
 
-    while (!error && endpoint->end < size) {
-        error = receive_some(endpoint, WSGID_BUFFER_SIZE - endpoint->end, 1);
+    while (!error && endpoint->receiving.end < size) {
+        error = receive_some(endpoint, WSGID_BUFFER_SIZE - endpoint->receiving.end, 1);
     }
     return error;
 }
@@ -136,9 +134,10 @@ static int parse_request(wsgid_endpoint_t *endpoint, const wsgid_wire_frame_t *f
     if (error != WSGID_WIRE_OK) {
         return violation(endpoint, error, 0, 0);
     }
-    endpoint->start = WSGID_WIRE_HEADER_SIZE + frame->length;
-    if (endpoint->start != endpoint->end) {
-        return violation(endpoint, WSGID_WIRE_OVER_CREDIT, 0, endpoint->end - endpoint->start);
+    endpoint->receiving.start = WSGID_WIRE_HEADER_SIZE + frame->length;
+    if (endpoint->receiving.start != endpoint->receiving.end) {
+        return violation(endpoint, WSGID_WIRE_OVER_CREDIT, 0,
+                         endpoint->receiving.end - endpoint->receiving.start);
     }
     endpoint->facts[FACT_ENVIRON] = request.environ_length;
     endpoint->facts[FACT_BODY] = request.body_length;
@@ -147,8 +146,8 @@ static int parse_request(wsgid_endpoint_t *endpoint, const wsgid_wire_frame_t *f
     endpoint->facts[FACT_COMPLETE] = !!(frame->flags & WSGID_WIRE_END);
     line_length = wsgid_wire_copy_line(&request, line, sizeof(line));
     wsgid_measure_begin(endpoint, request.sent, line, line_length);
-    wsgid_request_classes_name(endpoint, line, line_length);
-    wsgid_gate_judge(endpoint->hub, endpoint);
+    wsgid_request_classes_name(&endpoint->turn, line, line_length);
+    wsgid_gate_classify(endpoint);
     return WSGID_REQUEST;
 }
 
@@ -167,7 +166,7 @@ int wsgid_receive_request(wsgid_endpoint_t *endpoint, wsgid_connection_t *connec
         error = fill(endpoint, WSGID_WIRE_HEADER_SIZE);
     }
     if (error) {
-        return outcome_of(endpoint, error);
+        return wsgid_outcome_of_error(endpoint, error);
     }
     bad = wsgid_wire_get_header(&frame, endpoint->buffer, WSGID_WIRE_FROM_HTTPD);
     if (bad != WSGID_WIRE_OK) {
@@ -177,7 +176,7 @@ int wsgid_receive_request(wsgid_endpoint_t *endpoint, wsgid_connection_t *connec
         return violation(endpoint, WSGID_WIRE_OUT_OF_ORDER, 0, 0);
     }
     error = fill(endpoint, WSGID_WIRE_HEADER_SIZE + frame.length);
-    return error ? outcome_of(endpoint, error) : parse_request(endpoint, &frame);
+    return error ? wsgid_outcome_of_error(endpoint, error) : parse_request(endpoint, &frame);
 }
 
 /* The header of the next BODY frame, which may be cut anywhere. 0 or minus an outcome. */
@@ -185,33 +184,35 @@ static int read_body_header(wsgid_endpoint_t *endpoint)
 {
     wsgid_wire_frame_t frame;
     wsgid_wire_error_e bad;
-    size_t have = endpoint->end - endpoint->start;
+    size_t have = endpoint->receiving.end - endpoint->receiving.start;
     int error = 0;
 
     if (have < WSGID_WIRE_HEADER_SIZE) {
-        memmove(endpoint->buffer, endpoint->buffer + endpoint->start, have);
-        endpoint->start = 0;
-        endpoint->end = have;
+        memmove(endpoint->buffer, endpoint->buffer + endpoint->receiving.start, have);
+        endpoint->receiving.start = 0;
+        endpoint->receiving.end = have;
     }
-    while (!error && endpoint->end - endpoint->start < WSGID_WIRE_HEADER_SIZE) {
-        error = receive_some(endpoint, WSGID_RECEIVE_MAX - endpoint->end, 1);
+    while (!error && endpoint->receiving.end - endpoint->receiving.start < WSGID_WIRE_HEADER_SIZE) {
+        error = receive_some(endpoint, WSGID_RECEIVE_MAX - endpoint->receiving.end, 1);
     }
     if (error) {
-        return -outcome_of(endpoint, error);
+        return -wsgid_outcome_of_error(endpoint, error);
     }
-    bad = wsgid_wire_get_header(&frame, endpoint->buffer + endpoint->start, WSGID_WIRE_FROM_HTTPD);
+    bad = wsgid_wire_get_header(&frame, endpoint->buffer + endpoint->receiving.start,
+                                WSGID_WIRE_FROM_HTTPD);
     if (bad != WSGID_WIRE_OK) {
-        return -violation(endpoint, bad, endpoint->start, 0);
+        return -violation(endpoint, bad, endpoint->receiving.start, 0);
     }
     if (frame.type != WSGID_WIRE_BODY) {
-        return -violation(endpoint, WSGID_WIRE_OUT_OF_ORDER, endpoint->start, 0);
+        return -violation(endpoint, WSGID_WIRE_OUT_OF_ORDER, endpoint->receiving.start, 0);
     }
     if ((int64_t)frame.length > endpoint->facts[FACT_CREDIT]) {
-        return -violation(endpoint, WSGID_WIRE_OVER_CREDIT, endpoint->start, frame.length);
+        return -violation(endpoint, WSGID_WIRE_OVER_CREDIT, endpoint->receiving.start,
+                          frame.length);
     }
-    endpoint->start += WSGID_WIRE_HEADER_SIZE;
-    endpoint->frame_left = frame.length;
-    endpoint->frame_last = !!(frame.flags & WSGID_WIRE_END);
+    endpoint->receiving.start += WSGID_WIRE_HEADER_SIZE;
+    endpoint->receiving.frame_left = frame.length;
+    endpoint->receiving.frame_last = !!(frame.flags & WSGID_WIRE_END);
     if (frame.length == 0) {
         endpoint->facts[FACT_COMPLETE] = 1;
     }
@@ -224,22 +225,25 @@ static int take_body(wsgid_endpoint_t *endpoint)
     size_t size;
     int error = 0;
 
-    if (endpoint->start == endpoint->end) {
-        endpoint->start = endpoint->end = 0;
-        error = receive_some(
-            endpoint,
-            endpoint->frame_left < WSGID_RECEIVE_MAX ? endpoint->frame_left : WSGID_RECEIVE_MAX, 1);
+    if (endpoint->receiving.start == endpoint->receiving.end) {
+        endpoint->receiving.start = endpoint->receiving.end = 0;
+        error = receive_some(endpoint,
+                             endpoint->receiving.frame_left < WSGID_RECEIVE_MAX
+                                 ? endpoint->receiving.frame_left
+                                 : WSGID_RECEIVE_MAX,
+                             1);
     }
     if (error) {
-        return -outcome_of(endpoint, error);
+        return -wsgid_outcome_of_error(endpoint, error);
     }
-    size = endpoint->end - endpoint->start < endpoint->frame_left ? endpoint->end - endpoint->start
-                                                                  : endpoint->frame_left;
-    endpoint->facts[FACT_AT] = (int64_t)endpoint->start;
+    size = endpoint->receiving.end - endpoint->receiving.start < endpoint->receiving.frame_left
+               ? endpoint->receiving.end - endpoint->receiving.start
+               : endpoint->receiving.frame_left;
+    endpoint->facts[FACT_AT] = (int64_t)endpoint->receiving.start;
     endpoint->facts[FACT_CREDIT] -= (int64_t)size;
-    endpoint->start += size;
-    endpoint->frame_left -= (uint32_t)size;
-    if (endpoint->frame_left == 0 && endpoint->frame_last) {
+    endpoint->receiving.start += size;
+    endpoint->receiving.frame_left -= (uint32_t)size;
+    if (endpoint->receiving.frame_left == 0 && endpoint->receiving.frame_last) {
         endpoint->facts[FACT_COMPLETE] = 1;
     }
     return (int)size;
@@ -252,7 +256,7 @@ int wsgid_receive_body(wsgid_endpoint_t *endpoint)
     if (!endpoint->connection) {
         return -WSGID_GONE;
     }
-    while (outcome == 0 && endpoint->frame_left == 0) {
+    while (outcome == 0 && endpoint->receiving.frame_left == 0) {
         if (endpoint->facts[FACT_COMPLETE]) {
             return 0;
         }

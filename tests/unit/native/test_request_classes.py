@@ -12,7 +12,7 @@ HARNESS = """
 #include <string.h>
 
 static wsgid_gate_t gate;
-static wsgid_endpoint_t endpoint;
+static wsgid_turn_t turn;
 
 void forget(void)
 {
@@ -21,14 +21,14 @@ void forget(void)
 
 void learn(const char *line, int has_blocked)
 {
-    wsgid_request_classes_name(&endpoint, line, strlen(line));
-    wsgid_request_classes_learn(&gate, &endpoint, has_blocked);
+    wsgid_request_classes_name(&turn, line, strlen(line));
+    wsgid_request_classes_learn(&gate, &turn, has_blocked);
 }
 
 int block(const char *line)
 {
-    wsgid_request_classes_name(&endpoint, line, strlen(line));
-    return wsgid_request_classes_block(&gate, &endpoint);
+    wsgid_request_classes_name(&turn, line, strlen(line));
+    return wsgid_request_classes_block(&gate, &turn);
 }
 """
 ENOUGH = 8  # requests until it is known that they block
