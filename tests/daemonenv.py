@@ -247,7 +247,7 @@ class Daemon:
         os.close(lifeline)
         if ready:
             wait_until(
-                lambda: self.state() == process_abi.PAGE_READY or self.has_ended(),
+                lambda: self.state() == process_abi.STATE_READY or self.has_ended(),
                 f"ready: {self.log_text()}",
             )
             assert self.code is None, self.log_text()

@@ -51,13 +51,22 @@
 #define WSGID_REPLACE_MEMORY     6 /* maximum-rss */
 #define WSGID_REPLACE_STUCK      7 /* a request over request-timeout that cannot be interrupted */
 
-/* States in the statistics page. */
-#define WSGID_PAGE_BOOTING  0
-#define WSGID_PAGE_READY    1
-#define WSGID_PAGE_DRAINING 2
+/* The states of a process. It sees more of them itself. */
+typedef enum {
+    WSGID_STATE_FREE, /* there is no process */
+    WSGID_STATE_WAITING, /* forked, and asleep until the back-off is over */
+    WSGID_STATE_BOOTING, /* loads its scripts */
+    WSGID_STATE_READY, /* takes requests */
+    WSGID_STATE_DRAINING, /* takes no more requests, finishes those that it has read */
+    WSGID_STATES
+} wsgid_state_e;
+#define WSGID_STATE_NAMES { "free", "waiting", "booting", "ready", "draining" }
+/* Those that a process writes into its statistics page: WSGID_STATE_BOOTING, WSGID_STATE_READY,
+ * WSGID_STATE_DRAINING. */
+#define WSGID_IS_PAGE_STATE(state) ((state) == WSGID_STATE_BOOTING || (state) == WSGID_STATE_READY || (state) == WSGID_STATE_DRAINING)
 
 /* The statistics page: a daemon writes it, so it is hostile input. */
-#define WSGID_PAGE_VERSION     3
+#define WSGID_PAGE_VERSION     4
 #define WSGID_PAGE_SIZE        (64 * 1024) /* bytes; only what is used takes memory */
 /* microseconds: bucket 0 of a histogram counts what took less, each further one what took less
  * than twice as long, the last one all the rest (134 seconds and more) */
@@ -76,7 +85,7 @@
 
 typedef struct {
     uint32_t version; /* of this layout */
-    uint32_t state; /* of the process */
+    uint32_t state; /* one of PAGE_STATES; 0: it has written none yet */
     uint64_t requests_started; /* how many a thread has read */
     uint64_t requests_finished; /* how many of them are over */
     uint32_t replacement_requests; /* how often it has asked to be replaced */

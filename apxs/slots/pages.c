@@ -77,14 +77,15 @@ void wsgid_pages_clear(wsgid_slot_t *slot, int entry)
 
 int wsgid_pages_is_ready(const wsgid_slot_t *slot, int entry)
 {
-    return __atomic_load_n(&slot->page[entry]->state, __ATOMIC_ACQUIRE) == WSGID_PAGE_READY;
+    return __atomic_load_n(&slot->page[entry]->state, __ATOMIC_ACQUIRE) == WSGID_STATE_READY;
 }
 
 void wsgid_pages_read(const wsgid_slot_t *slot, int entry, wsgid_page_t *copy)
 {
     memcpy(copy, slot->page[entry], sizeof(*copy));
-    if (copy->version != WSGID_PAGE_VERSION || copy->state > WSGID_PAGE_DRAINING) {
+    if (copy->version != WSGID_PAGE_VERSION || !WSGID_IS_PAGE_STATE(copy->state)) {
         memset(copy, 0, sizeof(*copy));
+        copy->state = WSGID_STATE_BOOTING;
     }
 }
 

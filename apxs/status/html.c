@@ -181,21 +181,21 @@ static void put_threads(request_rec *r, const wsgid_status_process_t *process, i
     ap_rputs("</p></div>", r);
 }
 
-static const char *class_of(wsgid_status_state_e state)
+static const char *class_of(wsgid_state_e state)
 {
-    return state == WSGID_PROCESS_READY ? "good" : "warn";
+    return state == WSGID_STATE_READY ? "good" : "warn";
 }
 
 static const char *age(apr_pool_t *p, const wsgid_status_process_t *process)
 {
-    return process->state == WSGID_PROCESS_WAITING
+    return process->state == WSGID_STATE_WAITING
                ? apr_psprintf(p, "starts in %s", words(p, -process->uptime))
                : apr_psprintf(p, "for %s", words(p, process->uptime));
 }
 
 static int has_started(const wsgid_status_process_t *process)
 {
-    return process->state == WSGID_PROCESS_READY || process->state == WSGID_PROCESS_DRAINING;
+    return process->state == WSGID_STATE_READY || process->state == WSGID_STATE_DRAINING;
 }
 
 /* The system counts in hundredths of a second, so 0 is not "0 us". */

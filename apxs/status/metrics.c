@@ -77,7 +77,7 @@ static void put_processes(const sample_t *sample, const wsgid_status_group_t *gr
 {
     int i;
 
-    for (i = 0; i < WSGID_PROCESS_STATES; i++) {
+    for (i = WSGID_STATE_FREE + 1; i < WSGID_STATES; i++) {
         put_labelled(sample, "", "state", wsgid_status_model_process_state(i), group->processes[i]);
     }
 }

@@ -21,14 +21,13 @@ typedef struct {
 
 /* ---- text */
 
-static const char *const process_states[WSGID_PROCESS_STATES] = { "waiting", "booting", "ready",
-                                                                  "draining" };
+static const char *const process_states[WSGID_STATES] = WSGID_STATE_NAMES;
 static const char *const slot_states[] = { [WSGID_SLOT_DOWN] = "down",
                                            [WSGID_SLOT_WAITING] = "waiting",
                                            [WSGID_SLOT_BOOTING] = "booting",
                                            [WSGID_SLOT_READY] = "ready" };
 
-const char *wsgid_status_model_process_state(wsgid_status_state_e state)
+const char *wsgid_status_model_process_state(wsgid_state_e state)
 {
     return process_states[state];
 }
@@ -218,18 +217,11 @@ static const apr_array_header_t *running_threads(apr_pool_t *p, const wsgid_slot
     return running;
 }
 
-static wsgid_status_state_e state_of(const wsgid_entry_snapshot_t *entry, const moment_t *now)
+static wsgid_state_e state_of(const wsgid_entry_snapshot_t *entry, const moment_t *now)
 {
-    static const wsgid_status_state_e of_page[] = {
-        [WSGID_PAGE_BOOTING] = WSGID_PROCESS_BOOTING,
-        [WSGID_PAGE_READY] = WSGID_PROCESS_READY,
-        [WSGID_PAGE_DRAINING] = WSGID_PROCESS_DRAINING
-    };
-
-    /* wsgid_pages_read() returns no other state */
-    return entry->page.state == WSGID_PAGE_BOOTING && entry->born > now->steady
-               ? WSGID_PROCESS_WAITING
-               : of_page[entry->page.state];
+    return entry->page.state == WSGID_STATE_BOOTING && entry->born > now->steady
+               ? WSGID_STATE_WAITING
+               : (wsgid_state_e)entry->page.state;
 }
 
 /* How many threads a process has. A process of an older configuration may have another number than
@@ -258,7 +250,7 @@ static void fill_process(apr_pool_t *p, const wsgid_group_t *group, const wsgid_
 
     process->pid = entry->pid;
     process->state = state_of(entry, now);
-    process->uptime = process->state == WSGID_PROCESS_WAITING ? age : clip(age, now->steady);
+    process->uptime = process->state == WSGID_STATE_WAITING ? age : clip(age, now->steady);
     process->python = python_version(p, &entry->page);
     process->threads = threads_of(group, &entry->page);
     process->busy = busy_threads(&entry->page, process->threads);
@@ -317,7 +309,7 @@ static void add_process(wsgid_status_group_t *group, const wsgid_status_process_
     int i;
 
     group->processes[process->state]++;
-    if (process->state == WSGID_PROCESS_READY || process->state == WSGID_PROCESS_DRAINING) {
+    if (process->state == WSGID_STATE_READY || process->state == WSGID_STATE_DRAINING) {
         group->threads += process->threads;
         group->busy += process->busy;
     }

@@ -21,14 +21,6 @@
 
 /* ---- the model */
 
-typedef enum {
-    WSGID_PROCESS_WAITING, /* asleep in its back-off */
-    WSGID_PROCESS_BOOTING,
-    WSGID_PROCESS_READY,
-    WSGID_PROCESS_DRAINING,
-    WSGID_PROCESS_STATES
-} wsgid_status_state_e;
-
 /* A request that is running. */
 typedef struct {
     int thread; /* its thread, counted from 1 */
@@ -38,7 +30,7 @@ typedef struct {
 
 typedef struct {
     pid_t pid;
-    wsgid_status_state_e state;
+    wsgid_state_e state;
     apr_interval_time_t uptime; /* negative if it waits: how much longer */
     const char *python;         /* "3.11.2"; NULL: unknown */
     int threads;
@@ -67,8 +59,8 @@ typedef struct {
     const char *user;
     const apr_array_header_t *slots; /* wsgid_status_slot_t */
     int ready;                       /* how many slots are ready */
-    int processes[WSGID_PROCESS_STATES];
-    int threads; /* of processes that are ready or draining */
+    int processes[WSGID_STATES];     /* by state */
+    int threads;                     /* of processes that are ready or draining */
     int busy;
     unsigned in_flight;
     unsigned queued;
@@ -84,7 +76,7 @@ typedef struct {
 
 const wsgid_status_t *wsgid_status_model_collect(apr_pool_t *p);
 /* Static text: "ready". */
-const char *wsgid_status_model_process_state(wsgid_status_state_e state);
+const char *wsgid_status_model_process_state(wsgid_state_e state);
 const char *wsgid_status_model_slot_state(wsgid_slot_state_e state);
 /* The reason for which a process ended last; WSGID_REASONS if none has ended. */
 wsgid_reason_e wsgid_status_model_last_end(const wsgid_ends_t *ends);

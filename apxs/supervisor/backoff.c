@@ -38,7 +38,7 @@ void wsgid_backoff_count(wsgid_slot_record_t *slot, const wsgid_process_t *proce
         slot->brief = life < BRIEF_LIFE && !wsgid_deaths_is_requested(death) ? slot->brief + 1 : 0;
         slot->delay = slot->brief > BRIEF_ALLOWED ? BRIEF_DELAY : 0;
     }
-    else if (process->state == WSGID_BOOTING && !wsgid_deaths_is_by_request_signal(death)) {
+    else if (process->state == WSGID_STATE_BOOTING && !wsgid_deaths_is_by_request_signal(death)) {
         slot->delay = back_off(++slot->failures);
     }
 }

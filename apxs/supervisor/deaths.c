@@ -142,10 +142,11 @@ static const char *describe_death(apr_pool_t *p, const wsgid_process_t *process,
 static int has_left_as_asked(const wsgid_process_t *process, wsgid_death_t death)
 {
     if (death.code == 0) {
-        return process->state == WSGID_LEAVING && death.status == SIGTERM;
+        return process->state == WSGID_STATE_DRAINING && death.status == SIGTERM;
     }
     return wsgid_deaths_is_requested(death)
-           && (process->has_been_ready || process->state == WSGID_LEAVING || was_signal(death));
+           && (process->has_been_ready || process->state == WSGID_STATE_DRAINING
+               || was_signal(death));
 }
 
 /* Why it was asked to leave. */
@@ -209,7 +210,7 @@ static void log_death(const wsgid_process_t *process, wsgid_death_t death, const
     else if (process->has_been_ready) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, server, "WSGID0052: %s died %s", name, how);
     }
-    else if (process->state == WSGID_WAITING) {
+    else if (process->state == WSGID_STATE_WAITING) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
                      "WSGID0057: %s was killed during its back-off, %s", name, how);
     }

@@ -81,7 +81,7 @@ static const apr_array_header_t *scripts_to_keep(apr_pool_t *p, const wsgid_proc
     apr_array_header_t *kept = apr_array_make(p, 4, sizeof(const char *));
     int i;
 
-    if (!predecessor || predecessor->state != WSGID_READY) {
+    if (!predecessor || predecessor->state != WSGID_STATE_READY) {
         return kept;
     }
     slot = predecessor->slot;

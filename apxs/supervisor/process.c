@@ -24,24 +24,23 @@ typedef struct {
     wsgid_state_e next;
 } transition_t;
 
-#define TO(state) { MOVE, WSGID_##state }
-#define DISMISS   { CLOSE, WSGID_LEAVING }
-#define STAY      { IGNORE, WSGID_FREE }
-#define NEVER     { IMPOSSIBLE, WSGID_FREE }
+#define TO(state) { MOVE, WSGID_STATE_##state }
+#define DISMISS   { CLOSE, WSGID_STATE_DRAINING }
+#define STAY      { IGNORE, WSGID_STATE_FREE }
+#define NEVER     { IMPOSSIBLE, WSGID_STATE_FREE }
 
 /* clang-format off */
 static const transition_t transitions[WSGID_STATES][WSGID_EVENTS] = {
-    /*                  DELAYED      LAUNCHED     LOADED     DRAINING     REPLACED UNWANTED DIED */
-    [WSGID_FREE]    = { TO(WAITING), TO(BOOTING), NEVER,     NEVER,       NEVER,   STAY,    NEVER },
-    [WSGID_WAITING] = { NEVER,       TO(BOOTING), TO(READY), TO(LEAVING), DISMISS, DISMISS, TO(FREE) },
-    [WSGID_BOOTING] = { NEVER,       STAY,        TO(READY), TO(LEAVING), DISMISS, DISMISS, TO(FREE) },
-    [WSGID_READY]   = { NEVER,       STAY,        STAY,      TO(LEAVING), DISMISS, DISMISS, TO(FREE) },
-    [WSGID_LEAVING] = { NEVER,       STAY,        STAY,      STAY,        STAY,    STAY,    TO(FREE) },
+    /*                          DELAYED      LAUNCHED     LOADED     DRAINING      REPLACED  UNWANTED  DIED */
+    [WSGID_STATE_FREE]     = { TO(WAITING), TO(BOOTING), NEVER,     NEVER,        NEVER,    STAY,     NEVER },
+    [WSGID_STATE_WAITING]  = { NEVER,       TO(BOOTING), TO(READY), TO(DRAINING), DISMISS,  DISMISS,  TO(FREE) },
+    [WSGID_STATE_BOOTING]  = { NEVER,       STAY,        TO(READY), TO(DRAINING), DISMISS,  DISMISS,  TO(FREE) },
+    [WSGID_STATE_READY]    = { NEVER,       STAY,        STAY,      TO(DRAINING), DISMISS,  DISMISS,  TO(FREE) },
+    [WSGID_STATE_DRAINING] = { NEVER,       STAY,        STAY,      STAY,         STAY,     STAY,     TO(FREE) },
 };
 /* clang-format on */
 
-static const char *const state_names[WSGID_STATES] = { "free", "waiting", "booting", "ready",
-                                                       "leaving" };
+static const char *const state_names[WSGID_STATES] = WSGID_STATE_NAMES;
 static const char *const event_names[WSGID_EVENTS] = { "delayed",  "launched", "loaded", "draining",
                                                        "replaced", "unwanted", "died" };
 
@@ -154,7 +153,7 @@ int wsgid_process_all_free(const wsgid_slot_record_t *slot)
     int i;
 
     for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
-        if (slot->processes[i].state != WSGID_FREE) {
+        if (slot->processes[i].state != WSGID_STATE_FREE) {
             return 0;
         }
     }
@@ -165,7 +164,7 @@ int wsgid_process_all_free(const wsgid_slot_record_t *slot)
  * import. If it becomes ready at this very moment, the signal asks the same as the lifeline. */
 void wsgid_process_ask_to_leave(wsgid_process_t *process)
 {
-    if (process->state == WSGID_WAITING || process->state == WSGID_BOOTING) {
+    if (process->state == WSGID_STATE_WAITING || process->state == WSGID_STATE_BOOTING) {
         (void)kill(process->pid, SIGTERM);
     }
     wsgid_process_step(process, WSGID_UNWANTED);
@@ -192,22 +191,22 @@ static void observe_process(wsgid_process_t *process)
 {
     wsgid_page_t page;
 
-    if (process->state == WSGID_FREE) {
+    if (process->state == WSGID_STATE_FREE) {
         return;
     }
-    if (process->state == WSGID_WAITING) {
+    if (process->state == WSGID_STATE_WAITING) {
         observe_backoff(process);
     }
     wsgid_pages_read(process->slot->shared, wsgid_process_entry(process), &page);
     process->watchdog = page.watchdog;
-    if (page.state == WSGID_PAGE_BOOTING) {
+    if (page.state == WSGID_STATE_BOOTING) {
         return;
     }
     process->has_been_ready = 1;
     process->replacement_requests = page.replacement_requests;
     process->replacement_reason = page.replacement_reason;
     process->change = page.change;
-    wsgid_process_step(process, page.state == WSGID_PAGE_READY ? WSGID_LOADED : WSGID_DRAINING);
+    wsgid_process_step(process, page.state == WSGID_STATE_READY ? WSGID_LOADED : WSGID_DRAINING);
 }
 
 void wsgid_process_observe(wsgid_slot_record_t *slot)
@@ -221,7 +220,7 @@ void wsgid_process_observe(wsgid_slot_record_t *slot)
     serving = wsgid_process_youngest(slot, WSGID_IN(READY));
     for (i = 0; serving && i < WSGID_SLOT_PROCESSES; i++) {
         wsgid_process_t *process = &slot->processes[i];
-        if (process->state != WSGID_FREE && process->serial < serving->serial) {
+        if (process->state != WSGID_STATE_FREE && process->serial < serving->serial) {
             wsgid_process_step(process, WSGID_REPLACED);
         }
     }

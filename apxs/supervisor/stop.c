@@ -14,7 +14,7 @@ static void kill_late(wsgid_process_t *process, apr_interval_time_t since)
     const wsgid_slot_record_t *slot = process->slot;
     char number[WSGID_SECONDS_ROOM];
 
-    if (process->state == WSGID_FREE || since < slot->shutdown_timeout) {
+    if (process->state == WSGID_STATE_FREE || since < slot->shutdown_timeout) {
         return;
     }
     ap_log_error(APLOG_MARK, APLOG_WARNING, 0, slot->server,
@@ -66,7 +66,7 @@ int wsgid_stop_is_pending(void)
 static void terminate(wsgid_process_t *process, apr_interval_time_t unused)
 {
     (void)unused;
-    if (process->state != WSGID_FREE) {
+    if (process->state != WSGID_STATE_FREE) {
         (void)kill(process->pid, SIGTERM);
     }
 }

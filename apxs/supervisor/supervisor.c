@@ -65,7 +65,7 @@ static int is_stopping(void)
 
 static int is_wanted(const wsgid_process_t *process)
 {
-    return process->state != WSGID_FREE && process->state != WSGID_LEAVING
+    return process->state != WSGID_STATE_FREE && process->state != WSGID_STATE_DRAINING
            && process->configuration >= process->slot->wanted;
 }
 
@@ -89,7 +89,7 @@ static void end_outdated_starts(wsgid_slot_record_t *slot, const wsgid_process_t
     for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
         wsgid_process_t *process = &slot->processes[i];
         if (process != keep
-            && (process->state == WSGID_WAITING || process->state == WSGID_BOOTING)) {
+            && (process->state == WSGID_STATE_WAITING || process->state == WSGID_STATE_BOOTING)) {
             wsgid_process_ask_to_leave(process);
         }
     }
@@ -374,7 +374,7 @@ static void reap_process(wsgid_process_t *process)
     int status;
     pid_t pid;
 
-    if (process->state == WSGID_FREE) {
+    if (process->state == WSGID_STATE_FREE) {
         return;
     }
     pid = waitpid(process->pid, &status, WNOHANG);
@@ -393,10 +393,10 @@ static void reap_slot(wsgid_slot_record_t *slot)
     int i;
 
     for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
-        left += slot->processes[i].state != WSGID_FREE;
+        left += slot->processes[i].state != WSGID_STATE_FREE;
     }
     for (i = 0; left > 0 && i < WSGID_SLOT_PROCESSES; i++) {
-        if (slot->processes[i].state != WSGID_FREE) {
+        if (slot->processes[i].state != WSGID_STATE_FREE) {
             left--;
             reap_process(&slot->processes[i]);
         }
@@ -518,7 +518,7 @@ static void watch_survivors(void)
     for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
         for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
             wsgid_process_t *process = &slot->processes[i];
-            if (process->state != WSGID_FREE && !process->watch) {
+            if (process->state != WSGID_STATE_FREE && !process->watch) {
                 wsgid_process_watch(process, configuration_pool, on_child);
             }
         }

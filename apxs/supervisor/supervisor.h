@@ -44,15 +44,6 @@ void wsgid_supervisor_child_status(server_rec *s, ap_generation_t generation,
 /* ---- records */
 
 typedef enum {
-    WSGID_FREE,
-    WSGID_WAITING,
-    WSGID_BOOTING,
-    WSGID_READY,
-    WSGID_LEAVING,
-    WSGID_STATES
-} wsgid_state_e;
-
-typedef enum {
     WSGID_DELAYED,  /* forked, and sleeps through its back-off first */
     WSGID_LAUNCHED, /* forked without a back-off; or its back-off is over */
     WSGID_LOADED,   /* its page says that it is ready */
@@ -135,7 +126,7 @@ int wsgid_process_entry(const wsgid_process_t *process);
  * none. states: WSGID_IN(READY) | WSGID_IN(BOOTING). */
 wsgid_process_t *wsgid_process_youngest(wsgid_slot_record_t *slot, unsigned states);
 wsgid_process_t *wsgid_process_oldest(wsgid_slot_record_t *slot, unsigned states);
-#define WSGID_IN(state) (1U << WSGID_##state)
+#define WSGID_IN(state) (1U << WSGID_STATE_##state)
 #define WSGID_NOT_FREE  (~WSGID_IN(FREE))
 /* Whether the slot has no process at all. */
 int wsgid_process_all_free(const wsgid_slot_record_t *slot);

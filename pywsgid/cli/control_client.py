@@ -271,8 +271,8 @@ def wait_for_replacement(path: str, one: Answer, deadline: float) -> tuple[str, 
         now = ask(path, "status")
         if now is not None and now["pid"] != one["pid"]:
             return f"has been replaced by process {now['pid']}", True
-        # It requested a replacement before it answered, and leaves the state "serving" with that.
-        if now is not None and now["state"] == "serving":
+        # It requested a replacement before it answered, and leaves the state "ready" with that.
+        if now is not None and now["state"] == "ready":
             problem = "goes on serving, because its replacement could not start"
             return f"{problem}: httpd's ErrorLog says why", False
         time.sleep(POLL_PAUSE)

@@ -40,13 +40,13 @@ REPLACE_INACTIVITY = 5  # inactivity-timeout
 REPLACE_MEMORY = 6  # maximum-rss
 REPLACE_STUCK = 7  # a request over request-timeout that cannot be interrupted
 
-# States in the statistics page.
-PAGE_BOOTING = 0
-PAGE_READY = 1
-PAGE_DRAINING = 2
+# States of a process in the statistics page.
+STATE_BOOTING = 2  # loads its scripts
+STATE_READY = 3  # takes requests
+STATE_DRAINING = 4  # takes no more requests, finishes those that it has read
 
 # The statistics page.
-PAGE_VERSION = 3
+PAGE_VERSION = 4
 PAGE_SIZE = 64 * 1024  # bytes; only what is used takes memory
 # microseconds: bucket 0 of a histogram counts what took less, each further one what took less than
 # twice as long, the last one all the rest (134 seconds and more)
@@ -64,7 +64,7 @@ PAGE_ROW_SIZE = 256  # bytes
 PAGE_LINE = 240  # bytes
 
 PAGE_VERSION_AT = 0  # of this layout
-PAGE_STATE_AT = 4  # of the process
+PAGE_STATE_AT = 4  # one of PAGE_STATES; 0: it has written none yet
 PAGE_REQUESTS_STARTED_AT = 8  # how many a thread has read
 PAGE_REQUESTS_FINISHED_AT = 16  # how many of them are over
 PAGE_REPLACEMENT_REQUESTS_AT = 24  # how often it has asked to be replaced

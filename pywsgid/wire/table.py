@@ -10,7 +10,7 @@
 
 To change one of these, change this file, then run `make generate`. Numbers of things that exist
 keep their meaning. Raise WIRE_VERSION when frames change, PAGE_VERSION when the statistics page
-does, and, for both, WSGID_LAYOUT in apxs/supervisor/supervisor.h.
+does, and, for both, WSGID_LAYOUT in apxs/slots/retained.h.
 
 Rules: literals only; no program imports this file at run time. Every number has a meaning in words,
 which becomes a comment in C and in Python.
@@ -318,9 +318,10 @@ EXIT_CODES = (
 
 # -------- the states of a daemon process
 
-# httpd's parent sees those of `in_httpd`, which are numbers in C and in the statistics page. The
-# process itself tells more apart; pywsgid/daemon/process/states.py says what leads from one to
-# another, apxs/supervisor/process.c does so for the parent.
+# One name for each state, in C, in Python, in logs and on the status page. httpd's parent sees
+# those of `in_httpd`, which have numbers: in C and in the statistics page. The process itself
+# distinguishes more. What leads from one state to another is in apxs/supervisor/process.c, as the
+# parent sees it, and in pywsgid/daemon/process/states.py, as the process does.
 STATES = (
     State("free", True, False, "there is no process"),
     State("waiting", True, False, "forked, and asleep until the back-off is over"),
@@ -331,8 +332,8 @@ STATES = (
     State("ending", False, True, "joins the application's threads and runs its atexit handlers"),
     State("gone", False, True, "ends"),
 )
-# What a process writes into its statistics page.
-PAGE_STATES = (Constant("BOOTING", 0), Constant("READY", 1), Constant("DRAINING", 2))
+# What a process writes into its statistics page. A new page has 0, free.
+PAGE_STATES = ("booting", "ready", "draining")
 
 # Why a process asks to be replaced.
 REPLACEMENT_REASONS = (
@@ -350,7 +351,7 @@ REPLACEMENT_REASONS = (
 
 # A daemon writes it, and httpd reads it as hostile input: copied, bounded, never a pointer or an
 # index.
-PAGE_VERSION = 3
+PAGE_VERSION = 4
 PAGE_SIZES = (
     Constant("SIZE", 64 * KIB, "bytes; only what is used takes memory"),
     Constant(
@@ -379,7 +380,7 @@ PAGE_SIZES = (
 )
 PAGE = (
     Field("u32", "version", "of this layout"),
-    Field("u32", "state", "of the process"),
+    Field("u32", "state", "one of PAGE_STATES; 0: it has written none yet"),
     Field("u64", "requests_started", "how many a thread has read"),
     Field("u64", "requests_finished", "how many of them are over"),
     Field("u32", "replacement_requests", "how often it has asked to be replaced"),

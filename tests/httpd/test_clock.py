@@ -100,7 +100,7 @@ def test_a_stop_gives_each_process_its_own_shutdown_timeout(make_httpd, clock):
             os.kill(pid, signal.SIGSTOP)
         os.kill(httpd.pid, signal.SIGTERM)
         wait_until(
-            lambda: len(httpd.log.find("WSGID0053.*is leaving", since)) == len(pids),
+            lambda: len(httpd.log.find("WSGID0053.*is draining", since)) == len(pids),
             "both to be asked",
         )
         clock.set(HOUR)

@@ -24,8 +24,11 @@ IN_PYTHON = {
 
 
 def test_every_number_is_in_both():
-    assert len(IN_C) > 10
-    assert IN_C == IN_PYTHON
+    states = {f"STATE_{name.upper()}" for name in table.PAGE_STATES}
+    numbered = enumerate(re.findall(r"^    WSGID_(STATE_\w+),", HEADER, re.M))
+    in_c = IN_C | {name: number for number, name in numbered if name in states}
+    assert len(in_c) > 10
+    assert in_c == IN_PYTHON
 
 
 def test_descriptors_are_dense():

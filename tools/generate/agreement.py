@@ -163,6 +163,9 @@ def check() -> None:
     check_unique([frame.name for frame in table.FRAMES])
     check_unique([hex(frame.code) for frame in table.FRAMES])
     check_unique([state.name for state in table.STATES])
+    unknown = set(table.PAGE_STATES) - set(names_in_httpd())
+    if unknown:
+        raise TableError(f"{SOURCE}: {', '.join(unknown)} is no state that httpd sees")
     check_order()
     check_page()
 

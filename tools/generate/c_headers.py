@@ -10,7 +10,7 @@ import pywsgid
 from pywsgid.wire import table
 from pywsgid.wire.table import Constant, Field
 from tools.generate import agreement
-from tools.generate.output import DO_NOT_EDIT, WIDTH, Pages, wrap
+from tools.generate.output import DO_NOT_EDIT, WIDTH, Pages, quoted, wrap
 
 
 def pages() -> Pages:
@@ -166,9 +166,18 @@ def process_abi() -> Iterator[str]:
 
 
 def states() -> Iterator[str]:
-    """What a daemon process says of its state."""
-    yield from ("", "/* States in the statistics page. */")
-    yield from defines("WSGID_PAGE_", table.PAGE_STATES)
+    """The states that httpd's parent sees."""
+    yield from ("", "/* The states of a process. It sees more of them itself. */", "typedef enum {")
+    for state in table.STATES:
+        if state.in_httpd:
+            yield from remarked(f"WSGID_STATE_{state.name.upper()},", state.meaning, "    ")
+    yield from ("    WSGID_STATES", "} wsgid_state_e;")
+    names = ", ".join(quoted(name) for name in agreement.names_in_httpd())
+    yield f"#define WSGID_STATE_NAMES {{ {names} }}"
+    page = ", ".join(f"WSGID_STATE_{name.upper()}" for name in table.PAGE_STATES)
+    yield from comment(f"Those that a process writes into its statistics page: {page}.")
+    tests = (f"(state) == WSGID_STATE_{name.upper()}" for name in table.PAGE_STATES)
+    yield f"#define WSGID_IS_PAGE_STATE(state) ({' || '.join(tests)})"
 
 
 def struct(name: str, fields: tuple[Field, ...]) -> Iterator[str]:

@@ -123,8 +123,12 @@ def process_abi() -> Iterator[str]:
 
 
 def states() -> Iterator[str]:
-    """What a daemon process says of its state."""
-    yield from ("", "# States in the statistics page.", *constants("PAGE_", table.PAGE_STATES))
+    """The states that a process writes into its statistics page."""
+    numbers = {name: number for number, name in enumerate(agreement.names_in_httpd())}
+    meanings = {state.name: state.meaning for state in table.STATES}
+    yield from ("", "# States of a process in the statistics page.")
+    for name in table.PAGE_STATES:
+        yield from remarked(f"STATE_{name.upper()} = {numbers[name]}", meanings[name])
 
 
 def struct(name: str, fields: tuple[Field, ...]) -> Iterator[str]:

@@ -3,7 +3,8 @@ and a drawing (Mermaid).
 
 Both are read as text, strictly. In C a table is made of macros that are { ACTION, WSGID_STATE }, of
 rows of them, and of an array of event names (apxs/supervisor/process.c); in Python of the literals
-EVENTS and TRANSITIONS (pywsgid/daemon/process/states.py).
+EVENTS and TRANSITIONS (pywsgid/daemon/process/states.py). The states of a process, and what they
+mean, come from pywsgid/wire/table.py.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pywsgid.wire import table
 from tools.generate.output import ROOT, TableError, wrap
 
 IGNORED = "-"
@@ -47,7 +49,7 @@ def checked(path: Path, machine: Machine) -> Machine:
 # -------- Python
 
 
-def read_python_machine(path: Path) -> Machine:
+def read_python_machine(path: Path, states: dict[str, str]) -> Machine:
     """The machine of a module that holds nothing but these literals."""
     values: dict[str, Any] = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
@@ -60,22 +62,23 @@ def read_python_machine(path: Path) -> Machine:
         state: {event: cell or (IGNORED, "") for event, cell in row.items()}
         for state, row in values["TRANSITIONS"].items()
     }
-    return checked(path, Machine(values["STATES"], values["EVENTS"], cells))
+    return checked(path, Machine(states, values["EVENTS"], cells))
 
 
 # -------- C
 
 CELL_MACRO = re.compile(
-    r"^#define (\w+)(?:\((\w+)\))?\s+\{ (\w+), WSGID_(?:SLOT_)?(?:##)?(\w+) \}$", re.MULTILINE
+    r"^#define (\w+)(?:\((\w+)\))?\s+\{ (\w+), WSGID_(?:SLOT|STATE)_(?:##)?(\w+) \}$", re.MULTILINE
 )
-ROW = re.compile(r"^    \[WSGID_(?:SLOT_)?(\w+)\]\s*= \{ (.*) \},$", re.MULTILINE)
+ROW = re.compile(r"^    \[WSGID_(?:SLOT|STATE)_(\w+)\]\s*= \{ (.*) \},$", re.MULTILINE)
 CELL = re.compile(r"(\w+)(?:\((\w+)\))?")
 
 
-def read_c_machine(path: Path) -> Machine:
-    """The machine of a C file."""
+def read_c_machine(path: Path, states: dict[str, str]) -> Machine:
+    """The machine of a C file; without `states` it has an array of their names, too."""
     text = path.read_text(encoding="utf-8")
-    states, events = names_of(path, text, "state"), names_of(path, text, "event")
+    states = states or names_of(path, text, "state")
+    events = names_of(path, text, "event")
     macros = {match[1]: (match[2], match[3], match[4]) for match in CELL_MACRO.finditer(text)}
     cells = {}
     for row in ROW.finditer(text):
@@ -117,9 +120,11 @@ def c_cell(
 # -------- pictures
 
 
-def picture(read: Callable[[Path], Machine], source: str) -> Callable[[], list[str]]:
+def picture(
+    read: Callable[[Path, dict[str, str]], Machine], source: str, states: dict[str, str]
+) -> Callable[[], list[str]]:
     """What makes the lines of one machine."""
-    return lambda: list(machine_lines(read(ROOT / source)))
+    return lambda: list(machine_lines(read(ROOT / source, states)))
 
 
 def machine_lines(machine: Machine) -> Iterator[str]:
@@ -155,8 +160,10 @@ def arrows(machine: Machine) -> Iterator[str]:
         yield f"    {state} --> {target}: {', '.join(events)}"
 
 
+IN_HTTPD = {state.name: state.meaning for state in table.STATES if state.in_httpd}
+IN_DAEMON = {state.name: state.meaning for state in table.STATES if state.in_daemon}
 SECTIONS = {
-    "process": picture(read_c_machine, "apxs/supervisor/process.c"),
-    "slot": picture(read_c_machine, "apxs/slots/phase.c"),
-    "daemon": picture(read_python_machine, "pywsgid/daemon/process/states.py"),
+    "process": picture(read_c_machine, "apxs/supervisor/process.c", IN_HTTPD),
+    "slot": picture(read_c_machine, "apxs/slots/phase.c", {}),
+    "daemon": picture(read_python_machine, "pywsgid/daemon/process/states.py", IN_DAEMON),
 }

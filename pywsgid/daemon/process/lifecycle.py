@@ -58,7 +58,7 @@ def log_too_few_threads(log: logs.Log, number: int, wanted: int, error: Exceptio
 
 
 class Lifecycle:
-    """`state` is a key of states.STATES; `replacement_reason` is the process_abi.REPLACE_ of the
+    """`state` is a key of TRANSITIONS; `replacement_reason` is the process_abi.REPLACE_ of the
     open request for a replacement. `wake` wakes the main loop.
     """
 
@@ -114,7 +114,7 @@ class Lifecycle:
 
     @property
     def takes_requests(self) -> bool:
-        return self.state in ("serving", "replacing")
+        return self.state in ("ready", "replacing")
 
     # ---- from any thread
 
@@ -135,7 +135,7 @@ class Lifecycle:
         `after_backoff`) a replacement failed a short while ago. The caller then tries again later.
         """
         with self._changed:
-            if self.state != "serving" or (after_backoff and time.monotonic() < self._not_before):
+            if self.state != "ready" or (after_backoff and time.monotonic() < self._not_before):
                 return False
             self.step("due", reason, why, change)
             return True
@@ -211,7 +211,7 @@ class Lifecycle:
                 log_too_few_threads(self._log, number, len(self.workers), error)
                 self._fail()
         # Before the first request, which may end the process.
-        self._page.set_state(process_abi.PAGE_READY)
+        self._page.set_state(process_abi.STATE_READY)
         assert self._transport is not None
         self._transport.open()
         announce()
@@ -246,7 +246,7 @@ class Lifecycle:
         """Takes no more requests. `bound` in seconds; 0: as long as it takes."""
         self.deadline = time.monotonic() + bound if bound else NEVER
         self._exit_code = code
-        self._page.set_state(process_abi.PAGE_DRAINING)
+        self._page.set_state(process_abi.STATE_DRAINING)
         if why != HTTPD_HAS_ENDED:
             wakeup.wake_parent()
         assert self._transport is not None

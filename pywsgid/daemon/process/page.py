@@ -55,7 +55,7 @@ class Page:
         python = sys.version.split()[0].encode("ascii", "replace")[: process_abi.PAGE_PYTHON - 1]
         _IDENTITY.pack_into(memory, process_abi.PAGE_SINCE_AT, _now(), threads, 0, python)
         _STATE.pack_into(memory, 0, process_abi.PAGE_VERSION)
-        self.set_state(process_abi.PAGE_BOOTING)
+        self.set_state(process_abi.STATE_BOOTING)
 
     def set_state(self, state: int) -> None:
         """`state` is a process_abi.PAGE_."""

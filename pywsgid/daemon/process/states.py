@@ -1,22 +1,13 @@
-"""The life of a daemon as a table: in which state what brings it where, and what is done on the
-way.
+"""The life of a daemon as a table: which event leads from which state to which, and what is done on
+the way.
 
-lifecycle.Lifecycle.step() is the only reader, and the only place where a state changes;
-docs/design.md shows what is drawn from here (make generate). Nothing but literals may live here.
+Lifecycle.step() is the only reader, and the only place where the state changes. The states and
+what they mean are in pywsgid/wire/table.py (STATES); docs/design.md shows all of it (make
+generate). Nothing but literals may be here.
 """
 
-# State -> what the process does.
-STATES = {
-    "booting": "loads its scripts",
-    "serving": "takes requests",
-    "replacing": "takes requests, and has asked httpd for a successor",
-    "draining": "takes no more requests, finishes those that it has read",
-    "ending": "joins the application's threads and runs its atexit handlers",
-    "gone": "ends",
-}
-
 # Event -> what has happened.
-EVENTS = {
+EVENTS: dict[str, str] = {
     "loaded": "its scripts are there",
     "unloadable": "none of its scripts can be loaded, or one that its predecessor has",
     "late": "startup-timeout is over",
@@ -25,22 +16,26 @@ EVENTS = {
     "replaced": "its lifeline says that it is not needed any more",
     "orphaned": "its lifeline is at its end: httpd has gone",
     "asked": "a signal, or `pywsgid restart`",
-    "unfit": "it cannot serve: its only script is to be loaded again by a clean process, or its threads have ended",
+    "unfit": (
+        "it cannot serve: its only script is to be loaded again by a clean process, or its threads "
+        "have ended"
+    ),
     "done": "nothing is running any more, but for what is stuck",
     "expired": "graceful-timeout or shutdown-timeout is over",
 }
 
-# State -> event -> (next state, action of Lifecycle or ""). None: it is ignored, having come too
-# late to matter. An event that is missing cannot happen in that state: a mistake of ours.
-TRANSITIONS = {
+# State -> event -> (next state, action of Lifecycle or ""). None: the event is ignored, because it
+# comes too late to matter. An event that is missing cannot happen in that state: an error in
+# mod_wsgid.
+TRANSITIONS: dict[str, dict[str, tuple[str, str] | None]] = {
     "booting": {
-        "loaded": ("serving", "serve"),
+        "loaded": ("ready", "serve"),
         "unloadable": ("gone", "fail"),
         "late": ("gone", "fail"),
         "replaced": ("gone", "withdraw"),
         "orphaned": ("gone", "withdraw"),
     },
-    "serving": {
+    "ready": {
         "due": ("replacing", "request_replacement"),
         "refused": None,
         "replaced": ("draining", "drain"),
@@ -50,7 +45,7 @@ TRANSITIONS = {
     },
     "replacing": {
         "due": None,
-        "refused": ("serving", "resume"),
+        "refused": ("ready", "resume"),
         "replaced": ("draining", "drain"),
         "orphaned": ("draining", "drain"),
         "asked": ("draining", "drain"),

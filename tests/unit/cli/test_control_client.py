@@ -39,7 +39,7 @@ ANSWER = {
     "group": "app",
     "slot": 0,
     "pid": 1,
-    "state": "serving",
+    "state": "ready",
     "since": 0,
     "python": "3.11.2",
     "uid": 1,

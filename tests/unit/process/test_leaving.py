@@ -26,7 +26,7 @@ def test_what_was_read_is_finished_and_what_was_not_is_given_back(tmp_path, writ
             getattr(signal, how)
         )
         daemon.wait_for_log("WSGID0310")
-        assert daemon.state() == process_abi.PAGE_DRAINING
+        assert daemon.state() == process_abi.STATE_DRAINING
         assert idle.is_closed()
         reply = gate.let_go()
         assert reply.complete
@@ -166,7 +166,7 @@ def test_a_successor_that_cannot_load_leaves_its_predecessor_alone(tmp_path):
         with Daemon(tmp_path / "next", **options) as new:
             assert new.wait() == process_abi.EXIT_LOAD
         assert old.get("hello.wsgi").complete if old.listener.fileno() >= 0 else not old.has_ended()
-        assert old.state() == process_abi.PAGE_READY
+        assert old.state() == process_abi.STATE_READY
 
 
 def test_atexit_runs_and_threads_are_joined(tmp_path, write):
@@ -309,7 +309,7 @@ def test_none_of_its_scripts_can_be_loaded(tmp_path):
         daemon.wait_for_log("ModuleNotFoundError")
         daemon.wait_for_log("WSGID0332")
         daemon.wait_for_log("WSGID0306")
-        assert daemon.state() == process_abi.PAGE_BOOTING
+        assert daemon.state() == process_abi.STATE_BOOTING
 
 
 def test_one_of_its_scripts_can_be_loaded(tmp_path):

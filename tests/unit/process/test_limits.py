@@ -207,4 +207,4 @@ def test_threads_that_cannot_be_started_are_logged(tmp_path):
     with Daemon(tmp_path, scripts=[script], threads=100, ready=False) as daemon:
         assert daemon.wait() == process_abi.EXIT_LOAD
         assert "of 100 threads" in daemon.wait_for_log("WSGID0319")
-        assert daemon.state() == process_abi.PAGE_BOOTING
+        assert daemon.state() == process_abi.STATE_BOOTING

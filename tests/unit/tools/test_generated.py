@@ -35,17 +35,25 @@ stale
 <!-- end of table -->
 """
 C_TABLE = """
-#define TO(state) { MOVE, WSGID_##state }
-#define LET_GO    { PULL, WSGID_OUT }
-#define STAY      { IGNORE, WSGID_IN }
-#define NEVER     { IMPOSSIBLE, WSGID_IN }
-    [WSGID_IN]  = { TO(OUT), LET_GO },
-    [WSGID_OUT] = { STAY,    NEVER },
-static const char *const state_names[WSGID_STATES] = { "in", "out" };
+#define TO(state) { MOVE, WSGID_STATE_##state }
+#define LET_GO    { PULL, WSGID_STATE_OUT }
+#define STAY      { IGNORE, WSGID_STATE_IN }
+#define NEVER     { IMPOSSIBLE, WSGID_STATE_IN }
+    [WSGID_STATE_IN]  = { TO(OUT), LET_GO },
+    [WSGID_STATE_OUT] = { STAY,    NEVER },
 static const char *const event_names[WSGID_EVENTS] = { "left", "told" };
 """
+# In place of the states of a process.
+STATES = """STATES = (
+    State("in", True, False, "inside"),
+    State("out", True, False, "outside"),
+    State("up", False, True, "it is up"),
+    State("down", False, True, ""),
+)
+PAGE_STATES = ("in",)
+
+# Why"""
 PYTHON_TABLE = """
-STATES = {"up": "it is up", "down": ""}
 EVENTS = {"fell": "it fell", "rose": ""}
 TRANSITIONS = {"up": {"fell": ("down", "weep_loudly"), "rose": None}, "down": {"rose": ("up", "")}}
 """
@@ -71,6 +79,8 @@ def copy(tmp_path):
     shutil.copytree(ROOT / "tools/generate", tmp_path / "tools/generate")
     for name in ("pywsgid/__init__.py", "pywsgid/wire/table.py", "pywsgid/wire/protocol.py"):
         shutil.copy(ROOT / name, tmp_path / name)
+    table = tmp_path / "pywsgid/wire/table.py"
+    table.write_text(re.sub(r"^STATES = .*?^# Why", STATES, table.read_text(), flags=re.M | re.S))
     (tmp_path / "apxs/config/directives.def").write_text("")
     (tmp_path / "apxs/config/options.def").write_text(
         'OPTION(ONE, "one", INTEGER, "1", 0, 9, BOTH, "", "Help.")\n'
@@ -229,7 +239,7 @@ def test_state_tables_are_drawn_between_their_marks(copy):
         "| **in** | out | out, pull |", "| **out** | - | ! |", "    in --> out: left, told",
         "Between.",
         "| **up** | down, weep loudly | - |", "| **down** | ! | up |", "    down --> up: rose",
-        "States: *up*, it is up; *down*, .",
+        "States: *in*, inside; *out*, outside.", "States: *up*, it is up; *down*, .",
     ):  # fmt: skip
         assert line in text.splitlines(), text
     assert "stale" not in text
@@ -302,6 +312,7 @@ def test_a_new_function_reaches_c_and_python(copy):
         ('"BODY END": "sent"', '"BODY END": "away"', "httpd has no state away"),
         ('Field("u32", "threads", "that run requests"),', "", "not aligned"),
         ('"BUCKETS", 24', '"BUCKETS", 64', "do not fit"),
+        ('PAGE_STATES = ("in",)', 'PAGE_STATES = ("up",)', "up is no state that httpd sees"),
         ("int wsgid_hub_open(", "int wsgid_hub_open[", "no prototype"),
     ],
 )
