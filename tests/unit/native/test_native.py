@@ -66,7 +66,7 @@ def test_the_table_of_functions_is_what_cffi_is_told():
 def starts_not(daemon):
     """It has ended without serving, and one line at crit says why; the line."""
     assert daemon.wait() == process_abi.EXIT_INTERPRETER
-    assert daemon.state() == process_abi.PAGE_BOOTING
+    assert daemon.state() == process_abi.STATE_BOOTING
     (line,) = [line for line in daemon.log_text().splitlines() if "WSGID0329" in line]
     assert "[wsgid:crit]" in line
     assert "group 'unit'" in line
