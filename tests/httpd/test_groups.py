@@ -1,4 +1,4 @@
-"""Which daemon group and which of its processes a request goes to."""
+"""Which daemon group serves a request, and which of its processes."""
 
 from __future__ import annotations
 
@@ -87,14 +87,14 @@ def test_a_variable_chooses_the_group(httpd):
 
 
 def test_server_variable_chooses_by_virtual_host(httpd):
-    """The port belongs to the name, unless it is the scheme's own."""
+    """The port is part of the name, unless it is the scheme's default port."""
     assert (
         group_of(httpd, "/server", port="NAMED_PORT")
         == f"www.named.example:{httpd.ports['NAMED_PORT']}"
     )
 
 
-def test_an_unknown_group_is_a_500_that_names_the_known(httpd):
+def test_an_unknown_group_is_a_500_and_the_line_names_the_known_groups(httpd):
     with httpd.log.expects("WSGID0160.*nobody.*single.*three") as lines:
         assert httpd.get("/unknown").status_code == 500
     assert len(lines) == 1
@@ -105,14 +105,14 @@ def test_a_variable_that_is_not_set_is_a_500(httpd):
         assert httpd.get("/variable").status_code == 500
 
 
-def test_naming_processes_at_all_makes_multiprocess_true(httpd):
+def test_processes_1_makes_multiprocess_true(httpd):
     assert httpd.get("/once").json()["wsgi.multiprocess"] is True
     assert httpd.get("/default").json()["wsgi.multiprocess"] is False
     assert httpd.get("/three/environ").json()["wsgi.multiprocess"] is True
 
 
 def test_requests_go_to_the_process_with_the_fewest_in_flight(httpd):
-    """Two requests are held in processes of their own; whatever else comes goes to the third."""
+    """Two requests are held in a process each; all further requests go to the third process."""
     wait_until(lambda: len(httpd.log.find("WSGID0303: group 'three'")) == 3, "three that are ready")
     held = HeldRequests(httpd, "/three/gate", "least", 2)
     free = {httpd.get("/three").json()["pid"] for _ in range(20)}
@@ -123,7 +123,7 @@ def test_requests_go_to_the_process_with_the_fewest_in_flight(httpd):
 
 
 def test_all_processes_of_a_group_are_used(httpd):
-    """All three are held at once, each by one request."""
+    """One request for each process; all three are held at once."""
     answers = HeldRequests(httpd, "/three/gate", "all", 3).release()
     assert sorted(int(answer.text) for answer in answers) == httpd.daemons("three")
 
@@ -134,6 +134,6 @@ def test_the_callable_can_be_named(httpd):
 
 
 @pytest.mark.parametrize("path", ["no-callable", "missing-callable"])
-def test_a_callable_that_is_none_is_a_500_and_a_line(httpd, path):
+def test_a_callable_that_cannot_be_called_is_a_500_and_is_logged(httpd, path):
     with httpd.log.expects(r"WSGID03\d\d"), httpd.log.allows("Traceback"):
         assert httpd.get(f"/{path}").status_code == 500

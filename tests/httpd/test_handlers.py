@@ -1,4 +1,4 @@
-"""Scripts that a handler and not an alias leads to: AddHandler, SetHandler, ExecCGI, .htaccess."""
+"""Scripts that a handler, and not an alias, leads to: AddHandler, SetHandler, ExecCGI, .htaccess."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def test_a_handler_runs_a_script_where_exec_cgi_is_on(httpd, path):
     )
 
 
-def test_the_request_uri_is_what_the_client_asked_for_and_not_what_it_was_rewritten_to(httpd):
+def test_request_uri_is_what_the_client_sent_before_any_rewriting(httpd):
     seen = httpd.get("/rewritten/some/path?query").json()
     assert (seen["SCRIPT_NAME"], seen["PATH_INFO"]) == ("/rewritten/app.wsgi", "/some/path")
     assert seen["REQUEST_URI"] == "/rewritten/some/path?query"
 
 
-def test_credentials_reach_where_cgi_pass_auth_is_on(httpd):
+def test_credentials_reach_the_application_where_cgi_pass_auth_is_on(httpd):
     secret = {"Authorization": "Basic dXNlcjpwYXNzd29yZA=="}
     assert (
         httpd.get("/by-type/app.wsgi", headers=secret).json()["HTTP_AUTHORIZATION"]
@@ -76,7 +76,7 @@ def test_credentials_reach_where_cgi_pass_auth_is_on(httpd):
     assert "HTTP_AUTHORIZATION" not in httpd.get("/allowed/app.wsgi", headers=secret).json()
 
 
-def test_without_exec_cgi_it_is_a_403_with_a_line(httpd):
+def test_without_exec_cgi_the_answer_is_a_403_and_is_logged(httpd):
     with httpd.log.expects("WSGID0153.*forbidden/app.wsgi"):
         response = httpd.get("/forbidden/app.wsgi")
     assert response.status_code == 403

@@ -1,5 +1,5 @@
-"""The harness is what all other tests lean on: that it sees what it must, and accepts what was
-declared and no more.
+"""The harness, on which all other tests rely: it notices every bad line, and accepts exactly what a
+test declared.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ def write(log, level: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("level", ["warn", "error", "crit", "alert", "emerg"])
-def test_a_severe_line_is_unexpected_once(log, level):
+def test_a_bad_line_is_reported_once(log, level):
     write(log, level, "WSGID0001: something")
     assert [record.text for record in log.unexpected()] == ["WSGID0001: something"]
     assert log.unexpected() == []
 
 
 @pytest.mark.parametrize("level", ["notice", "info", "debug", "trace1"])
-def test_a_mild_line_is_not(log, level):
+def test_a_harmless_line_is_not_reported(log, level):
     write(log, level, "something")
     assert log.unexpected() == []
 
@@ -36,43 +36,43 @@ def test_a_mild_line_is_not(log, level):
 @pytest.mark.parametrize(
     "text", ["exit signal Segmentation fault (11)", "AddressSanitizer: x", "x runtime error: y"]
 )
-def test_a_crash_is_unexpected_at_any_level(log, text):
+def test_a_crash_is_reported_at_any_level(log, text):
     write(log, "notice", text)
     assert len(log.unexpected()) == 1
 
 
-def test_text_without_a_prefix_is_seen(log):
+def test_text_without_a_prefix_is_reported(log):
     write(log, "info", "fine")
     with log.path.open("a") as file:
         file.write("Traceback (most recent call last):\n  File x\nError: y\n")
     assert len(log.unexpected()) == 1
 
 
-def test_what_is_expected_is_accepted_and_nothing_beside_it(log):
+def test_only_expected_lines_are_accepted(log):
     with log.expects("WSGID0001"):
         write(log, "error", "WSGID0001: declared")
         write(log, "error", "WSGID0002: not declared")
     assert [record.text for record in log.unexpected()] == ["WSGID0002: not declared"]
 
 
-def test_what_was_there_before_does_not_count_as_expected(log):
+def test_earlier_lines_do_not_count_as_expected(log):
     write(log, "error", "WSGID0001: earlier")
     with pytest.raises(AssertionError), log.expects("WSGID0001", timeout=0.05):
         pass
     assert len(log.unexpected()) == 1
 
 
-def test_what_does_not_come_fails(log):
+def test_an_expected_line_that_does_not_appear_fails_the_test(log):
     with pytest.raises(AssertionError, match="WSGID0001"), log.expects("WSGID0001", timeout=0.05):
         write(log, "error", "WSGID0002: another")
 
 
-def test_a_failure_within_is_not_hidden_by_what_did_not_come(log):
+def test_a_missing_line_does_not_hide_a_failure_within_the_block(log):
     with pytest.raises(ZeroDivisionError), log.expects("WSGID0001", timeout=0.05):
         raise ZeroDivisionError
 
 
-def test_an_expected_traceback_is_accepted_to_its_end_and_no_further(log):
+def test_an_expected_traceback_is_accepted_up_to_its_end(log):
     with log.expects("Traceback"):
         for line in (
             "Traceback (most recent call last):",

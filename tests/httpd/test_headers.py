@@ -1,5 +1,5 @@
-"""Headers in both directions: duplicate and odd ones, what must not get in, and what must not get
-out.
+"""Headers in both directions: duplicate and unusual ones, those that must not reach the client, and
+those that must not reach the application.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WSGIScriptAlias /location ${APPS}/authorization.wsgi
 TEXT = ("Content-Type", "text/plain")
 CREDENTIALS = "Basic " + base64.b64encode(b"user:password").decode()
 
-# What an application must not be able to say: (status, headers).
+# What an application must not be able to send: (status, headers).
 FORBIDDEN = {
     "line feed in a value": ("200 OK", [TEXT, ("X-A", "one\nX-Injected: two")]),
     "carriage return in a value": ("200 OK", [TEXT, ("X-A", "one\rX-Injected: two")]),
@@ -72,8 +72,8 @@ def httpd(make_httpd):
 
 
 def raw_request(status, headers, body=("body",)) -> bytes:
-    told = json.dumps({"status": status, "headers": list(headers), "body": list(body)}).encode()
-    return request("POST", "/raw", f"Content-Length: {len(told)}", body=told)
+    wanted = json.dumps({"status": status, "headers": list(headers), "body": list(body)}).encode()
+    return request("POST", "/raw", f"Content-Length: {len(wanted)}", body=wanted)
 
 
 def raw(httpd, status, headers, body=("body",)):
@@ -92,7 +92,7 @@ def environ(httpd, *headers: str):
 
 
 @pytest.mark.parametrize("what", FORBIDDEN)
-def test_what_must_not_get_out_is_a_500_with_a_line_and_the_daemon_lives_on(httpd, what):
+def test_a_forbidden_response_is_a_500_and_is_logged_and_the_daemon_survives(httpd, what):
     status, headers = FORBIDDEN[what]
     pids = httpd.wait_for_daemons(None, 1)
     with httpd.log.expects(r"WSGID0(3\d\d|169)"), httpd.log.allows("Traceback"):
@@ -103,7 +103,7 @@ def test_what_must_not_get_out_is_a_500_with_a_line_and_the_daemon_lives_on(http
     assert httpd.daemons() == pids
 
 
-def test_cookies_stay_apart(httpd):
+def test_cookies_are_not_joined(httpd):
     cookies = ["a=1; Path=/", "b=2; Path=/; HttpOnly", "a=1; Path=/"]
     response = raw(httpd, "200 OK", [TEXT, *(("Set-Cookie", cookie) for cookie in cookies)])
     assert response.all("Set-Cookie") == cookies
@@ -127,7 +127,7 @@ def test_latin_1_values_are_sent_as_their_bytes(httpd):
     assert raw(httpd, "200 OK", [TEXT, ("X-Name", "Zo\xeb \xff")]).all("X-Name") == ["Zo\xeb \xff"]
 
 
-def test_utf_8_bytes_in_latin_1_disguise_are_sent(httpd):
+def test_utf_8_bytes_decoded_as_latin_1_are_sent(httpd):
     value = "\u2603".encode().decode("latin-1")
     assert raw(httpd, "200 OK", [TEXT, ("X-Snow", value)]).all("X-Snow") == [value]
 
@@ -163,7 +163,9 @@ def test_a_response_without_content_type_gets_none_invented(httpd):
 
 
 def test_location_with_any_status_is_left_alone(httpd):
-    """A CGI's Location makes httpd redirect internally; an application means what it says."""
+    """A CGI's Location makes httpd redirect internally; a WSGI application's Location is for the
+    client.
+    """
     response = raw(httpd, "200 OK", [TEXT, ("Location", "/hello")])
     assert (response.status, response.body, response.all("Location")) == (200, b"body", ["/hello"])
     assert raw(httpd, "302 Found", [TEXT, ("Location", "/hello")]).status == 302
@@ -175,7 +177,7 @@ def test_a_status_header_is_just_a_header(httpd):
         assert raw(httpd, "200 OK", [TEXT, ("Status", "404 Gone")]).status in (200, 500)
 
 
-def test_own_date_and_server_headers_are_not_doubled(httpd):
+def test_the_applications_date_and_server_headers_are_not_doubled(httpd):
     response = raw(
         httpd, "200 OK", [TEXT, ("Date", "Thu, 01 Jan 1970 00:00:00 GMT"), ("Server", "mine")]
     )
@@ -203,12 +205,12 @@ def test_repeated_cookies_are_joined_as_cookies(httpd):
     assert environ(httpd, "Cookie: a=1", "Cookie: b=2")["HTTP_COOKIE"] in ("a=1; b=2", "a=1, b=2")
 
 
-def test_latin_1_bytes_arrive_as_such(httpd):
+def test_latin_1_bytes_arrive_unchanged(httpd):
     assert environ(httpd, "X-Name: Zo\xeb \xff")["HTTP_X_NAME"] == "Zo\xeb \xff"
 
 
 @pytest.mark.parametrize("name", ["X_Forwarded_For", "X_Real-Ip", "_A", "REMOTE_USER"])
-def test_headers_with_underscores_do_not_get_in(httpd, name):
+def test_headers_with_underscores_do_not_reach_the_application(httpd, name):
     seen = environ(httpd, f"{name}: forged")
     assert "forged" not in [value for value in seen.values() if isinstance(value, str)]
 
@@ -221,12 +223,12 @@ def test_an_underscore_does_not_replace_the_real_header(httpd):
 @pytest.mark.parametrize(
     "header", ["Proxy: http://evil", "TE: trailers", "Keep-Alive: 300", "Proxy-Connection: close"]
 )
-def test_proxy_and_hop_by_hop_headers_do_not_get_in(httpd, header):
+def test_proxy_and_hop_by_hop_headers_do_not_reach_the_application(httpd, header):
     name = "HTTP_" + header.partition(":")[0].upper().replace("-", "_")
     assert name not in environ(httpd, header)
 
 
-def test_transfer_encoding_does_not_get_in(httpd):
+def test_transfer_encoding_does_not_reach_the_application(httpd):
     assert "HTTP_TRANSFER_ENCODING" not in httpd.post("/environ", iter([b"x"])).json()
 
 

@@ -1,6 +1,4 @@
-"""A daemon that does not keep to the protocol: httpd trusts none of it, says what was wrong, and
-serves on.
-"""
+"""A daemon violates the protocol: httpd trusts none of it, logs the violation, and keeps serving."""
 
 from __future__ import annotations
 
@@ -31,7 +29,8 @@ OK = "200 OK"
 def httpd(make_httpd):
     server = make_httpd(CONFIGURATION)
     assert server.get("/hello").status_code == 200
-    # The parent has heard of it, and has its wakeup again: from now on its children stay the same.
+    # The parent has noticed the daemon and has replaced its wake-up process: from now on its
+    # children stay the same.
     server.log.wait_for("was booting, is ready")
     wait_until(lambda: len(children(server)) == 2, "a child and the wake-up pipe")
     return server
@@ -62,7 +61,9 @@ STARTED = frame(protocol.STARTED, struct.pack("<II", 1, 0))
 
 
 def provoke(httpd, data: bytes, descriptor: str = "none", begin: bytes = STARTED):
-    """The client's answer; httpd closes the connection, lives on and answers the next."""
+    """Returns the client's answer. httpd must close the connection, survive, and answer the next
+    request.
+    """
     before = children(httpd)
     data = begin + data
     with httpd.log.expects("httpd has closed"):
@@ -106,7 +107,7 @@ def test_a_head_that_must_not_reach_a_client_is_a_500(httpd, what):
     assert "Set-Cookie" not in answer.headers
 
 
-# ---- frames that the protocol does not know
+# ---- invalid frames
 
 FRAMES = {
     "an unknown type": frame(0x7F),
@@ -136,7 +137,7 @@ FRAMES = {
 
 
 @pytest.mark.parametrize("what", FRAMES)
-def test_a_frame_against_the_protocol_is_a_502(httpd, what):
+def test_a_frame_that_violates_the_protocol_is_a_502(httpd, what):
     code = "WSGID0169" if "final" in what else "WSGID0168"
     with httpd.log.expects(f"{code}: group 'app'"):
         answer = provoke(httpd, FRAMES[what])
@@ -154,13 +155,13 @@ BEGINS = {
 
 
 @pytest.mark.parametrize("what", BEGINS)
-def test_an_exchange_begins_with_started(httpd, what):
+def test_an_exchange_must_begin_with_started(httpd, what):
     with httpd.log.expects("WSGID0168: group 'app'"):
         assert provoke(httpd, BEGINS[what], begin=b"").status_code == 502
 
 
 @pytest.mark.parametrize("numbers", [(0, 0), (2**32 - 1, 2**32 - 1)])
-def test_what_started_says_harms_nobody(httpd, numbers):
+def test_no_value_in_started_does_harm(httpd, numbers):
     begin = frame(protocol.STARTED, struct.pack("<II", *numbers))
     with httpd.log.expects("said by a test"):
         answer = provoke(
@@ -175,7 +176,7 @@ def test_what_started_says_harms_nobody(httpd, numbers):
 @pytest.mark.parametrize(
     "kind", ["none", "pipe", "device", "directory", "socket", "path", "writeonly"]
 )
-def test_only_a_regular_file_that_can_be_read_is_taken(httpd, kind):
+def test_only_a_readable_regular_file_is_accepted(httpd, kind):
     with httpd.log.expects("WSGID0168: group 'app'.*FILE "):
         assert provoke(httpd, file(0, 1), kind).status_code == 502
 
@@ -183,7 +184,7 @@ def test_only_a_regular_file_that_can_be_read_is_taken(httpd, kind):
 @pytest.mark.parametrize(
     ("offset", "length"), [(0, 1 << 20), (1 << 40, 0), (1, (1 << 64) - 1), ((1 << 64) - 1, 1)]
 )
-def test_no_byte_beyond_a_files_end_is_taken(httpd, offset, length):
+def test_a_range_beyond_the_end_of_a_file_is_rejected(httpd, offset, length):
     with httpd.log.expects("WSGID0168: group 'app'.*beyond the end"):
         assert provoke(httpd, file(offset, length), "file").status_code == 502
 
@@ -196,7 +197,7 @@ def test_a_descriptor_without_a_file_frame_is_closed(httpd):
         assert "/etc/hostname" not in processes.descriptors(child).values()
 
 
-# ---- against the parent
+# ---- attacks on the parent
 
 STOPS_ITS_PREDECESSOR = """
 import fcntl, os, signal
@@ -220,10 +221,10 @@ else:
 """
 
 
-def test_a_successor_that_fills_the_lifeline_of_a_process_that_stands_still_does_not_stop_httpd(
+def test_a_successor_that_fills_the_lifeline_of_a_stopped_process_does_not_block_httpd(
     make_httpd,
 ):
-    """Whoever writes into a full pipe waits for its reader: httpd's parent must not."""
+    """A write to a full pipe blocks until its reader reads; httpd's parent must not block."""
     httpd = make_httpd("WSGIScriptAlias / ${FILES}/stops.wsgi\n", files={"stops.wsgi": ""})
     script = STOPS_ITS_PREDECESSOR.replace("${FILES}", str(httpd.files))
     httpd.write("stops.wsgi", script)

@@ -1,5 +1,5 @@
-"""The rest of HTTP: HEAD, ErrorDocument, limits on bodies, trailers, filters, redirects within
-httpd, includes.
+"""The rest of HTTP: HEAD, ErrorDocument, limits on bodies, trailers, filters, internal redirects,
+includes.
 """
 
 from __future__ import annotations
@@ -100,14 +100,14 @@ def httpd(make_httpd):
 @pytest.mark.parametrize(
     ("path", "method"),
     [
-        ("/method", "HEAD"),  # Auto, and nothing needs the body
-        ("/deflated", "GET"),  # Auto, and mod_deflate makes headers from it
+        ("/method", "HEAD"),  # Auto, and no filter needs the body
+        ("/deflated", "GET"),  # Auto, and mod_deflate derives headers from the body
         ("/on", "GET"),
         ("/off", "HEAD"),
         ("/off-deflated", "HEAD"),
     ],
 )
-def test_head_reaches_the_application_as_it_is_configured(httpd, path, method):
+def test_head_reaches_the_application_as_configured(httpd, path, method):
     response = httpd.request("HEAD", path, headers={"Accept-Encoding": "gzip"})
     assert (response.status_code, response.headers["X-Method"], response.content) == (
         200,
@@ -151,15 +151,15 @@ def test_the_applications_own_error_page_is_the_default(httpd):
     assert response.reason == "Of The Application"
 
 
-def test_error_override_puts_the_error_document_in_its_place(httpd):
+def test_error_override_sends_the_error_document_instead(httpd):
     response = httpd.get("/overridden/404")
     assert (response.status_code, response.text) == (404, "httpd's page for 404")
     assert "X-Own" not in response.headers
-    # What the client must hear of the application all the same.
+    # These headers of the application must still reach the client.
     assert response.headers["Set-Cookie"] == "told=yes"
 
 
-def test_error_override_keeps_what_a_401_is_made_of(httpd):
+def test_error_override_keeps_the_challenge_of_a_401(httpd):
     response = httpd.get("/overridden/401")
     assert (response.status_code, response.headers["WWW-Authenticate"]) == (
         401,
@@ -168,8 +168,8 @@ def test_error_override_keeps_what_a_401_is_made_of(httpd):
 
 
 def test_an_error_document_may_be_a_wsgi_resource(httpd):
-    """It learns of the status by REDIRECT_STATUS, and its own is the last word: PEP 3333 knows no
-    other.
+    """REDIRECT_STATUS gives it the original status. The status of its own response is final,
+    because PEP 3333 knows no other.
     """
     answer = httpd.get("/overridden/503").json()
     assert (answer["REDIRECT_STATUS"], answer["REDIRECT_URL"]) == ("503", "/overridden/503")
@@ -207,7 +207,7 @@ def test_chunked_requests_are_refused_where_they_are_off(httpd):
     assert httpd.post("/unchunked", b"abc").content == b"abc"
 
 
-def test_trailers_do_not_reach_the_application_and_do_no_harm(httpd):
+def test_trailers_are_dropped(httpd):
     evil = b"3\r\nabc\r\n0\r\nContent-Length: 1000\r\nHost: elsewhere\r\nX-Trailer: yes\r\n\r\n"
     with httpd.wire() as wire:
         for _ in range(3):
@@ -238,8 +238,9 @@ def test_a_declared_body_over_the_limit_is_a_413_over_http_2(httpd):
 @pytest.mark.parametrize("way", ["all", "odd"])
 @pytest.mark.parametrize("size", [150_000, 2_000_000])
 def test_a_chunked_body_over_the_limit_is_a_413(httpd, way, size):
-    """It is found out only when the application is reading: what that makes of it does not
-    count."""
+    """The limit is found to be exceeded only while the application reads; whatever the application
+    then answers does not count.
+    """
     with httpd.log.allows("AH0158", "AH0159", "WSGID", "Traceback"), httpd.wire() as wire:
         wire.send(request("POST", f"/limited/{way}", "Transfer-Encoding: chunked"))
         try:
@@ -247,7 +248,7 @@ def test_a_chunked_body_over_the_limit_is_a_413(httpd, way, size):
                 wire.send(b"2710\r\n" + b"x" * 10_000 + b"\r\n")
             wire.send(b"0\r\n\r\n")
         except OSError:
-            pass  # refused before all of it was sent
+            pass  # refused before the whole body was sent
         assert wire.read_response().status == 413
     assert httpd.get("/hello").status_code == 200
 
@@ -256,11 +257,11 @@ def test_a_body_within_the_limit_is_read(httpd):
     assert httpd.post("/limited/all", b"x" * 99_999).json()["total"] == 99_999
 
 
-def test_a_body_that_comes_too_slowly_is_a_408(make_httpd):
+def test_a_body_that_arrives_too_slowly_is_a_408(make_httpd):
     httpd = make_httpd(
         "WSGIScriptAlias / ${APPS}/echo.wsgi\nRequestReadTimeout body=1\n", modules=["reqtimeout"]
     )
-    for size in (1000, 1_000_000):  # awaited before the daemon hears of it, and by the application
+    for size in (1000, 1_000_000):  # read by httpd ahead, and by the application
         with httpd.log.allows("AH01382", "WSGID", "Traceback"), httpd.wire() as wire:
             wire.send(request("POST", "/", f"Content-Length: {size}", body=b"x" * 100))
             assert wire.read_response().status == 408
@@ -280,7 +281,7 @@ def test_mod_deflate_compresses(httpd):
 
 
 def test_each_block_goes_through_mod_deflate_at_once(httpd):
-    """The application waits for the client to have the first block before it makes the second."""
+    """The application does not make the second block before the client has the first."""
     steps = httpd.files / "zip-steps"
     with httpd.wire() as wire:
         wire.send(request("GET", f"/zipped{steps}?2", "Accept-Encoding: gzip"))
@@ -295,11 +296,11 @@ def test_each_block_goes_through_mod_deflate_at_once(httpd):
         steps.write_text("go\n")
 
 
-def test_a_broken_response_shows_through_mod_deflate(httpd):
+def test_a_broken_response_is_visible_through_mod_deflate(httpd):
     with httpd.log.expects("WSGID0342", "Traceback"):
         done = run_curl(httpd, "http/1.1", "/broken/raise", "-H", "Accept-Encoding: gzip")
-    # What mod_deflate still holds has not been seen by anybody: then the client gets a plain error
-    # instead.
+    # If mod_deflate still holds everything, nobody has seen any of it yet, and the client gets a
+    # plain error.
     assert done.code != 0 or done.status >= 500
 
 
@@ -326,10 +327,10 @@ def test_a_broken_response_is_not_cached(make_httpd):
             assert run_curl(httpd, "http/1.1", "/broken/raise").code != 0
 
 
-# ---- within httpd
+# ---- internal redirects and includes
 
 
-def test_a_rewritten_request_is_the_applications(httpd):
+def test_a_rewritten_request_reaches_the_application(httpd):
     answer = httpd.get("/rewritten/to/here").json()
     assert (answer["SCRIPT_NAME"], answer["PATH_INFO"], answer["QUERY_STRING"]) == (
         "/page",
@@ -359,7 +360,7 @@ def test_a_page_includes_wsgi_resources(httpd):
     assert "HTTP/1.1" not in text
 
 
-def test_a_directory_index_includes_one(httpd):
+def test_a_directory_index_can_be_a_wsgi_resource(httpd):
     assert httpd.get("/").text == "index of Hello World!\n"
 
 

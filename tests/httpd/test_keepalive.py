@@ -1,4 +1,4 @@
-"""A thread of httpd waits a moment for the next request of the client it has answered
+"""After an answer, a thread of httpd waits briefly for the client's next request
 (apxs/request/keepalive.c).
 """
 
@@ -14,8 +14,8 @@ from httpdenv.traffic import HeldRequests
 
 HELLO = b"Hello World!\n"
 REQUESTS = 100
-BUSY = 13  # of 16 threads: fewer than a quarter idle
-LARGE = 32_000_000  # more than sockets hold
+BUSY = 13  # of 16 threads: fewer than a quarter are idle
+LARGE = 32_000_000  # more than the socket buffers hold
 EPOLL_WAIT = {"232", "281", "22"}  # epoll_wait and epoll_pwait on x86-64, epoll_pwait on arm64
 CONFIGURATION = """
 StartServers 1
@@ -40,7 +40,7 @@ def httpd(make_httpd):
 
 
 def ask(httpd) -> None:
-    """REQUESTS requests over one connection, each at once after the answer to the one before."""
+    """Sends REQUESTS requests over one connection, each immediately after the previous answer."""
     with httpd.wire() as wire:
         for _ in range(REQUESTS):
             wire.send(request("GET", "/"))
@@ -48,7 +48,7 @@ def ask(httpd) -> None:
 
 
 def listener_of(httpd) -> Path:
-    """The thread of httpd's only child that waits in an epoll for all connections."""
+    """The thread of httpd's only child that waits in epoll for all connections."""
     tasks = [task for pid in httpd.children() for task in Path(f"/proc/{pid}/task").iterdir()]
     (listener,) = wait_until(
         lambda: [task for task in tasks if system_call(task) in EPOLL_WAIT], "a listener"
@@ -57,20 +57,22 @@ def listener_of(httpd) -> Path:
 
 
 def system_call(task: Path) -> str:
-    """The number of the one that it is in."""
+    """The number of the system call that the thread is in."""
     return (task / "syscall").read_text().split()[0]
 
 
 def wake_ups(task: Path) -> int:
-    """How often a thread has waited so far."""
+    """How often a thread has gone to sleep so far."""
     lines = (task / "status").read_text().splitlines()
     return next(
         int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches")
     )
 
 
-def test_the_listener_is_not_woken_for_who_asks_again_at_once(httpd):
-    """On a busy machine "at once" may take the client too long; one good turn of some shows it."""
+def test_the_listener_is_not_woken_if_the_next_request_comes_at_once(httpd):
+    """On a busy machine the client may not be fast enough; one good round out of several is proof
+    enough.
+    """
     ask(httpd)
     listener = listener_of(httpd)
     turns = []
@@ -92,16 +94,18 @@ def requests_of_ours(httpd):
 
 @contextmanager
 def requests_of_others(httpd):
-    """httpd waits, with a thread for each, for the rest of heads."""
+    """Requests with unfinished heads; httpd waits for the rest of each with a thread."""
     with ExitStack() as stack:
         for _ in range(BUSY):
             stack.enter_context(httpd.wire()).send(b"GET / HTTP/1.1\r\nHo")
-        wait_until(lambda: BUSY + 1 == busy_threads(httpd), "threads to wait for what was begun")
+        wait_until(
+            lambda: BUSY + 1 == busy_threads(httpd), "threads to wait for the rest of the heads"
+        )
         yield
 
 
 def busy_threads(httpd) -> int:
-    """The one that tells included."""
+    """The number of busy threads, including the one that answers this question."""
     text = httpd.get("/server-status?auto").text
     return int(
         next(line for line in text.splitlines() if line.startswith("BusyWorkers:")).split()[1]
@@ -109,9 +113,9 @@ def busy_threads(httpd) -> int:
 
 
 @pytest.mark.parametrize("many", [requests_of_ours, requests_of_others])
-def test_threads_are_not_kept_for_one_client_each_while_many_are_busy(httpd, many):
-    """Where as many clients ask again at once as there are threads, all other connections would
-    wait for one.
+def test_threads_do_not_wait_for_their_client_while_many_are_busy(httpd, many):
+    """If as many clients as threads always sent their next request at once, all other connections
+    would have to wait.
     """
     ask(httpd)
     listener = listener_of(httpd)
@@ -126,9 +130,9 @@ def test_threads_are_not_kept_for_one_client_each_while_many_are_busy(httpd, man
     )
 
 
-def test_a_client_that_takes_a_large_file_slowly_keeps_no_thread(httpd):
-    """The MPM goes on with what the client has not taken, though clients that ask again at once are
-    waited for.
+def test_a_client_that_reads_a_large_file_slowly_occupies_no_thread(httpd):
+    """The MPM sends the rest as the client reads, although threads wait for clients with a next
+    request.
     """
     ask(httpd)
     large = httpd.write("large", "x" * LARGE)

@@ -48,8 +48,8 @@ def test_a_daemon_that_is_asked_to_leave_finishes_its_request_and_a_successor_ta
     assert len(httpd.wait_for_daemons("app", 1)) == 1
 
 
-def test_requests_while_a_daemon_drains_are_answered(httpd):
-    """They wait in the listener for the successor, and are not refused."""
+def test_requests_that_arrive_while_a_daemon_drains_are_answered(httpd):
+    """They wait in the listener for the successor and are not refused."""
     old = pid_of(httpd)
     request = held(httpd, "draining")
     os.kill(old, signal.SIGTERM)
@@ -78,8 +78,9 @@ def test_the_request_that_a_killed_daemon_was_running_is_a_502_and_no_other_fail
 
 
 def test_idle_connections_to_a_killed_daemon_cost_no_request(httpd):
-    """Each child of httpd keeps connections: those to the dead process must not be taken for
-    good."""
+    """Each child of httpd keeps connections to daemons. It must notice that those to the dead
+    process are useless.
+    """
     with httpd.session() as session:
         for _ in range(5):
             old = session.get(httpd.url("/"), timeout=10).json()["pid"]
@@ -95,7 +96,7 @@ def test_graceful_under_light_load_loses_nothing(httpd):
         while not stop.is_set():
             try:
                 statuses.append(httpd.get("/", timeout=20).status_code)
-            except Exception as error:  # whatever it is, it is a lost request
+            except Exception as error:  # any exception is a lost request
                 failures.append(error)
 
     threads = [threading.Thread(target=load) for _ in range(2)]
@@ -119,7 +120,7 @@ def test_graceful_finishes_what_was_in_flight(httpd):
     assert [answer.status_code for answer in request.release()] == [200]
 
 
-def test_graceful_leaves_one_daemon_per_slot_and_no_descriptor(httpd):
+def test_graceful_leaves_one_daemon_per_slot_and_leaks_no_descriptor(httpd):
     for _ in range(5):
         httpd.graceful()
         assert httpd.get("/").status_code == 200
@@ -127,13 +128,13 @@ def test_graceful_leaves_one_daemon_per_slot_and_no_descriptor(httpd):
     httpd.assert_no_leaked_descriptors()
 
 
-def test_restart_serves_again(httpd):
+def test_httpd_serves_again_after_a_restart(httpd):
     httpd.restart()
     assert httpd.get("/").status_code == 200
     httpd.wait_for_daemons("app", 1)
 
 
-def test_a_group_can_come_and_go_with_graceful(httpd):
+def test_graceful_adds_and_removes_a_group(httpd):
     httpd.configure(CONFIGURATION + "WSGIDaemonProcess another processes=2\n")
     httpd.graceful()
     httpd.wait_for_daemons("another", 2)
@@ -151,20 +152,20 @@ def test_stop_leaves_nothing(make_httpd, mpm):
 
 
 def test_stop_with_a_request_in_flight_leaves_nothing(make_httpd):
-    """shutdown-timeout bounds how long it may take; nobody expects an answer."""
+    """shutdown-timeout limits how long it may take; nobody expects an answer."""
     httpd = make_httpd(
         CONFIGURATION.replace("Process app\n", "Process app shutdown-timeout=1\n", 1)
     )
     held(httpd, "stop")
     with httpd.log.allows(
         r"WSGID\d{4}", "AH000(45|46)", "^  "
-    ):  # the stack of what is cut off, line by line
+    ):  # the stack of the interrupted request, line by line
         httpd.stop()
 
 
-def test_a_start_over_what_a_dead_httpd_left(make_httpd):
-    """kill -9 of the parent: its daemons leave by themselves, and the next httpd serves from the
-    same directory.
+def test_httpd_starts_over_the_remains_of_a_dead_one(make_httpd):
+    """The parent is killed with kill -9. Its daemons leave by themselves, and the next httpd serves
+    from the same directory.
     """
     httpd = make_httpd(CONFIGURATION)
     assert httpd.get("/").status_code == 200
@@ -183,15 +184,15 @@ def test_a_start_over_what_a_dead_httpd_left(make_httpd):
 
 @pytest.mark.parametrize("mpm", MPMS)
 @pytest.mark.parametrize("how", ["foreground", "debug"])
-def test_in_the_foreground_and_with_x_it_serves_and_ctrl_c_leaves_nothing(make_httpd, how, mpm):
+def test_foreground_and_x_serve_and_ctrl_c_leaves_nothing(make_httpd, how, mpm):
     httpd = make_httpd(CONFIGURATION, mpm=mpm, start=how)
     assert httpd.get("/").status_code == 200
     httpd.interrupt()
 
 
-def test_x_restarts_a_daemon_or_says_why_not(make_httpd):
-    """Under -X httpd has no parent that looks after children: what is promised is a quick answer,
-    whichever.
+def test_x_restarts_a_daemon_or_logs_why_not(make_httpd):
+    """Under -X httpd has no parent that supervises children. Only a quick answer is promised,
+    whichever it is.
     """
     httpd = make_httpd(CONFIGURATION, start="debug")
     old = pid_of(httpd)
@@ -215,9 +216,11 @@ WSGIScriptAlias / ${APPS}/whoami.wsgi
 """
 
 
-def test_a_graceful_that_loads_another_version_starts_anew_and_loses_nothing(make_httpd, stage):
-    """An upgrade without a stop. The other version is this one, with another name for the layout of
-    its memory.
+def test_a_graceful_that_loads_another_version_replaces_all_daemons_and_loses_nothing(
+    make_httpd, stage
+):
+    """An upgrade without a stop. The other version is this one with another name for its memory
+    layout.
     """
     httpd = make_httpd(UPGRADED, ours=False, start=None)
     installed = httpd.files / "installed"
@@ -242,8 +245,8 @@ def test_a_graceful_that_loads_another_version_starts_anew_and_loses_nothing(mak
     wait_until(lambda: not found.is_alive, "the old process to leave")
 
 
-def test_graceful_binds_sockets_anew_whose_files_are_gone(make_httpd):
-    """Whatever cleaned the directory: httpd goes on, and serves again."""
+def test_graceful_binds_sockets_again_if_their_files_are_gone(make_httpd):
+    """After something has cleaned the directory, httpd continues and serves again."""
     httpd = make_httpd(CONFIGURATION)
     assert httpd.get("/").status_code == 200
     for path in httpd.root.rglob("*.sock"):
@@ -265,8 +268,8 @@ threading.Timer(0.05, os._exit, [3]).start()
 """
 
 
-def test_a_script_that_breaks_after_its_processes_died_young_is_tried_ever_less_often(make_httpd):
-    """The half second between the starts of those that die young is no end of the back-off."""
+def test_back_off_still_grows_for_a_script_that_breaks_after_its_processes_died_young(make_httpd):
+    """The fixed half second between starts of processes that die young does not end the back-off."""
     httpd = make_httpd("WSGIScriptAlias / ${FILES}/dies.wsgi\n", files={"dies.wsgi": ""})
     httpd.write("dies.wsgi", DIES_BRIEFLY.format(files=httpd.files))
     httpd.log.wait_for("next try in 0.5 s", timeout=20)

@@ -1,5 +1,5 @@
-"""Where the application's words go: wsgi.errors to the virtual host's ErrorLog, the rest to the
-group's.
+"""Where an application's output goes: wsgi.errors to the virtual host's ErrorLog, everything else
+to the group's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def own_log(httpd):
     return httpd.log_of("own_error_log")
 
 
-def test_wsgi_errors_are_lines_at_error_with_the_clients_address(httpd):
+def test_wsgi_errors_are_logged_at_error_with_the_clients_address(httpd):
     with httpd.log.expects("^.client 127.0.0.1:.* marked one", "marked two") as lines:
         httpd.get("/errors/lines?marked")
     assert [line.level for line in lines] == ["error", "error"]
@@ -54,13 +54,13 @@ def test_a_line_written_in_pieces_is_one_line(httpd):
     assert [line.message for line in lines] == ["piecemeal in pieces"]
 
 
-def test_writelines_is_a_line_each(httpd):
+def test_writelines_logs_each_line(httpd):
     with httpd.log.expects("several a", "several b") as lines:
         httpd.get("/errors/writelines?several")
     assert [line.message for line in lines] == ["several a", "several b"]
 
 
-def test_an_unfinished_line_comes_out_at_the_end_of_the_request(httpd):
+def test_an_unfinished_line_is_logged_at_the_end_of_the_request(httpd):
     with httpd.log.expects("dangling unfinished"):
         httpd.get("/errors/unfinished?dangling")
 
@@ -72,7 +72,7 @@ def test_control_characters_cannot_forge_a_line(httpd):
     assert all("\x1b" not in line.text for line in lines)
 
 
-def test_wsgi_errors_in_other_alphabets_arrive(httpd):
+def test_wsgi_errors_outside_ascii_arrive(httpd):
     with httpd.log.expects("h.*llo.* one", "h.*llo.* two"):
         httpd.get("/errors/lines?h%C3%A9llo%E2%98%83")
 
@@ -81,7 +81,7 @@ def test_wsgi_errors_in_other_alphabets_arrive(httpd):
     ("path", "level"), [("print", "notice"), ("unfinished", "notice"), ("stderr", "warn")]
 )
 def test_output_goes_to_the_groups_log_with_its_level_and_group(httpd, own_log, path, level):
-    """Also from a request of another virtual host; its id is there all the same."""
+    """Also from a request to another virtual host, and with the request's id."""
     before = own_log.mark()
     with httpd.log.expects(f"said-{path}") as lines:
         httpd.get(f"/output/{path}?said-{path}", port="OWN_PORT")
@@ -90,7 +90,7 @@ def test_output_goes_to_the_groups_log_with_its_level_and_group(httpd, own_log, 
     assert own_log.find(f"said-{path}", before) == []
 
 
-def test_a_traceback_goes_to_the_virtual_hosts_log_whole(httpd, own_log):
+def test_a_whole_traceback_goes_to_the_virtual_hosts_log(httpd, own_log):
     with own_log.expects(
         r"WSGID03\d\d", "Traceback", "in raised", "RuntimeError: raised by the application"
     ):
@@ -98,9 +98,9 @@ def test_a_traceback_goes_to_the_virtual_hosts_log_whole(httpd, own_log):
 
 
 @pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
-def test_every_line_has_the_time_of_httpds_zone_whatever_the_applications_is(make_httpd, zone):
-    """Django sets TIME_ZONE's. Lines of a process stand beside httpd's own."""
-    chicago = "import os, time\nos.environ['TZ'] = 'America/Chicago'\ntime.tzset()\nprint('it is told here')\n"
+def test_every_line_has_the_time_zone_of_httpd_whatever_the_applications(make_httpd, zone):
+    """Django sets the zone from TIME_ZONE. Lines of a daemon appear among httpd's own."""
+    chicago = "import os, time\nos.environ['TZ'] = 'America/Chicago'\ntime.tzset()\nprint('logged here')\n"
     httpd = make_httpd(
         "WSGIDaemonProcess app\nWSGIScriptAlias / ${FILES}/app.wsgi process-name=app\n",
         files={
@@ -108,13 +108,13 @@ def test_every_line_has_the_time_of_httpds_zone_whatever_the_applications_is(mak
         },
         environment={"TZ": zone} if zone else {},
     )
-    line = httpd.log.wait_for("it is told here")
-    told = re.search(
-        r"\[(\w{3} \w{3} \d\d \d\d:\d\d:\d\d)\.\d+ (\d{4})\].*it is told here", httpd.log_text()
+    line = httpd.log.wait_for("logged here")
+    stamp = re.search(
+        r"\[(\w{3} \w{3} \d\d \d\d:\d\d:\d\d)\.\d+ (\d{4})\].*logged here", httpd.log_text()
     )
-    at = datetime.strptime(" ".join(told.groups()), "%a %b %d %H:%M:%S %Y")
+    at = datetime.strptime(" ".join(stamp.groups()), "%a %b %d %H:%M:%S %Y")
     now = datetime.now(ZoneInfo(zone) if zone else None).replace(tzinfo=None)
     assert abs((now - at).total_seconds()) < 60, line
     if zone:
         httpd.log.wait_for("zone JST")
-    httpd.log.accept_all("zone|told here")
+    httpd.log.accept_all("zone|logged here")

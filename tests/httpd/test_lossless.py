@@ -1,7 +1,7 @@
 """No request is lost: graceful, deaths, reconfigurations and stops under constant load.
 
-Each answer is read whole and compared by the client (httpdenv.load), and the application notes each
-execution, so that a request that ran twice, or ran and had no answer, is found, too.
+The client (httpdenv.load) reads each answer whole and compares it. The application records each
+execution, so that the tests also find a request that ran twice, and one that ran but had no answer.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def httpd(make_httpd):
 def wait_until_ready(
     httpd, count: int, without: list[int] = (), leaving: list[int] = ()
 ) -> list[int]:
-    """`count` daemons that serve, beside those that leave: a signal to one that boots ends it as
-    any process.
+    """Waits for `count` serving daemons besides those that leave. A signal would simply kill one
+    that is still booting.
     """
 
     def all_ready() -> list[int]:
@@ -65,7 +65,7 @@ def executed(httpd) -> collections.Counter[str]:
 
 @pytest.fixture
 def once(httpd):
-    """Every request that was answered had run exactly once."""
+    """Asserts that every answered request ran exactly once."""
     (httpd.files / "executions").write_text("")
     yield
     twice = [name for name, count in executed(httpd).items() if count != 1]
@@ -92,8 +92,8 @@ def gate_configuration(options: str = "") -> str:
     )
 
 
-def test_what_was_in_flight_finishes_over_several_gracefuls(make_httpd):
-    """One request of each generation, all of them answered by their own process."""
+def test_requests_in_flight_finish_over_several_gracefuls(make_httpd):
+    """One request of each generation; its own process answers it."""
     httpd = make_httpd(gate_configuration())
     held, seen = [], set()
     for number in range(3):
@@ -107,8 +107,8 @@ def test_what_was_in_flight_finishes_over_several_gracefuls(make_httpd):
     httpd.wait_for_daemons("app", 1)
 
 
-def test_a_slow_import_costs_clients_nothing(make_httpd, stage):
-    """The old processes serve until the new ones are ready: nobody waits for the two seconds."""
+def test_clients_do_not_wait_for_a_slow_import(make_httpd, stage):
+    """The old processes serve until the new ones are ready: no client waits for the two seconds."""
     slow = "import time\ntime.sleep(2)\n" + (stage.apps / "executions.wsgi").read_text()
     httpd = make_httpd(
         CONFIGURATION.replace("OPTIONS", "").replace("${APPS}/executions", "${FILES}/slow"),
@@ -127,9 +127,9 @@ def test_a_slow_import_costs_clients_nothing(make_httpd, stage):
     assert load.longest_pause() < 1.5
 
 
-def test_groups_that_come_go_and_change_in_one_graceful_lose_nothing(make_httpd):
-    """Another number of processes and threads, another user, a group more and one less, a new name:
-    all under load.
+def test_one_graceful_that_adds_removes_and_changes_groups_loses_nothing(make_httpd):
+    """Other numbers of processes and threads, another user, a new group, a removed one, a renamed
+    one: all under load.
     """
     other = machine.other_users()[0].pw_name if os.geteuid() == 0 else None
     variants = [
@@ -163,14 +163,14 @@ def test_groups_that_come_go_and_change_in_one_graceful_lose_nothing(make_httpd)
 
 
 def resident(pid: int) -> int:
-    """Bytes of a process that are its own."""
+    """The private memory of a process, in bytes."""
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
         return 1024 * sum(int(line.split()[1]) for line in file if line.startswith("Private_"))
 
 
 def test_a_hundred_gracefuls_leave_nothing_behind(httpd):
-    """No process, no descriptor, no socket, no line at warn or above (the harness looks), no memory
-    of the parent.
+    """No process, no descriptor, no socket, no line at warn or above (the harness checks), and no
+    memory in the parent.
     """
     for _ in range(10):
         httpd.graceful()
@@ -179,7 +179,7 @@ def test_a_hundred_gracefuls_leave_nothing_behind(httpd):
     before = resident(httpd.pid)
     with httpd.log.allows(
         "AH03490"
-    ):  # httpd's own children of so many generations, within ten seconds
+    ):  # so many generations of httpd's own children need up to ten seconds
         for _ in range(90):
             httpd.graceful()
         httpd.wait_for_daemons("app", 2)
@@ -201,8 +201,8 @@ def test_a_signal_to_a_daemon_loses_nothing_under_load(httpd, once, sign):
     load.assert_nothing_lost()
 
 
-def test_a_draining_process_has_its_successor_while_it_still_runs_a_request(make_httpd):
-    """It says by the wake-up pipe that it leaves: nobody waits for what it has still to finish."""
+def test_a_draining_process_is_replaced_while_it_still_runs_a_request(make_httpd):
+    """It reports through the wake-up pipe that it is leaving, so nobody waits for its last request."""
     httpd = make_httpd(gate_configuration("threads=2"))
     (old,) = httpd.wait_for_daemons("app", 1)
     held = HeldRequests(httpd, "/gate", "drains")
@@ -214,20 +214,18 @@ def test_a_draining_process_has_its_successor_while_it_still_runs_a_request(make
     assert [answer.status_code for answer in held.release()] == [200]
 
 
-def test_a_slot_full_of_leaving_processes_takes_the_next_when_one_has_left(make_httpd):
-    """Requests that came meanwhile have waited for it; the log has been told what everybody waits
-    for.
-    """
+def test_a_slot_full_of_leaving_processes_starts_the_next_when_one_has_left(make_httpd):
+    """Requests that arrive meanwhile wait, and the log says for which processes."""
     httpd = make_httpd(gate_configuration())
     held = []
     for number in range(4):  # WSGID_SLOT_PROCESSES
         (pid,) = wait_until_ready(httpd, 1, leaving=[pid for pid, _ in held])
         held.append((pid, HeldRequests(httpd, "/gate", f"entry-{number}")))
-        os.kill(pid, signal.SIGHUP)  # bounded by graceful-timeout, which is none
+        os.kill(pid, signal.SIGHUP)  # limited by graceful-timeout, which is not set
         wait_until(lambda n=number: len(httpd.log.find("WSGID0310.*SIGHUP")) > n, "it to leave")
     waiting = Crowd(httpd, "/gate/dev/null?waits")
     with httpd.log.expects("WSGID0067: group 'app' slot 0: .*all 4 places"):
-        httpd.log.wait_for("WSGID0067", timeout=25)  # httpd looks every ten seconds
+        httpd.log.wait_for("WSGID0067", timeout=25)  # httpd checks every ten seconds
     assert waiting.answers == []
     assert [answer.status_code for answer in held[0][1].release()] == [200]
     (answer,) = waiting.join()
@@ -238,9 +236,10 @@ def test_a_slot_full_of_leaving_processes_takes_the_next_when_one_has_left(make_
     ] * 3
 
 
-def test_kill_9_fails_only_what_was_running_and_runs_nothing_twice(httpd, once):
-    """At most one request for each of its threads; everything queued or unread goes on
-    elsewhere."""
+def test_kill_9_fails_only_running_requests_and_runs_none_twice(httpd, once):
+    """At most one request for each of its threads fails; other processes run everything that was
+    queued or unread.
+    """
     kills = 5
     with httpd.log.expects("WSGID0052.*SIGKILL"), httpd.log.allows("WSGID0166"):
         with Load(httpd, "/", 16) as load:
@@ -253,7 +252,7 @@ def test_kill_9_fails_only_what_was_running_and_runs_nothing_twice(httpd, once):
     assert len(load.lost) <= 5 * kills
 
 
-def test_a_death_is_told_with_the_requests_that_it_cost(make_httpd):
+def test_a_death_is_logged_with_the_requests_that_it_cost(make_httpd):
     httpd = make_httpd(gate_configuration())
     (old,) = httpd.wait_for_daemons("app", 1)
     held = HeldRequests(httpd, "/gate", "killed")
@@ -273,7 +272,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("how", ENDS)
-def test_a_process_that_ends_itself_is_told_and_replaced(make_httpd, how):
+def test_a_process_that_ends_itself_is_logged_and_replaced(make_httpd, how):
     code, words = ENDS[how]
     script = (
         "def application(environ, start_response):\n"
@@ -298,9 +297,9 @@ def test_a_process_that_ends_itself_is_told_and_replaced(make_httpd, how):
         httpd.log.accept_all("Fatal Python error", "exit signal")
 
 
-def test_overload_is_answered_at_once_and_the_accepted_keep_their_latency(make_httpd):
-    """One process, two threads, two that may wait: the excess has its 503 while the others are
-    still running.
+def test_overload_is_refused_at_once_and_accepted_requests_keep_their_latency(make_httpd):
+    """One process with two threads, and two requests may wait. The excess gets its 503 while the
+    others still run.
     """
     httpd = make_httpd(gate_configuration("threads=2 queue-limit=2"))
     held = HeldRequests(httpd, "/gate", "busy", 2)
@@ -314,7 +313,7 @@ def test_overload_is_answered_at_once_and_the_accepted_keep_their_latency(make_h
     assert len([answer for answer in crowd.join() if answer.status_code == 200]) == 2
 
 
-def test_queue_timeout_answers_what_waits_too_long(make_httpd):
+def test_queue_timeout_refuses_requests_that_wait_too_long(make_httpd):
     httpd = make_httpd(gate_configuration("threads=1 queue-timeout=0.5"))
     held = HeldRequests(httpd, "/gate", "busy")
     with httpd.log.expects("WSGID0162|WSGID0338"):
@@ -325,17 +324,17 @@ def test_queue_timeout_answers_what_waits_too_long(make_httpd):
     assert [answer.status_code for answer in held.release()] == [200]
 
 
-def test_stop_is_over_within_shutdown_timeout_whatever_runs(make_httpd):
+def test_stop_takes_no_longer_than_shutdown_timeout(make_httpd):
     httpd = make_httpd(gate_configuration("shutdown-timeout=1"))
     held = HeldRequests(httpd, "/gate", "stops")
     began = time.monotonic()
-    with httpd.log.allows(".*"):  # the stack of what was cut off, line by line
+    with httpd.log.allows(".*"):  # the stack of the interrupted request, line by line
         httpd.stop()
-    assert time.monotonic() - began < 5  # 1 s, and a busy machine
+    assert time.monotonic() - began < 5  # one second, plus a margin for a busy machine
     assert held
 
 
-def test_graceful_stop_finishes_what_runs(make_httpd):
+def test_graceful_stop_finishes_running_requests(make_httpd):
     httpd = make_httpd(gate_configuration())
     held = HeldRequests(httpd, "/gate", "winch")
     os.kill(httpd.pid, signal.SIGWINCH)
@@ -346,20 +345,21 @@ def test_graceful_stop_finishes_what_runs(make_httpd):
 
 
 def wait_for_wakeup(httpd) -> None:
-    """Until httpd has seen that its daemon is ready, and the wake-up pipe that told it has been
-    replaced."""
+    """Waits until httpd has seen that its daemon is ready and has replaced the wake-up process that
+    reported it.
+    """
     httpd.log.wait_for("WSGID0053.*is ready", timeout=10)
 
-    def rings() -> bool:
+    def has_wakeup_process() -> bool:
         names = [Path(f"/proc/{process.pid}/comm") for process in processes.descendants(httpd.pid)]
         return any(name.exists() and name.read_text().strip() == "wsgid-wakeup" for name in names)
 
-    wait_until(rings, "a wakeup")
+    wait_until(has_wakeup_process, "a wake-up process")
 
 
 def test_a_restart_with_a_broken_configuration_leaves_nothing(make_httpd):
-    """httpd ends without our cleanups: the daemons see it by their lifeline, and the wake-up pipe
-    removes the sockets.
+    """httpd ends without running our cleanups. The daemons notice it by their lifeline, and the
+    wake-up process removes the sockets.
     """
     httpd = make_httpd(gate_configuration())
     assert httpd.get("/?before").status_code == 200
@@ -392,7 +392,7 @@ def test_kill_9_of_the_parent_drains_the_daemons_and_removes_the_sockets(make_ht
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(
                         process.pid, signal.SIGKILL
-                    )  # httpd's own orphans, which heed nothing else
+                    )  # httpd's own orphans, which react to nothing else
         wait_until(lambda: not processes.using(httpd.root), "the daemons to leave")
     assert [answer.status_code for answer in answers] == [200]
     (httpd.root / "run" / "httpd.pid").unlink()

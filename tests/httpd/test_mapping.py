@@ -66,7 +66,7 @@ def httpd(make_httpd):
 
 @pytest.fixture
 def environ(httpd):
-    """environ(path) -> what the application sees."""
+    """environ(path) -> the environ that the application sees."""
 
     def get(path, **headers):
         response = httpd.get(path, headers=headers)

@@ -1,5 +1,5 @@
-"""However large a body is and in whatever pieces it comes, memory stays flat in the daemon and in
-httpd's child.
+"""Memory stays flat in the daemon and in httpd's child, however large a body is and however it is
+cut into pieces.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ WSGIScriptAlias /hello ${APPS}/hello.wsgi
 )
 MB = 1 << 20
 TOTAL = 100  # MB
-# Above what a process needed before: buffers of both ends, and what an allocator keeps. Far below
-# the body.
+# More than the process used before: the buffers of both ends, and what an allocator keeps. Far
+# below the size of the body.
 SLACK = 24 * MB
 WAYS = ["http/1.1", "h2"]
 
@@ -45,7 +45,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def httpd(make_httpd):
-    """One child of httpd, one daemon, and both have served every kind of request once."""
+    """One child of httpd and one daemon; both have served every kind of request once."""
     server = make_httpd(CONFIGURATION, modules=MODULES)
     for over in WAYS:
         assert run_curl(server, over, "/volume/generator?1").status == 200
@@ -59,8 +59,8 @@ def httpd(make_httpd):
 
 
 class Peaks:
-    """The rise of the peak memory (VmHWM) of the daemon and of httpd's children, in bytes, over the
-    `with` block.
+    """The increase of the peak memory (VmHWM) of the daemon and of httpd's children over the `with`
+    block, in bytes.
     """
 
     def __init__(self, httpd) -> None:
@@ -87,7 +87,7 @@ def peak(pid: int) -> int:
 
 
 def count_of(httpd, over: str, path: str, *options: str) -> int:
-    """Downloads with curl; how many bytes came."""
+    """Downloads with curl and returns the number of bytes received."""
     with subprocess.Popen(
         command(httpd, over, path, *options), stdout=subprocess.PIPE, env=environment()
     ) as process:
@@ -108,8 +108,7 @@ def test_a_large_body_in_blocks_leaves_memory_flat(httpd, over):
 
 @pytest.mark.parametrize("over", WAYS)
 def test_one_large_object_is_not_copied(httpd, over):
-    """The daemon has the object itself, once; httpd at most what response-buffer-size lets it
-    have."""
+    """Only the daemon has the object, once. httpd holds at most response-buffer-size of it."""
     with Peaks(httpd) as peaks:
         assert count_of(httpd, over, "/volume/object?16") == 16 * MB
     assert peaks.risen["daemon"] < 16 * MB + 4 * MB
@@ -117,7 +116,7 @@ def test_one_large_object_is_not_copied(httpd, over):
 
 
 def test_a_slow_reader_costs_httpd_no_more_than_its_buffer(httpd):
-    """100 MB in blocks to a client that takes 5 MB of them, slowly, and leaves."""
+    """100 MB in blocks, for a client that reads 5 MB of it slowly and leaves."""
     with Peaks(httpd) as peaks, httpd.wire() as wire:
         wire.send(request("GET", f"/volume/generator?{TOTAL}"))
         for _ in range(5):
@@ -127,10 +126,10 @@ def test_a_slow_reader_costs_httpd_no_more_than_its_buffer(httpd):
 
 
 def reader_of(httpd, port: str) -> socket.socket:
-    """A client whose own buffer holds little.
+    """A client with a small receive buffer.
 
-    With a window below the loopback's segment size the kernel would send a piece every 200 ms only,
-    and hardly end.
+    With a window below the loopback's segment size, the kernel would send a piece only every 200 ms
+    and take far too long.
     """
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -144,19 +143,20 @@ def reader_of(httpd, port: str) -> socket.socket:
     [("tiny", b"0123456789abcde\n", 250_000), ("small", b"s" * 1000, 4000)],
 )
 @pytest.mark.parametrize("port", ["PORT", "TLS_PORT"])
-def test_small_blocks_wait_for_a_slow_reader_in_little_more_than_their_own_size(
+def test_small_blocks_queued_for_a_slow_reader_take_little_more_than_their_own_size(
     httpd, port, kind, block, count
 ):
-    """4 MB, all of them in httpd's queue once the daemon's thread is free; each block by itself
-    would cost 500 bytes, or 8 KB. HTTP/1.0, whose body comes as it is."""
+    """4 MB, all of it in httpd's queue once the daemon's thread is free. Stored one by one, each
+    block would cost 500 bytes, or 8 KB. Uses HTTP/1.0, because its body arrives unframed.
+    """
     with Peaks(httpd) as peaks, reader_of(httpd, port) as client:
         client.sendall(f"GET /volume/{kind}?{count} HTTP/1.0\r\n\r\n".encode())
-        said = client.recv(12)
+        received = client.recv(12)
         assert httpd.get("/hello").status_code == 200
         while piece := client.recv(65536):
-            said += piece
-    assert said.startswith(b"HTTP/1.1 200")
-    assert said.partition(b"\r\n\r\n")[2] == block * count
+            received += piece
+    assert received.startswith(b"HTTP/1.1 200")
+    assert received.partition(b"\r\n\r\n")[2] == block * count
     assert peaks.risen["daemon"] < 4 * MB
     assert peaks.risen["httpd"] < 3 * 4 * MB
 
@@ -170,8 +170,8 @@ def test_tiny_blocks_leave_memory_flat(httpd, over):
 
 
 def test_each_of_2000_tiny_blocks_reaches_a_waiting_client_at_once(httpd):
-    """The client asks for the next block once it has the one before: one that is held back would
-    hold up all.
+    """The client requests the next block only once it has the previous one: a block held back would
+    block everything.
     """
     with httpd.wire() as wire:
         wire.send(request("POST", "/volume/stepped?2000", "Transfer-Encoding: chunked"))
@@ -201,15 +201,15 @@ def test_a_large_upload_leaves_memory_flat_however_it_is_read(httpd, over, size)
         ) as process:
             for _ in range(TOTAL):
                 process.stdin.write(b"u" * MB)
-            said, _ = process.communicate()
-        assert (process.returncode, said) == (0, str(TOTAL * MB).encode())
+            received, _ = process.communicate()
+        assert (process.returncode, received) == (0, str(TOTAL * MB).encode())
     assert peaks.risen["daemon"] < 4 * MB + 4 * size
     assert peaks.risen["httpd"] < SLACK
 
 
 def test_a_large_body_that_is_read_whole_takes_its_own_size_and_little_more(httpd):
-    """read(-1) of 16 MB: the application asked for them in one piece; they are there twice for a
-    moment at most.
+    """read(-1) of 16 MB: the application asks for it in one piece. For a moment at most, two copies
+    exist.
     """
     with Peaks(httpd) as peaks:
         assert (
@@ -221,6 +221,6 @@ def test_a_large_body_that_is_read_whole_takes_its_own_size_and_little_more(http
 
 
 def test_what_arrives_is_what_was_sent(httpd):
-    """Beside all the counting."""
+    """The other tests only count bytes; this one compares them."""
     digest = hashlib.sha256(b"g" * (2 * MB)).digest()
     assert hashlib.sha256(httpd.get("/volume/generator?2").content).digest() == digest

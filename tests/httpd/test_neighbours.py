@@ -1,4 +1,4 @@
-"""Other modules around an application: mod_status, mod_rewrite, mod_deflate, mod_headers,
+"""Other modules next to an application: mod_status, mod_rewrite, mod_deflate, mod_headers,
 mod_auth_basic and more.
 """
 
@@ -58,7 +58,7 @@ def httpd(make_httpd):
     )
 
 
-def test_mod_status_stands_beside_applications(httpd):
+def test_mod_status_works_beside_applications(httpd):
     httpd.get("/hello")
     assert "Total Accesses" in httpd.get("/server-status?auto").text
 
@@ -88,7 +88,7 @@ def test_mod_headers_adds_to_both_directions(httpd):
     assert response.json()["HTTP_X_ADDED_BY_HTTPD"] == "yes"
 
 
-def test_an_authenticated_user_is_told_and_the_password_is_not(httpd):
+def test_the_application_gets_the_authenticated_user_but_not_the_password(httpd):
     with httpd.log.allows("AH01617", "AH01618"):
         assert httpd.get("/protected").status_code == 401
         response = httpd.get("/protected", auth=("user", "password"))

@@ -1,6 +1,4 @@
-"""Everything also works for somebody who is not root: httpd and its daemons as one ordinary
-account.
-"""
+"""Everything also works without root: httpd and its daemons run as one ordinary account."""
 
 from __future__ import annotations
 
@@ -18,12 +16,12 @@ WSGIScriptAlias / ${APPS}/whoami.wsgi process-name=app
 @pytest.fixture(scope="module")
 def account():
     if os.geteuid() != 0:
-        return None  # all tests run as an ordinary user then
+        return None  # then all tests run as an ordinary user
     return machine.web_user()
 
 
 @pytest.mark.parametrize("how", ["daemon", "foreground", "debug"])
-def test_an_ordinary_user_can_run_it_all(make_httpd, account, how):
+def test_an_ordinary_user_can_run_everything(make_httpd, account, how):
     httpd = make_httpd(CONFIGURATION, user=account, start=how)
     httpd.wait_for_daemons("app", 2)
     seen = httpd.get("/").json()
@@ -34,8 +32,8 @@ def test_an_ordinary_user_can_run_it_all(make_httpd, account, how):
     httpd.stop()
 
 
-def test_another_user_cannot_be_had_without_root(make_httpd, account):
-    """Said once, and the daemon runs as who started httpd."""
+def test_without_root_daemons_cannot_run_as_another_user(make_httpd, account):
+    """One notice is logged, and the daemon runs as the user that started httpd."""
     text = CONFIGURATION.replace("processes=2", f"user={machine.other_users()[0].pw_name}")
     httpd = make_httpd(text, user=account)
     httpd.log.accept_all("WSGID0024")

@@ -1,7 +1,7 @@
-"""The configurations that the idea of mod_wsgid was first described with, word for word but for
-paths, names and ports.
+"""The configurations with which the idea of mod_wsgid was first described. Only paths, names and
+ports are changed.
 
-Order and Allow are mod_access_compat's; users are accounts that this machine has.
+Order and Allow belong to mod_access_compat; the users are accounts that exist on this machine.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 MODULES = ["access_compat", "rewrite"]
-# Also said of each directory: Debian's httpd denies all of / in our base configuration, with the
-# newer Require.
+# These are also set for each directory: in our base configuration, Debian's httpd denies all of /
+# with the newer Require.
 SITE = """
 WSGIScriptAlias / ${FILES}/site.wsgi
 
@@ -73,7 +73,7 @@ DRAWS = 200  # chance that one of five is never drawn: 5 * 0.8 ** 200, that is 2
 
 
 def user():
-    """An ordinary account that is not httpd's."""
+    """An ordinary account other than httpd's."""
     return machine.other_users()[0]
 
 
@@ -104,7 +104,7 @@ def before(make_httpd, stage):
 
 
 def test_a_site_without_a_daemon_of_its_own_is_served(before):
-    """By the default group, as httpd's own User."""
+    """The default group serves it, as httpd's own User."""
     assert before.get("/").json()["uids"] == [pwd.getpwnam(machine.web_user()).pw_uid] * 3
 
 
@@ -152,7 +152,7 @@ def test_killing_one_of_five_fails_no_request(five, sign):
 
 
 def kill(pid: int, sign: int, as_user) -> None:
-    """Sends a signal, as somebody else if need be."""
+    """Sends a signal, as another user if necessary."""
     if as_user is None:
         os.kill(pid, sign)
         return

@@ -1,4 +1,4 @@
-"""What PEP 3333 asks of a server: start_response, write(), exc_info, iterables, close()."""
+"""What PEP 3333 requires of a server: start_response, write(), exc_info, iterables, close()."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WHOLE = [
     "lazy",
 ]
 EMPTY = ["empty-list", "only-empty", "empty-generator"]
-# tests/apps/rules.wsgi has them.
+# The names that tests/apps/rules.wsgi knows.
 BROKEN_RULES = [
     "twice",
     "no-start",
@@ -54,7 +54,7 @@ BROKEN_RULES = [
     "header-name-with-space",
     "header-name-with-colon",
 ]
-# Failing before a byte has been sent, and while sending.
+# Failures before the first byte is sent, and later.
 FAILURES_AT_FIRST = ["iter", "first", "text", "no-start"]
 
 
@@ -63,8 +63,8 @@ def httpd(make_httpd):
     return make_httpd(CONFIGURATION)
 
 
-def lives_on(httpd, pids):
-    """The same processes serve as before: nothing that an application does may cost one."""
+def survives(httpd, pids):
+    """Asserts that the same processes serve as before: an application must not be able to end one."""
     assert httpd.get("/hello").status_code == 200
     assert httpd.daemons() == pids
 
@@ -83,15 +83,15 @@ def test_an_empty_iterable_is_an_empty_body(httpd, kind):
 
 @pytest.mark.parametrize("kind", ["one", "empty-list"])
 def test_a_list_of_at_most_one_block_gets_a_content_length(httpd, kind):
-    """PEP 3333, "Handling the Content-Length Header": the server knows it when len(iterable) is
-    1."""
+    """PEP 3333, "Handling the Content-Length Header": if len(iterable) is 1, the server knows the
+    length.
+    """
     response = httpd.get(f"/iterables/plain/{kind}")
     assert response.headers["Content-Length"] == str(len(response.content))
 
 
 def test_blocks_reach_the_client_as_they_come(httpd):
-    """PEP 3333, "Buffering and Streaming": no block is held back while the next one is being
-    made."""
+    """PEP 3333, "Buffering and Streaming": no block is held back while the next one is being made."""
     steps = httpd.files / "steps"
     steps.write_text("")
     steps.chmod(0o644)
@@ -132,12 +132,12 @@ def test_exc_info_after_the_headers_were_sent_raises_and_truncates(httpd):
 
 
 @pytest.mark.parametrize("rule", BROKEN_RULES)
-def test_a_broken_rule_is_a_500_with_a_line_and_the_daemon_lives_on(httpd, rule):
+def test_a_broken_rule_is_a_500_and_is_logged_and_the_daemon_survives(httpd, rule):
     pids = httpd.daemons()
     with httpd.log.expects(r"WSGID03\d\d"), httpd.log.allows("Traceback"):
         response = httpd.get(f"/rules/{rule}")
     assert response.status_code == 500
-    lives_on(httpd, pids)
+    survives(httpd, pids)
 
 
 @pytest.mark.parametrize("how", ["raise", "raise-after-start"])
@@ -145,7 +145,7 @@ def test_an_exception_is_a_500_with_its_traceback_in_the_log(httpd, how):
     pids = httpd.daemons()
     with httpd.log.expects(r"WSGID03\d\d", "Traceback", "RuntimeError: raised by the application"):
         assert httpd.get(f"/rules/{how}").status_code == 500
-    lives_on(httpd, pids)
+    survives(httpd, pids)
 
 
 @pytest.mark.parametrize("how", ["exit", "interrupt"])
@@ -153,16 +153,18 @@ def test_sys_exit_and_keyboard_interrupt_end_the_request_and_not_the_daemon(http
     pids = httpd.daemons()
     with httpd.log.expects(r"WSGID03\d\d"), httpd.log.allows("Traceback"):
         assert httpd.get(f"/rules/{how}").status_code == 500
-    lives_on(httpd, pids)
+    survives(httpd, pids)
 
 
 def is_visibly_broken(response) -> bool:
-    """Cut off; or an error page, if httpd still held the application's headers when it failed."""
+    """The response is cut off; or it is an error page, if httpd still held the application's
+    headers when it failed.
+    """
     return response.status >= 500 or not response.complete
 
 
 def closed(httpd, kind: str, before: int) -> None:
-    """close() is called once more than before, and not again."""
+    """Asserts that close() is called once more than before, and not again."""
     wait_until(lambda: close_count(httpd, kind) > before, f"close() of {kind}")
     assert close_count(httpd, kind) == before + 1
 
@@ -201,7 +203,7 @@ def test_close_is_called_once_when_a_later_block_fails(httpd):
     closed(httpd, "second", before)
 
 
-def test_close_that_raises_is_told_and_the_response_stands(httpd):
+def test_close_that_raises_is_logged_and_the_response_stays_complete(httpd):
     before = close_count(httpd, "close")
     with httpd.log.expects(r"WSGID03\d\d", "Traceback", "raised by close"):
         response = httpd.get("/closing/close")
@@ -218,7 +220,7 @@ def test_close_is_called_once_when_the_client_leaves(httpd):
     closed(httpd, "endless", before)
 
 
-def test_a_broken_response_does_not_hurt_the_next_request_of_the_connection(httpd):
+def test_a_broken_response_does_not_damage_the_next_request_on_the_connection(httpd):
     with httpd.session() as session, httpd.log.expects(r"WSGID03\d\d", "Traceback"):
         assert session.get(httpd.url("/rules/raise"), timeout=10).status_code == 500
         assert session.get(httpd.url("/hello"), timeout=10).content == b"Hello World!\n"

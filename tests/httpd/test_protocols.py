@@ -1,5 +1,5 @@
-"""Hello under each MPM, over each protocol, and what connections can do: keep-alive, pipelining,
-HTTP/1.0.
+"""Hello World under each MPM and over each protocol, and the uses of a connection: keep-alive,
+pipelining, HTTP/1.0.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WSGIScriptAlias / ${APPS}/hello.wsgi
 
 
 def configuration(mpm: str) -> str:
-    """mod_http2 does not work with prefork, by its own account."""
+    """Without HTTP/2 under prefork: mod_http2 does not support it."""
     plain, tls = ("h2c http/1.1", "h2 http/1.1") if mpm != "prefork" else ("http/1.1", "http/1.1")
     return CONFIGURATION.replace("PROTOCOLS_PLAIN", plain).replace("PROTOCOLS_TLS", tls)
 
@@ -69,8 +69,8 @@ def test_an_upload_over_http_2_is_echoed(httpd, http2):
     assert curl(url, "--http2", "--data-binary", "@-", data=body) == (200, "2", body)
 
 
-def test_streams_of_one_http_2_connection_are_answered_each(httpd, http2):
-    """The second transfer goes over the connection of the first."""
+def test_every_stream_of_an_http_2_connection_is_answered(httpd, http2):
+    """The second transfer reuses the connection of the first."""
     url = httpd.url("/", "TLS_PORT", "https")
     status, version, body = curl(url, "--http2", "--parallel", *[url] * 9)
     assert (status, version) == (200, "2")

@@ -1,4 +1,4 @@
-"""Overload: what may not wait is refused at once with 503 and Retry-After."""
+"""Overload: a request that may not wait is refused at once with 503 and Retry-After."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def httpd(make_httpd):
     return make_httpd(CONFIGURATION)
 
 
-def test_beyond_queue_limit_is_503_with_retry_after_at_once(httpd):
-    """One runs, two wait, whatever is more is refused while the others still wait."""
+def test_requests_beyond_queue_limit_get_503_with_retry_after_at_once(httpd):
+    """One request runs, two wait; all others are refused while these still wait."""
     gate = httpd.files / "limited"
     with httpd.log.expects("WSGID0161.*limited"):
         crowd = Crowd(httpd, f"/limited{gate}?limited", 8)
@@ -40,7 +40,7 @@ def test_after_an_overload_the_group_serves_again(httpd):
     assert [httpd.get(f"/limited{gate}?after").status_code for _ in range(5)] == [200] * 5
 
 
-def test_waiting_longer_than_queue_timeout_is_503_with_retry_after(httpd):
+def test_waiting_longer_than_queue_timeout_gets_503_with_retry_after(httpd):
     since = httpd.log.mark()
     with httpd.log.expects("WSGID0(162|338).*impatient"):
         first = HeldRequests(httpd, "/impatient", "impatient")
@@ -53,7 +53,7 @@ def test_waiting_longer_than_queue_timeout_is_503_with_retry_after(httpd):
     assert len(httpd.log.find("at the gate impatient", since)) == 1
 
 
-def test_no_answer_within_socket_timeout_is_504(httpd):
+def test_no_answer_within_socket_timeout_gets_504(httpd):
     gate = httpd.files / "silent"
     with httpd.log.expects("WSGID0167.*silent"):
         answer = httpd.get(f"/silent{gate}?silent")

@@ -1,5 +1,5 @@
-"""Applications from PyPI as they come, each in a virtual environment with nothing of ours in it,
-all in one httpd.
+"""Unmodified applications from PyPI, each in a virtual environment with nothing of ours in it, all
+in one httpd.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def system_python():
 
 @pytest.fixture(scope="module")
 def data():
-    """A directory that only the daemons' user can write to, as a database wants it."""
+    """A directory that only the daemons' user can write to, as a database needs it."""
     path = machine.temporary_directory("wsgid-data-")
     if os.geteuid() == 0:
         os.chown(path, machine.user_id(machine.web_user()), -1)
@@ -72,14 +72,12 @@ def prepare_django(home, site, data) -> None:
 
 @pytest.fixture(scope="module")
 def other_python(stage):
-    """An interpreter of another version than the one that the module starts by default (asked of
-    the module itself).
-    """
+    """An interpreter of a version other than the module's default."""
     return pythons.for_daemons(other_than=default_version(stage))
 
 
 def default_version(stage) -> tuple[int, int]:
-    """The version that a group without python= gets."""
+    """The Python version of a group without python=, as reported by the module."""
     httpd = Httpd("WSGIScriptAlias / ${APPS}/whoami.wsgi", stage)
     try:
         version = httpd.start().get("/").json()["version"]
@@ -103,13 +101,13 @@ def httpd(make_httpd, stage, system_python, other_python, data):
     }
     prepare_django(django, stage.apps / "django_site", data)
     text = CONFIGURATION
-    for word, value in words.items():  # in this order: OTHER stands within OTHER_GROUP
+    for word, value in words.items():  # in this order, because OTHER is part of OTHER_GROUP
         text = text.replace(f"@{word}@", str(value))
     server = make_httpd(text)
     server.log.wait_for("group 'httpbin': ready", timeout=30)
     server.log.accept_all(
         "flasgger is not installed"
-    )  # said by some versions of httpbin, of themselves
+    )  # some versions of httpbin warn about themselves
     return server
 
 
@@ -153,7 +151,7 @@ def test_flask_error_pages(httpd):
 
 
 def test_a_flask_view_that_fails_is_a_500_with_its_traceback_in_the_log(httpd):
-    """With Flask's own logging: at error, with the request's id, and once."""
+    """Through Flask's own logging: at error, with the request's id, and once."""
     since = httpd.log.mark()
     with httpd.log.expects("Exception on /broken") as lines:
         assert httpd.get("/flask/broken").status_code == 500
@@ -171,7 +169,7 @@ def token_of(page: str) -> str:
 
 
 def log_in(httpd, session, password: str = PASSWORD):
-    """Through the login form of the admin."""
+    """Logs in through the form of the admin."""
     url = httpd.url("/django/admin/login/?next=/django/admin/")
     page = session.get(url, timeout=20)
     form = {
@@ -200,7 +198,7 @@ def test_django_admin_refuses_a_wrong_password(httpd):
         assert "Please enter the correct username" in log_in(httpd, session, "wrong").text
 
 
-def test_django_refuses_a_post_without_its_token(httpd):
+def test_django_refuses_a_post_without_the_csrf_token(httpd):
     with httpd.log.expects("django.security.csrf: Forbidden") as lines:
         answer = httpd.post("/django/admin/login/", {"username": "admin", "password": PASSWORD})
     assert (answer.status_code, lines[0].level) == (403, "warn")
@@ -251,7 +249,7 @@ def test_django_streaming_download(httpd):
 
 
 def test_a_django_view_that_fails_is_a_500_with_its_traceback_in_the_log(httpd):
-    """With DEBUG off, where Django's default LOGGING only sends mail."""
+    """DEBUG is off, so Django's default LOGGING only sends mail."""
     since = httpd.log.mark()
     with httpd.log.expects("django.request: Internal Server Error: /django/broken/") as lines:
         assert httpd.get("/django/broken/").status_code == 500
@@ -357,10 +355,8 @@ urlpatterns = []
 
 
 @pytest.mark.parametrize("way", ["os.environ[{0}] = {1}", "os.environ.setdefault({0}, {1})"])
-def test_two_django_sites_in_one_process_do_not_answer_for_one_another(
-    make_httpd, system_python, way
-):
-    """With mod_wsgi each would have a sub-interpreter."""
+def test_two_django_sites_in_one_group_do_not_answer_for_each_other(make_httpd, system_python, way):
+    """mod_wsgi would give each a sub-interpreter."""
     files = {}
     for site in ("shop", "blog"):
         names = way.format("'DJANGO_SETTINGS_MODULE'", f"'{site}_settings'")

@@ -1,5 +1,5 @@
-"""`logging`: levels, LogLevel, records of several lines; and the request id, which finds all lines
-of a request.
+"""`logging`: levels, LogLevel, records of several lines; and the request id, by which all lines of
+a request can be found.
 """
 
 from __future__ import annotations
@@ -48,20 +48,20 @@ def own_log(httpd):
     return httpd.log_of("own_error_log")
 
 
-def said(log, text: str, since: int) -> list[tuple[str, str]]:
-    """(level, words) of each record that holds `text`."""
+def logged(log, text: str, since: int) -> list[tuple[str, str]]:
+    """The (level, message) of each record that contains `text`."""
     return [(record.level, record.message) for record in log.find(text, since)]
 
 
 def lines_of(log, name: str, since: int = 0) -> list[str]:
-    """Every line of the file that holds `name`."""
+    """Every line of the file that contains `name`."""
     with log.path.open(encoding="utf-8") as file:
         file.seek(since)
         return [line.rstrip("\n") for line in file if name in line]
 
 
 def wait_for_access(httpd, name: str, line: str) -> None:
-    """The access log is written behind the response."""
+    """Waits for the line, because the access log is written after the response."""
     path = httpd.root / "logs" / name
     wait_until(
         lambda: path.exists() and line in path.read_text(),
@@ -78,7 +78,7 @@ HTTPDS = dict(zip(ALL, ["debug", "info", "warn", "error", "crit"], strict=True))
     ("path", "port", "shown"),
     [("/records", "PORT", ALL[2:]), ("/loud", "PORT", ALL[1:]), ("/records", "OWN_PORT", ALL)],
 )
-def test_records_have_their_levels_and_the_loglevel_of_their_request_filters(
+def test_records_keep_their_level_and_are_filtered_by_the_loglevel_of_their_request(
     httpd, own_log, path, port, shown
 ):
     log = own_log if port == "OWN_PORT" else httpd.log
@@ -86,19 +86,21 @@ def test_records_have_their_levels_and_the_loglevel_of_their_request_filters(
     since = log.mark()
     with log.expects(f"{text} warning", f"{text} error", f"{text} critical"):
         httpd.get(f"{path}/levels?{text}", port=port)
-    assert said(log, text, since) == [(HTTPDS[name], f"shop.cart: {text} {name}") for name in shown]
+    assert logged(log, text, since) == [
+        (HTTPDS[name], f"shop.cart: {text} {name}") for name in shown
+    ]
 
 
-def test_records_outside_of_requests_go_to_the_groups_log_filtered_by_its_loglevel(httpd, own_log):
+def test_records_outside_requests_go_to_the_groups_log_filtered_by_its_loglevel(httpd, own_log):
     since = own_log.mark()
     with httpd.log.expects("from a thread") as lines:
         httpd.get("/records/thread?from a thread", port="OWN_PORT")
     assert [line.text for line in lines] == ["[group talker] shop.cart: from a thread"]
-    assert said(own_log, "from a thread", since) == []
-    assert httpd.log.find("imported") == []  # an info, at import
+    assert logged(own_log, "from a thread", since) == []
+    assert httpd.log.find("imported") == []  # an info record, logged at import
 
 
-def test_a_record_at_import_has_its_level(make_httpd):
+def test_a_record_logged_at_import_keeps_its_level(make_httpd):
     httpd = make_httpd(
         "LogLevel wsgid:info\nWSGIScriptAlias /records ${APPS}/records.wsgi\nWSGIDaemonProcess unit\n"
         "WSGIProcessName unit\n"
@@ -108,7 +110,7 @@ def test_a_record_at_import_has_its_level(make_httpd):
     assert httpd.log.find("shop.cart: imported")[0].level == "info"
 
 
-def test_a_traceback_is_one_record_whole_whose_lines_are_marked(httpd):
+def test_a_traceback_is_one_record_with_marked_lines(httpd):
     with httpd.log.expects("broken failed") as lines:
         name = httpd.get("/records/exception?broken").headers["X-Request-Id"]
     assert len(lines) == 1
@@ -121,7 +123,7 @@ def test_a_traceback_is_one_record_whole_whose_lines_are_marked(httpd):
     assert all(line.startswith("| ") for line in others)
 
 
-def test_no_message_can_pass_for_another_line(httpd):
+def test_no_message_can_forge_another_line(httpd):
     with httpd.log.expects("forged") as lines:
         httpd.get(
             "/records/exception?forged%0a[Mon Jul 06 08:00:00.000000 2026] [core:error] mine%0d%0a| not mine"
@@ -130,15 +132,15 @@ def test_no_message_can_pass_for_another_line(httpd):
     assert {record.module for record in httpd.log.find("mine")} == {"wsgid"}
 
 
-def test_nothing_of_a_long_line_is_lost(httpd):
+def test_a_long_line_is_logged_whole(httpd):
     with httpd.log.expects("lengthy") as lines:
         name = httpd.get("/records/long?lengthy").headers["X-Request-Id"]
     assert lines[0].text.count(r"\xe2\x82\xac") == 10000
     assert max(map(len, lines_of(httpd.log, name))) < 8000
 
 
-def test_the_request_id_finds_all_that_is_said_about_a_request(httpd):
-    """Also in the access log, though httpd makes no id before a line of its own."""
+def test_the_request_id_finds_every_line_about_a_request(httpd):
+    """Also in the access log, although httpd makes no id unless it logs a line of its own."""
     patterns = [
         "once printed",
         "once on stderr",
@@ -165,7 +167,7 @@ def test_httpds_own_lines_about_a_request_have_the_id_too(httpd):
     wait_for_access(httpd, "access_log", f"{ID.search(lines[0].text)[1]} /nowhere\n")
 
 
-def test_what_close_logs_has_the_id_though_the_response_has_left(httpd):
+def test_lines_logged_by_close_have_the_id_although_the_response_is_sent(httpd):
     with httpd.log.expects("afterwards closed") as lines:
         name = httpd.get("/records/close?afterwards").headers["X-Request-Id"]
     assert [line.text for line in lines] == [
@@ -173,7 +175,7 @@ def test_what_close_logs_has_the_id_though_the_response_has_left(httpd):
     ]
 
 
-def test_an_errorlogformat_that_shows_the_id_shows_it_once(httpd):
+def test_an_errorlogformat_with_the_id_shows_it_once(httpd):
     with httpd.log.expects("formatted on stderr") as others:
         assert httpd.get("/records/everywhere?formatted", port="FORMAT_PORT").status_code == 500
     log = httpd.root / "logs" / "formatted"
@@ -185,8 +187,8 @@ def test_an_errorlogformat_that_shows_the_id_shows_it_once(httpd):
     wait_for_access(httpd, "formatted_access_log", f"{names.pop()} /records/everywhere\n")
 
 
-def test_an_application_that_calls_basicconfig_gets_what_it_asked_for_once(httpd, own_log):
-    """Also late, and where LogLevel has let debug records through before."""
+def test_basicconfig_works_as_documented_and_nothing_is_logged_twice(httpd, own_log):
+    """Also when it is called late, and where LogLevel has let debug records through before."""
     before = own_log.mark()
     with own_log.expects("before warning", "before error", "before critical"):
         httpd.get("/configured/levels?before", port="OWN_PORT")
@@ -195,11 +197,11 @@ def test_an_application_that_calls_basicconfig_gets_what_it_asked_for_once(httpd
         httpd.get("/configured/configure?late", port="OWN_PORT")
         httpd.get("/configured/levels?after", port="OWN_PORT")
     httpd.log.accept_all("by itself: after")
-    assert said(httpd.log, "late", since) == [
+    assert logged(httpd.log, "late", since) == [
         ("warn", "INFO by itself: late info"),
         ("error", "ERROR by itself: late\nerror"),
     ]
-    assert said(httpd.log, "after", since) == [
+    assert logged(httpd.log, "after", since) == [
         ("warn", "INFO by itself: after info"),
         ("warn", "WARNING by itself: after warning"),
         ("error", "ERROR by itself: after error"),
@@ -208,7 +210,7 @@ def test_an_application_that_calls_basicconfig_gets_what_it_asked_for_once(httpd
     assert own_log.find("after", before) == []
 
 
-def test_what_a_streamhandler_has_written_is_not_logged_again(httpd):
+def test_a_record_written_by_a_streamhandler_is_not_logged_again(httpd):
     with httpd.log.expects("console once", "console too") as lines:
         httpd.get("/records/handler?console")
     assert [(line.level, line.message) for line in lines] == [
@@ -217,11 +219,11 @@ def test_what_a_streamhandler_has_written_is_not_logged_again(httpd):
     ]
 
 
-def test_the_id_is_mod_unique_ids_where_that_is_loaded_and_httpds_lines_about_a_request_still_come(
+def test_mod_unique_id_provides_the_id_and_httpds_lines_about_a_request_still_appear(
     make_httpd,
 ):
-    """ErrorLogFormat request: httpd writes such a line when it makes the id, so that must be left
-    to it.
+    """ErrorLogFormat request: httpd writes this line when it makes the id, so making it must be
+    left to httpd.
     """
     httpd = make_httpd(
         """

@@ -1,5 +1,5 @@
-"""A script that changes: hot, touch and off, under load; nothing is lost, and broken code takes
-nothing down.
+"""A script changes: hot, touch and off, under load. Nothing is lost, and broken code takes nothing
+down.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import time
 import pytest
 from httpdenv import Crowd, Load, processes, wait_until
 
-# The answer begins with the query (httpdenv.load); then the word and the process that ran it.
+# The answer begins with the query (httpdenv.load), followed by the word and the process that ran
+# it.
 SCRIPT = """
 import os
 def application(environ, start_response):
@@ -48,7 +49,7 @@ def httpd(make_httpd):
 
 @pytest.fixture
 def change(httpd):
-    """change(name, word): another script for a group."""
+    """change(name, word) writes another script for a group."""
     return lambda name, word: httpd.write(
         f"{name}.wsgi", script(word) if word.isidentifier() else word
     )
@@ -88,8 +89,7 @@ def test_hot_replaces_each_process_once_and_loses_nothing(httpd, change):
 
 
 def test_hot_replaces_one_process_at_a_time(httpd, change):
-    """Between two successors that get ready, the predecessor of the first has been told to
-    leave."""
+    """Between the starts of two successors, the predecessor of the first has been asked to leave."""
     old, since = httpd.daemons("hot"), httpd.log.mark()
     change("hot", f"one_at_a_time_{time.time_ns()}")
     replaced(httpd, "hot", old)
@@ -112,7 +112,7 @@ def test_new_code_serves_within_its_import_and_half_a_second(httpd, change):
     replaced(httpd, "hot", old)
 
 
-def test_broken_code_leaves_the_old_serving_and_mended_code_takes_effect_at_once(httpd, change):
+def test_broken_code_leaves_the_old_code_serving_and_fixed_code_takes_effect_at_once(httpd, change):
     word, good = ask(httpd, "hot")[0], f"mended_{time.time_ns()}"
     old = httpd.daemons("hot")
     since = httpd.log.mark()
@@ -130,14 +130,14 @@ def test_broken_code_leaves_the_old_serving_and_mended_code_takes_effect_at_once
         load.assert_nothing_lost()
         assert {answer for answer, _ in answered_by(load.bodies)} == {word}
         assert len(httpd.log.find("WSGID0332", since)) == 1, (
-            "one for a change, not one for each process"
+            "one for each change, not one for each process"
         )
         change("hot", good)
         replaced(httpd, "hot", old)
     assert ask(httpd, "hot")[0] == good
 
 
-def test_a_release_that_is_switched_by_its_symbolic_link_is_loaded(httpd, change):
+def test_a_release_switched_by_a_symbolic_link_is_loaded(httpd, change):
     old = httpd.daemons("hot")
     for name in ("a", "b"):
         httpd.write(f"releases/{name}/app.wsgi", script(f"release_{name}"))
@@ -152,7 +152,7 @@ def test_a_release_that_is_switched_by_its_symbolic_link_is_loaded(httpd, change
         wait_until(lambda: ask(httpd, "hot"), "an answer")
 
 
-def test_touch_has_the_new_code_answer_the_request_that_finds_the_change(httpd, change):
+def test_touch_the_request_that_finds_the_change_gets_the_new_code(httpd, change):
     _, old = ask(httpd, "touch")
     word = f"touched_{time.time_ns()}"
     change("touch", "import time\ntime.sleep(0.5)\n" + script(word))
@@ -172,7 +172,7 @@ def test_touch_under_load_loses_nothing_and_no_answer_is_old_after_the_first_new
     assert answered_by(load.bodies)[-1][0] == word
 
 
-def test_touch_has_the_old_code_answer_if_the_new_is_broken(httpd, change):
+def test_touch_the_old_code_answers_if_the_new_code_is_broken(httpd, change):
     word, pid = ask(httpd, "touch")
     with httpd.log.expects("WSGID0332", "Traceback", "WSGID0306", "WSGID0056", "WSGID0351"):
         change("touch", "1 / 0\n")
@@ -183,20 +183,20 @@ def test_touch_has_the_old_code_answer_if_the_new_is_broken(httpd, change):
 
 
 @pytest.mark.parametrize("name", ["off", "nothot"])
-def test_off_is_off(httpd, change, name):
+def test_off_ignores_changes(httpd, change, name):
     before = ask(httpd, name)
     since, old = httpd.log.mark(), httpd.daemons("hot")
     change(name, "ignored")
     change(
         "hot", f"seen_{time.time_ns()}"
-    )  # by then a change of the other would have been seen, too
+    )  # by then a change of the other script would have been noticed too
     replaced(httpd, "hot", old)
     assert ask(httpd, name) == before
     assert not httpd.log.find(f"WSGID0350: group '{name}'", since)
 
 
 def test_script_reloading_in_htaccess(make_httpd):
-    """Per directory, for scripts that only a request leads to."""
+    """Set per directory, for scripts that are loaded by a request only."""
     text = """
     WSGIDaemonProcess app
     WSGIProcessName app
@@ -226,8 +226,8 @@ def test_script_reloading_in_htaccess(make_httpd):
     os.stat(httpd.files)
 
 
-def test_a_wish_that_httpd_cannot_grant_yet_is_granted_later(httpd, change):
-    """It is out of descriptors when the script changes. It looks again every ten seconds."""
+def test_a_replacement_request_that_httpd_cannot_serve_yet_is_served_later(httpd, change):
+    """httpd has no free descriptors when the script changes. It checks again every ten seconds."""
     limits = resource.prlimit(httpd.pid, resource.RLIMIT_NOFILE)
     with httpd.log.expects("WSGID0055"):
         resource.prlimit(

@@ -1,5 +1,5 @@
-"""conf/systemd and conf/logrotate, with a directory that `pywsgid setup` has written: as the two
-would use it.
+"""conf/systemd and conf/logrotate, used as the two programs would, with a directory that `pywsgid
+setup` has written.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def application(environ, start_response):
 
 
 class Server:
-    """What stands for /srv/shop/server."""
+    """Takes the place of /srv/shop/server."""
 
     def __init__(self, top: Path) -> None:
         self.top, self.root = top, top / "server"
@@ -77,7 +77,7 @@ def server() -> Iterator[Server]:
 
 
 def rotate(server: Server) -> None:
-    """By logrotate if it is there, else by what it does: a new name, then postrotate."""
+    """Rotates with logrotate if it is installed; otherwise does the same: rename, then postrotate."""
     text = server.example("logrotate/shop")
     if shutil.which("logrotate"):
         configuration = server.top / "rotate"
@@ -92,7 +92,7 @@ def rotate(server: Server) -> None:
     subprocess.run(["sh", "-c", script], check=True, timeout=60)
 
 
-def test_after_a_rotation_daemons_write_to_the_new_file(server):
+def test_daemons_write_to_the_new_file_after_a_rotation(server):
     server.control("start")
     assert server.get("?before") == "served"
     wait_until(lambda: "before" in server.log(), "the first line", 5)
@@ -104,7 +104,7 @@ def test_after_a_rotation_daemons_write_to_the_new_file(server):
         server.get("?after")
         return "after" in server.log()
 
-    # The old process serves until the new one is ready: so more than one request.
+    # The old process serves until the new one is ready, so one request is not enough.
     wait_until(arrives, "the application's line in the new file", 20)
     wait_until(
         lambda: '"GET /?after' in server.log("access_log"), "the request in the new access log", 20
@@ -112,7 +112,7 @@ def test_after_a_rotation_daemons_write_to_the_new_file(server):
     assert "before" not in server.log()
 
 
-def test_what_was_running_finishes_in_the_old_file(server):
+def test_a_running_request_finishes_in_the_old_file(server):
     server.control("start")
     slow = subprocess.Popen(
         ["curl", "-s", server.url + "slow?old"], stdout=subprocess.PIPE, text=True
@@ -123,8 +123,8 @@ def test_what_was_running_finishes_in_the_old_file(server):
     assert "late old" in server.log("error_log.1")
 
 
-def test_the_unit_starts_it_in_the_foreground_reloads_it_and_stops_it(server):
-    """As systemd does with the lines of the unit."""
+def test_the_lines_of_the_unit_start_reload_and_stop_httpd(server):
+    """Runs the lines of the unit as systemd does."""
     unit = dict(
         line.split("=", 1)
         for line in server.example("systemd/shop.service").splitlines()
@@ -149,7 +149,7 @@ def test_the_unit_starts_it_in_the_foreground_reloads_it_and_stops_it(server):
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not there")
-def test_systemd_takes_the_unit(server):
+def test_systemd_accepts_the_unit(server):
     path = server.top / "shop.service"
     path.write_text(server.example("systemd/shop.service"))
     done = subprocess.run(

@@ -1,6 +1,4 @@
-"""Waits that last cost no processor but for one sleep, though short ones are waited for awake
-(apxs/common/spin.c).
-"""
+"""Long waits use no CPU beyond one sleep, although short waits spin (apxs/common/spin.c)."""
 
 from __future__ import annotations
 
@@ -15,12 +13,12 @@ import pytest
 from httpdenv import HeldRequests, http2, machine, processes
 from httpdenv.client import request
 
-HELD = 8  # requests, and clients
+HELD = 8  # requests, and also clients
 WATCHED = 1.5  # seconds
-LITTLE = 0.3  # of these, for all processes together: the gate looks for its file all the time
+LITTLE = 0.3  # seconds of CPU, for all processes: the application polls for its file
 LAST = 80  # requests; a connection takes 100
-NAP = "/?sleep=0.005&"  # longer than any spin
-ONE_SLEEP = 1.5  # for each of them, and the few that find their connection and their first answers
+NAP = "/?sleep=0.005&"  # longer than any spinning
+ONE_SLEEP = 1.5  # for each request, plus a few while connections are set up
 CONFIGURATION = """
 WSGIScriptAlias /gate ${APPS}/gate.wsgi
 WSGIScriptAlias / ${APPS}/hello.wsgi
@@ -30,8 +28,9 @@ PAUSED = """
 Protocols h2c http/1.1
 WSGIScriptAlias / ${APPS}/turns.wsgi
 """
-PIPES_SINCE = (2, 4, 58)  # httpd's: what tells that there is more of an upload over HTTP/2
-FEW_SLEEPS = 50  # of each upload, while it is watched
+# Since this version, a pipe in httpd announces further data of an upload over HTTP/2.
+PIPES_SINCE = (2, 4, 58)
+FEW_SLEEPS = 50  # for each upload while it is watched
 ONE_AT_A_TIME = """
 WSGIDaemonProcess app threads=1
 WSGIProcessName app
@@ -56,14 +55,14 @@ def used_while_watched(httpd) -> float:
     return used(httpd) - before
 
 
-def test_requests_that_wait_for_their_answers(httpd):
+def test_requests_that_wait_for_their_answers_use_no_cpu(httpd):
     gate = HeldRequests(httpd, "/gate", "spin", HELD)
     spent = used_while_watched(httpd)
     assert len(gate.release()) == HELD
     assert spent < LITTLE
 
 
-def test_connections_that_wait_for_their_clients_and_a_daemon_for_requests(httpd):
+def test_idle_connections_and_idle_daemons_use_no_cpu(httpd):
     with ExitStack() as stack:
         for wire in [stack.enter_context(httpd.wire()) for _ in range(HELD)]:
             for _ in range(20):
@@ -84,9 +83,9 @@ def sleeps(pid: int) -> int:
     )
 
 
-def test_a_thread_that_waits_for_its_answer_is_woken_by_nothing_else(make_httpd):
-    """Not when the daemon, which is busy, takes the request. All are sent at once: nobody waits for
-    a client.
+def test_a_thread_that_waits_for_its_answer_is_woken_only_by_it(make_httpd):
+    """In particular, it does not wake up when the busy daemon reads the request. All requests are
+    sent at once, so no thread waits for a client.
     """
     httpd = make_httpd(ONE_AT_A_TIME)
     with httpd.wire() as one, httpd.wire() as other:
@@ -101,15 +100,17 @@ def test_a_thread_that_waits_for_its_answer_is_woken_by_nothing_else(make_httpd)
 
 
 def httpd_version() -> tuple[int, ...]:
-    said = subprocess.run(
+    output = subprocess.run(
         [machine.httpd(), "-v"], check=True, capture_output=True, text=True
     ).stdout
-    return tuple(int(number) for number in re.search(r"Apache/([\d.]+)", said)[1].split("."))
+    return tuple(int(number) for number in re.search(r"Apache/([\d.]+)", output)[1].split("."))
 
 
-@pytest.mark.skipif(httpd_version() < PIPES_SINCE, reason="this httpd does not tell")
-def test_uploads_over_http2_that_pause(make_httpd):
-    """Nobody looks for their next piece; yet it is there at once, and so is their end."""
+@pytest.mark.skipif(
+    httpd_version() < PIPES_SINCE, reason="this httpd does not announce further data"
+)
+def test_paused_uploads_over_http2_use_no_cpu_and_continue_at_once(make_httpd):
+    """Nobody polls for their next piece, yet it arrives at once, and so does their end."""
     httpd = make_httpd(PAUSED, modules=["http2"])
     with ExitStack() as stack:
         uploads = [http2.Exchange(httpd.ports["PORT"]) for _ in range(HELD)]
@@ -130,7 +131,7 @@ def test_uploads_over_http2_that_pause(make_httpd):
 
 
 def answer_to(upload: http2.Exchange, piece: str) -> None:
-    """Sends it, and waits for what the application makes of it."""
+    """Sends a piece and waits for the application's answer to it."""
     wanted = upload.answer.body + piece.upper().encode()
     upload.connection.send_data(upload.stream, piece.encode())
     upload.flush()

@@ -1,4 +1,4 @@
-"""The status page: SetHandler wsgid-status in each of its forms, and a section of mod_status's
+"""The status page: SetHandler wsgid-status in each of its forms, and our section of mod_status's
 page.
 """
 
@@ -72,7 +72,7 @@ def groups(httpd) -> dict[str, dict]:
 
 
 def metrics(httpd) -> dict[str, float]:
-    """{'wsgid_requests_total{group="app"}': value}; the official parser has found nothing wrong."""
+    """{'wsgid_requests_total{group="app"}': value}; the official parser accepts the page."""
     return {
         f"{sample.name}{{{labels(sample.labels)}}}": sample.value
         for family in text_string_to_metric_families(form(httpd, "prometheus"))
@@ -85,7 +85,7 @@ def labels(named: dict[str, str]) -> str:
 
 
 def keys(text: str) -> dict[str, str]:
-    """?auto: {key: value}"""
+    """Parses ?auto into {key: value}."""
     return dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
 
 
@@ -97,10 +97,10 @@ def restarts(httpd, name: str) -> dict[str, int]:
     return {end["reason"]: end["count"] for end in groups(httpd)[name]["restarts"]}
 
 
-# -------- what is shown
+# -------- contents
 
 
-def test_who_runs_and_since_when(httpd):
+def test_processes_are_shown_with_their_start_times(httpd):
     group = groups(httpd)["app"]
     shown = processes(group)
     assert {process["pid"] for process in shown} == set(httpd.daemons("app"))
@@ -112,7 +112,7 @@ def test_who_runs_and_since_when(httpd):
         assert process["cpu_seconds"] > 0
 
 
-def test_requests_are_counted_alike_in_every_form(httpd):
+def test_every_form_shows_the_same_number_of_requests(httpd):
     before = groups(httpd)["app"]["requests"]
     for _ in range(5):
         assert httpd.get("/hello").status_code == 200
@@ -122,7 +122,7 @@ def test_requests_are_counted_alike_in_every_form(httpd):
     assert re.search(rf'data-requests="{before + 5}"', form(httpd, ""))
 
 
-def test_times_in_the_queue_and_in_the_application_are_told_apart(httpd):
+def test_times_in_the_queue_and_in_the_application_are_separate(httpd):
     wait_until(lambda: groups(httpd)["app"]["in_flight"] == 0, "nothing to be in flight")
     before = metrics(httpd)
     held = HeldRequests(httpd, "/gate", "times", 4)
@@ -135,19 +135,19 @@ def test_times_in_the_queue_and_in_the_application_are_told_apart(httpd):
     waiting.join()
     wait_until(lambda: groups(httpd)["app"]["in_flight"] == 0, "nothing to be in flight")
     now = metrics(httpd)
-    told = {
+    samples = {
         name: now[name] - before[name]
         for name in now
         if name.startswith(("wsgid_queue_s", "wsgid_application_s"))
     }
     assert (
-        told['wsgid_application_seconds_count{group="app"}']
-        == told['wsgid_queue_seconds_count{group="app"}']
+        samples['wsgid_application_seconds_count{group="app"}']
+        == samples['wsgid_queue_seconds_count{group="app"}']
         == 5
     )
-    assert told['wsgid_application_seconds_sum{group="app"}'] > 4 * 0.2
-    assert told['wsgid_application_seconds_bucket{group="app",le="0.131072"}'] <= 1
-    assert told['wsgid_queue_seconds_bucket{group="app",le="+Inf"}'] == 5
+    assert samples['wsgid_application_seconds_sum{group="app"}'] > 4 * 0.2
+    assert samples['wsgid_application_seconds_bucket{group="app",le="0.131072"}'] <= 1
+    assert samples['wsgid_queue_seconds_bucket{group="app",le="+Inf"}'] == 5
     shown = groups(httpd)["app"]["application_time"]
     assert shown["count"] == sum(bucket["count"] for bucket in shown["buckets"])
     assert shown["p50_seconds"] <= shown["p90_seconds"] <= shown["p99_seconds"]
@@ -193,10 +193,10 @@ def test_the_default_group_has_a_name(make_httpd):
     assert metrics(httpd)['wsgid_slots_ready{group="%{GLOBAL}"}'] == 1
 
 
-# -------- how it is asked
+# -------- requests for the page
 
 
-def test_head_is_answered_and_nothing_else(httpd):
+def test_only_get_and_head_are_answered(httpd):
     with httpd.wire() as wire:
         wire.send(request("HEAD", "/wsgid-status?json"))
         answer = wire.read_response("HEAD")
@@ -206,10 +206,10 @@ def test_head_is_answered_and_nothing_else(httpd):
         assert refused.status_code == 405
         assert {"GET", "HEAD"} == set(refused.headers["Allow"].split(",")) - {
             "TRACE"
-        }  # which is httpd's own
+        }  # httpd adds TRACE itself
 
 
-def test_an_unknown_form_is_refused_with_those_that_there_are(httpd):
+def test_an_unknown_form_is_refused_with_a_list_of_the_forms(httpd):
     for query in ("xml", "JSON", "jsonx", "%00", "&json", "=json"):
         answer = httpd.get(f"/wsgid-status?{query}")
         assert answer.status_code == 400
@@ -217,13 +217,13 @@ def test_an_unknown_form_is_refused_with_those_that_there_are(httpd):
         assert answer.text.count("\n") == 1
 
 
-def test_parameters_as_others_write_them(httpd):
-    """Prometheus gives each parameter a value; some programs add one against caches."""
+def test_parameters_with_values_and_unknown_parameters_are_accepted(httpd):
+    """Prometheus gives each parameter a value; some programs add one to defeat caches."""
     assert form(httpd, "prometheus=").endswith("# EOF\n")
     assert json.loads(form(httpd, "json&_=4711"))
 
 
-def test_each_form_says_what_it_is_and_is_not_kept(httpd):
+def test_each_form_has_its_content_type_and_is_not_cached(httpd):
     types = {
         "": "text/html; charset=utf-8",
         "auto": "text/plain; charset=utf-8",
@@ -236,7 +236,7 @@ def test_each_form_says_what_it_is_and_is_not_kept(httpd):
         assert headers["Content-Security-Policy"].startswith("default-src 'none'; ")
 
 
-def test_who_may_see_it_is_the_configurations_business(make_httpd):
+def test_access_is_controlled_by_the_configuration(make_httpd):
     httpd = make_httpd(
         PAGES.replace("Require local", "Require all denied")
         + "WSGIScriptAlias / ${APPS}/hello.wsgi\n"
@@ -258,14 +258,14 @@ def test_mod_status_has_a_section(httpd):
     )
 
 
-def test_mod_status_has_the_same_for_scripts(httpd):
+def test_mod_status_shows_the_same_with_auto(httpd):
     theirs = keys(httpd.get("/server-status?auto").text)
     assert "BusyWorkers" in theirs
     assert theirs["WSGIDSlotsReady[app]"] == "2"
     assert keys(form(httpd, "auto")).keys() <= theirs.keys()
 
 
-# -------- why processes end
+# -------- reasons of restarts
 
 RESTLESS = """
 import os
@@ -294,7 +294,7 @@ def restless(make_httpd):
 
 
 def wait_for_restart(httpd, name: str, reason: str) -> dict:
-    """What is said of the last one, which has this reason."""
+    """Waits for the latest restart to have this reason; returns its description."""
     wait_until(
         lambda: reason in restarts(httpd, name),
         lambda: f"{reason}: {groups(httpd)[name]['restarts']}",
@@ -306,7 +306,7 @@ def wait_for_restart(httpd, name: str, reason: str) -> dict:
 @pytest.mark.parametrize(
     ("reason", "number"), [("killed", signal.SIGKILL), ("crashed", signal.SIGXCPU)]
 )
-def test_a_process_that_a_signal_ended_is_counted_with_the_signal(restless, reason, number):
+def test_a_process_ended_by_a_signal_is_counted_with_the_signal(restless, reason, number):
     with restless.log.expects(f"WSGID0052.*'{reason}'"), restless.log.allows("AH00052"):
         os.kill(restless.daemons(reason)[0], number)
         assert wait_for_restart(restless, reason, reason)["last_signal"] == number
@@ -362,14 +362,14 @@ def test_a_restart_of_httpd_is_counted(restless):
         lambda: restarts(restless, "killed").get("httpd", 0) == before + 1,
         "the restart to be counted",
     )
-    assert restarts(restless, "crashed")["crashed"] == 1  # and what was before is not forgotten
+    assert restarts(restless, "crashed")["crashed"] == 1  # and earlier restarts are not forgotten
 
 
 def test_counters_do_not_go_down_when_processes_are_replaced(httpd):
     since = metrics(httpd)
     last, sunk = dict(since), []
 
-    def look():
+    def read_counters():
         now = metrics(httpd)
         sunk.extend(
             name for name, value in now.items() if is_counter(name) and value < last.get(name, 0)
@@ -378,7 +378,7 @@ def test_counters_do_not_go_down_when_processes_are_replaced(httpd):
         return now
 
     def are_replaced(gone):
-        look()
+        read_counters()
         fresh = {
             process["pid"]
             for process in processes(groups(httpd)["app"])
@@ -394,7 +394,7 @@ def test_counters_do_not_go_down_when_processes_are_replaced(httpd):
             wait_until(lambda gone=gone: are_replaced(gone), "the processes to be replaced", 20)
     load.assert_nothing_lost()
     name = 'wsgid_restarts_total{group="app",reason="asked"}'
-    wait_until(lambda: look()[name] - since[name] >= 6, "all of them to be counted")
+    wait_until(lambda: read_counters()[name] - since[name] >= 6, "all of them to be counted")
     assert sunk == []
     name = 'wsgid_requests_total{group="app"}'
     wait_until(
@@ -408,7 +408,7 @@ def is_counter(name: str) -> bool:
     return "_process_" not in name and re.search(r"_(total|count|sum|bucket)\{", name) is not None
 
 
-# -------- daemons that lie
+# -------- daemons that write false figures
 
 LIES = {
     "ones": "ff",
@@ -421,7 +421,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", [*LIES, "noise"])
-def test_nothing_that_a_daemon_writes_is_believed(httpd, lie):
+def test_false_figures_of_a_daemon_do_no_harm(httpd, lie):
     for start in (8, 4096):
         for _ in range(8 if lie == "noise" else 1):
             assert httpd.get(f"/scribble/{start}?{LIES.get(lie, lie)}").status_code == 200
@@ -441,11 +441,11 @@ def test_nothing_that_a_daemon_writes_is_believed(httpd, lie):
     assert groups(httpd)["app"]["slots_ready"] == 2
 
 
-# -------- everywhere
+# -------- environments
 
 
 @pytest.mark.parametrize("mpm", MPMS)
-def test_every_mpm_has_it_also_without_mod_status(make_httpd, mpm):
+def test_the_page_works_under_every_mpm_without_mod_status(make_httpd, mpm):
     text = "WSGIDaemonProcess app\nWSGIProcessName app\nWSGIScriptAlias / ${APPS}/hello.wsgi\n"
     httpd = make_httpd(PAGES + text, mpm=mpm)
     assert httpd.get("/").status_code == 200
@@ -454,7 +454,7 @@ def test_every_mpm_has_it_also_without_mod_status(make_httpd, mpm):
     assert "<h2>app</h2>" in form(httpd, "")
 
 
-def test_twenty_groups(make_httpd):
+def test_twenty_groups_are_shown(make_httpd):
     names = [f"site-{number:02}" for number in range(20)]
     httpd = make_httpd(PAGES + "".join(f"WSGIDaemonProcess {name} threads=2\n" for name in names))
     assert list(groups(httpd)) == names
@@ -467,7 +467,7 @@ def test_twenty_groups(make_httpd):
 
 
 @pytest.mark.parametrize("how", ["daemon", "debug"])
-def test_an_ordinary_users_httpd_has_it(make_httpd, how):
+def test_the_page_works_in_an_ordinary_users_httpd(make_httpd, how):
     httpd = make_httpd(
         PAGES + "WSGIScriptAlias / ${APPS}/hello.wsgi\n", user=machine.web_user(), start=how
     )
@@ -477,7 +477,7 @@ def test_an_ordinary_users_httpd_has_it(make_httpd, how):
     assert processes(group)[0]["memory_bytes"] > 1 << 20
 
 
-# In a mount namespace of its own.
+# In its own mount namespace.
 HIDING = [
     "unshare",
     "--mount",
@@ -489,7 +489,7 @@ HIDING = [
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="another user's daemons need root")
-def test_where_proc_hides_other_users_processes_there_are_no_figures(make_httpd):
+def test_figures_from_proc_are_missing_where_it_hides_other_users_processes(make_httpd):
     if subprocess.run([*HIDING, "true"], check=False, stderr=subprocess.DEVNULL).returncode:
         pytest.skip("no mount namespaces on this machine")
     user = machine.other_users()[0].pw_name
@@ -519,7 +519,7 @@ def names_in(value) -> set[str]:
     return set().union(*map(names_in, value)) if isinstance(value, list) else set()
 
 
-def test_the_reference_names_all_that_there_is(httpd, restless):
+def test_the_reference_names_everything_on_the_page(httpd, restless):
     of_json = names_in(json.loads(form(httpd, "json"))) | names_in(
         json.loads(form(restless, "json"))
     )

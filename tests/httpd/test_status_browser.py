@@ -40,9 +40,7 @@ def dark_browser(tmp_path_factory):
 
 
 @pytest.mark.parametrize("taste", ["browser", "dark_browser"])
-def test_the_page_is_whole_at_any_width_and_nothing_is_complained_of(
-    httpd, taste, request, tmp_path
-):
+def test_the_page_fits_any_width_and_the_console_stays_empty(httpd, taste, request, tmp_path):
     browser = request.getfixturevalue(taste)
     for width in (NARROW, 700, WIDE):
         browser.open(httpd.url("/wsgid-status"), width)
@@ -53,7 +51,7 @@ def test_the_page_is_whole_at_any_width_and_nothing_is_complained_of(
     assert browser.console_messages() == []
 
 
-def test_colours_follow_what_the_user_prefers(httpd, browser, dark_browser):
+def test_colours_follow_the_users_preference(httpd, browser, dark_browser):
     for window, is_dark in ((browser, False), (dark_browser, True)):
         window.open(httpd.url("/wsgid-status"))
         colour = window.run("return getComputedStyle(document.body).backgroundColor")
@@ -63,7 +61,7 @@ def test_colours_follow_what_the_user_prefers(httpd, browser, dark_browser):
         assert (red + green + blue < 3 * 128) == is_dark
 
 
-def test_figures_change_without_a_reload_and_what_is_open_stays_open(httpd, browser):
+def test_figures_change_without_a_reload_and_open_sections_stay_open(httpd, browser):
     browser.open(httpd.url("/wsgid-status"), NARROW, 300)
     before = requests(browser)
     browser.run(
@@ -81,27 +79,25 @@ def test_figures_change_without_a_reload_and_what_is_open_stays_open(httpd, brow
 
 
 def requests(browser) -> int:
-    """Of the first group, as it is shown now."""
+    """The number of requests of the first group, as shown now."""
     return int(browser.run("return document.querySelector('[data-requests]').dataset.requests"))
 
 
-def test_busy_threads_fill_their_bar_and_say_what_they_run(httpd, browser, tmp_path):
+def test_busy_threads_fill_their_bar_and_show_their_requests(httpd, browser, tmp_path):
     browser.open(httpd.url("/wsgid-status"), WIDE)
     held = HeldRequests(httpd, "/gate", tmp_path.name, 6)
     wait_until(lambda: browser.text(".figures b").startswith("6"), "six busy threads", 20)
     assert browser.run("return document.querySelectorAll('.figures .bar.full').length") == 1
     browser.run("for (const one of document.querySelectorAll('details')) one.open = true")
-    assert browser.text(".processes").count(f"?{tmp_path.name}") == 6  # what each thread runs
+    assert browser.text(".processes").count(f"?{tmp_path.name}") == 6  # the request of each thread
     assert [answer.status_code for answer in held.release()] == [200] * 6
 
 
-def test_it_says_so_when_the_server_has_gone(make_httpd, browser):
+def test_the_page_says_so_when_the_server_has_gone(make_httpd, browser):
     httpd = make_httpd(CONFIGURATION)
     browser.open(httpd.url("/wsgid-status"))
-    with httpd.log.allows(
-        "AH03093"
-    ):  # httpd's own, of a connection that is to be kept while it stops
+    with httpd.log.allows("AH03093"):  # httpd logs it about a keep-alive connection while it stops
         httpd.stop()
     wait_until(lambda: "does not answer" in browser.text("#live"), "the page to say so", 20)
     assert browser.text("h2") == "shop"
-    assert browser.console_messages() != []  # of the connection
+    assert browser.console_messages() != []  # about the connection

@@ -1,5 +1,5 @@
-"""Requests that never end, and processes in which nothing runs: what the client, the log and the
-others see.
+"""Requests that never end, and processes in which no thread makes progress: the effect on the
+client, the log and other requests.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ def test_a_request_that_runs_python_is_interrupted_with_504(httpd):
         assert answer.status_code == 504
         assert 1 <= time.monotonic() - since < 5
     assert httpd.log.find("in spin")
-    assert pid_of(httpd, "stuck") == pid, "the process goes on"
+    assert pid_of(httpd, "stuck") == pid, "the process continues"
 
 
 @pytest.mark.parametrize("name", ["stuck", "hard"])
-def test_a_request_that_waits_in_c_is_answered_and_its_process_replaced(httpd, name):
+def test_a_request_that_waits_in_c_is_answered_and_its_process_is_replaced(httpd, name):
     pid = pid_of(httpd, name)
     with httpd.log.expects("WSGID0354", "WSGID0355"), httpd.log.allows("WSGID0353"):
         with Load(httpd, f"/{name}", 4) as load:
@@ -84,9 +84,9 @@ def test_a_request_that_waits_in_c_is_answered_and_its_process_replaced(httpd, n
     )
 
 
-def test_a_slow_request_is_told_and_goes_on(httpd):
-    told = "WSGID0352: group 'slow': slow: GET /slow/slow has run for 0.3"
-    with httpd.log.expects(told) as found:
+def test_a_slow_request_is_logged_and_continues(httpd):
+    line = "WSGID0352: group 'slow': slow: GET /slow/slow has run for 0.3"
+    with httpd.log.expects(line) as found:
         assert httpd.get("/slow/slow").status_code == 200
     assert re.search(
         r'its thread:\n  File ".*app.wsgi", line .* in application\n    time.sleep', found[0].text
@@ -94,8 +94,8 @@ def test_a_slow_request_is_told_and_goes_on(httpd):
     assert re.match(r"\[request \S+\] WSGID0352", found[0].text)
 
 
-def test_a_deadlock_is_shown_and_ended_and_costs_no_other_request(httpd):
-    """Nothing can be read meanwhile: what comes waits for the next process."""
+def test_a_deadlock_is_logged_and_ended_and_costs_no_other_request(httpd):
+    """Nothing is read during the deadlock: new requests wait for the next process."""
     pid = pid_of(httpd, "dead")
     with httpd.log.expects(
         "WSGID0166", f"WSGID0052.*{pid}.*ended by its watchdog.*deadlock-timeout"
@@ -110,7 +110,7 @@ def test_a_deadlock_is_shown_and_ended_and_costs_no_other_request(httpd):
     assert httpd.log.find('app.wsgi", line .* in application')
 
 
-def test_out_of_memory_is_one_requests_failure(httpd):
+def test_out_of_memory_fails_only_one_request(httpd):
     pid = pid_of(httpd, "lean")
     with httpd.log.expects("WSGID0340.*MemoryError", "Traceback"):
         with Load(httpd, "/lean", 2) as load:

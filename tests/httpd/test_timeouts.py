@@ -1,5 +1,5 @@
-"""What is slow: clients that read slowly or not at all, clients that stop sending, applications
-that say nothing.
+"""Slowness: clients that read slowly or not at all, clients that stop sending, applications that
+send nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WSGIScriptAlias /silent-hello ${APPS}/hello.wsgi process-name=silent
     + HOSTS
 )
 MB = 1 << 20
-WITHIN = 3.0  # for what takes a second
+WITHIN = 3.0  # limit for what takes one second
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +45,9 @@ def httpd(make_httpd):
 
 
 def narrow(httpd) -> socket.socket:
-    """A connection whose own buffer holds little. (With less, a window below the segment size may
-    have TCP send only every 200 ms.)"""
+    """A connection with a small receive buffer. (With an even smaller one, a window below the
+    segment size may make TCP send only every 200 ms.)
+    """
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
     client.settimeout(20)
@@ -66,8 +67,8 @@ def read_all(client: socket.socket) -> bytes:
 
 @pytest.mark.parametrize("kind", ["generator", "object"])
 def test_a_slow_reader_does_not_hold_the_daemons_thread(httpd, kind):
-    """The group's one thread answers others while a client leaves 6 MB unread; in the end it has
-    them all.
+    """The group's only thread answers others while a client leaves 6 MB unread; in the end the
+    client has everything.
     """
     with narrow(httpd) as client:
         client.sendall(request("GET", f"/slow/{kind}?6", "Connection: close"))
@@ -81,7 +82,7 @@ def test_a_slow_reader_does_not_hold_the_daemons_thread(httpd, kind):
 
 @pytest.mark.parametrize("over", EVERY_WAY)
 def test_a_slow_curl_does_not_hold_the_daemons_thread(httpd, over):
-    """Over HTTP/2 thanks to H2StreamMaxMemSize (docs/design.md, "Known limits")."""
+    """Over HTTP/2 this needs H2StreamMaxMemSize (docs/design.md, "Known limits")."""
     with CurlThatLeaves(httpd, over, "/slow/generator?6", "--limit-rate", "50k") as client:
         assert client.read(1000)
         client.freeze()
@@ -89,9 +90,8 @@ def test_a_slow_curl_does_not_hold_the_daemons_thread(httpd, over):
 
 
 @pytest.mark.parametrize("over", EVERY_WAY)
-def test_a_client_that_takes_nothing_holds_the_thread_no_longer_than_send_timeout(httpd, over):
-    """More than all buffers hold: after send-timeout the client is given up, and the log says
-    so."""
+def test_a_client_that_reads_nothing_holds_the_thread_no_longer_than_send_timeout(httpd, over):
+    """The body exceeds all buffers: after send-timeout httpd gives the client up and logs it."""
     with httpd.log.allows(r"WSGID\d{4}.*send-timeout", r"WSGID\d{4}", "Traceback"):
         with CurlThatLeaves(httpd, over, "/small/generator?64", "--limit-rate", "10k") as client:
             assert client.read(1000)
@@ -101,7 +101,7 @@ def test_a_client_that_takes_nothing_holds_the_thread_no_longer_than_send_timeou
             assert time.monotonic() - began < WITHIN + 1
 
 
-def test_what_was_cut_off_by_send_timeout_looks_cut_off(httpd):
+def test_a_response_cut_off_by_send_timeout_is_visibly_incomplete(httpd):
     since = httpd.log.mark()
     with httpd.log.allows(r"WSGID\d{4}", "Traceback"), narrow(httpd) as client:
         client.sendall(request("GET", "/small/generator?64", "Connection: close"))
@@ -112,9 +112,10 @@ def test_what_was_cut_off_by_send_timeout_looks_cut_off(httpd):
 
 
 @pytest.mark.parametrize("over", EVERY_WAY)
-def test_a_trickling_reader_holds_the_thread_no_longer_than_send_timeout_in_all(httpd, over):
-    """It goes on and on, but takes minutes: the limit does not begin anew with each bit that it
-    takes. httpd says at the cut that the client was given up, not that the daemon died."""
+def test_send_timeout_limits_the_total_time_that_a_trickling_reader_holds_the_thread(httpd, over):
+    """The client keeps reading but would take minutes: the limit does not start again with each
+    piece. httpd logs that the client was given up, not that the daemon died.
+    """
     since = httpd.log.mark()
     with (
         httpd.log.allows("WSGID0326", "AH0"),
@@ -128,13 +129,13 @@ def test_a_trickling_reader_holds_the_thread_no_longer_than_send_timeout_in_all(
         httpd.log.wait_for("WSGID0326.*generator.*send-timeout", since)
         while client.read(MB):
             pass
-        said = httpd.log.wait_for("WSGID0177", since)
-    assert said.level == "info"
-    assert "group 'small'" in said.text
+        record = httpd.log.wait_for("WSGID0177", since)
+    assert record.level == "info"
+    assert "group 'small'" in record.text
     assert not httpd.log.find("WSGID0166", since)
 
 
-def test_a_daemon_that_dies_while_a_slow_client_holds_it_up_is_said_to_have_died(httpd):
+def test_a_daemon_that_dies_while_a_slow_client_blocks_it_is_logged_as_dead(httpd):
     pid = httpd.wait_for_daemons("slow", 1)
     with httpd.log.expects("WSGID0166.*slow", f"WSGID005\\d.*{pid[0]}"), narrow(httpd) as client:
         client.sendall(request("GET", "/slow/generator?64", "Connection: close"))
@@ -145,7 +146,7 @@ def test_a_daemon_that_dies_while_a_slow_client_holds_it_up_is_said_to_have_died
 
 
 def test_without_send_timeout_a_client_that_reads_slowly_but_steadily_is_not_given_up(httpd):
-    """Less than socket-timeout from one read to the next, much more over all."""
+    """The time between two reads is below socket-timeout, the total far above it."""
     with narrow(httpd) as client:
         client.sendall(request("GET", "/steady/generator?1", "Connection: close"))
         began, total = time.monotonic(), 0
@@ -157,9 +158,7 @@ def test_without_send_timeout_a_client_that_reads_slowly_but_steadily_is_not_giv
 
 
 class Trickle:
-    """Reads a little of a curl's output every now and then, over the `with` block: some 800 kB a
-    second.
-    """
+    """Reads a little of a curl's output at intervals, over the `with` block: some 800 kB a second."""
 
     def __init__(self, client: CurlThatLeaves) -> None:
         self._client, self._end = client, threading.Event()
@@ -178,7 +177,9 @@ class Trickle:
 
 
 def httpd_waits(seconds: float) -> None:
-    """The client is slow: this is the subject of the test, not a wait for something."""
+    """Waits because the client is slow: this pause is the subject of the test, not a wait for an
+    event.
+    """
     time.sleep(seconds)
 
 
@@ -200,8 +201,9 @@ def test_no_answer_within_socket_timeout_is_a_504_and_the_line_names_group_proce
 
 
 def test_silence_in_the_middle_of_a_response_cuts_it_off(httpd):
-    """The second block never comes: the status has been sent, so the client must see it
-    otherwise."""
+    """The second block never comes. The status has already been sent, so the client must see the
+    failure some other way.
+    """
     with httpd.log.expects("WSGID0167.*silent"), httpd.log.allows("WSGID03"):
         done = run_curl(httpd, "http/1.1", f"/silent-streaming{httpd.files}/never?2")
     assert (done.status, done.body) == (200, b"block 0\n")
@@ -211,8 +213,8 @@ def test_silence_in_the_middle_of_a_response_cuts_it_off(httpd):
 
 
 def test_a_client_that_stops_sending_holds_the_daemons_thread_no_longer_than_socket_timeout(httpd):
-    """Of a body that is longer than what httpd reads by itself; the application hears of it, and so
-    does the client.
+    """The body is longer than what httpd reads ahead. Both the application and the client learn of
+    the failure.
     """
     since = httpd.log.mark()
     with httpd.log.allows(r"WSGID\d{4}", "Traceback", "AH0"), httpd.wire(timeout=WITHIN) as wire:
@@ -229,8 +231,8 @@ def test_a_client_that_stops_sending_holds_the_daemons_thread_no_longer_than_soc
         assert time.monotonic() - began < 2 * WITHIN
 
 
-def test_a_process_that_takes_nothing_is_a_504(httpd):
-    """Stopped by a signal: requests are sent into its socket, and nobody reads them."""
+def test_a_stopped_process_is_a_504(httpd):
+    """A signal stops the process: requests fit into its socket, but nobody reads them."""
     pid = httpd.wait_for_daemons("silent", 1)[0]
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -243,8 +245,8 @@ def test_a_process_that_takes_nothing_is_a_504(httpd):
     assert httpd.get("/silent-hello", timeout=WITHIN).status_code == 200
 
 
-def test_others_are_answered_while_one_is_awaited(httpd):
-    """One application's silence is nobody else's."""
+def test_other_requests_are_answered_while_one_is_awaited(httpd):
+    """The silence of one application affects no other."""
     gate = httpd.files / "awaited"
     with httpd.log.expects("WSGID0167.*silent"):
         crowd = Crowd(httpd, f"/silent{gate}?awaited")

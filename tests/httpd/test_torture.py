@@ -1,10 +1,10 @@
 """Everything at once, at random, under load: graceful, reload, broken deploys, deaths, signals,
 other configurations.
 
-The seed is fixed, so that a failure can be had again; WSGID_TORTURE_SEED and WSGID_TORTURE_SECONDS
-change both (`make torture` runs for minutes). Each answer is compared, and each execution is
-counted: what was answered ran exactly once, what was lost ran at most once, and only a kill may
-lose anything: what its process was running.
+The seed is fixed, so that a failure can be reproduced. WSGID_TORTURE_SEED and WSGID_TORTURE_SECONDS
+change seed and duration (`make torture` runs for minutes). Each answer is compared and each
+execution is counted: an answered request ran exactly once, and a lost one at most once. Only a kill
+may lose requests, and only those that its process was running.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ServerLimit 32
 
 
 class Torturer:
-    """The random hand. `kills` counts what may cost requests."""
+    """Draws the random actions. `kills` counts the actions that may cost requests."""
 
     def __init__(self, httpd, script: str) -> None:
         self.httpd, self.script = httpd, script
@@ -42,9 +42,8 @@ class Torturer:
         self.processes = 0
         self.rounds = 0
         self.is_broken = False
-        self.heirless: set[int] = (
-            set()
-        )  # whose heir may sleep in its back-off, as it could not load what is mended now
+        # Their successors may be in back-off: they could not load the script while it was broken.
+        self.without_successor: set[int] = set()
         self.history: list[str] = []
 
     def act(self) -> None:
@@ -54,7 +53,7 @@ class Torturer:
             self.touch,
             self.kill,
             self.ask_to_leave,
-            self.break_or_mend,
+            self.break_or_fix,
         ]
         action = self.random.choice(actions)
         self.history.append(action.__name__)
@@ -82,44 +81,48 @@ class Torturer:
         if not self.is_broken:
             self.httpd.write("app.wsgi", self.script + f"# {self.random.random()}\n")
 
-    def break_or_mend(self) -> None:
-        """A script that cannot be imported: the old code goes on serving until it is mended, if it
-        does serve.
+    def break_or_fix(self) -> None:
+        """Alternates between a script that cannot be imported and a working one. The old code, if
+        it serves, keeps serving until the fix.
         """
         if not self.is_broken:
             wait_until(self.is_whole, "the whole group to serve")
         self.is_broken = not self.is_broken
-        self.heirless = set(self.ready())
+        self.without_successor = set(self.ready())
         self.httpd.write(
             "app.wsgi", "raise RuntimeError('broken')\n" if self.is_broken else self.script
         )
 
     def ready(self) -> list[int]:
-        told = {record.pid for record in self.httpd.log.find("WSGID0303")}
-        return [pid for pid in self.httpd.daemons("app") if pid in told]
+        ready = {record.pid for record in self.httpd.log.find("WSGID0303")}
+        return [pid for pid in self.httpd.daemons("app") if pid in ready]
 
     def is_whole(self) -> bool:
-        """Each slot has a process that serves: none that was killed, or told to leave, is still
-        without its heir.
+        """Whether each slot has a serving process: none that was killed or asked to leave still
+        lacks its successor.
         """
         return len(self.httpd.daemons("app")) == len(self.ready()) == self.processes
 
-    def one_that_can_be_spared(self) -> int | None:
-        """A daemon of a group that is whole, with code that works: else its heir may have to wait,
-        and 503 is right.
+    def expendable(self) -> int | None:
+        """A daemon of a complete group with working code; without these, its successor might have
+        to wait, and 503 would be right.
         """
-        if self.is_broken or not self.is_whole() or self.heirless.intersection(self.ready()):
+        if (
+            self.is_broken
+            or not self.is_whole()
+            or self.without_successor.intersection(self.ready())
+        ):
             return None
         return self.random.choice(self.ready())
 
     def kill(self) -> None:
-        pid = self.one_that_can_be_spared()
+        pid = self.expendable()
         if pid is not None:
             self.kills += 1
             self._signal(pid, signal.SIGKILL)
 
     def ask_to_leave(self) -> None:
-        pid = self.one_that_can_be_spared()
+        pid = self.expendable()
         if pid is not None:
             self._signal(pid, self.random.choice([signal.SIGTERM, signal.SIGHUP, signal.SIGINT]))
 
@@ -151,14 +154,14 @@ def test_torture(make_httpd, stage):
             torturer.act()
             fast.wait_for_more(torturer.random.choice([1, 20, 200]))
         if torturer.is_broken:
-            torturer.break_or_mend()
+            torturer.break_or_fix()
     assert_sound(httpd, torturer, fast, slow)
     httpd.configure(torturer.text(2, 0))
     httpd.graceful()
     httpd.wait_for_daemons("app", 2)
     httpd.assert_no_leaked_descriptors()
     httpd.stop()
-    httpd.log.accept_all(".*")  # what was provoked is told; what matters here is what clients saw
+    httpd.log.accept_all(".*")  # everything provoked is logged; this test is about what clients saw
 
 
 def assert_sound(httpd, torturer: Torturer, *loads: Load) -> None:

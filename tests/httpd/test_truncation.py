@@ -1,4 +1,4 @@
-"""A response that breaks must look broken, over every version of HTTP, and the log says why."""
+"""A response that breaks off must look broken, over every version of HTTP, and the log says why."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def httpd(make_httpd):
 
 
 def assert_broken_off(done) -> None:
-    """Over HTTP/2 the stream is reset, which curl tells from a connection that breaks."""
+    """Asserts that the response broke off. Over HTTP/2 the stream is reset, which curl reports
+    differently from a broken connection.
+    """
     assert (done.code in BROKEN, done.status) == (True, 200), done
     if done.version == "2":
         assert done.code == STREAM_RESET, done
@@ -52,14 +54,14 @@ def assert_broken_off(done) -> None:
 @pytest.mark.parametrize("query", ["", "?length"], ids=["chunked", "length"])
 @pytest.mark.parametrize("over", EVERY_WAY)
 def test_curl_gets_a_whole_response_without_complaint(httpd, over, query):
-    """The proof that what follows is not curl's mood."""
+    """Proves that the failures in the other tests are not caused by curl."""
     done = run_curl(httpd, over, f"/broken/whole{query}")
     assert (done.code, done.status, len(done.body)) == (0, 200, 2 * BLOCK)
 
 
 @pytest.mark.parametrize("query", ["", "?length"], ids=["chunked", "length"])
 @pytest.mark.parametrize("over", EVERY_WAY)
-def test_an_exception_after_the_headers_shows(httpd, over, query):
+def test_an_exception_after_the_headers_is_visible(httpd, over, query):
     with httpd.log.expects(*RAISED):
         done = run_curl(httpd, over, f"/broken/raise{query}")
     assert_broken_off(done)
@@ -68,7 +70,7 @@ def test_an_exception_after_the_headers_shows(httpd, over, query):
 
 @pytest.mark.parametrize("query", ["", "?length"], ids=["chunked", "length"])
 @pytest.mark.parametrize("over", EVERY_WAY)
-def test_a_process_that_is_killed_after_the_headers_shows(httpd, over, query):
+def test_a_process_killed_after_the_headers_is_visible(httpd, over, query):
     pid = httpd.wait_for_daemons("app", 1)
     with httpd.log.expects(*KILLED):
         done = run_curl(httpd, over, f"/broken/kill{query}")
@@ -78,7 +80,7 @@ def test_a_process_that_is_killed_after_the_headers_shows(httpd, over, query):
 
 
 @pytest.mark.parametrize("over", EVERY_WAY)
-def test_fewer_bytes_than_content_length_show(httpd, over):
+def test_fewer_bytes_than_content_length_are_visible(httpd, over):
     with httpd.log.expects(*MISMATCHED):
         done = run_curl(httpd, over, "/broken/short?length")
     assert_broken_off(done)
@@ -86,9 +88,9 @@ def test_fewer_bytes_than_content_length_show(httpd, over):
 
 
 @pytest.mark.parametrize("over", EVERY_WAY)
-def test_more_bytes_than_content_length_show(httpd, over):
-    """The client has all that was declared and cannot see more; but the line is there, and the
-    connection ends.
+def test_more_bytes_than_content_length_are_logged(httpd, over):
+    """The client gets everything that was declared and cannot notice the rest, but a line is logged
+    and the connection ends.
     """
     with httpd.log.expects(*MISMATCHED):
         done = run_curl(httpd, over, "/broken/long?length")
@@ -110,9 +112,9 @@ def test_a_broken_chunked_response_lacks_the_last_chunk_and_the_connection_ends(
         assert wire.rest() == b""
 
 
-def test_a_broken_answer_to_an_upload_that_was_not_read_shows(httpd):
-    """The connection would end with this response in any case: that must not hide that it is not
-    complete.
+def test_a_broken_answer_to_an_unread_upload_is_visible(httpd):
+    """The connection would end after this response in any case; that must not hide that the
+    response is incomplete.
     """
     with httpd.log.expects(*RAISED):
         done = run_curl(
@@ -128,7 +130,7 @@ def test_a_broken_answer_to_an_upload_that_was_not_read_shows(httpd):
     assert_broken_off(done)
 
 
-def test_a_broken_answer_to_a_chunked_upload_shows(httpd):
+def test_a_broken_answer_to_a_chunked_upload_is_visible(httpd):
     with httpd.log.expects(*RAISED):
         done = run_curl(
             httpd,
@@ -145,9 +147,9 @@ def test_a_broken_answer_to_a_chunked_upload_shows(httpd):
     assert_broken_off(done)
 
 
-def test_a_broken_answer_to_a_client_that_waits_for_100_shows(httpd):
-    """Nobody asked it for its body, so the connection ends with the response: without chunks that
-    would end it well.
+def test_a_broken_answer_to_a_client_that_waits_for_100_is_visible(httpd):
+    """Nobody asked the client for its body, so the connection ends with the response, but without
+    the last chunk that would mark it complete.
     """
     with httpd.log.expects(*RAISED), httpd.wire() as wire:
         wire.send(
@@ -158,15 +160,15 @@ def test_a_broken_answer_to_a_client_that_waits_for_100_shows(httpd):
     assert not response.complete
 
 
-def test_http_1_0_has_no_way_to_show_it_but_a_length(httpd):
+def test_http_1_0_shows_it_only_by_the_length(httpd):
     with httpd.log.expects(*RAISED), httpd.wire() as wire:
         wire.send(b"GET /broken/raise?length HTTP/1.0\r\n\r\n")
         response = wire.read_response()
         assert not response.complete
 
 
-def test_other_streams_of_the_connection_are_not_touched(httpd):
-    """Over HTTP/2 only the stream is reset: the next request goes over the same connection."""
+def test_other_streams_of_the_connection_are_not_affected(httpd):
+    """Over HTTP/2 only the stream is reset: the next request uses the same connection."""
     url = httpd.url("/hello", "TLS_PORT", "https")
     with httpd.log.expects(*RAISED):
         done = run_curl(
@@ -180,13 +182,13 @@ def test_other_streams_of_the_connection_are_not_touched(httpd):
     assert b"Hello World!" in done.body
 
 
-def test_the_daemon_goes_on_after_all_that(httpd):
+def test_the_daemon_survives_all_of_this(httpd):
     wait_until(lambda: httpd.get("/hello").status_code == 200, "an answer")
 
 
 @pytest.mark.parametrize("over", EVERY_WAY)
 def test_a_filter_that_fails_before_anything_was_sent_gives_a_whole_error_page(httpd, over):
-    """As with a file of httpd's own. mod_security, which answers in the response's place, fails in
+    """As with one of httpd's own files. mod_security, which answers in place of the response, fails
     the same way.
     """
     with httpd.log.allows("AH01328", "AH01329"):
