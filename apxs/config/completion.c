@@ -148,7 +148,7 @@ static const char *complete_group(apr_pool_t *p, wsgid_group_t *group)
     wsgid_groups_apply_default(group, WSGID_OPT_PYTHON_PATH);
     error = wsgid_options_apply_defaults(p, group->value);
     if (!error) {
-        error = wsgid_option_defaults_compute(p, group->server, group->value);
+        error = wsgid_option_defaults_compute(p, group->server, group->where, group->value);
     }
     if (!error) {
         WSGID_TEXT(group, DISPLAY_NAME) = display_name(p, group, WSGID_TEXT(group, DISPLAY_NAME));

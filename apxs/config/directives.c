@@ -90,9 +90,7 @@ static const char *set_application_group(cmd_parms *cmd, void *dir, const char *
 
     if (!error) {
         config->application_group = name;
-        if (!wsgid_notices_is_htaccess(cmd)) {
-            wsgid_notices_check_application_group(name);
-        }
+        wsgid_notices_check_application_group(cmd, name);
     }
     return error;
 }
@@ -206,9 +204,10 @@ static const char *ignore(cmd_parms *cmd, void *dir, const char *words)
     (void)dir;
     (void)words;
     if (!wsgid_notices_is_htaccess(cmd)) {
-        wsgid_notices_log_once(name, apr_psprintf(cmd->pool,
-                                                  "WSGID0014: %s has no effect in mod_wsgid: %s",
-                                                  name, (const char *)cmd->info));
+        wsgid_notices_log_once(name, wsgid_notices_where(cmd),
+                               apr_psprintf(cmd->pool,
+                                            "WSGID0014: %s has no effect in mod_wsgid: %s", name,
+                                            (const char *)cmd->info));
     }
     return NULL;
 }

@@ -113,7 +113,7 @@ const char *wsgid_groups_define(cmd_parms *cmd, const char *name, const char *wo
     const char *error = *group_name || !*name ? check_name(cmd->pool, name) : NULL;
     wsgid_group_t *group;
 
-    if (error || (error = wsgid_options_parse(cmd->pool, values, words))) {
+    if (error || (error = wsgid_options_parse(cmd, values, words))) {
         return error;
     }
     group = wsgid_groups_find(group_name);

@@ -20,20 +20,20 @@ void wsgid_notices_reset(apr_pool_t *pconf)
     notices.given = apr_hash_make(pconf);
 }
 
-void wsgid_notices_log_once(const char *key, const char *line)
+void wsgid_notices_log_once(const char *key, const char *where, const char *line)
 {
     if (apr_hash_get(notices.given, key, APR_HASH_KEY_STRING)) {
         return;
     }
     apr_hash_set(notices.given, apr_pstrdup(notices.pool, key), APR_HASH_KEY_STRING, "");
-    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf, "%s", line);
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf, "%s (%s)", line, where);
 }
 
-void wsgid_notices_check_application_group(const char *value)
+void wsgid_notices_check_application_group(const cmd_parms *cmd, const char *value)
 {
-    if (strcmp(value, "%{GLOBAL}")) {
+    if (strcmp(value, "%{GLOBAL}") && !wsgid_notices_is_htaccess(cmd)) {
         wsgid_notices_log_once(
-            "WSGIApplicationGroup",
+            "WSGIApplicationGroup", wsgid_notices_where(cmd),
             "WSGID0017: WSGIApplicationGroup has no effect in mod_wsgid: a process has one "
             "interpreter, %{GLOBAL}; to keep applications apart, give each application its own "
             "WSGIDaemonProcess");

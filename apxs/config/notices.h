@@ -11,13 +11,13 @@
 /* pre_config: forgets the notices of the previous reading. */
 void wsgid_notices_reset(apr_pool_t *pconf);
 
-/* Logs a line at notice, unless a line with this key has been logged in this reading. The line
- * begins with its code. */
-void wsgid_notices_log_once(const char *key, const char *line);
+/* Logs a line at notice, unless a line with this key has been logged in this reading. line begins
+ * with its code; where: the place that it is about, "file:line". */
+void wsgid_notices_log_once(const char *key, const char *where, const char *line);
 
 /* Logs that this value of WSGIApplicationGroup or application-group= has no effect, once, unless it
- * is %{GLOBAL}. */
-void wsgid_notices_check_application_group(const char *value);
+ * is %{GLOBAL}. Ignores .htaccess files. */
+void wsgid_notices_check_application_group(const cmd_parms *cmd, const char *value);
 
 /* Returns the place of a directive, "file:line", in cmd->pool. */
 const char *wsgid_notices_where(const cmd_parms *cmd);

@@ -39,9 +39,9 @@ static const char *group_text(apr_pool_t *p, apr_int64_t gid)
     return apr_gid_name_get(&name, (apr_gid_t)gid, p) == APR_SUCCESS ? name : number_text(p, gid);
 }
 
-static void notice_no_effect(apr_pool_t *p, wsgid_option_e id)
+static void notice_no_effect(apr_pool_t *p, const char *where, wsgid_option_e id)
 {
-    wsgid_notices_log_once(wsgid_options_name(id),
+    wsgid_notices_log_once(wsgid_options_name(id), where,
                            apr_psprintf(p,
                                         "WSGID0024: %s= has no effect: httpd was not started by "
                                         "root, so the daemons run as %s, like httpd; start "
@@ -51,7 +51,7 @@ static void notice_no_effect(apr_pool_t *p, wsgid_option_e id)
 
 /* Only root can become another user: without it the daemons run as httpd's user, whatever the
  * options say. */
-static void set_own_identity(apr_pool_t *p, wsgid_value_t *values)
+static void set_own_identity(apr_pool_t *p, const char *where, wsgid_value_t *values)
 {
     static const wsgid_option_e impossible[] = { WSGID_OPT_USER, WSGID_OPT_GROUP,
                                                  WSGID_OPT_SOCKET_USER,
@@ -62,7 +62,7 @@ static void set_own_identity(apr_pool_t *p, wsgid_value_t *values)
     for (i = 0; i < sizeof(impossible) / sizeof(*impossible); i++) {
         wsgid_value_t *value = &values[impossible[i]];
         if (value->given && (own[i] < 0 || value->number != own[i])) {
-            notice_no_effect(p, impossible[i]);
+            notice_no_effect(p, where, impossible[i]);
         }
         memset(value, 0, sizeof(*value));
     }
@@ -71,10 +71,10 @@ static void set_own_identity(apr_pool_t *p, wsgid_value_t *values)
     set_computed(&values[WSGID_OPT_SOCKET_USER], geteuid(), user_text(p, geteuid()));
 }
 
-static const char *set_identity(apr_pool_t *p, wsgid_value_t *values)
+static const char *set_identity(apr_pool_t *p, const char *where, wsgid_value_t *values)
 {
     if (geteuid() != 0) {
-        set_own_identity(p, values);
+        set_own_identity(p, where, values);
         return NULL;
     }
     if (!values[WSGID_OPT_SOCKET_USER].given) {
@@ -128,10 +128,11 @@ static void set_socket_timeout(apr_pool_t *p, server_rec *s, wsgid_value_t *valu
     }
 }
 
-const char *wsgid_option_defaults_compute(apr_pool_t *p, server_rec *s, wsgid_value_t *values)
+const char *wsgid_option_defaults_compute(apr_pool_t *p, server_rec *s, const char *where,
+                                          wsgid_value_t *values)
 {
     set_umask(p, &values[WSGID_OPT_UMASK]);
     set_python(p, values);
     set_socket_timeout(p, s, values);
-    return set_identity(p, values);
+    return set_identity(p, where, values);
 }

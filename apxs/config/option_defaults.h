@@ -11,8 +11,10 @@
 /*
  * Sets user, group, socket-user, umask, python and socket-timeout where they are not given; without
  * root, removes options that need root, with a notice for each. s: the group's server, for its
- * Timeout. Returns NULL, or one line to log. In check_config, after wsgid_options_apply_defaults.
+ * Timeout; where: the place of its definition, for notices. Returns NULL, or one line to log. In
+ * check_config, after wsgid_options_apply_defaults.
  */
-const char *wsgid_option_defaults_compute(apr_pool_t *p, server_rec *s, wsgid_value_t *values);
+const char *wsgid_option_defaults_compute(apr_pool_t *p, server_rec *s, const char *where,
+                                          wsgid_value_t *values);
 
 #endif

@@ -118,15 +118,15 @@ static int find_option(const char *name)
 }
 
 /* Whether this is an option that only mod_wsgi has; logs a notice then. */
-static int accept_foreign(apr_pool_t *p, const char *name)
+static int accept_foreign(const cmd_parms *cmd, const char *name)
 {
     const foreign_t *option;
 
     for (option = foreign; option->name; option++) {
         if (!strcmp(name, option->name)) {
             wsgid_notices_log_once(
-                option->name,
-                apr_psprintf(p,
+                option->name, wsgid_notices_where(cmd),
+                apr_psprintf(cmd->pool,
                              "WSGID0013: %s= of WSGIDaemonProcess has no effect in mod_wsgid: %s",
                              option->name, option->fix));
             return 1;
@@ -190,9 +190,10 @@ const char *wsgid_options_set(apr_pool_t *p, wsgid_value_t *values, wsgid_option
     return parse_value(p, id, &values[id], text);
 }
 
-static const char *parse_word(apr_pool_t *p, wsgid_value_t *values, const char *name,
+static const char *parse_word(const cmd_parms *cmd, wsgid_value_t *values, const char *name,
                               const char *text)
 {
+    apr_pool_t *p = cmd->pool;
     int id;
 
     if (!text || !*name) {
@@ -204,19 +205,19 @@ static const char *parse_word(apr_pool_t *p, wsgid_value_t *values, const char *
     }
     id = find_option(name);
     if (id < 0) {
-        return accept_foreign(p, name) ? NULL : refuse_name(p, name);
+        return accept_foreign(cmd, name) ? NULL : refuse_name(p, name);
     }
     return wsgid_options_set(p, values, id, text);
 }
 
-const char *wsgid_options_parse(apr_pool_t *p, wsgid_value_t *values, const char *words)
+const char *wsgid_options_parse(const cmd_parms *cmd, wsgid_value_t *values, const char *words)
 {
     const char *error = NULL;
     const char *name;
     const char *text;
 
-    while (!error && wsgid_options_next_word(p, &words, &name, &text)) {
-        error = parse_word(p, values, name, text);
+    while (!error && wsgid_options_next_word(cmd->pool, &words, &name, &text)) {
+        error = parse_word(cmd, values, name, text);
     }
     if (!error && values[WSGID_OPT_PYTHON].given && values[WSGID_OPT_PYTHON_HOME].given) {
         error = "WSGID0011: python= and python-home= both choose the interpreter; keep one";

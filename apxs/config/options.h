@@ -37,7 +37,7 @@ int wsgid_options_is_for_daemon(wsgid_option_e option);
  * Parses the words behind the group's name into values[WSGID_OPT_COUNT], which is zeroed or has
  * values already. Returns NULL, or one line for httpd to report. While the configuration is read.
  */
-const char *wsgid_options_parse(apr_pool_t *p, wsgid_value_t *values, const char *words);
+const char *wsgid_options_parse(const cmd_parms *cmd, wsgid_value_t *values, const char *words);
 
 /*
  * Sets the options that are not given to their defaults in options.def. Returns NULL, or one line
