@@ -145,9 +145,9 @@ def serve(service: Service) -> int:
     if not preload(service):
         log.write(
             logs.ERROR,
-            "WSGID0306: group %r: the process exits, because it could load none of its scripts, or "
-            "not all that the process it was to replace has loaded: fix what the messages above "
-            "show" % log.group,
+            "WSGID0306: group %r: the process exits, because none of its scripts could be loaded, "
+            "or not one that the process before it has loaded: fix what the messages above show"
+            % log.group,
         )
         life.step("unloadable")
     watch.stop()

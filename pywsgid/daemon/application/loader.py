@@ -270,11 +270,21 @@ def import_script(path: str) -> ModuleType:
     except BaseException as error:
         del sys.modules[name]
         raise LoadFailure(
-            "WSGID0332: script %s cannot be loaded: %s; fix what the traceback shows: the script "
-            "is then tried again without a restart" % (path, logs.describe(error)),
+            "WSGID0332: script %s cannot be loaded: %s; %s"
+            % (path, logs.describe(error), load_fix(error)),
             logs.traceback_text(error),
         ) from None
     return module
+
+
+def load_fix(error: BaseException) -> str:
+    """What to do about an exception that a script has raised."""
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            "the interpreter of the group, %s, does not find that module: install it there, or "
+            "correct the import, python-path= or python-home=" % sys.executable
+        )
+    return "fix what the traceback shows: the script is then tried again without a restart"
 
 
 def look_up(script: Script, name: str) -> Application:

@@ -49,7 +49,7 @@ def end_process(
                 logs.WARN,
                 "WSGID0316: group %r: the object that the application has put in place of "
                 "sys.stdout or sys.stderr cannot be flushed at the end: %s; what it still held is "
-                "lost" % (log.group, logs.describe(error)),
+                "lost: fix its flush()" % (log.group, logs.describe(error)),
             )
     os._exit(code)
 

@@ -201,7 +201,8 @@ class Watch:
             self._log.write(
                 logs.WARN,
                 "WSGID0353: group %r: %s has run for %.3f s, longer than request-timeout=%g, and "
-                "is interrupted: pywsgid.RequestTimeout is raised in its thread"
+                "is interrupted: pywsgid.RequestTimeout is raised in its thread; make the request "
+                "faster, or raise request-timeout="
                 % (self._log.group, request_line(running), now - since, self._limit),
                 running,
             )

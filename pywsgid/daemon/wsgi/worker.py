@@ -360,7 +360,10 @@ class Request:
                 "the traceback above ends; make it faster, or raise request-timeout=" % limit
             )
         if isinstance(error, LengthMismatch):
-            return "WSGID0343: the application violates WSGI: %s" % error
+            return (
+                "WSGID0343: the application violates WSGI: %s: correct or remove that header"
+                % error
+            )
         if isinstance(error, Violation):
             return "WSGID0341: the application violates WSGI: %s" % error
         if isinstance(error, protocol.LocalProtocolError):
@@ -397,7 +400,7 @@ class Request:
         self._log.write(
             logs.ERROR,
             "WSGID0344: group %r: close() of the response to %s raised %s; the response itself has "
-            "been sent\n%s"
+            "been sent: fix close()\n%s"
             % (
                 self._log.group,
                 request_line(self._environ),
