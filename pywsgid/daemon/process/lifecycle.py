@@ -90,8 +90,7 @@ class Lifecycle:
         """
         with self._changed:
             before = self.state
-            transitions: Any = TRANSITIONS
-            transition = transitions[before].get(event, IMPOSSIBLE)
+            transition: Any = TRANSITIONS[before].get(event, IMPOSSIBLE)
             if transition is None:
                 return
             if transition is IMPOSSIBLE:

@@ -9,18 +9,18 @@ generate). Nothing but literals may be here.
 # Event -> what has happened.
 EVENTS: dict[str, str] = {
     "loaded": "its scripts are there",
-    "unloadable": "none of its scripts can be loaded, or one that its predecessor has",
+    "unloadable": "none of its scripts can be loaded, or not all that the process before it has loaded",
     "late": "startup-timeout is over",
     "due": "a script has changed, a limit is reached, a request is stuck, or an administrator asks",
-    "refused": "its lifeline says that the successor could not take over",
-    "replaced": "its lifeline says that it is not needed any more",
-    "orphaned": "its lifeline is at its end: httpd has gone",
+    "refused": "the lifeline says that the replacement could not start",
+    "replaced": "the lifeline says that the process is not needed any more",
+    "orphaned": "the lifeline is closed: httpd has ended",
     "asked": "a signal, or `pywsgid restart`",
     "unfit": (
-        "it cannot serve: its only script is to be loaded again by a clean process, or its threads "
+        "it cannot serve: a clean process is to load its only script again, or all of its threads "
         "have ended"
     ),
-    "done": "nothing is running any more, but for what is stuck",
+    "done": "no request is running any more, except stuck ones",
     "expired": "graceful-timeout or shutdown-timeout is over",
 }
 
