@@ -143,9 +143,15 @@ def test_a_script_that_its_user_cannot_read_is_logged(make_httpd, stage):
 
 
 UNUSABLE = {
-    "interpreter-missing": ("python=/nowhere/bin/python", "/nowhere/bin/python"),
-    "interpreter-not-executable": ("python=/etc/hostname", "/etc/hostname"),
-    "home-of-virtualenv-missing": ("python-home=/nowhere/venv", "/nowhere/venv"),
+    "interpreter-missing": ("python=/nowhere/bin/python", "/nowhere does not exist: create it"),
+    "interpreter-not-executable": (
+        "python=/etc/passwd",
+        r"may not execute /etc/passwd: allow it \(chmod o\+rx\)",
+    ),
+    "home-of-virtualenv-missing": (
+        "python-home=/nowhere/venv",
+        "/nowhere does not exist: create it",
+    ),
     "home-missing": ("home=/nowhere/home", "/nowhere/home"),
     "chroot-missing": ("chroot=/nowhere/root", "/nowhere/root"),
     "chroot-empty": ("chroot=/etc", "chroot=/etc must contain the interpreter"),
@@ -202,7 +208,7 @@ def test_an_interpreter_that_the_user_cannot_reach_is_logged(make_httpd, tmp_pat
         "WSGIScriptAlias / ${APPS}/hello.wsgi process-name=app\n"
     )
     httpd.log.wait_for(
-        f"WSGID00[5-9]\\d.*{pwd.getpwnam(machine.web_user()).pw_name}.*{tmp_path}/private",
+        f"WSGID00[5-9]\\d.*{pwd.getpwnam(machine.web_user()).pw_name}.*{tmp_path}/private.*may not enter",
         timeout=WITHIN,
     )
     quickly(httpd, "/", 500, 503)
