@@ -100,14 +100,14 @@ def python_breaches() -> Iterator[str]:
 
 def c_uses() -> dict[str, set[str]]:
     """{file: files whose symbols it uses}, by the prefixes of symbols."""
-    paths = [*ROOT.glob("apxs/*/*.c")]
+    paths = [*ROOT.glob("apxs/*/*.c"), *ROOT.glob("pywsgid/native/*.c")]
     owners: dict[str, str] = {}
     for path in paths:
         name = str(path.relative_to(ROOT))
         owners[f"wsgid_{path.stem}_"] = owners[f"wsgid_{path.parent.name}_{path.stem}_"] = name
     prefixes = sorted(owners, key=len, reverse=True)
     symbol = re.compile(
-        r"\b(" + "|".join(prefixes) + r")\w*(?=\()|\b(" + "|".join(prefixes) + r")\w+\b(?!_t)"
+        r"\b(" + "|".join(prefixes) + r")\w*(?=\()|\b(" + "|".join(prefixes) + r")\w+\b(?<!_t)"
     )
     uses: dict[str, set[str]] = {}
     for path in paths:

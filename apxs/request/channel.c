@@ -166,8 +166,8 @@ int wsgid_channel_hang_up(const wsgid_exchange_t *x)
 
 /*
  * A daemon waits for httpd, at most, from the end of a receive that brought something to the start
- * of the next. It gives up after send-timeout in all (pywsgid/daemon/transport/transport.py,
- * Patience). If send-timeout is not set, it gives up when nothing has moved for socket-timeout.
+ * of the next. It gives up after send-timeout in all (pywsgid/native/send.c). If
+ * send-timeout is not set, it gives up when nothing has moved for socket-timeout.
  */
 static void end_wait(wsgid_exchange_t *x)
 {

@@ -311,8 +311,8 @@ def make_transport(
     except extension.ExtensionError as error:
         log.write(
             logs.CRIT,
-            "WSGID0329: group %r: this process cannot start: the compiled part of pywsgid, its "
-            "extension, cannot be used: %s" % (log.group, error),
+            "WSGID0329: group %r: this process cannot start without pywsgid's extension, its "
+            "compiled part. %s" % (log.group, error),
         )
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

@@ -215,6 +215,17 @@ def test_an_interpreter_that_the_user_cannot_reach_is_logged(make_httpd, tmp_pat
     accept_all_of_ours(httpd)
 
 
+def test_an_extension_that_cannot_be_loaded_is_logged_and_answered_with_503(make_httpd):
+    httpd = make_httpd(
+        "WSGIDaemonProcess app env=WSGID_NATIVE=/nowhere/_native.so\n"
+        "WSGIScriptAlias / ${APPS}/hello.wsgi process-name=app\n"
+    )
+    httpd.log.wait_for(r"WSGID0329: group 'app'.*/nowhere/_native\.so.*`make`", timeout=WITHIN)
+    httpd.log.wait_for(r"WSGID00\d\d.*exit code 85", timeout=WITHIN)
+    quickly(httpd, "/", 503)
+    accept_all_of_ours(httpd)
+
+
 def test_a_group_that_cannot_start_does_not_affect_others(make_httpd):
     httpd = make_httpd(
         "WSGIDaemonProcess broken python=/nowhere/python\nWSGIDaemonProcess sound\n"

@@ -63,8 +63,8 @@ def load() -> Binding:
     binding = _find()
     if not _fits(binding):
         raise ExtensionError(
-            "pywsgid/%s.*.so was built from other sources than the Python files beside it: build "
-            "it again: %s" % (MODULE, BUILD)
+            "pywsgid/%s.*.so was built from other sources than the Python files beside it. To "
+            "build it again, %s" % (MODULE, BUILD)
         )
     return binding
 
@@ -109,8 +109,9 @@ def _by_ctypes(path: str) -> Binding:
         library = ctypes.CDLL(path)
     except (ImportError, OSError) as error:
         raise ExtensionError(
-            "it cannot be loaded: %s: let the group's user read the file; build it on this machine "
-            "(%s); choose an interpreter that has ctypes or cffi (python=)" % (error, BUILD)
+            "It cannot be loaded: %s. Let the group's user read the file; or, to build it on this "
+            "machine, %s; or choose an interpreter that has ctypes or cffi (python=)"
+            % (error, BUILD)
         ) from None
     _declare(library)
     kept = []
@@ -156,6 +157,7 @@ def _file() -> str:
     ]
     if not names:
         raise ExtensionError(
-            "there is no %s.*.so in %s: it has not been built: %s" % (MODULE, package, BUILD)
+            "It has not been built: there is no %s.*.so in %s. To build it, %s"
+            % (MODULE, package, BUILD)
         )
     return os.path.join(package, min(names, key=lambda name: (".abi3." not in name, name)))

@@ -129,8 +129,8 @@ class Exchange:
 
     environ: Buffer
     body: bytes
-    _head: bytes
-    _tail: bytes
+    _head: Buffer
+    _tail: Buffer
     _file: FileRegion | None
 
     id = _fact(FACT_ID)
@@ -201,7 +201,7 @@ class Exchange:
         self._file = file
         self._keep = keep
 
-    def _last_of(self, parts: Parts) -> tuple[bytes, bytes]:
+    def _last_of(self, parts: Parts) -> tuple[Buffer, bytes]:
         """Sends all frames but the last, which it returns: they are too much for one call of C. If
         that fails, next() will report it.
         """

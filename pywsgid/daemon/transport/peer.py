@@ -40,7 +40,7 @@ class Unsent(Exception):
 
 
 def silence_text(send_timeout: float, socket_timeout: float) -> str:
-    """Why a response was given up. Both in seconds; a send-timeout of 0 means that there is none."""
+    """Why a response was given up. Both in seconds; send_timeout 0: there is none."""
     if send_timeout:
         return "its response has waited for httpd for send-timeout (%g s) in all" % send_timeout
     return "httpd took nothing of its response for socket-timeout (%g s)" % socket_timeout
