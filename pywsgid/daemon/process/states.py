@@ -9,7 +9,7 @@ generate). Nothing but literals may be here.
 # Event -> what has happened.
 EVENTS: dict[str, str] = {
     "loaded": "its scripts are there",
-    "unloadable": "none of its scripts can be loaded, or not all that the process before it has loaded",
+    "unloadable": "no script can be loaded, or not all that the process before it has loaded",
     "late": "startup-timeout is over",
     "due": "a script has changed, a limit is reached, a request is stuck, or an administrator asks",
     "refused": "the lifeline says that the replacement could not start",

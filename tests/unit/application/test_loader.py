@@ -137,7 +137,19 @@ def test_a_traceback_needs_nothing_that_python_warns_of(write):
 
 def test_a_script_that_is_not_there(tmp_path):
     assert str(failure(str(tmp_path / "none.wsgi"))).startswith("WSGID0330")
-    assert str(failure(str(tmp_path))).startswith("WSGID0330")
+
+
+def test_a_directory_in_place_of_a_script_is_reported_with_a_script_in_it(tmp_path):
+    assert f"such as {tmp_path}/wsgi.py" in str(failure(str(tmp_path)))
+    (tmp_path / "site.wsgi").touch()
+    found = str(failure(str(tmp_path)))
+    assert found.startswith(f"WSGID0330: script {tmp_path} is a directory")
+    assert found.endswith(f"such as {tmp_path}/site.wsgi")
+
+
+def test_a_module_that_is_not_found_is_reported_with_the_interpreter(write):
+    found = str(failure(write("import a_module_that_is_not_there")))
+    assert f"the interpreter of the group, {sys.executable}, does not find that module" in found
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user who may not read")

@@ -371,6 +371,23 @@ def test_a_bad_result_is_refused(result):
         response.run(result)
 
 
+@pytest.mark.parametrize(
+    ("result", "fix"),
+    [
+        (["text"], "encode it"),
+        (iter(["text"]), "encode it"),
+        ("text", r'\[text\.encode\("utf-8"\)\]'),
+        (b"body", r"\[body\]"),
+        (None, "return a list of bytes"),
+    ],
+)
+def test_a_bad_result_is_refused_with_a_fix(result, fix):
+    response = Response(Exchange(), "GET")
+    response.start_response("200 OK", list(TEXT))
+    with pytest.raises(Violation, match=fix):
+        response.run(result)
+
+
 @pytest.mark.parametrize("result", [[b"x"], [], iter([b"x"]), iter(())])
 def test_start_response_must_be_called(result):
     with pytest.raises(Violation, match="start_response"):
