@@ -8,7 +8,8 @@
  */
 #include "request/exchange.h"
 
-/* A rest of this size is read and thrown away quickly. With more, the connection ends instead. */
+/* Up to this size, the unread rest of a body is read and thrown away: that is quick. Beyond it, the
+ * connection ends instead. */
 #define LONG_BODY (256 * 1024)
 /* Body bytes in a BODY frame: well below the socket's buffer, so most sends take a whole frame. */
 #define FRAME_ROOM (64 * 1024)
@@ -58,8 +59,8 @@ static apr_status_t copy_bucket(wsgid_exchange_t *x, apr_bucket *bucket, unsigne
 
 /*
  * Copies what the brigade has to 'to', up to 'room' bytes, and notes the end of the body. The
- * brigade may have more than was asked for, because a filter that changes the body (its character
- * set, say) may make it longer.
+ * brigade may have more than was asked for, because a filter that changes the body (for example its
+ * character set) may make it longer.
  */
 static apr_status_t drain_brigade(wsgid_exchange_t *x, unsigned char *to, apr_size_t room,
                                   apr_size_t *taken)

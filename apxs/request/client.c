@@ -5,8 +5,8 @@
  * httpd's output filters block while the client is slow, and a client may be slow because it waits
  * for httpd to read its upload. So a large response goes out in slices, and only while the client's
  * socket has room. The rest waits in a queue of up to response-buffer-size bytes; meanwhile neither
- * the daemon's thread nor the upload has to wait. A stream of HTTP/2 has no socket of its own whose
- * room could be checked: there httpd's own flow control blocks.
+ * the daemon's thread nor the upload has to wait. This cannot be done for a stream of HTTP/2, which
+ * has no socket of its own: there httpd's own flow control blocks.
  *
  * Only this file passes anything to httpd's output filters.
  */

@@ -18,8 +18,9 @@
  * - An exchange lives in r->pool. Only the thread that serves the request uses it.
  * - What can fail returns apr_status_t: APR_SUCCESS, one of the codes below, or an error of the
  *   operating system. It does not log. Only failures.c turns that into an HTTP status and logs it.
- * - A file calls only files below it in this list, which `make lint` checks for circles: request.c,
- *   failures.c, response.c, sendfile.c, file.c, client.c, body.c, channel.c, exchange.c.
+ * - Calls go one way (make lint finds circles): request.c, failures.c, response.c, sendfile.c,
+ *   file.c, client.c, body.c, channel.c, exchange.c; each calls only files behind it here, or one
+ * of the others (head.c, environ.c, dispatch.c, keepalive.c, access_log.c), which call exchange.c.
  */
 #ifndef WSGID_EXCHANGE_H
 #define WSGID_EXCHANGE_H
@@ -353,8 +354,8 @@ apr_status_t wsgid_client_queue_file(wsgid_exchange_t *x, apr_file_t *file, apr_
 /* For response.c: throws the queue away. */
 void wsgid_client_drop_queue(wsgid_exchange_t *x);
 /* For response.c, before anything is passed on: if most of the upload will not be read, the
- * connection ends with the response, and the client is told so in time ("Connection: close"). It
- * would otherwise send its next request into a connection that is being closed. */
+ * connection ends with the response, and "Connection: close" announces that. Otherwise the client
+ * would send its next request into a connection that is being closed. */
 void wsgid_client_announce_close(wsgid_exchange_t *x);
 /* For request.c: passes on what the client takes without blocking. Copies what stays queued out of
  * the receive buffer. WSGID_E_CLIENT_GONE or WSGID_E_FILTER. */

@@ -121,10 +121,10 @@ static apr_status_t time_out(wsgid_exchange_t *x)
 /*
  * Nothing has come for a slice: APR_SUCCESS if it is worth waiting on, or why not.
  *
- * A request that the daemon has not read can be taken back: a daemon drops a request whose
- * connection has been hung up (it checks that once more if the request has waited for nearly a
- * slice), so what is unread after wsgid_channel_hang_up() is never run. Once the daemon has read
- * it, the slot's state does not matter any more.
+ * A request that the daemon has not read can be taken back. Before it reads a request, a daemon
+ * checks whether httpd has hung up (and once more if the request has waited for nearly a slice),
+ * and then drops it. So what is still unread after wsgid_channel_hang_up() is never run. Once the
+ * daemon has read the request, the slot's state does not matter any more.
  */
 static apr_status_t check_progress(wsgid_exchange_t *x)
 {
