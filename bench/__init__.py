@@ -1,7 +1,7 @@
-"""Side-by-side measurements: `python -m bench`, or `make bench`. docs/performance.md says how to
-read what it prints.
+"""Side-by-side measurements: `python -m bench`, or `make bench`. docs/performance.md explains the
+figures.
 
-    peers.py       the servers behind httpd: how to start them, which processes belong to them
+    peers.py       the servers behind httpd: how to start them, and their processes
     load.py        wrk
     clients.py     our own clients: transfers, bursts
     postgres.py    a PostgreSQL server for the scenario "application"
@@ -12,11 +12,11 @@ read what it prints.
     conditions.py  machine, versions, date
     report.py      table, JSON, docs/performance.md
     plot.py        plot
-    floor.py       a separate command: the best that two processes can do with almost nothing before them
+    floor.py       a separate command: the least that two processes can cost on this machine
 
-Rules: nothing here asserts a time; each load is bounded in time; every server is stopped at the
-end, whatever happens; all peers run at the same time behind httpds of their own, configured alike,
-and the loads take turns. httpds come from tests/httpdenv.
+Rules: nothing here asserts a time. Each load is limited in time. Every server is stopped at the
+end, whatever happens. All peers run at the same time, each behind an httpd of its own with the same
+configuration, and the loads take turns. The httpds come from tests/httpdenv.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """`python -m bench`: reads the options, measures, reports.
 
-Runs in the virtualenv that has the peers (`make bench` makes it); started by another Python it goes
-on in that one.
+Runs in the virtualenv that has the peers (`make bench` makes it); if another Python starts it, it
+executes itself again with that one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHORT_ROUNDS, SHORT_SECONDS = 1, 1.0
 
 
 def enter_venv() -> None:
-    """Goes on in the bench's own virtualenv."""
+    """Executes this program again in the bench's own virtualenv."""
     if Path(sys.prefix).resolve() == VENV.resolve():
         return
     python = VENV / "bin" / "python"
@@ -82,8 +82,8 @@ def _list_of(known: list[str]):
 
 
 def check_reach() -> None:
-    """httpd's user, as whom the peers run, has to reach what they are installed in; our module is
-    copied if need be.
+    """Checks that httpd's user, as which the peers run, can reach their virtualenv. Our module is
+    copied if necessary.
     """
     from httpdenv import machine
 
@@ -94,7 +94,7 @@ def check_reach() -> None:
 
 
 def measure(options: argparse.Namespace):
-    """Runs the scenarios; what has been measured by then is reported, also after Ctrl-C."""
+    """Runs the scenarios. What has been measured is reported, even after Ctrl-C."""
     from bench import conditions, peers, report, scenarios
 
     check_reach()
@@ -114,15 +114,15 @@ def measure(options: argparse.Namespace):
             options.short,
             tuple(options.peers),
             size,
-            report.tell,
+            report.print_point,
         )
         try:
             for name in options.only:
                 scenarios.SCENARIOS[name](bench)
         except KeyboardInterrupt:
             print("bench: interrupted; this is what there is", file=sys.stderr)
-    said = {"rounds": options.rounds, "seconds": options.seconds, "short": options.short}
-    return report.Report(facts, said, bench.results)
+    chosen = {"rounds": options.rounds, "seconds": options.seconds, "short": options.short}
+    return report.Report(facts, chosen, bench.results)
 
 
 def write(found, directory: Path, stem: str) -> None:
@@ -143,7 +143,7 @@ def main(arguments: list[str]) -> int:
         found = report.Report.load(options.source) if options.source else measure(options)
     except load.NoWrk as error:
         sys.exit(f"bench: {error}")
-    report.tell_marks(found.held())
+    report.print_marks(found.held())
     if not options.source:
         write(found, options.output, "figures")
     if options.publish:

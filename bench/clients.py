@@ -1,8 +1,8 @@
-"""Clients of our own, on raw sockets, for what wrk does not do: big bodies, and a burst of requests
-at one instant.
+"""Clients of our own, on raw sockets, for what wrk does not do: large bodies, and a burst of
+simultaneous requests.
 
-They check what they get, so that a server is not fast by being wrong: status 200, and at least the
-bytes that were asked for.
+They check the answers, so that a server is not fast by being wrong: status 200, and at least the
+requested number of bytes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import time
 from dataclasses import dataclass
 
 HOST = "127.0.0.1"
-# Large enough that the client's own system calls do not count: a server at 5 GB/s needs 5,000 a
-# second.
+# Large enough that the client's own system calls do not matter: at 5 GB/s it makes 5,000 of them
+# per second.
 CHUNK = 1 << 20
-# A server that says nothing for so long has failed.
+# A server that sends nothing for this long has failed.
 SILENCE = 20.0
 HEAD_END = b"\r\n\r\n"
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.I)
@@ -25,13 +25,13 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 class BadAnswer(RuntimeError):
-    """Not a 200, or not all of it."""
+    """The status is not 200, or the answer is incomplete."""
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """Payload bytes (framing of chunks included in what came, not in what went) and the seconds it
-    took.
+    """Payload bytes and the seconds they took. Received bytes include the framing of chunks, sent
+    bytes do not.
     """
 
     size: int
@@ -44,7 +44,7 @@ def get_request(target: str, close: bool = False) -> bytes:
 
 
 def download(port: int, target: str, at_least: int) -> Transfer:
-    """GET on a connection of its own, until the server closes it."""
+    """Sends a GET on a connection of its own and reads until the server closes it."""
     with _connect(port) as sock:
         begun = time.perf_counter()
         sock.sendall(get_request(target, close=True))
@@ -57,7 +57,7 @@ def download(port: int, target: str, at_least: int) -> Transfer:
 
 
 def upload(port: int, target: str, size: int) -> Transfer:
-    """POST of `size` bytes; the application answers how many it has read."""
+    """Posts `size` bytes; the application answers with the number of bytes it has read."""
     block = memoryview(bytes(CHUNK))
     with _connect(port) as sock:
         begun = time.perf_counter()
@@ -76,14 +76,14 @@ def upload(port: int, target: str, size: int) -> Transfer:
 
 
 def burst(port: int, target: str, count: int) -> float:
-    """`count` requests on as many open connections, sent at one instant: milliseconds until the
-    last answer.
+    """Sends `count` requests at the same time on as many open connections; returns the milliseconds
+    until the last answer.
 
-    The answers have to carry a Content-Length, as those of sleep.py do.
+    The answers need a Content-Length, as those of sleep.py have.
     """
     sockets = [_connect(port) for _ in range(count)]
     try:
-        for sock in sockets:  # accepted, and known to a worker, before the clock runs
+        for sock in sockets:  # accepted, and known to a worker, before the measurement starts
             sock.sendall(get_request(target.partition("?")[0]))
         _wait_for_all(sockets)
         begun = time.perf_counter()
@@ -97,7 +97,7 @@ def burst(port: int, target: str, count: int) -> float:
 
 
 def is_up(port: int, target: str) -> bool:
-    """Whether a request is answered with 200; any other answer, or none, is no error."""
+    """Whether a request is answered with 200; any other answer, or none, is not an error."""
     try:
         with _connect(port) as sock:
             sock.sendall(get_request(target, close=True))
@@ -113,8 +113,9 @@ def _connect(port: int) -> socket.socket:
 
 
 def _drain(sock: socket.socket) -> tuple[int, bytes, bytes]:
-    """Bytes of the body as sent, the end of all that came, and its beginning with the whole
-    head."""
+    """The size of the body as sent, the end of the data, and its beginning including the whole
+    head.
+    """
     buffer = bytearray(CHUNK)
     view, total, head, tail = memoryview(buffer), 0, b"", b""
     while count := sock.recv_into(buffer):
@@ -126,7 +127,7 @@ def _drain(sock: socket.socket) -> tuple[int, bytes, bytes]:
 
 
 def _wait_for_all(sockets: list[socket.socket]) -> None:
-    """One whole answer from each."""
+    """Waits for one complete answer from each."""
     with selectors.DefaultSelector() as waiting:
         for sock in sockets:
             waiting.register(sock, selectors.EVENT_READ, bytearray())
@@ -142,7 +143,7 @@ def _wait_for_all(sockets: list[socket.socket]) -> None:
 
 
 def _take(sock: socket.socket, answer: bytearray) -> bool:
-    """Adds what has come; whether the answer is complete now."""
+    """Adds the data that has arrived; returns whether the answer is complete."""
     came = sock.recv(CHUNK)
     answer += came
     _check(bytes(answer), bool(came), "closed in the middle of an answer")

@@ -1,6 +1,4 @@
-"""Under which conditions figures came about: machine, versions, date. Without them no figure means
-anything.
-"""
+"""The conditions of a measurement: machine, versions, date. No figure means anything without them."""
 
 from __future__ import annotations
 
@@ -20,17 +18,17 @@ PACKAGES = ("mod_wsgi", "uwsgi", "granian", "gunicorn")
 
 
 def describe() -> dict[str, str]:
-    """What belongs beside every figure; each value a short text."""
+    """The conditions to show beside every figure; each value is a short text."""
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{os.cpu_count()} CPUs ({_processor()}), {_memory()} GB",
         "system": f"{_distribution()}, Linux {platform.release().partition('-')[0]}",
         "load before": f"{os.getloadavg()[0]:.2f}",
-        "httpd": _said([machine.httpd(), "-v"], r"Apache/(\S+)"),
+        "httpd": _version_from([machine.httpd(), "-v"], r"Apache/(\S+)"),
         "python": platform.python_version(),
         "mod_wsgid": _ours(),
         **{name: _version(name) for name in PACKAGES},
-        "wrk": _said([load.executable(), "-v"], r"wrk (\S+)"),
+        "wrk": _version_from([load.executable(), "-v"], r"wrk (\S+)"),
     }
 
 
@@ -55,7 +53,7 @@ def _ours() -> str:
     version = re.search(
         r'^__version__ = "([^"]+)"', (CHECKOUT / "pywsgid" / "__init__.py").read_text(), re.M
     )
-    commit = _said(
+    commit = _version_from(
         ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty", "--abbrev=10"], r"(\S+)"
     )
     return f"{version[1] if version else '?'} ({commit})"
@@ -68,8 +66,8 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def _said(command: list[str], pattern: str) -> str:
-    """What the pattern finds in a command's output; wrk -v exits with 1."""
+def _version_from(command: list[str], pattern: str) -> str:
+    """The part of a command's output that the pattern matches; wrk -v exits with 1."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:

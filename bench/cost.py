@@ -1,5 +1,5 @@
-"""What processes cost, from /proc: CPU seconds, memory, descriptors. A process that has gone costs
-nothing any more.
+"""What processes cost, from /proc: CPU seconds, memory, descriptors. A process that has ended costs
+nothing.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def _ticks(pid: int) -> int:
 
 @dataclass(frozen=True)
 class Memory:
-    """In MiB. pss shares each page among its users; private is what would be freed if the process
-    ended.
+    """In MiB. pss divides each shared page among its users; private is what would be freed if the
+    process ended.
     """
 
     rss: float = 0.0
@@ -67,7 +67,9 @@ def threads(pid: int) -> int:
 
 
 def reset_peak(pids: Iterable[int]) -> None:
-    """Peaks count from here on; where the kernel does not allow it they count from the start."""
+    """Starts a new measurement of peaks; where the kernel does not allow it, they count from the
+    start of the process.
+    """
     for pid in pids:
         with contextlib.suppress(OSError):
             Path(f"/proc/{pid}/clear_refs").write_text(RESET_PEAK)
@@ -97,14 +99,14 @@ def _sizes(path: Path) -> dict[str, int]:
 
 @dataclass
 class Spent:
-    """CPU seconds on either side; filled when the block of `metered` ends."""
+    """CPU seconds of httpd and of the application; set when the block of `metered` ends."""
 
     httpd: float = 0.0
     application: float = 0.0
     figures: dict[str, float] = field(default_factory=dict)
 
     def per_request(self, requests: int) -> dict[str, float]:
-        """Microseconds of CPU a request, split by process; nothing if there was no request."""
+        """Microseconds of CPU per request, split by process; empty if there was no request."""
         if not requests:
             return {}
         httpd, application = (

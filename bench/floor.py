@@ -1,10 +1,9 @@
-"""`python -m bench.floor`: how well processes=2 can do against processes=1 on this machine,
-whatever stands in front.
+"""`python -m bench.floor`: the best possible ratio of processes=2 to processes=1 on this machine.
 
-The application of the scenario `processes` (1 ms of CPU) is served by the smallest server that wrk
-can talk to, a loop of one thread. It is asked twice: by wrk itself, with nothing between; and
-through relay.c, which passes bytes on and does nothing else. What httpd does for a request comes on
-top. Prints medians over interleaved rounds.
+The smallest server that wrk can talk to, a loop of one thread, serves the application of the
+scenario `processes` (1 ms of CPU). wrk requests it in two ways: directly, and through relay.c,
+which only passes bytes on. The cost of httpd comes on top of that. Prints medians over interleaved
+rounds.
 """
 
 from __future__ import annotations
@@ -24,14 +23,15 @@ from bench import cost, load, rounds
 from bench.apps import burn
 
 CONNECTIONS = 16
-# As many bytes as httpd sends.
+# httpd sends the same number of bytes.
 FIELDS = b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\nServer: Apache\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\n" + FIELDS + b"\r\nHello, world!\n"
 
 
 def serve(listener: socket.socket, share: int) -> None:
-    """Answers for ever, `share` connections at most: so that each of several processes has as
-    many."""
+    """Answers forever. Takes at most `share` connections, so that each of several processes has as
+    many.
+    """
     poller = select.epoll()
     poller.register(listener, select.EPOLLIN)
     connections: dict[int, socket.socket] = {}
@@ -52,7 +52,7 @@ def serve(listener: socket.socket, share: int) -> None:
 
 
 def answer(connection: socket.socket) -> bool:
-    """Whether it could: a client that has gone needs none."""
+    """Answers one request; returns False if the client has gone."""
     try:
         if not connection.recv(16384):
             return False
@@ -65,7 +65,7 @@ def answer(connection: socket.socket) -> bool:
 
 @contextlib.contextmanager
 def servers(listeners: list[socket.socket], share: int) -> Iterator[None]:
-    """A process for each, ended with the block."""
+    """Runs one process for each listener; ends them with the block."""
     started = [
         multiprocessing.get_context("fork").Process(target=serve, args=(one, share))
         for one in listeners
@@ -93,7 +93,7 @@ def url(listener: socket.socket) -> str:
 
 
 def straight(processes: int, seconds: float) -> dict:
-    """wrk asks the processes themselves: one socket, of which each takes its share of the
+    """wrk sends to the processes themselves: one socket, and each process takes its share of the
     connections.
     """
     with listen(("127.0.0.1", 0)) as front, servers([front] * processes, CONNECTIONS // processes):
@@ -101,7 +101,7 @@ def straight(processes: int, seconds: float) -> dict:
 
 
 def relayed(relay: Path, processes: int, seconds: float) -> dict:
-    """The same through the relay, with what it costs a request."""
+    """The same through the relay, with the relay's CPU cost per request."""
     with contextlib.ExitStack() as stack:
         paths = [str(relay.with_name(f"{processes}-{number}")) for number in range(processes)]
         listeners = [stack.enter_context(listen(path)) for path in paths]

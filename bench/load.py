@@ -1,5 +1,5 @@
-"""wrk: one run, and what it said. Figures come from wrk.lua (wrk's `done` hook), not from its
-prose.
+"""wrk: runs it and reads its results. The figures come from wrk.lua (wrk's `done` hook), not from
+wrk's text.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-# One thread makes 100,000 requests a second: more would only take the CPU that the servers need.
+# One thread makes 100,000 requests per second; more threads would only take CPU from the servers.
 THREADS = 1
-# Beyond the time asked for: wrk connects before it counts, and waits for nothing after it.
+# On top of the duration: wrk connects before it starts to count, and does not wait for anything
+# afterwards.
 GRACE = 20
 MARK = "BENCH "
 ERRORS = ("connect", "read", "write", "status", "timeout")
@@ -31,7 +32,7 @@ def executable() -> str:
 
 
 def wrk(url: str, connections: int, seconds: float) -> dict[str, float]:
-    """One run; wrk takes whole seconds only. rps, p50_us, p99_us, max_us, requests, errors."""
+    """One run; wrk takes whole seconds only. Returns rps, p50_us, p99_us, max_us, requests, errors."""
     process = start(url, connections, seconds)
     try:
         output, _ = process.communicate(timeout=seconds + GRACE)
@@ -41,8 +42,8 @@ def wrk(url: str, connections: int, seconds: float) -> dict[str, float]:
 
 
 def start(url: str, connections: int, seconds: float) -> subprocess.Popen[str]:
-    """A run in the background, for parse(process.communicate()[0]); it ends by itself, or with
-    end().
+    """Starts a run in the background. Its result is parse(process.communicate()[0]); it ends by
+    itself, or with end().
     """
     duration = max(1, math.ceil(seconds))
     size = [f"-t{THREADS}", f"-c{connections}", f"-d{duration}s", "--timeout", "10s"]
@@ -60,16 +61,16 @@ def end(process: subprocess.Popen[str]) -> None:
 
 
 def parse(output: str) -> dict[str, float]:
-    """What the script has written; ValueError with wrk's words if it has written nothing."""
+    """Reads the line that the script has written; ValueError with wrk's output if there is none."""
     lines = [line for line in output.splitlines() if line.startswith(MARK)]
     if not lines:
-        raise ValueError(f"wrk: {output.strip() or 'said nothing'}")
-    said = json.loads(lines[-1].removeprefix(MARK))
+        raise ValueError(f"wrk: {output.strip() or 'printed nothing'}")
+    figures = json.loads(lines[-1].removeprefix(MARK))
     return {
-        "rps": said["requests"] * 1e6 / max(said["us"], 1),
-        "requests": said["requests"],
-        "p50_us": said["p50"],
-        "p99_us": said["p99"],
-        "max_us": said["max"],
-        "errors": sum(said[name] for name in ERRORS),
+        "rps": figures["requests"] * 1e6 / max(figures["us"], 1),
+        "requests": figures["requests"],
+        "p50_us": figures["p50"],
+        "p99_us": figures["p99"],
+        "max_us": figures["max"],
+        "errors": sum(figures[name] for name in ERRORS),
     }

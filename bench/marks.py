@@ -1,5 +1,5 @@
-"""The marks that the project has set itself, as data, and how a figure is held against one. None
-fails anything.
+"""The goals ("marks") that the project has set itself, as data, and how a figure is compared with
+one. Missing a mark fails nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Find = Callable[[str, str, str], list[dict]]
 
 @dataclass(frozen=True)
 class Mark:
-    """`how` says what is held against `value`:
+    """`how` says which figure is compared with `value`:
 
     ratio        ours / the best of `against`, the median of the rounds' ratios
     difference   ours - the best of `against` (medians)
@@ -47,7 +47,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Held:
-    """A mark with what was measured; None if it was not."""
+    """A mark and the measured figure; None if it was not measured."""
 
     mark: Mark
     figure: float | None

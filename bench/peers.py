@@ -1,8 +1,8 @@
-"""What is measured: servers of one WSGI application behind one httpd, and how to find the processes
-of each.
+"""The servers that are measured: one WSGI application behind one httpd each, and how to find the
+processes of each.
 
 A peer is data: its lines of httpd.conf, and the command of a process of its own if it needs one.
-Each runs behind an httpd of its own with the same lines of COMMON; logging is off in all of them.
+Each runs behind its own httpd with the same lines of COMMON; logging is off in all of them.
 Processes beside httpd run as httpd's user, talk over a UNIX socket, and get as many processes and
 threads as ours.
 """
@@ -27,20 +27,19 @@ from bench import CHECKOUT, clients, cost
 
 VENV = Path(os.environ.get("WSGID_BENCH_VENV", CHECKOUT / ".bench-venv"))
 APPS = Path(__file__).with_name("apps")
-# Another build of mod_wsgid, measured beside this one: the path of its mod_wsgid.so.
+# The path of the mod_wsgid.so of another build, to be measured beside this one.
 OTHER = os.environ.get("WSGID_BENCH_OTHER", "")
 STATIC_SIZES = (0, 1024, 16384, 65536, 262144, 1 << 20)
 START_LIMIT = 60.0
 STOP_LIMIT = 5.0
-# An httpd child has its pool of threads; what else httpd forks has one thread or a few.
+# An httpd child has its pool of threads; other processes that httpd forks have one thread or a few.
 CHILD_THREADS = 32
 GROUP = "bench"
-# Of what runs beside httpd.
+# For what runs beside httpd.
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C", "HOME": "/"}
 
 # Two children of fixed size: none is started or ended while a load runs, and either alone has
-# threads for all the connections of any load, however the two share them. The harness's own lines
-# come before these.
+# enough threads for all connections of any load. The harness's own lines come before these.
 COMMON = """
 StartServers 2
 ServerLimit 2
@@ -72,17 +71,17 @@ class Setup:
     threads: int = 15
     groups: int = 1
     sendfile: bool = True
-    # Whether the application needs what is installed in the bench's virtualenv.
+    # Whether the application needs the packages of the bench's virtualenv.
     packages: bool = False
 
 
 @dataclass(frozen=True)
 class Peer:
-    """`text` gives the lines of httpd.conf, `command` the process to start with the path of its
-    socket, if any.
+    """`text` gives the lines of httpd.conf; `command`, if any, is the process to start, given the
+    path of its socket.
 
-    `daemon` says whether a child of httpd is the application's process; `missing` is a reason why
-    it cannot run here.
+    `daemon` says whether the application's process is a child of httpd; `missing` is the reason why
+    the peer cannot run here.
     """
 
     name: str
@@ -100,11 +99,11 @@ class Peer:
         return path is None or not path.exists()
 
 
-# -------- the lines of each
+# -------- configuration of each peer
 
 
 def _daemons(setup: Setup, more: str, select: str) -> str:
-    """Daemon groups, each at a path of its own if there are several."""
+    """Daemon groups; if there are several, each has its own path."""
     options = f"processes={setup.processes} threads={setup.threads} {more}"
     if setup.groups == 1:
         return f'WSGIDaemonProcess {GROUP} {options}\n{select} {GROUP}\nWSGIScriptAlias / "{_script(setup)}"\n'
@@ -154,7 +153,7 @@ def _mod_wsgi_module() -> Path | None:
 
 
 def _proxy(scheme: str) -> Callable[[Setup], str]:
-    # Without enablereuse mod_proxy connects anew for each request to a UNIX socket.
+    # Without enablereuse, mod_proxy opens a new connection to a UNIX socket for each request.
     return lambda setup: (
         f'ProxyPass "/" "unix:${{ROOT}}/peer/socket|{scheme}://localhost/" enablereuse=on\n'
     )
@@ -259,13 +258,13 @@ PEERS = {
 }
 
 
-# -------- life
+# -------- start and stop
 
 
 @contextlib.contextmanager
 def stage(file_bytes: int) -> Iterator[Stage]:
-    """The bench's applications and files where httpd's user can read them, and our module as the
-    tests stage it.
+    """Puts the bench's applications and files where httpd's user can read them, with our module as
+    the tests stage it.
     """
     ours = machine.stage()
     top = machine.temporary_directory("wsgid-bench-")
@@ -291,7 +290,7 @@ class Running:
     def __init__(self, peer: Peer, setup: Setup, where: Stage, probe: str) -> None:
         self.peer, self.setup, self._probe = peer, setup, probe
         text = COMMON.format(sendfile="On" if setup.sendfile else "Off") + peer.text(setup)
-        # Ready is told at notice; nothing is told of a request at that level.
+        # httpd logs at notice when it is ready; at that level it logs nothing about requests.
         self._httpd = Httpd(text, where, modules=peer.modules, ours=peer.ours, log_level="notice")
         self._process: subprocess.Popen[bytes] | None = None
         self.start_ms = 0.0
@@ -312,7 +311,7 @@ class Running:
         return self
 
     def stop(self) -> None:
-        """Ends all of it, whatever state it is in."""
+        """Stops all of it, whatever state it is in."""
         try:
             if self._httpd.is_running:
                 self._httpd.stop()
@@ -331,11 +330,13 @@ class Running:
         return [pid for pid in self._children(False) if cost.threads(pid) >= CHILD_THREADS]
 
     def httpd(self) -> list[int]:
-        """Every process of httpd but the application's: what a request costs there."""
+        """Every process of httpd but the application's: their CPU is the cost of a request in
+        httpd.
+        """
         return [self.parent, *self._children(False)]
 
     def application(self) -> list[int]:
-        """The application's processes, with what supervises them if that is not httpd."""
+        """The application's processes, including their supervisor if that is not httpd."""
         if self._process is not None:
             return [self._process.pid, *_descendants(self._process.pid)]
         return self._children(True)
@@ -379,7 +380,7 @@ class Running:
             self._process.wait(STOP_LIMIT)
         for pid in family[1:]:
             with contextlib.suppress(ProcessLookupError):
-                # The session is ours alone: a number used again since then belongs to another one.
+                # The session is ours: if the number is reused, it belongs to another session.
                 if os.getsid(pid) == self._process.pid:
                     os.kill(pid, signal.SIGKILL)
         self._process.kill()
@@ -387,16 +388,18 @@ class Running:
 
     def _why(self) -> str:
         output = self._httpd.root / "peer" / "output"
-        said = output.read_text(errors="replace")[-2000:] if output.exists() else ""
-        return f"{self.peer.name} to answer {self._probe}: {said}{self._httpd.log_text(limit=2000)}"
+        printed = output.read_text(errors="replace")[-2000:] if output.exists() else ""
+        return (
+            f"{self.peer.name} to answer {self._probe}: {printed}{self._httpd.log_text(limit=2000)}"
+        )
 
 
 @contextlib.contextmanager
 def serving(
     names: list[str], setup: Setup, where: Stage, probe: str
 ) -> Iterator[dict[str, Running]]:
-    """The peers, started one after the other, all stopped at the end; one that does not start is
-    left out.
+    """Starts the peers one after the other and stops them all at the end. A peer that does not
+    start is left out.
     """
     with contextlib.ExitStack() as stack:
         found = {}

@@ -1,4 +1,4 @@
-"""The plot of a run, as SVG: the same JSON gives the same file."""
+"""The plot of a run, as SVG. The same JSON always gives the same file."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def draw(report: Report, path: Path) -> None:
 
 
 def _lines(report: Report, axis: pyplot.Axes, scenario: str, key: str, scale: float = 1.0) -> None:
-    """A line a peer, over the number with which each point's name begins."""
+    """One line for each peer, over the number with which each point's name begins."""
     points = report.results.get(scenario, {})
     for peer in PEER_ORDER:
         medians = {
@@ -66,7 +66,7 @@ def _lines(report: Report, axis: pyplot.Axes, scenario: str, key: str, scale: fl
 
 
 def _bars(axis: pyplot.Axes, samples: rounds.Samples, *keys: str) -> None:
-    """A bar a peer; several keys are stacked, the later ones lighter."""
+    """One bar for each peer; several keys are stacked, the later ones lighter."""
     peers = [
         peer for peer in PEER_ORDER if rounds.median(samples.get(peer, []), keys[0]) is not None
     ]

@@ -1,7 +1,8 @@
-"""A PostgreSQL of the bench's own: made in a temporary directory, reached over a UNIX socket alone.
+"""A PostgreSQL server of the bench's own, in a temporary directory and reachable only over a UNIX
+socket.
 
-It runs as the user that the applications run as, so that no password is needed; nothing of it is
-left after stop().
+It runs as the applications' user, so that no password is needed. Nothing of it is left after
+stop().
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class NoPostgres(RuntimeError):
 
 
 def tool(name: str) -> str:
-    """A program of the server package, which distributions keep off PATH."""
+    """The path of a program of the server package, which distributions keep off PATH."""
     found = sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}")) or [shutil.which(name)]
     if not found[-1]:
         raise NoPostgres(f"no {name}: on Debian and Ubuntu, apt-get install postgresql")
@@ -41,7 +42,9 @@ def tool(name: str) -> str:
 
 @contextlib.contextmanager
 def database() -> Iterator[str]:
-    """The connection string of a running server with the tables of bench/apps/application.py."""
+    """Yields the connection string of a running server with the tables of
+    bench/apps/application.py.
+    """
     account = pwd.getpwnam(machine.web_user()) if os.geteuid() == 0 else pwd.getpwuid(os.getuid())
     top = machine.temporary_directory("wsgid-postgres-")
     os.chown(top, account.pw_uid, account.pw_gid)

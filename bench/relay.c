@@ -1,10 +1,10 @@
-/* The least that can stand between a load and applications: passes bytes on, and knows nothing of
+/* The smallest relay between a load and applications: passes bytes on, and knows nothing of
  * HTTP.
  *
  *     relay LISTENER PATH [PATH ...]
  *
  * LISTENER is the number of an inherited listening socket. Each connection to it gets one of its
- * own to a UNIX socket, the PATHs in turn. One thread, one epoll, no buffer that waits: floor.py,
+ * own to a UNIX socket, the PATHs in turn. One thread, one epoll, no queue: floor.py,
  * which measures it, sends nothing that would not fit a socket.
  */
 #define _GNU_SOURCE
@@ -21,7 +21,7 @@
 #define MOST_DESCRIPTORS 1024
 #define EVENTS           64
 
-/* Of each descriptor the one that its bytes go to; 0 where there is none any more. */
+/* For each descriptor, the one that its bytes go to; 0 if there is none. */
 static int other[MOST_DESCRIPTORS];
 
 static void die(const char *what)

@@ -1,4 +1,4 @@
-"""What a run has found: lines on the terminal while it runs, its JSON, the table of marks, the page
+"""The results of a run: lines on the terminal while it runs, its JSON, the table of marks, the page
 in docs.
 
 The JSON is the only source: `python -m bench --from FILE` writes everything again without
@@ -19,7 +19,7 @@ from bench.scenarios import SCENARIOS, title
 
 PAGE = CHECKOUT / "docs" / "performance.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
-# What is worth a column, in this order; the JSON has all.
+# The figures shown as columns, in this order; the JSON has all figures.
 COLUMNS = {
     "rps": "requests/s",
     "p50_us": "median µs",
@@ -49,7 +49,7 @@ COLUMNS = {
     "httpd_peak_mb": "httpd grew MiB",
     "application_peak_mb": "application grew MiB",
 }
-# A ratio to ours is told of the first of these.
+# The ratio to ours is computed from the first of these that was measured.
 HEADLINE = (
     "rps",
     "mb_per_second",
@@ -86,7 +86,7 @@ class Report:
 
 
 def number(value: float | None) -> str:
-    """Three digits that count; thousands apart."""
+    """Formats with three significant digits and thousands separators."""
     if value is None:
         return "-"
     if abs(value) >= 100:
@@ -101,8 +101,8 @@ def name_of(peer: str) -> str:
 # -------- on the terminal
 
 
-def tell(scenario: str, point: str, samples: rounds.Samples) -> None:
-    """One point, as soon as it is measured."""
+def print_point(scenario: str, point: str, samples: rounds.Samples) -> None:
+    """Prints one point as soon as it is measured."""
     rows = table(samples)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     print(f"\n{scenario}: {point}")
@@ -117,14 +117,14 @@ def tell(scenario: str, point: str, samples: rounds.Samples) -> None:
             print(f"  ! {peer}: {error}", flush=True)
 
 
-def tell_marks(held: list[Held]) -> None:
+def print_marks(held: list[Held]) -> None:
     print("\nmarks")
     for row in mark_rows(held):
         print(f"  {row[0]:<72} {row[1]:>10} {row[2]:>12}  {row[3]}")
 
 
 def mark_rows(held: list[Held]) -> list[list[str]]:
-    """Mark, figure, value, verdict."""
+    """Rows of mark, figure, value, verdict."""
     return [_mark_row(one) for one in held]
 
 
@@ -137,8 +137,8 @@ def _mark_row(one: Held) -> list[str]:
 
 
 def table(samples: rounds.Samples) -> list[list[str]]:
-    """A row for each peer: medians, the spread of the headline, its ratio to ours. The first row
-    has the names.
+    """One row for each peer: medians, the spread of the main figure, its ratio to ours. The first
+    row has the column names.
     """
     present = dict.fromkeys(key for taken in samples.values() for key in rounds.keys(taken))
     columns = [key for key in COLUMNS if key in present]
@@ -162,7 +162,9 @@ def _comparison(samples: rounds.Samples, peer: str, key: str) -> list[str]:
 
 
 def write_page(report: Report, page: Path = PAGE) -> None:
-    """Replaces what stands between the two marks; the method around it is written by hand."""
+    """Replaces the text between the two markers of the page; the description around it is written
+    by hand.
+    """
     text = page.read_text(encoding="utf-8")
     if BEGIN not in text or END not in text:
         raise ValueError(f"{page}: no {BEGIN} and {END}")
@@ -172,7 +174,7 @@ def write_page(report: Report, page: Path = PAGE) -> None:
 
 
 def figures(report: Report) -> Iterator[str]:
-    """Markdown: conditions, marks, a table for each point."""
+    """Markdown: conditions, marks, and a table for each point."""
     options = report.options
     yield f"{options['rounds']} rounds of {options['seconds']:g} s, medians."
     yield ""
@@ -193,7 +195,9 @@ def _headline(text: str) -> str:
 
 
 def markdown(rows: list[list[str]]) -> Iterator[str]:
-    """A table, its first column to the left, the others to the right, and an empty line."""
+    """A Markdown table, followed by an empty line. The first column is left-aligned, the others
+    right-aligned.
+    """
     yield "| " + " | ".join(rows[0]) + " |"
     yield "|---" + "|--:" * (len(rows[0]) - 1) + "|"
     for row in rows[1:]:

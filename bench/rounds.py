@@ -1,8 +1,8 @@
-"""Interleaved rounds: A B C, then B C A, then C A B; so that what the machine does meanwhile hits
-all alike.
+"""Interleaved rounds: A B C, then B C A, then C A B, so that disturbances of the machine affect all
+alike.
 
-A sample is a dict of figures. What a contender raises is its sample of that round, {"error": text}:
-the others go on.
+A sample is a dict of figures. If a contender raises an exception, its sample of that round is
+{"error": text}, and the others continue.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import TypeVar
 Sample = dict[str, float]
 Samples = dict[str, list[dict]]
 Name = TypeVar("Name", bound=Hashable)
-# What may go wrong with a contender without ending the bench: sockets, broken answers, wrk without
-# a word.
+# Failures of a contender that do not end the bench: socket errors, wrong answers, no output from
+# wrk.
 FAILURES = (OSError, ValueError, RuntimeError, AssertionError)
 
 
 def interleave(
     contenders: Mapping[Name, Callable[[], Sample]], rounds: int
 ) -> dict[Name, list[dict]]:
-    """Every contender once a round, each round beginning with another one."""
+    """Runs every contender once in each round; each round begins with another one."""
     names = list(contenders)
     samples: dict[Name, list[dict]] = {name: [] for name in names}
     for number in range(rounds):
@@ -55,20 +55,20 @@ def spread(samples: list[dict], key: str) -> float | None:
 
 
 def ratio(ours: list[dict], theirs: list[dict], key: str) -> float | None:
-    """The median of the ratios of each round: what slowed a whole round down cancels out."""
+    """The median of the ratios of each round: anything that slowed down a whole round cancels out."""
     pairs = [(a[key], b[key]) for a, b in zip(ours, theirs) if key in a and b.get(key)]
     return statistics.median(a / b for a, b in pairs) if pairs else None
 
 
 def keys(samples: list[dict]) -> list[str]:
-    """The figures of a contender, in the order of their first sight."""
+    """The figures of a contender, in the order of their first appearance."""
     return [
         key for key in dict.fromkeys(key for sample in samples for key in sample) if key != "error"
     ]
 
 
 def errors(samples: list[dict]) -> list[str]:
-    """What went wrong: exceptions, and answers that were not 200."""
+    """The failures: exceptions, and answers other than 200."""
     raised = [sample["error"] for sample in samples if "error" in sample]
     wrong = sum(sample.get("errors", 0) for sample in samples)
     return raised + ([f"{wrong:g} requests failed"] if wrong else [])

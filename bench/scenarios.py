@@ -1,8 +1,8 @@
-"""What is measured: one function a scenario, which starts its peers, measures its points in rounds,
-and stops them.
+"""What is measured: one function for each scenario, which starts its peers, measures its points in
+rounds, and stops them.
 
-A point is one load (16 connections, 1 MB ...); each of its samples is a dict of figures whose names
-end in their unit.
+A point is one load (16 connections, 1 MB ...). Each of its samples is a dict of figures whose names
+end in their unit. A scenario's docstring is its title in the report.
 """
 
 from __future__ import annotations
@@ -25,29 +25,27 @@ HELLO = "/hello"
 MIB = 1 << 20
 FILE_BYTES, OBJECT_BYTES, TINY_BLOCKS, TINY_BYTES = 100 * MIB, 16 * MIB, 2000, 16
 SHORT_FILE_BYTES = 8 * MIB
-# Fast and blocking clients of the mix; together fewer than the 15 threads, so that only scheduling
+# Fast and blocking clients of the mix: together fewer than the 15 threads, so that only scheduling
 # is measured.
 FAST, BLOCKING = 4, 8
 BLOCKED_MS, BURST = 50, 15
 RESTART_LIMIT = 20.0
-# How often each group is asked, so that either child of httpd has most likely talked to it.
+# How often each group is requested, so that either child of httpd has most likely used it.
 TIMES = 4
 
-# "other" is there only where WSGID_BENCH_OTHER names a build (peers.py).
+# "other" runs only where WSGID_BENCH_OTHER names a build (peers.py).
 WSGI = ("wsgid", "other", "mod_wsgi", "embedded", "uwsgi", "granian", "gunicorn")
 ALL = (*WSGI, "static")
-# Those whose threads are an option: embedded's are httpd's.
+# The peers with an option for the number of threads; embedded uses httpd's.
 SIZED = ("wsgid", "other", "mod_wsgi", "uwsgi", "granian", "gunicorn")
-# Those whose interpreter is not httpd's own.
+# The peers with an interpreter outside httpd.
 SERVERS = ("wsgid", "other", "mod_wsgi", "uwsgi", "granian", "gunicorn")
 HTTPD_DAEMONS = ("wsgid", "other", "mod_wsgi")
 
 
 @dataclass
 class Bench:
-    """The options of a run, and what it has found: results[scenario][point][peer] is a list of
-    samples.
-    """
+    """The options of a run and its results: results[scenario][point][peer] is a list of samples."""
 
     where: Stage
     rounds: int
@@ -55,11 +53,11 @@ class Bench:
     short: bool
     peers: tuple[str, ...]
     file_bytes: int
-    tell: Callable[[str, str, rounds.Samples], None]
+    print_point: Callable[[str, str, rounds.Samples], None]
     results: dict[str, dict[str, rounds.Samples]] = field(default_factory=dict)
 
     def some(self, values: tuple, short: int | slice) -> tuple:
-        """All values, or in the short form only a few."""
+        """All values; only a few in the short form."""
         return values[short] if self.short else values
 
     @contextlib.contextmanager
@@ -78,7 +76,7 @@ class Bench:
     def measure_together(
         self, scenario: str, points: dict[str, dict[str, Callable[[], dict]]], times: int = 0
     ) -> None:
-        """Points that are held against one another take turns, too."""
+        """Measures points that are compared with each other in the same rounds."""
         everyone = {
             (point, name): take
             for point, contenders in points.items()
@@ -88,7 +86,7 @@ class Bench:
         for point, contenders in points.items():
             found = {name: samples[point, name] for name in contenders}
             self.results.setdefault(scenario, {}).setdefault(point, {}).update(found)
-            self.tell(scenario, point, found)
+            self.print_point(scenario, point, found)
 
 
 def each(
@@ -99,15 +97,15 @@ def each(
 
 
 def requests(peer: Running, bench: Bench, path: str, connections: int) -> dict:
-    """One run of wrk, with what it cost the server."""
+    """One run of wrk, with its cost to the server."""
     with cost.metered(peer.httpd(), peer.application()) as spent:
         figures = load.wrk(peer.url(path), connections, bench.seconds)
     return {**figures, **spent.per_request(int(figures["requests"]))}
 
 
 def warm(bench: Bench, running: dict[str, Running], path: str = HELLO) -> None:
-    """Connections, threads and caches are there before anything counts; the short form counts
-    nothing.
+    """Opens connections, starts threads and fills caches before anything counts; the short form
+    skips this.
     """
     if bench.short:
         return
@@ -246,7 +244,9 @@ def _memory_after_load(peer: Running, bench: Bench) -> dict:
 
 
 def _memory(peer: Running) -> dict:
-    """The mean of httpd's children, its parent, and the application's processes together."""
+    """The mean of httpd's children, the parent of httpd, and the sum of the application's
+    processes.
+    """
     children = peer.httpd_children()
     total, count = cost.total_memory(children), max(len(children), 1)
     parent, application = cost.memory(peer.parent), cost.total_memory(peer.application())
@@ -272,7 +272,7 @@ def groups(bench: Bench) -> None:
 
 
 def _with_groups(peer: Running, bench: Bench, paths: list[str]) -> dict:
-    """Of httpd's static files the first path alone: the base line."""
+    """For httpd's static files, requests only the first path: the base line."""
     for path in paths * TIMES if peer.peer.name in HTTPD_DAEMONS else []:
         if not clients.is_up(peer.port, path):
             raise clients.BadAnswer(f"no answer from {path}")
@@ -357,8 +357,8 @@ def _downloads(peer: Running, bench: Bench, target: str, size: int) -> dict:
 
 
 def _transfers(peer: Running, bench: Bench, once: Callable[[int], clients.Transfer]) -> dict:
-    """As many transfers as fit the time, at least one; the growth of memory is the peak above what
-    was there before.
+    """As many transfers as fit into the time, at least one. The growth of memory is the peak minus
+    the size before.
     """
     httpd, application = peer.httpd(), peer.application()
     once(peer.port)

@@ -1,6 +1,6 @@
-"""A small real application: Flask, psycopg's pool, PostgreSQL, a template of Jinja.
+"""A small real application: Flask, a psycopg connection pool, PostgreSQL, a Jinja template.
 
-/json computes, /query asks the database once, /queries 20 times, /page renders a table after one
+/json computes, /query queries the database once, /queries 20 times, /page renders a table after one
 query. The file `database` beside this one holds the connection string.
 """
 

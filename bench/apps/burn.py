@@ -1,9 +1,9 @@
-"""Uses 1 ms of CPU, the GIL held, then says hello."""
+"""Uses 1 ms of CPU while it holds the GIL, then answers with hello."""
 
 import time
 
 MILLISECOND = 0.001
-# Between two looks at the clock, which is a system call here: some 10 us.
+# The work between two readings of the clock, which is a system call here: some 10 us.
 STEPS = 300
 
 

@@ -1,5 +1,5 @@
-"""A body of as many bytes as the path says: /1024. Made once, so that only its way to the client is
-measured.
+"""Answers with as many bytes as the path says: /1024. The body is made once, so that only its
+transfer is measured.
 """
 
 bodies = {}

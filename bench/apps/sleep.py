@@ -1,4 +1,6 @@
-"""Says hello at once, or with a query string after that many milliseconds without the GIL: /?50."""
+"""Answers with hello at once; with a query string (/?50), after that many milliseconds without the
+GIL.
+"""
 
 import time
 

@@ -1,5 +1,5 @@
-"""Big bodies in each way that an application may send or take them; the query string says how many
-bytes, or blocks.
+"""Large bodies in each way that an application may send or receive them; the query string gives the
+number of bytes or blocks.
 """
 
 import os

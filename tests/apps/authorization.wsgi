@@ -1,4 +1,5 @@
 """Shows the Authorization header that it sees, or "none"."""
+
 from wsgiref.validate import validator
 
 

@@ -1,7 +1,10 @@
-"""Responses that break off, in the way that the path names; breaks WSGI on purpose. The query "length" declares one.
+"""Breaks off its response in the way that the path names; violates WSGI on purpose. With the query
+"length", it declares a Content-Length.
 
-/raise, /kill and /short stop after the first of two blocks, /long has a block too many, /whole is complete.
+/raise, /kill and /short stop after the first of two blocks, /long sends a block too many, /whole is
+complete.
 """
+
 import os
 import signal
 import time
@@ -13,7 +16,7 @@ def after_the_first(kind):
     if kind == "raise":
         raise RuntimeError("raised after the headers")
     if kind == "kill":
-        time.sleep(0.1)  # so that httpd has surely passed the first block on
+        time.sleep(0.1)  # so that httpd has surely passed on the first block
         os.kill(os.getpid(), signal.SIGKILL)
 
 

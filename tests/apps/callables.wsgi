@@ -1,4 +1,5 @@
 """Several callables in one script."""
+
 from wsgiref.validate import validator
 
 

@@ -1,12 +1,15 @@
-"""Looks at its own process: /descriptors, /privileges, and /memory, which says where the secrets of the request's body are found.
+"""Inspects its own process: /descriptors, /privileges, and /memory, which reports where in memory
+it finds the secrets of the request's body.
 
-A secret is sent as the hexadecimal form of its bytes with every bit turned over, so that looking for it does not put it there.
+A secret is sent in hexadecimal with every bit inverted, so that the search itself does not put the
+secret into memory.
 """
+
 import json
 import os
 from wsgiref.validate import validator
 
-# For the proof that a secret which is there is found.
+# Proves that the search finds a secret that is in memory.
 PLANTED = b"planted in this script, to be found in its memory"
 
 
@@ -51,12 +54,14 @@ def regions():
 
 
 def holds(content, hidden):
-    """Whether the secret behind `hidden` is there. It is never put together here: only its second half is looked for."""
+    """Whether the secret behind `hidden` is in `content`. The secret is never assembled here: the
+    search is for its second half only.
+    """
     half = len(hidden) // 2
     tail = bytes(byte ^ 0xFF for byte in hidden[half:])
     at = content.find(tail, half)
     while at != -1:
-        if all(byte ^ 0xFF == other for byte, other in zip(content[at - half:at], hidden)):
+        if all(byte ^ 0xFF == other for byte, other in zip(content[at - half : at], hidden)):
             return True
         at = content.find(tail, at + 1)
     return False

@@ -1,7 +1,9 @@
-"""Counts how often close() of its iterable is called; /KIND answers in that way, /counts?KIND says how often.
+"""Counts how often close() of its iterable is called: /KIND answers in that way, /counts?KIND
+returns the count.
 
 Kinds that fail are not wrapped in the validator.
 """
+
 import threading
 import time
 

@@ -1,4 +1,5 @@
 """Shows environ as JSON: strings as they are, anything else by its repr() and type."""
+
 import json
 from wsgiref.validate import validator
 
@@ -10,5 +11,7 @@ def shown(value):
 @validator
 def application(environ, start_response):
     body = json.dumps({name: shown(value) for name, value in environ.items()}).encode("ascii")
-    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    start_response(
+        "200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    )
     return [body]

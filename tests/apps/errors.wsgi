@@ -1,4 +1,5 @@
 """Writes to wsgi.errors in the way that the path names; the query is the text."""
+
 from urllib.parse import unquote
 from wsgiref.validate import validator
 
@@ -17,11 +18,16 @@ def several(errors, text):
     errors.writelines([f"{text} a\n", f"{text} b\n"])
 
 
-WAYS = {"/lines": lines, "/pieces": pieces, "/writelines": several, "/unfinished": lambda e, t: e.write(f"{t} unfinished")}
+WAYS = {
+    "/lines": lines,
+    "/pieces": pieces,
+    "/writelines": several,
+    "/unfinished": lambda e, t: e.write(f"{t} unfinished"),
+}
 
 
 @validator
 def application(environ, start_response):
     WAYS[environ["PATH_INFO"]](environ["wsgi.errors"], unquote(environ["QUERY_STRING"]))
     start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"told"]
+    return [b"logged"]

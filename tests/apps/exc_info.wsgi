@@ -1,4 +1,7 @@
-"""Calls start_response a second time with exc_info: before anything was sent (/before) or after (/after)."""
+"""Calls start_response a second time with exc_info: before anything is sent (/before) or after
+(/after).
+"""
+
 import sys
 
 
@@ -9,5 +12,7 @@ def application(environ, start_response):
     try:
         raise ValueError("the reason")
     except ValueError:
-        start_response("503 Replaced", [("Content-Type", "text/plain"), ("X-Second", "yes")], sys.exc_info())
+        start_response(
+            "503 Replaced", [("Content-Type", "text/plain"), ("X-Second", "yes")], sys.exc_info()
+        )
     return [b"replaced"]

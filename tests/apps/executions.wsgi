@@ -1,7 +1,11 @@
-"""Answers with the query, its process and the version of this script, and notes each execution in the file that SetEnv
-EXECUTIONS names: one line, one write, so that lines of several processes never mix. `sleep=SECONDS` in the query (before the
-name, with &) holds the answer; SetEnv IMPORT_TAKES has the script take as long to load.
+"""Answers with the query, its process and the version of this script, and records each execution in
+the file that SetEnv EXECUTIONS names.
+
+One execution is one line and one write, so that lines of several processes never mix.
+`sleep=SECONDS` in the query (before the name, with &) delays the answer. SetEnv IMPORT_TAKES makes
+loading the script take that long.
 """
+
 import os
 import time
 

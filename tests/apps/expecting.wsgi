@@ -1,7 +1,9 @@
-"""For clients that say Expect: 100-continue: /refuse/413 answers so without reading, /read/N reads N times and counts the bytes.
+"""For clients that send Expect: 100-continue: /refuse/413 answers 413 without reading, /read/N
+reads N times and counts the bytes.
 
-/late reads only once the first block of the answer has been sent.
+/late reads only after the first block of the answer has been sent.
 """
+
 from wsgiref.validate import validator
 
 REASONS = {"413": "Content Too Large", "401": "Unauthorized", "200": "OK"}

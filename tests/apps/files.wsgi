@@ -1,10 +1,19 @@
 """Answers with the file of the path through wsgi.file_wrapper. The query says how:
 
-seek=N: from that position; length=N: with this Content-Length; h=NAME:VALUE: with this header (repeated);
-kind=bytes: a BytesIO with its content, pipe: the output of cat, shrink: cut to half its size once the headers are made,
-own: a file-like object without fileno(), told: close() is told on the output; block=N: with this block size;
-readfirst=N: after so many bytes have been read. Not wrapped in the validator, which would hide the file wrapper.
+seek=N         from that position
+length=N       with this Content-Length
+h=NAME:VALUE   with this header (may be repeated)
+block=N        with this block size
+readfirst=N    after reading so many bytes
+kind=bytes     a BytesIO with the content of the file
+kind=pipe      the output of cat
+kind=shrink    the file, cut in half once the headers are made
+kind=own       a file-like object without fileno()
+kind=logged    the file; its close() is logged
+
+Not wrapped in the validator, which would hide the file wrapper.
 """
+
 import io
 import os
 import subprocess
@@ -12,7 +21,7 @@ from urllib.parse import parse_qs
 
 
 class WithoutDescriptor:
-    """A file-like object of one's own."""
+    """A file-like object of the application's own."""
 
     def __init__(self, path):
         self._file = open(path, "rb")
@@ -20,8 +29,8 @@ class WithoutDescriptor:
         self.close = self._file.close
 
 
-class Told:
-    """Says on the output that it was closed."""
+class LoggedFile:
+    """Prints that it was closed."""
 
     def __init__(self, file, name):
         self._file, self._name = file, name
@@ -43,26 +52,28 @@ OPEN = {
     "bytes": bytes_of,
     "pipe": lambda path: subprocess.Popen(["/bin/cat", path], stdout=subprocess.PIPE).stdout,
     "own": WithoutDescriptor,
-    "told": lambda path: Told(open(path, "rb"), os.path.basename(path)),
+    "logged": lambda path: LoggedFile(open(path, "rb"), os.path.basename(path)),
     "shrink": lambda path: open(path, "rb"),
 }
 
 
 def application(environ, start_response):
     path = environ["PATH_INFO"]
-    said = {name: values[-1] for name, values in parse_qs(environ["QUERY_STRING"]).items()}
-    kind = said.get("kind", "file")
+    options = {name: values[-1] for name, values in parse_qs(environ["QUERY_STRING"]).items()}
+    kind = options.get("kind", "file")
     file = OPEN[kind](path)
-    if "seek" in said:
-        file.seek(int(said["seek"]))
-    if "readfirst" in said:
-        file.read(int(said["readfirst"]))
+    if "seek" in options:
+        file.seek(int(options["seek"]))
+    if "readfirst" in options:
+        file.read(int(options["readfirst"]))
     headers = [("Content-Type", "application/octet-stream")]
-    if "length" in said:
-        headers.append(("Content-Length", said["length"]))
+    if "length" in options:
+        headers.append(("Content-Length", options["length"]))
     for value in parse_qs(environ["QUERY_STRING"]).get("h", []):
         headers.append(tuple(value.split(":", 1)))
     if kind == "shrink":
         os.truncate(path, os.path.getsize(path) // 2)
     start_response("200 OK", headers)
-    return environ["wsgi.file_wrapper"](file, *[int(said[name]) for name in ("block",) if name in said])
+    return environ["wsgi.file_wrapper"](
+        file, *[int(options[name]) for name in ("block",) if name in options]
+    )

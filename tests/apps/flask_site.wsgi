@@ -1,4 +1,7 @@
-"""A Flask application as its documentation writes them: routes, a form, an upload, a stream, a session, an error page."""
+"""A Flask application as Flask's documentation writes them: routes, a form, an upload, a stream, a
+session, an error page.
+"""
+
 import hashlib
 
 from flask import Flask, abort, redirect, render_template_string, request, session, url_for
@@ -34,7 +37,11 @@ def greeting():
 def upload():
     file = request.files["file"]
     content = file.read()
-    return {"name": file.filename, "size": len(content), "digest": hashlib.sha256(content).hexdigest()}
+    return {
+        "name": file.filename,
+        "size": len(content),
+        "digest": hashlib.sha256(content).hexdigest(),
+    }
 
 
 @app.get("/stream")

@@ -1,7 +1,10 @@
-"""Says "at the gate NAME" on its output and answers once the file of the request's path exists, or after 30 s with a 500.
+"""Prints "at the gate NAME" and answers once the file of the request's path exists, or after 30 s
+with a 500.
 
-The query is NAME. A test waits for the line, does what it wants to do while the request is in flight, and makes the file.
+The query is NAME. A test waits for the line, does something while the request is in flight, and
+then creates the file.
 """
+
 import os
 import time
 from wsgiref.validate import validator

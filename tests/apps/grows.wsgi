@@ -1,4 +1,5 @@
-"""Keeps as many bytes as the query says."""
+"""Keeps as many bytes in memory as the query says."""
+
 kept = []
 
 

@@ -1,4 +1,5 @@
-"""Says hello."""
+"""Answers "Hello World!"."""
+
 from wsgiref.validate import validator
 
 

@@ -1,7 +1,9 @@
-"""Sends 103 Early Hints, then answers once the file of the path exists. The query counts the hints; "late" sends one too late.
+"""Sends 103 Early Hints, then answers once the file of the path exists. The query is the number of
+hints; "late" sends one too late.
 
-"bad" hints at what a hint must not hold; "none" does without.
+"bad" sends a hint that is not allowed; "none" sends none.
 """
+
 import os
 import time
 from wsgiref.validate import validator

@@ -1,6 +1,9 @@
-"""Goes round the server: writes the bytes of the request's body (in hexadecimal) to the connection to httpd itself, with the
-descriptor that the query names, and waits until httpd has closed it. What a broken or malicious process could do.
+"""Bypasses the server: writes the bytes of the request's body (in hexadecimal) to the connection to
+httpd, with the descriptor that the query names, and waits until httpd has closed it.
+
+A broken or malicious process could do the same.
 """
+
 import os
 import select
 import socket
@@ -25,7 +28,9 @@ def is_connection(descriptor):
     except OSError:
         return False
     try:
-        return probe.family == socket.AF_UNIX and bool(probe.getsockname() and probe.getpeername() is not None)
+        return probe.family == socket.AF_UNIX and bool(
+            probe.getsockname() and probe.getpeername() is not None
+        )
     except OSError:
         return False
     finally:
@@ -33,9 +38,14 @@ def is_connection(descriptor):
 
 
 def connection():
-    """A copy of the one that there is; one that httpd has closed may still be there for a moment."""
+    """A copy of the only connection. One that httpd has closed may still exist for a moment."""
     deadline = time.monotonic() + 10
-    while len(found := [int(name) for name in os.listdir("/proc/self/fd") if is_connection(int(name))]) != 1:
+    while (
+        len(
+            found := [int(name) for name in os.listdir("/proc/self/fd") if is_connection(int(name))]
+        )
+        != 1
+    ):
         assert time.monotonic() < deadline, found
         time.sleep(0.01)
     return socket.socket(fileno=os.dup(found[0]))

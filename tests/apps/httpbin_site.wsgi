@@ -1,2 +1,3 @@
-"""httpbin, as it comes."""
+"""httpbin, unmodified."""
+
 from httpbin import app as application  # noqa: F401

@@ -1,4 +1,5 @@
 """Returns "one two three" as the kind of iterable that the path names."""
+
 import io
 from wsgiref.validate import validator
 
@@ -23,7 +24,7 @@ class WithLength:
 
 
 class FreshIterators:
-    """An iterable whose __iter__ gives another object, which has no close()."""
+    """An iterable whose __iter__ returns another object, which has no close()."""
 
     def __iter__(self):
         yield from BLOCKS
@@ -34,7 +35,7 @@ def generator():
 
 
 def lazy(start_response):
-    """start_response is called when the first block is asked for."""
+    """Calls start_response only when the first block is requested."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     yield from BLOCKS
 
@@ -67,7 +68,8 @@ checked = validator(plain)
 
 def application(environ, start_response):
     if environ["PATH_INFO"] == "/lazy":
-        return lazy(start_response)  # the validator wants start_response before the first block: PEP 3333 does not
+        # The validator wants start_response before the first block; PEP 3333 does not.
+        return lazy(start_response)
     if environ["PATH_INFO"].startswith("/plain/"):
         environ["PATH_INFO"] = environ["PATH_INFO"].removeprefix("/plain")
         return plain(environ, start_response)  # what the validator returns has no length

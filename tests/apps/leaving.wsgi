@@ -1,14 +1,18 @@
-"""For clients that leave. Says on its output what becomes of a request; the query is the request's name.
+"""For clients that leave. Prints what happens to a request; the query is the request's name.
 
-/stream sends a block every 20 ms for 30 s; "closed NAME" is its close(). /work sends nothing and asks wsgid.client_gone
-every 10 ms: "noticed NAME", or after 5 s "finished NAME". /upload reads its input: "lost NAME: ERROR" or "read NAME N".
-/torrent does so in large blocks. /started says "started NAME" and answers.
+/started   prints "started NAME" and answers
+/stream    sends a block every 20 ms for 30 s; its close() prints "closed NAME"
+/torrent   the same in large blocks
+/work      sends nothing and checks wsgid.client_gone every 10 ms: prints "noticed NAME",
+           or after 5 s "finished NAME"
+/upload    reads its input: prints "lost NAME: ERROR" or "read NAME N"
 """
+
 import time
 from wsgiref.validate import validator
 
 
-def say(environ, what, more=""):
+def report(environ, what, more=""):
     print(f"{what} {environ['QUERY_STRING']}{more}", flush=True)
 
 
@@ -26,17 +30,17 @@ class Stream:
         return self.block
 
     def close(self):
-        say(self.environ, "closed")
+        report(self.environ, "closed")
 
 
 def work(environ):
     until = time.monotonic() + 5
     while time.monotonic() < until:
         if environ["wsgid.client_gone"]():
-            say(environ, "noticed")
+            report(environ, "noticed")
             return [b"for nobody"]
         time.sleep(0.01)
-    say(environ, "finished")
+    report(environ, "finished")
     return [b"finished"]
 
 
@@ -46,16 +50,16 @@ def upload(environ):
         while block := environ["wsgi.input"].read(50_000):
             total += len(block)
     except OSError as error:
-        say(environ, "lost", f": {type(error).__mro__[-4].__name__} {error}")
+        report(environ, "lost", f": {type(error).__mro__[-4].__name__} {error}")
         raise
-    say(environ, "read", f" {total}")
+    report(environ, "read", f" {total}")
     return [b"read"]
 
 
 @validator
 def application(environ, start_response):
     kind = environ["PATH_INFO"].strip("/")
-    say(environ, "started")
+    report(environ, "started")
     start_response("200 OK", [("Content-Type", "text/plain")])
     if kind == "stream":
         return Stream(environ, 1000)

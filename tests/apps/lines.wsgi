@@ -1,4 +1,5 @@
-"""Answers with as many lines of text as the query says: something that compresses well."""
+"""Answers with as many lines of text as the query says; the text compresses well."""
+
 from wsgiref.validate import validator
 
 

@@ -1,4 +1,7 @@
-"""Uses a package of its virtual environment that has a compiled part, and says which interpreter runs it."""
+"""Uses a package of its virtual environment that has a compiled part, and reports which interpreter
+runs it.
+"""
+
 import importlib.util
 import json
 import sys

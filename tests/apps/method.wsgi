@@ -1,4 +1,7 @@
-"""Answers with the method that it sees, in X-Method and in a body of 200 lines; with a length if the query says so."""
+"""Answers with the method that it sees, in X-Method and in a body of 200 lines; with a
+Content-Length if the query asks for one.
+"""
+
 from wsgiref.validate import validator
 
 

@@ -1,4 +1,5 @@
 """Writes to where the path says: standard output, standard error, `logging`."""
+
 import logging
 import sys
 from wsgiref.validate import validator
@@ -17,4 +18,4 @@ WAYS = {
 def application(environ, start_response):
     WAYS[environ["PATH_INFO"]](environ["QUERY_STRING"])
     start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"told"]
+    return [b"logged"]

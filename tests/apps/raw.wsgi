@@ -1,4 +1,7 @@
-"""Answers with the status, headers and body that the JSON in the request's body gives: what it is told, allowed or not."""
+"""Answers with the status, headers and body that the JSON in the request's body gives, whether
+allowed or not.
+"""
+
 import json
 
 

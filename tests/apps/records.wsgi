@@ -1,4 +1,5 @@
-"""Uses `logging` without setting anything up, in the way that the path names; the query is the text."""
+"""Uses `logging` without any setup, in the way that the path names; the query is the text."""
+
 import logging
 import sys
 import threading
@@ -35,7 +36,7 @@ def everywhere(text, errors):
 
 
 def configure(text):
-    """As an application does that sets up logging with its first request."""
+    """Calls basicConfig like an application that sets up logging with its first request."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s by itself: %(message)s")
     logger.info("%s info", text)
     logger.error("%s\nerror", text)
@@ -43,7 +44,9 @@ def configure(text):
 
 
 def handler(text):
-    """A handler of its own below the root, as many a LOGGING has it; to the end of this request."""
+    """Adds a handler below the root logger, as many LOGGING settings do, until the end of this
+    request.
+    """
     console = logging.StreamHandler(sys.stdout)
     console.setFormatter(logging.Formatter("console: %(message)s"))
     logger.addHandler(console)
@@ -67,18 +70,26 @@ class Closing:
         logger.error("%s closed", self.text)
 
 
-WAYS = {"/levels": levels, "/exception": exception, "/thread": thread, "/configure": configure, "/handler": handler,
-        "/long": long}
+WAYS = {
+    "/levels": levels,
+    "/exception": exception,
+    "/thread": thread,
+    "/configure": configure,
+    "/handler": handler,
+    "/long": long,
+}
 
 
 @validator
 def application(environ, start_response):
     path, text = environ["PATH_INFO"], unquote(environ["QUERY_STRING"])
-    start_response("200 OK", [("Content-Type", "text/plain"), ("X-Request-Id", environ["mod_wsgi.request_id"])])
+    start_response(
+        "200 OK", [("Content-Type", "text/plain"), ("X-Request-Id", environ["mod_wsgi.request_id"])]
+    )
     if path == "/close":
         return Closing(text)
     if path == "/everywhere":
         everywhere(text, environ["wsgi.errors"])
         raise RuntimeError(text + "\nraised")
     WAYS[path](text)
-    return [b"told"]
+    return [b"logged"]

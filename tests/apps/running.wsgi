@@ -1,4 +1,4 @@
-"""Notes each of its runs as an x in the file that the query names."""
+"""Records each of its runs as an x in the file that the query names."""
 
 
 def application(environ, start_response):

@@ -1,8 +1,12 @@
-"""Writes over its own statistics page, as a daemon may whose user is nobody's friend. The query says what with:
+"""Overwrites its own statistics page, as a hostile daemon could. The query says with what:
 
-hex digits, repeated over all of the page from what the path says on; "noise" for random bytes in each request. The number in
-the path is where it begins. It finds the page in its own memory map. The state stays "ready", or httpd would send no more.
+hex digits, repeated over the whole page from the offset in the path on; "noise" for random bytes in
+each request.
+
+It finds the page in its own memory map. The state stays "ready", because otherwise httpd would send
+no more requests.
 """
+
 import ctypes
 import os
 import struct

@@ -1,12 +1,15 @@
-"""Names the file that the query gives in X-Sendfile, beside a body that is not wanted then; each "h=NAME:VALUE" is a header."""
+"""Names the file that the query gives in X-Sendfile, with a body that must then be dropped; each
+"h=NAME:VALUE" is a header.
+"""
+
 from urllib.parse import parse_qs
 from wsgiref.validate import validator
 
 
 @validator
 def application(environ, start_response):
-    said = parse_qs(environ["QUERY_STRING"])
-    headers = [("Content-Type", "text/plain"), ("X-Sendfile", said["path"][0])]
-    headers += [tuple(value.split(":", 1)) for value in said.get("h", [])]
+    query = parse_qs(environ["QUERY_STRING"])
+    headers = [("Content-Type", "text/plain"), ("X-Sendfile", query["path"][0])]
+    headers += [tuple(value.split(":", 1)) for value in query.get("h", [])]
     start_response("200 OK", headers)
     return [b"the body of the application"]

@@ -1,4 +1,5 @@
-"""Answers with the status of the path: /404. The page says that it is the application's own."""
+"""Answers with the status of the path: /404. The page says that the application made it."""
+
 from wsgiref.validate import validator
 
 
@@ -6,7 +7,7 @@ from wsgiref.validate import validator
 def application(environ, start_response):
     status = environ["PATH_INFO"].strip("/")
     headers = [
-        ("Set-Cookie", "told=yes"),
+        ("Set-Cookie", "seen=yes"),
         ("WWW-Authenticate", 'Basic realm="here"'),
         ("X-Own", "yes"),
     ]

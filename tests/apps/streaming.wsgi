@@ -1,4 +1,7 @@
-"""Sends blocks one by one; the next when the file of the request's path has grown to its number of lines, at most 10 s later."""
+"""Sends blocks one by one. The next one follows when the file of the request's path has that many
+lines, or after 10 s at most.
+"""
+
 import time
 from wsgiref.validate import validator
 

@@ -1,4 +1,7 @@
-"""Reads and answers in turns: each 16 bytes of the body are sent back, in capitals, before the next are read."""
+"""Reads and answers in turns: sends each 16 bytes of the body back, in capitals, before it reads
+the next.
+"""
+
 from wsgiref.validate import validator
 
 SIZE = 16

@@ -1,7 +1,9 @@
-"""Answers at once with as many bytes as the query says, without reading its input: /list, /generator, /file.
+"""Answers at once with as many bytes as the query says, without reading its input: /list,
+/generator, /file.
 
 /file is not wrapped in the validator, which would hide the file wrapper from the server.
 """
+
 import tempfile
 from wsgiref.validate import validator
 
@@ -24,7 +26,9 @@ def from_file(environ, start_response):
 @validator
 def from_memory(environ, start_response):
     size = int(environ["QUERY_STRING"])
-    start_response("200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", str(size))])
+    start_response(
+        "200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", str(size))]
+    )
     return [b"x" * size] if environ["PATH_INFO"] == "/list" else generator(size)
 
 

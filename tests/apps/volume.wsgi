@@ -1,8 +1,15 @@
-"""Large bodies: /generator?MB in 64 KiB blocks, /object?MB in one, /tiny?COUNT blocks of 16 bytes, /small?COUNT of 1000,
-/stepped of 16, each once the client has asked for it in its upload; /upload?SIZE reads the body by so many bytes and keeps none of it.
+"""Large bodies.
 
-Not wrapped in the validator, whose own work would be measured.
+/generator?MB   in blocks of 64 KiB
+/object?MB      in one block
+/tiny?COUNT     blocks of 16 bytes
+/small?COUNT    blocks of 1000 bytes
+/stepped?COUNT  blocks of 16 bytes, each once the client has requested it through its upload
+/upload?SIZE    reads the body in pieces of SIZE and keeps none of it
+
+Not wrapped in the validator, because the tests would measure the validator's own work too.
 """
+
 BLOCK = b"g" * 65536
 TINY = b"0123456789abcde\n"
 SMALL = b"s" * 1000

@@ -1,4 +1,5 @@
-"""Says which process and thread answers, as whom, and where it stands, as JSON."""
+"""Answers, as JSON, with the process and thread that answer, their user and working directory."""
+
 import json
 import os
 import sys

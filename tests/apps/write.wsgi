@@ -1,4 +1,5 @@
 """Uses the write() that start_response returns, before and beside an iterable."""
+
 from wsgiref.validate import validator
 
 

@@ -116,11 +116,11 @@ def test_a_content_length_larger_than_the_rest_is_visibly_broken(httpd):
 
 
 def test_the_file_is_closed_once_the_response_is_done(httpd):
-    path = put(httpd, "told", content())
+    path = put(httpd, "one", content())
     since = httpd.log.mark()
-    assert httpd.get(f"/files{path}?kind=told").content == content()
-    httpd.log.wait_for("closed the file told", since)
-    assert len(httpd.log.find("closed the file told", since)) == 1
+    assert httpd.get(f"/files{path}?kind=logged").content == content()
+    httpd.log.wait_for("closed the file one", since)
+    assert len(httpd.log.find("closed the file one", since)) == 1
 
 
 def test_a_file_does_not_go_through_python(httpd):

@@ -156,7 +156,7 @@ def test_error_override_sends_the_error_document_instead(httpd):
     assert (response.status_code, response.text) == (404, "httpd's page for 404")
     assert "X-Own" not in response.headers
     # These headers of the application must still reach the client.
-    assert response.headers["Set-Cookie"] == "told=yes"
+    assert response.headers["Set-Cookie"] == "seen=yes"
 
 
 def test_error_override_keeps_the_challenge_of_a_401(httpd):

@@ -1,5 +1,5 @@
-"""A small Django project, as `django-admin startproject` makes them; its database is where
-DJANGO_DATA says.
+"""A small Django project, as `django-admin startproject` makes it; DJANGO_DATA names the directory
+of its database.
 """
 
 import os

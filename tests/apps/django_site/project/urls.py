@@ -1,4 +1,4 @@
-"""Where things are."""
+"""The URLs of the project."""
 
 from django.contrib import admin
 from django.urls import path

@@ -1,4 +1,4 @@
-"""An upload that is checked for CSRF, a download that streams, and a view that fails."""
+"""An upload with a CSRF check, a streaming download, and a view that fails."""
 
 import hashlib
 
@@ -9,7 +9,7 @@ BLOCK = 65536
 
 
 def upload(request):
-    """A form with the token; the digest of the file that comes back."""
+    """A form with the CSRF token; answers with the digest of the uploaded file."""
     if request.method != "POST":
         return HttpResponse(
             f'<form method="post"><input name="csrfmiddlewaretoken" value="{get_token(request)}"></form>'
