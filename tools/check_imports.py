@@ -3,7 +3,8 @@
 In Python that is `import`; in C it is `#include`, and every use of a symbol, as `wsgid_<file>_...`
 (or `wsgid_<room>_<file>_...`) says where a symbol is defined.
 
-A room (a folder) may use itself, what is listed for it below, and nothing else. The lists are the
+A room (a folder) may use itself, what is listed for it below, and nothing else. A header that says
+"Private to ROOM/" in its first comment may be used in that room only. The lists are the
 architecture; docs/design.md ("The rooms") says what each room is for. Standard library only.
 """
 
@@ -53,8 +54,14 @@ COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 INCLUDE = re.compile(r'^\s*#\s*include "((?:\w+/)*)(\w+\.\w+)"', re.MULTILINE)
 
 
+def is_private(header: Path) -> bool:
+    """Whether a header's first comment says that it is for its own room: "Private to ROOM/"."""
+    comment = COMMENT.search(header.read_text(encoding="utf-8")) if header.exists() else None
+    return comment is not None and f"Private to {header.parent.name}/" in comment[0]
+
+
 def c_breaches() -> Iterator[str]:
-    """Includes that no list allows."""
+    """Includes that no list allows, and private headers of other rooms."""
     places = [(path, path.parent.name) for path in sorted(ROOT.glob("apxs/*/*.[ch]"))]
     places += [(path, "native") for path in sorted(ROOT.glob("pywsgid/native/*.[ch]"))]
     for path, room in places:
@@ -62,6 +69,8 @@ def c_breaches() -> Iterator[str]:
             used = folder.rstrip("/")
             if used and used != room and used not in C_ROOMS[room]:
                 yield f"{path.relative_to(ROOT)}: {room} may not use {used} ({name})"
+            elif used and used != room and is_private(ROOT / "apxs" / used / name):
+                yield f"{path.relative_to(ROOT)}: {used}/{name} is private to {used}/"
 
 
 def room_of(module: str) -> str:
