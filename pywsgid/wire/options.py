@@ -86,8 +86,8 @@ OPTIONS: dict[str, Option] = {
     ),
     "python-path": Option(
         "paths", None, 0, 0, True, "",
-        "Directories that Python searches for modules before all others. Their .pth files are "
-        "processed. Default: WSGIPythonPath.",
+        "Directories that Python searches for modules before all others except home. Their .pth"
+        " files are processed. Default: WSGIPythonPath.",
     ),
     "env": Option(
         "assignments", None, 0, 0, False, "",
