@@ -7,7 +7,7 @@
 #
 # For work on mod_wsgid itself:
 #
-# make generate   what derives from the tables in the sources: pywsgid/wire/options.py, docs/reference, docs/errors.md
+# make generate   what derives from tables: see tools/generate/__main__.py
 # make lint       the checks of style, with the versions of the tools that pyproject.toml pins
 # make generated  fails if a generated file is out of date
 # make analyze    compiles with warnings as errors and with gcc's analyzer; the gcc of Debian 12 is the one that has to pass
@@ -159,6 +159,7 @@ lint-imports: $(VENV)/.python
 lint-types: $(VENV)/.lint
 	@echo "mypy"
 	@$(PY) -m mypy --no-error-summary pywsgid
+	@$(PY) -m mypy --no-error-summary --explicit-package-bases tools/generate
 
 format: $(VENV)/.lint
 	@$(PY) -m ruff format -q .

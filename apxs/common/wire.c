@@ -1,23 +1,21 @@
 /*
- * The frame codec: what wire.h declares, and why each check is where it is.
+ * The frame codec that wire.h declares.
  *
  * Rules: no I/O, no allocation, no state, no httpd and no Python headers. Every byte is read only
- * after its length has been checked; integers are put together byte by byte, so neither alignment
- * nor the machine's byte order matters. Outputs are set only when the answer is WSGID_WIRE_OK, but
- * for those of wsgid_wire_get_header: what it saw is wanted for the message.
- * pywsgid/wire/protocol.py makes the same checks in the same order: type, flags, reserved, length,
- * payload.
+ * after its length has been checked. Integers are put together byte by byte, so neither alignment
+ * nor the machine's byte order matters. pywsgid/wire/protocol.py makes the same checks in the same
+ * order: type, flags, reserved, length, payload.
  */
 #include "common/wire.h"
 
 #include <string.h>
 
-/* What may be known of a frame from its type alone. */
+/* What a frame's type alone decides. */
 typedef struct {
     const char *name;
     wsgid_wire_side_e from;
     uint8_t type;
-    uint8_t flags; /* those that it may have */
+    uint8_t flags; /* that it may have */
     uint8_t empty_only_at_end;
     uint32_t shortest; /* payload */
     uint32_t longest;
@@ -168,14 +166,14 @@ wsgid_wire_error_e wsgid_wire_get_request(const unsigned char *payload, uint32_t
     return error;
 }
 
-/* What follows the key that begins at 'at', or NULL: another stands there. */
+/* What follows the key that begins at 'at'; NULL: another key is there. */
 static const unsigned char *after_key(const unsigned char *at, const unsigned char *end,
                                       const char *key, size_t size)
 {
     return (size_t)(end - at) >= size && memcmp(at, key, size) == 0 ? at + size : NULL;
 }
 
-/* Appends as much of the bytes as fits in front of the NUL; gives how much is there now. */
+/* Appends as many of the bytes as fit in front of the NUL. Returns how many are there now. */
 static size_t append(char *out, size_t have, size_t room, const void *bytes, size_t size)
 {
     size = size < room - 1 - have ? size : room - 1 - have;
@@ -233,9 +231,9 @@ wsgid_wire_error_e wsgid_wire_get_response(const unsigned char *payload, uint32_
 /* ---- strings */
 
 /*
- * Walks over the strings of a block. Each second one is a name, beginning with the string numbered
- * 'first_name' (0 or 1). Their number must be even if that is 0, odd if it is 1: a name always has
- * its value.
+ * Walks over the strings of a block. Names and values alternate; string number 'first_name' (0 or
+ * 1) is the first name. So the number of strings must be even if that is 0, and odd if it is 1:
+ * each name has a value.
  */
 static wsgid_wire_error_e check_strings(const unsigned char *block, uint32_t length,
                                         unsigned first_name)

@@ -1,12 +1,15 @@
 """Builds pywsgid._native with cffi: apxs/common/wire.c, apxs/common/spin.c, and the daemon's hot
-path (native/).
+path (pywsgid/native).
 
 setup.py names it as cffi_modules=["pywsgid/native/build.py:ffi"] and runs it from the root of the
-tree; `python pywsgid/native/build.py` from there builds in place. One cdef. The C code touches no
-Python object, so the limited API is enough, and one extension serves each CPython >= 3.10 (a
-free-threaded one has no limited API: cffi then builds for that version alone).
-pywsgid/daemon/transport/extension.py is the only module that imports the result.
+tree; `python pywsgid/native/build.py` from there builds in place. What the extension offers is
+declared in C headers alone, from which the cdef is made. The C code touches no Python object, so
+the limited API is enough, and one extension serves each CPython >= 3.10 (a free-threaded one has no
+limited API: cffi then builds for that version alone). pywsgid/daemon/transport/extension.py is the
+only module of the package that imports the result.
 """
+
+from __future__ import annotations
 
 import re
 from pathlib import Path
@@ -14,13 +17,13 @@ from pathlib import Path
 import cffi
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# What the extension offers is declared in these headers alone.
+# In the order in which they need each other.
 HEADERS = ("apxs/common/wire_table.h", "apxs/common/wire.h", "pywsgid/native/hotpath_table.h")
 
 
-def declarations(header):
-    """A header as cffi's cdef() takes it: no comments, no directives but #define of numbers, whose
-    values the C compiler finds out.
+def declarations(header: str) -> str:
+    """A header as cffi's cdef() takes it: without comments and directives. #define of a number
+    stays, with "..." in place of the number, which cffi asks the C compiler for.
     """
     text = re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL).replace("\\\n", " ")
     text = re.sub(r"^#define (WSGID_\w+) +[(\d].*$", r"@define \1 ...", text, flags=re.MULTILINE)

@@ -203,8 +203,8 @@ RETRY_FRAME = _pack_header(RETRY, 0, 0, 0)
 
 
 class ProtocolError(Exception):
-    """A violation. 'error' is its code, 'status' the HTTP status for a client who has had no answer
-    yet.
+    """A violation. `error` is its code, `status` the HTTP status for a client that has had no
+    response yet.
     """
 
     status = 500
@@ -219,7 +219,7 @@ class LocalProtocolError(ProtocolError):
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer broke the protocol: believe nothing more of what it sends."""
+    """The peer broke the protocol: nothing more that it sends can be trusted."""
 
     status = 502
 
@@ -291,9 +291,9 @@ def _header_error(
 def parse_request(payload: B) -> tuple[int, int, int, B, B]:
     """(request id, sent, line, environ block, start of the body).
 
-    The block is as it came: parse_environ checks and reads it. sent: when its dispatch began, in
-    microseconds since the epoch; line: where in the block REQUEST_METHOD stands, and REQUEST_URI
-    behind it, for parse_line(), which checks it.
+    The block is unchecked: parse_environ() checks and reads it. sent: CLOCK_REALTIME in
+    microseconds when httpd first had the request ready to be sent. line: where in the block
+    REQUEST_METHOD is, with REQUEST_URI behind it; parse_line() checks it.
     """
     total = len(payload)
     if total < REQUEST_PREFIX:
@@ -310,8 +310,8 @@ def parse_request(payload: B) -> tuple[int, int, int, B, B]:
 
 
 def parse_line(block: Buffer, line: int, longest: int) -> bytes:
-    """b"GET /path?query", cut to `longest` bytes; b"" if REQUEST_METHOD and REQUEST_URI do not
-    stand at `line`.
+    """b"GET /path?query", cut to `longest` bytes; b"" if REQUEST_METHOD and REQUEST_URI are not at
+    `line`.
     """
     strings = bytes(block[line:]).split(b"\0", 3)
     if len(strings) < 4 or strings[0] != b"REQUEST_METHOD" or strings[2] != b"REQUEST_URI":
@@ -434,8 +434,8 @@ def encode_environ(environ: dict[str, str]) -> bytes:
 
 
 def encode_head(status: str, headers: Iterable[tuple[str, str]]) -> bytes:
-    """The head of a RESPONSE or INTERIM. That status and headers are good HTTP has been seen to by
-    the caller.
+    """The head of a RESPONSE or INTERIM. The caller has checked that status and headers are good
+    HTTP.
     """
     head = _encode_pairs([status], headers)
     if len(head) > MAX_HEAD:
@@ -533,8 +533,8 @@ def encode_interim(head: bytes) -> bytes:
 
 
 def encode_log(level: int, text: str) -> bytes:
-    """LOG. The text is made to fit: one line, cut at MAX_TEXT; splitting it nicely is the caller's
-    business.
+    """LOG. The text is made to fit: one line, cut at MAX_TEXT. A caller that wants to split it
+    nicely does so before.
     """
     if not 0 <= level <= MAX_LEVEL:
         raise LocalProtocolError(BAD_PAYLOAD, f"LOG of level {level}")
