@@ -509,6 +509,27 @@ def test_an_old_interpreter_is_reported_as_the_daemon_does(place):
     )
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "it has not been built: there is no _native.*.so in"),
+        ("no library", "file too short"),
+    ],
+)
+def test_an_extension_that_the_daemon_cannot_load_is_reported_as_it_does(place, content, words):
+    """Of the package beside the module, which the daemons of that module use."""
+    module = place.root / "lib" / "mod_wsgid.so"
+    place.write("lib/pywsgid/__init__.py", "")
+    shutil.copy(place.module, module)
+    if content is not None:
+        place.write("lib/pywsgid/_native.abi3.so", content)
+    load = configuration.load_ours(module)
+    line = place.check("WSGIDaemonProcess shop", load=load).find("WSGID0329")
+    assert "daemon group 'shop'" in line
+    assert words in line
+    assert "run `make`" in line
+
+
 def test_an_interpreter_is_tried_with_the_environment_of_its_group(place):
     place.write("app/python", f'#!/bin/sh\n[ "$NEEDS" ] || exit 9\nexec {PYTHON} "$@"\n').chmod(
         0o755

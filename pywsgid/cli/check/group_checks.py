@@ -25,6 +25,10 @@ def check_interpreters(subject: Subject) -> Findings:
             problem = subject.probe.interpreter_problem(launch)
             if problem:
                 yield _interpreter_finding(group, launch, problem)
+                continue
+            problem = subject.probe.extension_problem(launch)
+            if problem:
+                yield _extension_finding(group, launch, problem)
         elif not subject.is_root:
             yield _not_root(subject, group)
 
@@ -45,6 +49,16 @@ def _interpreter_finding(group: Group, launch: Launch, problem: Problem) -> Find
         f"daemon group '{group.name}': {user_text(launch.identity)} cannot run {interpreter}: "
         f"{problem.what}",
         f"{problem.fix}, or {OTHER_INTERPRETER}" if problem.fix else OTHER_INTERPRETER,
+    )
+
+
+def _extension_finding(group: Group, launch: Launch, problem: Problem) -> Finding:
+    return Finding(
+        group.line.place,
+        "WSGID0329",
+        f"daemon group '{group.name}': {user_text(launch.identity)} cannot load pywsgid's "
+        f"extension, its compiled part, with {launch.python}: {problem.what}",
+        problem.fix,
     )
 
 

@@ -28,6 +28,16 @@ FALLBACKS = ("/usr/bin/python3", "/usr/local/bin/python3")
 BUILT_WITH = re.compile(rb"WSGID_PYTHON=(/[^\0]+)\0")
 VERSION = "import sys; sys.stdout.write('%d.%d' % sys.version_info[:2])"
 LEAST = (3, 10)
+# As pywsgid/daemon/transport/extension.py does, in a process that ends with it.
+LOAD_EXTENSION = """import sys
+try:
+    import ctypes
+except ImportError:
+    import _cffi_backend
+else:
+    ctypes.CDLL(sys.argv[1])
+"""
+BUILD = "run `make` in the source tree, or `pip install --force-reinstall pywsgid`"
 TEXT_MAX = 2000  # characters of what an interpreter or an import writes
 # The line of an interpreter's output that names its problem; tracebacks and lists of paths precede
 # it.
@@ -82,9 +92,11 @@ class InterpreterProbe:
 
     def __init__(self, module: str | None, timeout: float, imports: bool = True) -> None:
         self._built_with = built_with(module)
+        self._package = os.path.join(os.path.dirname(module), "pywsgid") if module else None
         self._timeout = timeout
         self._imports = imports
         self._problems: dict[tuple[Any, ...], Problem | None] = {}
+        self._extension_problems: dict[tuple[Any, ...], Problem | None] = {}
         path = os.path.join(os.path.dirname(__file__), "import_probe.py")
         with open(path, encoding="utf-8") as file:
             self._source = file.read()
@@ -100,10 +112,29 @@ class InterpreterProbe:
 
     def interpreter_problem(self, launch: Launch) -> Problem | None:
         """Returns why the interpreter does not work; None if it does."""
-        key = launch.python, launch.identity, tuple(sorted(launch.variables.items()))
+        key = _key(launch)
         if key not in self._problems:
             self._problems[key] = self._try(launch)
         return self._problems[key]
+
+    def extension_problem(self, launch: Launch) -> Problem | None:
+        """Returns why an interpreter that works cannot load pywsgid's extension; None if it can,
+        or if the package beside the module is not known."""
+        if self._package is None or not os.path.isdir(self._package):
+            return None
+        key = _key(launch)
+        if key not in self._extension_problems:
+            self._extension_problems[key] = self._try_extension(self._package, launch)
+        return self._extension_problems[key]
+
+    def _try_extension(self, package: str, launch: Launch) -> Problem | None:
+        path = extension_in(package)
+        if path is None:
+            return Problem(f"it has not been built: there is no _native.*.so in {package}", BUILD)
+        if file_access.blocked_at(path, launch.identity, os.R_OK):
+            return Problem(f"{path} cannot be read", f"let that user read {path}")
+        ended = self._run([launch.python, "-I", "-c", LOAD_EXTENSION, path], launch)
+        return None if ended.code == 0 else Problem(self._failure(ended).what, BUILD)
 
     def _try(self, launch: Launch) -> Problem | None:
         path = launch.python
@@ -180,6 +211,21 @@ class InterpreterProbe:
         signal_session(process, signal.SIGKILL)
         out, err = process.communicate()
         return Ended(process.returncode, out or "", err or "") if in_time else Ended(None)
+
+
+def _key(launch: Launch) -> tuple[Any, ...]:
+    return launch.python, launch.identity, tuple(sorted(launch.variables.items()))
+
+
+def extension_in(package: str) -> str | None:
+    """Returns the path of the extension that the daemon would load through ctypes; None if there
+    is none."""
+    names = [name for name in os.listdir(package) if re.fullmatch(r"_native\..*\.so", name)]
+    return (
+        os.path.join(package, min(names, key=lambda name: (".abi3." not in name, name)))
+        if names
+        else None
+    )
 
 
 def _how(code: int) -> str:
