@@ -56,7 +56,7 @@ static int is_output(const char *query, const char *name)
     return *name ? length == strlen(name) && !strncmp(query, name, length) : !*query;
 }
 
-int wsgid_status_handler_run(request_rec *r)
+static int handle(request_rec *r)
 {
     const char *query = r->args ? r->args : "";
     apr_size_t i;
@@ -95,7 +95,7 @@ static int add_section(request_rec *r, int flags)
 
 void wsgid_status_handler_register_hooks(void)
 {
-    ap_hook_handler(wsgid_status_handler_run, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(handle, NULL, NULL, APR_HOOK_MIDDLE);
     /* does nothing unless mod_status is loaded */
     APR_OPTIONAL_HOOK(ap, status_hook, add_section, NULL, NULL, APR_HOOK_MIDDLE);
 }

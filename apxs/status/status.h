@@ -74,18 +74,21 @@ typedef struct {
     const apr_array_header_t *groups; /* wsgid_status_group_t */
 } wsgid_status_t;
 
+/* Everything that the page shows, at this moment, in p. */
 const wsgid_status_t *wsgid_status_model_collect(apr_pool_t *p);
 /* Static text: "ready". */
 const char *wsgid_status_model_process_state(wsgid_state_e state);
 const char *wsgid_status_model_slot_state(wsgid_slot_state_e state);
 /* The reason for which a process ended last; WSGID_REASONS if none has ended. */
 wsgid_reason_e wsgid_status_model_last_end(const wsgid_ends_t *ends);
+/* How many processes have ended, for whatever reason. */
 apr_uint64_t wsgid_status_model_count_ends(const wsgid_ends_t *ends);
 
 /* ---- histograms (model.c) */
 
 /* The upper bound of a bucket in microseconds; 0 for the last one, which has none. */
 apr_uint64_t wsgid_status_model_bound(int bucket);
+/* The sum of all buckets. */
 apr_uint64_t wsgid_status_model_count_times(const apr_uint64_t *times);
 /* A quantile in microseconds; share: 0.5 for the median. The lower bound of the last bucket if it
  * is in there; WSGID_STATUS_UNKNOWN if there are no times. */
@@ -98,7 +101,9 @@ double wsgid_status_model_quantile(const apr_uint64_t *times, double share);
 apr_int64_t wsgid_status_procfs_memory(pid_t pid);
 apr_int64_t wsgid_status_procfs_cpu(pid_t pid);
 
-/* ---- the outputs */
+/* ---- the outputs
+ *
+ * Each writes the whole answer to r; handler.c has set the headers. */
 
 void wsgid_status_html_put(request_rec *r, const wsgid_status_t *status);
 void wsgid_status_json_put(request_rec *r, const wsgid_status_t *status);
@@ -106,7 +111,7 @@ void wsgid_status_metrics_put(request_rec *r, const wsgid_status_t *status);
 void wsgid_status_auto_put(request_rec *r, const wsgid_status_t *status);
 /* Our section of mod_status's page; as_table: else as paragraphs. */
 void wsgid_status_html_put_section(request_rec *r, const wsgid_status_t *status, int as_table);
-/* The header that goes with put_html. */
+/* The Content-Security-Policy for wsgid_status_html_put. */
 extern const char *const wsgid_status_html_policy;
 
 /* A text with a backslash before quotes and backslashes, for a string in JSON or a metric's label.
@@ -115,9 +120,10 @@ const char *wsgid_status_model_quoted(apr_pool_t *p, const char *text);
 /* Seconds with microseconds: "1.500000". */
 const char *wsgid_status_model_seconds(apr_pool_t *p, apr_uint64_t microseconds);
 
-/* Content handler, and mod_status's hook. */
-#define WSGID_STATUS_HANDLER "wsgid-status"
-int wsgid_status_handler_run(request_rec *r);
+/* ---- handler.c */
+
+#define WSGID_STATUS_HANDLER "wsgid-status" /* for SetHandler */
+/* Registers the content handler and the hook of mod_status. */
 void wsgid_status_handler_register_hooks(void);
 
 #endif

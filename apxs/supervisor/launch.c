@@ -187,7 +187,7 @@ apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *pre
     process->replacement_requests = process->requests_handled = 0;
     process->watchdog = process->change = 0;
     process->replacement_reason = process->granted_reason = WSGID_REPLACE_NONE;
-    wsgid_process_step(process, slot->delay > 0 ? WSGID_DELAYED : WSGID_LAUNCHED);
+    wsgid_process_step(process, slot->delay > 0 ? WSGID_EVENT_DELAYED : WSGID_EVENT_LAUNCHED);
     log_start(process, slot->delay, predecessor);
     return APR_SUCCESS;
 }

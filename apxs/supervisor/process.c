@@ -24,19 +24,23 @@ typedef struct {
     wsgid_state_e next;
 } transition_t;
 
-#define TO(state) { MOVE, WSGID_STATE_##state }
-#define DISMISS   { CLOSE, WSGID_STATE_DRAINING }
-#define STAY      { IGNORE, WSGID_STATE_FREE }
-#define NEVER     { IMPOSSIBLE, WSGID_STATE_FREE }
+#define WAIT  { MOVE, WSGID_STATE_WAITING }
+#define BOOT  { MOVE, WSGID_STATE_BOOTING }
+#define READY { MOVE, WSGID_STATE_READY }
+#define DRAIN { MOVE, WSGID_STATE_DRAINING }
+#define LEAVE { CLOSE, WSGID_STATE_DRAINING }
+#define FREE  { MOVE, WSGID_STATE_FREE }
+#define STAY  { IGNORE, WSGID_STATE_FREE }
+#define NEVER { IMPOSSIBLE, WSGID_STATE_FREE }
 
 /* clang-format off */
 static const transition_t transitions[WSGID_STATES][WSGID_EVENTS] = {
-    /*                          DELAYED      LAUNCHED     LOADED     DRAINING      REPLACED  UNWANTED  DIED */
-    [WSGID_STATE_FREE]     = { TO(WAITING), TO(BOOTING), NEVER,     NEVER,        NEVER,    STAY,     NEVER },
-    [WSGID_STATE_WAITING]  = { NEVER,       TO(BOOTING), TO(READY), TO(DRAINING), DISMISS,  DISMISS,  TO(FREE) },
-    [WSGID_STATE_BOOTING]  = { NEVER,       STAY,        TO(READY), TO(DRAINING), DISMISS,  DISMISS,  TO(FREE) },
-    [WSGID_STATE_READY]    = { NEVER,       STAY,        STAY,      TO(DRAINING), DISMISS,  DISMISS,  TO(FREE) },
-    [WSGID_STATE_DRAINING] = { NEVER,       STAY,        STAY,      STAY,         STAY,     STAY,     TO(FREE) },
+    /*                         DELAYED LAUNCHED LOADED DRAINING REPLACED UNWANTED DIED */
+    [WSGID_STATE_FREE]     = { WAIT,   BOOT,    NEVER, NEVER,   NEVER,   STAY,    NEVER },
+    [WSGID_STATE_WAITING]  = { NEVER,  BOOT,    READY, DRAIN,   LEAVE,   LEAVE,   FREE },
+    [WSGID_STATE_BOOTING]  = { NEVER,  STAY,    READY, DRAIN,   LEAVE,   LEAVE,   FREE },
+    [WSGID_STATE_READY]    = { NEVER,  STAY,    STAY,  DRAIN,   LEAVE,   LEAVE,   FREE },
+    [WSGID_STATE_DRAINING] = { NEVER,  STAY,    STAY,  STAY,    STAY,    STAY,    FREE },
 };
 /* clang-format on */
 
@@ -167,7 +171,7 @@ void wsgid_process_ask_to_leave(wsgid_process_t *process)
     if (process->state == WSGID_STATE_WAITING || process->state == WSGID_STATE_BOOTING) {
         (void)kill(process->pid, SIGTERM);
     }
-    wsgid_process_step(process, WSGID_UNWANTED);
+    wsgid_process_step(process, WSGID_EVENT_UNWANTED);
 }
 
 /* ---- what it does by itself */
@@ -183,7 +187,7 @@ static void observe_backoff(wsgid_process_t *process)
         process->born = woke > 0 && woke < now ? woke : now;
         wsgid_entries_set_process(process->slot->shared, wsgid_process_entry(process), process->pid,
                                   process->born);
-        wsgid_process_step(process, WSGID_LAUNCHED);
+        wsgid_process_step(process, WSGID_EVENT_LAUNCHED);
     }
 }
 
@@ -206,7 +210,8 @@ static void observe_process(wsgid_process_t *process)
     process->replacement_requests = page.replacement_requests;
     process->replacement_reason = page.replacement_reason;
     process->change = page.change;
-    wsgid_process_step(process, page.state == WSGID_STATE_READY ? WSGID_LOADED : WSGID_DRAINING);
+    wsgid_process_step(process,
+                       page.state == WSGID_STATE_READY ? WSGID_EVENT_LOADED : WSGID_EVENT_DRAINING);
 }
 
 void wsgid_process_observe(wsgid_slot_record_t *slot)
@@ -221,7 +226,7 @@ void wsgid_process_observe(wsgid_slot_record_t *slot)
     for (i = 0; serving && i < WSGID_SLOT_PROCESSES; i++) {
         wsgid_process_t *process = &slot->processes[i];
         if (process->state != WSGID_STATE_FREE && process->serial < serving->serial) {
-            wsgid_process_step(process, WSGID_REPLACED);
+            wsgid_process_step(process, WSGID_EVENT_REPLACED);
         }
     }
 }
@@ -252,7 +257,7 @@ void wsgid_process_release(wsgid_process_t *process)
 {
     wsgid_slot_record_t *slot = process->slot;
 
-    wsgid_process_step(process, WSGID_DIED);
+    wsgid_process_step(process, WSGID_EVENT_DIED);
     wsgid_process_unwatch(process);
     wsgid_process_close_lifeline(process);
     process->pid = 0;

@@ -280,7 +280,7 @@ static void release(wsgid_slot_record_t *slot)
     slot->released = 1;
     close_listeners(slot);
     for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
-        wsgid_process_step(&slot->processes[i], WSGID_UNWANTED);
+        wsgid_process_step(&slot->processes[i], WSGID_EVENT_UNWANTED);
     }
     if (wsgid_process_all_free(slot)) {
         wsgid_slot_list_free(slot);

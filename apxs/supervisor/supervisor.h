@@ -44,13 +44,13 @@ void wsgid_supervisor_child_status(server_rec *s, ap_generation_t generation,
 /* ---- records */
 
 typedef enum {
-    WSGID_DELAYED,  /* forked, and sleeps through its back-off first */
-    WSGID_LAUNCHED, /* forked without a back-off; or its back-off is over */
-    WSGID_LOADED,   /* its page says that it is ready */
-    WSGID_DRAINING, /* its page says that it is leaving */
-    WSGID_REPLACED, /* its successor is ready (which usually has told it to leave) */
-    WSGID_UNWANTED, /* nobody needs it any more */
-    WSGID_DIED,     /* it has been reaped */
+    WSGID_EVENT_DELAYED,  /* forked, and sleeps through its back-off first */
+    WSGID_EVENT_LAUNCHED, /* forked without a back-off; or its back-off is over */
+    WSGID_EVENT_LOADED,   /* its page says that it is ready */
+    WSGID_EVENT_DRAINING, /* its page says that it is leaving */
+    WSGID_EVENT_REPLACED, /* its successor is ready (which usually has told it to leave) */
+    WSGID_EVENT_UNWANTED, /* nobody needs it any more */
+    WSGID_EVENT_DIED,     /* it has been reaped */
     WSGID_EVENTS
 } wsgid_event_e;
 
