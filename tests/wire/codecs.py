@@ -1,5 +1,5 @@
-"""Frames read to plain values by either codec, so that a test can compare them with each other and
-with the vectors.
+"""Reads frames to plain values with either codec, so that a test can compare them with each other
+and with the vectors.
 
 A reader takes (side, data) and returns (type, flags, value, bytes used), None if data is too short,
 or raises RemoteProtocolError. Pairs of an environ come as a list from C and as a dict from Python:
@@ -10,7 +10,7 @@ from wire import extension as native
 
 from pywsgid.wire import protocol
 
-# What a frame whose payload wire.h leaves to its reader says.
+# How to read the payloads that wire.c leaves to its callers.
 PLAIN = {
     protocol.BODY: bytes,
     protocol.CREDIT: protocol.parse_credit,
@@ -95,7 +95,7 @@ def as_dict(frame):
 
 
 def verdict(reader, side, data):
-    """What a reader makes of the data, faults included, comparable."""
+    """The frame that a reader finds, or its fault, in a form that can be compared."""
     try:
         return as_dict(reader(side, data))
     except protocol.RemoteProtocolError as error:

@@ -1,4 +1,4 @@
-"""What tests of the codec in C need built: the extension, and a program with sanitizers around
+"""Builds that tests of the codec in C need: the extension, and a program with sanitizers around
 wire.c.
 """
 

@@ -1,4 +1,4 @@
-"""Whole conversations of the wire protocol, the judge of both sides in the tests.
+"""Whole conversations of the wire protocol: the tests judge both sides by this.
 
 Parser makes frames out of bytes as they come; Connection knows which frame may follow which, on
 either side, and how much credit is left.
@@ -33,7 +33,7 @@ class Parser:
     __slots__ = ("_side", "_chunks", "_at", "_have", "_header", "_fault")
 
     def __init__(self, side):
-        """'side' is who speaks: FROM_HTTPD in a daemon."""
+        """`side` is the sender: FROM_HTTPD in a daemon."""
         self._side = side
         self._chunks = []  # as they came; the first _at bytes are done with
         self._at = 0
@@ -48,8 +48,8 @@ class Parser:
         return max(0, need - self._have)
 
     def feed(self, data):
-        """Takes bytes in and gives an iterator over the frames that are whole; those not taken from
-        it are not lost.
+        """Takes bytes and returns an iterator over the frames that are whole. Frames that are not
+        taken from it are not lost.
         """
         if data:
             self._chunks.append(data if type(data) is bytes else bytes(data))
@@ -83,7 +83,7 @@ class Parser:
         return type_, flags, self._take(length)
 
     def eof(self):
-        """The peer has closed: fine between two frames, a RemoteProtocolError inside one."""
+        """The peer has closed the connection. Inside a frame that is a RemoteProtocolError."""
         if self._have or self._header is not None:
             raise RemoteProtocolError(CUT_OFF, f"{self.missing} bytes missing at least")
 
@@ -128,8 +128,8 @@ def _transitions(side):
 TRANSITIONS = {FROM_HTTPD: _transitions("httpd"), FROM_DAEMON: _transitions("daemon")}
 
 # (httpd's state, the daemon's): what the two become together. httpd's late BODY frames may still
-# come while the daemon is DONE: with their END the connection can be kept, if the daemon cares to
-# read so far.
+# come while the daemon is DONE: after their END the connection can be kept, if the daemon reads that
+# far.
 SETTLED = {
     (SENDING, IDLE): (SENDING, RECEIVED),
     (SENT, IDLE): (SENT, RECEIVED),
@@ -138,17 +138,17 @@ SETTLED = {
 
 
 class Connection:
-    """What was said on a connection, and so what may be said next: for both sides, from the view of
-    one of them.
+    """Which frames have been sent on a connection, and so which may follow: for both sides, from the
+    view of one of them.
 
-    sent() and received() are told of each frame, with the granted bytes of CREDIT or the length of
+    sent() and received() are called for each frame, with the granted bytes of CREDIT or the length of
     BODY as the amount.
     """
 
     __slots__ = ("role", "state", "credit")
 
     def __init__(self, role):
-        """role: FROM_HTTPD or FROM_DAEMON, who we are."""
+        """role: which side we are, FROM_HTTPD or FROM_DAEMON."""
         self.role = role
         self.state = [IDLE, IDLE]  # by side
         self.credit = 0  # body bytes granted and not yet used

@@ -1,4 +1,4 @@
-"""The codec in C, called through cffi: the functions here give what those of the same name in
+"""The codec in C, called through cffi: the functions here return what those of the same name in
 pywsgid.wire.protocol give, and raise its errors. `lib` is None where the extension cannot be
 imported; `why_not` then says why.
 """

@@ -106,7 +106,7 @@ static wsgid_wire_error_e print_head(const unsigned char *bytes, uint32_t length
 
 static wsgid_wire_error_e print_response(const unsigned char *payload, uint32_t length)
 {
-    /* it may see no more than it says */
+    /* in memory of its own, so that reading more is seen */
     unsigned char *prefix = exactly(payload, WSGID_WIRE_RESPONSE_PREFIX);
     uint32_t head = 0;
     wsgid_wire_error_e error = wsgid_wire_get_response(prefix, WSGID_WIRE_RESPONSE_PREFIX, length,

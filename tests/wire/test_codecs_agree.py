@@ -16,12 +16,12 @@ from pywsgid.wire import hotpath_abi, protocol, table
 
 SMALL = [vector for vector in GOOD if len(vector.data) < 4096]
 SIDES = st.sampled_from([protocol.FROM_HTTPD, protocol.FROM_DAEMON])
-# `make fuzz` multiplies the examples; from those of a fixed seed it would learn nothing new.
+# `make fuzz` multiplies the examples, and takes other ones each time.
 EFFORT = int(os.environ.get("WSGID_FUZZ", "1"))
 FUZZ = settings(max_examples=300 * EFFORT, deadline=None, derandomize=EFFORT == 1)
 
-# Bytes that say something to the codecs more often than chance would.
-TELLING = st.sampled_from([0, 1, 2, 3, 4, 0x10, 0x11, 0x17, 0x40, 0x7F, 0x80, 0xFF])
+# Bytes that mean something to the codecs.
+MEANINGFUL = st.sampled_from([0, 1, 2, 3, 4, 0x10, 0x11, 0x17, 0x40, 0x7F, 0x80, 0xFF])
 STRING = st.sampled_from([b"\0", b"A\0", b"bc\0", b"\xff\0"])
 BLOCK = st.lists(STRING, max_size=7).map(b"".join)
 CUT_BLOCK = st.builds(lambda block, tail: block + tail, BLOCK, st.sampled_from([b"", b"", b"x"]))
@@ -36,7 +36,7 @@ def mutated(draw):
     for _ in range(draw(st.integers(0, 4))):
         at = draw(st.integers(0, len(data)))
         if draw(st.booleans()):
-            data[at : at + 1] = bytes([draw(TELLING)])
+            data[at : at + 1] = bytes([draw(MEANINGFUL)])
         else:
             data[at : at + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
     return draw(st.sampled_from([vector.side, vector.side, vector.side, 1 - vector.side])), bytes(
@@ -73,7 +73,7 @@ def test_random_bytes(side, data):
 @given(
     SIDES,
     st.sampled_from(sorted(protocol.FRAMES)),
-    TELLING,
+    MEANINGFUL,
     st.integers(0, 40),
     st.binary(max_size=40),
 )
@@ -223,7 +223,7 @@ def test_a_null_pointer_is_an_empty_block():
     assert native.lib.wsgid_wire_check_head(native.ffi.NULL, 0) == protocol.BAD_PAYLOAD
 
 
-def test_a_response_is_told_by_its_prefix_alone():
+def test_the_prefix_of_a_response_is_enough_for_its_head_length():
     size = native.ffi.new("uint32_t *")
     prefix = native.ffi.new("unsigned char[4]", pack("<I", 100))
     assert native.lib.wsgid_wire_get_response(prefix, 4, 104, size) == protocol.OK

@@ -32,7 +32,7 @@ from pywsgid.wire.protocol import (
 
 
 def parsed(side, buffers):
-    """[(type, flags, payload)] of what an encoder gave."""
+    """[(type, flags, payload)] of the frames that an encoder made."""
     parser = Parser(side)
     frames = list(parser.feed(buffers if isinstance(buffers, bytes) else b"".join(buffers)))
     parser.eof()
@@ -252,7 +252,7 @@ RES, RES_END = (RESPONSE, 0), (RESPONSE, END)
 
 
 def conversation(*steps):
-    """A Connection of a daemon that has been through the steps: frames of (type, flags[,
+    """A Connection of a daemon after these steps: frames of (type, flags[,
     amount])."""
     connection = Connection(FROM_DAEMON)
     for step in steps:
@@ -434,8 +434,8 @@ def test_every_frame_may_be_sent_at_some_time():
 
 
 def test_the_codec_imports_nothing_that_does_io():
-    """House rule: no socket, threading or time in the codec; and no start-up time for what it does
-    not need.
+    """The codec uses no socket, no thread and no clock, and costs a daemon's start no more than it
+    must.
     """
     tree = ast.parse(Path(protocol.__file__).read_text(encoding="utf-8"))
     run = [node for node in tree.body if not is_for_types_only(node)]

@@ -53,7 +53,7 @@ LINES = {
 
 
 def line(side, data):
-    """What harness.c is to answer."""
+    """The answer that harness.c must give."""
     if len(data) < protocol.HEADER_SIZE:
         return "need"
     begin = ""
@@ -98,7 +98,7 @@ def test_every_beginning_of_small_frames(sanitized):
 
 
 def test_payloads_cut_to_every_length(sanitized):
-    """As above, but with the header agreeing with what is left."""
+    """As above, but the header agrees with what is left."""
     small = [vector for vector in GOOD if len(vector.data) < 100]
     cut = [
         (v.side, frame(v.type, v.flags, v.data[8:end]))

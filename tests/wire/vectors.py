@@ -1,7 +1,7 @@
-"""Frames, good and bad, with what each must come to: shared by the tests of both codecs.
+"""Frames, good and bad, with what each must be read as: shared by the tests of both codecs.
 
-Written down byte by byte, without either codec, so that both can be wrong only against this file. A
-value is what the frame says: (id, sent, line, pairs, body) of REQUEST, (status line, pairs, body)
+They are written byte by byte, without either codec, so both codecs are judged by this file. A value
+is the content of the frame: (id, sent, line, pairs, body) of REQUEST, (status line, pairs, body)
 of RESPONSE, and so on, as codecs.py reads it.
 """
 
