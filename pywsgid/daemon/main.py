@@ -36,6 +36,8 @@ from pywsgid.wire import process_abi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from pywsgid.daemon.configuration import Configuration
     from pywsgid.daemon.interfaces import RequestCounter, Transport, Watch
 
@@ -132,11 +134,11 @@ def main() -> int:
             "from one release, and restart httpd" % (log.group, error),
         )
         return process_abi.EXIT_CONFIGURATION
-    return serve(Service(log, configuration, statistics))
+    serve(Service(log, configuration, statistics))
 
 
-def serve(service: Service) -> int:
-    """Loads the scripts, serves, and ends the process: never returns, but for the type checker."""
+def serve(service: Service) -> NoReturn:
+    """Loads the scripts, serves, and ends the process."""
     log, configuration, life = service.log, service.configuration, service.life
     service.streams = set_up(log, configuration)
     watch = watchdog.BootWatch(
@@ -161,7 +163,6 @@ def serve(service: Service) -> int:
     life.begin(service.transport, workers, lambda: announce(service))
     service.loop.run(control.Control(service, allowed))
     life.end()
-    return 0
 
 
 def add_periodic_tasks(service: Service) -> None:

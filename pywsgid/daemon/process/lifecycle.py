@@ -33,7 +33,7 @@ from pywsgid.wire import process_abi
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, NoReturn
 
     from pywsgid.daemon.configuration import Configuration
     from pywsgid.daemon.interfaces import Page, Transport, Worker
@@ -178,7 +178,7 @@ class Lifecycle:
         elif time.monotonic() >= self.deadline:
             self.step("expired")
 
-    def end(self) -> None:
+    def end(self) -> NoReturn:
         """Ends the process, in the state "ending"."""
         left = self.deadline - time.monotonic()
         ending.end_process(
