@@ -1,6 +1,7 @@
-"""Waiting awake (apxs/common/spin.c): how often it looks before it says that it is time to sleep.
+"""Adaptive spinning (apxs/common/spin.c): how often it polls before it reports that it is time to
+sleep.
 
-Its clock is ours: each time that it offers the processor to others, a microsecond passes.
+The test replaces the clock: each call of sched_yield() takes one microsecond.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import ctypes
 import pytest
 from daemonenv import ROOT
 
-LEAST, MOST = 25, 100  # looks of a spin
+LEAST, MOST = 25, 100  # polls in one wait
 PROBE_EVERY = 64
-ENOUGH = 100  # waits after which it knows
+ENOUGH = 100  # waits after which the moving averages have settled
 
-LOOK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+POLL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 
 
 class Spin(ctypes.Structure):
@@ -25,7 +26,7 @@ class Spin(ctypes.Structure):
 
 HARNESS = """
 #define sched_yield pass_a_microsecond
-#define clock_gettime tell_time
+#define clock_gettime read_clock
 #include "common/spin.c"
 
 static long microseconds;
@@ -36,7 +37,7 @@ int pass_a_microsecond(void)
     return 0;
 }
 
-int tell_time(clockid_t clock, struct timespec *time)
+int read_clock(clockid_t clock, struct timespec *time)
 {
     (void)clock;
     *time = (struct timespec){ microseconds / 1000000, microseconds % 1000000 * 1000 };
@@ -56,34 +57,35 @@ def library(gcc, tmp_path_factory):
 
 @pytest.fixture
 def wait(library):
-    """wait(n) waits for what is there at the nth look, 0: never; tells whether it found it, and
-    how often it looked."""
+    """wait(n) waits for an event that the nth poll finds (0: none does); returns whether it was
+    found, and the number of polls.
+    """
     spin = Spin()
 
     def wait(there_at: int) -> tuple[bool, int]:
-        looks = 0
+        polls = 0
 
-        @LOOK
-        def look(what) -> int:
-            nonlocal looks
-            looks += 1
-            return looks == there_at
+        @POLL
+        def poll(what) -> int:
+            nonlocal polls
+            polls += 1
+            return polls == there_at
 
-        return bool(library.wsgid_spin(ctypes.byref(spin), look, None)), looks
+        return bool(library.wsgid_spin(ctypes.byref(spin), poll, None)), polls
 
     return wait
 
 
-def test_it_looks_until_it_finds(wait):
+def test_it_polls_until_the_event_is_there(wait):
     assert wait(1) == (True, 1)
     assert wait(3) == (True, 3)
 
 
-def test_it_gives_up(wait):
+def test_it_gives_up_after_the_limit(wait):
     assert wait(0) == (False, MOST)
 
 
-def test_it_looks_longer_where_waits_are_longer(wait):
+def test_the_limit_follows_the_length_of_earlier_waits(wait):
     for _ in range(ENOUGH):
         wait(1)
     assert wait(0) == (False, LEAST)
@@ -102,32 +104,32 @@ def test_one_long_wait_is_forgotten(wait):
     assert wait(0)[1] < MOST / 2
 
 
-def test_where_it_is_in_vain_it_looks_once_and_spins_hardly_ever(wait):
+def test_after_misses_it_polls_once_and_rarely_spins(wait):
     for _ in range(ENOUGH):
         wait(0)
-    looks = [wait(0)[1] for _ in range(2 * PROBE_EVERY)]
-    assert sorted(looks)[: 2 * PROBE_EVERY - 2] == [1] * (2 * PROBE_EVERY - 2)
-    assert sorted(looks)[-2] == MOST
+    polls = [wait(0)[1] for _ in range(2 * PROBE_EVERY)]
+    assert sorted(polls)[: 2 * PROBE_EVERY - 2] == [1] * (2 * PROBE_EVERY - 2)
+    assert sorted(polls)[-2] == MOST
 
 
-def test_where_it_always_is_in_vain_it_looks_only_to_see_whether_that_has_changed(wait):
+def test_after_many_misses_it_only_probes_now_and_then(wait):
     for _ in range(60 * PROBE_EVERY):
         wait(0)
-    looks = sorted(wait(0)[1] for _ in range(2 * PROBE_EVERY))
-    assert looks[: 2 * PROBE_EVERY - 2] == [0] * (2 * PROBE_EVERY - 2)
-    assert looks[-2] == MOST
+    polls = sorted(wait(0)[1] for _ in range(2 * PROBE_EVERY))
+    assert polls[: 2 * PROBE_EVERY - 2] == [0] * (2 * PROBE_EVERY - 2)
+    assert polls[-2] == MOST
     for _ in range(20 * PROBE_EVERY):
         wait(2)
     assert [wait(2) for _ in range(10)] == [(True, 2)] * 10
 
 
-def test_the_one_look_may_find_it(wait):
+def test_the_single_poll_may_find_the_event(wait):
     for _ in range(ENOUGH):
         wait(0)
     assert [wait(1) for _ in range(10)] == [(True, 1)] * 10
 
 
-def test_it_learns_when_it_pays_again(wait):
+def test_it_spins_again_once_spinning_succeeds(wait):
     for _ in range(ENOUGH):
         wait(0)
     for _ in range(20 * PROBE_EVERY):
@@ -135,7 +137,7 @@ def test_it_learns_when_it_pays_again(wait):
     assert [wait(2) for _ in range(10)] == [(True, 2)] * 10
 
 
-def test_one_that_lasts_among_many_that_do_not_changes_nothing(wait):
+def test_a_few_long_waits_among_short_ones_change_nothing(wait):
     for number in range(ENOUGH):
         wait(0 if number % 4 == 0 else 2)
     assert [wait(2) for _ in range(10)] == [(True, 2)] * 10
