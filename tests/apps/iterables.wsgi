@@ -24,7 +24,7 @@ class WithLength:
 
 
 class FreshIterators:
-    """An iterable whose __iter__ returns another object, which has no close()."""
+    """An iterable with an __iter__ that returns another object, without close()."""
 
     def __iter__(self):
         yield from BLOCKS

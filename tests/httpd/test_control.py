@@ -54,8 +54,8 @@ def test_status_shows_the_processes_and_their_requests(httpd):
     done = run(httpd, "status")
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("group ")]
-    whose = [line.split(":")[0] for line in lines]
-    assert whose == ["group 'app' slot 0", "group 'app' slot 1", "group 'other' slot 0"]
+    slots = [line.split(":")[0] for line in lines]
+    assert slots == ["group 'app' slot 0", "group 'app' slot 1", "group 'other' slot 0"]
     assert "GET /gate/" in done.stdout
     assert f"user {machine.web_user()}, 1 of 2 threads busy" in done.stdout
     assert pids(httpd, "app") == set(httpd.daemons("app"))

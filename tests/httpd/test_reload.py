@@ -178,8 +178,8 @@ def test_touch_the_old_code_answers_if_the_new_code_is_broken(httpd, change):
         change("touch", "1 / 0\n")
         assert ask(httpd, "touch") == (word, pid)
     assert ask(httpd, "touch") == (word, pid)
-    change("touch", "mended")
-    assert ask(httpd, "touch")[0] == "mended"
+    change("touch", "fixed")
+    assert ask(httpd, "touch")[0] == "fixed"
 
 
 @pytest.mark.parametrize("name", ["off", "nothot"])

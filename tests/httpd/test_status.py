@@ -351,7 +351,7 @@ def test_an_application_that_cannot_be_loaded_is_counted(make_httpd):
         assert metrics(httpd)['wsgid_restarts_total{group="broken",reason="could-not-load"}'] >= 1
         httpd.write("broken.wsgi", RESTLESS)
         wait_until(
-            lambda: groups(httpd)["broken"]["slots_ready"] == 1, "the mended script to be served"
+            lambda: groups(httpd)["broken"]["slots_ready"] == 1, "the fixed script to be served"
         )
 
 

@@ -138,8 +138,8 @@ class ErrorLog:
         self._accept(patterns, since)
 
     def accept_all(self, *patterns: str) -> None:
-        """Accepts matching records in the whole log, earlier ones too: for a server whose whole
-        purpose is one failure.
+        """Accepts matching records in the whole log, earlier ones too: for a server that tests one
+        failure only.
         """
         self._accept(patterns, 0)
 

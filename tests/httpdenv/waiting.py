@@ -30,6 +30,6 @@ def wait_until(
             return value
         if time.monotonic() >= deadline:
             raise AssertionError(
-                f"waited {timeout} s in vain for {what() if callable(what) else what}"
+                f"waited {timeout} s for {what() if callable(what) else what}: it did not happen"
             )
         time.sleep(INTERVAL)
