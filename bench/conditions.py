@@ -1,4 +1,6 @@
-"""The conditions of a measurement: machine, versions, date. No figure means anything without them."""
+"""The conditions of a measurement: machine, versions, date. No figure means anything without
+them.
+"""
 
 from __future__ import annotations
 

@@ -32,7 +32,9 @@ def executable() -> str:
 
 
 def wrk(url: str, connections: int, seconds: float) -> dict[str, float]:
-    """One run; wrk takes whole seconds only. Returns rps, p50_us, p99_us, max_us, requests, errors."""
+    """One run; wrk takes whole seconds only. Returns rps, p50_us, p99_us, max_us, requests,
+    errors.
+    """
     process = start(url, connections, seconds)
     try:
         output, _ = process.communicate(timeout=seconds + GRACE)

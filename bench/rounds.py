@@ -55,7 +55,9 @@ def spread(samples: list[dict], key: str) -> float | None:
 
 
 def ratio(ours: list[dict], theirs: list[dict], key: str) -> float | None:
-    """The median of the ratios of each round: anything that slowed down a whole round cancels out."""
+    """The median of the ratios of each round: anything that slowed down a whole round cancels
+    out.
+    """
     pairs = [(a[key], b[key]) for a, b in zip(ours, theirs) if key in a and b.get(key)]
     return statistics.median(a / b for a, b in pairs) if pairs else None
 

@@ -114,7 +114,9 @@ def test_a_request_that_needs_no_daemon_has_no_daemon_fields(httpd):
 
 
 def test_a_request_waits_in_the_queue_while_the_only_thread_runs_another(httpd):
-    """The time of the first request in the application is the time of the second one in the queue."""
+    """The time of the first request in the application is the time of the second one in the
+    queue.
+    """
     crowd = Crowd(httpd, "/sleep?two", 2)
     assert [answer.text for answer in crowd.join()] == ["slept"] * 2
     first, second = sorted(entries(httpd, "/sleep?two", 2), key=lambda line: int(line["queue"]))

@@ -28,7 +28,9 @@ pytestmark = pytest.mark.timeout(1200)  # compiling the peers takes a minute, al
 
 @pytest.fixture(scope="module")
 def venv():
-    """A virtualenv with the peers that httpd's user can reach: the checkout's, or a temporary one."""
+    """A virtualenv with the peers that httpd's user can reach: the checkout's, or a temporary
+    one.
+    """
     own, temporary = CHECKOUT / ".bench-venv", None
     if os.geteuid() == 0 and not machine.is_reachable_by_all(CHECKOUT / "Makefile"):
         temporary = machine.temporary_directory("wsgid-bench-venv-")

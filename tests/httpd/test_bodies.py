@@ -157,7 +157,9 @@ def test_an_unread_body_does_not_damage_the_next_request(httpd, way, size):
 
 
 def test_connection_close_is_announced_while_the_client_still_sends_an_unread_body(httpd):
-    """A client that sees the announcement does not send its next request into a closing connection."""
+    """A client that sees the announcement does not send its next request into a closing
+    connection.
+    """
     with httpd.wire() as wire:
         wire.send(request("POST", "/blocks", "Content-Length: 2000000", body=b"x" * 100_000))
         wire.file.peek(1)  # the response has begun while the application still runs

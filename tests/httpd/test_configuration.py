@@ -25,7 +25,9 @@ def httpd(make_httpd):
 
 @pytest.fixture
 def configtest(httpd):
-    """configtest(text) -> (whether it passed, our lines without httpd's prefix, the whole output)"""
+    """configtest(text) -> (whether it passed, our lines without httpd's prefix, the whole
+    output)
+    """
 
     def run(text):
         httpd.configure(text)
@@ -139,7 +141,9 @@ ACCEPTED = [
         "umask=022 memory-limit=1g virtual-memory-limit=512M stack-size=64k cpu-time-limit=0 listen-backlog=1"
     ),
     group(
-        """display-name="my %{GROUP}" lang='de_DE.UTF-8' "locale=C" home=. python=bin/python3 env-file=/etc/x"""
+        """display-name="my %{GROUP}" lang='de_DE.UTF-8' "locale=C" home=. python=bin/python3
+        env-file=/etc/x
+        """
     ),
     group(
         'env=A=1 env="B=x y" env=_C2= python-path=/a:b python-path=/c startup-timeout=1.25 shutdown-timeout=0'

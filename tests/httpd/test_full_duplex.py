@@ -234,7 +234,9 @@ def expecting(path: str, size: int) -> bytes:
 
 @pytest.mark.parametrize("status", ["413", "401"])
 def test_an_immediate_refusal_reads_none_of_the_body(each_mpm, status):
-    """The client sends only its headers. No 100 comes, and the answer does not wait for the body."""
+    """The client sends only its headers. No 100 comes, and the answer does not wait for the
+    body.
+    """
     with each_mpm.wire() as wire:
         began = time.monotonic()
         wire.send(expecting(f"/expecting/refuse/{status}", 1000))

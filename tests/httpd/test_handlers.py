@@ -1,4 +1,6 @@
-"""Scripts that a handler, and not an alias, leads to: AddHandler, SetHandler, ExecCGI, .htaccess."""
+"""Scripts that a handler, and not an alias, leads to: AddHandler, SetHandler, ExecCGI,
+.htaccess.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A daemon violates the protocol: httpd trusts none of it, logs the violation, and keeps serving."""
+"""A daemon violates the protocol: httpd trusts none of it, logs the violation, and keeps
+serving.
+"""
 
 from __future__ import annotations
 

@@ -269,7 +269,9 @@ threading.Timer(0.05, os._exit, [3]).start()
 
 
 def test_back_off_still_grows_for_a_script_that_breaks_after_its_processes_died_young(make_httpd):
-    """The fixed half second between starts of processes that die young does not end the back-off."""
+    """The fixed half second between starts of processes that die young does not end the
+    back-off.
+    """
     httpd = make_httpd("WSGIScriptAlias / ${FILES}/dies.wsgi\n", files={"dies.wsgi": ""})
     httpd.write("dies.wsgi", DIES_BRIEFLY.format(files=httpd.files))
     httpd.log.wait_for("next try in 0.5 s", timeout=20)

@@ -202,7 +202,9 @@ def test_a_signal_to_a_daemon_loses_nothing_under_load(httpd, once, sign):
 
 
 def test_a_draining_process_is_replaced_while_it_still_runs_a_request(make_httpd):
-    """It reports through the wake-up pipe that it is leaving, so nobody waits for its last request."""
+    """It reports through the wake-up pipe that it is leaving, so nobody waits for its last
+    request.
+    """
     httpd = make_httpd(gate_configuration("threads=2"))
     (old,) = httpd.wait_for_daemons("app", 1)
     held = HeldRequests(httpd, "/gate", "drains")

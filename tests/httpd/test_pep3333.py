@@ -64,7 +64,9 @@ def httpd(make_httpd):
 
 
 def survives(httpd, pids):
-    """Asserts that the same processes serve as before: an application must not be able to end one."""
+    """Asserts that the same processes serve as before: an application must not be able to end
+    one.
+    """
     assert httpd.get("/hello").status_code == 200
     assert httpd.daemons() == pids
 
@@ -91,7 +93,9 @@ def test_a_list_of_at_most_one_block_gets_a_content_length(httpd, kind):
 
 
 def test_blocks_reach_the_client_as_they_come(httpd):
-    """PEP 3333, "Buffering and Streaming": no block is held back while the next one is being made."""
+    """PEP 3333, "Buffering and Streaming": no block is held back while the next one is being
+    made.
+    """
     steps = httpd.files / "steps"
     steps.write_text("")
     steps.chmod(0o644)

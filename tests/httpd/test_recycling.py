@@ -28,7 +28,9 @@ def httpd(make_httpd):
 
 
 def wait_for_replacement(httpd, group, reason):
-    """Waits for the line with the reason and for the process that replaces the one that wrote it."""
+    """Waits for the line with the reason and for the process that replaces the one that wrote
+    it.
+    """
     (record, *_) = wait_until(
         lambda: httpd.log.find(f"WSGID0350: group '{group}'"), "its replacement request"
     )

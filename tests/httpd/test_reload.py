@@ -89,7 +89,9 @@ def test_hot_replaces_each_process_once_and_loses_nothing(httpd, change):
 
 
 def test_hot_replaces_one_process_at_a_time(httpd, change):
-    """Between the starts of two successors, the predecessor of the first has been asked to leave."""
+    """Between the starts of two successors, the predecessor of the first has been asked to
+    leave.
+    """
     old, since = httpd.daemons("hot"), httpd.log.mark()
     change("hot", f"one_at_a_time_{time.time_ns()}")
     replaced(httpd, "hot", old)

@@ -77,7 +77,9 @@ def server() -> Iterator[Server]:
 
 
 def rotate(server: Server) -> None:
-    """Rotates with logrotate if it is installed; otherwise does the same: rename, then postrotate."""
+    """Rotates with logrotate if it is installed; otherwise does the same: rename, then
+    postrotate.
+    """
     text = server.example("logrotate/shop")
     if shutil.which("logrotate"):
         configuration = server.top / "rotate"

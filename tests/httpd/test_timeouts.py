@@ -158,7 +158,9 @@ def test_without_send_timeout_a_client_that_reads_slowly_but_steadily_is_not_giv
 
 
 class Trickle:
-    """Reads a little of a curl's output at intervals, over the `with` block: some 800 kB a second."""
+    """Reads a little of a curl's output at intervals, over the `with` block: some 800 kB a
+    second.
+    """
 
     def __init__(self, client: CurlThatLeaves) -> None:
         self._client, self._end = client, threading.Event()

@@ -77,7 +77,9 @@ class Browser:
         return self.run(f"return document.querySelector({selector!r}).innerText")
 
     def console_messages(self) -> list[str]:
-        """The console's messages since the last call: errors, and violations of the page's policy."""
+        """The console's messages since the last call: errors, and violations of the page's
+        policy.
+        """
         return [entry["message"] for entry in self._driver.get_log("browser")]
 
     def screenshot(self, path: Path) -> None:

@@ -343,7 +343,9 @@ class Httpd:
     # -------- daemons, and httpd's own children
 
     def daemons(self, group: str | None = None) -> list[int]:
-        """The pids of the daemons that run now, of one group ("" is the default group) or of all."""
+        """The pids of the daemons that run now, of one group ("" is the default group) or of
+        all.
+        """
         # Under -X, a supervising process is between httpd and its daemons.
         found = [child for child in processes.descendants(self.pid) if _is_daemon(child)]
         return sorted(child.pid for child in found if group is None or _group_of(child) == group)
