@@ -51,8 +51,7 @@ def with_reachable_files(site: Site) -> Site:
 def _reachable_module(site: Site) -> str:
     """The module, or a copy of it with the package beside it."""
     package = package_of(site.module)
-    files = [os.path.join(package, name) for name in os.listdir(package) if name.endswith(".py")]
-    blocked = first_blocked(files, site.application)
+    blocked = first_blocked(_modules(package), site.application)
     if blocked is None:
         return site.module
     note(
@@ -64,6 +63,16 @@ def _reachable_module(site: Site) -> str:
     shutil.copytree(package, copy, ignore=ignored, dirs_exist_ok=True)
     open_to_all(copy)
     return copy_file(site.module, site.root)
+
+
+def _modules(package: str) -> list[str]:
+    """The Python files in all folders of the package."""
+    return [
+        os.path.join(directory, name)
+        for directory, _, names in os.walk(package)
+        for name in names
+        if name.endswith(".py")
+    ]
 
 
 def package_of(module: str) -> str:
