@@ -107,7 +107,7 @@ def test_a_body_in_tiny_chunks_is_echoed(httpd):
 
 @pytest.mark.parametrize("how", ["length", "chunked"])
 @pytest.mark.parametrize("way", WAYS)
-def test_every_way_of_reading_gives_the_whole_body(httpd, way, how):
+def test_every_way_of_reading_returns_the_whole_body(httpd, way, how):
     data = TEXT if how == "length" else iter(pieces(TEXT, 4999))
     answer = httpd.post(f"/input/{way}", data).json()
     assert answer["total"] == len(TEXT)
@@ -125,7 +125,7 @@ def test_readline_with_a_limit_stops_at_it(httpd):
     assert httpd.post("/input/limited-line", b"0123456789abc\nxy\n").json()["sizes"] == [10, 4, 3]
 
 
-def test_readline_gives_a_long_line_whole(httpd):
+def test_readline_returns_a_long_line_whole(httpd):
     body = b"x" * 400_000 + b"\n" + b"y" * 10
     assert httpd.post("/input/line", body).json()["sizes"] == [400_001, 10]
 
@@ -134,11 +134,11 @@ def test_read_by_single_bytes(httpd):
     assert httpd.post("/input/bytes", b"abc").json()["sizes"] == [1, 1, 1]
 
 
-def test_reading_past_the_end_gives_nothing(httpd):
+def test_reading_past_the_end_returns_nothing(httpd):
     assert httpd.post("/input/past-the-end", b"abc").json()["sizes"] == [3, 0, 0, 0]
 
 
-def test_read_of_nothing_takes_nothing(httpd):
+def test_a_read_of_0_bytes_consumes_nothing(httpd):
     assert httpd.post("/input/nothing", b"abc").json()["sizes"] == [0]
 
 

@@ -100,7 +100,7 @@ def test_a_stream_that_fills_all_buffers_is_stopped_when_its_client_leaves(httpd
 
 
 @pytest.mark.parametrize("over", EVERY_WAY)
-def test_a_queued_request_whose_client_has_gone_is_never_started(httpd, over):
+def test_a_queued_request_is_never_started_if_its_client_has_gone(httpd, over):
     name = f"queued-{over.replace('/', '-')}"
     since = httpd.log.mark()
     gate = HeldRequests(httpd, "/gate", "holding-" + over.replace("/", ""))

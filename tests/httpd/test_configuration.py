@@ -170,7 +170,7 @@ def test_accepts_other_users_and_groups_by_name_and_number(configtest):
     assert ours == []
 
 
-def test_same_group_twice_is_fine_whatever_the_order_of_its_options(configtest):
+def test_the_same_group_twice_is_accepted_in_any_order_of_its_options(configtest):
     text = "\n".join([group("threads=3 memory-limit=1K"), group("memory-limit=1024 threads=3")])
     passed, ours, output = configtest(
         f"{text}\n<VirtualHost *>\n{group('threads=3 memory-limit=1k')}\n</VirtualHost>"

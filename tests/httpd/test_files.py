@@ -140,7 +140,7 @@ def moved(pid: int) -> int:
     return int(lines["rchar"]) + int(lines["wchar"])
 
 
-def test_no_descriptors_are_left_behind(httpd):
+def test_no_descriptors_are_leaked(httpd):
     path = put(httpd, "whole", content())
     pid = httpd.wait_for_daemons("app", 1)[0]
     for _ in range(30):
@@ -212,7 +212,7 @@ def test_a_file_without_validators_meets_any_condition(httpd):
     assert "ETag" not in response.headers and "Last-Modified" not in response.headers
 
 
-def test_a_connection_goes_on_after_a_304(httpd):
+def test_a_connection_stays_usable_after_a_304(httpd):
     path = put(httpd, "whole", content())
     with httpd.wire() as wire:
         for _ in range(3):
@@ -287,7 +287,7 @@ def test_x_sendfile_works_over_every_version_of_http(httpd, allowed, over):
     assert (done.code, done.status, done.body == content()) == (0, 200, True), done.error
 
 
-def test_x_sendfile_gives_validators_and_answers_conditions_and_ranges(httpd, allowed):
+def test_x_sendfile_adds_validators_and_answers_conditions_and_ranges(httpd, allowed):
     first = sendfile(httpd, allowed)
     tag, date = first.headers["ETag"], first.headers["Last-Modified"]
     assert sendfile(httpd, allowed, headers={"If-None-Match": tag}).status_code == 304

@@ -69,7 +69,7 @@ def test_a_daemon_is_a_child_of_httpds_parent(httpd):
     assert [seen["pid"]] == httpd.daemons("single")
 
 
-def test_the_default_group_serves_what_names_no_group(httpd):
+def test_the_default_group_serves_scripts_without_a_group(httpd):
     assert group_of(httpd, "/default") == ""
     assert group_of(httpd, "/global") == ""
     assert len(httpd.daemons("")) == 1

@@ -158,11 +158,11 @@ def test_the_content_type_is_the_applications(httpd):
     ) == ["application/x-own; charset=utf-8"]
 
 
-def test_a_response_without_content_type_gets_none_invented(httpd):
+def test_no_content_type_is_invented(httpd):
     assert raw(httpd, "200 OK", []).all("Content-Type") == []
 
 
-def test_location_with_any_status_is_left_alone(httpd):
+def test_location_reaches_the_client_with_any_status(httpd):
     """A CGI's Location makes httpd redirect internally; a WSGI application's Location is for the
     client.
     """

@@ -117,7 +117,7 @@ def test_head_reaches_the_application_as_configured(httpd, path, method):
 
 
 @pytest.mark.parametrize("path", ["/method", "/deflated", "/on", "/off"])
-def test_head_has_no_body_and_the_connection_goes_on(httpd, path):
+def test_head_has_no_body_and_the_connection_stays_usable(httpd, path):
     with httpd.wire() as wire:
         wire.send(request("HEAD", path, "Accept-Encoding: gzip") + request("GET", "/hello"))
         assert wire.read_response("HEAD").status == 200
@@ -176,12 +176,12 @@ def test_an_error_document_may_be_a_wsgi_resource(httpd):
 
 
 @pytest.mark.parametrize("status", [200, 302, 304])
-def test_error_override_leaves_other_statuses_alone(httpd, status):
+def test_error_override_does_not_affect_other_statuses(httpd, status):
     response = httpd.get(f"/overridden/{status}", allow_redirects=False)
     assert (response.status_code, response.headers["X-Own"]) == (status, "yes")
 
 
-def test_the_connection_goes_on_after_an_error_document(httpd):
+def test_the_connection_stays_usable_after_an_error_document(httpd):
     with httpd.session() as session:
         for _ in range(3):
             assert session.get(httpd.url("/overridden/404"), timeout=10).status_code == 404

@@ -113,7 +113,7 @@ def test_graceful_under_light_load_loses_nothing(httpd):
     assert set(statuses) == {200}
 
 
-def test_graceful_finishes_what_was_in_flight(httpd):
+def test_graceful_finishes_requests_in_flight(httpd):
     request = held(httpd, "graceful")
     httpd.graceful()
     assert httpd.get("/", timeout=20).status_code == 200
@@ -184,7 +184,7 @@ def test_httpd_starts_over_the_remains_of_a_dead_one(make_httpd):
 
 @pytest.mark.parametrize("mpm", MPMS)
 @pytest.mark.parametrize("how", ["foreground", "debug"])
-def test_foreground_and_x_serve_and_ctrl_c_leaves_nothing(make_httpd, how, mpm):
+def test_httpd_serves_in_the_foreground_and_with_x_and_ctrl_c_leaves_nothing(make_httpd, how, mpm):
     httpd = make_httpd(CONFIGURATION, mpm=mpm, start=how)
     assert httpd.get("/").status_code == 200
     httpd.interrupt()

@@ -98,7 +98,9 @@ def test_a_whole_traceback_goes_to_the_virtual_hosts_log(httpd, own_log):
 
 
 @pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
-def test_every_line_has_the_time_zone_of_httpd_whatever_the_applications(make_httpd, zone):
+def test_every_line_has_the_time_zone_of_httpd_even_if_the_application_sets_another(
+    make_httpd, zone
+):
     """Django sets the zone from TIME_ZONE. Lines of a daemon appear among httpd's own."""
     chicago = "import os, time\nos.environ['TZ'] = 'America/Chicago'\ntime.tzset()\nprint('logged here')\n"
     httpd = make_httpd(

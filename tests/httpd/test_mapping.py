@@ -119,7 +119,7 @@ def test_server_variable_is_the_configured_name_and_port(httpd, environ):
     assert environ("/server")["mod_wsgi.process_group"] == f"site.test:{httpd.ports['PORT']}"
 
 
-def test_host_variable_is_what_the_client_asked_for(httpd, environ):
+def test_the_host_variable_is_the_host_that_the_client_requested(httpd, environ):
     name = f"site.test:{httpd.ports['PORT']}"
     assert environ("/host", Host=name)["mod_wsgi.process_group"] == name
 

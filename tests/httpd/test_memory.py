@@ -220,7 +220,7 @@ def test_a_large_body_that_is_read_whole_takes_its_own_size_and_little_more(http
     assert peaks.risen["httpd"] < SLACK
 
 
-def test_what_arrives_is_what_was_sent(httpd):
+def test_bodies_arrive_unchanged(httpd):
     """The other tests only count bytes; this one compares them."""
     digest = hashlib.sha256(b"g" * (2 * MB)).digest()
     assert hashlib.sha256(httpd.get("/volume/generator?2").content).digest() == digest

@@ -276,7 +276,7 @@ def test_httpbin_post(httpd):
     assert answer["files"] == {"file": "content"}
 
 
-def test_httpbin_takes_chunked_bodies(httpd):
+def test_httpbin_accepts_chunked_bodies(httpd):
     assert (
         httpd.request("PUT", "/httpbin/put", data=iter([b"one ", b"two"])).json()["data"]
         == "one two"

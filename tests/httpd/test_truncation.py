@@ -187,7 +187,7 @@ def test_the_daemon_survives_all_of_this(httpd):
 
 
 @pytest.mark.parametrize("over", EVERY_WAY)
-def test_a_filter_that_fails_before_anything_was_sent_gives_a_whole_error_page(httpd, over):
+def test_a_filter_that_fails_before_anything_is_sent_leads_to_a_whole_error_page(httpd, over):
     """As with one of httpd's own files. mod_security, which answers in place of the response, fails
     the same way.
     """
