@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from httpdenv import HeldRequests, wait_until
-from httpdenv.browser import MISSING, Browser, is_there
+from httpdenv.browser import MISSING, Browser, is_available
 
-pytestmark = pytest.mark.skipif(not is_there(), reason=MISSING)
+pytestmark = pytest.mark.skipif(not is_available(), reason=MISSING)
 
 CONFIGURATION = """
 WSGIDaemonProcess shop processes=2 threads=3

@@ -103,7 +103,7 @@ class Torturer:
         """
         return len(self.httpd.daemons("app")) == len(self.ready()) == self.processes
 
-    def expendable(self) -> int | None:
+    def expendable_daemon(self) -> int | None:
         """A daemon of a complete group with working code; without these, its successor might have
         to wait, and 503 would be right.
         """
@@ -116,13 +116,13 @@ class Torturer:
         return self.random.choice(self.ready())
 
     def kill(self) -> None:
-        pid = self.expendable()
+        pid = self.expendable_daemon()
         if pid is not None:
             self.kills += 1
             self._signal(pid, signal.SIGKILL)
 
     def ask_to_leave(self) -> None:
-        pid = self.expendable()
+        pid = self.expendable_daemon()
         if pid is not None:
             self._signal(pid, self.random.choice([signal.SIGTERM, signal.SIGHUP, signal.SIGINT]))
 

@@ -29,7 +29,7 @@ ARGUMENTS = (
 MISSING = "no browser: on Debian, apt-get install chromium chromium-driver"
 
 
-def is_there() -> bool:
+def is_available() -> bool:
     return all(shutil.which(name) for name in ("chromium", "chromedriver"))
 
 
