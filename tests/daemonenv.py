@@ -240,7 +240,7 @@ class Daemon:
         lifeline, self.lifeline = os.pipe2(os.O_CLOEXEC)
         self.page = os.memfd_create("page")
         os.ftruncate(self.page, process_abi.PAGE_SIZE)
-        self.wakeup, self._bell_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.wakeup, self._wakeup_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.control_path = str(directory / "c")
         self.control = self._listen(self.control_path)
         self.pid = self._spawn(lifeline, successor)
@@ -292,7 +292,7 @@ class Daemon:
         log = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         null = os.open(os.devnull, os.O_RDONLY)
         wanted = [null, log, log, self.listener.fileno(), configuration, lifeline, self.page]
-        wanted += [self._bell_end, self.control.fileno()]
+        wanted += [self._wakeup_end, self.control.fileno()]
         wanted += [successor] if successor is not None else []
         aside = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 200) for descriptor in wanted]
         actions = [(os.POSIX_SPAWN_DUP2, source, number) for number, source in enumerate(aside)]
@@ -363,11 +363,11 @@ class Daemon:
         return self.log_path.read_text() if self.log_path.exists() else ""
 
     def replacement_requests(self) -> tuple[int, int]:
-        """How often it has wished for a successor, and why it did last."""
+        """How often it has requested a replacement, and the reason of the last request."""
         return struct.unpack_from("<II", os.pread(self.page, 32, 0), 24)
 
     def has_woken(self) -> bool:
-        """Whether it has rung the wake-up pipe since somebody looked last."""
+        """Whether it has written to the wake-up pipe since the last call."""
         try:
             return bool(os.read(self.wakeup, 4096))
         except BlockingIOError:
@@ -388,12 +388,12 @@ class Daemon:
         os.write(self.lifeline, bytes((process_abi.LIFELINE_FAILED,)))
 
     def wait_for_replacement_request(self, reason: int, number: int = 1) -> None:
-        """Its wish of this number, for this reason (process_abi.REPLACE_), and the ring that goes
-        with it.
+        """Waits for its replacement request of this number, for this reason (process_abi.REPLACE_),
+        and for the byte in the wake-up pipe that goes with it.
         """
         wait_until(
             lambda: self.replacement_requests() == (number, reason),
-            f"wish {number}: {self.replacement_requests()} {self.log_text()}",
+            f"replacement request {number}: {self.replacement_requests()} {self.log_text()}",
         )
         wait_until(self.has_woken, "the wake-up pipe")
 
@@ -423,7 +423,7 @@ class Daemon:
                     raise
         self.listener.close()
         self.control.close()
-        for descriptor in (self.lifeline, self.page, self.wakeup, self._bell_end):
+        for descriptor in (self.lifeline, self.page, self.wakeup, self._wakeup_end):
             os.close(descriptor)
         if kind is None:
             assert "WSGID0325" not in self.log_text(), self.log_text()

@@ -5,16 +5,20 @@ bytes.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import queue
 import socket
 import struct
+import termios
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
+from daemonenv import Client
 from hypothesis import example, given, settings, strategies as st
 from transportenv import LocalTransport
 from wire.conversation import Connection, Parser
@@ -25,6 +29,7 @@ EFFORT = int(os.environ.get("WSGID_FUZZ", "1"))
 GRANT = 1000  # body bytes that the worker lets httpd send at once
 ENVIRON = protocol.encode_environ({"REQUEST_METHOD": "POST", "REQUEST_URI": "/"})
 HEAD = protocol.encode_head("200 OK", [])
+PATTERN = bytes(range(256)) * 8
 
 
 class Serving:
@@ -113,7 +118,7 @@ bodies = st.builds(
     frame,
     st.just(protocol.BODY),
     st.sampled_from([0, 0, 0, protocol.END]),
-    st.integers(0, 700).map(bytes),
+    st.integers(0, 700).map(lambda size: PATTERN[:size]),
 )
 wrong = st.builds(
     frame,
@@ -146,6 +151,21 @@ def up_to_the_end(frames: list[bytes]) -> list[bytes]:
     return frames
 
 
+def send_apart(client: Client, data: bytes, sizes: list[int]) -> None:
+    """Sends the data in pieces, each when the transport has received the one before."""
+    for piece in cut(data, sizes):
+        client.send(piece)
+        deadline = time.monotonic() + 5
+        while unread(client.socket):
+            assert time.monotonic() < deadline
+            os.sched_yield()
+
+
+def unread(sock: socket.socket) -> int:
+    """How much of what has been sent on a UNIX socket nobody has received."""
+    return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0" * 4))[0]
+
+
 def converse(serving: Serving, frames: list[bytes], sizes: list[int]) -> bytes | None:
     """Sends the frames; then closes its end if they are not a whole request. Returns the body of
     the response, or None if there was none.
@@ -153,12 +173,10 @@ def converse(serving: Serving, frames: list[bytes], sizes: list[int]) -> bytes |
     opening, rest = frames[0], b"".join(frames[1:])
     client = serving.local.connect()
     try:
-        for piece in cut(opening, sizes):
-            client.send(piece)
+        send_apart(client, opening, sizes)
         if rest:  # BODY needs credit
             assert client.frame()[0] == protocol.CREDIT
-        for piece in cut(rest, sizes):
-            client.send(piece)
+        send_apart(client, rest, sizes)
         expected = expect(opening + rest)
         if not expected.is_complete and not expected.violation:
             client.socket.shutdown(socket.SHUT_WR)
@@ -170,7 +188,9 @@ def converse(serving: Serving, frames: list[bytes], sizes: list[int]) -> bytes |
         client.close()
 
 
-LARGEST = frame(protocol.BODY, 0, bytes(GRANT))
+LARGEST = frame(protocol.BODY, 0, PATTERN[:GRANT])
+# The first piece of it that arrives ends in the middle of the second header.
+CUT_HEADER = [frame(protocol.BODY, 0, b"x" * 50), frame(protocol.BODY, protocol.END, b"y" * 51)]
 OPEN = request_of(b"", 0)
 
 
@@ -184,6 +204,7 @@ OPEN = request_of(b"", 0)
 @example(OPEN, [frame(protocol.BODY, 0, bytes(GRANT + 1))], [400])
 @example(OPEN, [frame(protocol.BODY, 0, b"x", length=700)], [3])
 @example(OPEN, [LARGEST, OPEN], [3])
+@example(OPEN, CUT_HEADER, [64])
 @example(b"\x01", [], [1])
 def test_the_transport_reads_what_the_oracle_reads(serving, opening, rest, sizes):
     frames = up_to_the_end([opening, *rest])

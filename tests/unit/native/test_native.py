@@ -1,5 +1,5 @@
-"""The C half of the daemon: how it is loaded, who may run at once, and that it touches only its own
-memory.
+"""The daemon's extension: how it is loaded, how many requests run at once, and that it touches only
+its own memory.
 """
 
 from __future__ import annotations
@@ -63,14 +63,16 @@ def test_the_table_of_functions_is_what_cffi_is_told():
         assert len(parameters.split(",")) == len(extension.FUNCTIONS[name][1]), name
 
 
-def starts_not(daemon):
-    """It has ended without serving, and one line at crit says why; the line."""
+def refusal_of(daemon):
+    """Asserts that it has ended without serving, with one line at crit that names the fix. Returns
+    the line.
+    """
     assert daemon.wait() == process_abi.EXIT_INTERPRETER
     assert daemon.state() == process_abi.STATE_BOOTING
     (line,) = [line for line in daemon.log_text().splitlines() if "WSGID0329" in line]
     assert "[wsgid:crit]" in line
     assert "group 'unit'" in line
-    assert "`make`" in line, "names what builds it"
+    assert "`make`" in line
     return line
 
 
@@ -86,7 +88,7 @@ def copied_package(tmp_path, *left_out):
 
 def test_without_the_extension_it_does_not_start(tmp_path):
     with Daemon(tmp_path, boot=copied_package(tmp_path, "*.so"), ready=False) as daemon:
-        assert f"no _native.*.so in {tmp_path / 'pywsgid'}" in starts_not(daemon)
+        assert f"no _native.*.so in {tmp_path / 'pywsgid'}" in refusal_of(daemon)
 
 
 def test_with_an_extension_of_another_version_it_does_not_start(tmp_path):
@@ -97,7 +99,7 @@ def test_with_an_extension_of_another_version_it_does_not_start(tmp_path):
     known = tmp_path / "pywsgid" / "wire" / "hotpath_abi.py"
     known.write_text(known.read_text() + "INTERFACE += 1\n")
     with Daemon(tmp_path, boot=boot, ready=False) as daemon:
-        assert "built from other sources" in starts_not(daemon)
+        assert "built from other sources" in refusal_of(daemon)
 
 
 @pytest.mark.parametrize("name", sorted(extension.FUNCTIONS))
@@ -113,7 +115,7 @@ def test_with_an_extension_that_cannot_be_loaded_it_does_not_start(tmp_path, mon
     (tmp_path / "broken.so").write_bytes(b"not a library")
     monkeypatch.setattr(Daemon, "extension", str(tmp_path / "broken.so"))
     with Daemon(tmp_path, ready=False) as daemon:
-        line = starts_not(daemon)
+        line = refusal_of(daemon)
     assert "broken.so" in line
     assert "python=" in line
 
@@ -122,7 +124,7 @@ def test_what_the_application_printed_is_in_the_log_all_the_same(tmp_path, write
     script = write("print('loaded', end='')\ndef application(environ, start_response):\n    pass\n")
     boot = copied_package(tmp_path, "*.so")
     with Daemon(tmp_path, boot=boot, scripts=[script], ready=False) as daemon:
-        starts_not(daemon)
+        refusal_of(daemon)
         assert "loaded" in daemon.log_text()
 
 

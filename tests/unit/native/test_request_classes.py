@@ -36,7 +36,7 @@ ENOUGH = 8  # requests until it is known that they block
 
 @pytest.fixture(scope="module")
 def library(gcc, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("kinds")
+    directory = tmp_path_factory.mktemp("classes")
     (directory / "harness.c").write_text(HARNESS)
     sources = [directory / "harness.c", ROOT / "pywsgid" / "native" / "request_classes.c"]
     gcc(
@@ -45,13 +45,13 @@ def library(gcc, tmp_path_factory):
         "-I",
         ROOT / "pywsgid" / "native",
         "-o",
-        directory / "kinds.so",
+        directory / "classes.so",
         *sources,
     )
-    return ctypes.CDLL(str(directory / "kinds.so"))
+    return ctypes.CDLL(str(directory / "classes.so"))
 
 
-class Kinds:
+class Classes:
     def __init__(self, library) -> None:
         self._library = library
         library.forget()
@@ -65,57 +65,57 @@ class Kinds:
 
 
 @pytest.fixture
-def kinds(library):
-    kinds = Kinds(library)
-    kinds.learn("GET /", has_blocked=False)
-    return kinds
+def classes(library):
+    classes = Classes(library)
+    classes.learn("GET /", has_blocked=False)
+    return classes
 
 
-def among_others(kinds, line: str) -> None:
+def among_others(classes, line: str) -> None:
     """It blocks, and ten others for each of it do not."""
     for _ in range(ENOUGH):
-        kinds.learn(line, has_blocked=True, times=1)
-        kinds.learn("GET /fast", has_blocked=False, times=10)
+        classes.learn(line, has_blocked=True, times=1)
+        classes.learn("GET /fast", has_blocked=False, times=10)
 
 
-def test_nothing_blocks_until_it_has(kinds):
-    assert not kinds.block("GET /report")
-    kinds.learn("GET /report", has_blocked=True, times=1)
-    assert not kinds.block("GET /report")
+def test_nothing_blocks_until_it_has(classes):
+    assert not classes.block("GET /report")
+    classes.learn("GET /report", has_blocked=True, times=1)
+    assert not classes.block("GET /report")
 
 
-def test_a_path_that_blocks(kinds):
-    among_others(kinds, "GET /report")
-    assert kinds.block("GET /report")
-    assert kinds.block("GET /report?year=2026")
-    assert not kinds.block("GET /fast")
-    assert not kinds.block("POST /report")
+def test_a_path_that_blocks(classes):
+    among_others(classes, "GET /report")
+    assert classes.block("GET /report")
+    assert classes.block("GET /report?year=2026")
+    assert not classes.block("GET /fast")
+    assert not classes.block("POST /report")
 
 
-def test_a_path_that_blocks_with_any_query(kinds):
+def test_a_path_that_blocks_with_any_query(classes):
     for year in range(ENOUGH):
-        kinds.learn(f"GET /report?year={year}", has_blocked=True, times=1)
-        kinds.learn("GET /fast", has_blocked=False, times=10)
-    assert kinds.block("GET /report?year=2026")
-    assert not kinds.block("GET /fast")
+        classes.learn(f"GET /report?year={year}", has_blocked=True, times=1)
+        classes.learn("GET /fast", has_blocked=False, times=10)
+    assert classes.block("GET /report?year=2026")
+    assert not classes.block("GET /fast")
 
 
-def test_a_query_that_blocks(kinds):
+def test_a_query_that_blocks(classes):
     for _ in range(ENOUGH):
-        kinds.learn("GET /report?all", has_blocked=True, times=1)
-        kinds.learn("GET /report?one", has_blocked=False, times=10)
-    assert kinds.block("GET /report?all")
-    assert not kinds.block("GET /report?one")
-    assert not kinds.block("GET /report")
+        classes.learn("GET /report?all", has_blocked=True, times=1)
+        classes.learn("GET /report?one", has_blocked=False, times=10)
+    assert classes.block("GET /report?all")
+    assert not classes.block("GET /report?one")
+    assert not classes.block("GET /report")
 
 
-def test_where_all_requests_block_an_unknown_one_is_likely_to(kinds):
+def test_where_all_requests_block_an_unknown_one_is_likely_to(classes):
     for number in range(2 * ENOUGH):
-        kinds.learn(f"GET /page/{number}", has_blocked=True, times=1)
-    assert kinds.block("GET /never/seen")
+        classes.learn(f"GET /page/{number}", has_blocked=True, times=1)
+    assert classes.block("GET /never/seen")
 
 
-def test_what_blocks_no_longer(kinds):
-    among_others(kinds, "GET /report")
-    kinds.learn("GET /report", has_blocked=False)
-    assert not kinds.block("GET /report")
+def test_what_blocks_no_longer(classes):
+    among_others(classes, "GET /report")
+    classes.learn("GET /report", has_blocked=False)
+    assert not classes.block("GET /report")
