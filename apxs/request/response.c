@@ -2,8 +2,8 @@
  * The response: frames from the daemon, one function for each type, to the client's queue.
  *
  * A frame is handled as soon as it is complete. The bytes of RESPONSE and DATA are passed on as
- * they come. The rules of order (docs/design.md, "Order") are enforced here: a daemon is not
- * trusted, and a frame that breaks them ends the exchange with WSGID_E_PROTOCOL.
+ * they come. The rules of order (docs/design.md, "Wire protocol") are enforced here: a daemon is
+ * not trusted, and a frame that breaks them ends the exchange with WSGID_E_PROTOCOL.
  *
  * Nothing here waits for the daemon, and only wsgid_response_truncate() waits for the client.
  */
