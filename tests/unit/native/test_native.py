@@ -252,7 +252,7 @@ def test_ten_thousand_requests_leak_nothing(tmp_path):
         assert client.get("hello.wsgi").complete
         descriptors = len(os.listdir(f"/proc/{daemon.pid}/fd"))
         assert grow(daemon, client, 10_000) < 600  # threads touch their stacks for the first time
-        assert len(os.listdir(f"/proc/{daemon.pid}/fd")) == descriptors
+        assert len(os.listdir(f"/proc/{daemon.pid}/fd")) <= descriptors
         client.close()
 
 
