@@ -1,6 +1,7 @@
 """`pywsgid check` reports every fault that it promises to find, in one line with its place and its
-fix, and reads real layouts and configurations of mod_wsgi as httpd does. No httpd is started; only
-`httpd -t` runs."""
+fix, and reads real layouts and configurations of mod_wsgi as httpd does. The tests start no httpd;
+they only run `httpd -t`.
+"""
 
 from __future__ import annotations
 
@@ -50,11 +51,11 @@ class Result:
 
     @property
     def lines(self) -> list[str]:
-        """The findings, without the summary."""
+        """The findings without the summary."""
         return self.out.splitlines()[:-1]
 
     def find(self, code: str) -> str:
-        """The one line with a code."""
+        """The only line with a code."""
         found = [line for line in self.lines if f"{code}: " in line]
         assert len(found) == 1, self.out + self.err
         return found[0]
@@ -62,7 +63,7 @@ class Result:
 
 @dataclass
 class Place:
-    """A ServerRoot with app/, run/ and conf/, that everybody can enter."""
+    """A ServerRoot with app/, run/ and conf/ that everybody can enter."""
 
     root: Path
     module: Path
@@ -94,14 +95,14 @@ class Place:
         return run_check(path, *words, **options)
 
     def line_of(self, text: str, part: str) -> str:
-        """file:line of the line of the configuration that holds `part`."""
+        """file:line of the configuration's line that contains `part`."""
         lines = (self.root / "conf" / "httpd.conf").read_text().splitlines()
         number = next(n for n, line in enumerate(lines, 1) if part in line)
         return f"{self.root}/conf/httpd.conf:{number}"
 
 
 def run_check(*words: str | Path, user: int | None = None) -> Result:
-    """In this process, unless it is another user's."""
+    """Runs in this process, unless another user must run it."""
     if user is None:
         out, err = io.StringIO(), io.StringIO()
         with redirect_stdout(out), redirect_stderr(err):
@@ -120,7 +121,7 @@ def run_check(*words: str | Path, user: int | None = None) -> Result:
 
 @pytest.fixture(autouse=True, scope="module")
 def httpd_is_found_once():
-    """apxs is slow to say where modules are."""
+    """Finds httpd only once, because apxs needs long to name the module directory."""
     found = server.find_server()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inspection, "find_server", lambda: found)
@@ -143,7 +144,7 @@ ALIAS = "WSGIScriptAlias / @APP@/site.wsgi"
 PYTHON = "/usr/bin/python3"
 
 
-def test_a_good_configuration_has_nothing_wrong(place):
+def test_a_good_configuration_has_no_findings(place):
     result = place.check(
         f"WSGIDaemonProcess shop python={PYTHON} home=@APP@\nWSGIProcessName shop\n{ALIAS}"
     )
@@ -361,7 +362,7 @@ def test_two_django_sites_in_one_group_are_reported(place):
 
 
 def test_all_faults_are_reported_at_once(place):
-    """httpd would stop at the first."""
+    """httpd itself would stop at the first one."""
     texts = [FAULTS[name][0] for name in ("unknown directive", "refused", "httpd's own")]
     place.write("app/broken.wsgi", "def application(:\n")
     result = place.check(
@@ -383,7 +384,7 @@ def test_all_faults_are_reported_at_once(place):
 
 # -------- imports
 
-# Writes to all descriptors that it finds.
+# Writes to every descriptor that it finds.
 SPEAKING = """
 import os
 for descriptor in range(3, 99):
@@ -414,7 +415,7 @@ IMPORTS = {
 
 
 @pytest.mark.parametrize("name", IMPORTS)
-def test_what_cannot_be_imported_is_reported(place, name):
+def test_a_script_that_cannot_be_imported_is_reported(place, name):
     source, words = IMPORTS[name]
     place.write("app/site.wsgi", source)
     result = place.check(ALIAS, *(["--timeout", "1"] if name == "time" else []))
@@ -423,14 +424,14 @@ def test_what_cannot_be_imported_is_reported(place, name):
     assert result.lines[0].startswith(place.line_of("", "WSGIScriptAlias"))
 
 
-def test_nothing_is_imported_if_that_is_not_wanted(place):
+def test_nothing_is_imported_with_no_import(place):
     place.write("app/site.wsgi", "1 / 0")
     assert place.check(ALIAS, "--no-import").code == 0
 
 
 def test_a_script_is_imported_as_its_daemon_would(place):
-    """With its working directory, its paths, its environment and its callable; its output is not
-    shown.
+    """With the daemon's working directory, paths, environment and callable. The script's output is
+    not shown.
     """
     place.write(
         "app/site.wsgi",
@@ -489,7 +490,7 @@ def test_an_interpreter_that_fails_is_quoted(place, name):
 
 
 @pytest.mark.parametrize("gone", ["python3.9", "versions/3.9/bin/python3.9"])
-def test_a_virtualenv_whose_python_has_vanished_is_reported_with_its_fix(place, gone):
+def test_a_virtualenv_with_a_vanished_python_is_reported_with_its_fix(place, gone):
     python = place.write("app/venv/bin/python", "")
     python.unlink()
     python.symlink_to(place.root / gone)
@@ -517,7 +518,7 @@ def test_an_old_interpreter_is_reported_as_the_daemon_does(place):
     ],
 )
 def test_an_extension_that_the_daemon_cannot_load_is_reported_as_it_does(place, content, words):
-    """Of the package beside the module, which the daemons of that module use."""
+    """The extension in the package beside the module, which the daemons of that module use."""
     module = place.root / "lib" / "mod_wsgid.so"
     place.write("lib/pywsgid/__init__.py", "")
     shutil.copy(place.module, module)
@@ -552,8 +553,10 @@ def test_each_callable_of_a_script_is_checked(place):
     assert len(result.lines) == 1
 
 
-def test_each_script_is_tried_with_the_group_and_the_callable_that_hold_for_it(place):
-    """Of the alias itself, a Location, a Directory, the host, the server: the innermost wins."""
+def test_each_script_is_imported_with_its_own_group_and_callable(place):
+    """They may be set by the alias, a Location, a Directory, the host or the server; the innermost
+    wins.
+    """
     place.write("app/deep/site.wsgi", "import os\nexec(os.environ['MADE'] + ' = print')\n")
     place.write("app/site.wsgi", "import os\nexec(os.environ['MADE'] + ' = print')\n")
     groups = "\n".join(
@@ -584,7 +587,7 @@ WSGICallableObject one
     assert (result.code, result.lines) == (0, [])
 
 
-def test_aliases_of_two_hosts_hide_nothing_from_each_other(place):
+def test_aliases_of_two_hosts_do_not_hide_each_other(place):
     host = f"<VirtualHost *:80>\nServerName @.example.com\n{ALIAS}\n</VirtualHost>\n"
     result = place.check(
         host.replace("@.", "a.") + host.replace("@.", "b.") + "WSGIScriptAlias /x @APP@/site.wsgi"
@@ -592,7 +595,7 @@ def test_aliases_of_two_hosts_hide_nothing_from_each_other(place):
     assert (result.code, result.lines) == (0, [])
 
 
-def test_of_two_hosts_with_one_address_each_has_its_own_group(place):
+def test_two_hosts_at_one_address_each_have_their_own_group(place):
     place.write("app/site.wsgi", "import os\napplication = {'one': print}[os.environ['NAME']]\n")
     result = place.check(
         "".join(
@@ -605,8 +608,8 @@ def test_of_two_hosts_with_one_address_each_has_its_own_group(place):
     assert "KeyError: 'two'" in result.find("WSGID0332")
 
 
-def test_what_an_application_leaves_behind_is_not_waited_for(place):
-    """A process in a session of its own that keeps everything open that it got."""
+def test_the_check_does_not_wait_for_processes_that_a_script_started(place):
+    """Such a process has a session of its own and keeps all inherited descriptors open."""
     place.write(
         "app/site.wsgi",
         f"""
@@ -636,7 +639,7 @@ else:
 
 
 @root_only
-def test_what_the_user_cannot_reach_is_reported_with_the_first_obstacle(place):
+def test_a_file_that_the_user_cannot_reach_is_reported_with_the_first_obstacle(place):
     other = machine.other_users()[0].pw_name
     closed = place.root / "app" / "closed"
     place.write("app/closed/deep/site.wsgi", GOOD)
@@ -658,7 +661,7 @@ def test_what_the_user_cannot_reach_is_reported_with_the_first_obstacle(place):
 
 
 @root_only
-def test_the_script_must_also_be_found_by_httpd(place):
+def test_httpd_too_must_reach_the_script(place):
     """httpd must find the script as its own user, even if the group has another one."""
     other = machine.other_users()[0]
     place.write("app/home/site.wsgi", GOOD)
@@ -682,7 +685,7 @@ def test_imports_run_as_the_groups_user(place):
 
 
 @root_only
-def test_what_only_root_can_check_is_reported_and_is_no_problem(place):
+def test_a_check_that_needs_root_is_noted_but_is_not_a_problem(place):
     names = [entry for entry in machine.other_users() if entry.pw_uid != 65534]
     result = place.check(
         f"WSGIDaemonProcess shop user={names[0].pw_name}\nWSGIProcessName shop\n{ALIAS}", user=65534
@@ -706,7 +709,7 @@ def test_both_modules_are_refused(place):
     assert result.find("WSGID0001").startswith(place.line_of("", "wsgi_module"))
 
 
-def test_a_module_that_is_missing_or_not_complete_is_reported(place):
+def test_a_missing_or_incomplete_module_is_reported(place):
     result = place.check(ALIAS, load="LoadModule wsgid_module modules/mod_wsgid.so")
     assert f"{place.root}/modules/mod_wsgid.so does not exist" in result.find("WSGID0421")
     shutil.copy(place.module, place.root / "app" / "mod_wsgid.so")
@@ -718,12 +721,12 @@ def test_no_module_at_all_is_reported(place):
     assert "add LoadModule wsgid_module" in place.check(ALIAS, load="").find("WSGID0420")
 
 
-def test_a_configuration_without_wsgi_is_not_called_good(place):
+def test_a_configuration_without_wsgi_is_not_reported_as_good(place):
     result = place.check("", load="")
     assert result.code == 2 and "WSGID0429" in result.out
 
 
-def test_a_configuration_that_cannot_be_read_is_one_line_and_2(place):
+def test_an_unreadable_configuration_gives_one_line_and_exit_code_2(place):
     result = run_check(place.root / "nothing.conf")
     assert (result.code, result.out) == (2, "")
     assert re.fullmatch(r"pywsgid: WSGID0430: .*nothing\.conf cannot be read .*\n", result.err)
@@ -733,7 +736,7 @@ def test_a_configuration_that_cannot_be_read_is_one_line_and_2(place):
 
 
 def test_what_to_change_in_an_old_configuration_is_reported(place):
-    """mod_wsgi itself need not be there."""
+    """mod_wsgi itself need not be installed."""
     result = place.check(
         f"""
 WSGIRestrictStdout Off
@@ -759,7 +762,7 @@ WSGIRestrictStdout Off
 
 @pytest.mark.parametrize("condition", ["mod_wsgi.c", "wsgi_module"])
 def test_a_section_that_needs_mod_wsgi_is_reported(place, condition):
-    """httpd skips it: neither is our module's name."""
+    """httpd skips the section, because neither condition names our module."""
     text = f"<IfModule {condition}>\nAlias /x @APP@\nWSGIDaemonProcess shop\n{ALIAS}\n</IfModule>"
     result = place.check(text)
     line = result.find("WSGID0446")
@@ -781,7 +784,7 @@ def test_sections_for_both_modules_are_no_problem(place):
     assert result.code == 0 and "note: WSGID0446" in result.find("WSGID0446")
 
 
-def test_a_section_that_holds_without_mod_wsgi_is_noted(place):
+def test_a_section_that_applies_without_mod_wsgi_is_noted(place):
     text = f"<IfModule !mod_wsgi.c>\nAlias /off @APP@\n</IfModule>\n{ALIAS}"
     result = place.check(text)
     assert result.code == 0 and "note: WSGID0446: <IfModule !mod_wsgi.c> is read" in result.find(
@@ -791,7 +794,7 @@ def test_a_section_that_holds_without_mod_wsgi_is_noted(place):
     assert "will be read when mod_wsgid replaces mod_wsgi, with Alias" in result.find("WSGID0446")
 
 
-def test_that_nothing_is_served_is_not_called_good(place):
+def test_a_configuration_that_serves_nothing_is_not_reported_as_good(place):
     result = place.check("")
     assert result.code == 0 and "no problems" not in result.out
     assert result.out.endswith(
@@ -802,7 +805,7 @@ def test_that_nothing_is_served_is_not_called_good(place):
     )
 
 
-def test_notes_are_no_problems_unless_one_is_strict(place):
+def test_notes_count_as_problems_only_with_strict(place):
     text = f"WSGIDaemonProcess shop script-user=root\nWSGIProcessName shop\n{ALIAS}"
     assert place.check(text).code == 0
     assert place.check(text, "--strict").code == 1
@@ -812,7 +815,7 @@ def test_notes_are_no_problems_unless_one_is_strict(place):
 
 
 def debians_layout(place) -> Path:
-    """apache2.conf without ServerRoot, envvars, enabled modules and sites by symbolic links."""
+    """apache2.conf without ServerRoot, envvars, and modules and sites enabled by symbolic links."""
     top = place.root / "etc"
     names = {
         name: line
@@ -952,9 +955,9 @@ def shape(lines) -> list[tuple]:
     ]
 
 
-def test_it_reads_as_httpd_does(place):
-    """Its own reading, for configurations that httpd refuses, against httpd's, which is used for
-    all others.
+def test_it_reads_configurations_as_httpd_does(place):
+    """Compares our own parser, which is used where httpd refuses a configuration, with httpd's,
+    which is used otherwise.
     """
     for name in ("1.conf", "2.conf", "10.conf", "deep/er.conf"):
         place.write(
@@ -972,7 +975,7 @@ def test_it_reads_as_httpd_does(place):
     assert "not_this" not in str(shape(dumped))
 
 
-def test_what_cannot_be_followed_is_reported_when_httpd_does_not_help(place):
+def test_directives_that_only_httpd_can_expand_are_reported_if_httpd_refuses(place):
     macro = "\n".join(
         [
             *machine.load_lines(["macro"]),
@@ -985,7 +988,7 @@ def test_what_cannot_be_followed_is_reported_when_httpd_does_not_help(place):
     # httpd follows it ...
     line = place.check(macro).find("WSGID0330")
     assert line.startswith(place.line_of("", "Use Site")) and "missing.wsgi does not exist" in line
-    # ... unless there is something that it refuses.
+    # ... unless it refuses something else.
     result = place.check(f"{macro}\nNonsense on\n")
     assert "not checked: WSGID0429" in result.out and result.code == 1
 
@@ -1016,7 +1019,7 @@ def example(place, certificates) -> Callable[[str], Result]:
         "wsgid.conf",
     ],
 )
-def test_our_own_examples_have_nothing_wrong(example, name):
+def test_our_own_examples_have_no_findings(example, name):
     result = example(name)
     assert result.code == 0, result.out
     assert len(result.lines) == (name == "random-daemon.conf")

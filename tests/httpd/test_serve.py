@@ -1,5 +1,6 @@
-"""`pywsgid serve`, what `make run` calls, and `pywsgid setup`: from an application to an httpd of
-its own, and nothing left behind however it ends."""
+"""`pywsgid serve`, which `make run` calls, and `pywsgid setup`: from an application to its own
+httpd, with nothing left behind however it ends.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +63,7 @@ def test_it_serves_until_a_signal_and_leaves_nothing(start, number):
     assert "Traceback" not in run.log
 
 
-def test_run_is_another_name_for_it(start):
+def test_run_is_another_name_for_serve(start):
     assert "Hello!" in get(start(HELLO, command="run").wait_for_address()).text
 
 
@@ -73,7 +74,7 @@ def test_its_own_request_is_not_in_the_access_log(start):
     assert '"GET / HTTP' not in run.log
 
 
-def test_server_status_shows_what_is_going_on(start):
+def test_server_status_shows_the_groups(start):
     address = start(HELLO, "--server-status").wait_for_address()
     assert "<h2>app</h2>" in get(address + "wsgid-status").text
     assert "<h2>mod_wsgid</h2>" in get(address + "server-status").text
@@ -94,7 +95,7 @@ def test_an_application_that_cannot_be_loaded_is_reported(start, open_directory)
     assert "RuntimeError: not today" in run.log
 
 
-def test_httpd_that_ends_by_itself_is_reported_and_cleaned_up_after(start):
+def test_an_unexpected_end_of_httpd_is_reported_and_everything_is_removed(start):
     run = start(HELLO)
     run.wait_for_address()
     root = run.root
@@ -106,7 +107,7 @@ def test_httpd_that_ends_by_itself_is_reported_and_cleaned_up_after(start):
     run.assert_nothing_left()
 
 
-def test_httpd_goes_when_its_starter_is_killed(start):
+def test_httpd_ends_when_serve_is_killed(start):
     run = start(HELLO)
     run.wait_for_address()
     root = run.root
@@ -116,12 +117,12 @@ def test_httpd_goes_when_its_starter_is_killed(start):
     finally:
         shutil.rmtree(
             root, ignore_errors=True
-        )  # the last one to leave may be removing its own files
+        )  # the last process may still be removing its own files
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's daemons run as another user")
 def test_a_closed_checkout_is_served_from_copies(start, tmp_path):
-    """pytest's directories have mode 0700: the same as a clone in /root."""
+    """pytest's directories have mode 0700, like a clone in /root."""
     for name in ("pywsgid", "conf"):
         shutil.copytree(CHECKOUT / name, tmp_path / name)
     (tmp_path / "build").mkdir()
@@ -161,7 +162,7 @@ def make(): return app
 
 @pytest.fixture
 def shop(open_directory) -> Path:
-    """A package `shop` whose module needs a neighbour of the package, and static files."""
+    """A package `shop`, with a module that imports another module of the package, and static files."""
     for name, text in {
         "shop/__init__.py": "",
         "shop/web.py": SHOP,
@@ -186,7 +187,7 @@ def test_a_factory_of_a_module_is_called(start, shop):
 
 
 def test_the_options_of_urls_tls_and_processes(start, shop, certificates):
-    """All at once in one server, as they must not be in each other's way."""
+    """All of them in one server, because they must not interfere with each other."""
     run = start(
         "shop.web:app",
         "--python-path",
@@ -242,7 +243,7 @@ def test_the_options_of_urls_tls_and_processes(start, shop, certificates):
     assert get(f"{url}/shop/x").headers["Content-Encoding"] == "gzip"
     assert get(f"{url}/shop/", data=b"x" * 2000).status_code == 413
     assert client.curl(f"{url}/shop/", "--http2")[1] == "2"
-    # Over plain HTTP: redirected, a file in the document root, too.
+    # Over plain HTTP everything is redirected, even a file in the document root.
     plain = url.replace("https", "http").rpartition(":")[0] + ":" + listening(run)[0]
     for path in ("/shop/b.txt", "/shop/x?y=%2F"):
         answer = get(plain + path, allow_redirects=False)
@@ -250,11 +251,11 @@ def test_the_options_of_urls_tls_and_processes(start, shop, certificates):
 
 
 def listening(run: Run) -> list[str]:
-    """The ports of the configuration that was written, HTTP first."""
+    """The ports in the configuration that was written, HTTP first."""
     return re.findall(r'^Listen "127\.0\.0\.1:(\d+)"', (run.root / "httpd.conf").read_text(), re.M)
 
 
-def test_a_proxy_is_believed_that_the_client_came_over_tls_and_nobody_else_is(start, shop):
+def test_only_a_trusted_proxy_may_claim_that_the_client_used_tls(start, shop):
     believed = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.7"}
     for trusted, scheme, client_address in (
         ("127.0.0.0/8", "https", "192.0.2.7"),
@@ -280,7 +281,7 @@ def test_another_user_runs_the_application(start, shop):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start it as somebody else")
-def test_an_ordinary_user_can_serve_and_keep(start, shop, open_directory):
+def test_an_ordinary_user_can_use_serve_and_setup(start, shop, open_directory):
     other = machine.other_users()[0]
     if not machine.is_reachable_by_all(
         Path(sys.executable).resolve()
@@ -326,13 +327,13 @@ def test_a_django_project_is_served_by_its_directory(start, open_directory):
     run = start(project)
     assert "install worked successfully" in " ".join(get(run.wait_for_address()).text.split())
     run.end(signal.SIGINT)
-    # A project from before startproject wrote a wsgi.py.
+    # A project from the time before startproject wrote a wsgi.py.
     (project / "site_of_mine" / "wsgi.py").unlink()
     run = start(".", checkout=project)
     assert get(run.wait_for_address()).status_code == 200
 
 
-def test_a_server_root_that_is_named_is_kept_and_can_be_used_again(start, open_directory, shop):
+def test_a_named_server_root_is_kept_and_can_be_used_again(start, open_directory, shop):
     root = open_directory / "server"
     for _ in range(2):
         run = start("shop.web:app", "--server-root", root, "--no-access-log", checkout=shop)
@@ -362,7 +363,7 @@ def developed(start, open_directory) -> tuple[Run, Path, str]:
 
 
 def wait_for_text(url: str, text: str) -> None:
-    """Every answer until then, and after it, is a good one."""
+    """Waits for the text; every answer until then must be a 200."""
 
     def arrived() -> bool:
         answer = get(url)
@@ -372,12 +373,12 @@ def wait_for_text(url: str, text: str) -> None:
     wait_until(arrived, f"{text!r}", 20)
 
 
-def test_a_changed_module_is_taken_up(developed):
+def test_a_changed_module_is_reloaded(developed):
     _, module, url = developed
     assert get(url).text == "first"
     for number in range(3):
-        # The same size, within the same second: what is compiled must not be taken for what it is
-        # compiled from.
+        # The new file has the same size and may have the same second of modification: Python must
+        # not use the old compiled file for it.
         module.write_text(f"WORD = b'next {number}'\n")
         wait_for_text(url, f"next {number}")
 
@@ -415,7 +416,7 @@ def test_an_application_that_cannot_be_loaded_at_first_is_shown_until_it_is_fixe
     start, open_directory
 ):
     script = open_directory / "site.wsgi"
-    script.write_text(DEVELOPED)  # its neighbour is missing
+    script.write_text(DEVELOPED)  # the module that it imports is missing
     run = start(script, "--reload")
     url = run.wait_for_address()
     assert "but answers with status 500" in run.out
@@ -443,9 +444,7 @@ def test_reload_shows_flasks_exceptions_and_django_serves_static_files(start, op
 
 
 def links_instead_of_files(directory: Path, victim: Path) -> None:
-    """What the application's user can make of a server root: wherever it may, a link in the place
-    of a file.
-    """
+    """Replaces every file that the application's user can replace in a server root with a link."""
     command = ["find", directory, "-type", "f", "-exec", "ln", "-sf", victim, "{}", ";"]
     subprocess.run(
         command,
@@ -459,7 +458,7 @@ def links_instead_of_files(directory: Path, victim: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's daemons run as another user")
 @pytest.mark.parametrize("was_its_own", [False, True], ids=["ours", "its"])
-def test_root_does_not_follow_what_the_applications_user_puts_in_the_place_of_a_file(
+def test_root_does_not_follow_links_that_the_applications_user_puts_in_place_of_files(
     start, open_directory, shop, was_its_own
 ):
     root, victim = open_directory / "server", open_directory / "victim"
@@ -488,7 +487,9 @@ def test_root_does_not_follow_what_the_applications_user_puts_in_the_place_of_a_
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's daemons run as another user")
 @pytest.mark.parametrize("option", ["--server-root", "--log-directory"])
-def test_root_does_not_write_where_the_applications_user_can(start, open_directory, shop, option):
+def test_root_does_not_write_below_a_directory_of_the_applications_user(
+    start, open_directory, shop, option
+):
     its = open_directory / "its"
     (its / "deep").mkdir(parents=True)
     shutil.chown(its, machine.web_user())
@@ -500,14 +501,12 @@ def test_root_does_not_write_where_the_applications_user_can(start, open_directo
         line,
     )
     shutil.chown(its, 0)
-    its.chmod(0o1777)  # as /tmp: what is another's stays
+    its.chmod(0o1777)  # as /tmp: nobody can replace another user's files
     run = start("shop.web:app", option, its / "deep", checkout=shop)
     assert get(run.wait_for_address()).status_code == 200
 
 
-def test_static_files_of_django_are_served_by_httpd_from_where_they_are_collected(
-    start, open_directory
-):
+def test_httpd_serves_djangos_collected_static_files(start, open_directory):
     project, static = open_directory / "project", open_directory / "static"
     project.mkdir()
     make_project(project)
@@ -575,7 +574,7 @@ def test_setup_writes_a_directory_with_an_apachectl_of_its_own(shop):
     ) and "strat is not a command: use one of start" in unknown.stderr
 
 
-def test_setup_leaves_a_configuration_that_is_there_alone(shop):
+def test_setup_does_not_overwrite_a_configuration(shop):
     (shop / "httpd.conf").write_text("mine")
     done = setup(shop, "shop.web:app", shop)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
@@ -583,7 +582,7 @@ def test_setup_leaves_a_configuration_that_is_there_alone(shop):
     assert (shop / "httpd.conf").read_text() == "mine"
 
 
-def test_setup_does_not_mix_its_files_with_those_of_others(shop):
+def test_setup_refuses_a_directory_with_other_files(shop):
     before = sorted(shop.rglob("*"))
     done = setup(shop, "shop.web:app", shop)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
@@ -591,14 +590,14 @@ def test_setup_does_not_mix_its_files_with_those_of_others(shop):
     assert sorted(shop.rglob("*")) == before
 
 
-def test_setup_may_be_repeated_once_its_configuration_is_removed(shop):
+def test_setup_can_be_repeated_once_its_configuration_is_removed(shop):
     directory = shop / "kept"
     for _ in range(2):
         assert setup(shop, "--port", "0", "shop.web:app", directory).returncode == 0
         (directory / "httpd.conf").unlink()
 
 
-def test_setup_says_what_httpd_refuses(shop):
+def test_setup_reports_what_httpd_refuses(shop):
     (shop / "more.conf").write_text("Nonsense on\n")
     done = setup(shop, "--port", "0", "--include-file", "more.conf", "shop.web:app", shop / "kept")
     (line,) = without_notes(done.stderr)
