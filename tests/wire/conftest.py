@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="session", autouse=True)
 def extension():
-    """pywsgid.native, working."""
+    """pywsgid.native; it must work."""
     if native.lib is None:
         pytest.fail(
             f"pywsgid._native cannot be imported ({native.why_not}): run `make`", pytrace=False
@@ -23,7 +23,7 @@ def extension():
 
 @pytest.fixture(scope="session")
 def sanitized(gcc, tmp_path_factory):
-    """Gives records (side, data) to wire.c under ASan and UBSan; returns one line for each, see
+    """Passes records (side, data) to wire.c under ASan and UBSan; returns one line for each, see
     harness.c.
     """
     program = tmp_path_factory.mktemp("harness") / "harness"

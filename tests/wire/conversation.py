@@ -24,8 +24,8 @@ from pywsgid.wire.protocol import (
 
 
 class Parser:
-    """Whole frames out of bytes as they come. A payload is bytes; as headers are checked first,
-    memory is bounded.
+    """Turns bytes into whole frames as they arrive. A payload is bytes. Headers are checked first,
+    so memory is bounded.
 
     for type_, flags, payload in parser.feed(data): ...
     """
@@ -35,15 +35,15 @@ class Parser:
     def __init__(self, side):
         """`side` is the sender: FROM_HTTPD in a daemon."""
         self._side = side
-        self._chunks = []  # as they came; the first _at bytes are done with
+        self._chunks = []  # as they arrived; the first _at bytes are used up
         self._at = 0
-        self._have = 0  # bytes not yet done with
-        self._header = None  # of the frame whose payload is awaited
+        self._have = 0  # bytes not yet used up
+        self._header = None  # of the frame with the payload that is awaited
         self._fault = None
 
     @property
     def missing(self):
-        """How many bytes the next step needs at least; 0 if a frame is ready."""
+        """The minimum number of bytes that the next step needs; 0 if a frame is ready."""
         need = HEADER_SIZE if self._header is None else self._header[2]
         return max(0, need - self._have)
 
@@ -63,8 +63,8 @@ class Parser:
             frame = self.next_frame()
 
     def next_frame(self):
-        """(type, flags, payload), or None if more bytes are needed. A RemoteProtocolError is raised
-        again each time.
+        """(type, flags, payload), or None if more bytes are needed. After a violation, raises the
+        same RemoteProtocolError each time.
         """
         if self._fault:
             raise self._fault
@@ -107,14 +107,14 @@ class Parser:
 
 # -------- order
 
-# States; table.ORDER_STATES says what they mean.
+# States; table.ORDER_STATES explains them.
 IDLE, SENDING, SENT = "idle", "sending", "sent"
 RECEIVED, READ, RUNNING, ANSWERING, DONE = "received", "read", "running", "answering", "done"
 CLOSED = "closed"
 
 
 def _transitions(side):
-    """{state: {(type, has END): the state that follows}}. What is not here is a violation."""
+    """{state: {(type, has END): the next state}}. Everything else is a violation."""
     types = {frame.name: frame.code for frame in table.FRAMES}
     return {
         state: {
@@ -127,9 +127,9 @@ def _transitions(side):
 
 TRANSITIONS = {FROM_HTTPD: _transitions("httpd"), FROM_DAEMON: _transitions("daemon")}
 
-# (httpd's state, the daemon's): what the two become together. httpd's late BODY frames may still
-# come while the daemon is DONE: after their END the connection can be kept, if the daemon reads that
-# far.
+# (httpd's state, the daemon's): the state of both together. Late BODY frames of httpd may still
+# arrive while the daemon is DONE. With their END the connection can be kept, if the daemon reads
+# that far.
 SETTLED = {
     (SENDING, IDLE): (SENDING, RECEIVED),
     (SENT, IDLE): (SENT, RECEIVED),
@@ -155,15 +155,15 @@ class Connection:
 
     @property
     def idle(self):
-        """Between two requests: the connection may be kept."""
+        """Whether the connection is between two requests and may be kept."""
         return self.state == [IDLE, IDLE]
 
     def sent(self, type_, flags=0, amount=0):
-        """We are about to send this frame. LocalProtocolError if we must not."""
+        """We are about to send this frame. LocalProtocolError if it is not allowed."""
         self._step(self.role, type_, flags, amount, LocalProtocolError)
 
     def received(self, type_, flags=0, amount=0):
-        """The peer has sent this frame. RemoteProtocolError if it must not have."""
+        """The peer has sent this frame. RemoteProtocolError if it was not allowed."""
         self._step(1 - self.role, type_, flags, amount, RemoteProtocolError)
 
     def close(self):
@@ -193,4 +193,4 @@ class Connection:
                 )
             self.credit -= amount
         elif type_ == REQUEST:
-            self.credit = 0  # what the last request left unused is void
+            self.credit = 0  # credit that the last request did not use is void

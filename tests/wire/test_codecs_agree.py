@@ -1,6 +1,4 @@
-"""The codec in C against the one in Python: the same constants, verdicts and values, whatever the
-bytes.
-"""
+"""The codec in C against the one in Python: the same constants, results and values for all bytes."""
 
 import os
 from struct import pack, unpack
@@ -30,7 +28,7 @@ OFF = st.sampled_from([0, 0, 0, 1, -1, 2**31])
 
 @st.composite
 def mutated(draw):
-    """(side, data): a good frame with some bytes changed, put in, or taken out."""
+    """(side, data): a valid frame with some bytes changed, inserted or removed."""
     vector = draw(st.sampled_from(SMALL))
     data = bytearray(vector.data)
     for _ in range(draw(st.integers(0, 4))):
@@ -46,7 +44,7 @@ def mutated(draw):
 
 @st.composite
 def near_misses(draw):
-    """(side, data): frames with blocks and inner lengths that are right, or wrong by a little."""
+    """(side, data): frames with blocks and inner lengths that are right, or slightly wrong."""
     block, body = draw(CUT_BLOCK), draw(st.binary(max_size=5))
     size = (len(block) + draw(OFF)) % 2**32
     kind = draw(st.sampled_from([protocol.REQUEST, protocol.RESPONSE, protocol.INTERIM]))
@@ -65,7 +63,7 @@ def assert_same(side, data):
 @FUZZ
 @given(SIDES, st.binary(max_size=64))
 @example(protocol.FROM_HTTPD, bytes(8))
-def test_random_bytes(side, data):
+def test_random_bytes_have_the_same_result(side, data):
     assert_same(side, data)
 
 
@@ -77,19 +75,19 @@ def test_random_bytes(side, data):
     st.integers(0, 40),
     st.binary(max_size=40),
 )
-def test_random_payloads_behind_good_types(side, type_, flags, length, payload):
+def test_random_payloads_of_valid_types_have_the_same_result(side, type_, flags, length, payload):
     assert_same(side, pack("<BBHI", type_, flags & 3, 0, length) + payload)
 
 
 @FUZZ
 @given(mutated())
-def test_mutated_frames(case):
+def test_mutated_frames_have_the_same_result(case):
     assert_same(*case)
 
 
 @FUZZ
 @given(near_misses())
-def test_near_misses(case):
+def test_slightly_wrong_frames_have_the_same_result(case):
     assert_same(*case)
 
 
@@ -101,14 +99,14 @@ def test_near_misses(case):
     st.sampled_from([0, 0, 0, 1, 0x100]),
     st.integers(0, 2**32 - 1),
 )
-def test_headers(side, type_, flags, reserved, length):
+def test_headers_have_the_same_result(side, type_, flags, reserved, length):
     assert_same(side, pack("<BBHI", type_, flags, reserved, length))
 
 
 @pytest.mark.parametrize("side", [protocol.FROM_HTTPD, protocol.FROM_DAEMON])
 @pytest.mark.parametrize("type_", sorted(protocol.FRAMES))
 @pytest.mark.parametrize("flags", [0, protocol.END])
-def test_lengths_around_every_bound(side, type_, flags):
+def test_lengths_around_every_bound_have_the_same_result(side, type_, flags):
     for bound in protocol.FRAMES[type_][3:]:
         for length in {max(0, bound - 1), bound, bound + 1}:
             header = pack("<BBHI", type_, flags, 0, length)
@@ -131,7 +129,7 @@ PAIRS = st.lists(st.tuples(NAMES, STRINGS), max_size=6)
 
 @FUZZ
 @given(NUMBERS, st.dictionaries(NAMES, STRINGS), st.binary(max_size=20), st.integers(0, 3))
-def test_what_python_encodes_c_reads_request(numbers, environ, body, flags):
+def test_c_reads_the_requests_that_python_encodes(numbers, environ, body, flags):
     request_id, sent, line = numbers
     data = b"".join(
         protocol.encode_request(
@@ -169,7 +167,7 @@ def test_the_line_of_a_request_is_where_the_prefix_says(codec):
 
 
 @pytest.mark.parametrize("codec", [protocol, native], ids=["python", "c"])
-def test_where_it_does_not_stand_there_is_no_line(codec):
+def test_a_wrong_offset_gives_no_line(codec):
     for line in (1, len(LINE) - 1, len(LINE), len(LINE) + 1, 2**31, 2**32 - 1):
         assert codec.parse_line(LINE, line, 100) == b""
     for block in (
@@ -184,14 +182,14 @@ def test_where_it_does_not_stand_there_is_no_line(codec):
 
 @FUZZ
 @given(st.integers(0, 60), st.integers(0, 60), st.binary(max_size=4), OFFSETS, st.integers(0, 99))
-def test_whatever_the_block_both_see_one_line(start, end, put, line, longest):
+def test_both_find_the_same_line_in_any_block(start, end, put, line, longest):
     block = LINE[:start] + put + LINE[end:]
     assert native.parse_line(block, line, longest) == protocol.parse_line(block, line, longest)
 
 
 @FUZZ
 @given(STRINGS, PAIRS, st.binary(max_size=20), st.booleans())
-def test_what_python_encodes_c_reads_response(status, headers, body, end):
+def test_c_reads_the_responses_that_python_encodes(status, headers, body, end):
     data = b"".join(protocol.encode_response(protocol.encode_head(status, headers), body, end))
     assert c_reads(1, data) == (protocol.RESPONSE, int(end), (status, headers, body), len(data))
 
@@ -209,7 +207,7 @@ def test_integers_and_headers_are_little_endian(value, type_, flags):
     assert bytes(out) == pack("<BBHI", type_, flags, 0, value % 2**32)
 
 
-def test_a_bad_header_can_be_named_in_a_message():
+def test_an_invalid_header_can_be_described_in_a_message():
     frame = native.ffi.new("wsgid_wire_frame_t *")
     assert (
         native.lib.wsgid_wire_get_header(frame, b"\x33\x44\x00\x00\x05\x00\x00\x00", 0)
@@ -237,7 +235,7 @@ def test_the_prefix_of_a_response_is_enough_for_its_head_length():
     )
 
 
-def test_a_string_without_its_nul_is_none():
+def test_a_string_without_its_nul_is_ignored():
     block = native.ffi.new("unsigned char[3]", b"a\0b")
     cursor = native.ffi.new("const unsigned char **", block)
     size = native.ffi.new("size_t *")

@@ -1,5 +1,5 @@
-"""What httpd's parent and a daemon share across exec: the generated header and module agree with
-each other, with the compiler, and with what the numbers are for.
+"""The definitions that httpd's parent and a daemon share across exec: the generated header and
+module agree with each other, with the compiler, and with the purpose of the numbers.
 """
 
 import re
@@ -23,7 +23,7 @@ IN_PYTHON = {
 }
 
 
-def test_every_number_is_in_both():
+def test_every_number_is_in_header_and_module():
     states = {f"STATE_{name.upper()}" for name in table.PAGE_STATES}
     numbered = enumerate(re.findall(r"^    WSGID_(STATE_\w+),", HEADER, re.M))
     in_c = IN_C | {name: number for number, name in numbered if name in states}
@@ -32,12 +32,12 @@ def test_every_number_is_in_both():
 
 
 def test_descriptors_are_dense():
-    """What is between stderr and FD_END is inherited, so each of them must be something."""
+    """A daemon inherits every descriptor between stderr and FD_END, so each number must have a use."""
     descriptors = [value for name, value in IN_PYTHON.items() if name.startswith("FD_")]
     assert sorted(descriptors) == list(range(3, process_abi.FD_END + 1))
 
 
-def test_exit_codes_differ_and_are_nobody_elses():
+def test_exit_codes_are_unique_and_used_by_nobody_else():
     codes = [value for name, value in IN_PYTHON.items() if name.startswith("EXIT_")]
     assert len(set(codes)) == len(codes)
     assert all(63 < code < 126 for code in codes)
@@ -45,7 +45,7 @@ def test_exit_codes_differ_and_are_nobody_elses():
 
 @pytest.mark.parametrize("name", ["PAGE", "PAGE_ROW"])
 def test_python_reads_each_field_where_c_writes_it(name):
-    """The compiler has proved the offsets: each has its _Static_assert."""
+    """The compiler has checked the offsets: each has its _Static_assert."""
     fields = getattr(table, name)
     format, offset = getattr(process_abi, f"{name}_FORMAT"), 0
     codes = re.findall(r"\d*[a-zA-Z]", format)

@@ -74,14 +74,14 @@ def test_the_last_of_a_key_given_twice_counts():
         ("200 OK", [("A", "\u20ac")]),
     ],
 )
-def test_a_head_that_cannot_be_carried_is_our_fault(status, headers):
+def test_a_head_that_cannot_be_encoded_is_a_local_error(status, headers):
     with pytest.raises(LocalProtocolError) as caught:
         protocol.encode_head(status, headers)
     assert caught.value.error == protocol.BAD_PAYLOAD
     assert caught.value.status == 500
 
 
-def test_a_head_that_is_too_long_is_our_fault():
+def test_a_head_that_is_too_long_is_a_local_error():
     room = protocol.MAX_HEAD - len(b"200 OK\0X\0\0")
     assert len(protocol.encode_head("200 OK", [("X", "v" * room)])) == protocol.MAX_HEAD
     with pytest.raises(LocalProtocolError) as caught:
@@ -105,7 +105,7 @@ def test_a_body_is_not_copied():
 @pytest.mark.parametrize(
     "size", [1, protocol.MAX_DATA, protocol.MAX_DATA + 1, 3 * protocol.MAX_DATA, 2_500_000]
 )
-def test_a_long_body_goes_on_in_more_frames(size, end):
+def test_a_long_body_continues_in_more_frames(size, end):
     body = bytes(range(256)) * (size // 256) + b"z" * (size % 256)
     for buffers in (protocol.encode_response(b"200\0", body, end), protocol.encode_data(body, end)):
         frames = parsed(FROM_DAEMON, buffers)
@@ -130,7 +130,7 @@ def test_body_frames_have_their_own_limit():
 
 
 @pytest.mark.parametrize("encode", [protocol.encode_body, protocol.encode_data])
-def test_no_bytes_are_no_frame_unless_they_end_it(encode):
+def test_an_empty_body_is_a_frame_only_with_end(encode):
     assert encode(b"") == []
     assert b"".join(encode(b"", True))[1:] == b"\1\0\0\0\0\0\0"
 
@@ -168,7 +168,7 @@ def test_a_file_range_is_one_that_a_file_can_have(offset, length):
         protocol.encode_file(offset, length)
 
 
-def test_log_and_abort_refuse_what_they_cannot_say():
+def test_log_and_abort_refuse_invalid_arguments():
     with pytest.raises(LocalProtocolError):
         protocol.encode_log(16, "x")
     with pytest.raises(LocalProtocolError):
@@ -187,14 +187,14 @@ def test_log_and_abort_refuse_what_they_cannot_say():
     ],
     ids=["plain", "breaks", "surrogate", "long", "half a character", "just fits"],
 )
-def test_text_is_made_to_fit(text, carried):
+def test_text_is_shortened_to_fit(text, carried):
     ((_, _, log),) = parsed(FROM_DAEMON, protocol.encode_log(4, text))
     assert protocol.parse_log(log) == (4, carried)
     ((_, _, abort),) = parsed(FROM_DAEMON, protocol.encode_abort(504, text))
     assert protocol.parse_abort(abort) == (504, carried)
 
 
-def test_small_frames():
+def test_small_frames_are_encoded():
     assert parsed(FROM_DAEMON, protocol.encode_retry()) == [(RETRY, 0, b"")]
     assert parsed(FROM_DAEMON, protocol.encode_credit(3)) == [(CREDIT, 0, b"\3\0\0\0")]
     assert parsed(FROM_DAEMON, protocol.encode_file(1, 2, True)) == [(FILE, END, pack("<QQ", 1, 2))]
@@ -204,7 +204,7 @@ def test_small_frames():
 @pytest.mark.parametrize(
     ("waited", "carried"), [(0, 0), (7, 7), (-1, 0), (2**32 - 1, 2**32 - 1), (2**40, 2**32 - 1)]
 )
-def test_the_time_that_a_request_waited_is_made_to_fit(waited, carried):
+def test_the_waiting_time_is_limited_to_its_field(waited, carried):
     ((type_, _, payload),) = parsed(FROM_DAEMON, protocol.encode_started(5, waited))
     assert (type_, protocol.parse_started(payload)) == (STARTED, (5, carried))
 
@@ -212,7 +212,7 @@ def test_the_time_that_a_request_waited_is_made_to_fit(waited, carried):
 # -------- errors
 
 
-def test_errors_say_what_and_who():
+def test_errors_name_the_fault_and_the_side():
     ours, theirs = (
         LocalProtocolError(protocol.TOO_LONG, "BODY of 9"),
         RemoteProtocolError(protocol.BAD_TYPE),
@@ -223,7 +223,7 @@ def test_errors_say_what_and_who():
     assert isinstance(ours, ProtocolError) and isinstance(theirs, ProtocolError)
 
 
-def test_the_message_names_frame_and_bounds():
+def test_the_message_names_the_frame_and_its_bounds():
     with pytest.raises(RemoteProtocolError, match="BODY of 262145 bytes, 1 to 262144 are allowed"):
         protocol.parse_header(pack("<BBHI", BODY, 0, 0, 262145))
 
@@ -234,7 +234,7 @@ def test_a_parser_does_not_wait_for_the_payload_of_a_bad_frame():
         list(parser.feed(pack("<BBHI", REQUEST, 0, 0, 2**31)))
 
 
-def test_a_parser_tells_how_much_is_missing():
+def test_a_parser_knows_how_much_is_missing():
     parser = Parser(FROM_HTTPD)
     assert parser.missing == 8
     list(parser.feed(pack("<BBHI", BODY, 0, 0, 5)[:6]))
@@ -256,11 +256,11 @@ def conversation(*steps):
     amount])."""
     connection = Connection(FROM_DAEMON)
     for step in steps:
-        tell(connection, step)
+        apply_step(connection, step)
     return connection
 
 
-def tell(connection, step):
+def apply_step(connection, step):
     by_httpd = protocol.FRAMES[step[0]][1] == FROM_HTTPD
     (connection.received if by_httpd else connection.sent)(*step)
 
@@ -300,7 +300,7 @@ def test_a_whole_exchange_leaves_the_connection_idle(steps):
     connection = conversation(*steps)
     assert connection.idle
     for step in steps:
-        tell(connection, step)
+        apply_step(connection, step)
     assert connection.idle
 
 
@@ -320,12 +320,12 @@ def test_a_connection_is_idle_only_when_both_are_done(steps):
     assert conversation(*steps).idle == (not steps)
 
 
-def test_a_request_that_was_only_logged_about_may_still_go_elsewhere():
+def test_a_request_with_only_log_frames_may_still_be_sent_elsewhere():
     assert conversation(REQ, BEGUN, (LOG, 0), (RETRY, 0)).state[FROM_DAEMON] == CLOSED
 
 
 @pytest.mark.parametrize("last", [(RETRY, 0), (ABORT, 0)])
-def test_nothing_follows_from_a_daemon_that_gave_up(last):
+def test_nothing_may_follow_from_a_daemon_that_gave_up(last):
     between = [(CREDIT, 0, 5), RES] if last[0] == ABORT else []
     connection = conversation(REQ, BEGUN, *between, last)
     assert not connection.idle
@@ -365,19 +365,19 @@ def test_nothing_follows_from_a_daemon_that_gave_up(last):
         ([REQ_END, BEGUN, RES_END], (DATA, 0)),
     ],
 )
-def test_what_comes_out_of_order_is_a_violation(before, wrong):
+def test_a_frame_out_of_order_is_a_violation(before, wrong):
     connection = conversation(*before)
     erred = (
         RemoteProtocolError if protocol.FRAMES[wrong[0]][1] == FROM_HTTPD else LocalProtocolError
     )
     state = list(connection.state)
     with pytest.raises(erred) as caught:
-        tell(connection, wrong)
+        apply_step(connection, wrong)
     assert caught.value.error == protocol.OUT_OF_ORDER
     assert connection.state == state
 
 
-def test_the_same_violation_is_ours_or_theirs_by_role():
+def test_the_role_decides_whose_error_a_violation_is():
     with pytest.raises(RemoteProtocolError):
         Connection(FROM_HTTPD).received(RESPONSE)
     with pytest.raises(LocalProtocolError):
@@ -410,7 +410,7 @@ def test_a_closed_connection_carries_nothing():
         connection.received(REQUEST)
 
 
-def test_the_tables_are_closed_and_every_state_can_be_reached():
+def test_the_state_tables_are_complete_and_every_state_can_be_reached():
     for side, states in TRANSITIONS.items():
         follows = {follow for frames in states.values() for follow in frames.values()}
         settled = {pair[side] for pair in SETTLED.values()}
@@ -420,7 +420,7 @@ def test_the_tables_are_closed_and_every_state_can_be_reached():
             assert protocol.FRAMES[type_][1] == side
 
 
-def test_every_frame_may_be_sent_at_some_time():
+def test_every_frame_is_allowed_in_some_state():
     sent = {
         type_
         for states in TRANSITIONS.values()
@@ -446,5 +446,5 @@ def test_the_codec_imports_nothing_that_does_io():
 
 
 def is_for_types_only(node):
-    """Whether a statement runs in the type checker alone."""
+    """Whether only the type checker runs a statement."""
     return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"

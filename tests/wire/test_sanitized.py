@@ -1,5 +1,5 @@
-"""wire.c under the sanitizers (address, undefined behaviour) and the analyzer, judged by the codec
-in Python.
+"""wire.c under the sanitizers (address, undefined behaviour) and the analyzer. The codec in Python
+gives the expected results.
 """
 
 import os
@@ -16,7 +16,7 @@ from pywsgid.wire import protocol
 ROOT = Path(__file__).resolve().parents[2]
 MUTATIONS = 10000
 SEED = int(os.environ.get("WSGID_FUZZ_SEED", "20070414"))
-ROUNDS = int(os.environ.get("WSGID_FUZZ", "1"))  # `make fuzz` does more
+ROUNDS = int(os.environ.get("WSGID_FUZZ", "1"))  # `make fuzz` runs more rounds
 
 
 def of_bytes(data):
@@ -84,20 +84,20 @@ def mutate(random, data):
     return bytes(data)
 
 
-def test_every_vector(sanitized):
+def test_every_vector_is_read_alike(sanitized):
     assert_answers(sanitized, [(vector.side, vector.data) for vector in GOOD + BAD])
 
 
-def test_every_vector_from_the_other_side(sanitized):
+def test_every_vector_from_the_other_side_is_read_alike(sanitized):
     assert_answers(sanitized, [(1 - vector.side, vector.data) for vector in GOOD + BAD])
 
 
-def test_every_beginning_of_small_frames(sanitized):
+def test_every_prefix_of_small_frames_is_read_alike(sanitized):
     small = [vector for vector in GOOD + BAD if len(vector.data) < 100]
     assert_answers(sanitized, [(v.side, v.data[:end]) for v in small for end in range(len(v.data))])
 
 
-def test_payloads_cut_to_every_length(sanitized):
+def test_payloads_cut_to_every_length_are_read_alike(sanitized):
     """As above, but the header agrees with what is left."""
     small = [vector for vector in GOOD if len(vector.data) < 100]
     cut = [
@@ -109,7 +109,7 @@ def test_payloads_cut_to_every_length(sanitized):
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))
-def test_mutations(sanitized, number):
+def test_mutations_are_read_alike(sanitized, number):
     random = Random(SEED + number)
     small = [vector for vector in GOOD if len(vector.data) < 1000]
     records = []
@@ -125,8 +125,8 @@ def test_mutations(sanitized, number):
     assert_answers(sanitized, records)
 
 
-def test_the_sanitizers_are_on(gcc, tmp_path):
-    """A harness that could not see an overrun would prove nothing: here is one, of one byte."""
+def test_the_sanitizers_detect_an_overrun(gcc, tmp_path):
+    """A harness that missed an overrun would prove nothing; this overrun is one byte."""
     program = tmp_path / "overrun"
     source = tmp_path / "overrun.c"
     source.write_text(
@@ -144,7 +144,7 @@ def test_the_sanitizers_are_on(gcc, tmp_path):
     os.environ.get("WSGID_STRICT") != "1", reason="only with WSGID_STRICT=1, as .ci/run has it"
 )
 @pytest.mark.parametrize("level", ["-O0", "-O2"])
-def test_the_analyzer_has_nothing_to_say(gcc, tmp_path, level):
+def test_the_analyzer_reports_nothing(gcc, tmp_path, level):
     gcc(
         level,
         "-fanalyzer",
@@ -157,7 +157,7 @@ def test_the_analyzer_has_nothing_to_say(gcc, tmp_path, level):
     )
 
 
-def test_the_header_needs_no_other(gcc, tmp_path):
+def test_the_header_includes_what_it_needs(gcc, tmp_path):
     source = tmp_path / "alone.c"
     source.write_text(
         '#include "common/wire.h"\n#include "common/process_abi.h"\nint unused_here;\n'

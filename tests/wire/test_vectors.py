@@ -12,8 +12,7 @@ READERS = pytest.mark.parametrize("reads", [python_reads, c_reads], ids=["python
 EVERY_GOOD = pytest.mark.parametrize("vector", GOOD, ids=ids(GOOD))
 EVERY_BAD = pytest.mark.parametrize("vector", BAD, ids=ids(BAD))
 
-# frames up to here are taken apart at every byte, larger ones at the bytes where something begins
-# or ends
+# Frames up to this size are cut at every byte, larger ones only where a part begins or ends.
 SMALL = 4096
 
 
@@ -22,7 +21,7 @@ def expected(vector):
 
 
 def cuts(data):
-    """Lengths to cut data at: all that are shorter than it, or some."""
+    """The lengths to cut data at: every shorter length, or a selection."""
     if len(data) <= SMALL:
         return range(len(data))
     return [*range(32), *range(len(data) - 32, len(data))]
@@ -45,19 +44,19 @@ def test_a_whole_frame_is_read(reads, vector):
     frame = reads(vector.side, vector.data)
     assert as_dict(frame) == expected(vector)
     if reads is c_reads:
-        assert frame[2] == vector.value  # the pairs in their order, too
+        assert frame[2] == vector.value  # the pairs must be in order, too
 
 
 @READERS
 @EVERY_GOOD
-def test_trailing_data_is_left_alone(reads, vector):
+def test_trailing_data_is_not_read(reads, vector):
     for trailing in (b"\0", b"\xff" * 9, vector.data):
         assert as_dict(reads(vector.side, vector.data + trailing)) == expected(vector)
 
 
 @READERS
 @EVERY_GOOD
-def test_a_frame_cut_short_is_waited_for(reads, vector):
+def test_the_rest_of_a_cut_frame_is_awaited(reads, vector):
     for length in cuts(vector.data):
         assert reads(vector.side, vector.data[:length]) is None
 
@@ -84,14 +83,14 @@ def test_a_violation_is_named(reads, vector):
 
 @READERS
 @EVERY_BAD
-def test_a_violation_is_not_seen_too_early(reads, vector):
+def test_a_violation_is_not_reported_too_early(reads, vector):
     enough = protocol.HEADER_SIZE if vector.by_header else len(vector.data)
     for length in cuts(vector.data[:enough]):
         assert reads(vector.side, vector.data[:length]) is None
 
 
 @EVERY_GOOD
-def test_the_parser_gives_a_frame_once_its_last_byte_is_there(vector):
+def test_the_parser_returns_a_frame_once_its_last_byte_has_arrived(vector):
     parser = Parser(vector.side)
     *early, last = steps(vector.data)
     for piece in early:
@@ -117,7 +116,7 @@ def test_the_parser_keeps_trailing_data(vector):
 
 @pytest.mark.parametrize("side", [protocol.FROM_HTTPD, protocol.FROM_DAEMON])
 @pytest.mark.parametrize("size", [1, 3, 7, 8, 9, 4093])
-def test_the_parser_does_not_care_how_a_stream_is_cut(side, size):
+def test_the_parser_accepts_a_stream_cut_anywhere(side, size):
     vectors = [vector for vector in GOOD if vector.side == side and len(vector.data) <= SMALL]
     stream = b"".join(vector.data for vector in vectors)
     parser = Parser(side)
@@ -132,7 +131,7 @@ def test_the_parser_does_not_care_how_a_stream_is_cut(side, size):
 @pytest.mark.parametrize(
     "vector", [vector for vector in BAD if vector.by_header], ids=lambda vector: vector.name
 )
-def test_the_parser_stops_at_a_violation_for_good(vector):
+def test_the_parser_never_continues_after_a_violation(vector):
     parser = Parser(vector.side)
     good = next(other for other in GOOD if other.side == vector.side)
     frames = parser.feed(good.data + vector.data[: protocol.HEADER_SIZE])

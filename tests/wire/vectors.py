@@ -30,9 +30,9 @@ class Good(NamedTuple):
 class Bad(NamedTuple):
     name: str
     side: int
-    data: bytes  # as much of the frame as is needed to see the fault
+    data: bytes  # as much of the frame as is needed to detect the error
     error: int
-    by_header: bool  # 8 bytes are enough to see it
+    by_header: bool  # 8 bytes are enough to detect it
 
 
 def frame(type_, flags, payload, reserved=0, length=None):
@@ -46,8 +46,8 @@ def request(block, body=b"", flags=0, size=None, request_id=1, sent=2, line=3):
     return frame(REQUEST, flags, prefix + block + body)
 
 
-def said(pairs, body=b""):
-    """The value of request(), as long as its numbers are not given."""
+def request_value(pairs, body=b""):
+    """The value of request(), with its default numbers."""
     return 1, 2, 3, pairs, body
 
 
@@ -69,14 +69,14 @@ GOOD = [
         END,
         (0x0102030405060708, 0x1112131415161718, 0x21222324, [("A", "bc"), ("D", "")], b"hi"),
     ),
-    Good("request with nothing in it", HTTPD, request(b""), REQUEST, 0, said([])),
+    Good("request with nothing in it", HTTPD, request(b""), REQUEST, 0, request_value([])),
     Good(
         "request with a body alone",
         HTTPD,
         request(b"", b"\0\0body"),
         REQUEST,
         0,
-        said([], b"\0\0body"),
+        request_value([], b"\0\0body"),
     ),
     Good(
         "request with a highest id",
@@ -100,7 +100,7 @@ GOOD = [
         request(b"A\0b\0", flags=ON_DEMAND),
         REQUEST,
         ON_DEMAND,
-        said([("A", "b")]),
+        request_value([("A", "b")]),
     ),
     Good(
         "request with both flags",
@@ -108,7 +108,7 @@ GOOD = [
         request(b"A\0b\0", flags=3),
         REQUEST,
         3,
-        said([("A", "b")]),
+        request_value([("A", "b")]),
     ),
     Good(
         "request with values empty",
@@ -116,7 +116,7 @@ GOOD = [
         request(b"A\0\0B\0\0"),
         REQUEST,
         0,
-        said([("A", ""), ("B", "")]),
+        request_value([("A", ""), ("B", "")]),
     ),
     Good(
         "request in latin-1",
@@ -124,7 +124,7 @@ GOOD = [
         request(b"A\0\xff\xe9\0"),
         REQUEST,
         0,
-        said([("A", "\xff\xe9")]),
+        request_value([("A", "\xff\xe9")]),
     ),
     Good(
         "request with its line",
@@ -132,7 +132,7 @@ GOOD = [
         request(b"A\0\0REQUEST_METHOD\0GET\0REQUEST_URI\0/a?b\0"),
         REQUEST,
         0,
-        said([("A", ""), ("REQUEST_METHOD", "GET"), ("REQUEST_URI", "/a?b")]),
+        request_value([("A", ""), ("REQUEST_METHOD", "GET"), ("REQUEST_URI", "/a?b")]),
     ),
     Good(
         "request with a key twice",
@@ -140,7 +140,7 @@ GOOD = [
         request(b"A\0b\0A\0c\0"),
         REQUEST,
         0,
-        said([("A", "b"), ("A", "c")]),
+        request_value([("A", "b"), ("A", "c")]),
     ),
     Good(
         "request of the largest size",
@@ -148,7 +148,7 @@ GOOD = [
         request(LARGE_ENVIRON, b"s" * 64 * KIB, END),
         REQUEST,
         END,
-        said([("K", "v" * (MIB - 3))], b"s" * 64 * KIB),
+        request_value([("K", "v" * (MIB - 3))], b"s" * 64 * KIB),
     ),
     Good("body", HTTPD, b"\x02\x00\x00\x00\x03\x00\x00\x00abc", BODY, 0, b"abc"),
     Good("body at its end", HTTPD, frame(BODY, END, b"x"), BODY, END, b"x"),
@@ -188,8 +188,8 @@ GOOD = [
         0,
         ("200", [], b"\0"),
     ),
-    # An empty status line is well formed; that it is no status line is for response.c to say, as of
-    # any other bad one.
+    # An empty status line is well formed. response.c must reject it as an invalid status line, like
+    # any other.
     Good("response with an empty status line", DAEMON, response(b"\0"), RESPONSE, 0, ("", [], b"")),
     Good(
         "response with an empty value",
@@ -299,7 +299,7 @@ def too_long(name, side, type_, longest):
 NO_TYPES = (0, 3, 0x0F, 0x19, 0x40, 0x7F, 0x80, 0xFF)
 
 BAD = [
-    # --- types: none, reserved for streams, the other side's
+    # --- types: none, reserved for streams, those of the other side
     *(by_header(f"type 0x{t:02x} from httpd", HTTPD, BAD_TYPE, t) for t in NO_TYPES),
     *(by_header(f"type 0x{t:02x} from a daemon", DAEMON, BAD_TYPE, t) for t in NO_TYPES),
     *(
@@ -351,7 +351,7 @@ BAD = [
     by_header("empty interim", DAEMON, TOO_SHORT, INTERIM),
     by_header("log without a level", DAEMON, TOO_SHORT, LOG),
     by_header("abort with half a status", DAEMON, TOO_SHORT, ABORT, 0, 1),
-    # --- which fault is named first: type, flags, reserved, length
+    # --- order in which errors are reported: type, flags, reserved, length
     by_header("all wrong", HTTPD, BAD_TYPE, 0x33, 0xFF, 2**32 - 1, 1),
     by_header("all wrong but the type", HTTPD, BAD_FLAGS, BODY, 0xFF, 2**32 - 1, 1),
     by_header("all wrong but type and flags", HTTPD, BAD_RESERVED, BODY, 0, 2**32 - 1, 1),

@@ -1,6 +1,4 @@
-"""What the bench computes from what it measured; that it measures at all is shown by `make
-bench-short`.
-"""
+"""What the bench computes from its measurements. `make bench-short` shows that it can measure."""
 
 import json
 
@@ -18,7 +16,7 @@ BENCH {"requests": 1000, "us": 500000, "bytes": 9, "p50": 40, "p90": 50, "p99": 
 """
 
 
-def test_wrk_is_read_from_its_script_s_line():
+def test_results_of_wrk_are_read_from_the_scripts_line():
     figures = bench.load.parse(WRK)
     assert figures == {
         "rps": 2000,
@@ -30,7 +28,7 @@ def test_wrk_is_read_from_its_script_s_line():
     }
 
 
-def test_wrk_without_that_line_raises_its_words():
+def test_without_that_line_the_output_of_wrk_is_in_the_error():
     with pytest.raises(ValueError, match="unable to connect"):
         bench.load.parse("unable to connect to 127.0.0.1:1")
 
@@ -42,7 +40,7 @@ def test_each_round_begins_with_another_contender():
     assert "".join(turns) == "abcbcacab"
 
 
-def test_a_contender_that_fails_leaves_the_others_their_samples():
+def test_a_failing_contender_does_not_affect_the_others():
     def fails():
         raise OSError("refused")
 
@@ -52,7 +50,7 @@ def test_a_contender_that_fails_leaves_the_others_their_samples():
     assert bench.rounds.median(samples["b"], "rps") == 1
 
 
-def test_a_ratio_is_of_the_rounds_and_not_of_the_medians():
+def test_a_ratio_is_the_median_of_the_rounds_ratios():
     ours = [{"rps": 30}, {"rps": 3}, {"rps": 300}]
     theirs = [{"rps": 10}, {"rps": 1}, {"rps": 100}]
     assert bench.rounds.ratio(ours, theirs, "rps") == 3
@@ -83,13 +81,15 @@ RESULTS = {
         ("ratio", "3", "rps", ">=", 1, None, "", "not measured"),
     ],
 )
-def test_a_figure_is_held_against_its_mark(how, point, key, relation, value, figure, best, verdict):
+def test_a_figure_is_compared_with_its_mark(
+    how, point, key, relation, value, figure, best, verdict
+):
     mark = Mark("text", "hello", point, key, how, relation, value, ("slow", "fast"), base="1")
     held = bench.marks.hold(mark, lambda *key: RESULTS.get(key, []))
     assert (held.figure, held.best, held.verdict) == (figure, best, verdict)
 
 
-def test_the_page_is_written_between_its_marks_and_from_the_record_alone(tmp_path):
+def test_the_page_is_written_between_its_markers_from_the_json_alone(tmp_path):
     report = pytest.importorskip("bench.report")
     record, page = tmp_path / "r.json", tmp_path / "p.md"
     record.write_text(

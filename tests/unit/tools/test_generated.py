@@ -1,4 +1,4 @@
-"""What derives from the tables is up to date, and table, C and Python agree."""
+"""Everything generated from the tables is up to date, and table, C and Python agree."""
 
 import ast
 import re
@@ -18,7 +18,7 @@ NAMES = re.findall(
     (ROOT / "apxs/config/options.def").read_text(encoding="utf-8"),
     re.MULTILINE,
 )
-# What the parent tells a daemon beside the options (docs/design.md).
+# The parent gives these to a daemon besides the options (docs/design.md).
 NOT_OPTIONS = {
     "group", "slot", "processes-named", "httpd-uid", "log-level", "request-log-level",
     "module-version", "wire-version", "successor",
@@ -41,9 +41,9 @@ C_TABLE = """
 #define NEVER     { IMPOSSIBLE, WSGID_STATE_IN }
     [WSGID_STATE_IN]  = { TO(OUT), LET_GO },
     [WSGID_STATE_OUT] = { STAY,    NEVER },
-static const char *const event_names[WSGID_EVENTS] = { "left", "told" };
+static const char *const event_names[WSGID_EVENTS] = { "left", "for_daemon" };
 """
-# In place of the states of a process.
+# Used in place of the states of a process.
 STATES = """STATES = (
     State("in", True, False, "inside"),
     State("out", True, False, "outside"),
@@ -66,8 +66,9 @@ def generate(root, *arguments):
 
 @pytest.fixture
 def copy(tmp_path):
-    """A tree of its own for the generator: the table of what must agree, and other tables, a source
-    and an error page of a few lines."""
+    """A small source tree for the generator: the table of shared numbers, the other tables, a
+    source file and an error page of a few lines.
+    """
     for name in (
         "docs/errors.d",
         "apxs/config",
@@ -98,7 +99,7 @@ def test_generated_files_are_up_to_date():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_module_has_every_option_of_the_table_in_its_order():
+def test_the_module_has_every_option_of_the_table_in_the_same_order():
     assert len(NAMES) > 25
     assert list(OPTIONS) == NAMES
 
@@ -115,13 +116,13 @@ def test_defaults_are_within_their_bounds():
             assert option.least <= option.default <= option.most, name
 
 
-def test_no_option_is_known_and_foreign_at_once():
+def test_no_option_is_both_known_and_foreign():
     assert not OPTIONS.keys() & FOREIGN.keys()
 
 
-def test_daemon_knows_exactly_what_it_is_told():
-    told = {name for name, option in OPTIONS.items() if option.for_daemon}
-    assert configuration.KEYS.keys() - NOT_OPTIONS == told
+def test_the_daemon_knows_exactly_the_options_that_it_gets():
+    for_daemon = {name for name, option in OPTIONS.items() if option.for_daemon}
+    assert configuration.KEYS.keys() - NOT_OPTIONS == for_daemon
 
 
 def test_daemon_has_the_defaults_of_the_table():
@@ -135,7 +136,7 @@ def test_check_passes_after_generation(copy):
     assert generate(copy, "--check").returncode == 0
 
 
-def test_check_says_what_is_out_of_date(copy):
+def test_check_names_what_is_out_of_date(copy):
     generate(copy)
     (copy / "apxs/config/options.def").write_text(
         'OPTION(ONE, "one", INTEGER, "2", 0, 9, BOTH, "", "Help.")\n'
@@ -147,7 +148,7 @@ def test_check_says_what_is_out_of_date(copy):
 
 
 def section(page, name):
-    """What stands under a heading of the reference."""
+    """The text under a heading of the reference."""
     text = (ROOT / "docs/reference" / page).read_text(encoding="utf-8")
     return " ".join(text.partition(f"\n## {name}\n")[2].partition("\n## ")[0].split())
 
@@ -163,7 +164,7 @@ def test_a_directive_of_the_main_server_alone_has_no_other_context(name):
     assert "Context: server. " in text and "Not allowed in a VirtualHost" in text
 
 
-def test_the_reference_says_what_configtest_does_not_find():
+def test_the_reference_names_what_configtest_does_not_check():
     text = (ROOT / "docs/reference/options.md").read_text(encoding="utf-8").partition("\n## ")[0]
     assert "by `pywsgid check`" in text
     assert "deadlock-timeout" in section("options.md", "request-timeout")
@@ -232,11 +233,11 @@ def test_the_table_of_rooms_has_each_folder_once():
     assert sorted(named) == sorted(rooms)
 
 
-def test_state_tables_are_drawn_between_their_marks(copy):
+def test_state_tables_are_drawn_between_their_markers(copy):
     assert generate(copy).returncode == 0
     text = (copy / "docs/design.md").read_text()
     for line in (
-        "| **in** | out | out, pull |", "| **out** | - | ! |", "    in --> out: left, told",
+        "| **in** | out | out, pull |", "| **out** | - | ! |", "    in --> out: left, for_daemon",
         "Between.",
         "| **up** | down, weep loudly | - |", "| **down** | ! | up |", "    down --> up: rose",
         "States: *in*, inside; *out*, outside.", "States: *up*, it is up; *down*, .",
@@ -323,12 +324,14 @@ def test_a_table_that_contradicts_itself_is_refused(copy, old, new, problem):
     assert_refused(copy, problem)
 
 
-# Log calls that pass on a text that has its code already.
+# Log calls that pass on a text that already has its code.
 PASSED_ON = {"wsgid_exchange_log_prefix", "row->code", "line", "error"}
 
 
 def test_every_log_call_has_a_code():
-    """The generator checks that each code is explained; this, that nothing is said without one."""
+    """The generator checks that each code is explained; this test checks that every message has
+    one.
+    """
     for path in [*ROOT.glob("apxs/*/*.c"), ROOT / "mod_wsgid.c"]:
         for call in re.findall(
             r"\bap_log_(?:r|p|c)?error\((?:[^;\"]|\"[^\"]*\")*;", path.read_text(encoding="utf-8")

@@ -1,5 +1,5 @@
-"""What `make install` puts where, what its command imports, and what the build says if the machine
-lacks something.
+"""What `make install` installs and where, what the installed command imports, and what the build
+reports if the machine lacks something.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class Target:
-    """A directory that is taken for the machine: Apache's modules and settings are below it."""
+    """A directory in place of the machine: Apache's modules and settings are below it."""
 
     def __init__(self, place: Path) -> None:
         self.modules, self.command = place / "my modules", place / "prefix" / "bin" / "pywsgid"
@@ -69,7 +69,7 @@ def test_the_package_and_the_command_are_installed(target):
     target.run("install")
     installed = files_of(target.modules / "pywsgid")
     sources = {path for path in files_of(ROOT / "pywsgid") if path.endswith(".py")}
-    sources -= {path for path in sources if path.startswith("native/")}  # what builds the extension
+    sources -= {path for path in sources if path.startswith("native/")}  # the extension's sources
     assert sources <= installed
     assert all(path in sources or Path(path).name.startswith("_native") for path in installed)
     assert target.pywsgid("version").stdout.startswith("pywsgid ")
@@ -86,7 +86,7 @@ def test_nothing_is_compiled_and_nothing_written_into_the_checkout(target):
     assert {path: path.stat().st_mtime_ns for path in (ROOT / "build").rglob("*")} == before
 
 
-def test_the_command_imports_nothing_of_the_current_directory(target, tmp_path):
+def test_the_command_imports_nothing_from_the_current_directory(target, tmp_path):
     target.run("install")
     hostile = tmp_path / "hostile"
     (hostile / "pywsgid").mkdir(parents=True)
@@ -124,7 +124,7 @@ def test_uninstall_keeps_a_command_that_is_not_ours(target):
     assert target.command.exists()
 
 
-def test_all_that_a_build_lacks_is_named_in_one_line():
+def test_everything_that_a_build_lacks_is_named_in_one_line():
     lacking = {**os.environ, "CC": "/no/compiler", "APXS": "/no/apxs"}
     command = [sys.executable, "setup.py", "-q", "preflight"]
     done = subprocess.run(command, cwd=ROOT, env=lacking, capture_output=True, text=True)
