@@ -1,4 +1,4 @@
-"""What the tests of the command line share beside clienv.py."""
+"""What the tests of the command line share besides clienv.py."""
 
 from __future__ import annotations
 

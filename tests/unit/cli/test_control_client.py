@@ -58,7 +58,7 @@ ANSWER = {
 DEEP = b"[" * 200_000
 
 
-# Wrong fields, each in an answer that is right otherwise.
+# Wrong fields, each in an answer that is otherwise correct.
 INVALID = [
     {"running": [1]},
     {"running": [{"thread": 1}]},
@@ -80,8 +80,8 @@ INVALID = [
 
 @contextlib.contextmanager
 def daemon_that_answers(path, answer):
-    """A control socket whose every question is answered so; or each by its own of a dictionary of
-    answers.
+    """A control socket that gives the same answer to every question, or one answer per question
+    from a dictionary.
     """
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
@@ -118,7 +118,7 @@ def daemons_that_hang(*paths):
 
 @pytest.mark.parametrize("words", [["status"], ["stacks", CONTROL]], ids=["status", "stacks"])
 def test_an_answer_cannot_control_the_terminal(tmp_path, capsys, words):
-    """It is another user's process, and the terminal may be root's."""
+    """The answer comes from another user's process, and the terminal may be root's."""
     answer = {
         **ANSWER,
         "group": CONTROL,
@@ -188,7 +188,7 @@ def test_invalid_stacks_are_reported_too(tmp_path, capsys, stacks):
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
-def test_status_shows_what_does_not_answer_and_waits_once_for_all(
+def test_status_shows_processes_that_do_not_answer_and_waits_for_all_at_once(
     tmp_path, monkeypatch, capsys, options
 ):
     monkeypatch.setattr(control_client, "RATE_INTERVAL", 0.01)

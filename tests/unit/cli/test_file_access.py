@@ -24,7 +24,7 @@ def test_the_first_closed_directory_is_named(tmp_path):
         closed.chmod(stat.S_IRWXU)
 
 
-def test_nothing_is_in_the_way_of_a_file_that_all_can_read():
+def test_no_obstacle_is_reported_for_a_file_that_everybody_can_read():
     assert file_access.blocked_at("/etc/passwd", users.web_identity()) is None
 
 

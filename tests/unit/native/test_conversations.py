@@ -1,6 +1,6 @@
 """Random conversations with the transport. tests/wire/conversation.py and the codec in Python are
-the oracle: the transport in C has to find the same requests, bodies and violations in the same
-bytes.
+the oracle: from the same bytes, the transport in C must read the same requests and bodies and find
+the same violations.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from wire.conversation import Connection, Parser
 from pywsgid.wire import protocol
 
 EFFORT = int(os.environ.get("WSGID_FUZZ", "1"))
-GRANT = 1000  # body bytes that the worker lets httpd send at once
+GRANT = 1000  # body bytes that the worker grants httpd at a time
 ENVIRON = protocol.encode_environ({"REQUEST_METHOD": "POST", "REQUEST_URI": "/"})
 HEAD = protocol.encode_head("200 OK", [])
 PATTERN = bytes(range(256)) * 8
 
 
 class Serving:
-    """A worker that echoes bodies. `violations` are what it had to log."""
+    """A worker that echoes bodies. `violations` holds the violations that it logged."""
 
     def __init__(self, directory) -> None:
         self.violations: queue.Queue[str] = queue.Queue()
@@ -75,7 +75,7 @@ def serving(tmp_path_factory):
 
 @dataclass
 class Expected:
-    """What the oracle makes of bytes: a body, complete or not, or a violation."""
+    """The oracle's reading of the bytes: a body, complete or not, or a violation."""
 
     body: bytes = b""
     has_begun: bool = False
@@ -84,7 +84,7 @@ class Expected:
 
 
 def expect(data: bytes) -> Expected:
-    """Reads the bytes as the worker above does, which grants more when it has no credit left."""
+    """Reads the bytes as the worker above does, which grants more when no credit is left."""
     expected = Expected()
     connection = Connection(protocol.FROM_DAEMON)
     try:
@@ -104,7 +104,7 @@ def expect(data: bytes) -> Expected:
 
 
 def frame(kind: int, flags: int, payload: bytes, reserved: int = 0, length: int = -1) -> bytes:
-    """A frame that may be wrong. length: the payload's, unless another one is given."""
+    """A frame, possibly an invalid one. `length` is the payload's by default."""
     length = len(payload) if length < 0 else length
     return struct.pack("<BBHI", kind, flags, reserved, length) + payload
 
@@ -132,7 +132,7 @@ chunk_sizes = st.lists(st.integers(1, 400), min_size=1, max_size=20)
 
 
 def cut(data: bytes, sizes: list[int]) -> Iterator[bytes]:
-    """The data in pieces of these sizes, again and again."""
+    """The data in pieces of these sizes, repeated as needed."""
     at = number = 0
     while at < len(data):
         size = sizes[number % len(sizes)]
@@ -141,8 +141,8 @@ def cut(data: bytes, sizes: list[int]) -> Iterator[bytes]:
 
 
 def up_to_the_end(frames: list[bytes]) -> list[bytes]:
-    """The frames up to the first that ends a request or breaks the protocol: httpd sends nothing
-    more before it has the response. Nothing follows an opening that is no request, either.
+    """The frames up to the first one that ends a request or violates the protocol: httpd sends
+    nothing more before it has the response. Nothing follows an opening that is not a request.
     """
     for number in range(1, len(frames)):
         expected = expect(b"".join(frames[:number]))
@@ -167,14 +167,14 @@ def unread(sock: socket.socket) -> int:
 
 
 def converse(serving: Serving, frames: list[bytes], sizes: list[int]) -> bytes | None:
-    """Sends the frames; then closes its end if they are not a whole request. Returns the body of
-    the response, or None if there was none.
+    """Sends the frames, then closes the sending end if they are not a whole request. Returns the
+    body of the response, or None if there was none.
     """
     opening, rest = frames[0], b"".join(frames[1:])
     client = serving.local.connect()
     try:
         send_apart(client, opening, sizes)
-        if rest:  # BODY needs credit
+        if rest:  # BODY needs credit first
             assert client.frame()[0] == protocol.CREDIT
         send_apart(client, rest, sizes)
         expected = expect(opening + rest)
@@ -183,7 +183,7 @@ def converse(serving: Serving, frames: list[bytes], sizes: list[int]) -> bytes |
         reply = client.reply()
         return reply.body if reply.complete else None
     except ConnectionError:
-        return None  # closed while our bytes were unread
+        return None  # closed before our bytes were read
     finally:
         client.close()
 

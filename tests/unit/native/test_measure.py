@@ -1,5 +1,5 @@
-"""What is measured of each request (pywsgid/native/measure.c). The rest is in
-tests/unit/process/test_statistics_page.py.
+"""The measurements of each request (pywsgid/native/measure.c).
+tests/unit/process/test_statistics_page.py tests the rest.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def bucket_of(gcc, tmp_path_factory):
 
 
 def upper(bucket: int) -> int:
-    """Microseconds: all that a bucket counts is below."""
+    """The upper bound of a bucket, in microseconds."""
     return process_abi.PAGE_FIRST << bucket
 
 

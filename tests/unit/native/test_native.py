@@ -37,24 +37,24 @@ def application(environ, start_response):
 # ---- the GIL
 
 
-def test_the_gate_follows_the_gil_which_an_import_may_bring_back_for_a_moment(monkeypatch):
-    said = []
+def test_the_gate_follows_the_gil_which_an_import_may_briefly_enable(monkeypatch):
+    calls = []
     transport = hotpath.Transport.__new__(hotpath.Transport)
     transport._is_gated, transport._hub = False, 1
     transport.binding = SimpleNamespace(
-        lib=SimpleNamespace(wsgid_hub_set_gated=lambda hub, gated: said.append(gated))
+        lib=SimpleNamespace(wsgid_hub_set_gated=lambda hub, gated: calls.append(gated))
     )
     monkeypatch.setattr(hotpath, "is_free_threaded", True)
     for gil in (False, True, True, False, False, True):
         monkeypatch.setattr(hotpath, "has_gil", lambda gil=gil: gil)
         transport.next(SimpleNamespace(next=lambda: hotpath.REQUEST))
-    assert said == [True, False, True]
+    assert calls == [True, False, True]
 
 
 # ---- loading
 
 
-def test_the_table_of_functions_is_what_cffi_is_told():
+def test_the_table_of_functions_matches_the_cffi_declarations():
     declared = dict(
         re.findall(r"\b(wsgid_(?:hub|endpoint|send|receive|measure)_\w+)\((.*?)\);", CDEF, re.S)
     )
@@ -77,7 +77,7 @@ def refusal_of(daemon):
 
 
 def copied_package(tmp_path, *left_out):
-    """A copy of pywsgid; its boot.py."""
+    """Copies pywsgid; returns the boot.py of the copy."""
     shutil.copytree(
         ROOT / "pywsgid",
         tmp_path / "pywsgid",
@@ -92,7 +92,7 @@ def test_without_the_extension_it_does_not_start(tmp_path):
 
 
 def test_with_an_extension_of_another_version_it_does_not_start(tmp_path):
-    """As after an update of the Python files alone: the two would read their shared memory
+    """As after an update of the Python files alone: the two would interpret their shared memory
     differently.
     """
     boot = copied_package(tmp_path)
@@ -120,7 +120,7 @@ def test_with_an_extension_that_cannot_be_loaded_it_does_not_start(tmp_path, mon
     assert "python=" in line
 
 
-def test_what_the_application_printed_is_in_the_log_all_the_same(tmp_path, write):
+def test_the_applications_output_is_still_in_the_log(tmp_path, write):
     script = write("print('loaded', end='')\ndef application(environ, start_response):\n    pass\n")
     boot = copied_package(tmp_path, "*.so")
     with Daemon(tmp_path, boot=boot, scripts=[script], ready=False) as daemon:
@@ -128,7 +128,7 @@ def test_what_the_application_printed_is_in_the_log_all_the_same(tmp_path, write
         assert "loaded" in daemon.log_text()
 
 
-def test_a_virtualenv_with_nothing_in_it_has_the_fast_path(tmp_path):
+def test_an_empty_virtualenv_uses_the_extension(tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
     with Daemon(tmp_path, python=str(tmp_path / "venv" / "bin" / "python")) as daemon:
         assert daemon.get("hello.wsgi").body == b"Hello World!\n"
@@ -136,8 +136,8 @@ def test_a_virtualenv_with_nothing_in_it_has_the_fast_path(tmp_path):
         assert "WSGID0329" not in daemon.log_text()
 
 
-def test_the_applications_own_cffi_is_not_mistaken(tmp_path, write):
-    """One of another version than ours would refuse to work with the backend that we loaded."""
+def test_the_applications_own_cffi_still_works(tmp_path, write):
+    """A cffi of another version would refuse to work with the backend that we loaded."""
     script = write(
         "import sys\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
         "    return [b'%d' % ('_cffi_backend' in sys.modules)]\n"
@@ -151,9 +151,9 @@ def test_the_applications_own_cffi_is_not_mistaken(tmp_path, write):
 
 
 def ask_all(clients, script, query):
-    """Sends a request on each, all at once; gives the seconds until the last answer."""
+    """Sends a request on each connection, all at once; returns the seconds until the last answer."""
     for client in clients:
-        assert client.get(script).complete  # connected and known
+        assert client.get(script).complete  # connected, and known to the daemon
     began = time.monotonic()
     for client in clients:
         client.request(script, QUERY_STRING=query)
@@ -162,7 +162,7 @@ def ask_all(clients, script, query):
 
 
 @pytest.mark.parametrize("threads", [15, 64])
-def test_requests_that_block_do_so_together(tmp_path, write, threads):
+def test_blocking_requests_run_at_the_same_time(tmp_path, write, threads):
     script = write(SLEEPER)
     with Daemon(tmp_path, threads=threads, scripts=[script]) as daemon:
         clients = [daemon.connect() for _ in range(15)]
@@ -171,7 +171,7 @@ def test_requests_that_block_do_so_together(tmp_path, write, threads):
             client.close()
 
 
-def test_a_single_thread_serves_one_after_the_other(tmp_path, write):
+def test_a_single_thread_serves_one_request_after_the_other(tmp_path, write):
     script = write(SLEEPER)
     with Daemon(tmp_path, threads=1, scripts=[script]) as daemon:
         clients = [daemon.connect() for _ in range(3)]
@@ -180,7 +180,7 @@ def test_a_single_thread_serves_one_after_the_other(tmp_path, write):
             client.close()
 
 
-def test_a_request_that_computes_for_long_does_not_keep_others_out(tmp_path, write):
+def test_a_long_computation_does_not_block_other_requests(tmp_path, write):
     script = write(
         "import time\ndef application(environ, start_response):\n"
         "    end = time.monotonic() + float(environ['QUERY_STRING'] or 0)\n    while time.monotonic() < end:\n"
@@ -196,7 +196,7 @@ def test_a_request_that_computes_for_long_does_not_keep_others_out(tmp_path, wri
         assert long.reply().complete
 
 
-def test_an_upload_that_is_waited_for_keeps_nobody_out(tmp_path):
+def test_waiting_for_an_upload_does_not_block_other_requests(tmp_path):
     with Daemon(tmp_path, threads=2) as daemon:
         slow = daemon.connect()
         slow.request("echo.wsgi", b"start ", end=False)
@@ -208,14 +208,14 @@ def test_an_upload_that_is_waited_for_keeps_nobody_out(tmp_path):
 
 
 def switches(daemon):
-    """How often its threads have gone to sleep."""
+    """How often the threads of the daemon have gone to sleep."""
     tasks = Path(f"/proc/{daemon.pid}/task").glob("*/status")
     return sum(
         int(re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", task.read_text())[1]) for task in tasks
     )
 
 
-def test_without_requests_nothing_wakes_up(tmp_path):
+def test_no_thread_wakes_up_without_requests(tmp_path):
     with Daemon(tmp_path, reload="off") as daemon:
         for _ in range(20):
             assert daemon.get("hello.wsgi").complete
@@ -226,14 +226,14 @@ def test_without_requests_nothing_wakes_up(tmp_path):
             return switches(daemon) == before
 
         wait_until(is_quiet, "all threads asleep")
-        assert daemon.get("hello.wsgi").complete  # and they wake up
+        assert daemon.get("hello.wsgi").complete  # and now they wake up
 
 
 # ---- memory
 
 
 def grow(daemon, client, requests):
-    """How many KiB the process grows by over so many requests."""
+    """The growth of the process over `requests` requests, in KiB."""
 
     def resident():
         return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{daemon.pid}/status").read_text())[1])
@@ -251,12 +251,12 @@ def test_ten_thousand_requests_leak_nothing(tmp_path):
         client = daemon.connect()
         assert client.get("hello.wsgi").complete
         descriptors = len(os.listdir(f"/proc/{daemon.pid}/fd"))
-        assert grow(daemon, client, 10_000) < 600  # threads touch their stacks for the first time
+        assert grow(daemon, client, 10_000) < 600  # threads use their stacks for the first time
         assert len(os.listdir(f"/proc/{daemon.pid}/fd")) <= descriptors
         client.close()
 
 
-def test_a_request_of_a_megabyte_leaves_no_memory_behind(tmp_path):
+def test_the_memory_of_a_large_request_is_released(tmp_path):
     with Daemon(tmp_path, threads=1) as daemon:
         client = daemon.connect()
         assert client.get("hello.wsgi").complete
@@ -268,8 +268,8 @@ def test_a_request_of_a_megabyte_leaves_no_memory_behind(tmp_path):
 
 
 def buffer_kib(daemon):
-    """Resident KiB of the largest mapping that an exchange may have: shared anonymous memory of
-    more than 1 MB.
+    """Resident KiB of the largest mapping that can be an exchange's buffer: shared anonymous memory
+    of more than 1 MB.
     """
     sizes = [0]
     for entry in re.split(r"\n(?=[0-9a-f]+-)", Path(f"/proc/{daemon.pid}/smaps").read_text()):
@@ -286,7 +286,7 @@ def buffer_kib(daemon):
     os.environ.get("WSGID_STRICT") != "1", reason="only with WSGID_STRICT=1, as .ci/run has it"
 )
 @pytest.mark.parametrize("level", ["-O0", "-O2"])
-def test_the_analyzer_has_nothing_to_say(gcc, tmp_path, level):
+def test_the_analyzer_reports_nothing(gcc, tmp_path, level):
     for source in SOURCES:
         gcc(
             level,
@@ -309,8 +309,8 @@ VIOLATIONS = [
 ]
 
 
-def test_the_sanitizers_have_nothing_to_say(gcc, tmp_path, write, monkeypatch):
-    """Every way through the C, with many threads, under ASan and UBSan."""
+def test_the_sanitizers_report_nothing(gcc, tmp_path, write, monkeypatch):
+    """Every path through the C code, with many threads, under ASan and UBSan."""
     library = tmp_path / "sanitized.so"
     flags = [
         "-g",

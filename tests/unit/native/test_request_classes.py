@@ -31,7 +31,7 @@ int block(const char *line)
     return wsgid_request_classes_block(&gate, &turn);
 }
 """
-ENOUGH = 8  # requests until it is known that they block
+ENOUGH = 8  # requests until they are known to block
 
 
 @pytest.fixture(scope="module")
@@ -71,28 +71,28 @@ def classes(library):
     return classes
 
 
-def among_others(classes, line: str) -> None:
-    """It blocks, and ten others for each of it do not."""
+def learn_among_others(classes, line: str) -> None:
+    """Each of these requests blocks; for each of them, ten others do not."""
     for _ in range(ENOUGH):
         classes.learn(line, has_blocked=True, times=1)
         classes.learn("GET /fast", has_blocked=False, times=10)
 
 
-def test_nothing_blocks_until_it_has(classes):
+def test_no_request_is_expected_to_block_before_it_has(classes):
     assert not classes.block("GET /report")
     classes.learn("GET /report", has_blocked=True, times=1)
     assert not classes.block("GET /report")
 
 
-def test_a_path_that_blocks(classes):
-    among_others(classes, "GET /report")
+def test_a_path_that_blocks_is_expected_to_block(classes):
+    learn_among_others(classes, "GET /report")
     assert classes.block("GET /report")
     assert classes.block("GET /report?year=2026")
     assert not classes.block("GET /fast")
     assert not classes.block("POST /report")
 
 
-def test_a_path_that_blocks_with_any_query(classes):
+def test_a_path_that_blocks_with_any_query_is_expected_to_block_with_every_query(classes):
     for year in range(ENOUGH):
         classes.learn(f"GET /report?year={year}", has_blocked=True, times=1)
         classes.learn("GET /fast", has_blocked=False, times=10)
@@ -100,7 +100,7 @@ def test_a_path_that_blocks_with_any_query(classes):
     assert not classes.block("GET /fast")
 
 
-def test_a_query_that_blocks(classes):
+def test_only_the_query_that_blocks_is_expected_to_block(classes):
     for _ in range(ENOUGH):
         classes.learn("GET /report?all", has_blocked=True, times=1)
         classes.learn("GET /report?one", has_blocked=False, times=10)
@@ -109,13 +109,13 @@ def test_a_query_that_blocks(classes):
     assert not classes.block("GET /report")
 
 
-def test_where_all_requests_block_an_unknown_one_is_likely_to(classes):
+def test_an_unknown_request_is_expected_to_block_if_all_others_do(classes):
     for number in range(2 * ENOUGH):
         classes.learn(f"GET /page/{number}", has_blocked=True, times=1)
     assert classes.block("GET /never/seen")
 
 
-def test_what_blocks_no_longer(classes):
-    among_others(classes, "GET /report")
+def test_a_request_that_no_longer_blocks_is_not_expected_to(classes):
+    learn_among_others(classes, "GET /report")
     classes.learn("GET /report", has_blocked=False)
     assert not classes.block("GET /report")
