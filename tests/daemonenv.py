@@ -36,7 +36,7 @@ IDS = itertools.count(1)
 
 @dataclass
 class Reply:
-    """What came back for a request."""
+    """The daemon's answer to a request."""
 
     status: str = ""
     headers: list[tuple[str, str]] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Reply:
     abort: tuple[int, str] | None = None
     retry: bool = False
     interim: list[tuple[str, list[tuple[str, str]]]] = field(default_factory=list)
-    file: tuple[int, int] | None = None  # offset and length of FILE; what it names is in `body`
+    file: tuple[int, int] | None = None  # offset and length in FILE; its bytes are in `body`
     complete: bool = False
     granted: int = 0
 
@@ -59,15 +59,15 @@ class Reply:
 
 
 class Client:
-    """A connection, as a child of httpd has one."""
+    """A connection to the daemon, as a child of httpd opens it."""
 
     def __init__(self, path: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(LIMIT)
         self.socket.connect(path)
         self.parser = Parser(protocol.FROM_DAEMON)
-        self.descriptors: list[int] = []  # that came along
-        self.started: tuple[int, int] | None = None  # of the exchange: pid, microseconds waited
+        self.descriptors: list[int] = []  # descriptors received with frames
+        self.started: tuple[int, int] | None = None  # from STARTED: pid, microseconds waited
 
     def close(self) -> None:
         self.socket.close()
@@ -87,7 +87,9 @@ class Client:
         sent: int | None = None,
         **environ: str,
     ) -> None:
-        """Sends REQUEST; keywords are environ keys, `__` in them stands for a dot. sent: now."""
+        """Sends REQUEST. Keywords are environ keys, with `__` for a dot. `sent` is the time that
+        the request claims; default: now.
+        """
         values = {
             "REQUEST_METHOD": "POST" if body else "GET",
             "REQUEST_URI": environ.get("PATH_INFO", "/"),
@@ -114,7 +116,7 @@ class Client:
         self.started = None
 
     def frame(self) -> tuple[int, int, bytes] | None:
-        """The next frame behind STARTED, which goes to `started`; None at the end of the
+        """The next frame after STARTED, which is stored in `started`; None at the end of the
         connection.
         """
         found = self._frame()
@@ -136,8 +138,8 @@ class Client:
         return found
 
     def reply(self, body: Callable[[int], bytes | None] | None = None) -> Reply:
-        """Reads to the end of the exchange. `body` is asked for what to send against each credit;
-        None from it: END.
+        """Reads to the end of the exchange. Calls `body` with each credit for the data to send;
+        None from it sends END.
         """
         reply = Reply()
         while not (reply.complete or reply.abort or reply.retry):
@@ -189,7 +191,7 @@ class Client:
         return self.reply()
 
     def is_closed(self) -> bool:
-        """Whether the daemon has closed the connection: end of file or a reset."""
+        """Whether the daemon has closed the connection, by an end of file or a reset."""
         try:
             return self.socket.recv(1) == b""
         except ConnectionError:
@@ -197,7 +199,7 @@ class Client:
 
 
 class Statistics:
-    """The statistics page, as process_abi.h lays it out."""
+    """The statistics page, with the layout of process_abi.h."""
 
     def __init__(self, *fields: Any) -> None:
         (self.version, self.state, self.started, self.finished, self.replacement_requests, self.replacement_reason, self.watchdog, self.change,
@@ -211,9 +213,9 @@ class Statistics:
 
 
 class Daemon:
-    """The process. Its log is `log_text()`, its exit code is `code` once it has ended.
+    """The process. Its log is `log_text()`; its exit code is `code` once it has ended.
 
-    `extension` and `environment` hold for all that are started from then on. `extension` is the
+    `extension` and `environment` apply to every daemon started from then on. `extension` is the
     path of another build of pywsgid's extension, or "" for the one in the package.
     """
 
@@ -254,7 +256,9 @@ class Daemon:
 
     @staticmethod
     def _block(scripts: list[str | Path], is_successor: bool, options: dict[str, object]) -> bytes:
-        """The configuration: what all have, and options by their names with _ for -."""
+        """The configuration: the options that all daemons have, and further options by name, with _
+        for -.
+        """
         values = {
             "group": "unit",
             "slot": 0,
@@ -326,7 +330,7 @@ class Daemon:
             client.close()
 
     def ask(self, question: str) -> dict[str, Any]:
-        """What the control socket says."""
+        """The control socket's answer to a question."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(LIMIT)
             connection.connect(self.control_path)
@@ -334,11 +338,11 @@ class Daemon:
             return json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
 
     def counts(self) -> tuple[int, int]:
-        """Requests started, finished."""
+        """The numbers of requests started and finished."""
         return struct.unpack_from("<QQ", os.pread(self.page, 24, 0), 8)
 
     def statistics(self) -> Statistics:
-        """The whole of the statistics page but for the rows."""
+        """The whole statistics page except the rows."""
         return Statistics(
             *struct.unpack_from(
                 process_abi.PAGE_FORMAT, os.pread(self.page, process_abi.PAGE_SCRIPTS, 0)
@@ -346,7 +350,7 @@ class Daemon:
         )
 
     def row(self, number: int) -> tuple[int, int, bytes]:
-        """Of a thread, from 0: since, requests, line."""
+        """The row of a thread, counted from 0: since, requests, line."""
         at = process_abi.PAGE_ROWS + number * process_abi.PAGE_ROW_SIZE
         since, requests, line = struct.unpack(
             process_abi.PAGE_ROW_FORMAT, os.pread(self.page, process_abi.PAGE_ROW_SIZE, at)
@@ -384,7 +388,7 @@ class Daemon:
         os.write(self.lifeline, b"\0")
 
     def refuse_replacement(self) -> None:
-        """As httpd's parent does when the successor could not take over."""
+        """Does what httpd's parent does when the successor could not take over."""
         os.write(self.lifeline, bytes((process_abi.LIFELINE_FAILED,)))
 
     def wait_for_replacement_request(self, reason: int, number: int = 1) -> None:
@@ -429,8 +433,8 @@ class Daemon:
             assert "WSGID0325" not in self.log_text(), self.log_text()
 
 
-class AtTheGate:
-    """A request that is held by gate.wsgi until it is let go."""
+class HeldRequest:
+    """A request that gate.wsgi holds until release()."""
 
     def __init__(self, daemon: Daemon, tmp_path: Path, name: str = "gate") -> None:
         self.path = tmp_path / name
@@ -438,6 +442,6 @@ class AtTheGate:
         self.client.request("gate.wsgi", PATH_INFO=str(self.path), QUERY_STRING=name)
         daemon.wait_for_log(f"at the gate {name}")
 
-    def let_go(self) -> Reply:
+    def release(self) -> Reply:
         self.path.touch()
         return self.client.reply()

@@ -1,4 +1,4 @@
-"""A response without a daemon: an exchange that notes the frames which would leave.
+"""A response without a daemon: an exchange that records the frames instead of sending them.
 
 exchange = run([b"hello"])
 assert exchange.names == ["RESPONSE+"]
@@ -15,7 +15,7 @@ TEXT = [("Content-Type", "text/plain")]
 
 
 class Exchange:
-    """Notes frames as (name, has END, payload); those of finish() are in `last`."""
+    """Records frames as (name, has END, payload); the frames of finish() are in `last`."""
 
     id = 1
 

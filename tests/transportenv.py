@@ -1,5 +1,5 @@
-"""The daemon's transport in the process of the test: the real extension on a real listener, without
-a daemon around it. daemonenv.Client is what connects to it.
+"""The daemon's transport in the test's own process: the real extension on a real listener, without
+a daemon around it. daemonenv.Client connects to it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pywsgid.wire import process_abi
 
 class LocalTransport:
     """`transport` is a hotpath.Transport, `exchange` its only worker's Exchange. `log` is a
-    logs.Log, or what behaves like one.
+    logs.Log or a stand-in for one.
     """
 
     def __init__(self, directory: Path, log: Any) -> None:

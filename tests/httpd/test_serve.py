@@ -162,7 +162,9 @@ def make(): return app
 
 @pytest.fixture
 def shop(open_directory) -> Path:
-    """A package `shop`, with a module that imports another module of the package, and static files."""
+    """A package `shop`, with a module that imports another module of the package, and static
+    files.
+    """
     for name, text in {
         "shop/__init__.py": "",
         "shop/web.py": SHOP,

@@ -1,4 +1,4 @@
-"""What the tests of the daemon share: a daemon for each module, a connection to it, scripts."""
+"""Fixtures that the daemon's tests share: a daemon for each module, a connection to it, scripts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from daemonenv import Daemon
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory):
-    """A daemon for all tests of a module."""
+    """One daemon for all tests of a module."""
     with Daemon(tmp_path_factory.mktemp("shared"), shutdown_timeout=5) as daemon:
         yield daemon
-        assert daemon.get("hello.wsgi").body == b"Hello World!\n", "it lived through all of that"
+        assert daemon.get("hello.wsgi").body == b"Hello World!\n", "it survived all tests"
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
-"""The page that --reload shows, to which clients, and what counts as a changed source. The effects
-are tested in tests/httpd/test_serve.py.
+"""The page that --reload shows, the clients that may see it, and the sources that are watched.
+tests/httpd/test_serve.py tests the effects.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def test_the_page_has_the_traceback_its_causes_the_source_and_the_request():
 
 
 def test_nothing_unescaped_gets_into_the_page(tmp_path):
-    """Whatever the source, the names and the request hold."""
+    """Whatever the source, the names and the request contain."""
     source = tmp_path / "<i>.py"
     source.write_text("def f():\n    x = '<i>'; raise type('<i>', (Exception,), {})('<i>')\n")
     code = compile(source.read_text(), str(source), "exec")
@@ -161,7 +161,7 @@ def test_an_exception_of_the_iterable_is_shown_as_long_as_nothing_is_sent():
         Client(after).read()
 
 
-def test_close_is_called_and_files_are_passed_on_as_they_are():
+def test_close_is_called_and_files_are_passed_on_unchanged():
     class Result:
         closed = False
 
@@ -187,7 +187,9 @@ def test_head_gets_no_body():
 
 @pytest.fixture
 def watcher(tmp_path):
-    """A Watcher after its first scan; changes() returns what has changed since the last call."""
+    """A Watcher after its first scan; changes() returns the files that have changed since the last
+    call.
+    """
     for name in (
         "a.py",
         "package/b.py",
@@ -219,7 +221,7 @@ def change(path: Path) -> None:
     path.write_text(path.read_text() + "#")
 
 
-def test_what_a_developer_changes_is_noticed_and_nothing_else(watcher, tmp_path):
+def test_only_a_developers_changes_are_noticed(watcher, tmp_path):
     assert watcher.changes() == set()
     for name in ("a.py", "package/b.py", "script.wsgi", "templates/page.html"):
         change(tmp_path / name)
@@ -233,7 +235,7 @@ def test_what_a_developer_changes_is_noticed_and_nothing_else(watcher, tmp_path)
     assert watcher.changes() == {"a.py"}
 
 
-def test_what_is_loaded_from_elsewhere_is_watched_once_it_is_there(
+def test_modules_loaded_from_elsewhere_are_watched_once_they_are_loaded(
     watcher, tmp_path_factory, monkeypatch
 ):
     other = tmp_path_factory.mktemp("editable") / "other.py"

@@ -56,7 +56,7 @@ def test_its_directory_is_not_put_on_the_path(write):
     assert "ModuleNotFoundError" in str(failure(write("import neighbour\n")))
 
 
-def test_what_it_defines_can_be_pickled(write):
+def test_objects_that_it_defines_can_be_pickled(write):
     thing = load(write("class Thing: pass\ndef application(): return Thing()\n"))()
     assert type(pickle.loads(pickle.dumps(thing))) is type(thing)
 
@@ -70,7 +70,7 @@ def test_the_name_is_the_same_in_every_process():
     assert loader.module_name("/srv/site/app.wsgi") != loader.module_name("/srv/other/app.wsgi")
 
 
-def test_a_dotted_callable(write):
+def test_a_dotted_callable_is_found(write):
     assert (
         load(write("class site:\n    @staticmethod\n    def wsgi(): return 7\n"), "site.wsgi")()
         == 7
@@ -88,7 +88,7 @@ def test_it_is_loaded_once(write):
     assert both.find(path, "application") == first
 
 
-def test_threads_that_need_it_at_once_wait_for_one_load(write, tmp_path):
+def test_threads_that_need_it_at_the_same_time_wait_for_one_load(write, tmp_path):
     path = write(
         f"import time\ntime.sleep(0.05)\nopen({str(tmp_path / 'count')!r}, 'a').write('x')\ndef application(): pass\n"
     )
@@ -105,7 +105,7 @@ def test_threads_that_need_it_at_once_wait_for_one_load(write, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "problem"),
     [
         ("def broken(:\n", "SyntaxError"),
         ("raise ValueError('boom')", "ValueError: boom"),
@@ -115,19 +115,19 @@ def test_threads_that_need_it_at_once_wait_for_one_load(write, tmp_path):
         ("x = '\0'", "null bytes|SyntaxError|ValueError"),
     ],
 )
-def test_a_script_that_raises(write, text, said):
+def test_a_script_that_raises_is_reported_with_its_traceback(write, text, problem):
     path = write(text)
     found = failure(path)
     assert str(found).startswith(f"WSGID0332: script {path} cannot be loaded")
-    assert re.search(said, str(found))
-    assert re.search(said, found.trace)
+    assert re.search(problem, str(found))
+    assert re.search(problem, found.trace)
     assert "pywsgid" not in found.trace
     assert not any(getattr(module, "__file__", None) == path for module in sys.modules.values())
 
 
-def test_a_traceback_needs_nothing_that_python_warns_of(write):
-    """Python 3.15 warns of a module without a loader, for each traceback; as an error that would
-    cost the traceback.
+def test_a_traceback_causes_no_python_warning(write):
+    """For each traceback, Python 3.15 warns about a module without a loader. With warnings as
+    errors, the traceback would be lost.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -135,7 +135,7 @@ def test_a_traceback_needs_nothing_that_python_warns_of(write):
     assert "    raise ValueError('boom')\n" in found.trace
 
 
-def test_a_script_that_is_not_there(tmp_path):
+def test_a_script_that_does_not_exist_is_reported(tmp_path):
     assert str(failure(str(tmp_path / "none.wsgi"))).startswith("WSGID0330")
 
 
@@ -156,7 +156,7 @@ def test_a_module_that_is_not_found_is_reported_with_the_interpreter(write):
 def test_a_script_that_may_not_be_read_names_the_obstacle():
     with (
         tempfile.TemporaryDirectory() as name
-    ):  # not below pytest's own directory, which bars the way itself
+    ):  # not below pytest's own directory, which is closed to others
         check_obstacles(Path(name))
 
 
@@ -176,7 +176,7 @@ def check_obstacles(base):
     assert "the file itself" in str(itself)
 
 
-def test_a_callable_that_is_not_there_names_those_that_are(write):
+def test_a_missing_callable_is_reported_with_the_existing_ones(write):
     text = str(
         failure(write("class Other: pass\ndef zebra(): pass\ndef aplication(): pass\nvalue = 1\n"))
     )
@@ -184,15 +184,15 @@ def test_a_callable_that_is_not_there_names_those_that_are(write):
     assert "(it has: aplication, zebra)" in text
 
 
-def test_a_script_without_any_callable(write):
+def test_a_script_without_any_callable_is_reported(write):
     assert "WSGID0333" in str(failure(write("")))
 
 
-def test_what_cannot_be_called(write):
+def test_an_object_that_cannot_be_called_is_reported(write):
     assert str(failure(write("application = 42"))).startswith("WSGID0334")
 
 
-# ---- again
+# ---- loading again
 
 
 def test_a_failure_is_remembered_until_the_file_changes(write):
@@ -203,7 +203,7 @@ def test_a_failure_is_remembered_until_the_file_changes(write):
     assert both.load(path, "application")[0] == loader.LEAVE
 
 
-def test_beside_a_healthy_script_it_is_tried_again_in_place(write):
+def test_a_failed_script_beside_a_healthy_one_is_loaded_again_in_the_same_process(write):
     both, path = loader.Loader(), write("raise ValueError")
     assert (
         both.load(write("def application(): pass\n", "sound.wsgi"), "application")[0]
@@ -216,7 +216,7 @@ def test_beside_a_healthy_script_it_is_tried_again_in_place(write):
     assert (state, found()) == (loader.LOADED, "fixed")
 
 
-def test_it_is_tried_again_after_a_while(write, monkeypatch):
+def test_loading_is_tried_again_after_a_while(write, monkeypatch):
     both, path = loader.Loader(), write("raise ValueError")
     both.load(path, "application")
     monkeypatch.setattr(loader, "RETRY_AFTER", 0)

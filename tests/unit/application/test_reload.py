@@ -1,5 +1,5 @@
-"""reload=hot, touch and off: what a daemon does when its script changes. The test
-acts as httpd's parent.
+"""reload=hot, touch and off: how a daemon reacts when its script changes. The test plays the part
+of httpd's parent.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def script(tmp_path):
 
 @pytest.fixture
 def successor(tmp_path):
-    """successor(old, ...): another daemon on the listener of `old`, which pulls its lifeline."""
+    """successor(old, ...) starts another daemon on the listener of `old`, which signals `old`
+    through its lifeline.
+    """
     directory = tmp_path / "next"
     directory.mkdir()
     started = []
@@ -47,8 +49,8 @@ def successor(tmp_path):
         daemon.__exit__(None)
 
 
-def naps(daemon):
-    """How often the main thread has slept."""
+def sleeps(daemon):
+    """How often the main thread has gone to sleep."""
     with open(f"/proc/{daemon.pid}/task/{daemon.pid}/status") as file:
         return next(
             int(line.split()[1]) for line in file if line.startswith("voluntary_ctxt_switches")
@@ -56,11 +58,9 @@ def naps(daemon):
 
 
 def wait_for_checks(daemon):
-    """Until the main thread has looked at its scripts often enough to have noticed whatever there
-    is.
-    """
-    before = naps(daemon)
-    wait_until(lambda: naps(daemon) >= before + 3, "checks of the scripts")
+    """Waits until the main thread has checked its scripts often enough to have noticed any change."""
+    before = sleeps(daemon)
+    wait_until(lambda: sleeps(daemon) >= before + 3, "checks of the scripts")
 
 
 def test_a_change_is_requested_once_and_the_old_code_serves_meanwhile(tmp_path, script):
@@ -86,12 +86,12 @@ def test_the_successor_has_the_new_code_and_the_old_process_leaves(tmp_path, scr
         assert new.replacement_requests()[0] == 0
 
 
-def test_the_new_code_is_there_within_half_a_second(tmp_path, script):
+def test_the_new_code_serves_within_half_a_second(tmp_path, script):
     with Daemon(tmp_path, scripts=[script.path]) as daemon:
         script("new")
         changed = time.monotonic()
         daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED)
-        assert time.monotonic() - changed < 2  # 0.3 s; the machine may be busy
+        assert time.monotonic() - changed < 2  # 0.3 s, plus a margin for a busy machine
 
 
 def test_a_change_that_fails_is_logged_once_and_the_next_is_tried_at_once(tmp_path, script):
@@ -121,7 +121,7 @@ def test_a_change_while_the_replacement_starts_is_requested_after_its_failure(tm
         daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED, 2)
 
 
-def test_a_symbolic_link_that_is_switched_is_a_change(tmp_path, script):
+def test_a_switched_symbolic_link_is_a_change(tmp_path, script):
     release, link = tmp_path / "release", tmp_path / "current"
     for name in ("1", "2"):
         (release / name).mkdir(parents=True)
@@ -133,7 +133,7 @@ def test_a_symbolic_link_that_is_switched_is_a_change(tmp_path, script):
         daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED)
 
 
-def test_a_script_that_has_gone_is_served_from_memory(tmp_path, script):
+def test_a_deleted_script_is_served_from_memory(tmp_path, script):
     with Daemon(tmp_path, scripts=[script.path]) as daemon:
         script.path.unlink()
         wait_for_checks(daemon)
@@ -151,7 +151,7 @@ def test_a_script_that_a_request_loaded_is_watched_too(tmp_path, script):
 
 
 @pytest.mark.parametrize("preloaded", [True, False])
-def test_script_reloading_off_is_no_change_for_those_requests(tmp_path, script, preloaded):
+def test_script_reloading_off_ignores_the_change_for_its_requests(tmp_path, script, preloaded):
     off = {"mod_wsgi__script_reloading": "0"}
     with Daemon(tmp_path, scripts=[script.path] if preloaded else []) as daemon:
         assert daemon.get(script.path, **off).body == b"old"
@@ -163,26 +163,26 @@ def test_script_reloading_off_is_no_change_for_those_requests(tmp_path, script, 
 def test_off_neither_checks_nor_wakes_up(tmp_path, script):
     with Daemon(tmp_path, scripts=[script.path], reload="off", deadlock_timeout=0) as daemon:
         assert daemon.get(script.path).body == b"old"
-        before, since = naps(daemon), time.monotonic()
+        before, since = sleeps(daemon), time.monotonic()
         script("new")
         while time.monotonic() < since + 1:
             assert daemon.get(script.path).body == b"old"
-        assert naps(daemon) == before
+        assert sleeps(daemon) == before
         assert daemon.replacement_requests()[0] == 0
 
 
 # ---- touch
 
 
-def is_sent_away(client):
-    """RETRY if it had been read, a reset if not."""
+def is_given_back(client):
+    """Whether the daemon gave the request back: RETRY if it had read it, a reset if not."""
     try:
         return client.reply().retry
     except ConnectionResetError:
         return True
 
 
-def test_touch_holds_the_request_that_finds_the_change_until_the_new_code_is_there(
+def test_touch_holds_the_request_that_finds_the_change_until_the_new_code_serves(
     tmp_path, script, successor
 ):
     with Daemon(tmp_path, scripts=[script.path], reload="touch") as old:
@@ -194,9 +194,9 @@ def test_touch_holds_the_request_that_finds_the_change_until_the_new_code_is_the
         second.request("hello.wsgi")
         new = successor(old, scripts=[script.path], reload="touch")
         assert first.reply().retry
-        assert is_sent_away(second)
+        assert is_given_back(second)
         assert old.wait() == 0
-        assert old.counts() == (1, 1), "what the old process started"
+        assert old.counts() == (1, 1), "the old process had started it"
         assert old.replacement_requests()[0] == 1
         again = Client(old.path)
         assert again.get(script.path).body == b"new"
@@ -205,7 +205,7 @@ def test_touch_holds_the_request_that_finds_the_change_until_the_new_code_is_the
             client.close()
 
 
-def test_touch_has_the_old_code_answer_if_the_new_cannot(tmp_path, script):
+def test_touch_the_old_code_answers_if_the_new_code_cannot(tmp_path, script):
     with Daemon(tmp_path, scripts=[script.path], reload="touch") as daemon:
         script("broken 1")
         clients = [daemon.connect() for _ in range(2)]
@@ -214,7 +214,7 @@ def test_touch_has_the_old_code_answer_if_the_new_cannot(tmp_path, script):
         daemon.wait_for_replacement_request(process_abi.REPLACE_CHANGED)
         daemon.refuse_replacement()
         assert [client.reply().body for client in clients] == [b"old"] * 2
-        assert daemon.get(script.path).body == b"old", "which is not held again for the same change"
+        assert daemon.get(script.path).body == b"old", "it is not held again for the same change"
         assert daemon.replacement_requests()[0] == 1
         script("fixed")
         clients[0].request(script.path)
@@ -232,7 +232,7 @@ def test_touch_does_not_hold_requests_with_script_reloading_off(tmp_path, script
         assert daemon.replacement_requests()[0] == 0
 
 
-def test_touch_lets_a_signal_end_it_while_it_holds(tmp_path, script):
+def test_touch_a_signal_ends_the_process_while_it_holds_a_request(tmp_path, script):
     with Daemon(tmp_path, scripts=[script.path], reload="touch") as daemon:
         script("new")
         client = daemon.connect()
@@ -253,7 +253,7 @@ REQUIRING = (
 
 
 @pytest.mark.parametrize("reload", ["hot", "touch"])
-def test_a_script_may_require_to_be_loaded_anew(tmp_path, script, reload):
+def test_a_script_may_ask_to_be_loaded_again(tmp_path, script, reload):
     script(REQUIRING)
     with Daemon(tmp_path, scripts=[script.path], reload=reload) as daemon:
         assert daemon.get(script.path).body == b"old"
@@ -277,10 +277,10 @@ def test_reload_required_that_raises_is_logged_once(tmp_path, script):
         assert daemon.log_text().count("WSGID0356: ") == 1
 
 
-# ---- what the predecessor has
+# ---- scripts that the predecessor has loaded
 
 
-def test_a_successor_needs_what_its_predecessor_has_loaded(tmp_path, script, successor):
+def test_a_successor_must_load_every_script_of_its_predecessor(tmp_path, script, successor):
     other = tmp_path / "other.wsgi"
     other.write_text("1 / 0")
     with Daemon(tmp_path, scripts=[script.path]) as old:
@@ -290,7 +290,7 @@ def test_a_successor_needs_what_its_predecessor_has_loaded(tmp_path, script, suc
         assert old.get(script.path).body == b"old"
 
 
-def test_a_script_that_was_removed_stops_no_successor(tmp_path, script, successor):
+def test_a_removed_script_does_not_prevent_a_successor(tmp_path, script, successor):
     with Daemon(tmp_path, scripts=[script.path]) as old:
         new = successor(
             old, scripts=[script.path], loaded=[f"application:{tmp_path / 'removed.wsgi'}"]
@@ -299,7 +299,9 @@ def test_a_script_that_was_removed_stops_no_successor(tmp_path, script, successo
         assert "WSGID0330" not in new.log_text()
 
 
-def test_what_a_request_had_loaded_is_there_before_the_first_request(tmp_path, script, successor):
+def test_a_successor_loads_what_requests_had_loaded_before_its_first_request(
+    tmp_path, script, successor
+):
     with Daemon(tmp_path) as old:
         new = successor(old, loaded=[f"application:{script.path}"])
         assert old.wait() == 0

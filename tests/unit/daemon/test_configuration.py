@@ -30,7 +30,7 @@ def test_defaults_are_those_of_the_option_table():
             assert getattr(parsed, configuration.KEYS[name][0]) == option.default, name
 
 
-def test_values():
+def test_values_have_the_types_of_their_options():
     data = (
         block(threads="5", processes_named="1", socket_timeout="2.5", startup_timeout="0")
         + b"python-path\0/a\0python-path\0/b\0"
@@ -44,7 +44,7 @@ def test_values():
     ]
 
 
-def test_a_socket_timeout_of_nothing_is_as_if_not_named():
+def test_a_socket_timeout_of_0_is_the_default():
     assert (
         configuration.parse(block(socket_timeout="0")).socket_timeout
         == configuration.DEFAULT_SOCKET_TIMEOUT
@@ -86,7 +86,7 @@ def build(pairs, **options):
     return template.build(protocol.encode_environ(pairs), 1700000000654321)
 
 
-def test_the_keys_of_wsgi_and_mod_wsgi():
+def test_environ_has_the_keys_of_wsgi_and_mod_wsgi():
     found = build(
         {"REQUEST_METHOD": "GET", "mod_wsgi.request_start": "1700000000123456"},
         module_version="1.2.3",
@@ -113,7 +113,7 @@ def test_the_keys_of_wsgi_and_mod_wsgi():
     assert (found["wsgi.multithread"], found["wsgi.multiprocess"]) == (True, True)
 
 
-def test_multithread_and_multiprocess_say_what_is():
+def test_multithread_and_multiprocess_match_the_group():
     found = build({}, threads="1")
     assert (found["wsgi.multithread"], found["wsgi.multiprocess"]) == (False, False)
     assert build({}, processes_named="1")["wsgi.multiprocess"]

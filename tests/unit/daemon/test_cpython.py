@@ -1,4 +1,6 @@
-"""daemon/cpython.py: what CPython does not promise, and what happens where it is missing."""
+"""daemon/cpython.py: details that CPython does not promise, and the behaviour where they are
+missing.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ def test_without_ctypes_nothing_is_raised(monkeypatch):
         (atexit, "_run_exitfuncs", cpython.run_exit_handlers),
     ],
 )
-def test_the_end_does_not_depend_on_private_names(monkeypatch, module, name, function):
+def test_the_end_of_the_process_does_not_depend_on_private_names(
+    monkeypatch, module, name, function
+):
     called = []
     monkeypatch.setattr(module, name, lambda: called.append(name))
     function()

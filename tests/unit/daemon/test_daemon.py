@@ -1,4 +1,4 @@
-"""The daemon as a process: requests on the wire, applications that fail, peers that break the
+"""The daemon as a process: requests on the wire, applications that fail, clients that violate the
 protocol.
 """
 
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
-from daemonenv import AtTheGate, Daemon, wait_until
+from daemonenv import Daemon, HeldRequest, wait_until
 
 from pywsgid.daemon.wsgi.input import WINDOW
 from pywsgid.wire import protocol
@@ -26,7 +26,7 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="another uid needs root")
 # ---- request, response
 
 
-def test_a_response_that_is_all_there_is_one_frame(client, write):
+def test_a_complete_response_is_one_frame(client, write):
     script = write(
         "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'a', b'b']\n"
     )
@@ -43,19 +43,19 @@ def test_a_connection_carries_request_after_request(client):
 def test_requests_that_wait_are_counted_wherever_they_wait(daemon, tmp_path):
     known, busy = daemon.connect(), daemon.connect()
     assert {c.get("hello.wsgi").status for c in (known, busy)} == {"200 OK"}
-    held = [AtTheGate(daemon, tmp_path, f"{tmp_path.name}-{number}") for number in range(3)]
+    held = [HeldRequest(daemon, tmp_path, f"{tmp_path.name}-{number}") for number in range(3)]
     new = [daemon.connect() for _ in range(2)]
     for client in (known, *new):
         client.request("hello.wsgi")
     wait_until(lambda: daemon.ask("status")["queue"] == 3, "three requests in the queue")
-    assert [gate.let_go().status for gate in held] == ["200 OK"] * 3
+    assert [gate.release().status for gate in held] == ["200 OK"] * 3
     assert [client.reply().status for client in (known, *new)] == ["200 OK"] * 3
     wait_until(lambda: daemon.ask("status")["queue"] == 0, "an empty queue")
     for client in (known, busy, *new, *(gate.client for gate in held)):
         client.close()
 
 
-def test_requests_of_many_connections(daemon):
+def test_requests_of_many_connections_are_answered(daemon):
     clients = [daemon.connect() for _ in range(40)]
     for client in clients:
         client.request("hello.wsgi")
@@ -64,7 +64,7 @@ def test_requests_of_many_connections(daemon):
         client.close()
 
 
-def test_a_block_leaves_before_the_next_is_made(client, tmp_path):
+def test_a_block_is_sent_before_the_next_is_made(client, tmp_path):
     steps = tmp_path / "steps"
     steps.write_text("")
     client.request("streaming.wsgi", PATH_INFO=str(steps), QUERY_STRING="3")
@@ -83,20 +83,20 @@ def test_every_exchange_begins_with_the_pid_and_the_time_that_it_waited(daemon, 
     assert (client.started[0], client.started[1] < 5_000_000) == (daemon.pid, True)
     client.get("hello.wsgi", sent=time.time_ns() // 1000 - 3_000_000)
     assert 3_000_000 <= client.started[1] < 8_000_000
-    client.get("hello.wsgi", sent=time.time_ns() // 1000 + 60_000_000)  # a clock that was set back
+    client.get("hello.wsgi", sent=time.time_ns() // 1000 + 60_000_000)  # the clock was set back
     assert client.started == (daemon.pid, 0)
     client.get("hello.wsgi", sent=0)
     assert client.started == (daemon.pid, protocol.MAX_WAITED)
 
 
-def test_it_goes_out_with_the_first_frame(client, write):
+def test_started_is_sent_together_with_the_first_frame(client, write):
     script = write(
         "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'x' * 100000]\n"
     )
     client.request(script)
     first = client.socket.recv(
         1000
-    )  # one send holds both: or a receive could have the one without the other
+    )  # one send holds both; otherwise a receive could return one without the other
     assert len(first) == 1000
     assert (first[0], first[16]) == (protocol.STARTED, protocol.RESPONSE)
 
@@ -107,7 +107,7 @@ def test_the_time_in_the_queue_begins_when_httpd_sent_it(client):
     assert shown["mod_wsgi.queue_start"] == f"float: {sent / 1000000!r}"
 
 
-def test_the_page_counts_requests(tmp_path):
+def test_the_statistics_page_counts_requests(tmp_path):
     with Daemon(tmp_path) as daemon:
         for _ in range(3):
             daemon.get("hello.wsgi")
@@ -132,7 +132,7 @@ def test_a_request_may_come_byte_by_byte(client):
     assert client.reply().body == b"body"
 
 
-def test_an_upload_is_granted_as_it_is_read(client):
+def test_credit_is_granted_as_the_upload_is_read(client):
     data = os.urandom(3_000_001)
     sent, out = 0, 0
 
@@ -148,11 +148,11 @@ def test_an_upload_is_granted_as_it_is_read(client):
     sent = 1000
     reply = feed_all(client, body, lambda: out)
     assert f'"digest": "{hashlib.sha256(data).hexdigest()}"'.encode() in reply.body
-    assert client.get("hello.wsgi").status == "200 OK"  # both sides ended: the connection is kept
+    assert client.get("hello.wsgi").status == "200 OK"  # both ended: the connection is kept
 
 
 def feed_all(client, body, out):
-    """Sends body as long as there is credit."""
+    """Sends the body as long as there is credit."""
     from daemonenv import Reply
 
     reply = Reply()
@@ -174,10 +174,10 @@ def test_a_body_that_is_not_read_is_not_requested(client):
     reply = client.reply()
     assert reply.complete
     assert reply.granted == 0
-    assert client.is_closed()  # its END never came
+    assert client.is_closed()  # its END never arrived
 
 
-def test_a_peer_that_does_not_read_blocks_only_its_own_request(daemon, write):
+def test_a_client_that_does_not_read_blocks_only_its_own_request(daemon, write):
     script = write(
         "def application(environ, start_response):\n    start_response('200 OK', [])\n"
         "    return (b'x' * 100000 for _ in range(100))\n"
@@ -189,7 +189,7 @@ def test_a_peer_that_does_not_read_blocks_only_its_own_request(daemon, write):
     slow.close()
 
 
-def test_a_peer_that_is_stuck_is_left_after_socket_timeout(tmp_path, write):
+def test_a_stuck_client_is_given_up_after_socket_timeout(tmp_path, write):
     script = write(
         "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'x' * 50000000]\n"
     )
@@ -229,7 +229,7 @@ def application(environ, start_response):
     assert {text for _, text in reply.logs} <= {"from a thread"}
 
 
-def test_a_slow_close_does_not_hold_up_the_connections_next_request(client, write, tmp_path):
+def test_a_slow_close_does_not_delay_the_connections_next_request(client, write, tmp_path):
     script = write(
         f"""
 import os, time
@@ -248,7 +248,7 @@ def application(environ, start_response):
     (tmp_path / "go").touch()
 
 
-def test_sockets_default_timeout_is_the_applications_own_business(tmp_path, write):
+def test_an_applications_default_socket_timeout_does_not_affect_the_daemon(tmp_path, write):
     script = write(
         "import socket\nsocket.setdefaulttimeout(0.05)\n"
         "def application(environ, start_response):\n    start_response('200 OK', [])\n"
@@ -308,7 +308,7 @@ def test_close_that_raises_is_logged(daemon, client):
     daemon.wait_for_log("RuntimeError: raised by close()")
 
 
-def test_an_exception_is_its_traceback_and_an_abort(client):
+def test_an_exception_is_logged_with_its_traceback_and_answered_with_abort(client):
     reply = client.get("rules.wsgi", PATH_INFO="/raise")
     assert reply.abort == (
         500,
@@ -328,7 +328,7 @@ def test_sys_exit_ends_the_request_only(daemon, client, how, name):
     assert not daemon.has_ended()
 
 
-def test_a_thread_that_fails_is_one_record_at_error(tmp_path, write):
+def test_an_exception_in_a_thread_is_one_record_at_error(tmp_path, write):
     script = write(
         "import sys, threading\ndef fail(how):\n    raise how('no more')\n"
         "def application(environ, start_response):\n    start_response('200 OK', [])\n"
@@ -345,7 +345,7 @@ def test_a_thread_that_fails_is_one_record_at_error(tmp_path, write):
         assert "SystemExit" not in daemon.log_text()
 
 
-def test_a_broken_rule_names_it_and_where_it_was_broken(client):
+def test_a_violation_of_pep_3333_is_logged_with_the_rule_and_the_place(client):
     reply = client.get("rules.wsgi", PATH_INFO="/status-bytes")
     assert reply.abort[1].startswith("WSGID0341")
     assert "PEP 3333" in reply.abort[1]
@@ -360,7 +360,7 @@ def test_an_exception_after_the_head_cuts_the_response_off(client):
 
 
 @pytest.mark.parametrize("length", [2, 4])
-def test_a_body_of_another_length_is_seen(client, write, length):
+def test_a_body_of_the_wrong_length_is_noticed(client, write, length):
     script = write(
         "def application(environ, start_response):\n"
         f"    start_response('200 OK', [('Content-Length', '3')])\n    yield b'x'\n    yield b'y' * {length - 1}\n"
@@ -370,7 +370,7 @@ def test_a_body_of_another_length_is_seen(client, write, length):
     assert not reply.complete
 
 
-def test_the_input_that_breaks_off_is_an_os_error(daemon, write, tmp_path):
+def test_input_that_breaks_off_is_an_os_error(daemon, write, tmp_path):
     note = tmp_path / "note"
     script = write(
         f"""
@@ -423,17 +423,18 @@ def test_wsgi_errors_are_log_frames(client):
 def test_print_and_stderr_are_lines_of_the_groups_log(daemon, client):
     for path in ("print", "unfinished", "stderr"):
         assert (
-            client.get("output.wsgi", PATH_INFO=f"/{path}", QUERY_STRING=f"said-{path}").logs == []
+            client.get("output.wsgi", PATH_INFO=f"/{path}", QUERY_STRING=f"events-{path}").logs
+            == []
         )
-    assert "[wsgid:notice]" in daemon.wait_for_log("[group unit] said-print")
-    assert "[wsgid:notice]" in daemon.wait_for_log("[group unit] said-unfinished")
-    assert "[wsgid:warn]" in daemon.wait_for_log("[group unit] said-stderr")
+    assert "[wsgid:notice]" in daemon.wait_for_log("[group unit] events-print")
+    assert "[wsgid:notice]" in daemon.wait_for_log("[group unit] events-unfinished")
+    assert "[wsgid:warn]" in daemon.wait_for_log("[group unit] events-stderr")
 
 
 def test_records_are_log_frames_at_their_levels(client):
     for path, level in (("warning", 4), ("error", 3), ("critical", 2)):
-        reply = client.get("output.wsgi", PATH_INFO=f"/{path}", QUERY_STRING=f"said-{path}")
-        assert reply.logs == [(level, f"app: said-{path}")]
+        reply = client.get("output.wsgi", PATH_INFO=f"/{path}", QUERY_STRING=f"events-{path}")
+        assert reply.logs == [(level, f"app: events-{path}")]
 
 
 def test_a_request_without_a_script_is_an_error(client):
@@ -453,15 +454,15 @@ from pywsgid.daemon import logs
 from pywsgid.wire import protocol
 def application(environ, start_response):
     exchange = environ["wsgi.errors"]._exchange
-    said = []
+    events = []
     for request in (exchange.id + 1, exchange.id):
         try:
             exchange.log(request, [protocol.encode_log(logs.ERROR, "of %d" % (request - exchange.id))])
-            said.append("sent")
+            events.append("sent")
         except OSError:
-            said.append("refused")
+            events.append("refused")
     start_response("200 OK", [])
-    return [" ".join(said).encode()]
+    return [" ".join(events).encode()]
 """
 
 
@@ -506,7 +507,7 @@ def test_body_without_credit_is_a_violation(daemon, client):
     before = daemon.log_text().count("WSGID0321")
     client.request("input.wsgi", end=False, PATH_INFO="/all")
     assert client.frame()[0] == protocol.CREDIT
-    with contextlib.suppress(ConnectionError):  # it does not wait for all of that
+    with contextlib.suppress(ConnectionError):  # the daemon does not wait for all of it
         client.send(
             *protocol.encode_body(b"x" * (WINDOW // 2 - 1)),
             *protocol.encode_body(b"x" * protocol.MAX_BODY),
@@ -516,7 +517,7 @@ def test_body_without_credit_is_a_violation(daemon, client):
 
 
 @pytest.mark.parametrize("data", [b"", b"\x01", b"\x01\x01\0\0\xff\0\0\0abc"])
-def test_a_connection_that_closes_without_a_request_is_nothing(daemon, data):
+def test_a_connection_closed_without_a_request_is_ignored(daemon, data):
     wait_until(lambda: len(set(daemon.counts())) == 1, "the end of what ran before")
     before = daemon.log_text()
     client = daemon.connect()
@@ -527,7 +528,7 @@ def test_a_connection_that_closes_without_a_request_is_nothing(daemon, data):
 
 
 @as_root
-def test_a_stranger_is_refused(write):
+def test_a_connection_of_another_user_is_refused(write):
     with tempfile.TemporaryDirectory() as name:
         os.chmod(name, 0o755)
         with Daemon(Path(name)) as daemon:
@@ -543,27 +544,27 @@ def test_a_stranger_is_refused(write):
             assert daemon.get("hello.wsgi").complete
 
 
-def test_a_request_whose_client_has_gone_is_dropped_unread(tmp_path, write):
+def test_a_request_is_dropped_unread_if_its_client_has_gone(tmp_path, write):
     script, note = "running.wsgi", tmp_path / "note"
     with Daemon(tmp_path, threads=1) as daemon:
-        gate = AtTheGate(daemon, tmp_path)
+        gate = HeldRequest(daemon, tmp_path)
         gone = daemon.connect()
         gone.request(script, QUERY_STRING=str(note))
         gone.close()
-        assert gate.let_go().complete
+        assert gate.release().complete
         assert daemon.get("hello.wsgi").complete
         assert not note.exists()
         assert daemon.counts()[0] == 2
 
 
 def test_a_request_that_httpd_takes_back_is_not_run(tmp_path, write):
-    """It closes its sending end; what is unread then is dropped."""
+    """httpd closes its sending end; a request that is unread by then is dropped."""
     script, note = "running.wsgi", tmp_path / "note"
     with Daemon(tmp_path, threads=1) as daemon:
-        gate = AtTheGate(daemon, tmp_path)
+        gate = HeldRequest(daemon, tmp_path)
         taken = daemon.connect()
         taken.request(script, QUERY_STRING=str(note))
         taken.socket.shutdown(socket.SHUT_WR)
-        assert gate.let_go().complete
+        assert gate.release().complete
         assert taken.is_closed()
         assert not note.exists()

@@ -1,5 +1,5 @@
-"""The daemon as a process: the Pythons that it runs under, and the interpreter as the application
-finds it.
+"""The daemon as a process: the Python versions that it runs under, and the state of the interpreter
+that the application finds.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from daemonenv import ROOT, AtTheGate, Daemon
+from daemonenv import ROOT, Daemon, HeldRequest
 from httpdenv import pythons
 
 from pywsgid.wire import process_abi, protocol
 
 
 def interpreters():
-    """Other Pythons of this machine: name -> path, or None where there is none."""
+    """Other Pythons of this machine: name -> path, or None if there is none."""
     found = {}
     for version in (
         "2.7",
@@ -73,7 +73,7 @@ def test_the_command_line_refuses_a_python_that_is_too_old(version):
 
 
 def echo_late(client):
-    """Sends the rest of the body, END included, against the first credit."""
+    """Answers the first credit with the rest of the body, END included."""
     assert client.frame()[0] == protocol.CREDIT
     client.send(*protocol.encode_body(b"and end", end=True))
     return client.reply()
@@ -92,16 +92,18 @@ def test_every_python_serves_drains_and_fails_alike(tmp_path, version):
             (4, "app: sold")
         ]
         assert daemon.get("whoami.wsgi").complete
-        gate = AtTheGate(daemon, tmp_path)
+        gate = HeldRequest(daemon, tmp_path)
         daemon.signal(signal.SIGTERM)
         daemon.wait_for_log("WSGID0310")
-        assert gate.let_go().complete
+        assert gate.release().complete
         assert daemon.wait() == 0
         assert "Traceback" not in daemon.log_text()
 
 
-def test_only_the_package_is_importable_from_where_it_lies(client, write):
-    """Neither the package's modules by their own names, nor what lies beside the package."""
+def test_only_the_package_can_be_imported_from_its_directory(client, write):
+    """Neither the package's modules by their own names nor other files beside the package can be
+    imported.
+    """
     script = write(
         "import sys\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
         "    return [repr((sys.path, sys.argv, sys.modules['pywsgid'].__path__)).encode()]\n"
@@ -113,9 +115,10 @@ def test_only_the_package_is_importable_from_where_it_lies(client, write):
     assert package == [str(ROOT / "pywsgid")]
 
 
-def test_nor_is_it_where_a_symbolic_link_leads_to_the_package(tmp_path, write):
-    """As in build/ of a checkout. Python follows the link when it puts the directory on the
-    path."""
+def test_only_the_package_can_be_imported_through_a_symbolic_link(tmp_path, write):
+    """As in build/ of a checkout: Python resolves the link before it adds the directory to the
+    path.
+    """
     script = write(
         "import sys\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
         "    return [repr(sys.path).encode()]\n"
@@ -127,7 +130,7 @@ def test_nor_is_it_where_a_symbolic_link_leads_to_the_package(tmp_path, write):
     assert {str(link), str(ROOT / "pywsgid")}.isdisjoint(path)
 
 
-def test_another_pywsgid_of_the_applications_is_not_mixed_in(tmp_path, write):
+def test_a_pywsgid_of_the_application_does_not_interfere(tmp_path, write):
     (tmp_path / "site" / "pywsgid").mkdir(parents=True)
     (tmp_path / "site" / "pywsgid" / "__init__.py").write_text(
         "raise RuntimeError('the wrong one')"
@@ -158,10 +161,8 @@ def test_the_title_is_what_ps_shows(tmp_path):
         assert Path(f"/proc/{daemon.pid}/comm").read_text() == "shop wsgid:unit\n"
 
 
-def test_nothing_is_imported_that_a_request_does_not_need(tmp_path, write):
-    """Whatever is imported costs every application start-up time and memory. Compared with `python
-    -c pass`.
-    """
+def test_only_modules_that_a_request_needs_are_imported(tmp_path, write):
+    """Every import costs each application start-up time and memory. Compared with `python -c pass`."""
     script = write(
         "import sys\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
         "    return [' '.join(sys.modules).encode()]\n"
@@ -173,9 +174,9 @@ def test_nothing_is_imported_that_a_request_does_not_need(tmp_path, write):
     with Daemon(tmp_path, scripts=[script]) as daemon:
         loaded = set(daemon.get(script).body.decode().split()) - set(bare)
     allowed = "threading select mmap struct faulthandler binascii math errno itertools"
-    allowed += " pwd"  # of site, where HOME is not set
-    allowed += " collections functools operator keyword reprlib types"  # of threading
-    allowed += " importlib warnings"  # of boot.py
-    allowed += " io"  # of logs.py; up to 3.13 Python starts with it
+    allowed += " pwd"  # imported by site, where HOME is not set
+    allowed += " collections functools operator keyword reprlib types"  # imported by threading
+    allowed += " importlib warnings"  # imported by boot.py
+    allowed += " io"  # imported by logs.py; up to 3.13, Python imports it at start
     roots = {name.partition(".")[0] for name in loaded}
     assert {name for name in roots if not name.startswith(("pywsgid", "_"))} <= set(allowed.split())

@@ -1,5 +1,5 @@
-"""daemon/logs.py, daemon/streams.py and wsgi/errors.py: lines in the ErrorLog's form, captured
-streams, `logging`, wsgi.errors.
+"""daemon/logs.py, daemon/streams.py and wsgi/errors.py: lines in the format of the ErrorLog,
+captured streams, `logging`, wsgi.errors.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def log(tmp_path):
     os.close(descriptor)
 
 
-def test_a_line_is_in_the_error_logs_form(log):
+def test_a_line_has_the_format_of_the_error_log(log):
     log.write(logs.INFO, "WSGID0303: ready")
     assert log.lines() == [("info", "WSGID0303: ready")]
 
@@ -58,7 +58,7 @@ def test_every_line_of_a_text_is_a_line(log):
 
 
 @pytest.mark.parametrize("text", ["a\x1b[31mb", "a\0b", "a\rb", "\udcff", "a\x85b"])
-def test_nothing_forges_a_line_or_drives_a_terminal(log, text):
+def test_no_text_can_forge_a_line_or_control_a_terminal(log, text):
     log.write(logs.ERROR, text)
     [(_, written)] = log.lines()
     assert written.isprintable()
@@ -78,7 +78,7 @@ def test_levels_are_filtered_but_notices_are_always_logged(log):
     ]
 
 
-def test_a_long_line_goes_on_in_the_next(log):
+def test_a_long_line_continues_in_the_next(log):
     log.write(logs.INFO, "WSGID0303: " + "x" * logs.LINE_MAX)
     assert [len(text) for _, text in log.lines()] == [
         logs.LINE_MAX,
@@ -133,7 +133,7 @@ def test_lines_of_a_thread_have_the_id_of_its_request(log, stream, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["a] [evil\n[b", 7, ""])
-def test_an_id_that_the_application_has_changed_forges_nothing(name):
+def test_an_id_changed_by_the_application_cannot_forge_a_line(name):
     assert logs.request_mark({logs.REQUEST_ID: name}).isprintable()
 
 
@@ -174,7 +174,7 @@ def test_lines_of_two_threads_do_not_mix(log, stream):
     assert [text for _, text in log.lines()] == ["[group site] other", "[group site] mine too"]
 
 
-def test_a_stream_is_what_libraries_expect(stream, log):
+def test_a_stream_has_the_methods_that_libraries_expect(stream, log):
     assert stream.fileno() == 1
     assert not stream.isatty()
     assert stream.writable()
@@ -195,7 +195,7 @@ def test_a_stream_is_what_libraries_expect(stream, log):
 
 @pytest.fixture
 def adopted(log, monkeypatch):
-    """`logging` as an application finds it; pytest's own handlers put aside."""
+    """`logging` as an application finds it, without pytest's own handlers."""
     monkeypatch.setattr(logging.root, "handlers", [])
     monkeypatch.setattr(logging.root, "parent", None)
     monkeypatch.setattr(logging, "lastResort", None)
@@ -228,7 +228,7 @@ def shop(adopted):
 )
 def test_records_have_their_levels(log, shop, method, level):
     getattr(shop, method)("sold %d", 3)
-    getattr(logging, method)("by the root")  # calls basicConfig() by itself
+    getattr(logging, method)("by the root")  # calls basicConfig() itself
     assert log.lines() == [
         (level, "[group site] shop: sold 3"),
         (level, "[group site] by the root"),
@@ -247,18 +247,18 @@ def test_records_have_their_levels(log, shop, method, level):
         (15, 1),
     ],
 )
-def test_loglevel_decides_what_loggers_let_through(log, adopted, request_level, least):
+def test_loglevel_decides_which_records_loggers_pass(log, adopted, request_level, least):
     log.request_level = request_level
     adopted()
     assert logging.getLogger("shop").getEffectiveLevel() == least
 
 
-def test_a_level_of_the_applications_own_counts(shop):
+def test_a_level_set_by_the_application_is_respected(shop):
     logging.root.setLevel(logging.ERROR)
     assert shop.getEffectiveLevel() == logging.ERROR
 
 
-def test_a_record_goes_against_the_request_of_its_thread(log, shop, monkeypatch):
+def test_a_record_belongs_to_the_request_of_its_thread(log, shop, monkeypatch):
     exchange, errors = make(log)
     monkeypatch.setattr(logs.current, "worker", Worker("x", errors), raising=False)
     log.level, log.request_level = logs.WARN, logs.INFO
@@ -271,7 +271,7 @@ def test_a_record_goes_against_the_request_of_its_thread(log, shop, monkeypatch)
     assert log.lines() == [("error", "[group site] [request x] shop: after its end")]
 
 
-def test_a_record_with_a_traceback_is_whole(log, shop):
+def test_a_record_includes_its_whole_traceback(log, shop):
     try:
         raise ValueError("boom")
     except ValueError:
@@ -286,9 +286,9 @@ def test_a_record_that_does_not_fit_its_format_does_no_harm(log, shop):
     assert "shop: unformattable" in log.lines()[0][1]
 
 
-def test_handlers_of_the_root_take_the_place_of_ours(log, shop):
+def test_handlers_of_the_root_logger_replace_ours(log, shop):
     log.request_level = logs.DEBUG
-    shop.debug("before")  # allowed, and logging remembers that
+    shop.debug("before")  # enabled, and logging caches that
     handler = logging.StreamHandler(streams.Stream(log, logs.WARN, "<stderr>", 2))
     logging.basicConfig(handlers=[handler], format="own: %(message)s")
     shop.debug("one that logging still remembers")
@@ -302,8 +302,8 @@ def test_handlers_of_the_root_take_the_place_of_ours(log, shop):
     ]
 
 
-def test_a_record_that_waits_for_its_slow_client_holds_up_no_other_thread(log, shop, monkeypatch):
-    """log() waits as long as httpd does not take the frame."""
+def test_a_record_that_waits_for_a_slow_client_delays_no_other_thread(log, shop, monkeypatch):
+    """log() waits until httpd reads the frame."""
     sends, may_go_on = threading.Event(), threading.Event()
 
     def slow(self, request_id, frames):
@@ -330,7 +330,7 @@ def test_a_record_that_waits_for_its_slow_client_holds_up_no_other_thread(log, s
         second.join(10)
 
 
-def test_a_filter_of_the_handler_counts(log, shop):
+def test_a_filter_of_the_handler_is_respected(log, shop):
     handler = log_records.Handler(log)
     handler.addFilter(lambda record: record.levelno > logging.WARNING)
     shop.addHandler(handler)
@@ -340,7 +340,7 @@ def test_a_filter_of_the_handler_counts(log, shop):
     assert [text for _, text in log.lines()] == ["[group site] shop: big"]
 
 
-def test_an_application_that_has_configured_logging_pays_for_ours_once(shop, monkeypatch):
+def test_an_application_that_configures_logging_pays_for_our_handler_only_once(shop, monkeypatch):
     """The caches of all loggers are cleared once, not with each record."""
     forgets = []
     forget = logging.root.manager._clear_cache
@@ -351,12 +351,12 @@ def test_an_application_that_has_configured_logging_pays_for_ours_once(shop, mon
     assert len(forgets) == 1
 
 
-def test_what_a_handler_below_has_shown_is_not_shown_again(log, shop):
+def test_a_record_shown_by_a_lower_handler_is_not_shown_again(log, shop):
     shop.addHandler(logging.StreamHandler(streams.Stream(log, logs.NOTICE, "<stdout>", 1)))
     shop.error("one\ntwo")
     shop.info("three")
     shop.handlers = [logging.NullHandler()]
-    shop.error("four")  # as with Django's mail_admins: no word of it was anywhere
+    shop.error("four")  # as with Django's mail_admins: no handler has shown it
     assert log.lines() == [
         ("error", "[group site] one"),
         ("error", "[group site] | two"),
@@ -365,13 +365,13 @@ def test_what_a_handler_below_has_shown_is_not_shown_again(log, shop):
     ]
 
 
-def test_a_logger_that_does_not_propagate_and_has_no_handler_is_not_mute(log, shop):
+def test_a_logger_without_propagation_and_handlers_is_not_silent(log, shop):
     shop.propagate = False
     shop.error("alone")
     assert log.lines() == [("error", "[group site] shop: alone")]
 
 
-def test_dictconfig_gets_what_it_asks_for(log, shop, monkeypatch):
+def test_dictconfig_works_as_documented(log, shop, monkeypatch):
     monkeypatch.setattr("sys.stderr", streams.Stream(log, logs.WARN, "<stderr>", 2))
     handlers = {"console": {"class": "logging.StreamHandler", "formatter": "f"}}
     base = {
@@ -395,7 +395,7 @@ def test_dictconfig_gets_what_it_asks_for(log, shop, monkeypatch):
     ]
 
 
-def test_logging_is_adopted_at_its_import_and_left_as_it_was():
+def test_logging_is_set_up_at_its_import_and_otherwise_unchanged():
     """In a process that has not imported it yet."""
     program = (
         "import sys; before = sys.meta_path[:]\n"
@@ -418,8 +418,8 @@ def test_logging_is_adopted_at_its_import_and_left_as_it_was():
     assert "[wsgid:info]" in done.stdout and "[group site] hello" in done.stdout
 
 
-def test_an_import_in_another_thread_misses_no_finder():
-    """importlib goes through sys.meta_path while other threads import, too."""
+def test_an_import_in_another_thread_skips_no_finder():
+    """importlib iterates over sys.meta_path while other threads import too."""
     program = (
         "import sys\n"
         "from pywsgid.daemon.application import logging_import\n"
@@ -436,7 +436,7 @@ def test_an_import_in_another_thread_misses_no_finder():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_search_for_logging_does_not_prevent_its_adoption():
+def test_find_spec_of_logging_does_not_prevent_its_setup():
     program = (
         "import importlib.util\n"
         "from pywsgid.daemon.application import logging_import\n"
@@ -478,7 +478,7 @@ def test_lines_are_frames_at_error(log):
     assert log.lines() == []
 
 
-def test_flush_and_the_end_send_what_is_in_the_making(log):
+def test_flush_and_the_end_of_the_request_send_an_unfinished_line(log):
     exchange, errors = make(log)
     errors.write("begun")
     assert exchange.lines == []
@@ -496,7 +496,7 @@ def test_after_the_request_lines_go_to_the_process_log(log):
 
 
 def test_a_line_of_another_thread_does_not_get_into_the_next_request(log):
-    """The request ends, and its worker begins the next one, while the line is on its way."""
+    """The request ends, and its worker begins the next one, while the line is being sent."""
 
     class Moving(Exchange):
         @property
@@ -515,11 +515,11 @@ def test_a_line_of_another_thread_does_not_get_into_the_next_request(log):
 
 
 def frames_of(client, count):
-    """The next frames behind STARTED, each as (type, payload)."""
+    """The next frames after STARTED, each as (type, payload)."""
     return [client.frame()[::2] for _ in range(count)]
 
 
-def test_an_exchange_takes_no_line_of_another_request(log, tmp_path):
+def test_an_exchange_rejects_a_line_of_another_request(log, tmp_path):
     with LocalTransport(tmp_path, log) as local:
         client = local.connect()
         client.request("")
@@ -533,7 +533,7 @@ def test_an_exchange_takes_no_line_of_another_request(log, tmp_path):
         client.close()
 
 
-def test_when_the_client_has_gone_lines_go_to_the_process_log(log):
+def test_lines_go_to_the_process_log_when_the_client_has_gone(log):
     exchange, errors = make(log)
     exchange.over = True
     errors.write("told\n")
@@ -541,8 +541,8 @@ def test_when_the_client_has_gone_lines_go_to_the_process_log(log):
 
 
 def test_a_record_in_the_middle_of_a_send_does_not_wait_for_it(log, shop, tmp_path):
-    """A garbage collection may begin anywhere, and what it collects may have a __del__ that logs:
-    also between two calls of the extension that send the frames of one response.
+    """A garbage collection may begin anywhere and may run a __del__ that logs, even between two
+    calls of the extension that send the frames of one response.
     """
     with LocalTransport(tmp_path, log) as local:
         client, exchange = local.connect(), local.exchange
@@ -602,8 +602,8 @@ def test_any_text_can_be_sent(log, text):
     assert len(exchange.lines) == 1
 
 
-def test_a_line_has_a_time_also_where_nothing_can_be_imported_any_more(monkeypatch):
-    """As at the end of an interpreter whose application has set a zone."""
+def test_a_line_has_a_time_even_when_imports_no_longer_work(monkeypatch):
+    """As at the end of an interpreter with an application that has set a time zone."""
     monkeypatch.setenv("TZ", "America/Chicago")
     monkeypatch.setattr(logs, "_zone_of_httpd", None)
     monkeypatch.setitem(sys.modules, "zoneinfo", None)

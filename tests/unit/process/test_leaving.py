@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from daemonenv import AtTheGate, Client, Daemon, wait_until
+from daemonenv import Client, Daemon, HeldRequest, wait_until
 
 from pywsgid.wire import process_abi
 
@@ -14,12 +14,12 @@ from pywsgid.wire import process_abi
 
 
 @pytest.mark.parametrize("how", ["lifeline", "SIGTERM", "SIGHUP", "SIGINT", "SIGUSR1"])
-def test_what_was_read_is_finished_and_what_was_not_is_given_back(tmp_path, write, how):
+def test_requests_that_were_read_are_finished_and_others_are_given_back(tmp_path, write, how):
     script, note = "running.wsgi", tmp_path / "note"
     with Daemon(tmp_path, threads=1) as daemon:
         idle = daemon.connect()
         assert idle.get("hello.wsgi").complete
-        gate = AtTheGate(daemon, tmp_path)
+        gate = HeldRequest(daemon, tmp_path)
         unread = daemon.connect()
         unread.request(script, QUERY_STRING=str(note))
         daemon.close_lifeline_with_byte() if how == "lifeline" else daemon.signal(
@@ -28,12 +28,12 @@ def test_what_was_read_is_finished_and_what_was_not_is_given_back(tmp_path, writ
         daemon.wait_for_log("WSGID0310")
         assert daemon.state() == process_abi.STATE_DRAINING
         assert idle.is_closed()
-        reply = gate.let_go()
+        reply = gate.release()
         assert reply.complete
         assert gate.client.is_closed()
         assert daemon.wait() == 0
-        # Never accepted: still in the listener, for the successor. Accepted and unread: reset, not
-        # end-of-file.
+        # A connection that was never accepted stays in the listener for the successor. One that was
+        # accepted but not read is reset; it does not end with end-of-file.
         with Daemon(tmp_path, listener=daemon.listener, threads=1) as successor:
             try:
                 assert unread.reply().body == b"ran"
@@ -47,21 +47,21 @@ def test_an_accepted_request_that_was_not_read_is_reset(tmp_path, write):
     script, note = "running.wsgi", tmp_path / "note"
     with Daemon(tmp_path, threads=1) as daemon:
         unread = daemon.connect()
-        assert unread.get("hello.wsgi").complete  # so it is accepted and idle
-        gate = AtTheGate(daemon, tmp_path)
+        assert unread.get("hello.wsgi").complete  # so the connection is accepted and idle
+        gate = HeldRequest(daemon, tmp_path)
         unread.request(script, QUERY_STRING=str(note))
         daemon.close_lifeline_with_byte()
         daemon.wait_for_log("WSGID0310")
         with pytest.raises(ConnectionResetError):
             unread.socket.recv(1)
-        assert gate.let_go().complete
+        assert gate.release().complete
         assert daemon.wait() == 0
         assert not note.exists()
 
 
-def test_drains_lose_and_double_nothing_under_load(tmp_path, write):
-    """Daemon after daemon on one listener; a request that was not started is sent again, and runs
-    exactly once.
+def test_drains_under_load_lose_no_request_and_run_none_twice(tmp_path, write):
+    """One daemon after the other on the same listener. A request that was not started is sent again
+    and runs exactly once.
     """
     script = write(
         "import os\ndef application(environ, start_response):\n"
@@ -92,13 +92,14 @@ def test_drains_lose_and_double_nothing_under_load(tmp_path, write):
 
 
 def run_once(client, path, script, note, name):
-    """As httpd does it: a reset or a broken pipe means not started, so again on a new
-    connection."""
+    """Does what httpd does: a reset or a broken pipe means that the request was not started, so it
+    is sent again on a new connection.
+    """
     for _ in range(10):
         try:
             client.request(script, PATH_INFO=name, QUERY_STRING=str(note))
             reply = client.reply()
-            assert reply.body == b"ran", "end-of-file before any frame: it would be a 502"
+            assert reply.body == b"ran", "end-of-file before any frame would be a 502"
             return client
         except (ConnectionResetError, BrokenPipeError):
             client.close()
@@ -106,7 +107,7 @@ def run_once(client, path, script, note, name):
     raise AssertionError("never started")
 
 
-def test_when_httpd_dies_it_leaves(tmp_path):
+def test_the_daemon_leaves_when_httpd_dies(tmp_path):
     with Daemon(tmp_path) as daemon:
         os.close(daemon.lifeline)
         try:
@@ -121,7 +122,7 @@ def test_when_httpd_dies_it_leaves(tmp_path):
 )
 def test_a_request_that_does_not_end_is_logged_with_its_stack_and_cut_off(tmp_path, how, option):
     with Daemon(tmp_path, **{option: 0.3}) as daemon:
-        gate = AtTheGate(daemon, tmp_path)
+        gate = HeldRequest(daemon, tmp_path)
         daemon.close_lifeline_with_byte() if how == "lifeline" else daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0
         assert "requests still running: 1." in daemon.wait_for_log("WSGID0312")
@@ -129,16 +130,16 @@ def test_a_request_that_does_not_end_is_logged_with_its_stack_and_cut_off(tmp_pa
         assert "in wait_for" in daemon.log_text()
 
 
-def test_a_second_stricter_order_shortens_the_drain(tmp_path):
+def test_a_second_stricter_signal_shortens_the_drain(tmp_path):
     with Daemon(tmp_path, graceful_timeout=0, shutdown_timeout=0.3) as daemon:
-        AtTheGate(daemon, tmp_path)
+        HeldRequest(daemon, tmp_path)
         daemon.close_lifeline_with_byte()
         daemon.wait_for_log("WSGID0310")
         daemon.signal(signal.SIGTERM)
         assert daemon.wait() == 0
 
 
-def test_a_successor_pulls_the_lifeline_when_it_is_ready(tmp_path):
+def test_a_successor_signals_its_predecessor_when_it_is_ready(tmp_path):
     (tmp_path / "next").mkdir()
     with Daemon(tmp_path) as old:
         client = old.connect()
@@ -154,7 +155,7 @@ def test_a_successor_pulls_the_lifeline_when_it_is_ready(tmp_path):
             assert new.counts()[0] == 1
 
 
-def test_a_successor_that_cannot_load_leaves_its_predecessor_alone(tmp_path):
+def test_a_successor_that_cannot_load_does_not_end_its_predecessor(tmp_path):
     (tmp_path / "next").mkdir()
     with Daemon(tmp_path) as old:
         options = {
@@ -181,7 +182,7 @@ def test_atexit_runs_and_threads_are_joined(tmp_path, write):
         assert note.read_text() == "bye"
 
 
-def test_a_thread_that_never_ends_does_not_keep_the_process(tmp_path, write):
+def test_a_thread_that_never_ends_does_not_keep_the_process_alive(tmp_path, write):
     script = write(
         "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,)).start()\n"
         "def application(environ, start_response): pass\n"
@@ -192,7 +193,7 @@ def test_a_thread_that_never_ends_does_not_keep_the_process(tmp_path, write):
         daemon.wait_for_log("WSGID0315")
 
 
-def test_a_child_that_the_application_forks_holds_no_connection_open(tmp_path, write):
+def test_a_child_forked_by_the_application_holds_no_connection_open(tmp_path, write):
     script = write(
         "import os, time\ndef application(environ, start_response):\n    child = os.fork()\n    if child == 0:\n"
         "        time.sleep(30)\n        os._exit(0)\n    start_response('200 OK', [])\n    return [b'%d' % child]\n"
@@ -237,7 +238,7 @@ def application(environ, start_response):
 @pytest.mark.parametrize(
     "way, result", [("pool", [1, 2]), ("terminated", -15), ("told_at_once", 15)]
 )
-def test_a_signal_for_a_child_that_the_application_forks_ends_the_child_alone(
+def test_a_signal_to_a_child_forked_by_the_application_ends_only_the_child(
     tmp_path, write, way, result
 ):
     with Daemon(tmp_path) as daemon:
@@ -247,7 +248,7 @@ def test_a_signal_for_a_child_that_the_application_forks_ends_the_child_alone(
         assert "WSGID0310" not in daemon.log_text()
 
 
-def test_a_program_that_the_application_starts_has_none_of_its_descriptors(client, write):
+def test_a_program_started_by_the_application_inherits_none_of_our_descriptors(client, write):
     script = write(
         "import subprocess\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
         "    return [subprocess.run(['ls', '/proc/self/fd'], close_fds=False, capture_output=True).stdout]\n"
@@ -263,14 +264,14 @@ def test_a_program_that_the_application_starts_has_none_of_its_descriptors(clien
     }
 
 
-def test_usr2_dumps_every_stack_and_nothing_else_happens(tmp_path):
+def test_usr2_only_logs_every_stack(tmp_path):
     with Daemon(tmp_path) as daemon:
-        gate = AtTheGate(daemon, tmp_path)
+        gate = HeldRequest(daemon, tmp_path)
         daemon.signal(signal.SIGUSR2)
         wait_until(lambda: daemon.log_text().count("WSGID0314") >= 4, "a line for each thread")
         assert f"GET {gate.path}, for" in daemon.log_text()
         assert "in wait_for" in daemon.log_text()
-        assert gate.let_go().complete
+        assert gate.release().complete
 
 
 # ---- loading
@@ -293,7 +294,7 @@ def test_an_import_that_fails_is_logged_once_and_tried_again_by_a_clean_process(
         daemon.wait_for_log("WSGID0336")
 
 
-def test_beside_a_healthy_script_it_is_tried_again_in_place(tmp_path, write):
+def test_a_failed_script_beside_a_healthy_one_is_loaded_again_in_the_same_process(tmp_path, write):
     script = write("raise ValueError")
     with Daemon(tmp_path, scripts=["hello.wsgi"]) as daemon:
         assert daemon.get(script).abort[0] == 500
@@ -303,7 +304,7 @@ def test_beside_a_healthy_script_it_is_tried_again_in_place(tmp_path, write):
         assert daemon.get(script).body == b"fixed"
 
 
-def test_none_of_its_scripts_can_be_loaded(tmp_path):
+def test_a_process_ends_if_none_of_its_scripts_can_be_loaded(tmp_path):
     with Daemon(tmp_path, scripts=["unimportable.wsgi"], ready=False) as daemon:
         assert daemon.wait() == process_abi.EXIT_LOAD
         daemon.wait_for_log("ModuleNotFoundError")
@@ -312,14 +313,14 @@ def test_none_of_its_scripts_can_be_loaded(tmp_path):
         assert daemon.state() == process_abi.STATE_BOOTING
 
 
-def test_one_of_its_scripts_can_be_loaded(tmp_path):
+def test_a_process_serves_if_one_of_its_scripts_can_be_loaded(tmp_path):
     with Daemon(tmp_path, scripts=["unimportable.wsgi", "hello.wsgi"]) as daemon:
         daemon.wait_for_log("WSGID0332")
         assert daemon.get("hello.wsgi").complete
         assert daemon.get("unimportable.wsgi").abort[0] == 500
 
 
-def test_not_ready_in_time(tmp_path, write):
+def test_a_process_that_is_not_ready_in_time_ends(tmp_path, write):
     script = write("import time\ntime.sleep(30)")
     with Daemon(tmp_path, scripts=[script], startup_timeout=0.3, ready=False) as daemon:
         assert daemon.wait() == process_abi.EXIT_LOAD
@@ -327,7 +328,7 @@ def test_not_ready_in_time(tmp_path, write):
         assert f'"{script}", line 2' in daemon.log_text()
 
 
-def test_not_wanted_any_more_while_it_starts(tmp_path, write):
+def test_a_process_that_is_no_longer_needed_ends_while_it_starts(tmp_path, write):
     script = write("import time\nprint('importing')\ntime.sleep(30)")
     with Daemon(tmp_path, scripts=[script], ready=False) as daemon:
         daemon.wait_for_log("importing")
@@ -335,7 +336,7 @@ def test_not_wanted_any_more_while_it_starts(tmp_path, write):
         assert daemon.wait() == 0
 
 
-def test_a_configuration_that_cannot_be_used(tmp_path):
+def test_an_invalid_configuration_ends_the_process(tmp_path):
     with Daemon(tmp_path, threads="many", ready=False) as daemon:
         assert daemon.wait() == process_abi.EXIT_CONFIGURATION
         assert "threads='many'" in daemon.wait_for_log("WSGID0301")

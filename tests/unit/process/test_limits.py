@@ -1,5 +1,5 @@
-"""Recycling: each limit leads to a request for a replacement, with its reason, and to nothing else.
-The test acts as httpd's parent.
+"""Recycling: each limit leads to one replacement request with its reason, and to nothing else. The
+test plays the part of httpd's parent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def logged_reason(daemon):
     return line.partition("because ")[2]
 
 
-def test_requests(tmp_path):
+def test_maximum_requests_requests_a_replacement(tmp_path):
     with Daemon(tmp_path, maximum_requests=3) as daemon:
         for _ in range(2):
             daemon.get("hello.wsgi")
@@ -28,10 +28,10 @@ def test_requests(tmp_path):
         daemon.get("hello.wsgi")
         daemon.wait_for_replacement_request(process_abi.REPLACE_REQUESTS)
         assert logged_reason(daemon).startswith("it has served 3 requests (maximum-requests)")
-        assert daemon.get("hello.wsgi").complete, "it goes on until it is replaced"
+        assert daemon.get("hello.wsgi").complete, "it keeps serving until it is replaced"
 
 
-def test_requests_with_jitter(tmp_path):
+def test_jitter_raises_maximum_requests(tmp_path):
     with Daemon(tmp_path, maximum_requests=2, maximum_requests_jitter=4) as daemon:
         for _ in range(6):
             daemon.get("hello.wsgi")
@@ -45,11 +45,11 @@ class Page:
         return self.started, self.finished
 
 
-def test_jitter_is_another_number_in_each_process():
+def test_jitter_differs_between_processes():
     assert {limits.Requests(10, 5, None).most for _ in range(200)} == {10, 11, 12, 13, 14, 15}
 
 
-def test_the_last_request_is_noticed_though_another_thread_counts_on_at_once():
+def test_the_last_request_is_noticed_even_if_another_thread_counts_at_once():
     class Lock:
         def __enter__(self):
             pass
@@ -64,13 +64,13 @@ def test_the_last_request_is_noticed_though_another_thread_counts_on_at_once():
     assert woken == [True]
 
 
-def test_interval(tmp_path):
+def test_restart_interval_requests_a_replacement(tmp_path):
     with Daemon(tmp_path, restart_interval=0.3) as daemon:
         daemon.wait_for_replacement_request(process_abi.REPLACE_INTERVAL)
         assert logged_reason(daemon).startswith("it has served for 0.3 s (restart-interval)")
 
 
-def test_inactivity(tmp_path):
+def test_inactivity_timeout_requests_a_replacement(tmp_path):
     with Daemon(tmp_path, inactivity_timeout=0.4) as daemon:
         since = time.monotonic()
         while time.monotonic() < since + 1:
@@ -82,7 +82,7 @@ def test_inactivity(tmp_path):
         )
 
 
-def test_a_process_that_was_never_asked_is_not_replaced_for_inactivity():
+def test_a_process_that_never_had_a_request_is_not_replaced_for_inactivity():
     inactivity = limits.Inactivity(10, Page(), 100.0)
     assert inactivity.check(1000.0) == (None, 1002.5)
 
@@ -99,7 +99,7 @@ def test_a_long_request_is_activity():
     assert inactivity.check(215.0)[0] is not None
 
 
-def test_memory(tmp_path):
+def test_maximum_rss_requests_a_replacement(tmp_path):
     with Daemon(tmp_path, scripts=["grows.wsgi"], maximum_rss=100 << 20) as daemon:
         assert daemon.get("grows.wsgi").complete
         assert daemon.replacement_requests()[0] == 0
@@ -117,7 +117,7 @@ def test_a_limit_that_is_too_small_from_the_start_is_logged_and_ignored(tmp_path
         assert daemon.log_text().count("WSGID0357") == 1
 
 
-def test_after_a_failure_it_waits_longer_each_time(tmp_path):
+def test_the_delay_grows_with_each_failed_replacement(tmp_path):
     with Daemon(tmp_path, maximum_requests=1) as daemon:
         daemon.get("hello.wsgi")
         for number, seconds in ((1, "1 s"), (2, "2 s")):
@@ -130,7 +130,7 @@ def test_after_a_failure_it_waits_longer_each_time(tmp_path):
         assert daemon.get("hello.wsgi").complete
 
 
-def test_without_limits_nothing_of_it_is_imported(tmp_path):
+def test_without_limits_the_module_is_not_imported(tmp_path):
     script = tmp_path / "modules.wsgi"
     script.write_text(
         "import sys\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
@@ -146,8 +146,8 @@ def test_without_limits_nothing_of_it_is_imported(tmp_path):
     } & set(loaded)
 
 
-def test_an_error_in_a_periodic_task_is_logged_and_the_process_goes_on(tmp_path):
-    """An exception in check() stands for any bug of ours."""
+def test_an_error_in_a_periodic_task_is_logged_and_the_process_continues(tmp_path):
+    """An exception in check() represents any bug of ours."""
     script = tmp_path / "breaks.wsgi"
     script.write_text(
         "from pywsgid.daemon.process import limits\ndef application(environ, start_response):\n"
@@ -177,7 +177,7 @@ def application(environ, start_response):
 """
 
 
-def test_when_memory_runs_out_a_request_is_lost_and_no_worker(tmp_path):
+def test_running_out_of_memory_costs_a_request_but_no_worker(tmp_path):
     script = tmp_path / "starves.wsgi"
     script.write_text(STARVES)
     with Daemon(tmp_path, scripts=[script], threads=2) as daemon:
@@ -186,7 +186,7 @@ def test_when_memory_runs_out_a_request_is_lost_and_no_worker(tmp_path):
             client = daemon.connect()
             with contextlib.suppress(
                 ConnectionError
-            ):  # it may be lost while it is still being read
+            ):  # the request may be lost while it is still being read
                 client.request(script, HTTP_X_LARGE="v" * 900_000)
             assert client.is_closed()
             client.close()

@@ -29,7 +29,7 @@ Thread 0x00007f0000000030 (most recent call first):
 """
 
 
-def test_what_faulthandler_has_written_is_read_back():
+def test_the_output_of_faulthandler_is_parsed():
     found = stacks.parse(DUMP)
     assert list(found) == [0x7F0000000010, 0x7F0000000020, 0x7F0000000030]
     assert stacks.text_of(found[0x7F0000000010]) == (
@@ -49,7 +49,7 @@ def test_this_thread_is_found_with_its_name_and_place(monkeypatch, is_free_threa
     assert "in test_this_thread_is_found_with_its_name_and_place\n" in text
 
 
-def test_the_identity_is_that_of_threading():
+def test_the_thread_id_is_that_of_threading():
     with tempfile.TemporaryFile("w+") as file:
         faulthandler.dump_traceback(file=file, all_threads=True)
         file.seek(0)

@@ -1,4 +1,4 @@
-"""What the daemon reports in its statistics page: counts, times, what each thread does."""
+"""The daemon's statistics page: counts, times, and the request of each thread."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def application(environ, start_response):
 
 
 def at_rest(daemon, requests):
-    """The statistics once so many requests are done: the end of the last is counted after its
-    response has left.
+    """Returns the statistics once `requests` requests are finished: the end of the last one is
+    counted after its response has been sent.
     """
     wait_until(
         lambda: daemon.counts() == (requests, requests), f"{requests} requests: {daemon.counts()}"
@@ -52,17 +52,17 @@ def at_rest(daemon, requests):
 
 
 def bucket_of(microseconds):
-    """Which bucket of a histogram counts that time, if it is not in the last one."""
+    """The index of the bucket that counts a time, unless that is the last bucket."""
     return (microseconds // process_abi.PAGE_FIRST).bit_length()
 
 
 def test_the_page_identifies_the_process(tmp_path):
     before = time.time_ns() // 1000
     with Daemon(tmp_path, threads=4) as daemon:
-        said = daemon.statistics()
-    assert (said.version, said.threads, said.reserved) == (process_abi.PAGE_VERSION, 4, 0)
-    assert said.python == sys.version.split()[0]
-    assert before <= said.since <= time.time_ns() // 1000
+        page = daemon.statistics()
+    assert (page.version, page.threads, page.reserved) == (process_abi.PAGE_VERSION, 4, 0)
+    assert page.python == sys.version.split()[0]
+    assert before <= page.since <= time.time_ns() // 1000
 
 
 def test_times_are_summed_and_sorted_into_histograms(tmp_path, write):
@@ -73,27 +73,27 @@ def test_times_are_summed_and_sorted_into_histograms(tmp_path, write):
                 daemon.get(script, QUERY_STRING=slept, sent=time.time_ns() // 1000 - waited).status
                 == "200 OK"
             )
-        said = at_rest(daemon, 3)
-    assert 600_000 <= said.queue_time < 5_000_000
-    assert 200_000 <= said.application_time < 5_000_000
-    for times, long in ((said.queue_times, 300_000), (said.application_times, 100_000)):
+        page = at_rest(daemon, 3)
+    assert 600_000 <= page.queue_time < 5_000_000
+    assert 200_000 <= page.application_time < 5_000_000
+    for times, long in ((page.queue_times, 300_000), (page.application_times, 100_000)):
         assert sum(times) == 3
-        assert sum(times[: bucket_of(long)]) == 1, "one took less than the two others"
+        assert sum(times[: bucket_of(long)]) == 1, "one took less than the other two"
 
 
-def test_a_clock_that_was_set_back_counts_as_no_time(tmp_path):
+def test_a_clock_that_was_set_back_counts_as_zero(tmp_path):
     with Daemon(tmp_path) as daemon:
         daemon.get("hello.wsgi", sent=time.time_ns() // 1000 + 100_000_000)
-        said = at_rest(daemon, 1)
-    assert (said.queue_time, said.queue_times) == (0, [1] + [0] * (process_abi.PAGE_BUCKETS - 1))
+        page = at_rest(daemon, 1)
+    assert (page.queue_time, page.queue_times) == (0, [1] + [0] * (process_abi.PAGE_BUCKETS - 1))
 
 
 @pytest.mark.parametrize(("waited", "bucket"), [(70_000_000, 22), (140_000_000, 23), (10**12, 23)])
-def test_the_last_bucket_takes_all_the_rest(tmp_path, waited, bucket):
+def test_the_last_bucket_counts_all_longer_times(tmp_path, waited, bucket):
     with Daemon(tmp_path) as daemon:
         daemon.get("hello.wsgi", sent=time.time_ns() // 1000 - waited)
-        said = at_rest(daemon, 1)
-    assert said.queue_times[bucket] == sum(said.queue_times) == 1
+        page = at_rest(daemon, 1)
+    assert page.queue_times[bucket] == sum(page.queue_times) == 1
 
 
 def test_the_row_of_a_thread_shows_its_request(tmp_path, write):
@@ -111,12 +111,12 @@ def test_the_row_of_a_thread_shows_its_request(tmp_path, write):
         assert (before <= since <= time.time_ns() // 1000, requests, line) == (True, 2, b"POST /s")
         assert client.reply().body == b"slept"
         at_rest(daemon, 2)
-        assert daemon.row(0) == (0, 2, b"POST /s"), "what it ran last"
+        assert daemon.row(0) == (0, 2, b"POST /s"), "its last request"
         assert daemon.row(1) == (0, 0, b"")
         client.close()
 
 
-def test_each_thread_has_its_row_and_those_beyond_the_page_have_none(tmp_path, write):
+def test_each_thread_has_a_row_as_long_as_the_page_has_room(tmp_path, write):
     gate = tmp_path / "gate"
     script = write(WAITING)
     rows = (process_abi.PAGE_SIZE - process_abi.PAGE_ROWS) // process_abi.PAGE_ROW_SIZE
@@ -139,7 +139,7 @@ def test_each_thread_has_its_row_and_those_beyond_the_page_have_none(tmp_path, w
     assert len({line for _, _, line in found}) == len(found)
 
 
-def test_a_long_line_is_cut_and_a_shorter_one_leaves_nothing_of_it(tmp_path):
+def test_a_long_line_is_cut_and_a_shorter_one_replaces_all_of_it(tmp_path):
     with Daemon(tmp_path, threads=1) as daemon:
         daemon.get("hello.wsgi", REQUEST_URI="/" + "x" * 5000)
         at_rest(daemon, 1)
@@ -149,7 +149,7 @@ def test_a_long_line_is_cut_and_a_shorter_one_leaves_nothing_of_it(tmp_path):
         assert daemon.row(0)[2] == b"GET /y"
 
 
-def test_a_line_that_does_not_stand_where_it_should_is_not_shown(tmp_path):
+def test_a_line_at_a_wrong_offset_is_not_shown(tmp_path):
     block = protocol.encode_environ({"SCRIPT_FILENAME": "", "REQUEST_URI": "/secret"})
     with Daemon(tmp_path, threads=1) as daemon:
         for requests, line in enumerate((0, 5, len(block), 2**32 - 1), 1):
@@ -163,17 +163,17 @@ def test_a_line_that_does_not_stand_where_it_should_is_not_shown(tmp_path):
             assert daemon.row(0) == (0, requests, b"")
 
 
-def test_what_was_not_started_is_not_measured(tmp_path):
+def test_a_request_that_was_not_started_is_not_measured(tmp_path):
     with Daemon(tmp_path, threads=1, queue_timeout=1) as daemon:
         assert daemon.get("hello.wsgi", sent=time.time_ns() // 1000 - 3_000_000).abort[0] == 503
         assert daemon.get("hello.wsgi", PATH_INFO="/run").status == "200 OK"
-        said = at_rest(daemon, 1)
+        page = at_rest(daemon, 1)
         assert daemon.row(0) == (0, 1, b"GET /run")
-    assert (said.errors, sum(said.queue_times), sum(said.application_times)) == (1, 1, 1)
-    assert said.queue_time < 3_000_000
+    assert (page.errors, sum(page.queue_times), sum(page.application_times)) == (1, 1, 1)
+    assert page.queue_time < 3_000_000
 
 
-def test_errors_are_what_was_answered_with_one_of_our_own(tmp_path, write):
+def test_requests_answered_with_our_own_error_are_counted_as_errors(tmp_path, write):
     with Daemon(tmp_path) as daemon:
         assert daemon.get(write(ITS_OWN, "its_own.wsgi")).status == "500 Its own"
         assert daemon.statistics().errors == 0
@@ -193,10 +193,10 @@ def test_a_request_that_is_cut_off_is_an_error(tmp_path, write):
     with Daemon(tmp_path, request_timeout=0.2, interrupt_timeout=0, graceful_timeout=1) as daemon:
         assert daemon.get(script, QUERY_STRING="3").abort[0] == 504
         wait_until(lambda: daemon.statistics().errors == 1, "an error")
-        assert daemon.row(0)[0] or daemon.row(1)[0] or daemon.row(2)[0], "its thread still has it"
+        assert daemon.row(0)[0] or daemon.row(1)[0] or daemon.row(2)[0], "its thread still runs it"
 
 
-def test_a_child_that_the_application_forks_counts_nothing(tmp_path, write):
+def test_a_child_forked_by_the_application_counts_nothing(tmp_path, write):
     script = write(
         "import os\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
         "    child = os.fork()\n    if not child:\n        raise SystemExit\n"
@@ -204,8 +204,8 @@ def test_a_child_that_the_application_forks_counts_nothing(tmp_path, write):
     )
     with Daemon(tmp_path, threads=1) as daemon:
         assert daemon.get(script).body == b"ran"
-        said = at_rest(daemon, 1)
-    assert (said.started, sum(said.queue_times), sum(said.application_times), said.errors) == (
+        page = at_rest(daemon, 1)
+    assert (page.started, sum(page.queue_times), sum(page.application_times), page.errors) == (
         1,
         1,
         1,

@@ -1,4 +1,4 @@
-"""Requests that run for too long, threads that never come back, a process in which nothing runs
+"""Requests that run too long, threads that never return, and a process in which no Python runs
 (pywsgid/daemon/process/stuck.py).
 """
 
@@ -13,9 +13,9 @@ from daemonenv import Daemon, wait_until
 
 from pywsgid.wire import process_abi, protocol
 
-# /sleep waits in C, /spin runs Python, /catch answers RequestTimeout by itself, /swallow goes on,
-# /close and /drip are slow in close() and between blocks, /replaced and /cleared as /close, with
-# another wsgi.input or none.
+# /sleep waits in C, /spin runs Python, /catch answers RequestTimeout itself, /swallow ignores it
+# and continues, /close and /drip are slow in close() and between blocks, /replaced and /cleared are
+# like /close with another wsgi.input or none.
 SCRIPT = """
 import io, os, time, pywsgid
 
@@ -86,7 +86,7 @@ def script(tmp_path):
 
 @pytest.fixture
 def go(tmp_path):
-    """A file that ends what waits for it."""
+    """A file that ends the wait of the applications that wait for it."""
     path = tmp_path / "go"
     yield path
     path.touch()
@@ -98,11 +98,11 @@ def ask(daemon, script, what, go="/never"):
     return client
 
 
-# ---- request-timeout, an exception
+# ---- request-timeout: the exception ends the request
 
 
 @pytest.mark.parametrize("what", ["/spin", "/exception"])
-def test_the_exception_ends_the_request_with_504_and_the_process_goes_on(tmp_path, script, what):
+def test_the_exception_ends_the_request_with_504_and_the_process_continues(tmp_path, script, what):
     with Daemon(tmp_path, scripts=[script], threads=1, request_timeout=0.3) as daemon:
         client = ask(daemon, script, what)
         reply = client.reply()
@@ -116,7 +116,7 @@ def test_the_exception_ends_the_request_with_504_and_the_process_goes_on(tmp_pat
         client.close()
 
 
-def test_it_is_exact_and_for_every_request_by_itself(tmp_path, script):
+def test_the_limit_is_exact_and_applies_to_each_request_separately(tmp_path, script):
     with Daemon(tmp_path, scripts=[script], threads=4, request_timeout=1) as daemon:
         clients, begun, took = [], [], []
         for _ in range(3):
@@ -131,10 +131,10 @@ def test_it_is_exact_and_for_every_request_by_itself(tmp_path, script):
             took.append(time.monotonic() - start)
             client.close()
         assert min(took) >= 1
-        assert max(took) < 3  # three that spin share a processor with each other and with all else
+        assert max(took) < 3  # three that spin share the processors with everything else
 
 
-def test_an_application_may_answer_by_itself(tmp_path, script):
+def test_an_application_may_catch_the_exception_and_answer(tmp_path, script):
     with Daemon(tmp_path, scripts=[script], request_timeout=0.3) as daemon:
         client = ask(daemon, script, "/catch")
         assert client.reply().body == b"caught"
@@ -142,7 +142,7 @@ def test_an_application_may_answer_by_itself(tmp_path, script):
         client.close()
 
 
-def test_between_blocks_it_cuts_the_response_off(tmp_path, script):
+def test_between_blocks_the_exception_cuts_the_response_off(tmp_path, script):
     with Daemon(tmp_path, scripts=[script], request_timeout=0.3) as daemon:
         client = ask(daemon, script, "/drip")
         reply = client.reply()
@@ -150,7 +150,7 @@ def test_between_blocks_it_cuts_the_response_off(tmp_path, script):
         client.close()
 
 
-def test_in_close_it_costs_the_client_nothing(tmp_path, script):
+def test_in_close_the_client_still_gets_the_whole_response(tmp_path, script):
     with Daemon(tmp_path, scripts=[script], threads=1, request_timeout=0.3) as daemon:
         client = ask(daemon, script, "/close")
         assert client.reply().body == b"answered"
@@ -160,20 +160,18 @@ def test_in_close_it_costs_the_client_nothing(tmp_path, script):
 
 
 @pytest.mark.parametrize("what", ["/replaced", "/cleared"])
-def test_what_an_application_does_to_environ_is_no_matter_for_close(tmp_path, script, what):
+def test_changes_of_environ_by_the_application_do_not_affect_close(tmp_path, script, what):
     with Daemon(tmp_path, scripts=[script], threads=1, request_timeout=0.3) as daemon:
         client = ask(daemon, script, what)
         assert client.reply().body == b"answered"
         daemon.wait_for_log(f"closes {what}")
         assert "RequestTimeout" in daemon.wait_for_log("WSGID0344")
-        assert ask(daemon, script, "/spin").reply().abort[0] == 504, (
-            "the next one is looked after, too"
-        )
+        assert ask(daemon, script, "/spin").reply().abort[0] == 504, "the next one is watched too"
         client.close()
 
 
-def test_an_exception_behind_the_last_frame_puts_abort_in_the_place_of_all_of_it(tmp_path):
-    """The last that runs under the guard is finish()."""
+def test_an_exception_after_the_last_frame_replaces_the_response_with_abort(tmp_path):
+    """finish() is the last call that runs under the guard."""
     script = tmp_path / "late.wsgi"
     script.write_text(
         "import sys, pywsgid\ndef raise_behind_finish(frame, event, argument):\n"
@@ -187,12 +185,12 @@ def test_an_exception_behind_the_last_frame_puts_abort_in_the_place_of_all_of_it
         client.request(script)
         reply = client.reply()
         assert (reply.abort[0], reply.body) == (504, b"")
-        assert client.frame() is None, "and nothing behind it"
+        assert client.frame() is None, "and nothing after it"
         client.close()
 
 
-def test_requests_that_end_about_then_are_hit_or_not_and_nothing_else_is(tmp_path):
-    """An exception that came late would end a worker, or the next request."""
+def test_an_exception_near_the_end_of_a_request_hits_nothing_else(tmp_path):
+    """An exception that arrives late would end a worker, or the next request."""
     script = tmp_path / "near.wsgi"
     script.write_text(
         "import time\ndef application(environ, start_response):\n"
@@ -203,8 +201,8 @@ def test_requests_that_end_about_then_are_hit_or_not_and_nothing_else_is(tmp_pat
     with Daemon(tmp_path, scripts=[script], threads=2, request_timeout=limit) as daemon:
         client, ended = daemon.connect(), {200: 0, 504: 0}
         for number in range(60):
-            # From before the limit to well after it: a thread that burns CPU gives way every 5 ms
-            # only.
+            # From before the limit to well after it: a thread that uses the CPU gives way only
+            # every 5 ms.
             client.request(script, QUERY_STRING=str(0.049 + number % 10 * 0.002))
             reply = client.reply()
             if reply.complete:
@@ -215,7 +213,7 @@ def test_requests_that_end_about_then_are_hit_or_not_and_nothing_else_is(tmp_pat
                 client.close()
                 client = daemon.connect()
             began = time.monotonic()
-            # On a machine with other work, even this one may take longer than the limit.
+            # On a busy machine, even this one may take longer than the limit.
             assert daemon.get("hello.wsgi").complete or time.monotonic() - began > limit
         client.close()
         assert sum(ended.values()) == 60
@@ -225,9 +223,9 @@ def test_requests_that_end_about_then_are_hit_or_not_and_nothing_else_is(tmp_pat
 @pytest.mark.skipif(
     "t" in sys.abiflags, reason="without a GIL the frames of a running thread cannot be read"
 )
-def test_a_lock_that_was_waited_for_over_the_limit_is_given_back(tmp_path):
-    """Python 3.14 can raise after a `with` has taken a lock and before its body, and the lock stays
-    taken.
+def test_a_lock_acquired_after_the_limit_is_released(tmp_path):
+    """Python 3.14 can raise after a `with` statement has acquired a lock and before its body; the
+    lock then stays acquired.
     """
     script = tmp_path / "lock.wsgi"
     script.write_text(
@@ -247,7 +245,7 @@ def test_a_lock_that_was_waited_for_over_the_limit_is_given_back(tmp_path):
             assert ask(daemon, script, "/free").reply().body == b"True"
 
 
-def test_a_lock_that_is_never_free_does_not_keep_a_request(tmp_path):
+def test_a_lock_that_is_never_free_does_not_block_a_request_forever(tmp_path):
     script = tmp_path / "lock.wsgi"
     script.write_text(
         "import threading\nLOCK = threading.Lock()\nLOCK.acquire()\n"
@@ -261,11 +259,11 @@ def test_a_lock_that_is_never_free_does_not_keep_a_request(tmp_path):
         daemon.wait_for_replacement_request(process_abi.REPLACE_STUCK)
 
 
-# ---- request-timeout, no exception
+# ---- request-timeout: no exception can end the request
 
 
 @pytest.mark.parametrize(("what", "grace"), [("/sleep", 0.2), ("/swallow", 0.2), ("/spin", 0)])
-def test_what_cannot_be_interrupted_is_answered_without_it_and_the_process_is_replaced(
+def test_a_request_that_cannot_be_interrupted_is_answered_and_its_process_is_replaced(
     tmp_path, script, go, what, grace
 ):
     with Daemon(tmp_path, scripts=[script], request_timeout=0.3, interrupt_timeout=grace) as daemon:
@@ -285,7 +283,7 @@ def test_what_cannot_be_interrupted_is_answered_without_it_and_the_process_is_re
         client.close()
 
 
-def test_the_others_are_finished_before_the_process_leaves_without_the_stuck_one(
+def test_other_requests_are_finished_before_the_process_with_a_stuck_one_leaves(
     tmp_path, script, go
 ):
     with Daemon(tmp_path, scripts=[script], request_timeout=1, interrupt_timeout=0) as daemon:
@@ -302,7 +300,7 @@ def test_the_others_are_finished_before_the_process_leaves_without_the_stuck_one
             client.close()
 
 
-def test_a_thread_that_comes_back_serves_again(tmp_path, script, go):
+def test_a_thread_that_returns_serves_again(tmp_path, script, go):
     with Daemon(
         tmp_path, scripts=[script], threads=1, request_timeout=0.3, interrupt_timeout=0
     ) as daemon:
@@ -313,8 +311,8 @@ def test_a_thread_that_comes_back_serves_again(tmp_path, script, go):
         client.close()
 
 
-def test_a_client_that_does_not_send_is_no_longer_waited_for(tmp_path, script):
-    """The thread waits in a receive of ours: the connection is cut under it."""
+def test_the_limit_ends_the_wait_for_a_client_that_does_not_send(tmp_path, script):
+    """The thread waits in a receive of ours; the daemon closes the connection while it does."""
     with Daemon(
         tmp_path, scripts=[script], threads=1, request_timeout=0.3, interrupt_timeout=0
     ) as daemon:
@@ -325,7 +323,7 @@ def test_a_client_that_does_not_send_is_no_longer_waited_for(tmp_path, script):
         client.close()
 
 
-def test_a_client_that_does_not_take_is_no_longer_waited_for(tmp_path):
+def test_the_limit_ends_the_wait_for_a_client_that_does_not_read(tmp_path):
     script = tmp_path / "large.wsgi"
     script.write_text(
         "def application(environ, start_response):\n    start_response('200 OK', [])\n"
@@ -350,7 +348,7 @@ def test_a_replacement_that_failed_is_requested_again(tmp_path, script):
         client.close()
 
 
-def test_the_limit_holds_while_the_process_drains(tmp_path, script):
+def test_the_limit_applies_while_the_process_drains(tmp_path, script):
     with Daemon(tmp_path, scripts=[script], request_timeout=0.6, interrupt_timeout=0) as daemon:
         client = ask(daemon, script, "/sleep")
         daemon.wait_for_log("begins /sleep")
@@ -363,7 +361,7 @@ def test_the_limit_holds_while_the_process_drains(tmp_path, script):
 # ---- slow-request
 
 
-def test_a_slow_request_is_logged_once_with_its_stack_and_goes_on(tmp_path, script, go):
+def test_a_slow_request_is_logged_once_with_its_stack_and_continues(tmp_path, script, go):
     with Daemon(tmp_path, scripts=[script], slow_request=0.2) as daemon:
         client = ask(daemon, script, "/spin", go)
         line = daemon.wait_for_log("WSGID0352")
@@ -383,7 +381,7 @@ def test_a_slow_request_is_logged_once_with_its_stack_and_goes_on(tmp_path, scri
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_a_process_in_which_no_python_runs_shows_its_stacks_and_ends(tmp_path, threads):
+def test_a_process_in_which_no_python_runs_logs_its_stacks_and_ends(tmp_path, threads):
     script = tmp_path / "keeps_the_gil.wsgi"
     script.write_text(
         "import ctypes\ndef application(environ, start_response):\n    ctypes.PyDLL(None).sleep(60)\n"
@@ -415,7 +413,7 @@ def test_a_busy_process_is_no_deadlock(tmp_path, script, go):
 # ---- crashes
 
 
-def test_a_segfault_shows_the_python_stack(tmp_path):
+def test_a_segfault_logs_the_python_stack(tmp_path):
     script = tmp_path / "crashes.wsgi"
     script.write_text(
         "import ctypes\ndef application(environ, start_response):\n    ctypes.string_at(0)\n"

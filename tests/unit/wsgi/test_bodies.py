@@ -57,12 +57,14 @@ def test_a_file_is_passed_as_its_descriptor(client, write, tmp_path, content):
     )
 
 
-def test_a_part_of_a_file(client, write, tmp_path, content):
+def test_a_part_of_a_file_is_passed_with_its_range(client, write, tmp_path, content):
     reply = get_file(client, write, tmp_path, HTTP_POSITION="100", HTTP_LENGTH="1000")
     assert (reply.file, reply.body) == ((100, 1000), content[100:1100])
 
 
-def test_a_file_that_is_too_short_is_an_error_before_its_head(client, write, tmp_path, content):
+def test_a_file_that_is_too_short_is_an_error_before_the_head_is_sent(
+    client, write, tmp_path, content
+):
     reply = get_file(client, write, tmp_path, HTTP_POSITION="100", HTTP_LENGTH="200000")
     assert reply.abort[1].startswith("WSGID0343")
     assert reply.status == ""
@@ -74,7 +76,7 @@ def test_head_passes_no_descriptor(client, write, tmp_path, content):
     assert client.descriptors == []
 
 
-def test_descriptors_do_not_pile_up(daemon, client, write, tmp_path, content):
+def test_no_descriptor_is_leaked(daemon, client, write, tmp_path, content):
     get_file(client, write, tmp_path)
     before = len(os.listdir(f"/proc/{daemon.pid}/fd"))
     for _ in range(30):
@@ -85,7 +87,7 @@ def test_descriptors_do_not_pile_up(daemon, client, write, tmp_path, content):
 
 
 def test_a_log_line_from_close_does_not_follow_the_file(client, write, tmp_path, content):
-    """FILE with END ends the exchange: nothing may come behind it."""
+    """FILE with END ends the exchange: nothing may follow it."""
     script = write(
         "def application(environ, start_response):\n"
         "    wrapper = environ['wsgi.file_wrapper'](open(environ['QUERY_STRING'], 'rb'))\n"
@@ -108,7 +110,7 @@ def peak(daemon):
 
 
 def count_body(client):
-    """Reads an answer without keeping it: how many bytes, and whether it was complete."""
+    """Reads an answer without keeping it; returns the number of bytes and whether it was complete."""
     total, end = 0, False
     while not end and (frame := client.frame()):
         kind, flags, payload = frame
@@ -159,7 +161,7 @@ def upload(client, script, blocks, **environ):
 
 
 @pytest.mark.parametrize("size", ["1", "4096", "65536", "1000000"])
-def test_memory_is_flat_for_an_upload_read_in_any_sizes(tmp_path, write, size):
+def test_memory_is_flat_for_an_upload_read_in_pieces_of_any_size(tmp_path, write, size):
     blocks = 8 if size == "1" else 500
     script = write(
         "def application(environ, start_response):\n    got, read = 0, environ['wsgi.input'].read\n"
@@ -197,7 +199,7 @@ def application(environ, start_response):
 
 
 def used_by_threads(daemon):
-    """Nanoseconds of CPU that each has used so far (/proc/PID/task/TID/schedstat)."""
+    """Nanoseconds of CPU that each thread has used so far (/proc/PID/task/TID/schedstat)."""
     tasks = Path(f"/proc/{daemon.pid}/task").iterdir()
     return {task.name: int((task / "schedstat").read_text().split()[0]) for task in tasks}
 
@@ -219,14 +221,14 @@ def test_a_body_that_comes_in_pieces_wakes_one_thread(tmp_path, write):
         assert sum(used[:-1]) < used[-1] / 10
         client.send(*protocol.encode_body(b"", end=True))
         assert client.reply().complete
-        assert client.get(script).complete  # the connection is listened to again
+        assert client.get(script).complete  # the daemon polls the connection again
         client.close()
 
 
-# ---- 100-continue on demand
+# ---- 100-continue
 
 
-def test_a_body_on_demand_is_asked_for_by_the_first_read_only(client, write):
+def test_only_the_first_read_requests_a_body_on_demand(client, write):
     script = write(
         "def application(environ, start_response):\n    body = environ['wsgi.input']\n    body.read(0)\n"
         "    environ['wsgi.errors'].write('reads now\\n')\n    start_response('200 OK', [])\n    return [body.read()]\n"
@@ -250,7 +252,7 @@ def test_a_body_that_is_not_read_is_not_waited_for(client):
 # ---- early hints
 
 
-def test_early_hints_arrive_before_the_application_goes_on(client, write, tmp_path):
+def test_early_hints_arrive_while_the_application_still_runs(client, write, tmp_path):
     go = tmp_path / "go"
     script = write(
         f"""
@@ -300,14 +302,14 @@ def application(environ, start_response):
 
 
 def wait_until_it_asks(client, script):
-    """The application runs, and its client has not gone."""
+    """Waits until the application runs and its client has not gone."""
     wait_until(
         lambda: client.get(script, PATH_INFO="/answers").body == b"(None, False)",
         "the application to ask",
     )
 
 
-def test_an_application_can_ask_whether_its_client_has_gone(daemon, client, write):
+def test_an_application_can_check_whether_its_client_has_gone(daemon, client, write):
     script = write(ASKING)
     asking = daemon.connect()
     asking.request(script)
@@ -319,7 +321,7 @@ def test_an_application_can_ask_whether_its_client_has_gone(daemon, client, writ
     )
 
 
-def test_a_body_that_is_on_its_way_does_not_hide_that_the_client_has_gone(daemon, client, write):
+def test_unread_body_bytes_do_not_hide_that_the_client_has_gone(daemon, client, write):
     script = write(ASKING)
     asking = daemon.connect()
     asking.request(script, b"start", end=False)
@@ -355,8 +357,8 @@ def application(environ, start_response):
 
 @pytest.mark.parametrize("block", ["", "x"])
 def test_a_stream_ends_when_its_client_leaves(tmp_path, write, block):
-    """At its next block, an empty one, too: close() is called, the thread is free, one line says
-    so.
+    """At its next block, even an empty one: close() is called, the thread is free, and one line is
+    logged.
     """
     script = write(LEAVING)
     with Daemon(tmp_path, threads=1) as daemon:
@@ -423,7 +425,9 @@ OBJECT = "def application(environ, start_response):\n    start_response('200 OK'
 
 
 def test_send_timeout_bounds_all_waits_together(tmp_path, write):
-    """Each wait ends before the limit, as httpd takes a few bytes; together they exceed it."""
+    """Each single wait ends before the limit, because httpd reads a few bytes; together they exceed
+    it.
+    """
     script = write(OBJECT)
     with Daemon(tmp_path, send_timeout=0.5) as daemon:
         slow = daemon.connect()
@@ -431,7 +435,7 @@ def test_send_timeout_bounds_all_waits_together(tmp_path, write):
         total = 0
         while "WSGID0326" not in daemon.log_text():
             piece = slow.socket.recv(32768)
-            assert piece, "closed, and nothing said"
+            assert piece, "closed without a frame"
             total += len(piece)
             time.sleep(0.1)
         assert total < 1_000_000
@@ -439,7 +443,7 @@ def test_send_timeout_bounds_all_waits_together(tmp_path, write):
 
 
 def test_the_next_response_of_a_connection_has_its_own_send_timeout(tmp_path, write):
-    """Four responses, each held up for less than the limit, together for more."""
+    """Four responses, each delayed for less than the limit, all together for more."""
     script = write(OBJECT)
     with Daemon(tmp_path, threads=1, send_timeout=1.5) as daemon:
         slow = daemon.connect()
@@ -452,7 +456,7 @@ def test_the_next_response_of_a_connection_has_its_own_send_timeout(tmp_path, wr
         slow.close()
 
 
-def test_without_send_timeout_a_client_that_takes_nothing_for_socket_timeout_is_given_up(
+def test_without_send_timeout_a_client_that_reads_nothing_for_socket_timeout_is_given_up(
     tmp_path, write
 ):
     script = write(OBJECT)
@@ -463,7 +467,7 @@ def test_without_send_timeout_a_client_that_takes_nothing_for_socket_timeout_is_
         slow.close()
 
 
-def test_without_send_timeout_a_client_that_takes_a_little_at_a_time_is_not_given_up(
+def test_without_send_timeout_a_client_that_reads_a_little_at_a_time_is_not_given_up(
     tmp_path, write
 ):
     script = write(OBJECT)
@@ -480,8 +484,8 @@ def test_without_send_timeout_a_client_that_takes_a_little_at_a_time_is_not_give
         slow.close()
 
 
-def test_a_socket_that_is_full_when_a_file_is_to_go_out(tmp_path, write):
-    """write() has filled it; the thread is free again all the same."""
+def test_a_full_socket_delays_a_file_without_blocking_the_thread(tmp_path, write):
+    """write() has filled the socket; the thread still becomes free."""
     (tmp_path / "content").write_bytes(b"c" * 1000)
     script = write(
         "def application(environ, start_response):\n    write = start_response('200 OK', [])\n"

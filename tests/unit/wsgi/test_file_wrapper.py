@@ -1,5 +1,5 @@
-"""wsgi/file_wrapper.py: which objects are sent as a part of a file, and which part; the rest is read
-in blocks.
+"""wsgi/file_wrapper.py: which objects are sent as a part of a file, and which part. All others are
+read in blocks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def path(tmp_path):
 
 
 class Sub(io.FileIO):
-    """May do anything in read()."""
+    """A subclass, which may do anything in read()."""
 
 
 class NoFileno:
@@ -58,12 +58,12 @@ def test_a_file_is_sent_from_its_position(path, mode, buffering):
 def test_temporary_files_are_files():
     for make in (tempfile.TemporaryFile, tempfile.NamedTemporaryFile):
         with make() as file:
-            file.write(CONTENT)  # part of it is still in the object
+            file.write(CONTENT)  # part of it is still in the object's buffer
             file.seek(10)
             assert part(file) == CONTENT[10:]
 
 
-def test_what_was_written_is_in_the_file_when_it_is_sent(path):
+def test_buffered_writes_are_in_the_file_when_it_is_sent(path):
     with open(path, "r+b") as file:
         file.write(b"new")
         assert part(file) == CONTENT[3:]
@@ -92,7 +92,7 @@ def others(path):
     }
 
 
-def test_everything_else_is_read_and_gives_what_it_reads(path):
+def test_all_other_objects_are_read_whole(path):
     for name, file in others(path).items():
         assert region(FileWrapper(file)) is None, name
         assert b"".join(FileWrapper(file, 1000)) == CONTENT, name
@@ -107,15 +107,15 @@ def test_no_descriptor_that_is_not_a_file_is_sent(path):
         assert region(FileWrapper(device)) is None
 
 
-def test_files_that_the_kernel_makes_up_are_read():
-    """Their size means nothing."""
+def test_files_of_proc_are_read():
+    """Their size has no meaning."""
     with open("/proc/self/status", "rb") as file:
         assert region(FileWrapper(file)) is None
         assert b"".join(FileWrapper(file)).startswith(b"Name:")
 
 
 def test_a_descriptor_that_cannot_be_read_is_not_sent(path):
-    """FileIO does not check the mode that it is given."""
+    """FileIO does not check the mode that it gets."""
     with io.FileIO(os.open(path, os.O_WRONLY), "rb") as file:
         assert region(FileWrapper(file)) is None
 

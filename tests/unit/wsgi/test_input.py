@@ -14,7 +14,7 @@ TEXT = b"first\nsecond line\n\nlast without an end"
 
 
 class Exchange:
-    """`pieces` come one by one against credit; an exception among them is raised."""
+    """Delivers `pieces` one by one against credit; raises an exception among them."""
 
     def __init__(self, body=b"", pieces=(), complete=False):
         self.body, self.complete = body, complete
@@ -73,7 +73,7 @@ def test_read_without_a_size_reads_all(make):
 
 @every_cut
 @pytest.mark.parametrize("size", [1, 2, 5, 6, 7, 30])
-def test_read_gives_exactly_what_is_asked_until_the_end(make, size):
+def test_read_returns_exactly_the_requested_size_until_the_end(make, size):
     source = make()
     pieces = list(iter(lambda: source.read(size), b""))
     assert b"".join(pieces) == TEXT
@@ -118,21 +118,21 @@ def test_ways_of_reading_can_be_mixed(make):
 
 
 @every_cut
-def test_io_can_wrap_it(make):
+def test_the_io_module_can_wrap_it(make):
     assert io.BufferedReader(make()).read() == TEXT
     assert io.TextIOWrapper(
         io.BufferedReader(make()), encoding="ascii"
     ).readlines() == TEXT.decode().splitlines(True)
 
 
-def test_read1_does_not_wait_for_more_than_there_is():
+def test_read1_returns_what_has_arrived_without_waiting():
     source = cut(4)
     assert source.read1() == TEXT[:4]
     assert source.read1(2) == TEXT[4:6]
     assert source.read1(0) == b""
 
 
-def test_nothing_is_granted_until_somebody_reads():
+def test_no_credit_is_granted_before_the_first_read():
     exchange = Exchange(b"abc", [b"def"])
     source = Input(exchange)
     assert source.read(3) == b"abc"
@@ -141,13 +141,13 @@ def test_nothing_is_granted_until_somebody_reads():
     assert exchange.granted == WINDOW
 
 
-def test_read_of_nothing_grants_nothing():
+def test_a_read_of_0_bytes_grants_no_credit():
     exchange = Exchange(b"", [b"abc"])
     assert Input(exchange).read(0) == b""
     assert exchange.granted == 0
 
 
-def test_no_more_than_the_window_is_out():
+def test_no_more_credit_than_the_window_is_granted():
     piece = b"x" * 10000
     exchange = Exchange(b"", [piece] * 200)
     source = Input(exchange)
@@ -175,7 +175,7 @@ def test_a_violation_is_reported_and_the_connection_dropped():
     assert exchange.dropped
 
 
-def test_after_the_request_what_is_there_can_be_read_and_no_more():
+def test_after_the_request_only_buffered_data_can_be_read():
     source = Input(Exchange(b"abc", [b"def"]))
     source.detach()
     assert source.read(3) == b"abc"

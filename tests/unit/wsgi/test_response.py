@@ -1,4 +1,4 @@
-"""wsgi/response.py: the rules of PEP 3333, with an exchange that only records what it is given."""
+"""wsgi/response.py: the rules of PEP 3333, with an exchange that only records its calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_list_is_one_send_with_its_length():
     assert exchange.keep
 
 
-def test_the_applications_own_list_of_headers_is_left_alone():
+def test_the_applications_own_list_of_headers_is_not_changed():
     headers = list(TEXT)
     run([b"x"], headers=headers)
     assert headers == TEXT
@@ -33,7 +33,7 @@ def test_a_large_list_is_split():
     assert len(exchange.body) == protocol.MAX_DATA * 2 + 1
 
 
-def test_each_block_of_a_generator_leaves_at_once():
+def test_each_block_of_a_generator_is_sent_at_once():
     exchange = Exchange()
     response = Response(exchange, "GET")
     seen = []
@@ -49,7 +49,7 @@ def test_each_block_of_a_generator_leaves_at_once():
     assert exchange.names == ["RESPONSE", "DATA", "DATA", "DATA+"]
 
 
-def test_empty_blocks_send_nothing_and_not_the_head():
+def test_empty_blocks_send_nothing_not_even_the_head():
     exchange = Exchange()
     response = Response(exchange, "GET")
 
@@ -66,7 +66,7 @@ def test_empty_blocks_send_nothing_and_not_the_head():
     assert exchange.head[0] == "404 Not Found"
 
 
-def test_an_empty_iterable_has_a_length_of_nothing():
+def test_an_empty_iterable_has_a_content_length_of_0():
     exchange = run(iter(()))
     assert (exchange.names, exchange.body) == (["RESPONSE+"], b"")
     assert ("Content-Length", "0") in exchange.head[1]
@@ -109,7 +109,7 @@ def test_write_after_the_end_is_refused():
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
-def test_a_status_without_a_body_sends_none(status):
+def test_a_status_without_a_body_sends_no_body(status):
     for result in ([b"abc"], iter([b"a", b"b"])):
         exchange = run(result, status)
         assert exchange.body == b""
@@ -117,14 +117,16 @@ def test_a_status_without_a_body_sends_none(status):
         assert "Content-Length" not in dict(exchange.head[1])
 
 
-def test_head_sends_no_body_but_its_length():
+def test_head_sends_the_length_but_no_body():
     exchange = run([b"abc"], method="HEAD")
     assert exchange.body == b""
     assert dict(exchange.head[1])["Content-Length"] == "3"
 
 
-def test_head_makes_no_length_up():
-    """An application that leaves the body out for HEAD must not be made to say that it is empty."""
+def test_head_invents_no_length():
+    """An application that leaves the body out for HEAD must not appear to say that the body is
+    empty.
+    """
     assert "Content-Length" not in dict(run([], method="HEAD").head[1])
     assert "Content-Length" not in dict(run(iter(()), method="HEAD").head[1])
 
@@ -147,7 +149,7 @@ def test_head_keeps_the_applications_length():
 
 
 @pytest.mark.parametrize("blocks", [[b"ab"], [b"abcd"], [b"ab", b"cd"], []])
-def test_a_list_of_another_length_is_found_before_anything_is_sent(blocks):
+def test_a_list_of_the_wrong_length_is_noticed_before_anything_is_sent(blocks):
     exchange = Exchange()
     response = Response(exchange, "GET")
     response.start_response("200 OK", [("Content-Length", "3")])
@@ -157,7 +159,7 @@ def test_a_list_of_another_length_is_found_before_anything_is_sent(blocks):
 
 
 @pytest.mark.parametrize("blocks", [[b"ab"], [b"abc", b"d"], [b"abcd"]])
-def test_a_generator_of_another_length_is_not_ended(blocks):
+def test_a_generator_of_the_wrong_length_does_not_end_the_response(blocks):
     exchange = Exchange()
     response = Response(exchange, "GET")
     response.start_response("200 OK", [("Content-Length", "3")])
@@ -167,7 +169,7 @@ def test_a_generator_of_another_length_is_not_ended(blocks):
     assert len(exchange.body if exchange.all else b"") <= 3
 
 
-def test_the_right_length_is_fine():
+def test_the_right_length_is_accepted():
     for result in ([b"abc"], iter([b"a", b"bc"])):
         exchange = run(result, headers=[("content-length", "3")])
         assert exchange.body == b"abc"
@@ -204,7 +206,7 @@ def test_the_right_length_is_fine():
         "200 \x7f",
     ],
 )
-def test_a_bad_status_is_refused(status):
+def test_an_invalid_status_is_refused(status):
     with pytest.raises(Violation):
         start(status)
 
@@ -213,7 +215,7 @@ def test_a_bad_status_is_refused(status):
     "status",
     ["200 OK", "299 ", "404 Not Found", "999 Anything", "200 d\xe9j\xe0 vu", "200 with\ttab"],
 )
-def test_a_good_status_is_taken(status):
+def test_a_valid_status_is_accepted(status):
     start(status)
 
 
@@ -257,7 +259,7 @@ def test_a_good_status_is_taken(status):
     ],
     ids=repr,
 )
-def test_bad_headers_are_refused(headers):
+def test_invalid_headers_are_refused(headers):
     exchange = Exchange()
     with pytest.raises(Violation, match="PEP 3333"):
         Response(exchange, "GET").start_response("200 OK", headers)
@@ -279,7 +281,7 @@ def test_bad_headers_are_refused(headers):
     ],
 )
 def test_hop_by_hop_headers_are_refused_every_time(name):
-    for _ in range(2):  # a name that was refused must not be remembered as a good one
+    for _ in range(2):  # a refused name must not be cached as a valid one
         with pytest.raises(Violation, match="connection"):
             start(headers=[(name, "x")])
 
@@ -298,11 +300,11 @@ def test_hop_by_hop_headers_are_refused_every_time(name):
     ],
     ids=repr,
 )
-def test_good_headers_are_taken(headers):
+def test_valid_headers_are_accepted(headers):
     start(headers=headers)
 
 
-def test_names_that_are_made_up_do_not_fill_the_memory():
+def test_ever_new_header_names_do_not_fill_the_memory():
     from pywsgid.daemon.wsgi import response
 
     start(headers=[(f"X-{number}", "") for number in range(response.NAMES_REMEMBERED * 2)])
@@ -323,7 +325,7 @@ def failed():
         return sys.exc_info()
 
 
-def test_exc_info_replaces_what_was_not_sent():
+def test_exc_info_replaces_headers_that_were_not_sent():
     exchange = Exchange()
     response = Response(exchange, "GET")
     response.start_response("200 OK", [("X-First", "1"), ("Content-Length", "5")])
@@ -332,7 +334,7 @@ def test_exc_info_replaces_what_was_not_sent():
     assert exchange.head == ("500 Sorry", [("X-Second", "2"), ("Content-Length", "2")])
 
 
-def test_exc_info_after_the_head_raises_it_again():
+def test_exc_info_after_the_head_is_raised_again():
     response = Response(Exchange(), "GET")
     response.start_response("200 OK", list(TEXT))(b"out")
     with pytest.raises(KeyError, match="the reason"):
@@ -345,7 +347,7 @@ def test_exc_info_must_be_a_tuple_of_three(exc_info):
         Response(Exchange(), "GET").start_response("200 OK", list(TEXT), exc_info)
 
 
-# ---- what is returned
+# ---- the application's result
 
 
 @pytest.mark.parametrize(
@@ -395,7 +397,7 @@ def test_start_response_must_be_called(result):
 
 
 @pytest.mark.parametrize("data", ["text", None, bytearray(b"x"), 1])
-def test_write_takes_bytes_only(data):
+def test_write_accepts_bytes_only(data):
     write = Response(Exchange(), "GET").start_response("200 OK", list(TEXT))
     with pytest.raises(Violation, match="must be bytes"):
         write(data)
@@ -408,7 +410,7 @@ def test_a_failure_is_an_abort_and_the_connection_is_not_kept():
     assert not exchange.keep
 
 
-def test_the_validator_is_content():
+def test_the_validator_finds_no_fault():
     exchange = Exchange()
     response = Response(exchange, "GET")
     environ = {
@@ -443,13 +445,13 @@ def test_the_validator_is_content():
     assert exchange.body == b"fine"
 
 
-# ---- early hints, clients that go
+# ---- early hints, clients that leave
 
 
 HINTS = [("Link", "</a.css>; rel=preload")]
 
 
-def test_early_hints_leave_at_once():
+def test_early_hints_are_sent_at_once():
     exchange = Exchange()
     response = Response(exchange, "GET")
     response.early_hints(HINTS)
@@ -483,7 +485,7 @@ def test_early_hints_are_checked_like_headers(headers):
     assert exchange.all == []
 
 
-def test_early_hints_to_a_client_that_has_gone_are_nothing():
+def test_early_hints_to_a_client_that_has_gone_are_ignored():
     exchange = Exchange()
 
     def send(parts):
@@ -493,7 +495,7 @@ def test_early_hints_to_a_client_that_has_gone_are_nothing():
     Response(exchange, "GET").early_hints(HINTS)
 
 
-def test_client_gone_asks_the_connection_and_is_true_after_the_request():
+def test_client_gone_checks_the_connection_and_is_true_after_the_request():
     exchange = Exchange()
     response = Response(exchange, "GET")
     assert not response.client_gone()
@@ -544,9 +546,9 @@ def test_large_blocks_of_a_list_are_not_copied():
     assert exchange.names == ["RESPONSE", "DATA", "DATA", "DATA+"]
 
 
-def test_a_head_that_is_remembered_is_the_one_that_the_application_gave(tmp_path):
-    """What was added for one response, or known of its length, is not in the next one with the same
-    headers.
+def test_a_cached_head_has_only_the_applications_headers(tmp_path):
+    """Headers that were added for one response, and its length, do not appear in the next one with
+    the same headers.
     """
     headers = [("X-Same", "each time")]
     for size in (3, 5, 0):
@@ -561,7 +563,7 @@ def test_a_head_that_is_remembered_is_the_one_that_the_application_gave(tmp_path
             assert exchange.head == ("200 OK", [*headers, ("Content-Length", str(size))])
 
 
-def test_heads_that_are_made_up_do_not_fill_the_memory():
+def test_ever_new_heads_do_not_fill_the_memory():
     from pywsgid.daemon.wsgi import response
 
     for number in range(response.HEADS_REMEMBERED + 100):

@@ -18,7 +18,7 @@ def file(tmp_path):
         yield file
 
 
-def test_a_file_goes_out_as_its_descriptor_with_its_length(file):
+def test_a_file_is_sent_as_its_descriptor_with_its_length(file):
     exchange = run(FileWrapper(file))
     assert (exchange.names, exchange.body, exchange.file) == (
         ["RESPONSE"],
@@ -29,14 +29,14 @@ def test_a_file_goes_out_as_its_descriptor_with_its_length(file):
     assert exchange.keep
 
 
-def test_position_and_content_length_say_which_part(file):
+def test_position_and_content_length_select_the_part(file):
     file.read(2)
     exchange = run(FileWrapper(file), headers=[("Content-Length", "5")])
     assert exchange.file == (file.fileno(), 2, 5)
     assert exchange.head[1] == [("Content-Length", "5")]
 
 
-def test_a_file_that_is_too_short_is_found_before_anything_is_sent(file):
+def test_a_file_that_is_too_short_is_noticed_before_anything_is_sent(file):
     file.read(2)
     exchange = Exchange()
     response = Response(exchange, "GET")
@@ -46,7 +46,7 @@ def test_a_file_that_is_too_short_is_found_before_anything_is_sent(file):
     assert exchange.all == []
 
 
-def test_a_file_without_a_rest_is_an_empty_body(file):
+def test_a_file_at_its_end_is_an_empty_body(file):
     file.read()
     exchange = run(FileWrapper(file))
     assert (exchange.names, exchange.file) == (["RESPONSE+"], None)
@@ -55,7 +55,7 @@ def test_a_file_without_a_rest_is_an_empty_body(file):
 
 
 @pytest.mark.parametrize("length", [None, "10", "9999"])
-def test_head_names_the_length_of_a_file_and_sends_none(file, length):
+def test_head_sends_the_length_of_a_file_but_not_the_file(file, length):
     exchange = run(
         FileWrapper(file), headers=[("Content-Length", length)] if length else None, method="HEAD"
     )
@@ -64,7 +64,7 @@ def test_head_names_the_length_of_a_file_and_sends_none(file, length):
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
-def test_no_file_for_a_status_without_a_body(file, status):
+def test_a_status_without_a_body_sends_no_file(file, status):
     exchange = run(FileWrapper(file), status)
     assert (exchange.names, exchange.file, exchange.head[1]) == (["RESPONSE+"], None, TEXT)
 
@@ -78,7 +78,7 @@ def test_a_file_may_follow_write(file):
         assert (exchange.names, exchange.file) == (["RESPONSE"], (file.fileno(), 0, rest))
 
 
-def test_middleware_makes_a_file_an_ordinary_iterable(file):
+def test_a_file_wrapped_by_middleware_is_an_ordinary_iterable(file):
     exchange = run(block for block in FileWrapper(file, 4))
     assert exchange.names == ["RESPONSE", "DATA", "DATA", "DATA+"]
     assert (exchange.body, exchange.file) == (b"0123456789", None)
@@ -93,7 +93,7 @@ def test_a_subclass_of_the_wrapper_is_iterated(file):
     assert (exchange.body, exchange.file) == (b"X123456789", None)
 
 
-def test_what_is_no_file_is_read_up_to_its_content_length():
+def test_an_object_that_is_not_a_file_is_read_up_to_its_content_length():
     exchange = run(FileWrapper(io.BytesIO(b"0123456789"), 4), headers=[("Content-Length", "6")])
     assert (exchange.body, exchange.file) == (b"012345", None)
     with pytest.raises(LengthMismatch):
