@@ -1,11 +1,11 @@
-/* The smallest relay between a load and applications: passes bytes on, and knows nothing of
+/* The smallest relay between a load and applications: passes bytes on, and knows nothing about
  * HTTP.
  *
  *     relay LISTENER PATH [PATH ...]
  *
- * LISTENER is the number of an inherited listening socket. Each connection to it gets one of its
- * own to a UNIX socket, the PATHs in turn. One thread, one epoll, no queue: floor.py,
- * which measures it, sends nothing that would not fit a socket.
+ * LISTENER is the number of an inherited listening socket. For each connection to it, the relay
+ * opens one to a UNIX socket, taking the PATHs in turn. One thread, one epoll, no queue: floor.py,
+ * which measures it, never sends more than fits into a socket.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -86,9 +86,9 @@ def test_every_peer_is_measured(venv, tmp_path):
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="no wrk")
 def test_the_floor_is_measured():
     floor = [sys.executable, "-m", "bench.floor", "--rounds", "1", "--seconds", "1"]
-    said = subprocess.run(floor, cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
-    assert (said.returncode, said.stderr) == (0, "")
+    done = subprocess.run(floor, cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
     line = r"^(\w+): [\d,]+ requests/s with one process, [\d,]+ with two: (\d\.\d\d) times"
-    ways = re.findall(line, said.stdout, re.M)
+    ways = re.findall(line, done.stdout, re.M)
     assert [way for way, _ in ways] == ["straight", "relayed"]
     assert all(float(ratio) > 0 for _, ratio in ways)

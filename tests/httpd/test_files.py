@@ -259,7 +259,7 @@ def test_a_file_that_shrinks_while_it_is_sent_is_visibly_cut_off(httpd, over):
 def allowed(httpd):
     """A file in the directory that WSGISendfilePath allows, and one outside it."""
     put(httpd, "outside.txt", b"secret")
-    put(httpd, "allowed-not/inside.txt", b"a neighbour whose name begins alike")
+    put(httpd, "allowed-not/inside.txt", b"a neighbour with a similar name")
     return put(httpd, "allowed/inside.txt", content())
 
 

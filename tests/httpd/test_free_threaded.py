@@ -63,8 +63,8 @@ def application(environ, start_response):
             environ["wsgi.errors"].write(query + "\\n")
     with open("/proc/self/maps") as maps:
         has_c = "_native" in maps.read()
-    said = [query, os.getpid(), sys._is_gil_enabled(), has_c, threading.get_ident()]
-    body = "\\n".join(map(str, said)).encode()
+    facts = [query, os.getpid(), sys._is_gil_enabled(), has_c, threading.get_ident()]
+    body = "\\n".join(map(str, facts)).encode()
     start_response("200 OK", [("Content-Length", str(len(body))), ("X-Query", query)])
     return [body]
 """

@@ -165,9 +165,9 @@ def test_an_exchange_must_begin_with_started(httpd, what):
 @pytest.mark.parametrize("numbers", [(0, 0), (2**32 - 1, 2**32 - 1)])
 def test_no_value_in_started_does_harm(httpd, numbers):
     begin = frame(protocol.STARTED, struct.pack("<II", *numbers))
-    with httpd.log.expects("said by a test"):
+    with httpd.log.expects("sent by a test"):
         answer = provoke(
-            httpd, frame(protocol.ABORT, struct.pack("<H", 503) + b"said by a test"), begin=begin
+            httpd, frame(protocol.ABORT, struct.pack("<H", 503) + b"sent by a test"), begin=begin
         )
     assert answer.status_code == 503
 

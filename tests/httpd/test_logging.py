@@ -83,11 +83,11 @@ def test_wsgi_errors_outside_ascii_arrive(httpd):
 def test_output_goes_to_the_groups_log_with_its_level_and_group(httpd, own_log, path, level):
     """Also from a request to another virtual host, and with the request's id."""
     before = own_log.mark()
-    with httpd.log.expects(f"said-{path}") as lines:
-        httpd.get(f"/output/{path}?said-{path}", port="OWN_PORT")
+    with httpd.log.expects(f"text-{path}") as lines:
+        httpd.get(f"/output/{path}?text-{path}", port="OWN_PORT")
     assert [line.level for line in lines] == [level]
     assert lines[0].text.startswith("[group talker] [request ")
-    assert own_log.find(f"said-{path}", before) == []
+    assert own_log.find(f"text-{path}", before) == []
 
 
 def test_a_whole_traceback_goes_to_the_virtual_hosts_log(httpd, own_log):

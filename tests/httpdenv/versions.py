@@ -90,8 +90,8 @@ def run_curl(
     error.
     """
     mark = "--curl-- "
-    said = f"%{{stderr}}{mark}%{{http_code}} %{{http_version}} %{{time_total}}\n"
-    limits = ["--max-time", str(LIMIT), "--dump-header", "/dev/stderr", "--write-out", said]
+    write_out = f"%{{stderr}}{mark}%{{http_code}} %{{http_version}} %{{time_total}}\n"
+    limits = ["--max-time", str(LIMIT), "--dump-header", "/dev/stderr", "--write-out", write_out]
     whole = command(httpd, over, path, *limits, *options)
     done = subprocess.run(
         whole, input=data, capture_output=True, env=environment(), timeout=LIMIT + 10, check=False

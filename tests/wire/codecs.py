@@ -1,9 +1,9 @@
-"""Reads frames to plain values with either codec, so that a test can compare them with each other
-and with the vectors.
+"""Reads frames into plain values with either codec, so that a test can compare the codecs with each
+other and with the vectors.
 
-A reader takes (side, data) and returns (type, flags, value, bytes used), None if data is too short,
-or raises RemoteProtocolError. Pairs of an environ come as a list from C and as a dict from Python:
-as_dict() evens that out.
+A reader takes (side, data) and returns (type, flags, value, bytes used), or None if data is too
+short; it may raise RemoteProtocolError. The pairs of an environ are a list in C and a dict in
+Python: as_dict() removes that difference.
 """
 
 from wire import extension as native

@@ -1,6 +1,6 @@
-"""Whole conversations of the wire protocol: the tests judge both sides by this.
+"""Whole conversations of the wire protocol: the oracle of the tests for both sides.
 
-Parser makes frames out of bytes as they come; Connection knows which frame may follow which, on
+Parser turns bytes into frames as they arrive. Connection knows which frame may follow which, on
 either side, and how much credit is left.
 """
 
@@ -138,17 +138,17 @@ SETTLED = {
 
 
 class Connection:
-    """Which frames have been sent on a connection, and so which may follow: for both sides, from the
-    view of one of them.
+    """The frames sent on a connection so far, and so the frames that may follow: for both sides,
+    from the view of one of them.
 
-    sent() and received() are called for each frame, with the granted bytes of CREDIT or the length of
-    BODY as the amount.
+    sent() and received() are called for each frame; the amount is the granted bytes of CREDIT or
+    the length of BODY.
     """
 
     __slots__ = ("role", "state", "credit")
 
     def __init__(self, role):
-        """role: which side we are, FROM_HTTPD or FROM_DAEMON."""
+        """`role` is our side: FROM_HTTPD or FROM_DAEMON."""
         self.role = role
         self.state = [IDLE, IDLE]  # by side
         self.credit = 0  # body bytes granted and not yet used

@@ -1,6 +1,6 @@
-"""The codec in C, called through cffi: the functions here return what those of the same name in
-pywsgid.wire.protocol give, and raise its errors. `lib` is None where the extension cannot be
-imported; `why_not` then says why.
+"""The codec in C, called through cffi. The functions return the same as those of the same name in
+pywsgid.wire.protocol and raise the same errors. `lib` is None where the extension cannot be
+imported; `why_not` then holds the reason.
 """
 
 from pywsgid.wire import protocol

@@ -1,10 +1,10 @@
 /*
  * wire.c driven from standard input, for a build with sanitizers (tests/wire/test_sanitized.py).
  *
- * A record is u8 side, u32 length (little-endian), then that many bytes as they came from the wire.
- * Each is answered with a line: "need" (not a whole frame), "error N", or "TYPE FLAGS LENGTH" and
- * what the payload says, or its "error N". Every piece that wire.c is given lies in memory of
- * exactly its size, so that a single byte too many is seen.
+ * A record is u8 side, u32 length (little-endian), then that many bytes as received from the wire.
+ * The answer to each is one line: "need" (not a whole frame), "error N", or "TYPE FLAGS LENGTH"
+ * followed by the contents of the payload or its "error N". Every piece of input for wire.c is in a
+ * block of memory of exactly its size, so that the sanitizers notice a read of one byte too many.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -26,7 +26,7 @@ static unsigned char *exactly(const unsigned char *bytes, size_t length)
     return copy;
 }
 
-/* zlib's adler32, which Python has, too. */
+/* zlib's adler32, which Python has too. */
 static uint32_t digest(const unsigned char *bytes, size_t length)
 {
     uint32_t a = 1, b = 0;
@@ -43,7 +43,7 @@ static void print_bytes(const unsigned char *bytes, size_t length)
     printf(" %zu:%08" PRIx32, length, digest(bytes, length));
 }
 
-/* How many strings, how long together. */
+/* The number of strings and their total length. */
 static void print_strings(const unsigned char *block, size_t size)
 {
     const unsigned char *cursor = block;
@@ -106,7 +106,7 @@ static wsgid_wire_error_e print_head(const unsigned char *bytes, uint32_t length
 
 static wsgid_wire_error_e print_response(const unsigned char *payload, uint32_t length)
 {
-    /* in memory of its own, so that reading more is seen */
+    /* a block of its own, so that the sanitizers notice a longer read */
     unsigned char *prefix = exactly(payload, WSGID_WIRE_RESPONSE_PREFIX);
     uint32_t head = 0;
     wsgid_wire_error_e error = wsgid_wire_get_response(prefix, WSGID_WIRE_RESPONSE_PREFIX, length,

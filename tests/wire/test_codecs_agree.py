@@ -1,4 +1,6 @@
-"""The codec in C against the one in Python: the same constants, results and values for all bytes."""
+"""The codec in C against the one in Python: the same constants, results and values for all
+bytes.
+"""
 
 import os
 from struct import pack, unpack

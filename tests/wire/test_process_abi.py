@@ -32,7 +32,9 @@ def test_every_number_is_in_header_and_module():
 
 
 def test_descriptors_are_dense():
-    """A daemon inherits every descriptor between stderr and FD_END, so each number must have a use."""
+    """A daemon inherits every descriptor between stderr and FD_END, so each number must have a
+    use.
+    """
     descriptors = [value for name, value in IN_PYTHON.items() if name.startswith("FD_")]
     assert sorted(descriptors) == list(range(3, process_abi.FD_END + 1))
 

@@ -1,8 +1,8 @@
-"""Frames, good and bad, with what each must be read as: shared by the tests of both codecs.
+"""Frames, valid and invalid, with the expected result of each: shared by the tests of both codecs.
 
-They are written byte by byte, without either codec, so both codecs are judged by this file. A value
-is the content of the frame: (id, sent, line, pairs, body) of REQUEST, (status line, pairs, body)
-of RESPONSE, and so on, as codecs.py reads it.
+They are written down byte by byte, without either codec, so that an error in both codecs cannot
+hide. A value is the content of the frame as codecs.py reads it: (id, sent, line, pairs, body) for
+REQUEST, (status line, pairs, body) for RESPONSE, and so on.
 """
 
 from struct import pack

@@ -58,7 +58,9 @@ def sleeps(daemon):
 
 
 def wait_for_checks(daemon):
-    """Waits until the main thread has checked its scripts often enough to have noticed any change."""
+    """Waits until the main thread has checked its scripts often enough to have noticed any
+    change.
+    """
     before = sleeps(daemon)
     wait_until(lambda: sleeps(daemon) >= before + 3, "checks of the scripts")
 

@@ -1,5 +1,5 @@
-"""What `pywsgid serve` and `setup` check before they write anything: each problem is reported in one
-line.
+"""What `pywsgid serve` and `setup` check before they write anything. Each problem is reported in
+one line.
 """
 
 from __future__ import annotations

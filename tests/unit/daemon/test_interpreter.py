@@ -162,7 +162,9 @@ def test_the_title_is_what_ps_shows(tmp_path):
 
 
 def test_only_modules_that_a_request_needs_are_imported(tmp_path, write):
-    """Every import costs each application start-up time and memory. Compared with `python -c pass`."""
+    """Every import costs each application start-up time and memory. Compared with `python -c
+    pass`.
+    """
     script = write(
         "import sys\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
         "    return [' '.join(sys.modules).encode()]\n"

@@ -536,8 +536,8 @@ def test_an_exchange_rejects_a_line_of_another_request(log, tmp_path):
 def test_lines_go_to_the_process_log_when_the_client_has_gone(log):
     exchange, errors = make(log)
     exchange.over = True
-    errors.write("told\n")
-    assert log.lines() == [("error", "[group site] told")]
+    errors.write("logged\n")
+    assert log.lines() == [("error", "[group site] logged")]
 
 
 def test_a_record_in_the_middle_of_a_send_does_not_wait_for_it(log, shop, tmp_path):
@@ -578,8 +578,8 @@ def test_logging_survives_a_frame_that_cannot_be_sent(log, shop, monkeypatch):
 
     monkeypatch.setattr(Exchange, "log", send)
     monkeypatch.setattr(logs.current, "worker", Worker("x", make(log)[1]), raising=False)
-    shop.error("told")
-    assert log.lines() == [("error", "[group site] [request x] shop: told")]
+    shop.error("logged")
+    assert log.lines() == [("error", "[group site] [request x] shop: logged")]
 
 
 @pytest.mark.parametrize("data", [b"bytes", None, 1])

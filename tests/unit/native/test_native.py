@@ -151,7 +151,9 @@ def test_the_applications_own_cffi_still_works(tmp_path, write):
 
 
 def ask_all(clients, script, query):
-    """Sends a request on each connection, all at once; returns the seconds until the last answer."""
+    """Sends a request on each connection, all at once; returns the seconds until the last
+    answer.
+    """
     for client in clients:
         assert client.get(script).complete  # connected, and known to the daemon
     began = time.monotonic()

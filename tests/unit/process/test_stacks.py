@@ -13,7 +13,7 @@ from pywsgid.daemon.process import stacks
 
 OURS = stacks.OUR_FILES + "worker.py"
 DUMP = f"""Thread 0x00007f0000000010 (most recent call first):
-  File "/srv/site.wsgi", line 3 in wait in vain
+  File "/srv/site.wsgi", line 3 in wait for it
   File "/srv/site.wsgi", line 9 in application
   File "{OURS}", line 57 in _run
   File "{threading.__file__}", line 995 in run
@@ -33,7 +33,7 @@ def test_the_output_of_faulthandler_is_parsed():
     found = stacks.parse(DUMP)
     assert list(found) == [0x7F0000000010, 0x7F0000000020, 0x7F0000000030]
     assert stacks.text_of(found[0x7F0000000010]) == (
-        '  File "/srv/site.wsgi", line 9, in application\n  File "/srv/site.wsgi", line 3, in wait in vain\n'
+        '  File "/srv/site.wsgi", line 9, in application\n  File "/srv/site.wsgi", line 3, in wait for it\n'
     )
     assert (
         stacks.text_of(found[0x7F0000000020], idle=True) == f'  File "{OURS}", line 40, in _next\n'

@@ -110,7 +110,9 @@ def peak(daemon):
 
 
 def count_body(client):
-    """Reads an answer without keeping it; returns the number of bytes and whether it was complete."""
+    """Reads an answer without keeping it; returns the number of bytes and whether it was
+    complete.
+    """
     total, end = 0, False
     while not end and (frame := client.frame()):
         kind, flags, payload = frame
