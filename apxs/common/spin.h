@@ -1,31 +1,40 @@
 /*
- * Adaptive spinning: before a thread sleeps for what is likely to be there in a moment, it looks
- * for it itself.
+ * Adaptive spinning: before a thread sleeps, it polls for up to 50 us for what it waits for.
  *
- * Our waits are short: a small application answers in 15 us, and a client of a benchmark asks again
- * as soon. To fall asleep and to be woken costs as much, and more on a virtual machine, where a
- * processor that idles is woken through the hypervisor. Before each look the thread offers its
- * processor to others (sched_yield): where there are more threads than processors, the one that is
- * waited for runs at once, and nobody has to be woken.
+ * Many waits are short: a small application answers in 15 us, and a client that sends request after
+ * request is as fast. Falling asleep and waking up costs as much, and more on a virtual machine,
+ * where the hypervisor has to wake an idle processor. Before each poll the thread yields
+ * (sched_yield): where there are more threads than processors, the awaited thread then runs at
+ * once.
  *
- * Rules: no httpd and no Python headers. A wait spins for 25 to 100 us, twice what those of its
- * kind last that spins have ended lately: about what a sleep costs, from machine to machine. Where
- * it mostly does not pay, it looks once, where it never does, not at all, and now and then it tries
- * again, for 100 us.
+ * Spinning costs CPU time where waits are longer. A moving average for each kind of wait tells
+ * whether it pays. Where most spins miss, a wait polls once; where all miss, not at all. Every 64th
+ * wait spins nevertheless, to notice a change.
+ *
+ * No httpd and no Python headers here: this file is compiled into the module and into the daemon.
  */
 #ifndef WSGID_SPIN_H
 #define WSGID_SPIN_H
 
-/* What is known of one kind of waits, learned from these. Zeroed, it expects the best. Any number
- * of threads may use it at once. */
+/* The moving average of one kind of wait. Zeroed, it assumes that spinning pays. Any number of
+ * threads may use it at the same time. */
 typedef struct {
-    int vain;       /* how many of the last spins found nothing, 0 to VAIN_MAX */
-    int lasted;     /* nanoseconds: the longest wait that a spin has ended lately. 0: not known */
-    unsigned waits; /* since they are in vain, more or less */
+    int misses;     /* 0: every spin finds something, 256: none does */
+    unsigned waits; /* counts while spinning does not pay */
 } wsgid_spin_t;
 
-/* Looks, until look(what) is not 0 or it is time to sleep. Whether it found something; errno is as
- * the last look left it. */
-int wsgid_spin(wsgid_spin_t *spin, int (*look)(void *what), void *what);
+/* Whether spinning is likely to pay: by the moving average, or because it is the turn of a 64th
+ * wait. For callers that spin by themselves (request/keepalive.c). */
+int wsgid_spin_pays(wsgid_spin_t *spin);
+
+/* Adds the outcome of one wait to the moving average. */
+void wsgid_spin_record(wsgid_spin_t *spin, int found);
+
+/*
+ * Calls poll_once(what) until it returns non-zero, for up to 50 us where spinning pays, and records
+ * the outcome; once, or not at all, where it does not. Returns the last result, 0 if it did not
+ * poll; errno is as the last call left it.
+ */
+int wsgid_spin(wsgid_spin_t *spin, int (*poll_once)(void *what), void *what);
 
 #endif

@@ -9,7 +9,7 @@
  * The wait
  * - begins only after the response has been sent and logged: no %D includes it;
  * - is no longer than adaptive spinning (common/spin.h) and WAIT_MICROSECONDS together;
- * - is left out, but for rare probes, while such waits have mostly been useless;
+ * - is left out, but for every 64th, while such waits have mostly been useless (common/spin.h);
  * - is left out unless a quarter of the child's threads are idle. A client that always asks at once
  *   keeps its thread, so with as many such clients as threads, all others would get none.
  */
@@ -23,24 +23,16 @@
 #include "scoreboard.h"
 
 #define WAIT_MICROSECONDS 200
-
-/* How useful waits have been lately: an exponential moving average, from 0 to SCORE_MAX. */
-#define SCORE_MAX 256
-/* from here on it pays: a useless wait costs a third of what a useful one saves */
-#define SCORE_PAYS   (SCORE_MAX / 4)
-#define SCORE_WEIGHT 16 /* the average covers about so many waits */
-#define PROBE_EVERY  32 /* while it does not pay, one wait in 32 checks whether it does again */
-
-#define IDLE_PART   4  /* a quarter of the threads */
-#define COUNT_EVERY 32 /* the idle threads are counted with every 32nd request */
+#define IDLE_PART         4  /* a quarter of the threads */
+#define COUNT_EVERY       32 /* the idle threads are counted with every 32nd request */
 
 /* Shared by all threads of this child. An update that is lost in a race does no harm. */
-static wsgid_spin_t client_waits; /* statistics for wsgid_spin() */
-static int threads;               /* 0: never wait */
-static int child = -1;            /* this child's index in the scoreboard; -1: not known yet */
-static int are_idle;              /* enough threads were, when they were last counted */
-static int score = SCORE_MAX / 2;
-static unsigned requests, probes;
+static wsgid_spin_t spins; /* whether the client asked again while the thread was spinning, */
+static wsgid_spin_t waits; /* or within WAIT_MICROSECONDS */
+static int threads;        /* 0: never wait */
+static int child = -1;     /* this child's index in the scoreboard; -1: not known yet */
+static int are_idle;       /* enough threads were, when they were last counted */
+static unsigned requests;
 
 void wsgid_keepalive_child_init(void)
 {
@@ -93,27 +85,11 @@ static int are_threads_to_spare(void)
     return __atomic_load_n(&are_idle, __ATOMIC_RELAXED);
 }
 
-/* ---- does it pay? */
-
-static int pays(void)
-{
-    return __atomic_load_n(&score, __ATOMIC_RELAXED) >= SCORE_PAYS
-           || __atomic_fetch_add(&probes, 1, __ATOMIC_RELAXED) % PROBE_EVERY == 0;
-}
-
-static void update_score(int was_useful)
-{
-    int old = __atomic_load_n(&score, __ATOMIC_RELAXED);
-
-    __atomic_store_n(&score, old + ((was_useful ? SCORE_MAX : 0) - old) / SCORE_WEIGHT,
-                     __ATOMIC_RELAXED);
-}
-
 int wsgid_keepalive_may_wait(const wsgid_exchange_t *x)
 {
     /* HTTP/2 serves its streams with threads of its own */
     return threads > 0 && x->client.socket >= 0 && x->upload.is_read && !x->r->main
-           && are_threads_to_spare() && pays();
+           && are_threads_to_spare() && wsgid_spin_pays(&waits);
 }
 
 /* ---- the wait */
@@ -136,7 +112,7 @@ static int wait_for_request(int socket)
     struct pollfd client = { .fd = socket, .events = POLLIN };
     struct timespec limit = { 0, WAIT_MICROSECONDS * 1000 };
 
-    return wsgid_spin(&client_waits, has_asked, &client) || ppoll(&client, 1, &limit, NULL) > 0;
+    return wsgid_spin(&spins, has_asked, &client) || ppoll(&client, 1, &limit, NULL) > 0;
 }
 
 /* A cleanup of the request's pool. httpd logs the request in a cleanup that was registered later,
@@ -152,7 +128,7 @@ static apr_status_t wait_at_end(void *data)
     }
     ap_update_child_status_from_conn(c->sbh, SERVER_BUSY_KEEPALIVE, c);
     came = wait_for_request(x->client.socket);
-    update_score(came);
+    wsgid_spin_record(&waits, came);
     if (!came && is_stopping()) {
         c->keepalive = AP_CONN_CLOSE; /* there is no listener thread any more to return it to */
     }
