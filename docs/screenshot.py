@@ -17,7 +17,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 
-from httpdenv import Httpd, in_place_or_copied, wait_until  # noqa: E402
+from httpdenv import Httpd, machine, wait_until  # noqa: E402
 from httpdenv.browser import Browser  # noqa: E402
 
 WIDTH, HEIGHT = 1000, 1390
@@ -65,8 +65,7 @@ def visit(httpd, site, over):
 
 def main(path):
     random.seed(4)
-    stage, _ = in_place_or_copied()
-    httpd = Httpd(CONFIGURATION, stage)
+    httpd = Httpd(CONFIGURATION, machine.stage())
     for site in ("shop", "blog"):
         httpd.write(f"{site}.wsgi", SITE)
     httpd.write("intranet.wsgi", "import no_such_module\n")
@@ -106,6 +105,7 @@ def main(path):
             visitor.join()
         httpd.stop()
         httpd.remove()
+        machine.remove_stage()
 
 
 if __name__ == "__main__":

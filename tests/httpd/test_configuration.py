@@ -141,9 +141,7 @@ ACCEPTED = [
         "umask=022 memory-limit=1g virtual-memory-limit=512M stack-size=64k cpu-time-limit=0 listen-backlog=1"
     ),
     group(
-        """display-name="my %{GROUP}" lang='de_DE.UTF-8' "locale=C" home=. python=bin/python3
-        env-file=/etc/x
-        """
+        """display-name="my %{GROUP}" lang='de_DE.UTF-8' "locale=C" home=. python=bin/python3 env-file=/etc/x"""
     ),
     group(
         'env=A=1 env="B=x y" env=_C2= python-path=/a:b python-path=/c startup-timeout=1.25 shutdown-timeout=0'
