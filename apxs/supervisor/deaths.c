@@ -70,7 +70,8 @@ static const char *exit_meaning(int code)
     case WSGID_EXIT_EXEC: return " (the interpreter could not be executed: see above)";
     case WSGID_EXIT_CONFIGURATION: return " (its configuration is unusable: see above)";
     case WSGID_EXIT_LOAD: return " (the application could not be loaded: see above)";
-    case WSGID_EXIT_INTERPRETER: return " (the interpreter or the extension of pywsgid cannot be used: see above)";
+    case WSGID_EXIT_INTERPRETER:
+        return " (the interpreter or the extension of pywsgid cannot be used: see above)";
     default: return "";
     }
 }
