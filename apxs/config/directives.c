@@ -180,7 +180,7 @@ static const char *set_socket_prefix(cmd_parms *cmd, void *dir, const char *text
         return apr_psprintf(
             cmd->pool,
             "WSGID0061: sockets cannot be created under WSGISocketPrefix %s: %s: choose a path in "
-            "a directory that belongs to root",
+            "a directory that exists, belongs to root, and lets httpd's User enter",
             text, wrong);
     }
     config->socket_prefix = path;

@@ -51,7 +51,9 @@ static const row_t rows[] = {
       "no thread was free for this request within queue-timeout=",
       "Raise processes= or threads=, or find out which requests occupy the threads for so long" },
     { WSGID_E_NO_PROCESS, 503, APLOG_ERR, 1, "WSGID0163",
-      "no process of the group is running, and none is about to start", EARLIER_LINES },
+      "no process of the group is running, because the last ones died or could not start; httpd "
+      "tries again after a delay",
+      EARLIER_LINES },
     { WSGID_E_CONNECT_TIMEOUT, 503, APLOG_ERR, 1, "WSGID0164",
       "the processes accepted no connection within connect-timeout=: their listen-backlog= is full",
       "Raise processes= or threads=, or find out which requests occupy the threads for so long" },

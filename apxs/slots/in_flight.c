@@ -111,9 +111,9 @@ void wsgid_in_flight_claim_row(server_rec *s)
     if (my_row == NO_ROW) {
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, s,
                      "WSGID0120: httpd child %" APR_PID_T_FMT
-                     " cannot count its requests in flight, because other children use all %d "
-                     "counters: processes are chosen, and queue-limit= is kept, without them; look "
-                     "for requests that never end and keep old children of httpd alive",
+                     " cannot count the requests that it runs, because other children use all "
+                     "%d counters: queue-limit= and the choice of a process ignore its requests; "
+                     "look for requests that never end and keep old children of httpd alive",
                      getpid(), retained->rows);
     }
 }

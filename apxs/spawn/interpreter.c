@@ -128,7 +128,7 @@ static const char *describe_obstacle(const wsgid_child_t *child, const char *fou
                                    "%s does not exist: chroot=%s must contain the interpreter, "
                                    "pywsgid, and all files that they need",
                                    path, root)
-                    : apr_psprintf(p, "%s does not exist: create it", path);
+                    : apr_psprintf(p, "%s does not exist: create it, or correct the path", path);
     }
     if (error == EISDIR) {
         return apr_psprintf(p, "%s is a directory: there must be a file", path);

@@ -66,14 +66,25 @@ static const char *signal_name(apr_pool_t *p, int number)
 static const char *exit_meaning(int code)
 {
     switch (code) {
-    case WSGID_EXIT_PRIVILEGES: return " (privileges could not be dropped: see above)";
+    case WSGID_EXIT_PRIVILEGES:
+        return " (it could not take over the user, directory or limits of its group: see above)";
     case WSGID_EXIT_EXEC: return " (the interpreter could not be executed: see above)";
     case WSGID_EXIT_CONFIGURATION: return " (its configuration is unusable: see above)";
-    case WSGID_EXIT_LOAD: return " (the application could not be loaded: see above)";
+    case WSGID_EXIT_LOAD:
+        return " (it could not load the application or start its threads: see above)";
     case WSGID_EXIT_INTERPRETER:
         return " (the interpreter or the extension of pywsgid cannot be used: see above)";
-    default: return "";
+    default: return NULL;
     }
+}
+
+/* The usual cause of an exit code that is not one of ours. */
+static const char *foreign_exit_meaning(const wsgid_process_t *process)
+{
+    return process->has_been_ready
+               ? " (the application, or a library that it uses, has called os._exit())"
+               : " (the application has ended the process during its import, or python= names a "
+                 "program that is not Python)";
 }
 
 /* The usual cause of a signal that nobody of ours sends. */
@@ -83,7 +94,10 @@ static const char *signal_meaning(wsgid_death_t death)
     case SIGKILL: return " (often the kernel, because memory ran out: see dmesg)";
     case SIGSEGV:
     case SIGBUS:
-    case SIGILL: return " (usually an error in a C extension: its stack is above)";
+    case SIGABRT:
+    case SIGILL:
+        return " (usually an error in a C extension: the stack above shows which; update or "
+               "replace it)";
     case SIGXCPU: return " (it used up its CPU time)";
     default: return "";
     }
@@ -117,18 +131,40 @@ static const char *limits_of(apr_pool_t *p, const wsgid_group_t *group)
     return limits;
 }
 
+/* The limits of the process, and whether they may be what ended it. */
+static const char *describe_limits(apr_pool_t *p, const wsgid_process_t *process,
+                                   wsgid_death_t death)
+{
+    const char *limits = limits_of(p, process->slot->group);
+    int is_explained = was_watchdog(process, death)
+                       || (death.code == CLD_EXITED && exit_meaning(death.status));
+
+    return *limits && !is_explained ? apr_pstrcat(p, limits, ", which may be too low", NULL)
+                                    : limits;
+}
+
+static const char *describe_exit(apr_pool_t *p, const wsgid_process_t *process, int code)
+{
+    const char *meaning = exit_meaning(code);
+
+    return apr_psprintf(p, "exit code %d%s", code,
+                        meaning ? meaning : foreign_exit_meaning(process));
+}
+
 static const char *describe_death(apr_pool_t *p, const wsgid_process_t *process,
                                   wsgid_death_t death)
 {
     if (was_watchdog(process, death)) {
         return process->has_been_ready
                    ? "ended by its watchdog, because no thread could run Python for "
-                     "deadlock-timeout; the stacks of its threads are above"
+                     "deadlock-timeout: an extension holds the GIL while it waits, and the stacks "
+                     "above show where"
                    : "ended by its watchdog, because its import kept Python from running for "
-                     "startup-timeout; its stack is above";
+                     "startup-timeout: an extension holds the GIL while it waits, and the stack "
+                     "above shows where";
     }
     if (death.code == CLD_EXITED) {
-        return apr_psprintf(p, "exit code %d%s", death.status, exit_meaning(death.status));
+        return describe_exit(p, process, death.status);
     }
     if (was_signal(death)) {
         return apr_psprintf(p, "signal %s%s%s", signal_name(p, death.status),
@@ -227,7 +263,8 @@ void wsgid_deaths_report(apr_pool_t *p, const wsgid_process_t *process, wsgid_de
     const wsgid_slot_record_t *slot = process->slot;
     const char *name = apr_psprintf(p, "group '%s' slot %d: process %" APR_PID_T_FMT, slot->label,
                                     slot->index, process->pid);
-    const char *limits = has_left_as_asked(process, death) ? "" : limits_of(p, slot->group);
+    const char *limits = has_left_as_asked(process, death) ? ""
+                                                           : describe_limits(p, process, death);
     const char *how = apr_psprintf(p, "after %.3f s: %s%s; %s", (double)life / APR_USEC_PER_SEC,
                                    describe_death(p, process, death), limits, next);
 

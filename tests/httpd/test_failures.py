@@ -103,7 +103,7 @@ def test_a_memory_limit_too_low_for_python_is_named_in_the_line_about_the_death(
         f"WSGIDaemonProcess app {limit}\nWSGIScriptAlias / ${{APPS}}/hello.wsgi process-name=app\n"
     )
     option, _, megabytes = limit.removesuffix("M").partition("=")
-    httpd.log.wait_for(f"WSGID0056.* under {option}={int(megabytes) << 20}; ", timeout=5)
+    httpd.log.wait_for(f"WSGID0056.* under {option}={int(megabytes) << 20}[;,] ", timeout=5)
     quickly(httpd, "/", 503)
     httpd.stop()  # or it would keep trying
     httpd.log.accept_all(".")
