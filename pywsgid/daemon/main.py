@@ -147,9 +147,8 @@ def serve(service: Service) -> NoReturn:
     if not preload(service):
         log.write(
             logs.ERROR,
-            "WSGID0306: group %r: the process exits, because none of its scripts could be loaded, "
-            "or not one that the process before it has loaded: fix what the messages above show"
-            % log.group,
+            "WSGID0306: group %r: the process exits, because it cannot load the scripts that it "
+            "needs: the messages above say why" % log.group,
         )
         life.step("unloadable")
     watch.stop()

@@ -212,7 +212,8 @@ def read_source(path: str) -> bytes:
         ) from None
     except OSError as error:
         raise LoadFailure(
-            "WSGID0331: script %s cannot be read by the user of the group, uid %d (%s): %s"
+            "WSGID0331: script %s cannot be read by the user of the group, uid %d (%s): %s, or run "
+            "the group as another user (user=)"
             % (path, os.geteuid(), error.strerror, blocked_by(path))
         ) from None
 
@@ -234,11 +235,8 @@ def blocked_by(path: str) -> str:
     for count in range(1, len(parts)):
         directory = "/".join(parts[:count]) or "/"
         if not os.access(directory, os.X_OK, effective_ids=True):
-            return (
-                "it cannot enter the directory %s: chmod o+x %s, or run the group as another user="
-                % (directory, directory)
-            )
-    return "it may not read the file itself: chmod o+r %s, or run the group as another user=" % path
+            return "it cannot enter the directory %s: chmod o+x %s" % (directory, directory)
+    return "it may not read the file itself: chmod o+r %s" % path
 
 
 def check_settings(path: str, source: bytes) -> None:
@@ -283,6 +281,11 @@ def load_fix(error: BaseException) -> str:
         return (
             "the interpreter of the group, %s, does not find that module: install it there, or "
             "correct the import, python-path= or python-home=" % sys.executable
+        )
+    if isinstance(error, PermissionError):
+        return (
+            "give that permission to the user of the group, uid %d, or correct the path: the "
+            "script is then tried again without a restart" % os.geteuid()
         )
     return "fix what the traceback shows: the script is then tried again without a restart"
 

@@ -125,6 +125,7 @@ def dump_running(log: logs.Log, workers: Iterable[Worker]) -> None:
             stack = text_of(stacks.get(worker.thread.ident or 0))
             log.write(
                 logs.WARN,
-                "WSGID0313: group %r: cut off: %s\n%s" % (log.group, what, stack),
+                "WSGID0313: group %r: cut off while it was running: %s\n%s"
+                % (log.group, what, stack),
                 worker.environ,
             )

@@ -42,8 +42,8 @@ class Unsent(Exception):
 def silence_text(send_timeout: float, socket_timeout: float) -> str:
     """Why a response was given up. Both in seconds; send_timeout 0: there is none."""
     if send_timeout:
-        return "its response has waited for httpd for send-timeout (%g s) in all" % send_timeout
-    return "httpd took nothing of its response for socket-timeout (%g s)" % socket_timeout
+        return "it has waited for send-timeout (%g s) in all" % send_timeout
+    return "httpd took nothing of it for socket-timeout (%g s)" % socket_timeout
 
 
 # ---- log lines
@@ -92,6 +92,7 @@ def log_unreadable(log: logs.Log, reason: str) -> None:
     """A receive of a request has failed for a reason that no other function here covers."""
     log.write(
         logs.WARN,
-        "WSGID0328: group %r: a request could not be read: %s. The connection is closed"
-        % (log.group, reason),
+        "WSGID0328: group %r: a request could not be read: %s. The connection is closed; "
+        "httpd sends the request to another process or answers 502. Most likely memory has run "
+        "out: find out what uses it up" % (log.group, reason),
     )

@@ -115,7 +115,10 @@ class LengthMismatch(Violation):
 def check_status(status: Any) -> None:
     """A final status: three digits from 200 on, a space, a reason."""
     if type(status) is not str:
-        raise Violation("the status must be a str, not " + type(status).__name__, START_RESPONSE)
+        raise Violation(
+            'the status must be a str such as "200 OK", not ' + type(status).__name__,
+            START_RESPONSE,
+        )
     if len(status) < 4 or status[3] != " " or not (status[:3].isascii() and status[:3].isdigit()):
         raise Violation(
             "the status must be three digits, a space and a reason, not %a" % status[:100],
@@ -125,10 +128,10 @@ def check_status(status: Any) -> None:
         raise Violation(
             "the status %a is not final: use one from 200 on" % status[:100], START_RESPONSE
         )
-    check_value("the status", status)
+    check_value(status, "the status")
 
 
-def check_value(name: str, value: str) -> None:
+def check_value(value: str, what: str, name: str = "") -> None:
     """A header's value or the status: latin-1, without control characters except tabs. `name` is
     for the message.
     """
@@ -137,15 +140,22 @@ def check_value(name: str, value: str) -> None:
     for character in value:
         if character > "\xff":
             raise Violation(
-                "%s contains %a, which is not latin-1: encode it, as RFC 8187 or percent-encoding "
-                "do" % (name, character),
+                "%s%s contains %a, which is not latin-1: encode it, as RFC 8187 or "
+                "percent-encoding do" % (what, name, character),
                 STRINGS,
             )
         if (character < " " and character != "\t") or character == "\x7f":
             raise Violation(
-                "%s contains the control character %a: remove it" % (name, character),
+                "%s%s contains %s: remove it" % (what, name, control_name(character)),
                 START_RESPONSE,
             )
+
+
+def control_name(character: str) -> str:
+    """A control character in words, because httpd's log shows the escape "\\n" as "\\\\n"."""
+    return "a control character (%s)" % (
+        "a line break" if character in "\r\n" else "0x%02x" % ord(character)
+    )
 
 
 def check_name(name: Any, names: dict[str, str]) -> str:
@@ -178,7 +188,10 @@ def check_content_length(value: str, before: int | None) -> int:
 def check_headers(headers: Any, names: dict[str, str]) -> int | None:
     """A list of (name, value); returns its Content-Length, or None. `names` is Known.names."""
     if type(headers) is not list:
-        raise Violation("the headers must be a list, not " + type(headers).__name__, START_RESPONSE)
+        raise Violation(
+            "the headers must be a list of tuples (name, value), not " + type(headers).__name__,
+            START_RESPONSE,
+        )
     length = None
     for pair in headers:
         if type(pair) is not tuple or len(pair) != 2:
@@ -189,10 +202,10 @@ def check_headers(headers: Any, names: dict[str, str]) -> int | None:
         lower = (names.get(name) if type(name) is str else None) or check_name(name, names)
         if type(value) is not str:
             raise Violation(
-                "the value of %s must be a str, not %s" % (name, type(value).__name__),
+                "the value of the header %s must be a str, not %s" % (name, type(value).__name__),
                 START_RESPONSE,
             )
-        check_value(name, value)
+        check_value(value, "the header ", name)
         if lower == "content-length":
             length = check_content_length(value, length)
     return length
@@ -210,6 +223,17 @@ def check_block(block: Any, what: str = "a block of the response") -> None:
 def fix_for(block: Any) -> str:
     """What to do about a block that is a str."""
     return ': encode it, for example with .encode("utf-8")' if isinstance(block, str) else ""
+
+
+def not_iterable(result: Any) -> str:
+    """What to say about a result that is not iterable."""
+    if type(result).__name__ == "coroutine":
+        return (
+            "the application is an async function, as ASGI has it: make it a plain function, or "
+            "run it with an ASGI server"
+        )
+    what = "None" if result is None else "an object of type " + type(result).__name__
+    return "the application returned %s, which is not iterable: return a list of bytes" % what
 
 
 # -------- response
@@ -332,11 +356,7 @@ class Response:
         try:
             blocks = iter(result)
         except TypeError:
-            raise Violation(
-                "the application returned %s, which is not iterable: return a list of bytes"
-                % ("None" if result is None else "an object of type " + type(result).__name__),
-                SPECIFICATION,
-            ) from None
+            raise Violation(not_iterable(result), SPECIFICATION) from None
         for block in blocks:
             if type(block) is not bytes:
                 check_block(block)
@@ -440,7 +460,8 @@ class Response:
         state, length = self.state, self._length
         if state == HEADLESS:
             raise Violation(
-                "the application produced its first block before it called start_response()",
+                "the application produced its first block before it called start_response(): call "
+                "start_response(status, headers) first",
                 START_RESPONSE,
             )
         if not block:
@@ -475,7 +496,10 @@ class Response:
     def _end(self) -> None:
         """The iterable is exhausted."""
         if self.state == HEADLESS:
-            raise Violation("the application never called start_response()", START_RESPONSE)
+            raise Violation(
+                "the application never called start_response(): call it before the response ends",
+                START_RESPONSE,
+            )
         self._check_end()
         if self.state == SENT:
             self.state = ENDED

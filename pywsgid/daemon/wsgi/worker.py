@@ -367,7 +367,10 @@ class Request:
         if isinstance(error, Violation):
             return "WSGID0341: the application violates WSGI: %s" % error
         if isinstance(error, protocol.LocalProtocolError):
-            return "WSGID0345: the headers of the application's response cannot be sent: %s" % error
+            return (
+                "WSGID0345: the headers of the application's response cannot be sent: %s: send "
+                "fewer or shorter headers" % error
+            )
         if self._response.state >= SENT:
             return (
                 "WSGID0342: the application raised %s after its headers had been sent to httpd: "
