@@ -131,7 +131,7 @@ static const char *describe_obstacle(const wsgid_child_t *child, const char *fou
                     : apr_psprintf(p, "%s does not exist: create it, or correct the path", path);
     }
     if (error == EISDIR) {
-        return apr_psprintf(p, "%s is a directory: there must be a file", path);
+        return apr_psprintf(p, "%s is a directory, not a file: correct the path", path);
     }
     if (error != EACCES) {
         return apr_psprintf(p, "%s cannot be used: correct it", path);
