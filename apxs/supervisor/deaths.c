@@ -63,6 +63,18 @@ static const char *signal_name(apr_pool_t *p, int number)
     return apr_psprintf(p, "%d", number);
 }
 
+/* Whether it was asked to leave and did so. If the module was not loaded when the process ended,
+ * the code is unknown. */
+static int has_left_as_asked(const wsgid_process_t *process, wsgid_death_t death)
+{
+    if (death.code == 0) {
+        return process->state == WSGID_STATE_DRAINING && death.status == SIGTERM;
+    }
+    return wsgid_deaths_is_requested(death)
+           && (process->has_been_ready || process->state == WSGID_STATE_DRAINING
+               || was_signal(death));
+}
+
 static const char *exit_meaning(int code)
 {
     switch (code) {
@@ -71,16 +83,19 @@ static const char *exit_meaning(int code)
     case WSGID_EXIT_EXEC: return " (the interpreter could not be executed: see above)";
     case WSGID_EXIT_CONFIGURATION: return " (its configuration is unusable: see above)";
     case WSGID_EXIT_LOAD:
-        return " (it could not load the application or start its threads: see above)";
+        return " (the application could not be loaded, or its threads not started: see above)";
     case WSGID_EXIT_INTERPRETER:
         return " (the interpreter or the extension of pywsgid cannot be used: see above)";
     default: return NULL;
     }
 }
 
-/* The usual cause of an exit code that is not one of ours. */
-static const char *foreign_exit_meaning(const wsgid_process_t *process)
+/* The usual cause of an exit code that is not one of ours, or "" if nothing is wrong. */
+static const char *foreign_exit_meaning(const wsgid_process_t *process, wsgid_death_t death)
 {
+    if (has_left_as_asked(process, death)) {
+        return "";
+    }
     return process->has_been_ready
                ? " (the application, or a library that it uses, has called os._exit())"
                : " (the application has ended the process during its import, or python= names a "
@@ -143,12 +158,12 @@ static const char *describe_limits(apr_pool_t *p, const wsgid_process_t *process
                                     : limits;
 }
 
-static const char *describe_exit(apr_pool_t *p, const wsgid_process_t *process, int code)
+static const char *describe_exit(apr_pool_t *p, const wsgid_process_t *process, wsgid_death_t death)
 {
-    const char *meaning = exit_meaning(code);
+    const char *meaning = exit_meaning(death.status);
 
-    return apr_psprintf(p, "exit code %d%s", code,
-                        meaning ? meaning : foreign_exit_meaning(process));
+    return apr_psprintf(p, "exit code %d%s", death.status,
+                        meaning ? meaning : foreign_exit_meaning(process, death));
 }
 
 static const char *describe_death(apr_pool_t *p, const wsgid_process_t *process,
@@ -164,7 +179,7 @@ static const char *describe_death(apr_pool_t *p, const wsgid_process_t *process,
                      "above shows where";
     }
     if (death.code == CLD_EXITED) {
-        return describe_exit(p, process, death.status);
+        return describe_exit(p, process, death);
     }
     if (was_signal(death)) {
         return apr_psprintf(p, "signal %s%s%s", signal_name(p, death.status),
@@ -172,18 +187,6 @@ static const char *describe_death(apr_pool_t *p, const wsgid_process_t *process,
                             signal_meaning(death));
     }
     return apr_psprintf(p, "exit code or signal %d", death.status);
-}
-
-/* Whether it was asked to leave and did so. If the module was not loaded when the process ended,
- * the code is unknown. */
-static int has_left_as_asked(const wsgid_process_t *process, wsgid_death_t death)
-{
-    if (death.code == 0) {
-        return process->state == WSGID_STATE_DRAINING && death.status == SIGTERM;
-    }
-    return wsgid_deaths_is_requested(death)
-           && (process->has_been_ready || process->state == WSGID_STATE_DRAINING
-               || was_signal(death));
 }
 
 /* Why it was asked to leave. */
@@ -249,7 +252,8 @@ static void log_death(const wsgid_process_t *process, wsgid_death_t death, const
     }
     else if (process->state == WSGID_STATE_WAITING) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
-                     "WSGID0057: %s was killed during its back-off, %s", name, how);
+                     "WSGID0057: %s was killed while it waited for its next try (back-off), %s",
+                     name, how);
     }
     else {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, server,

@@ -299,7 +299,9 @@ def test_deploying(served):
         next(words for words in page("deploying.md").commands if words[0] == "touch"), httpd.files
     )
     httpd.wait_for_daemons("shop", 2, without=before, timeout=20)
-    assert httpd.log.find("WSGID0350") and httpd.log.find("WSGID0051.*has taken its place")
+    assert httpd.log.find("WSGID0350") and httpd.log.find(
+        "WSGID0051.*: exit code 0; .*has taken its place"
+    )
 
 
 # A script that cannot be loaded is reported by the process that tried and by httpd, and the processes
@@ -326,7 +328,7 @@ def test_my_daemon_died(served):
     """The lines that the page shows, for each way in which a process can die."""
     httpd, since = served("daemon-died.md"), 0
     for path, line in (
-        ("/exit", "WSGID0052.*exit code 3"),
+        ("/exit", r"WSGID0052.*exit code 3 \(.*os\._exit\(\)"),
         ("/crash", "WSGID0052.*signal SIGSEGV"),
         ("/kill", "WSGID0052.*signal SIGKILL"),
     ):

@@ -156,7 +156,7 @@ UNUSABLE = {
     "chroot-missing": ("chroot=/nowhere/root", "/nowhere/root"),
     "chroot-empty": ("chroot=/etc", "chroot=/etc must contain the interpreter"),
     "env-file-missing": ("env-file=/nowhere/env", "/nowhere/env"),
-    "interpreter-is-no-python": ("python=/bin/true", "/bin/true|WSGID00"),
+    "interpreter-is-no-python": ("python=/bin/true", "exit code 0 .*a program that is not Python"),
 }
 
 
