@@ -58,7 +58,8 @@ static const row_t rows[] = {
       "the processes accepted no connection within connect-timeout=: their listen-backlog= is full",
       "Raise processes= or threads=, or find out which requests occupy the threads for so long" },
     { WSGID_E_NEVER_STARTED, 503, APLOG_ERR, 1, "WSGID0165",
-      "several processes in a row ended before they read this request", EARLIER_LINES },
+      "several processes in a row ended or were replaced before they started this request",
+      EARLIER_LINES },
     { WSGID_E_DIED, 502, APLOG_ERR, 0, "WSGID0166",
       "the daemon process died while it ran this request",
       "Another log line at this time says how the process ended and, after a crash, where. The "

@@ -12,8 +12,9 @@
 #include <errno.h>
 #include <poll.h>
 
-/* After so many daemons that did not start the request, another one hardly will. */
-#define MAX_ATTEMPTS 8
+/* After so many daemons that did not start the request, another one hardly will. Attempts on
+ * connections that were idle do not count. */
+#define MAX_FRESH_ATTEMPTS 8
 /* How often to try an upload that poll() cannot report on (HTTP/2 before httpd 2.4.58). */
 #define BLIND_WAIT apr_time_from_msec(5)
 
@@ -247,12 +248,14 @@ static void end_attempt(wsgid_exchange_t *x, apr_status_t rv)
     wsgid_dispatch_release(x,
                            rv == APR_SUCCESS && wsgid_body_is_complete(x) && !x->response.is_cut);
     wsgid_channel_end(x);
-    if (rv == WSGID_E_NOT_STARTED) {
-        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, x->r,
-                      "%sWSGID0154: group '%s': a daemon exited or was replaced before it started "
-                      "this request. The request is sent again [request '%s']",
-                      wsgid_exchange_log_prefix(x), x->group->label, x->r->the_request);
-    }
+}
+
+static void log_retry(wsgid_exchange_t *x)
+{
+    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, x->r,
+                  "%sWSGID0154: group '%s': a daemon exited or was replaced before it started "
+                  "this request. The request is sent again [request '%s']",
+                  wsgid_exchange_log_prefix(x), x->group->label, x->r->the_request);
 }
 
 /* For the access log: whether no daemon has read the request. */
@@ -267,7 +270,7 @@ static int was_never_read(apr_status_t rv)
 static apr_status_t run(wsgid_exchange_t *x)
 {
     const wsgid_slot_t *avoid = NULL;
-    int attempts = 0;
+    int fresh_attempts = 0, is_retried;
     apr_status_t rv;
 
     x->timing.ready_wall = apr_time_now();
@@ -277,9 +280,13 @@ static apr_status_t run(wsgid_exchange_t *x)
         if (x->connection.slot) {
             avoid = x->connection.slot;
         }
-        attempts += !x->connection.was_idle;
+        fresh_attempts += !x->connection.was_idle;
         end_attempt(x, rv);
-    } while (rv == WSGID_E_NOT_STARTED && attempts < MAX_ATTEMPTS);
+        is_retried = rv == WSGID_E_NOT_STARTED && fresh_attempts < MAX_FRESH_ATTEMPTS;
+        if (is_retried) {
+            log_retry(x);
+        }
+    } while (is_retried);
     x->timing.done = wsgid_clock_now();
     x->attempts.is_unread = was_never_read(rv);
     return rv == WSGID_E_NOT_STARTED ? WSGID_E_NEVER_STARTED : rv;

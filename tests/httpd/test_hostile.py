@@ -172,6 +172,27 @@ def test_no_value_in_started_does_harm(httpd, numbers):
     assert answer.status_code == 503
 
 
+# ---- a request that is given back again and again
+
+
+def test_a_request_that_no_process_starts_is_a_503_after_eight_attempts(httpd):
+    """WSGID0154 is logged for each further attempt, so not after the last one."""
+    since = httpd.log.mark()
+    with httpd.log.expects(
+        "WSGID0165: group 'app': several processes in a row ended or were replaced before they "
+        "started this request"
+    ):
+        answer = provoke(httpd, frame(protocol.RETRY))
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    again = httpd.log.find("WSGID0154: group 'app'.*The request is sent again", since)
+    assert len(again) in (7, 8), "eight attempts, and one on an idle connection, if there was one"
+    wait_until(
+        lambda: len(httpd.log.find("httpd has closed", since)) == len(again) + 1,
+        "one line more of the application than of WSGID0154",
+    )
+
+
 # ---- descriptors
 
 
