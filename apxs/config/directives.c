@@ -171,7 +171,7 @@ static const char *set_socket_prefix(cmd_parms *cmd, void *dir, const char *text
     if (!path || strlen(path) > MAX_SOCKET_PREFIX) {
         return apr_psprintf(
             cmd->pool,
-            "WSGID0026: WSGISocketPrefix %s: write a path of at most %d characters, absolute or "
+            "WSGID0026: WSGISocketPrefix %s: write a path of at most %d bytes, absolute or "
             "relative to ServerRoot",
             text, MAX_SOCKET_PREFIX);
     }

@@ -68,7 +68,7 @@ static const char *check_name(apr_pool_t *p, const char *name)
             "it is a variable; %{GLOBAL}, the default group, is the only one that can be defined");
     }
     if (strlen(name) > MAX_NAME) {
-        return refuse_name(p, name, apr_psprintf(p, "it is longer than %d characters", MAX_NAME));
+        return refuse_name(p, name, apr_psprintf(p, "it is longer than %d bytes", MAX_NAME));
     }
     for (c = name; *c; c++) {
         if (*c == '/' || apr_iscntrl(*c) || apr_isspace(*c)) {

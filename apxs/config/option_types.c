@@ -252,8 +252,7 @@ static const char *parse_text(apr_pool_t *p, const wsgid_option_t *option, wsgid
 {
     if (has_control(text) || !in_bounds(option, (apr_int64_t)strlen(text))) {
         return refuse(p, option, text,
-                      apr_psprintf(p,
-                                   "not a text of %d to %d characters without control characters",
+                      apr_psprintf(p, "not a text of %d to %d bytes without control characters",
                                    (int)option->least, (int)option->most));
     }
     value->text = apr_pstrdup(p, text);

@@ -17,10 +17,12 @@
  * Rules:
  * - An exchange lives in r->pool. Only the thread that serves the request uses it.
  * - What can fail returns apr_status_t: APR_SUCCESS, one of the codes below, or an error of the
- *   operating system. It does not log. Only failures.c turns that into an HTTP status and logs it.
+ *   operating system. A function that fails does not log the failure; failures.c does, and only
+ *   failures.c turns it into an HTTP status.
  * - Calls go one way (make lint finds circles): request.c, failures.c, response.c, sendfile.c,
- *   file.c, client.c, body.c, channel.c, exchange.c; each calls only files behind it here, or one
- * of the others (head.c, environ.c, dispatch.c, keepalive.c, access_log.c), which call exchange.c.
+ *   file.c, client.c, body.c, channel.c, exchange.c; each calls only files behind it here, or
+ *   one of the others (head.c, environ.c, dispatch.c, keepalive.c, access_log.c), which call
+ *   exchange.c.
  */
 #ifndef WSGID_EXCHANGE_H
 #define WSGID_EXCHANGE_H

@@ -154,7 +154,7 @@ const char *wsgid_listener_check_directory(apr_pool_t *p, const char *prefix)
     if (strlen(prefix) + SUFFIX_ROOM > sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
         return apr_psprintf(
             p,
-            "%s is too long: the path of a socket may have %d characters, and mod_wsgid appends up "
+            "%s is too long: the path of a socket may have %d bytes, and mod_wsgid appends up "
             "to %d",
             prefix, (int)sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1, SUFFIX_ROOM - 1);
     }

@@ -49,9 +49,9 @@ def _flag(option: Option, text: str) -> str | None:
 
 
 def _text(option: Option, text: str) -> str | None:
-    if option.least <= len(text) <= option.most:
+    if option.least <= len(text.encode("utf-8", "surrogateescape")) <= option.most:
         return None
-    return f"does not have {option.least} to {option.most} characters"
+    return f"does not have {option.least} to {option.most} bytes"
 
 
 def _choice(option: Option, text: str) -> str | None:

@@ -2,9 +2,10 @@
 apxs/common/wire.c.
 
 Bytes in, tuples out, and the other way round, one frame at a time. There is no socket, no thread,
-no clock and no state in this file. It does not check which frame may follow which: the code that
-reads and sends frames does, by ORDER in table.py, and so does tests/wire/conversation.py, which
-judges both sides in the tests.
+no clock and no state in this file. It does not check which frame may follow which. ORDER in
+table.py specifies that, and tests/wire/conversation.py judges both sides by it in the tests. The C
+code enforces it by hand: apxs/request/response.c for a daemon's frames, pywsgid/native/receive.c
+for httpd's.
 
 Rules. A frame is a plain tuple, no class. A mistake of the peer is a RemoteProtocolError: the
 connection must be closed. A mistake that we were about to make is a LocalProtocolError: nothing has

@@ -213,7 +213,9 @@ ERRORS = (
 )
 
 # Which frame may follow which: sender -> state -> frame -> the state that follows. "X END" is X
-# with the flag END. What is not here is a violation.
+# with the flag END. What is not here is a violation. This is the specification: docs/design.md and
+# the tests use it. No code is generated from it: apxs/request/response.c enforces it by hand for a
+# daemon's frames, pywsgid/native/receive.c for httpd's.
 ORDER = {
     "httpd": {
         "idle": {"REQUEST": "sending", "REQUEST END": "sent"},

@@ -67,7 +67,7 @@ REFUSED = {
     "path, empty": (group("home="), "WSGID0003: home=: not a path (absolute, or relative to ServerRoot)"),
     "paths, empty": (group("python-path=:"), "WSGID0003: python-path=:: not a list of directories, separated by colon"),
     "choice, none": (group("reload=maybe"), "WSGID0003: reload=maybe: not one of hot|touch|off"),
-    "text, too long": (group("lang=" + "x" * 129), "WSGID0003: lang=xxx"),
+    "text, too long": (group("lang=" + "x" * 129), "WSGID0003: lang=xxxx: not a text of 1 to 128 bytes without contro"),
     "variable without a value": (group("env=PATH"), "WSGID0003: env=PATH: not of the form NAME=VALUE"),
     "variable with a bad name": (group("env=1A=b"), "WSGID0003: env=1A=b: not of the form NAME=VALUE"),
     "variable given twice": (group("env=A=1 env=A=2"), "WSGID0003: env=A=2: this variable is given twice; keep one"),

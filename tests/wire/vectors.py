@@ -8,6 +8,8 @@ REQUEST, (status line, pairs, body) for RESPONSE, and so on.
 from struct import pack
 from typing import NamedTuple
 
+from pywsgid.wire import table
+
 HTTPD, DAEMON = 0, 1
 REQUEST, BODY, CREDIT, RESPONSE, DATA = 0x01, 0x02, 0x10, 0x11, 0x12
 FILE, INTERIM, LOG, RETRY, ABORT, STARTED = 0x13, 0x14, 0x15, 0x16, 0x17, 0x18
@@ -296,7 +298,20 @@ def too_long(name, side, type_, longest):
     return by_header(f"{name} one byte too long", side, TOO_LONG, type_, length=longest + 1)
 
 
-NO_TYPES = (0, 3, 0x0F, 0x19, 0x40, 0x7F, 0x80, 0xFF)
+# The codes come from the table, so that a new frame breaks no vector that has nothing to do with it.
+FROM_HTTPD = [one.code for one in table.FRAMES if one.sender == "httpd"]
+FROM_DAEMON = [one.code for one in table.FRAMES if one.sender == "daemon"]
+NO_TYPES = (
+    0,
+    max(FROM_HTTPD) + 1,
+    0x0F,
+    max(FROM_DAEMON) + 1,
+    0x3F,
+    0x40,
+    0x7F,
+    0x80,
+    0xFF,
+)
 
 BAD = [
     # --- types: none, reserved for streams, those of the other side
@@ -304,11 +319,11 @@ BAD = [
     *(by_header(f"type 0x{t:02x} from a daemon", DAEMON, BAD_TYPE, t) for t in NO_TYPES),
     *(
         by_header(f"httpd speaks as a daemon, 0x{t:02x}", HTTPD, BAD_TYPE, t, 0, 16)
-        for t in range(CREDIT, STARTED + 1)
+        for t in FROM_DAEMON
     ),
     *(
         by_header(f"a daemon speaks as httpd, 0x{t:02x}", DAEMON, BAD_TYPE, t, length=16)
-        for t in (REQUEST, BODY)
+        for t in FROM_HTTPD
     ),
     # --- flags: unknown ones, and known ones on frames that have none
     by_header("request with flag 0x04", HTTPD, BAD_FLAGS, REQUEST, 4, 24),

@@ -1,4 +1,6 @@
-"""apxs/config/options.def -> docs/reference/options.md and pywsgid/wire/options.py."""
+"""apxs/config/options.def -> docs/reference/options.md, pywsgid/wire/options.py and
+pywsgid/wire/daemon_options.py.
+"""
 
 from __future__ import annotations
 
@@ -111,7 +113,7 @@ def bounds_text(option: Option) -> str:
     if option.type == "SIZE":
         return f"{size_text(option.least)} to {size_text(option.most)}"
     if option.type == "TEXT":
-        return f"{option.least} to {option.most} characters"
+        return f"{option.least} to {option.most} bytes"
     return f"{option.least} to {option.most}" if option.type in BOUNDED else ""
 
 

@@ -75,7 +75,7 @@ def _make(root: str, is_temporary: bool) -> None:
     if len(os.fsencode(root)) > ROOT_MAX:
         raise Failure(
             "WSGID0411",
-            f"the path {root} is longer than {ROOT_MAX} characters, and the paths of the sockets "
+            f"the path {root} is longer than {ROOT_MAX} bytes, and the paths of the sockets "
             "in it would be too long",
             "name a directory with a shorter path",
         )

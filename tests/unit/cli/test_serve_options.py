@@ -20,6 +20,7 @@ from pywsgid.wire.options import OPTIONS
         "--mount-point=shop",
         "--log-level=loud",
         "--umask=8",
+        "--lang=" + "é" * 65,  # 130 bytes
         "--queue-timeout=soon",
         "--memory-limit=1T",
         "--env=A=${PATH}",

@@ -279,12 +279,12 @@ def test_a_new_frame_reaches_c_python_and_the_docs(copy):
     table.write_text(
         table.read_text().replace(
             '    Frame("RETRY", 0x16,',
-            '    Frame("NEW", 0x19, "daemon", "a test"),\n    Frame("RETRY", 0x16,',
+            '    Frame("NEW", 0x3F, "daemon", "a test"),\n    Frame("RETRY", 0x16,',
         )
     )
     assert generate(copy).returncode == 0
-    assert "#define WSGID_WIRE_NEW      0x19\n" in (copy / "apxs/common/wire_table.h").read_text()
-    assert "\nNEW = 0x19\n" in (copy / "pywsgid/wire/protocol.py").read_text()
+    assert "#define WSGID_WIRE_NEW      0x3f\n" in (copy / "apxs/common/wire_table.h").read_text()
+    assert "\nNEW = 0x3F\n" in (copy / "pywsgid/wire/protocol.py").read_text()
 
 
 def test_a_new_function_reaches_c_and_python(copy):
