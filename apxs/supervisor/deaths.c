@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#define EXIT_OF_PYTHON   1 /* an exception that nothing caught */
 #define EXIT_OF_WATCHDOG 1 /* faulthandler.dump_traceback_later(..., exit=True) */
 
 wsgid_death_t wsgid_deaths_of_status(int status)
@@ -95,6 +96,9 @@ static const char *foreign_exit_meaning(const wsgid_process_t *process, wsgid_de
 {
     if (has_left_as_asked(process, death)) {
         return "";
+    }
+    if (!process->has_been_ready && was_exit(death, EXIT_OF_PYTHON)) {
+        return " (Python ended with an error: see above)";
     }
     return process->has_been_ready
                ? " (the application, or a library that it uses, has called os._exit())"
