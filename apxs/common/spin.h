@@ -1,5 +1,5 @@
 /*
- * Adaptive spinning: before a thread sleeps, it polls for up to 50 us for what it waits for.
+ * Adaptive spinning: before a thread sleeps, it polls for up to 100 us for what it waits for.
  *
  * Many waits are short: a small application answers in 15 us, and a client that sends request after
  * request is as fast. Falling asleep and waking up costs as much, and more on a virtual machine,
@@ -31,9 +31,9 @@ int wsgid_spin_pays(wsgid_spin_t *spin);
 void wsgid_spin_record(wsgid_spin_t *spin, int found);
 
 /*
- * Calls poll_once(what) until it returns non-zero, for up to 50 us where spinning pays, and records
- * the outcome; once, or not at all, where it does not. Returns the last result, 0 if it did not
- * poll; errno is as the last call left it.
+ * Calls poll_once(what) until it returns non-zero, for up to 100 us where spinning pays, and
+ * records the outcome; once, or not at all, where it does not. Returns the last result, 0 if it did
+ * not poll; errno is as the last call left it.
  */
 int wsgid_spin(wsgid_spin_t *spin, int (*poll_once)(void *what), void *what);
 

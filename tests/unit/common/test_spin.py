@@ -10,7 +10,7 @@ import ctypes
 import pytest
 from daemonenv import ROOT
 
-LIMIT = 50  # polls of a spin, one for each microsecond
+LIMIT = 100  # polls of a spin, one for each microsecond
 RETRY_EVERY = 64
 ENOUGH = 100  # waits after which the average is settled
 
