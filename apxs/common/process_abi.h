@@ -63,7 +63,8 @@ typedef enum {
 #define WSGID_STATE_NAMES { "free", "waiting", "booting", "ready", "draining" }
 /* Those that a process writes into its statistics page: WSGID_STATE_BOOTING, WSGID_STATE_READY,
  * WSGID_STATE_DRAINING. */
-#define WSGID_IS_PAGE_STATE(state) ((state) == WSGID_STATE_BOOTING || (state) == WSGID_STATE_READY || (state) == WSGID_STATE_DRAINING)
+#define WSGID_IS_PAGE_STATE(state) \
+    ((state) == WSGID_STATE_BOOTING || (state) == WSGID_STATE_READY || (state) == WSGID_STATE_DRAINING)
 
 /* The statistics page: a daemon writes it, so it is hostile input. */
 #define WSGID_PAGE_VERSION     4

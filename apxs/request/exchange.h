@@ -332,6 +332,7 @@ int wsgid_file_is_unchanged(wsgid_exchange_t *x);
 
 /* ---- sendfile.c; for response.c */
 
+/* Whether the response names a file in X-Sendfile, and WSGISendfilePath allows that here. */
 int wsgid_sendfile_is_wanted(const wsgid_exchange_t *x);
 /* Queues the file that X-Sendfile names. WSGID_E_SENDFILE if it must not be sent. */
 apr_status_t wsgid_sendfile_append(wsgid_exchange_t *x);

@@ -29,15 +29,15 @@ typedef struct {
     registry_t *registry;
     int rows;
     wsgid_slot_t *slots; /* every slot of this httpd */
-} retained_t;
+} retained_rows_t;
 
 /* httpd loads the module anew at each restart, so this is NULL until find_retained(). */
-static retained_t *retained;
+static retained_rows_t *retained;
 static int my_row = NO_ROW;
 
 /* ---- the registry */
 
-static retained_t *find_retained(void)
+static retained_rows_t *find_retained(void)
 {
     if (!retained) {
         retained = ap_retained_data_get(RETAINED_KEY);

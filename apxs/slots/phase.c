@@ -12,13 +12,13 @@ typedef enum { IGNORE = 0, MOVE } action_e;
 typedef struct {
     action_e action;
     wsgid_slot_state_e next;
-} transition_t;
+} phase_transition_t;
 
 #define TO(state) { MOVE, WSGID_SLOT_##state }
 #define STAY      { IGNORE, WSGID_SLOT_DOWN }
 
 /* clang-format off */
-static const transition_t transitions[WSGID_SLOT_READY][WSGID_PHASE_EVENTS] = {
+static const phase_transition_t transitions[WSGID_SLOT_READY][WSGID_PHASE_EVENTS] = {
     /*                        STARTED      DELAYED      WOKEN        UNFORKABLE   EMPTIED */
     [WSGID_SLOT_DOWN]    = { TO(BOOTING), TO(WAITING), STAY,        TO(WAITING), STAY },
     [WSGID_SLOT_WAITING] = { TO(BOOTING), TO(WAITING), TO(BOOTING), TO(WAITING), TO(DOWN) },
@@ -34,7 +34,7 @@ void wsgid_phase_step(wsgid_slot_t *slot, const wsgid_slot_name_t *name, wsgid_p
                       apr_time_t next_try)
 {
     wsgid_slot_state_e phase = wsgid_slots_phase(slot);
-    const transition_t *transition = &transitions[phase][event];
+    const phase_transition_t *transition = &transitions[phase][event];
 
     if (transition->action == IGNORE) {
         return;

@@ -22,7 +22,7 @@ typedef enum {
 typedef struct {
     action_e action;
     wsgid_state_e next;
-} transition_t;
+} process_transition_t;
 
 #define WAIT  { MOVE, WSGID_STATE_WAITING }
 #define BOOT  { MOVE, WSGID_STATE_BOOTING }
@@ -34,7 +34,7 @@ typedef struct {
 #define NEVER { IMPOSSIBLE, WSGID_STATE_FREE }
 
 /* clang-format off */
-static const transition_t transitions[WSGID_STATES][WSGID_EVENTS] = {
+static const process_transition_t transitions[WSGID_STATES][WSGID_EVENTS] = {
     /*                         DELAYED LAUNCHED LOADED DRAINING REPLACED UNWANTED DIED */
     [WSGID_STATE_FREE]     = { WAIT,   BOOT,    NEVER, NEVER,   NEVER,   STAY,    NEVER },
     [WSGID_STATE_WAITING]  = { NEVER,  BOOT,    READY, DRAIN,   LEAVE,   LEAVE,   FREE },
@@ -91,7 +91,7 @@ void wsgid_process_refuse_replacement(wsgid_process_t *process)
 
 void wsgid_process_step(wsgid_process_t *process, wsgid_event_e event)
 {
-    const transition_t *transition = &transitions[process->state][event];
+    const process_transition_t *transition = &transitions[process->state][event];
     const wsgid_slot_record_t *slot = process->slot;
 
     if (transition->action == IGNORE) {

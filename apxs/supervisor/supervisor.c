@@ -26,10 +26,10 @@
 typedef struct {
     pid_t parent;
     apr_uint32_t configuration; /* the number of the current configuration, from 1 */
-} retained_t;
+} retained_parent_t;
 
 /* This configuration only, as all static data is: the module is loaded anew on each restart. */
-static retained_t *retained;
+static retained_parent_t *retained;
 static apr_pool_t *configuration_pool;
 static int stopping;
 

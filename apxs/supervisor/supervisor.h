@@ -258,6 +258,8 @@ void wsgid_stop_processes(void (*reap)(void));
 
 /* ---- single_process.c: httpd -X */
 
+/* Whether httpd runs as one process (-X, ONE_PROCESS), so that a second one has to supervise the
+ * daemons. */
 int wsgid_single_process_is_on(void);
 /* Forks the process that is the daemons' parent in httpd's place. Returns its pid in both
  * processes, or -1 with errno. */

@@ -40,10 +40,10 @@ typedef struct {
     int ends[2];       /* of the pipe: read, write */
     pid_t pid;         /* 0: none */
     apr_proc_t handle; /* APR keeps its address */
-} retained_t;
+} retained_wakeup_t;
 
 /* This configuration only, as all static data is: the module is loaded anew on each restart. */
-static retained_t *retained;
+static retained_wakeup_t *retained;
 static apr_pool_t *configuration_pool;
 static apr_pool_t *watch; /* the wake-up process's registration with APR */
 static void (*on_wakeup)(void);

@@ -244,7 +244,7 @@ typedef struct {
     uint64_t number;   /* of the holder's request; 0: there was no holder */
     int64_t at, cpu;   /* when, and the holder's CPU time; -1: not known */
     int64_t cpu_began; /* its CPU time when the request began, as far as is known */
-} sample_t;
+} cpu_sample_t;
 
 /* Whether the holder sleeps, still in its request of that number. Without the lock meanwhile. */
 static int is_still_asleep(wsgid_hub_t *hub, const wsgid_endpoint_t *holder, uint64_t number)
@@ -260,16 +260,16 @@ static int is_still_asleep(wsgid_hub_t *hub, const wsgid_endpoint_t *holder, uin
 
 /* The sample before this one: the last poll's in the same request, or what the holder noted when it
  * began. */
-static sample_t sample_before(const wsgid_turn_t *turn, const sample_t *last)
+static cpu_sample_t sample_before(const wsgid_turn_t *turn, const cpu_sample_t *last)
 {
     return turn->number == last->number
                ? *last
-               : (sample_t){ turn->number, turn->began, turn->cpu_began, turn->cpu_began };
+               : (cpu_sample_t){ turn->number, turn->began, turn->cpu_began, turn->cpu_began };
 }
 
 /* Whether the holder does nothing, as far as can be known. Without the lock meanwhile. */
-static int is_idle(wsgid_hub_t *hub, const wsgid_endpoint_t *holder, const sample_t *before,
-                   const sample_t *now)
+static int is_idle(wsgid_hub_t *hub, const wsgid_endpoint_t *holder, const cpu_sample_t *before,
+                   const cpu_sample_t *now)
 {
     int64_t time = now->at - before->at;
 
@@ -296,12 +296,13 @@ static int found_idle(wsgid_gate_t *gate, int64_t now, int is_certain)
 
 /* Polls the holder, and opens its gate if it blocks or has computed for long. Returns whether it
  * did. Without the lock meanwhile. */
-static int poll_holder(wsgid_hub_t *hub, sample_t *last)
+static int poll_holder(wsgid_hub_t *hub, cpu_sample_t *last)
 {
     wsgid_gate_t *gate = &hub->gate;
     wsgid_endpoint_t *holder = gate->holder;
-    sample_t before = sample_before(&holder->turn, last);
-    sample_t now = { holder->turn.number, wsgid_gate_now(), cpu_time(holder), before.cpu_began };
+    cpu_sample_t before = sample_before(&holder->turn, last);
+    cpu_sample_t now = { holder->turn.number, wsgid_gate_now(), cpu_time(holder),
+                         before.cpu_began };
     int is_certain = before.cpu >= 0;
     int idle = is_idle(hub, holder, &before, &now);
 
@@ -372,7 +373,7 @@ static void watch(wsgid_endpoint_t *monitor)
 {
     wsgid_hub_t *hub = monitor->hub;
     wsgid_gate_t *gate = &hub->gate;
-    sample_t last = { 0, 0, 0, 0 };
+    cpu_sample_t last = { 0, 0, 0, 0 };
     uint64_t requests = gate->requests;
     int64_t now = wsgid_gate_now();
     int64_t active_at = now;

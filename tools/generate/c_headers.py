@@ -177,7 +177,8 @@ def states() -> Iterator[str]:
     page = ", ".join(f"WSGID_STATE_{name.upper()}" for name in table.PAGE_STATES)
     yield from comment(f"Those that a process writes into its statistics page: {page}.")
     tests = (f"(state) == WSGID_STATE_{name.upper()}" for name in table.PAGE_STATES)
-    yield f"#define WSGID_IS_PAGE_STATE(state) ({' || '.join(tests)})"
+    yield "#define WSGID_IS_PAGE_STATE(state) \\"
+    yield f"    ({' || '.join(tests)})"
 
 
 def struct(name: str, fields: tuple[Field, ...]) -> Iterator[str]:
