@@ -1,13 +1,19 @@
 """Side-by-side measurements: `python -m bench`, or `make bench`. docs/performance.md explains the
 figures.
 
+    apps/          the applications that are served
     peers.py       the servers behind httpd: how to start them, and their processes
+    loop.py        an application in a bare loop, without any server
     load.py        wrk
     clients.py     our own clients: transfers, bursts
-    postgres.py    a PostgreSQL server for the scenario "application"
-    cost.py        CPU and memory of processes, from /proc
+    databases.py   what real applications need: PostgreSQL (postgres.py), SQLite, another service
+    user.py        the user as which all these run
+    cost.py        CPU, switches and memory of processes, from /proc
     rounds.py      interleaved rounds, medians, spread, ratios
-    scenarios.py   the scenarios, one function each
+    points.py      the points of the real applications, as data
+    run.py         a run: its options, what scenarios use to serve and measure, its results
+    estimate.py    how long a run will take
+    scenarios/     one function for each scenario, a file for each kind of them
     marks.py       the project's own goals, as data
     conditions.py  machine, versions, date
     report.py      table, JSON, docs/performance.md

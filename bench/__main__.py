@@ -10,15 +10,17 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from bench import CHECKOUT
+from bench import CHECKOUT, points
 
 VENV = Path(os.environ.get("WSGID_BENCH_VENV", CHECKOUT / ".bench-venv"))
 RESULTS = CHECKOUT / "build" / "bench"
 PUBLISHED = CHECKOUT / "docs" / "performance.json"
-ROUNDS, SECONDS = 5, 4.0
-SHORT_ROUNDS, SHORT_SECONDS = 1, 1.0
+ROUNDS, SECONDS = 5, 1.0
+FILE_BYTES, SHORT_FILE_BYTES = 100 << 20, 8 << 20
+SHORT_ROUNDS, SHORT_SECONDS = 1, 0.3
 
 
 def enter_venv() -> None:
@@ -44,14 +46,21 @@ def parse(arguments: list[str], scenarios: list[str], peers: list[str]) -> argpa
         help=", ".join(scenarios),
     )
     parser.add_argument(
-        "--peers", metavar="A,B", type=_list_of(peers), default=peers, help=", ".join(peers)
+        "--peers",
+        metavar="A,B:4",
+        type=_list_of(peers, points.peer_of),
+        default=peers,
+        help=f"{', '.join(peers)}; with a number of threads, as granian:4, that peer always has so"
+        " many",
     )
+    _add_points(parser)
     parser.add_argument("--rounds", type=int, help=f"interleaved rounds (default {ROUNDS})")
-    parser.add_argument(
-        "--seconds", type=float, help=f"of each load; wrk takes whole seconds (default {SECONDS:g})"
-    )
+    parser.add_argument("--seconds", type=float, help=f"of each load (default {SECONDS:g})")
     parser.add_argument(
         "--short", action="store_true", help="a few points, once: shows that it works, not how fast"
+    )
+    parser.add_argument(
+        "--estimate", action="store_true", help="say how long it will take, measure nothing"
     )
     parser.add_argument(
         "--output", type=Path, default=RESULTS, help="where figures.{json,svg} go (%(default)s)"
@@ -68,15 +77,51 @@ def parse(arguments: list[str], scenarios: list[str], peers: list[str]) -> argpa
     return options
 
 
-def _list_of(known: list[str]):
-    def read(text: str) -> list[str]:
-        names = text.split(",")
-        unknown = [name for name in names if name not in known]
+def _add_points(parser: argparse.ArgumentParser) -> None:
+    """Options that choose points of the scenarios "real" and "grid"."""
+    choose = parser.add_argument_group("points of real applications (default: all)")
+    for name, known in (
+        ("kinds", tuple(points.KINDS)),
+        ("frameworks", points.FRAMEWORKS),
+        ("databases", points.DATABASES),
+        ("processes", points.PROCESSES),
+        ("connections", points.CONNECTIONS),
+    ):
+        words = [str(one) for one in known]
+        read = _list_of(words, convert=type(known[0]))
+        choose.add_argument(
+            f"--{name}", metavar="A,B", type=read, default=[], help=", ".join(words)
+        )
+
+
+def selection(options: argparse.Namespace) -> points.Selection:
+    return points.Selection(
+        *(
+            tuple(chosen)
+            for chosen in (
+                options.kinds,
+                options.frameworks,
+                options.databases,
+                options.processes,
+                options.connections,
+            )
+        )
+    )
+
+
+def _list_of(
+    known: list[str], key: Callable[[str], str] = str, convert: Callable[[str], object] = str
+) -> Callable[[str], list]:
+    """Reads words separated by commas, whose keys have to be known."""
+
+    def read(text: str) -> list:
+        words = text.split(",")
+        unknown = [word for word in words if key(word) not in known]
         if unknown:
             raise argparse.ArgumentTypeError(
                 f"{', '.join(unknown)}: choose from {', '.join(known)}"
             )
-        return names
+        return [convert(word) for word in words]
 
     return read
 
@@ -100,29 +145,53 @@ def measure(options: argparse.Namespace):
     check_reach()
     facts = conditions.describe()
     print("\n".join(f"{key}: {value}" for key, value in facts.items()), flush=True)
-    for name in options.peers:
-        if peers.PEERS[name].missing:
-            print(
-                f"bench: without {name}: {peers.PEERS[name].needs()} is not there", file=sys.stderr
-            )
-    size = scenarios.SHORT_FILE_BYTES if options.short else scenarios.FILE_BYTES
-    with peers.stage(size) as where:
-        bench = scenarios.Bench(
-            where,
-            options.rounds,
-            options.seconds,
-            options.short,
-            tuple(options.peers),
-            size,
-            report.print_point,
-        )
+    _say_what_is_missing(options.peers)
+    with peers.stage(_file_bytes(options)) as where:
+        bench = make(options, where)
+        say_how_long(options, bench)
         try:
             for name in options.only:
                 scenarios.SCENARIOS[name](bench)
         except KeyboardInterrupt:
             print("bench: interrupted; this is what there is", file=sys.stderr)
     chosen = {"rounds": options.rounds, "seconds": options.seconds, "short": options.short}
-    return report.Report(facts, chosen, bench.results)
+    return report.Report(facts, chosen, bench.results, bench.scans)
+
+
+def make(options: argparse.Namespace, where):
+    """The Bench of these options, on a stage that may be None if nothing is to be measured."""
+    from bench import report, run
+
+    return run.Bench(
+        where,
+        options.rounds,
+        options.seconds,
+        options.short,
+        tuple(options.peers),
+        selection(options),
+        _file_bytes(options),
+        report.print_point,
+    )
+
+
+def say_how_long(options: argparse.Namespace, bench) -> None:
+    from bench import estimate, scenarios
+
+    seconds = estimate.estimate(bench, [scenarios.SCENARIOS[name] for name in options.only])
+    print(f"this will take about {max(1, round(seconds / 60))} minutes", flush=True)
+
+
+def _file_bytes(options: argparse.Namespace) -> int:
+    return SHORT_FILE_BYTES if options.short else FILE_BYTES
+
+
+def _say_what_is_missing(names: list[str]) -> None:
+    from bench import peers
+
+    for name in names:
+        peer = peers.PEERS.get(points.peer_of(name))
+        if peer and peer.missing:
+            print(f"bench: without {name}: {peer.needs()} is not there", file=sys.stderr)
 
 
 def write(found, directory: Path, stem: str) -> None:
@@ -134,9 +203,12 @@ def write(found, directory: Path, stem: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    from bench import load, peers, report, scenarios
+    from bench import load, loop, peers, report, scenarios
 
-    options = parse(arguments, list(scenarios.SCENARIOS), list(peers.PEERS))
+    options = parse(arguments, list(scenarios.SCENARIOS), [*peers.PEERS, loop.NAME])
+    if options.estimate:
+        say_how_long(options, make(options, None))
+        return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: SIGTERM"))
     try:
         load.executable()

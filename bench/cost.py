@@ -1,4 +1,4 @@
-"""What processes cost, from /proc: CPU seconds, memory, descriptors. A process that has ended costs
+"""What processes cost, from /proc: CPU seconds, switches, memory, descriptors. A process that has ended costs
 nothing.
 """
 
@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
 # Writing this to clear_refs resets the peak (proc(5)).
 RESET_PEAK = "5"
 MIB = 1024.0
+_SWITCHES = re.compile(r"^voluntary_ctxt_switches:\s*(\d+)", re.M)
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
@@ -97,31 +99,73 @@ def _sizes(path: Path) -> dict[str, int]:
     }
 
 
-@dataclass
-class Spent:
-    """CPU seconds of httpd and of the application; set when the block of `metered` ends."""
+def switches(pids: Iterable[int]) -> dict[Path, int]:
+    """The voluntary context switches so far of each thread of the processes: how often it waited.
 
-    httpd: float = 0.0
-    application: float = 0.0
-    figures: dict[str, float] = field(default_factory=dict)
+    The kernel has no sum for a process, and forgets threads that end.
+    """
+    return {
+        task: int(_SWITCHES.search(text)[1])
+        for pid in pids
+        for task in _tasks(pid)
+        if (text := _text(task / "status"))
+    }
+
+
+def _tasks(pid: int) -> list[Path]:
+    with contextlib.suppress(OSError):
+        return list(Path(f"/proc/{pid}/task").iterdir())
+    return []
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("latin-1")
+    except OSError:
+        return ""
+
+
+class Meter:
+    """What named groups of processes spend between its creation and stop().
+
+    A group is a function that lists its processes, so that those that start in the meantime count.
+    """
+
+    def __init__(self, **groups: Callable[[], list[int]]) -> None:
+        self._groups = groups
+        pids = {name: list_pids() for name, list_pids in groups.items()}
+        self._switches = {name: switches(found) for name, found in pids.items()}
+        self._cpu = {name: cpu_seconds(found) for name, found in pids.items()}
+        self.cpu: dict[str, float] = {}
+        self.switched: dict[str, int] = {}
+
+    def stop(self) -> None:
+        pids = {name: list_pids() for name, list_pids in self._groups.items()}
+        self.cpu = {name: cpu_seconds(found) - self._cpu[name] for name, found in pids.items()}
+        for name, found in pids.items():
+            before = self._switches[name]
+            self.switched[name] = sum(
+                count - before.get(task, 0) for task, count in switches(found).items()
+            )
 
     def per_request(self, requests: int) -> dict[str, float]:
-        """Microseconds of CPU per request, split by process; empty if there was no request."""
+        """Microseconds of CPU and voluntary switches per request, in all and of each group; empty
+        if there was no request.
+        """
         if not requests:
             return {}
-        httpd, application = (
-            seconds * 1e6 / requests for seconds in (self.httpd, self.application)
-        )
+        cpu = {name: seconds * 1e6 / requests for name, seconds in self.cpu.items()}
+        switched = {name: count / requests for name, count in self.switched.items()}
         return {
-            "cpu_us": httpd + application,
-            "cpu_httpd_us": httpd,
-            "cpu_application_us": application,
+            "cpu_us": sum(cpu.values()),
+            **{f"cpu_{name}_us": value for name, value in cpu.items()},
+            "switches": sum(switched.values()),
+            **{f"switches_{name}": value for name, value in switched.items()},
         }
 
 
 @contextlib.contextmanager
-def metered(httpd: list[int], application: list[int]) -> Iterator[Spent]:
-    spent = Spent(cpu_seconds(httpd), cpu_seconds(application))
-    yield spent
-    spent.httpd = cpu_seconds(httpd) - spent.httpd
-    spent.application = cpu_seconds(application) - spent.application
+def metered(**groups: Callable[[], list[int]]) -> Iterator[Meter]:
+    meter = Meter(**groups)
+    yield meter
+    meter.stop()

@@ -112,7 +112,7 @@ def relayed(relay: Path, processes: int, seconds: float) -> dict:
         stack.callback(process.kill)
         for path in paths:
             stack.callback(Path(path).unlink)
-        with cost.metered([process.pid], []) as spent:
+        with cost.metered(httpd=lambda: [process.pid]) as spent:
             figures = load.wrk(url(front), CONNECTIONS, seconds)
         return {**figures, "cpu_us": spent.per_request(int(figures["requests"]))["cpu_us"]}
 

@@ -4,9 +4,11 @@ wrk's text.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -31,26 +33,40 @@ def executable() -> str:
     return path
 
 
-def wrk(url: str, connections: int, seconds: float) -> dict[str, float]:
-    """One run; wrk takes whole seconds only. Returns rps, p50_us, p99_us, max_us, requests,
-    errors.
+def wrk(
+    url: str, connections: int, seconds: float, request: tuple[str, ...] = ()
+) -> dict[str, float]:
+    """One run. Returns rps, p50_us, p99_us, p999_us, max_us, requests, errors. `request` is as in
+    start().
     """
-    process = start(url, connections, seconds)
+    process = start(url, connections, seconds, request)
     try:
-        output, _ = process.communicate(timeout=seconds + GRACE)
+        output = _output(process, seconds)
     finally:
         end(process)
     return parse(output)
 
 
-def start(url: str, connections: int, seconds: float) -> subprocess.Popen[str]:
+def start(
+    url: str, connections: int, seconds: float, request: tuple[str, ...] = ()
+) -> subprocess.Popen[str]:
     """Starts a run in the background. Its result is parse(process.communicate()[0]); it ends by
-    itself, or with end().
+    itself, after whole seconds, or with end(). `request` is empty for GET, or the method, the
+    content type, and the path of a file with the body.
     """
     duration = max(1, math.ceil(seconds))
     size = [f"-t{THREADS}", f"-c{connections}", f"-d{duration}s", "--timeout", "10s"]
-    command = [executable(), *size, "-s", str(SCRIPT), url]
+    command = [executable(), *size, "-s", str(SCRIPT), url, "--", *request]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def _output(process: subprocess.Popen[str], seconds: float) -> str:
+    """wrk knows only whole seconds; at SIGINT it stops and reports as at the end."""
+    if not float(seconds).is_integer():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=seconds)[0]
+        process.send_signal(signal.SIGINT)
+    return process.communicate(timeout=seconds + GRACE)[0]
 
 
 def end(process: subprocess.Popen[str]) -> None:
@@ -73,6 +89,7 @@ def parse(output: str) -> dict[str, float]:
         "requests": figures["requests"],
         "p50_us": figures["p50"],
         "p99_us": figures["p99"],
+        "p999_us": figures["p999"],
         "max_us": figures["max"],
         "errors": sum(figures[name] for name in ERRORS),
     }

@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from httpdenv import Httpd, Stage, machine, processes, wait_until
 
-from bench import CHECKOUT, clients, cost
+from bench import CHECKOUT, clients, cost, user
+from bench.points import peer_of, threads_of
 
 VENV = Path(os.environ.get("WSGID_BENCH_VENV", CHECKOUT / ".bench-venv"))
 APPS = Path(__file__).with_name("apps")
@@ -168,6 +168,9 @@ def _uwsgi_command(setup: Setup, socket: str) -> list[str]:
         "--disable-logging",
         "--listen=100",
         "--chmod-socket=600",
+        # An application's own threads and connections do not survive a fork.
+        "--lazy-apps",
+        "--enable-threads",
     ]
     return [_tool("uwsgi"), "--socket", socket, "--wsgi-file", f"{setup.script}.py", *size, *behave]
 
@@ -353,11 +356,7 @@ class Running:
             return
         directory = self._httpd.root / "peer"
         directory.mkdir()
-        identity = {}
-        if os.geteuid() == 0:
-            user = pwd.getpwnam(machine.web_user())
-            os.chown(directory, user.pw_uid, user.pw_gid)
-            identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        user.give(directory)
         with (directory / "output").open("wb") as output:
             command = self.peer.command(self.setup, str(directory / "socket"))
             self._process = subprocess.Popen(
@@ -368,7 +367,7 @@ class Running:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                **identity,
+                **user.identity(),
             )
 
     def _stop_beside(self) -> None:
@@ -396,15 +395,16 @@ class Running:
 
 @contextlib.contextmanager
 def serving(
-    names: list[str], setup: Setup, where: Stage, probe: str
+    names: Sequence[str], setup: Setup, where: Stage, probe: str
 ) -> Iterator[dict[str, Running]]:
     """Starts the peers one after the other and stops them all at the end. A peer that does not
-    start is left out.
+    start is left out. "granian:4" is granian with 4 threads, whatever the setup says.
     """
     with contextlib.ExitStack() as stack:
         found = {}
         for name in names:
-            running = Running(PEERS[name], setup, where, probe)
+            own = replace(setup, threads=threads_of(name) or setup.threads)
+            running = Running(PEERS[peer_of(name)], own, where, probe)
             stack.callback(running.stop)
             try:
                 found[name] = running.start()
@@ -419,5 +419,4 @@ def serving(
 
 
 def _descendants(pid: int) -> list[int]:
-    direct = [child.pid for child in processes.children(pid)]
-    return direct + [pid for child in direct for pid in _descendants(child)]
+    return [child.pid for child in processes.descendants(pid)]

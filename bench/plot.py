@@ -9,6 +9,7 @@ from matplotlib import pyplot
 
 from bench import rounds
 from bench.marks import OURS
+from bench.peers import PEERS
 from bench.report import PEER_ORDER, Report, name_of
 
 PALETTE = ("#c0392b", "#2c6fbb", "#7fb2e5", "#3a8f5c", "#b08d2f", "#8e6bb0", "#777777", "#bbbbbb")
@@ -37,7 +38,7 @@ def draw(report: Report, path: Path) -> None:
     figure.suptitle(
         f"mod_wsgid {facts['mod_wsgid']}, httpd {facts['httpd']}, {facts['machine']}, {facts['date']}"
     )
-    peers = PEER_ORDER[:-1]
+    peers = list(PEERS)
     handles = [pyplot.Line2D([], [], color=COLOURS[peer], linewidth=5) for peer in peers]
     figure.legend(
         handles,

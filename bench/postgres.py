@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import os
-import pwd
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from httpdenv import machine, wait_until
+from httpdenv import machine, processes, wait_until
 
-TABLES = """
-CREATE TABLE world (id integer PRIMARY KEY, value integer NOT NULL);
-INSERT INTO world SELECT n, (n * 7919) % 10000 FROM generate_series(1, 10000) AS n;
-CREATE TABLE fortune (id integer PRIMARY KEY, name text NOT NULL);
-INSERT INTO fortune SELECT n, 'fortune ' || md5(n::text) FROM generate_series(1, 1000) AS n;
-ANALYZE;
-"""
+from bench import user
+
+# Enough for every server of a run: each thread of each process may hold a connection.
+CONNECTIONS = 1500
 START_LIMIT = 30.0
 
 
@@ -40,57 +37,75 @@ def tool(name: str) -> str:
     return found[-1]
 
 
+@dataclass(frozen=True)
+class Server:
+    """`connection` is the connection string, `pid` the process from which all others descend."""
+
+    connection: str
+    pid: int
+
+    def processes(self) -> list[int]:
+        """The server's processes: one for each connection, and those that look after the rest."""
+        return [self.pid, *(child.pid for child in processes.children(self.pid))]
+
+
 @contextlib.contextmanager
-def database() -> Iterator[str]:
-    """Yields the connection string of a running server with the tables of
-    bench/apps/application.py.
-    """
-    account = pwd.getpwnam(machine.web_user()) if os.geteuid() == 0 else pwd.getpwuid(os.getuid())
+def database(tables: str) -> Iterator[Server]:
+    """Yields a running server, on which the SQL of `tables` was executed."""
     top = machine.temporary_directory("wsgid-postgres-")
-    os.chown(top, account.pw_uid, account.pw_gid)
-    identity = {"user": account.pw_uid, "group": account.pw_gid} if os.geteuid() == 0 else {}
+    user.give(top)
+    name = user.account().pw_name
     try:
-        with _server(top, account.pw_name, identity):
-            string = f"host={top} user={account.pw_name} dbname=postgres"
+        with _server(top, name) as pid:
+            string = f"host={top} user={name} dbname=postgres"
             subprocess.run(
-                [tool("psql"), "-q", string], input=TABLES, text=True, check=True, **identity
+                [tool("psql"), "-q", string],
+                input=tables,
+                text=True,
+                check=True,
+                cwd=top,
+                **user.identity(),
             )
-            yield string
+            yield Server(string, pid)
     finally:
         shutil.rmtree(top, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _server(top: Path, user: str, identity: dict[str, int]) -> Iterator[None]:
-    data = top / "data"
+def _server(top: Path, name: str) -> Iterator[int]:
+    data, identity = top / "data", user.identity()
     subprocess.run(
-        [tool("initdb"), "-D", data, "-U", user, "--auth=trust", "--no-sync"],
+        [tool("initdb"), "-D", data, "-U", name, "--auth=trust", "--no-sync"],
         check=True,
         stdout=subprocess.DEVNULL,
         cwd=top,
         **identity,
     )
-    settings = ["listen_addresses=", f"unix_socket_directories={top}", "fsync=off"]
+    settings = [
+        "listen_addresses=",
+        f"unix_socket_directories={top}",
+        "fsync=off",
+        f"max_connections={CONNECTIONS}",
+    ]
     command = [tool("postgres"), "-D", data, *(word for text in settings for word in ("-c", text))]
     with (top / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=top, **identity)
     try:
         socket = top / ".s.PGSQL.5432"
         wait_until(
-            lambda: _is_up(top, user, identity) or process.poll() is not None,
+            lambda: _is_up(top, name) or process.poll() is not None,
             lambda: f"PostgreSQL at {socket}: {(top / 'log').read_text()}",
             START_LIMIT,
         )
         if process.poll() is not None:
             raise RuntimeError(f"PostgreSQL ended: {(top / 'log').read_text()}")
-        yield
+        yield process.pid
     finally:
-        process.terminate()
+        # The fast shutdown, which does not wait for clients to disconnect.
+        process.send_signal(signal.SIGINT)
         process.wait(START_LIMIT)
 
 
-def _is_up(top: Path, user: str, identity: dict[str, int]) -> bool:
-    done = subprocess.run(
-        [tool("pg_isready"), "-q", "-h", top, "-U", user], check=False, **identity
-    )
-    return done.returncode == 0
+def _is_up(top: Path, name: str) -> bool:
+    command = [tool("pg_isready"), "-q", "-h", top, "-U", name]
+    return subprocess.run(command, check=False, cwd=top, **user.identity()).returncode == 0

@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench import CHECKOUT, rounds
+from bench.loop import NAME
 from bench.marks import MARKS, OURS, Held, hold
 from bench.peers import PEERS
+from bench.points import peer_of, plural, threads_of
 from bench.scenarios import SCENARIOS, title
 
 PAGE = CHECKOUT / "docs" / "performance.md"
@@ -24,9 +26,15 @@ COLUMNS = {
     "rps": "requests/s",
     "p50_us": "median µs",
     "p99_us": "p99 µs",
+    "p999_us": "p99.9 µs",
     "cpu_us": "CPU µs",
     "cpu_httpd_us": "in httpd",
     "cpu_application_us": "in application",
+    "cpu_database_us": "in database",
+    "switches": "switches",
+    "switches_httpd": "of httpd",
+    "switches_application": "of application",
+    "switches_database": "of database",
     "burst_ms": "ms in all",
     "p99_alone_us": "p99 alone µs",
     "p99_growth": "growth",
@@ -59,22 +67,31 @@ HEADLINE = (
     "restart_ms",
     "start_ms",
 )
-PEER_ORDER = [*PEERS, "python"]
+OTHER_TITLES = {"python": "python -c pass", NAME: "the view in a bare loop"}
+PEER_ORDER = [*PEERS, *OTHER_TITLES]
 
 
 class Report:
     """A run as data: conditions, options, results; what load() reads and save() writes."""
 
-    def __init__(self, conditions: dict, options: dict, results: dict) -> None:
+    def __init__(
+        self, conditions: dict, options: dict, results: dict, scans: dict | None = None
+    ) -> None:
         self.conditions, self.options, self.results = conditions, options, results
+        self.scans = scans or {}
 
     @classmethod
     def load(cls, path: Path) -> Report:
         data = json.loads(path.read_text())
-        return cls(data["conditions"], data["options"], data["results"])
+        return cls(data["conditions"], data["options"], data["results"], data.get("scans"))
 
     def save(self, path: Path) -> None:
-        data = {"conditions": self.conditions, "options": self.options, "results": self.results}
+        data = {
+            "conditions": self.conditions,
+            "options": self.options,
+            "results": self.results,
+            "scans": self.scans,
+        }
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(data, indent=1) + "\n")
 
@@ -95,7 +112,10 @@ def number(value: float | None) -> str:
 
 
 def name_of(peer: str) -> str:
-    return PEERS[peer].title if peer in PEERS else f"{peer} -c pass"
+    """How a contender is called in tables: "granian, 4 threads"."""
+    name, count = peer_of(peer), threads_of(peer)
+    title = PEERS[name].title if name in PEERS else OTHER_TITLES[name]
+    return f"{title}, {plural(count, 'thread')}" if count else title
 
 
 # -------- on the terminal
@@ -119,7 +139,7 @@ def print_point(scenario: str, point: str, samples: rounds.Samples) -> None:
 
 def print_marks(held: list[Held]) -> None:
     print("\nmarks")
-    for row in mark_rows(held):
+    for row in mark_rows([one for one in held if one.figure is not None]):
         print(f"  {row[0]:<72} {row[1]:>10} {row[2]:>12}  {row[3]}")
 
 
@@ -144,7 +164,7 @@ def table(samples: rounds.Samples) -> list[list[str]]:
     columns = [key for key in COLUMNS if key in present]
     headline = next((key for key in HEADLINE if key in present), None)
     rows = [["", *(COLUMNS[key] for key in columns), *(["spread", "ours/its"] if headline else [])]]
-    for peer in sorted(samples, key=PEER_ORDER.index):
+    for peer in sorted(samples, key=lambda name: PEER_ORDER.index(peer_of(name))):
         row = [name_of(peer), *(number(rounds.median(samples[peer], key)) for key in columns)]
         if headline:
             row += _comparison(samples, peer, headline)

@@ -11,8 +11,8 @@ from bench.marks import Mark
 
 WRK = """Running 1s test @ http://127.0.0.1:20000/hello
   1000 requests in 1.00s, 1.25MB read
-BENCH {"requests": 1000, "us": 500000, "bytes": 9, "p50": 40, "p90": 50, "p99": 60, "max": 70, \
-"connect": 0, "read": 1, "write": 0, "status": 2, "timeout": 0}
+BENCH {"requests": 1000, "us": 500000, "bytes": 9, "p50": 40, "p90": 50, "p99": 60, "p999": 65, \
+"max": 70, "connect": 0, "read": 1, "write": 0, "status": 2, "timeout": 0}
 """
 
 
@@ -23,6 +23,7 @@ def test_results_of_wrk_are_read_from_the_scripts_line():
         "requests": 1000,
         "p50_us": 40,
         "p99_us": 60,
+        "p999_us": 65,
         "max_us": 70,
         "errors": 3,
     }

@@ -1,0 +1,168 @@
+"""The points of the real applications, as data: which view, in which framework, on which database,
+with how many processes and connections.
+
+The scenario measures them, the marks judge them, the report and the plot show them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench import databases
+
+BOUNDARY = "a-line-between-parts"
+UPLOAD_BYTES = 200_000
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A view of the real applications. `text` says what it does, `important` which mark it has."""
+
+    name: str
+    text: str
+    queries: bool = False
+    important: bool = False
+    method: str = "GET"
+    content_type: str = ""
+    body: bytes = b""
+
+    @property
+    def path(self) -> str:
+        return f"/{self.name}"
+
+
+def _form() -> bytes:
+    return f"name={databases.NAME}&password={databases.PASSWORD.replace(' ', '+')}".encode()
+
+
+def _upload() -> bytes:
+    part = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n'
+    title = part % ("title", "") + "a document\r\n"
+    document = part % ("document", '; filename="document"\r\nContent-Type: application/pdf')
+    # Not random, so that each run sends the same; newlines are what a parser looks at.
+    content = bytes(number * 7 % 256 for number in range(UPLOAD_BYTES))
+    return title.encode() + document.encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("json", "a small JSON document", important=True),
+        Kind("query", "one query", queries=True, important=True),
+        Kind("queries", "20 queries", queries=True, important=True),
+        Kind("fortunes", "a page from a template after a query", queries=True, important=True),
+        Kind("updates", "20 rows read and written in a transaction", queries=True),
+        Kind("plaintext", "a line of text"),
+        Kind(
+            "login",
+            "a session log-in",
+            method="POST",
+            content_type="application/x-www-form-urlencoded",
+            body=_form(),
+        ),
+        Kind(
+            "upload",
+            "an upload of 200 kB in a form",
+            method="POST",
+            content_type=f"multipart/form-data; boundary={BOUNDARY}",
+            body=_upload(),
+        ),
+        Kind("report", "a report of 2 MB, streamed"),
+        Kind("service", "calls another service, which takes 30 ms"),
+        Kind("compute", "computes for 5 ms"),
+    )
+}
+FRAMEWORKS = ("flask", "django")
+DATABASES = ("postgresql", "sqlite")
+PROCESSES = (1, 2, 4)
+CONNECTIONS = (1, 16, 64)
+TITLES = {"flask": "Flask", "django": "Django", "postgresql": "PostgreSQL", "sqlite": "SQLite"}
+# The full grid is measured with these.
+GRID_FRAMEWORK, GRID_KINDS, GRID_THREADS = "flask", ("json", "query"), (1, 4, 15)
+
+
+@dataclass(frozen=True)
+class Point:
+    framework: str
+    database: str
+    kind: str
+    processes: int
+    connections: int
+    # Of every server, in the grid; 0 where each peer has its best number, and ours THREADS.
+    threads: int = 0
+
+    @property
+    def name(self) -> str:
+        database = f" on {TITLES[self.database]}" if self.database == "sqlite" else ""
+        threads = f", {plural(self.threads, 'thread')}" if self.threads else ""
+        return (
+            f"{self.kind}, {TITLES[self.framework]}{database}, "
+            f"{plural(self.processes, 'process', 'processes')}{threads}, "
+            f"{plural(self.connections, 'connection')}"
+        )
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def real_points() -> Iterator[Point]:
+    """Where each peer has its own best number of threads. All have marks."""
+    for framework in FRAMEWORKS:
+        for processes in PROCESSES:
+            for kind in KINDS.values():
+                for connections in _connections(framework, kind, processes):
+                    yield Point(framework, "postgresql", kind.name, processes, connections)
+        for kind in KINDS.values():
+            if kind.queries:
+                yield Point(framework, "sqlite", kind.name, 1, 16)
+
+
+def _connections(framework: str, kind: Kind, processes: int) -> tuple[int, ...]:
+    if framework == GRID_FRAMEWORK and kind.name in GRID_KINDS:
+        return CONNECTIONS
+    if processes > 2:
+        return ()
+    return (16, 64) if kind.important else (16,)
+
+
+def grid_points() -> Iterator[Point]:
+    """The same number of threads for all, to see what it does."""
+    for processes in PROCESSES:
+        for threads in GRID_THREADS:
+            for kind in GRID_KINDS:
+                for connections in CONNECTIONS:
+                    yield Point(GRID_FRAMEWORK, "postgresql", kind, processes, connections, threads)
+
+
+def peer_of(contender: str) -> str:
+    """The peer's name: "granian" of "granian:4", which is granian with 4 threads."""
+    return contender.partition(":")[0]
+
+
+def threads_of(contender: str) -> int | None:
+    """The number of threads in the name of a contender, if there is one."""
+    number = contender.partition(":")[2]
+    return int(number) if number else None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which points to measure; an empty tuple takes all."""
+
+    kinds: tuple[str, ...] = ()
+    frameworks: tuple[str, ...] = ()
+    databases: tuple[str, ...] = ()
+    processes: tuple[int, ...] = ()
+    connections: tuple[int, ...] = ()
+
+    def takes(self, point: Point) -> bool:
+        wanted = (
+            (self.kinds, point.kind),
+            (self.frameworks, point.framework),
+            (self.databases, point.database),
+            (self.processes, point.processes),
+            (self.connections, point.connections),
+        )
+        return all(not chosen or value in chosen for chosen, value in wanted)

@@ -1,0 +1,204 @@
+"""Real applications: Flask and Django on a database. points.py lists what is measured.
+
+Each other server gets the number of threads with which it is fastest. A short load with each number
+finds it (the "scan"), for each view; only the fastest takes part in the rounds. Ours has what
+nobody has tuned: THREADS.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from bench import cost, databases, load, loop, postgres, rounds
+from bench.marks import OURS
+from bench.peers import Running, Setup
+from bench.points import KINDS, Point, grid_points, peer_of, real_points, threads_of
+from bench.run import SERVERS, WSGI, Bench, Contenders
+
+THREADS = 15
+SCANNED = (1, 2, 4, 8, 15)
+SCAN_SECONDS = 0.3
+# Less than the servers: a loop needs no time to open connections.
+LOOP_SECONDS = 0.3
+SCAN_CONNECTIONS = 16
+GRID_ROUNDS, GRID_SECONDS = 2, 0.5
+PROBE = "/json"
+
+
+def real(bench: Bench) -> None:
+    """Real applications: mod_wsgid with 15 threads beside each other server with its best number of
+    threads
+    """
+    _measure(bench, _short(bench, real_points()), _measure_at_the_best)
+
+
+def grid(bench: Bench) -> None:
+    """Flask with JSON and one query, by processes, threads and connections: the same for all
+    servers
+    """
+    _measure(bench, _short(bench, grid_points()), _measure_as_given)
+
+
+def _short(bench: Bench, points: Iterable[Point]) -> list[Point]:
+    """The points that the options choose; in the short form, only those with one process and one
+    number of connections.
+    """
+    return [
+        point
+        for point in points
+        if bench.selection.takes(point)
+        and (not bench.short or (point.processes == 1 and point.connections == 16))
+    ]
+
+
+Measure = Callable[[Bench, "Served", list[Point]], None]
+
+
+def _measure(bench: Bench, points: list[Point], measure: Measure) -> None:
+    """Calls `measure` with the points of each setup, while its servers run."""
+    if not points:
+        return
+    try:
+        with bench.around() as around:
+            for setup, group in itertools.groupby(points, key=_setup):
+                with_these = list(group)
+                names = _contenders(bench, with_these[0])
+                with bench.looping(setup) as bare:
+                    with bench.serving_all(names, setup, PROBE) as running:
+                        served = Served(bench, around, running, bare)
+                        measure(bench, served, with_these)
+    except postgres.NoPostgres as error:
+        print(f"bench: no real application is measured: {error}", file=sys.stderr)
+
+
+def _setup(point: Point) -> Setup:
+    return Setup(
+        f"{point.framework}_{point.database}",
+        processes=point.processes,
+        threads=point.threads or THREADS,
+        packages=True,
+    )
+
+
+def _contenders(bench: Bench, point: Point) -> list[str]:
+    """The servers to start. Embedded mod_wsgi runs in httpd's two children, so it has two
+    processes.
+    """
+    names = WSGI if point.processes == 2 else SERVERS
+    if point.threads:
+        return bench.chosen(SERVERS)
+    return [found for name in bench.chosen(names) for found in _with_threads(bench, name)]
+
+
+def _with_threads(bench: Bench, name: str) -> Iterator[str]:
+    """A contender for each number of threads to be tried."""
+    if name in (OURS, "other", "embedded") or threads_of(name):
+        yield name
+    else:
+        yield from (f"{name}:{count}" for count in _counts(bench))
+
+
+@dataclass
+class Served:
+    """The servers of a setup while they run, and how to load them."""
+
+    bench: Bench
+    around: databases.Around
+    running: dict[str, Running]
+    bare: loop.Loop | None
+
+    def contenders(
+        self, kind_name: str, connections: int, seconds: float, names: Iterable[str] | None = None
+    ) -> Contenders:
+        """A load of each server, or of the named ones."""
+        return {
+            name: lambda peer=self.running[name]: self._load(peer, kind_name, connections, seconds)
+            for name in (self.running if names is None else names)
+        }
+
+    def loops(self, kind_name: str, counts: Iterable[int]) -> Contenders:
+        """The bare loop with each of these numbers of threads."""
+        kind = KINDS[kind_name]
+        return {
+            f"{loop.NAME}:{count}": lambda count=count: self.bare.measure(
+                kind, self._body(kind_name), count, LOOP_SECONDS
+            )
+            for count in counts
+        }
+
+    def _load(self, peer: Running, kind_name: str, connections: int, seconds: float) -> dict:
+        kind, body = KINDS[kind_name], self._body(kind_name)
+        request = (kind.method, kind.content_type, body) if body else ()
+        groups = {
+            "httpd": peer.httpd,
+            "application": peer.application,
+            "database": self.around.database_processes,
+        }
+        with cost.metered(**groups) as spent:
+            figures = load.wrk(peer.url(kind.path), connections, seconds, request)
+        return {**figures, **spent.per_request(int(figures["requests"]))}
+
+    def _body(self, kind_name: str) -> str:
+        """The path of a file with the body of the request, if it has one."""
+        kind, path = KINDS[kind_name], self.bench.where.apps / f"body-{kind_name}"
+        if not kind.body:
+            return ""
+        if not path.exists():
+            path.write_bytes(kind.body)
+        return str(path)
+
+
+def _measure_at_the_best(bench: Bench, served: Served, points: list[Point]) -> None:
+    """Scans each view once, then measures its points with the fastest of each peer."""
+    for kind, group in itertools.groupby(points, key=lambda point: point.kind):
+        with_these = list(group)
+        scanned = served.contenders(kind, SCAN_CONNECTIONS, SCAN_SECONDS)
+        scanned |= served.loops(kind, _loop_threads(bench))
+        samples = bench.take(scanned, 1, SCAN_SECONDS)
+        best = fastest(samples, bench.peers)
+        for point in with_these:
+            bench.scans[point.name] = {
+                name: rounds.median(taken, "rps") or 0.0 for name, taken in samples.items()
+            }
+            servers = [name for name in best if peer_of(name) != loop.NAME]
+            contenders = served.contenders(kind, point.connections, bench.seconds, servers)
+            counts = [threads_of(name) for name in best if peer_of(name) == loop.NAME]
+            bench.measure("real", point.name, {**contenders, **served.loops(kind, counts)})
+
+
+def _measure_as_given(bench: Bench, served: Served, points: list[Point]) -> None:
+    seconds = min(GRID_SECONDS, bench.seconds)
+    for point in points:
+        contenders = served.contenders(point.kind, point.connections, seconds)
+        bench.measure("grid", point.name, contenders, min(GRID_ROUNDS, bench.rounds))
+
+
+def _loop_threads(bench: Bench) -> list[int]:
+    """The numbers of threads of the bare loop that are tried: those given, or the usual ones."""
+    given = [name for name in bench.peers if peer_of(name) == loop.NAME]
+    tried = [threads_of(name) for name in given if threads_of(name)]
+    return tried or (list(_counts(bench)) if given else [])
+
+
+def _counts(bench: Bench) -> tuple[int, ...]:
+    return bench.some(SCANNED, slice(0, 3, 2))
+
+
+def fastest(samples: rounds.Samples, given: Sequence[str]) -> list[str]:
+    """Of each peer the contender with the most requests per second, and every one that was given
+    by its name ("granian:4"). Failed requests disqualify; if all have some, the first is measured,
+    so that the report shows the failure.
+    """
+    best: dict[str, str] = {}
+    for name, taken in samples.items():
+        key = name if name in given else peer_of(name)
+        if key not in best or _speed(taken) > _speed(samples[best[key]]):
+            best[key] = name
+    return list(best.values())
+
+
+def _speed(taken: list[dict]) -> float:
+    return -1.0 if rounds.errors(taken) else rounds.median(taken, "rps") or 0.0
