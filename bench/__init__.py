@@ -8,6 +8,7 @@ figures.
     clients.py     our own clients: transfers, bursts
     databases.py   what real applications need: PostgreSQL (postgres.py), SQLite, another service
     user.py        the user as which all these run
+    family.py      the processes that descend from one
     cost.py        CPU, switches and memory of processes, from /proc
     rounds.py      interleaved rounds, medians, spread, ratios
     points.py      the points of the real applications, as data
@@ -17,6 +18,8 @@ figures.
     marks.py       the project's own goals, as data
     conditions.py  machine, versions, date
     report.py      table, JSON, docs/performance.md
+    summary.py     tables of the real applications
+    numbers.py     how figures are written
     plot.py        plot
     floor.py       a separate command: the least that two processes can cost on this machine
 

@@ -202,6 +202,12 @@ def write(found, directory: Path, stem: str) -> None:
     print(f"\n{directory / stem}.json, .svg", flush=True)
 
 
+def _end(*_: object) -> None:
+    """Only once: a second signal would interrupt the end of the servers."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit("bench: SIGTERM")
+
+
 def main(arguments: list[str]) -> int:
     from bench import load, loop, peers, report, scenarios
 
@@ -209,13 +215,13 @@ def main(arguments: list[str]) -> int:
     if options.estimate:
         say_how_long(options, make(options, None))
         return 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: SIGTERM"))
+    signal.signal(signal.SIGTERM, _end)
     try:
         load.executable()
         found = report.Report.load(options.source) if options.source else measure(options)
     except load.NoWrk as error:
         sys.exit(f"bench: {error}")
-    report.print_marks(found.held())
+    report.print_end(found)
     if not options.source:
         write(found, options.output, "figures")
     if options.publish:

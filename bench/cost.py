@@ -24,9 +24,8 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def _ticks(pid: int) -> int:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text("latin-1")
-    except OSError:
+    stat = _text(f"/proc/{pid}/stat")
+    if not stat:
         return 0
     fields = stat[stat.rindex(")") + 2 :].split()
     return int(fields[11]) + int(fields[12])
@@ -99,7 +98,7 @@ def _sizes(path: Path) -> dict[str, int]:
     }
 
 
-def switches(pids: Iterable[int]) -> dict[Path, int]:
+def switches(pids: Iterable[int]) -> dict[str, int]:
     """The voluntary context switches so far of each thread of the processes: how often it waited.
 
     The kernel has no sum for a process, and forgets threads that end.
@@ -108,19 +107,20 @@ def switches(pids: Iterable[int]) -> dict[Path, int]:
         task: int(_SWITCHES.search(text)[1])
         for pid in pids
         for task in _tasks(pid)
-        if (text := _text(task / "status"))
+        if (text := _text(f"{task}/status"))
     }
 
 
-def _tasks(pid: int) -> list[Path]:
+def _tasks(pid: int) -> list[str]:
     with contextlib.suppress(OSError):
-        return list(Path(f"/proc/{pid}/task").iterdir())
+        return [f"/proc/{pid}/task/{task}" for task in os.listdir(f"/proc/{pid}/task")]
     return []
 
 
-def _text(path: Path) -> str:
+def _text(path: str) -> str:
     try:
-        return path.read_text("latin-1")
+        with open(path, encoding="latin-1") as file:
+            return file.read()
     except OSError:
         return ""
 

@@ -4,16 +4,20 @@ one. Missing a mark fails nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from bench import rounds
+from bench.points import KINDS, peer_of, real_points
 
 OURS = "wsgid"
 OTHERS = ("embedded", "uwsgi", "granian", "gunicorn")
 EVERYBODY = ("mod_wsgi", *OTHERS)
-# find(scenario, point, peer): the samples, [] if it was not measured
-Find = Callable[[str, str, str], list[dict]]
+# Of real applications: the servers outside httpd's children.
+OUTSIDE = ("mod_wsgi", "uwsgi", "granian", "gunicorn")
+# find(scenario, point): the samples of each contender, {} if the point was not measured. A
+# contender is a peer, or one with its number of threads ("granian:4").
+Find = Callable[[str, str], rounds.Samples]
 
 
 @dataclass(frozen=True)
@@ -47,14 +51,19 @@ class Mark:
 
 @dataclass(frozen=True)
 class Held:
-    """A mark and the measured figure; None if it was not measured."""
+    """A mark and the measured figure; None if it was not measured. `best` is the contender that it
+    was compared with; `failed` says that some of our requests failed.
+    """
 
     mark: Mark
     figure: float | None
     best: str = ""
+    failed: bool = False
 
     @property
     def verdict(self) -> str:
+        if self.failed:
+            return "failed requests"
         if self.figure is None:
             return "not measured"
         return "reached" if self.mark.reached_by(self.figure) else "missed"
@@ -62,32 +71,48 @@ class Held:
 
 def hold(mark: Mark, find: Find) -> Held:
     best = _best(mark, find)
-    return Held(mark, COMPARISONS[mark.how](mark, find, best), best)
+    failed = bool(rounds.errors(_ours(mark, find)))
+    return Held(mark, COMPARISONS[mark.how](mark, find, best), best, failed)
 
 
 def _best(mark: Mark, find: Find) -> str:
-    """The peer of `against` that is hardest to beat."""
+    """The contender of `against` that is hardest to beat."""
+    samples = find(mark.scenario, mark.point)
+    chosen = {name: taken for name, taken in samples.items() if peer_of(name) in mark.against}
+    return best_of(chosen, mark.key, mark.higher_is_better)
+
+
+def best_of(samples: rounds.Samples, key: str, highest: bool) -> str:
+    """The contender with the best median; failed requests disqualify. "" if there is none."""
     medians = {
-        peer: rounds.median(find(mark.scenario, mark.point, peer), mark.key)
-        for peer in mark.against
+        name: value
+        for name, taken in samples.items()
+        if not rounds.errors(taken) and (value := rounds.median(taken, key)) is not None
     }
-    measured = {peer: value for peer, value in medians.items() if value is not None}
-    if not measured:
-        return ""
-    return (max if mark.higher_is_better else min)(measured, key=measured.__getitem__)
+    return (max if highest else min)(medians, key=medians.__getitem__) if medians else ""
+
+
+def ours_of(samples: rounds.Samples) -> list[dict]:
+    """Our samples; if only some numbers of threads were measured, those of the first."""
+    names = [name for name in samples if peer_of(name) == OURS]
+    return samples[OURS if OURS in names else names[0]] if names else []
 
 
 def _ours(mark: Mark, find: Find, point: str = "") -> list[dict]:
-    return find(mark.scenario, point or mark.point, OURS)
+    return ours_of(find(mark.scenario, point or mark.point))
+
+
+def _theirs(mark: Mark, find: Find, best: str) -> list[dict]:
+    return find(mark.scenario, mark.point).get(best, [])
 
 
 def _ratio(mark: Mark, find: Find, best: str) -> float | None:
-    return rounds.ratio(_ours(mark, find), find(mark.scenario, mark.point, best), mark.key)
+    return rounds.ratio(_ours(mark, find), _theirs(mark, find, best), mark.key)
 
 
 def _difference(mark: Mark, find: Find, best: str) -> float | None:
     ours = rounds.median(_ours(mark, find), mark.key)
-    theirs = rounds.median(find(mark.scenario, mark.point, best), mark.key)
+    theirs = rounds.median(_theirs(mark, find, best), mark.key)
     return None if ours is None or theirs is None else ours - theirs
 
 
@@ -117,6 +142,16 @@ def _transfer(text: str, point: str, value: float, against: str) -> Mark:
     return Mark(text, "transfers", point, "mb_per_second", "ratio", ">=", value, (against,))
 
 
+def _real() -> Iterator[Mark]:
+    """Two marks for each point: throughput, and the slow requests."""
+    for point in real_points():
+        least = 1.05 if KINDS[point.kind].important else 0.97
+        where = "real", point.name
+        yield Mark(f"requests/s: {point.name}", *where, "rps", "ratio", ">=", least, OUTSIDE)
+        yield Mark(f"p99: {point.name}", *where, "p99_us", "ratio", "<=", 1.1, OUTSIDE)
+
+
+REAL_MARKS = tuple(_real())
 MARKS = (
     *_hello("requests/s against mod_wsgi's daemon mode", "rps", ">=", 3.0, ("mod_wsgi",)),
     *_hello("requests/s against the best of the others", "rps", ">=", 1.2, OTHERS),

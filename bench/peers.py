@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from httpdenv import Httpd, Stage, machine, processes, wait_until
+from httpdenv import Httpd, Stage, machine, wait_until
 
-from bench import CHECKOUT, clients, cost, user
+from bench import CHECKOUT, clients, cost, family, user
 from bench.points import peer_of, threads_of
 
 VENV = Path(os.environ.get("WSGID_BENCH_VENV", CHECKOUT / ".bench-venv"))
@@ -32,6 +32,8 @@ OTHER = os.environ.get("WSGID_BENCH_OTHER", "")
 STATIC_SIZES = (0, 1024, 16384, 65536, 262144, 1 << 20)
 START_LIMIT = 60.0
 STOP_LIMIT = 5.0
+# httpd's parent replaces a child that ends, unless it has begun to stop.
+SHUTDOWN_BEGINS = 0.05
 # An httpd child has its pool of threads; other processes that httpd forks have one thread or a few.
 CHILD_THREADS = 32
 GROUP = "bench"
@@ -297,6 +299,7 @@ class Running:
         self._httpd = Httpd(text, where, modules=peer.modules, ours=peer.ours, log_level="notice")
         self._process: subprocess.Popen[bytes] | None = None
         self.start_ms = 0.0
+        self._is_ready = False
 
     @property
     def port(self) -> int:
@@ -311,18 +314,34 @@ class Running:
         self._httpd.start()
         wait_until(lambda: clients.is_up(self.port, self._probe), self._why, START_LIMIT)
         self.start_ms = (time.perf_counter() - begun) * 1000
+        self._is_ready = True
         return self
 
     def stop(self) -> None:
-        """Stops all of it, whatever state it is in."""
+        """Ends all of it at once, whatever state it is in. Nobody waits for a request here, so
+        httpd's children are killed; its parent cleans up.
+        """
+        if self._httpd.is_running:
+            self._stop_httpd(self.parent)
+        if self._is_ready and not os.environ.get("WSGID_KEEP"):
+            shutil.rmtree(self._httpd.root, ignore_errors=True)
+        else:
+            self._httpd.remove()  # looks at every process of the machine, which takes long
+        self._stop_beside()
+
+    @staticmethod
+    def _stop_httpd(parent: int) -> None:
+        children = family.descendants(parent)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(parent, signal.SIGTERM)
+        time.sleep(SHUTDOWN_BEGINS)
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         try:
-            if self._httpd.is_running:
-                self._httpd.stop()
-        except (AssertionError, OSError):
-            pass  # remove() kills what is left
-        finally:
-            self._httpd.remove()
-            self._stop_beside()
+            wait_until(lambda: not family.is_alive(parent), "httpd's parent to leave", STOP_LIMIT)
+        except AssertionError:
+            os.kill(parent, signal.SIGKILL)
 
     @property
     def parent(self) -> int:
@@ -341,14 +360,14 @@ class Running:
     def application(self) -> list[int]:
         """The application's processes, including their supervisor if that is not httpd."""
         if self._process is not None:
-            return [self._process.pid, *_descendants(self._process.pid)]
+            return [self._process.pid, *family.descendants(self._process.pid)]
         return self._children(True)
 
     def _children(self, daemons: bool) -> list[int]:
         return [
-            child.pid
-            for child in processes.children(self.parent)
-            if self.peer.daemon(child.command) == daemons
+            child
+            for child in family.children(self.parent)
+            if (command := family.command(child)) and self.peer.daemon(command) == daemons
         ]
 
     def _start_beside(self) -> None:
@@ -373,11 +392,11 @@ class Running:
     def _stop_beside(self) -> None:
         if self._process is None:
             return
-        family = [self._process.pid, *_descendants(self._process.pid)]
+        members = family.descendants(self._process.pid)
         with contextlib.suppress(subprocess.TimeoutExpired, ProcessLookupError):
             self._process.terminate()
             self._process.wait(STOP_LIMIT)
-        for pid in family[1:]:
+        for pid in members:
             with contextlib.suppress(ProcessLookupError):
                 # The session is ours: if the number is reused, it belongs to another session.
                 if os.getsid(pid) == self._process.pid:
@@ -416,7 +435,3 @@ def serving(
                 )
                 running.stop()
         yield found
-
-
-def _descendants(pid: int) -> list[int]:
-    return [child.pid for child in processes.descendants(pid)]

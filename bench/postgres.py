@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from httpdenv import machine, processes, wait_until
+from httpdenv import machine, wait_until
 
-from bench import user
+from bench import family, user
 
 # Enough for every server of a run: each thread of each process may hold a connection.
 CONNECTIONS = 1500
@@ -46,7 +46,7 @@ class Server:
 
     def processes(self) -> list[int]:
         """The server's processes: one for each connection, and those that look after the rest."""
-        return [self.pid, *(child.pid for child in processes.children(self.pid))]
+        return [self.pid, *family.children(self.pid)]
 
 
 @contextlib.contextmanager

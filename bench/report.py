@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from bench import CHECKOUT, rounds
+from bench import CHECKOUT, rounds, summary
 from bench.loop import NAME
-from bench.marks import MARKS, OURS, Held, hold
+from bench.marks import MARKS, OURS, REAL_MARKS, Held, Mark, hold
+from bench.numbers import number
 from bench.peers import PEERS
 from bench.points import peer_of, plural, threads_of
-from bench.scenarios import SCENARIOS, title
+from bench.scenarios import SCENARIOS, title as title_of
 
 PAGE = CHECKOUT / "docs" / "performance.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
@@ -68,6 +69,8 @@ HEADLINE = (
     "start_ms",
 )
 OTHER_TITLES = {"python": "python -c pass", NAME: "the view in a bare loop"}
+# These scenarios have many points, so that each is a row instead of a table.
+SUMMARIZED = ("real", "grid")
 PEER_ORDER = [*PEERS, *OTHER_TITLES]
 
 
@@ -95,20 +98,12 @@ class Report:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(data, indent=1) + "\n")
 
-    def find(self, scenario: str, point: str, peer: str) -> list[dict]:
-        return self.results.get(scenario, {}).get(point, {}).get(peer, [])
+    def find(self, scenario: str, point: str) -> rounds.Samples:
+        return self.results.get(scenario, {}).get(point, {})
 
-    def held(self) -> list[Held]:
-        return [hold(mark, self.find) for mark in MARKS]
-
-
-def number(value: float | None) -> str:
-    """Formats with three significant digits and thousands separators."""
-    if value is None:
-        return "-"
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    def held(self, marks: Iterable[Mark] = MARKS) -> list[Held]:
+        """Each mark with its figure."""
+        return [hold(mark, self.find) for mark in marks]
 
 
 def name_of(peer: str) -> str:
@@ -123,24 +118,37 @@ def name_of(peer: str) -> str:
 
 def print_point(scenario: str, point: str, samples: rounds.Samples) -> None:
     """Prints one point as soon as it is measured."""
-    rows = table(samples)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     print(f"\n{scenario}: {point}")
-    for row in rows:
-        cells = [
-            row[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:])),
-        ]
-        print("  " + "  ".join(cells).rstrip(), flush=True)
+    _print_rows(table(samples))
     for peer, taken in samples.items():
         for error in rounds.errors(taken):
             print(f"  ! {peer}: {error}", flush=True)
 
 
-def print_marks(held: list[Held]) -> None:
-    print("\nmarks")
-    for row in mark_rows([one for one in held if one.figure is not None]):
-        print(f"  {row[0]:<72} {row[1]:>10} {row[2]:>12}  {row[3]}")
+def _print_rows(rows: list[list[str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
+        print("  " + "  ".join([row[0].ljust(widths[0]), *cells]).rstrip(), flush=True)
+
+
+def print_end(report: Report) -> None:
+    """What has been measured, in brief."""
+    for scenario in SUMMARIZED:
+        for found in summary.tables(scenario, report.find, brief=True):
+            print(f"\n{found.title}")
+            _print_rows(found.rows)
+    for title, marks in (("real applications", REAL_MARKS), ("others", MARKS)):
+        held = [one for one in report.held(marks) if one.figure is not None]
+        if held:
+            print(f"\nmarks, {title}: {count_of(held)}")
+            _print_rows([["", "figure", "mark", ""], *mark_rows(held)])
+
+
+def count_of(held: list[Held]) -> str:
+    """As in "12 of 14 reached"."""
+    reached = sum(one.verdict == "reached" for one in held)
+    return f"{reached} of {len(held)} reached"
 
 
 def mark_rows(held: list[Held]) -> list[list[str]]:
@@ -150,7 +158,8 @@ def mark_rows(held: list[Held]) -> list[list[str]]:
 
 def _mark_row(one: Held) -> list[str]:
     mark, unit = one.mark, f" {one.mark.unit}" if one.mark.unit else ""
-    against = f" ({one.best})" if len(mark.against) > 1 and one.best else ""
+    best = f"{peer_of(one.best)} with {threads_of(one.best)}" if ":" in one.best else one.best
+    against = f" ({best})" if len(mark.against) > 1 and best else ""
     relation = {">=": "≥", "<=": "≤"}[mark.relation]
     figure = number(one.figure) + (unit if one.figure is not None else "")
     return [mark.text + against, figure, f"{relation} {mark.value:g}{unit}", one.verdict]
@@ -201,13 +210,32 @@ def figures(report: Report) -> Iterator[str]:
     yield from markdown(
         [["condition", "value"], *([key, value] for key, value in report.conditions.items())]
     )
-    yield "### Marks\n"
-    yield from markdown([["mark", "figure", "value", ""], *mark_rows(report.held())])
+    for scenario in SUMMARIZED:
+        if scenario in report.results:
+            yield from _summary(report, scenario)
+    held = report.held(REAL_MARKS)
+    yield f"### Marks of real applications: {count_of(held)}; the others\n"
+    yield from _mark_table([one for one in held if one.verdict != "reached"])
+    yield "### Marks of everything else\n"
+    yield from _mark_table(report.held())
     for scenario in (name for name in SCENARIOS if name in report.results):
-        yield f"### {_headline(title(scenario))}\n"
+        if scenario in SUMMARIZED:
+            continue
+        yield f"### {_headline(title_of(scenario))}\n"
         for point, samples in report.results[scenario].items():
             yield f"**{point}**\n"
             yield from markdown(table(samples))
+
+
+def _mark_table(held: list[Held]) -> Iterator[str]:
+    yield from markdown([["mark", "figure", "value", ""], *mark_rows(held)])
+
+
+def _summary(report: Report, scenario: str) -> Iterator[str]:
+    yield f"### {_headline(title_of(scenario))}\n"
+    for found in summary.tables(scenario, report.find):
+        yield f"**{found.title}**\n"
+        yield from markdown(found.rows)
 
 
 def _headline(text: str) -> str:

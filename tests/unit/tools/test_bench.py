@@ -64,29 +64,35 @@ def test_spread_is_relative_to_the_median():
 
 
 RESULTS = {
-    ("hello", "1", "wsgid"): [{"rps": 30, "us": 4}],
-    ("hello", "2", "wsgid"): [{"rps": 57}],
-    ("hello", "1", "slow"): [{"rps": 10, "us": 9}],
-    ("hello", "1", "fast"): [{"rps": 20, "us": 5}],
+    "1": {
+        "wsgid": [{"rps": 30, "us": 4}],
+        "slow": [{"rps": 10, "us": 9}],
+        "fast:4": [{"rps": 20, "us": 5}],
+        "fast:8": [{"rps": 40, "us": 1, "errors": 2}],
+        "embedded": [{"rps": 50, "us": 1}],
+    },
+    "2": {"wsgid": [{"rps": 57}]},
+    "4": {"wsgid": [{"rps": 57, "errors": 1}], "slow": [{"rps": 1}]},
 }
 
 
 @pytest.mark.parametrize(
     "how, point, key, relation, value, figure, best, verdict",
     [
-        ("ratio", "1", "rps", ">=", 1.5, 1.5, "fast", "reached"),
-        ("ratio", "1", "us", "<=", 0.7, 0.8, "fast", "missed"),
-        ("difference", "1", "us", "<=", 0, -1, "fast", "reached"),
+        ("ratio", "1", "rps", ">=", 1.5, 1.5, "fast:4", "reached"),
+        ("ratio", "1", "us", "<=", 0.7, 0.8, "fast:4", "missed"),
+        ("difference", "1", "us", "<=", 0, -1, "fast:4", "reached"),
         ("growth", "2", "rps", ">=", 1.9, 1.9, "", "reached"),
-        ("absolute", "1", "us", "<=", 3, 4, "fast", "missed"),
+        ("absolute", "1", "us", "<=", 3, 4, "fast:4", "missed"),
         ("ratio", "3", "rps", ">=", 1, None, "", "not measured"),
+        ("ratio", "4", "rps", ">=", 1, 57, "slow", "failed requests"),
     ],
 )
 def test_a_figure_is_compared_with_its_mark(
     how, point, key, relation, value, figure, best, verdict
 ):
     mark = Mark("text", "hello", point, key, how, relation, value, ("slow", "fast"), base="1")
-    held = bench.marks.hold(mark, lambda *key: RESULTS.get(key, []))
+    held = bench.marks.hold(mark, lambda scenario, point: RESULTS.get(point, {}))
     assert (held.figure, held.best, held.verdict) == (figure, best, verdict)
 
 

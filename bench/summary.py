@@ -1,0 +1,144 @@
+"""Tables of the real applications: a table for each setup, a row for each load, a column for each
+server. What a reader wants to see first.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from bench import loop, rounds
+from bench.marks import OUTSIDE, best_of, ours_of
+from bench.numbers import number
+from bench.points import (
+    KINDS,
+    TITLES,
+    Point,
+    grid_points,
+    peer_of,
+    plural,
+    real_points,
+    threads_of,
+)
+
+SHORT_TITLES = {
+    "wsgid": "mod_wsgid",
+    "other": "other build",
+    "mod_wsgi": "mod_wsgi",
+    "uwsgi": "uWSGI",
+    "granian": "granian",
+    "gunicorn": "gunicorn",
+    "embedded": "embedded",
+    loop.NAME: "bare loop",
+}
+FAILED = "!"
+Find = Callable[[str, str], rounds.Samples]
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    rows: list[list[str]]
+
+
+def tables(scenario: str, find: Find, brief: bool = False) -> Iterator[Table]:
+    """The tables of "real" or "grid"; `brief` leaves out what a request costs."""
+    points = {"real": real_points, "grid": grid_points}[scenario]()
+    measured = (point for point in points if find(scenario, point.name))
+    for title, group in itertools.groupby(measured, key=_title):
+        samples = {point: find(scenario, point.name) for point in group}
+        yield Table(f"{title}: requests/s", _throughput(samples))
+        yield Table(f"{title}: p99 in ms", _latency(samples))
+        if not brief:
+            yield Table(f"{title}: CPU µs a request (voluntary switches)", _cost(samples))
+
+
+def _title(point: Point) -> str:
+    parts = [TITLES[point.framework], TITLES[point.database]]
+    return f"{' on '.join(parts)}, {plural(point.processes, 'process', 'processes')}"
+
+
+def _load(point: Point) -> str:
+    threads = f", {plural(point.threads, 'thread')}" if point.threads else ""
+    return f"{KINDS[point.kind].text}{threads}, {plural(point.connections, 'connection')}"
+
+
+Cell = Callable[[list[dict]], str]
+
+
+def _rows(
+    samples: dict[Point, rounds.Samples], cell: Cell, more: dict[str, Callable]
+) -> list[list[str]]:
+    """A column for each peer that was measured, then those of `more`, which see a whole point."""
+    present = {peer_of(name) for found in samples.values() for name in found}
+    peers = [peer for peer in SHORT_TITLES if peer in present]
+    rows = [["", *(SHORT_TITLES[peer] for peer in peers), *more]]
+    for point, found in samples.items():
+        cells = [_cell(found, peer, cell) for peer in peers]
+        rows.append([_load(point), *cells, *(compute(found) for compute in more.values())])
+    return rows
+
+
+def _cell(found: rounds.Samples, peer: str, cell: Cell) -> str:
+    """The figure, and the number of threads if a scan has chosen it. Several numbers of threads of
+    one peer share a cell.
+    """
+    texts = []
+    for name, taken in found.items():
+        if peer_of(name) == peer:
+            count = threads_of(name)
+            failed = FAILED if rounds.errors(taken) else ""
+            texts.append(cell(taken) + (f" ({count})" if count else "") + failed)
+    return " ".join(texts) or "-"
+
+
+def _throughput(samples: dict[Point, rounds.Samples]) -> list[list[str]]:
+    more = {
+        "ours/best": lambda found: _ratio_to_best(found, "rps", True),
+        "ours/bare loop": _ratio_to_loop,
+        "spread": lambda found: _percent(rounds.spread(ours_of(found), "rps")),
+    }
+    return _rows(samples, lambda taken: number(rounds.median(taken, "rps")), more)
+
+
+def _latency(samples: dict[Point, rounds.Samples]) -> list[list[str]]:
+    served = {point: _without_loop(found) for point, found in samples.items()}
+    more = {"ours/lowest": lambda found: _ratio_to_best(found, "p99_us", False)}
+    return _rows(served, lambda taken: _milliseconds(rounds.median(taken, "p99_us")), more)
+
+
+def _cost(samples: dict[Point, rounds.Samples]) -> list[list[str]]:
+    def cell(taken: list[dict]) -> str:
+        switches = number(rounds.median(taken, "switches"))
+        return f"{number(rounds.median(taken, 'cpu_us'))} ({switches})"
+
+    served = {
+        point: {peer_of(name): taken for name, taken in _without_loop(found).items()}
+        for point, found in samples.items()
+    }
+    return _rows(served, cell, {})
+
+
+def _without_loop(found: rounds.Samples) -> rounds.Samples:
+    return {name: taken for name, taken in found.items() if peer_of(name) != loop.NAME}
+
+
+def _ratio_to_best(found: rounds.Samples, key: str, highest: bool) -> str:
+    """The marks compare with servers outside httpd's children only, and so does this."""
+    outside = {name: taken for name, taken in found.items() if peer_of(name) in OUTSIDE}
+    best = best_of(outside, key, highest)
+    return number(rounds.ratio(ours_of(found), found.get(best, []), key))
+
+
+def _ratio_to_loop(found: rounds.Samples) -> str:
+    loops = [taken for name, taken in found.items() if peer_of(name) == loop.NAME]
+    return number(rounds.ratio(ours_of(found), loops[0], "rps")) if loops else "-"
+
+
+def _milliseconds(microseconds: float | None) -> str:
+    return number(None if microseconds is None else microseconds / 1000)
+
+
+def _percent(part: float | None) -> str:
+    return "-" if part is None else f"{part:.0%}"
