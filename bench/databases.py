@@ -65,17 +65,17 @@ def around(apps: Path) -> Iterator[Around]:
     Raises postgres.NoPostgres.
     """
     sql = ";\n".join(tables())
-    with postgres.database(f"{sql};\n") as server, _service(apps) as port:
+    with postgres.database(f"{sql};\n") as server, service(apps) as port:
         settings = {
             "postgresql": server.connection,
-            "sqlite": str(_make_sqlite(apps / "sqlite")),
+            "sqlite": str(make_sqlite(apps / "sqlite")),
             "service": f"http://127.0.0.1:{port}/",
         }
         (apps / "settings.json").write_text(json.dumps(settings))
         yield Around(server)
 
 
-def _make_sqlite(directory: Path) -> Path:
+def make_sqlite(directory: Path) -> Path:
     """A database that is written as servers write it: readers do not wait for writers (WAL)."""
     directory.mkdir(exist_ok=True)
     path = directory / "database"
@@ -91,7 +91,7 @@ def _make_sqlite(directory: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _service(apps: Path) -> Iterator[int]:
+def service(apps: Path) -> Iterator[int]:
     """Yields the port of the other HTTP service."""
     command = [sys.executable, str(apps / "service.py")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from bench.peers import Setup
-from bench.run import Bench
+from bench.run import Bench, Timed
 
 # Measured on two cores: what a load takes beside its time, and what the start and the end of a
 # server (with its httpd) and of the databases take.
@@ -41,8 +41,10 @@ class Rehearsal(Bench):
     def warm(self, running: dict[str, Any], path: str = "") -> None:
         self.estimate += 0 if self.short else len(running)
 
-    def take(self, contenders: dict, times: int, seconds: float) -> dict:
-        self.estimate += len(contenders) * times * (seconds + LOAD_OVERHEAD)
+    def take(self, contenders: dict, times: int) -> dict:
+        for take in contenders.values():
+            seconds = take.seconds if isinstance(take, Timed) else self.seconds
+            self.estimate += times * (seconds + LOAD_OVERHEAD)
         return {name: [] for name in contenders}
 
 

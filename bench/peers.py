@@ -29,7 +29,7 @@ VENV = Path(os.environ.get("WSGID_BENCH_VENV", CHECKOUT / ".bench-venv"))
 APPS = Path(__file__).with_name("apps")
 # The path of the mod_wsgid.so of another build, to be measured beside this one.
 OTHER = os.environ.get("WSGID_BENCH_OTHER", "")
-STATIC_SIZES = (0, 1024, 16384, 65536, 262144, 1 << 20)
+STATIC_SIZES = (0, 1024, 65536, 1 << 20)
 START_LIMIT = 60.0
 STOP_LIMIT = 5.0
 # httpd's parent replaces a child that ends, unless it has begun to stop.

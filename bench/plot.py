@@ -1,4 +1,8 @@
-"""The plot of a run, as SVG. The same JSON always gives the same file."""
+"""The plots of a run, as SVG. The same JSON always gives the same files.
+
+The first shows requests per second of real applications, for users; the second what the servers
+themselves cost, for those who work on them.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,36 @@ from matplotlib import pyplot
 
 from bench import rounds
 from bench.marks import OURS
+from bench.numbers import number
 from bench.peers import PEERS
+from bench.points import FRAMEWORKS, TITLES, Point, peer_of
 from bench.report import PEER_ORDER, Report, name_of
 
 PALETTE = ("#c0392b", "#2c6fbb", "#7fb2e5", "#3a8f5c", "#b08d2f", "#8e6bb0", "#777777", "#bbbbbb")
 COLOURS = dict(zip(PEER_ORDER, PALETTE))
 SIZE = (13, 9)
+REAL_SIZE = (13, 8)
+# What the picture of the real applications shows.
+SHOWN = ("wsgid", "mod_wsgi", "uwsgi", "granian", "gunicorn")
+SHOWN_PROCESSES, SHOWN_CONNECTIONS = 1, 16
+LABELS = {
+    "json": "JSON",
+    "query": "one query",
+    "queries": "20 queries",
+    "fortunes": "page from\na template",
+    "updates": "20 updates",
+    "plaintext": "a line\nof text",
+    "login": "log-in",
+    "upload": "upload of\n200 kB",
+    "report": "report of\n2 MB",
+    "service": "waits 30 ms\nfor a service",
+    "compute": "computes\n5 ms",
+}
+BAR = 0.16
 
 
-def draw(report: Report, path: Path) -> None:
+def draw(report: Report, directory: Path, stem: str) -> None:
+    """Writes STEM.svg and STEM-servers.svg."""
     pyplot.switch_backend("svg")  # no display here
     pyplot.rcParams.update(
         {
@@ -29,26 +54,82 @@ def draw(report: Report, path: Path) -> None:
             "axes.axisbelow": True,
         }
     )
-    figure, axes = pyplot.subplots(2, 3, figsize=SIZE, constrained_layout=True)
-    for panel, axis in zip(
-        (_connections, _cpu, _latency, _sizes, _transfers, _children), axes.flat
-    ):
-        panel(report, axis)
+    _draw_real(report, directory / f"{stem}.svg")
+    _draw_servers(report, directory / f"{stem}-servers.svg")
+
+
+def _finish(
+    report: Report, figure: pyplot.Figure, title: str, peers: list[str], path: Path
+) -> None:
     facts = report.conditions
     figure.suptitle(
-        f"mod_wsgid {facts['mod_wsgid']}, httpd {facts['httpd']}, {facts['machine']}, {facts['date']}"
+        f"{title}\nmod_wsgid {facts['mod_wsgid']}, httpd {facts['httpd']}, {facts['machine']}, {facts['date']}"
     )
-    peers = list(PEERS)
     handles = [pyplot.Line2D([], [], color=COLOURS[peer], linewidth=5) for peer in peers]
     figure.legend(
         handles,
         [name_of(peer) for peer in peers],
         loc="outside lower center",
-        ncols=4,
+        ncols=5,
         frameon=False,
     )
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
+
+
+# -------- real applications
+
+
+def _draw_real(report: Report, path: Path) -> None:
+    figure, axes = pyplot.subplots(len(FRAMEWORKS), 1, figsize=REAL_SIZE, constrained_layout=True)
+    for framework, axis in zip(FRAMEWORKS, axes):
+        _framework(report, axis, framework)
+    title = (
+        "Requests per second of real applications: higher is better, mod_wsgid is 100 %\n"
+        "mod_wsgid with 15 threads, each other server with the number of threads at which it is fastest"
+    )
+    _finish(report, figure, title, list(SHOWN), path)
+
+
+def _framework(report: Report, axis: pyplot.Axes, framework: str) -> None:
+    """A group of bars for each view; our requests per second are its label."""
+    axis.set_title(f"{TITLES[framework]} on PostgreSQL, one process, {SHOWN_CONNECTIONS} clients")
+    labels = []
+    for kind, label in LABELS.items():
+        point = Point(framework, "postgresql", kind, SHOWN_PROCESSES, SHOWN_CONNECTIONS)
+        speeds = _speeds(report.find("real", point.name))
+        if not speeds.get(OURS):
+            continue
+        for column, peer in enumerate(SHOWN):
+            part = 100 * speeds.get(peer, 0.0) / speeds[OURS]
+            place = len(labels) + (column - (len(SHOWN) - 1) / 2) * BAR
+            axis.bar(place, part, BAR * 0.9, color=COLOURS[peer])
+        labels.append(f"{label}\n{number(speeds[OURS])}/s")
+    axis.axhline(100, color=COLOURS[OURS], linewidth=0.8)
+    axis.set_xticks(range(len(labels)), labels)
+    axis.yaxis.set_major_formatter(lambda value, position: f"{value:g} %")
+    axis.grid(axis="x", visible=False)
+
+
+def _speeds(samples: rounds.Samples) -> dict[str, float]:
+    """Of each peer the fastest that was measured."""
+    found: dict[str, float] = {}
+    for name, taken in samples.items():
+        speed = rounds.median(taken, "rps") or 0.0
+        found[peer_of(name)] = max(found.get(peer_of(name), 0.0), speed)
+    return found
+
+
+# -------- the servers themselves
+
+
+def _draw_servers(report: Report, path: Path) -> None:
+    figure, axes = pyplot.subplots(2, 3, figsize=SIZE, constrained_layout=True)
+    for panel, axis in zip(
+        (_connections, _cpu, _latency, _sizes, _transfers, _children), axes.flat
+    ):
+        panel(report, axis)
+    _finish(report, figure, "What the servers themselves can do", list(PEERS), path)
 
 
 def _lines(report: Report, axis: pyplot.Axes, scenario: str, key: str, scale: float = 1.0) -> None:
@@ -72,7 +153,7 @@ def _bars(axis: pyplot.Axes, samples: rounds.Samples, *keys: str) -> None:
         peer for peer in PEER_ORDER if rounds.median(samples.get(peer, []), keys[0]) is not None
     ]
     below = [0.0] * len(peers)
-    for number, key in enumerate(keys):
+    for layer, key in enumerate(keys):
         heights = [rounds.median(samples[peer], key) or 0.0 for peer in peers]
         colours = [COLOURS[peer] for peer in peers]
         axis.bar(
@@ -80,7 +161,7 @@ def _bars(axis: pyplot.Axes, samples: rounds.Samples, *keys: str) -> None:
             heights,
             bottom=below,
             color=colours,
-            alpha=1.0 if number == 0 else 0.5,
+            alpha=1.0 if layer == 0 else 0.5,
         )
         below = [a + b for a, b in zip(below, heights)]
     axis.set_xticks([])

@@ -110,21 +110,13 @@ def plural(count: int, one: str, many: str = "") -> str:
 def real_points() -> Iterator[Point]:
     """Where each peer has its own best number of threads. All have marks."""
     for framework in FRAMEWORKS:
-        for processes in PROCESSES:
+        for processes in (1, 2):
             for kind in KINDS.values():
-                for connections in _connections(framework, kind, processes):
+                for connections in (16, 64) if kind.important else (16,):
                     yield Point(framework, "postgresql", kind.name, processes, connections)
         for kind in KINDS.values():
             if kind.queries:
                 yield Point(framework, "sqlite", kind.name, 1, 16)
-
-
-def _connections(framework: str, kind: Kind, processes: int) -> tuple[int, ...]:
-    if framework == GRID_FRAMEWORK and kind.name in GRID_KINDS:
-        return CONNECTIONS
-    if processes > 2:
-        return ()
-    return (16, 64) if kind.important else (16,)
 
 
 def grid_points() -> Iterator[Point]:

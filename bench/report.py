@@ -217,6 +217,7 @@ def figures(report: Report) -> Iterator[str]:
     yield f"### Marks of real applications: {count_of(held)}; the others\n"
     yield from _mark_table([one for one in held if one.verdict != "reached"])
     yield "### Marks of everything else\n"
+    yield f"![what the servers themselves can do]({PAGE.stem}-servers.svg)\n"
     yield from _mark_table(report.held())
     for scenario in (name for name in SCENARIOS if name in report.results):
         if scenario in SUMMARIZED:

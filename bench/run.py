@@ -113,21 +113,34 @@ class Bench:
     def measure_together(
         self, scenario: str, points: dict[str, Contenders], times: int = 0
     ) -> None:
-        """Measures points that are compared with each other in the same rounds."""
+        """Measures points that are compared with each other in the same rounds, `times` if not as
+        often as the options say.
+        """
         everyone = {
             (point, name): take
             for point, contenders in points.items()
             for name, take in contenders.items()
         }
-        samples = self.take(everyone, times or self.rounds, self.seconds)
+        samples = self.take(everyone, times or self.rounds)
         for point, contenders in points.items():
             found = {name: samples[point, name] for name in contenders}
             self.results.setdefault(scenario, {}).setdefault(point, {}).update(found)
             self.print_point(scenario, point, found)
 
-    def take(self, contenders: dict, times: int, seconds: float) -> dict:
-        """Interleaved rounds of loads that take about so many seconds each; keeps no results."""
+    def take(self, contenders: dict, times: int) -> dict:
+        """Interleaved rounds; keeps no results."""
         return rounds.interleave(contenders, times)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A contender whose load does not take the seconds of the options."""
+
+    seconds: float
+    take: Callable[[], dict]
+
+    def __call__(self) -> dict:
+        return self.take()
 
 
 def each(running: dict[str, Running], take: Callable[..., dict], *arguments: object) -> Contenders:

@@ -100,10 +100,11 @@ class Measurement:
         except BaseException:
             self._begin.abort()
             raise
-        count = 0
-        while time.monotonic() < self._end:
+        count, is_over = 0, False
+        while not is_over:
             self._call()
             count += 1
+            is_over = time.monotonic() >= self._end
         self._counts[number] = count
 
 

@@ -16,13 +16,13 @@ from bench import cost, databases, load, loop, postgres, rounds
 from bench.marks import OURS
 from bench.peers import Running, Setup
 from bench.points import KINDS, Point, grid_points, peer_of, real_points, threads_of
-from bench.run import SERVERS, WSGI, Bench, Contenders
+from bench.run import SERVERS, WSGI, Bench, Contenders, Timed
 
 THREADS = 15
 SCANNED = (1, 2, 4, 8, 15)
-SCAN_SECONDS = 0.3
+SCAN_SECONDS = 0.25
 # Less than the servers: a loop needs no time to open connections.
-LOOP_SECONDS = 0.3
+LOOP_SECONDS = 0.25
 SCAN_CONNECTIONS = 16
 GRID_ROUNDS, GRID_SECONDS = 2, 0.5
 PROBE = "/json"
@@ -115,31 +115,50 @@ class Served:
     ) -> Contenders:
         """A load of each server, or of the named ones."""
         return {
-            name: lambda peer=self.running[name]: self._load(peer, kind_name, connections, seconds)
+            name: Timed(
+                seconds,
+                lambda peer=self.running[name]: self._load(peer, kind_name, connections, seconds),
+            )
             for name in (self.running if names is None else names)
+        }
+
+    def quick_contenders(self, kind_name: str) -> Contenders:
+        """A load of each server for the scan, which does not ask what it costs."""
+        return {
+            name: Timed(
+                SCAN_SECONDS,
+                lambda peer=peer: self._wrk(peer, kind_name, SCAN_CONNECTIONS, SCAN_SECONDS),
+            )
+            for name, peer in self.running.items()
         }
 
     def loops(self, kind_name: str, counts: Iterable[int]) -> Contenders:
         """The bare loop with each of these numbers of threads."""
         kind = KINDS[kind_name]
         return {
-            f"{loop.NAME}:{count}": lambda count=count: self.bare.measure(
-                kind, self._body(kind_name), count, LOOP_SECONDS
+            f"{loop.NAME}:{count}": Timed(
+                LOOP_SECONDS,
+                lambda count=count: self.bare.measure(
+                    kind, self._body(kind_name), count, LOOP_SECONDS
+                ),
             )
             for count in counts
         }
 
     def _load(self, peer: Running, kind_name: str, connections: int, seconds: float) -> dict:
-        kind, body = KINDS[kind_name], self._body(kind_name)
-        request = (kind.method, kind.content_type, body) if body else ()
         groups = {
             "httpd": peer.httpd,
             "application": peer.application,
             "database": self.around.database_processes,
         }
         with cost.metered(**groups) as spent:
-            figures = load.wrk(peer.url(kind.path), connections, seconds, request)
+            figures = self._wrk(peer, kind_name, connections, seconds)
         return {**figures, **spent.per_request(int(figures["requests"]))}
+
+    def _wrk(self, peer: Running, kind_name: str, connections: int, seconds: float) -> dict:
+        kind, body = KINDS[kind_name], self._body(kind_name)
+        request = (kind.method, kind.content_type, body) if body else ()
+        return load.wrk(peer.url(kind.path), connections, seconds, request)
 
     def _body(self, kind_name: str) -> str:
         """The path of a file with the body of the request, if it has one."""
@@ -155,18 +174,24 @@ def _measure_at_the_best(bench: Bench, served: Served, points: list[Point]) -> N
     """Scans each view once, then measures its points with the fastest of each peer."""
     for kind, group in itertools.groupby(points, key=lambda point: point.kind):
         with_these = list(group)
-        scanned = served.contenders(kind, SCAN_CONNECTIONS, SCAN_SECONDS)
-        scanned |= served.loops(kind, _loop_threads(bench))
-        samples = bench.take(scanned, 1, SCAN_SECONDS)
-        best = fastest(samples, bench.peers)
+        scanned = _scan(bench, served, kind)
+        best = fastest(scanned, bench.peers)
+        servers = [name for name in best if peer_of(name) != loop.NAME]
+        counts = [threads_of(name) for name in best if peer_of(name) == loop.NAME]
         for point in with_these:
             bench.scans[point.name] = {
-                name: rounds.median(taken, "rps") or 0.0 for name, taken in samples.items()
+                name: rounds.median(taken, "rps") or 0.0 for name, taken in scanned.items()
             }
-            servers = [name for name in best if peer_of(name) != loop.NAME]
             contenders = served.contenders(kind, point.connections, bench.seconds, servers)
-            counts = [threads_of(name) for name in best if peer_of(name) == loop.NAME]
             bench.measure("real", point.name, {**contenders, **served.loops(kind, counts)})
+
+
+def _scan(bench: Bench, served: Served, kind: str) -> rounds.Samples:
+    """A short load of everything that runs, which is a warm-up, too. The short form has nothing to
+    choose from.
+    """
+    everything = served.quick_contenders(kind) | served.loops(kind, _loop_threads(bench))
+    return dict.fromkeys(everything, []) if bench.short else bench.take(everything, 1)
 
 
 def _measure_as_given(bench: Bench, served: Served, points: list[Point]) -> None:
@@ -184,7 +209,7 @@ def _loop_threads(bench: Bench) -> list[int]:
 
 
 def _counts(bench: Bench) -> tuple[int, ...]:
-    return bench.some(SCANNED, slice(0, 3, 2))
+    return bench.some(SCANNED, slice(2, 3))
 
 
 def fastest(samples: rounds.Samples, given: Sequence[str]) -> list[str]:

@@ -1,13 +1,33 @@
 """What the bench computes from its measurements. `make bench-short` shows that it can measure."""
 
+import contextlib
 import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import pytest
 
+import bench.__main__
+import bench.cost
+import bench.databases
+import bench.estimate
 import bench.load
+import bench.loop
 import bench.marks
+import bench.points
 import bench.rounds
+import bench.run
+import bench.scenarios
+import bench.summary
+from bench import CHECKOUT
 from bench.marks import Mark
+from bench.peers import PEERS, Peer
+from bench.points import KINDS, Point, Selection
+from bench.scenarios import applications
 
 WRK = """Running 1s test @ http://127.0.0.1:20000/hello
   1000 requests in 1.00s, 1.25MB read
@@ -94,6 +114,243 @@ def test_a_figure_is_compared_with_its_mark(
     mark = Mark("text", "hello", point, key, how, relation, value, ("slow", "fast"), base="1")
     held = bench.marks.hold(mark, lambda scenario, point: RESULTS.get(point, {}))
     assert (held.figure, held.best, held.verdict) == (figure, best, verdict)
+
+
+# -------- real applications
+
+
+@pytest.mark.parametrize(
+    "contender, peer, threads", [("granian", "granian", None), ("granian:4", "granian", 4)]
+)
+def test_a_contender_is_a_peer_perhaps_with_its_number_of_threads(contender, peer, threads):
+    assert bench.points.peer_of(contender) == peer
+    assert bench.points.threads_of(contender) == threads
+
+
+def test_every_point_has_a_name_of_its_own():
+    points = [*bench.points.real_points(), *bench.points.grid_points()]
+    assert len({point.name for point in points}) == len(points)
+
+
+def test_every_view_is_measured_in_both_frameworks_with_one_and_two_processes():
+    measured = {
+        (p.framework, p.kind, p.processes, p.connections)
+        for p in bench.points.real_points()
+        if p.database == "postgresql"
+    }
+    for framework in ("flask", "django"):
+        for kind in KINDS:
+            assert {(framework, kind, 1, 16), (framework, kind, 2, 16)} <= measured
+
+
+def test_the_options_select_points():
+    query = Point("flask", "postgresql", "query", 1, 16)
+    assert Selection().takes(query)
+    assert Selection(kinds=("json", "query"), processes=(1, 2)).takes(query)
+    assert not Selection(kinds=("json",)).takes(query)
+    assert not Selection(connections=(64,)).takes(query)
+
+
+def test_every_point_has_a_mark_for_throughput_and_one_for_slow_requests():
+    marks = {(mark.point, mark.key): mark for mark in bench.marks.REAL_MARKS}
+    for point in bench.points.real_points():
+        important = point.kind in ("json", "query", "queries", "fortunes")
+        assert marks[point.name, "rps"].value == (1.05 if important else 0.97)
+        assert marks[point.name, "p99_us"].value == 1.1
+
+
+def scan(**rps):
+    """Names have "_" for ":"; None is a contender whose requests failed."""
+    return {
+        name.replace("_", ":"): [{"rps": value} if value else {"rps": 9, "errors": 3}]
+        for name, value in rps.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "samples, given, best",
+    [
+        (scan(wsgid=1, a_1=1, a_4=3, a_8=2), [], ["wsgid", "a:4"]),
+        (scan(a_1=1, a_4=None), [], ["a:1"]),
+        (scan(a_1=None, a_4=None), [], ["a:1"]),
+        (scan(a_1=1, b_2=2, b_4=1), ["a"], ["a:1", "b:2"]),
+        (scan(a_1=1, a_4=3), ["a:1", "a:4"], ["a:1", "a:4"]),
+        (scan(wsgid=1, wsgid_4=2), ["wsgid", "wsgid:4"], ["wsgid", "wsgid:4"]),
+    ],
+)
+def test_a_scan_finds_the_best_number_of_threads_of_each_peer(samples, given, best):
+    assert applications.fastest(samples, given) == best
+
+
+def options(*arguments):
+    return bench.__main__.parse(
+        list(arguments), list(bench.scenarios.SCENARIOS), ["wsgid", "granian"]
+    )
+
+
+def test_a_peer_may_be_given_with_its_number_of_threads():
+    assert options("--peers", "wsgid:4,granian").peers == ["wsgid:4", "granian"]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["--peers=nginx", "--peers=granian:many", "--kinds=sql", "--processes=3"]
+)
+def test_unknown_names_are_refused(wrong, capsys):
+    with pytest.raises(SystemExit):
+        options(wrong)
+    assert "choose from" in capsys.readouterr().err
+
+
+@pytest.fixture
+def estimate(monkeypatch):
+    """Minutes that a run with these options takes, where every peer is installed."""
+    monkeypatch.setattr(Peer, "missing", property(lambda self: self.name == "other"))
+
+    def minutes(*arguments):
+        scenarios, peers = bench.scenarios.SCENARIOS, [*PEERS, bench.loop.NAME]
+        found = bench.__main__.make(
+            bench.__main__.parse(list(arguments), list(scenarios), peers), None
+        )
+        return bench.estimate.estimate(found, list(scenarios.values())) / 60
+
+    return minutes
+
+
+def test_all_of_it_takes_an_hour_at_most(estimate):
+    assert estimate("--short") < 6 < estimate() < 60
+
+
+def test_more_rounds_take_longer_and_fewer_points_do_not(estimate):
+    assert estimate("--rounds", "1") < estimate("--rounds", "2")
+    assert estimate("--kinds", "json") < estimate()
+    assert estimate("--peers", "wsgid,granian:4") < estimate("--peers", "wsgid,granian")
+
+
+POINT = Point("flask", "postgresql", "query", 1, 16)
+SAMPLES = {
+    "wsgid": [{"rps": 900, "p99_us": 2000, "cpu_us": 300, "switches": 4}],
+    "granian:4": [{"rps": 600, "p99_us": 4000, "cpu_us": 400, "switches": 8}],
+    "uwsgi:2": [{"rps": 800, "p99_us": 1000, "errors": 1}],
+    "loop:2": [{"rps": 1800}],
+}
+
+
+def test_a_setup_is_a_table_with_a_column_for_each_server():
+    def find(scenario, point):
+        return SAMPLES if (scenario, point) == ("real", POINT.name) else {}
+
+    throughput, latency, spent = bench.summary.tables("real", find)
+    assert throughput.title == "Flask on PostgreSQL, 1 process: requests/s"
+    head, row = throughput.rows
+    assert dict(zip(head, row)) == {
+        "": "one query, 16 connections",
+        "mod_wsgid": "900",
+        "uWSGI": "800 (2)!",
+        "granian": "600 (4)",
+        "bare loop": "1,800 (2)",
+        "ours/best": "1.50",
+        "ours/bare loop": "0.50",
+        "spread": "0%",
+    }
+    assert dict(zip(*latency.rows))["ours/lowest"] == "0.50"
+    assert dict(zip(*spent.rows))["granian"] == "400 (8.00)"
+
+
+# -------- what is spent
+
+
+def test_switches_of_threads_that_started_in_the_meantime_count():
+    begin, end = threading.Event(), threading.Event()
+
+    def work():
+        begin.set()
+        end.wait()
+
+    thread = threading.Thread(target=work)
+    with bench.cost.metered(application=lambda: [os.getpid()], nobody=list) as spent:
+        thread.start()
+        begin.wait()
+        # Its end would take its count away.
+        while not waits(thread.native_id):
+            pass
+    end.set()
+    thread.join()
+    figures = spent.per_request(1)
+    assert figures["switches"] == figures["switches_application"] >= 1
+    assert figures["switches_nobody"] == figures["cpu_nobody_us"] == 0
+    assert spent.per_request(0) == {}
+
+
+def waits(task):
+    """Whether a thread of this process sleeps, so that it has switched once."""
+    stat = Path(f"/proc/self/task/{task}/stat").read_text()
+    return stat[stat.rindex(")") + 2] == "S"
+
+
+# -------- the applications themselves
+
+
+@contextlib.contextmanager
+def looping(directory, script):
+    """apps/loop.py: give it an order, get its figures."""
+    command = [sys.executable, "loop.py", script]
+    with subprocess.Popen(
+        command, cwd=directory, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+
+        def run(kind, body, threads=2):
+            order = {
+                "method": kind.method,
+                "path": kind.path,
+                "content_type": kind.content_type,
+                "body": body,
+                "threads": threads,
+                "seconds": 0.05,
+            }
+            print(json.dumps(order), file=process.stdin, flush=True)
+            return json.loads(process.stdout.readline())
+
+        yield run
+        process.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def apps(tmp_path_factory):
+    """The applications with a database in SQLite and the service that one of them calls."""
+    directory = tmp_path_factory.mktemp("bench") / "apps"
+    shutil.copytree(CHECKOUT / "bench" / "apps", directory)
+    with bench.databases.service(directory) as port:
+        settings = {
+            "sqlite": str(bench.databases.make_sqlite(directory / "sqlite")),
+            "service": f"http://127.0.0.1:{port}/",
+        }
+        (directory / "settings.json").write_text(json.dumps(settings))
+        yield directory
+
+
+@pytest.mark.parametrize("framework", ["flask", "django"])
+def test_every_view_answers(apps, framework):
+    """The loop ends at an answer from 400 on, so figures without errors are proof."""
+    with looping(apps, f"{framework}_sqlite") as run:
+        for kind in KINDS.values():
+            body = apps / kind.name
+            body.write_bytes(kind.body)
+            found = run(kind, str(body) if kind.body else "")
+            assert (found["errors"], found["requests"] > 0) == (0, True), kind.name
+
+
+def test_a_view_that_fails_is_an_error(tmp_path):
+    shutil.copy(CHECKOUT / "bench" / "apps" / "loop.py", tmp_path)
+    (tmp_path / "failing.py").write_text(
+        "answers = iter(['200 OK'] * 2)\n"
+        "def application(environ, start_response):\n"
+        "    start_response(next(answers, '500 No'), [])\n"
+        "    return []\n"
+    )
+    with looping(tmp_path, "failing") as run:
+        found = run(KINDS["json"], "", threads=1)
+    assert found["errors"] == 1
 
 
 def test_the_page_is_written_between_its_markers_from_the_json_alone(tmp_path):
