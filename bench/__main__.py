@@ -18,7 +18,7 @@ from bench import CHECKOUT, points
 VENV = Path(os.environ.get("WSGID_BENCH_VENV", CHECKOUT / ".bench-venv"))
 RESULTS = CHECKOUT / "build" / "bench"
 PUBLISHED = CHECKOUT / "docs" / "performance.json"
-ROUNDS, SECONDS = 5, 0.7
+ROUNDS, SECONDS = 5, 0.6
 FILE_BYTES, SHORT_FILE_BYTES = 100 << 20, 8 << 20
 SHORT_ROUNDS, SHORT_SECONDS = 1, 0.3
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+Key = TypeVar("Key", bound=Hashable)
 TICKS = os.sysconf("SC_CLK_TCK")
 # Writing this to clear_refs resets the peak (proc(5)).
 RESET_PEAK = "5"
@@ -18,9 +20,9 @@ MIB = 1024.0
 _SWITCHES = re.compile(r"^voluntary_ctxt_switches:\s*(\d+)", re.M)
 
 
-def cpu_seconds(pids: Iterable[int]) -> float:
-    """User and system time of the processes, ended threads included."""
-    return sum(_ticks(pid) for pid in pids) / TICKS
+def cpu_seconds(pids: Iterable[int]) -> dict[int, float]:
+    """User and system time of each process, ended threads included."""
+    return {pid: _ticks(pid) / TICKS for pid in pids}
 
 
 def _ticks(pid: int) -> int:
@@ -137,16 +139,13 @@ class Meter:
         self._switches = {name: switches(found) for name, found in pids.items()}
         self._cpu = {name: cpu_seconds(found) for name, found in pids.items()}
         self.cpu: dict[str, float] = {}
-        self.switched: dict[str, int] = {}
+        self.switched: dict[str, float] = {}
 
     def stop(self) -> None:
         pids = {name: list_pids() for name, list_pids in self._groups.items()}
-        self.cpu = {name: cpu_seconds(found) - self._cpu[name] for name, found in pids.items()}
         for name, found in pids.items():
-            before = self._switches[name]
-            self.switched[name] = sum(
-                count - before.get(task, 0) for task, count in switches(found).items()
-            )
+            self.cpu[name] = _growth(self._cpu[name], cpu_seconds(found))
+            self.switched[name] = _growth(self._switches[name], switches(found))
 
     def per_request(self, requests: int) -> dict[str, float]:
         """Microseconds of CPU and voluntary switches per request, in all and of each group; empty
@@ -162,6 +161,11 @@ class Meter:
             "switches": sum(switched.values()),
             **{f"switches_{name}": value for name, value in switched.items()},
         }
+
+
+def _growth(before: Mapping[Key, float], after: Mapping[Key, float]) -> float:
+    """Of those that are still there. Those that have ended took what they spent with them."""
+    return sum(amount - before.get(key, 0) for key, amount in after.items())
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import math
 import shutil
 import signal
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 # One thread makes 100,000 requests per second; more threads would only take CPU from the servers.
@@ -33,13 +34,25 @@ def executable() -> str:
     return path
 
 
+@dataclass(frozen=True)
+class Request:
+    """What is requested if it is no plain GET. `body` is the path of a file."""
+
+    method: str = ""
+    content_type: str = ""
+    body: str = ""
+
+
+GET = Request()
+
+
 def wrk(
-    url: str, connections: int, seconds: float, request: tuple[str, ...] = ()
+    url: str, connections: int, seconds: float, request: Request = GET, steady: bool = False
 ) -> dict[str, float]:
-    """One run. Returns rps, p50_us, p99_us, p999_us, max_us, requests, errors. `request` is as in
-    start().
+    """One run. Returns rps, p50_us, p99_us, p999_us, max_us, requests, errors. `steady` is for
+    applications with few requests per second: their rate is that of the last two thirds.
     """
-    process = start(url, connections, seconds, request)
+    process = start(url, connections, seconds, request, str(seconds / 3) if steady else "")
     try:
         output = _output(process, seconds)
     finally:
@@ -48,25 +61,31 @@ def wrk(
 
 
 def start(
-    url: str, connections: int, seconds: float, request: tuple[str, ...] = ()
+    url: str, connections: int, seconds: float, request: Request = GET, steady: str = ""
 ) -> subprocess.Popen[str]:
     """Starts a run in the background. Its result is parse(process.communicate()[0]); it ends by
-    itself, after whole seconds, or with end(). `request` is empty for GET, or the method, the
-    content type, and the path of a file with the body.
+    itself, after whole seconds, or with end().
     """
     duration = max(1, math.ceil(seconds))
     size = [f"-t{THREADS}", f"-c{connections}", f"-d{duration}s", "--timeout", "10s"]
-    command = [executable(), *size, "-s", str(SCRIPT), url, "--", *request]
+    script = [request.method, request.content_type, request.body, steady]
+    command = [executable(), *size, "-s", str(SCRIPT), url, "--", *script]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def _output(process: subprocess.Popen[str], seconds: float) -> str:
-    """wrk knows only whole seconds; at SIGINT it stops and reports as at the end."""
+    """What it prints after so many seconds; wrk itself knows only whole ones."""
     if not float(seconds).is_integer():
         with contextlib.suppress(subprocess.TimeoutExpired):
             return process.communicate(timeout=seconds)[0]
-        process.send_signal(signal.SIGINT)
+        return stop(process)
     return process.communicate(timeout=seconds + GRACE)[0]
+
+
+def stop(process: subprocess.Popen[str]) -> str:
+    """At SIGINT wrk stops and prints the same as at its end."""
+    process.send_signal(signal.SIGINT)
+    return process.communicate(timeout=GRACE)[0]
 
 
 def end(process: subprocess.Popen[str]) -> None:
@@ -85,7 +104,7 @@ def parse(output: str) -> dict[str, float]:
         raise ValueError(f"wrk: {output.strip() or 'printed nothing'}")
     figures = json.loads(lines[-1].removeprefix(MARK))
     return {
-        "rps": figures["requests"] * 1e6 / max(figures["us"], 1),
+        "rps": figures["steady"] or figures["requests"] * 1e6 / max(figures["us"], 1),
         "requests": figures["requests"],
         "p50_us": figures["p50"],
         "p99_us": figures["p99"],

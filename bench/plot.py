@@ -30,7 +30,7 @@ LABELS = {
     "query": "one query",
     "queries": "20 queries",
     "fortunes": "page from\na template",
-    "updates": "20 updates",
+    "updates": "5 updates",
     "plaintext": "a line\nof text",
     "login": "log-in",
     "upload": "upload of\n200 kB",

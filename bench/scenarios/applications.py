@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench import cost, databases, load, loop, postgres, rounds
 from bench.marks import OURS
@@ -20,11 +20,13 @@ from bench.run import SERVERS, WSGI, Bench, Contenders, Timed
 
 THREADS = 15
 SCANNED = (1, 2, 4, 8, 15)
-SCAN_SECONDS = 0.25
+SCAN_SECONDS = 0.2
+# Loads of slow views take so many times the seconds of others.
+SLOW_FACTOR = 3
 # Less than the servers: a loop needs no time to open connections.
-LOOP_SECONDS = 0.25
+LOOP_SECONDS = 0.15
 SCAN_CONNECTIONS = 16
-GRID_ROUNDS, GRID_SECONDS = 2, 0.5
+GRID_ROUNDS, GRID_SECONDS = 2, 0.3
 PROBE = "/json"
 
 
@@ -111,24 +113,18 @@ class Served:
     bare: loop.Loop | None
 
     def contenders(
-        self, kind_name: str, connections: int, seconds: float, names: Iterable[str] | None = None
+        self, point: Point, seconds: float, names: Iterable[str] | None = None
     ) -> Contenders:
         """A load of each server, or of the named ones."""
         return {
-            name: Timed(
-                seconds,
-                lambda peer=self.running[name]: self._load(peer, kind_name, connections, seconds),
-            )
+            name: Timed(seconds, lambda peer=self.running[name]: self._load(peer, point, seconds))
             for name in (self.running if names is None else names)
         }
 
-    def quick_contenders(self, kind_name: str) -> Contenders:
+    def quick_contenders(self, point: Point, seconds: float) -> Contenders:
         """A load of each server for the scan, which does not ask what it costs."""
         return {
-            name: Timed(
-                SCAN_SECONDS,
-                lambda peer=peer: self._wrk(peer, kind_name, SCAN_CONNECTIONS, SCAN_SECONDS),
-            )
+            name: Timed(seconds, lambda peer=peer: self._wrk(peer, point, seconds))
             for name, peer in self.running.items()
         }
 
@@ -145,20 +141,21 @@ class Served:
             for count in counts
         }
 
-    def _load(self, peer: Running, kind_name: str, connections: int, seconds: float) -> dict:
+    def _load(self, peer: Running, point: Point, seconds: float) -> dict:
         groups = {
             "httpd": peer.httpd,
             "application": peer.application,
             "database": self.around.database_processes,
         }
         with cost.metered(**groups) as spent:
-            figures = self._wrk(peer, kind_name, connections, seconds)
+            figures = self._wrk(peer, point, seconds)
         return {**figures, **spent.per_request(int(figures["requests"]))}
 
-    def _wrk(self, peer: Running, kind_name: str, connections: int, seconds: float) -> dict:
-        kind, body = KINDS[kind_name], self._body(kind_name)
-        request = (kind.method, kind.content_type, body) if body else ()
-        return load.wrk(peer.url(kind.path), connections, seconds, request)
+    def _wrk(self, peer: Running, point: Point, seconds: float) -> dict:
+        kind = KINDS[point.kind]
+        request = load.Request(kind.method, kind.content_type, self._body(point.kind))
+        url = peer.url(kind.path)
+        return load.wrk(url, point.connections, seconds, request, steady=point.is_slow)
 
     def _body(self, kind_name: str) -> str:
         """The path of a file with the body of the request, if it has one."""
@@ -174,7 +171,7 @@ def _measure_at_the_best(bench: Bench, served: Served, points: list[Point]) -> N
     """Scans each view once, then measures its points with the fastest of each peer."""
     for kind, group in itertools.groupby(points, key=lambda point: point.kind):
         with_these = list(group)
-        scanned = _scan(bench, served, kind)
+        scanned = _scan(bench, served, with_these[0])
         best = fastest(scanned, bench.peers)
         servers = [name for name in best if peer_of(name) != loop.NAME]
         counts = [threads_of(name) for name in best if peer_of(name) == loop.NAME]
@@ -182,22 +179,28 @@ def _measure_at_the_best(bench: Bench, served: Served, points: list[Point]) -> N
             bench.scans[point.name] = {
                 name: rounds.median(taken, "rps") or 0.0 for name, taken in scanned.items()
             }
-            contenders = served.contenders(kind, point.connections, bench.seconds, servers)
+            contenders = served.contenders(point, _patience(bench.seconds, point), servers)
             bench.measure("real", point.name, {**contenders, **served.loops(kind, counts)})
 
 
-def _scan(bench: Bench, served: Served, kind: str) -> rounds.Samples:
+def _scan(bench: Bench, served: Served, point: Point) -> rounds.Samples:
     """A short load of everything that runs, which is a warm-up, too. The short form has nothing to
     choose from.
     """
-    everything = served.quick_contenders(kind) | served.loops(kind, _loop_threads(bench))
+    seconds, quick = _patience(SCAN_SECONDS, point), replace(point, connections=SCAN_CONNECTIONS)
+    everything = served.quick_contenders(quick, seconds)
+    everything |= served.loops(point.kind, _loop_threads(bench))
     return dict.fromkeys(everything, []) if bench.short else bench.take(everything, 1)
+
+
+def _patience(seconds: float, point: Point) -> float:
+    return seconds * (SLOW_FACTOR if point.is_slow else 1)
 
 
 def _measure_as_given(bench: Bench, served: Served, points: list[Point]) -> None:
     seconds = min(GRID_SECONDS, bench.seconds)
     for point in points:
-        contenders = served.contenders(point.kind, point.connections, seconds)
+        contenders = served.contenders(point, seconds)
         bench.measure("grid", point.name, contenders, min(GRID_ROUNDS, bench.rounds))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench import clients, load
 from bench.peers import Running, Setup
-from bench.run import HELLO, WSGI, Bench, each
+from bench.run import HELLO, WSGI, Bench, Timed, each
 
 # Fast and blocking clients of the mix: together fewer than the 15 threads, so that only scheduling
 # is measured.
@@ -29,18 +29,22 @@ def mix(bench: Bench) -> None:
     for count in bench.some((15, 64), slice(0, 1)):
         with bench.serving(WSGI, Setup("sleep", threads=count)) as running:
             bench.warm(running)
-            bench.measure("mix", f"{count} threads", each(running, _mixed, bench))
+            contenders = {
+                name: Timed(2 * bench.seconds, take)
+                for name, take in each(running, _mixed, bench).items()
+            }
+            bench.measure("mix", f"{count} threads", contenders)
 
 
 def _mixed(peer: Running, bench: Bench) -> dict:
     alone = load.wrk(peer.url(HELLO), FAST, bench.seconds)
-    slow = load.start(peer.url(f"{HELLO}?{BLOCKED_MS}"), BLOCKING, bench.seconds + 1)
+    # It is stopped as soon as the other one has ended.
+    slow = load.start(peer.url(f"{HELLO}?{BLOCKED_MS}"), BLOCKING, bench.seconds + load.GRACE)
     try:
         among = load.wrk(peer.url(HELLO), FAST, bench.seconds)
-        slow_output, _ = slow.communicate(timeout=bench.seconds + load.GRACE)
+        blocked = load.parse(load.stop(slow))
     finally:
         load.end(slow)
-    blocked = load.parse(slow_output)
     return {
         "p99_alone_us": alone["p99_us"],
         "p99_us": among["p99_us"],

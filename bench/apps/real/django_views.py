@@ -55,7 +55,7 @@ def queries(request):
 
 def updates(request):
     with transaction.atomic():
-        found = [World.objects.get(id=key) for key in kinds.random_ids(kinds.MANY)]
+        found = [World.objects.get(id=key) for key in kinds.random_ids(kinds.UPDATED)]
         for world in found:
             world.value = kinds.random_value()
         World.objects.bulk_update(found, ["value"])

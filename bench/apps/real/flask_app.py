@@ -124,7 +124,7 @@ def _add_database_views(application, database):
     @application.get("/updates")
     def updates():
         with database.updating() as cursor:
-            found = [world(cursor, key) for key in kinds.random_ids(kinds.MANY)]
+            found = [world(cursor, key) for key in kinds.random_ids(kinds.UPDATED)]
             for row in found:
                 row["value"] = kinds.random_value()
             cursor.executemany(update, [(row["value"], row["id"]) for row in found])

@@ -14,12 +14,12 @@ with open(os.path.join(os.path.dirname(HERE), "settings.json")) as file:
     SETTINGS = json.load(file)
 
 ROWS = 10000
-MANY = 20
+MANY, UPDATED = 20, 5
 MESSAGE = {"message": "Hello, world!", "numbers": list(range(20))}
 ADDED_FORTUNE = "Added when the page was requested."
 COMPUTE_SECONDS = 0.005
-# 100 rows of 100 bytes in each of 200 blocks are 2 MB.
-REPORT_BLOCKS, BLOCK_ROWS = 200, 100
+# 50 rows of 400 bytes in each of 100 blocks are 2 MB.
+REPORT_BLOCKS, BLOCK_ROWS = 100, 50
 # The work between two readings of the clock, which is a system call here: some 10 us.
 STEPS = 300
 
@@ -53,7 +53,7 @@ def report():
     for block in range(REPORT_BLOCKS):
         first = block * BLOCK_ROWS
         rows = (
-            f"{number:08},{number * 7919 % 10000:08},{'a customer':<80}\n"
+            f"{number:08},{number * 7919 % 10000:08},{'what a customer wrote':<380}\n"
             for number in range(first, first + BLOCK_ROWS)
         )
         yield "".join(rows).encode()

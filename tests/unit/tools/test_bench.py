@@ -32,7 +32,7 @@ from bench.scenarios import applications
 WRK = """Running 1s test @ http://127.0.0.1:20000/hello
   1000 requests in 1.00s, 1.25MB read
 BENCH {"requests": 1000, "us": 500000, "bytes": 9, "p50": 40, "p90": 50, "p99": 60, "p999": 65, \
-"max": 70, "connect": 0, "read": 1, "write": 0, "status": 2, "timeout": 0}
+"max": 70, "connect": 0, "read": 1, "write": 0, "status": 2, "timeout": 0, "steady": 0.000000}
 """
 
 
@@ -47,6 +47,11 @@ def test_results_of_wrk_are_read_from_the_scripts_line():
         "max_us": 70,
         "errors": 3,
     }
+
+
+def test_the_rate_of_a_slow_application_is_that_of_the_steady_state():
+    steady = WRK.replace('"steady": 0.000000', '"steady": 12.500000')
+    assert bench.load.parse(steady)["rps"] == 12.5
 
 
 def test_without_that_line_the_output_of_wrk_is_in_the_error():
