@@ -13,6 +13,7 @@ figures.
     rounds.py      interleaved rounds, medians, spread, ratios
     points.py      the points of the real applications, as data
     run.py         a run: its options, what scenarios use to serve and measure, its results
+    served.py      the servers of a real application, and how to load them
     estimate.py    how long a run will take
     scenarios/     one function for each scenario, a file for each kind of them
     marks.py       the project's own goals, as data

@@ -10,21 +10,20 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from bench import cost, databases, load, loop, postgres, rounds
+from bench import loop, postgres, rounds
 from bench.marks import OURS
-from bench.peers import Running, Setup
-from bench.points import KINDS, Point, grid_points, peer_of, real_points, threads_of
-from bench.run import SERVERS, WSGI, Bench, Contenders, Timed
+from bench.peers import Setup
+from bench.points import Point, grid_points, peer_of, real_points, threads_of
+from bench.run import SERVERS, WSGI, Bench
+from bench.served import Served
 
 THREADS = 15
 SCANNED = (1, 2, 4, 8, 15)
 SCAN_SECONDS = 0.2
 # Loads of slow views take so many times the seconds of others.
 SLOW_FACTOR = 3
-# Less than the servers: a loop needs no time to open connections.
-LOOP_SECONDS = 0.15
 SCAN_CONNECTIONS = 16
 GRID_ROUNDS, GRID_SECONDS = 2, 0.3
 PROBE = "/json"
@@ -56,7 +55,7 @@ def _short(bench: Bench, points: Iterable[Point]) -> list[Point]:
     ]
 
 
-Measure = Callable[[Bench, "Served", list[Point]], None]
+Measure = Callable[[Bench, Served, list[Point]], None]
 
 
 def _measure(bench: Bench, points: list[Point], measure: Measure) -> None:
@@ -103,70 +102,6 @@ def _with_threads(bench: Bench, name: str) -> Iterator[str]:
         yield from (f"{name}:{count}" for count in _counts(bench))
 
 
-@dataclass
-class Served:
-    """The servers of a setup while they run, and how to load them."""
-
-    bench: Bench
-    around: databases.Around
-    running: dict[str, Running]
-    bare: loop.Loop | None
-
-    def contenders(
-        self, point: Point, seconds: float, names: Iterable[str] | None = None
-    ) -> Contenders:
-        """A load of each server, or of the named ones."""
-        return {
-            name: Timed(seconds, lambda peer=self.running[name]: self._load(peer, point, seconds))
-            for name in (self.running if names is None else names)
-        }
-
-    def quick_contenders(self, point: Point, seconds: float) -> Contenders:
-        """A load of each server for the scan, which does not ask what it costs."""
-        return {
-            name: Timed(seconds, lambda peer=peer: self._wrk(peer, point, seconds))
-            for name, peer in self.running.items()
-        }
-
-    def loops(self, kind_name: str, counts: Iterable[int]) -> Contenders:
-        """The bare loop with each of these numbers of threads."""
-        kind = KINDS[kind_name]
-        return {
-            f"{loop.NAME}:{count}": Timed(
-                LOOP_SECONDS,
-                lambda count=count: self.bare.measure(
-                    kind, self._body(kind_name), count, LOOP_SECONDS
-                ),
-            )
-            for count in counts
-        }
-
-    def _load(self, peer: Running, point: Point, seconds: float) -> dict:
-        groups = {
-            "httpd": peer.httpd,
-            "application": peer.application,
-            "database": self.around.database_processes,
-        }
-        with cost.metered(**groups) as spent:
-            figures = self._wrk(peer, point, seconds)
-        return {**figures, **spent.per_request(int(figures["requests"]))}
-
-    def _wrk(self, peer: Running, point: Point, seconds: float) -> dict:
-        kind = KINDS[point.kind]
-        request = load.Request(kind.method, kind.content_type, self._body(point.kind))
-        url = peer.url(kind.path)
-        return load.wrk(url, point.connections, seconds, request, steady=point.is_slow)
-
-    def _body(self, kind_name: str) -> str:
-        """The path of a file with the body of the request, if it has one."""
-        kind, path = KINDS[kind_name], self.bench.where.apps / f"body-{kind_name}"
-        if not kind.body:
-            return ""
-        if not path.exists():
-            path.write_bytes(kind.body)
-        return str(path)
-
-
 def _measure_at_the_best(bench: Bench, served: Served, points: list[Point]) -> None:
     """Scans each view once, then measures its points with the fastest of each peer."""
     for kind, group in itertools.groupby(points, key=lambda point: point.kind):
@@ -177,7 +112,7 @@ def _measure_at_the_best(bench: Bench, served: Served, points: list[Point]) -> N
         counts = [threads_of(name) for name in best if peer_of(name) == loop.NAME]
         for point in with_these:
             bench.scans[point.name] = {
-                name: rounds.median(taken, "rps") or 0.0 for name, taken in scanned.items()
+                name: rounds.median(taken, "rps") or 0.0 for name, taken in scanned.items() if taken
             }
             contenders = served.contenders(point, _patience(bench.seconds, point), servers)
             bench.measure("real", point.name, {**contenders, **served.loops(kind, counts)})
@@ -201,6 +136,8 @@ def _measure_as_given(bench: Bench, served: Served, points: list[Point]) -> None
     seconds = min(GRID_SECONDS, bench.seconds)
     for point in points:
         contenders = served.contenders(point, seconds)
+        if bench.wants_loop:
+            contenders |= served.loops(point.kind, [point.threads])
         bench.measure("grid", point.name, contenders, min(GRID_ROUNDS, bench.rounds))
 
 
