@@ -45,6 +45,7 @@ class Reply:
     logs: list[tuple[int, str]] = field(default_factory=list)
     abort: tuple[int, str] | None = None
     retry: bool = False
+    overloaded: bool = False
     interim: list[tuple[str, list[tuple[str, str]]]] = field(default_factory=list)
     file: tuple[int, int] | None = None  # offset and length in FILE; its bytes are in `body`
     complete: bool = False
@@ -142,7 +143,7 @@ class Client:
         None from it sends END.
         """
         reply = Reply()
-        while not (reply.complete or reply.abort or reply.retry):
+        while not (reply.complete or reply.abort or reply.retry or reply.overloaded):
             frame = self.frame()
             if frame is None:
                 break
@@ -178,6 +179,8 @@ class Client:
             reply.granted += protocol.parse_credit(payload)
         elif kind == protocol.RETRY:
             reply.retry = True
+        elif kind == protocol.OVERLOADED:
+            reply.overloaded = True
 
     def _read_file(self, offset: int, length: int) -> bytes:
         descriptor = self.descriptors.pop(0)

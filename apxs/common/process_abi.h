@@ -98,7 +98,7 @@ typedef struct {
      * (the same in each process that sees the change); 0: it asked for another reason */
     uint64_t change;
     /* requests that it answered with an error of its own: an exception, a script that cannot be
-     * loaded, a time limit */
+     * loaded, a time limit, an overload */
     uint64_t errors;
     uint64_t since; /* CLOCK_REALTIME in microseconds: when the process began */
     uint32_t threads; /* that run requests */

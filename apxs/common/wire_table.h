@@ -10,21 +10,22 @@
 
 #include <stdint.h>
 
-#define WSGID_WIRE_VERSION 2 /* a daemon refuses another one */
+#define WSGID_WIRE_VERSION 3 /* a daemon refuses another one */
 #define WSGID_WIRE_HEADER_SIZE 8 /* u8 type, u8 flags, u16 0, u32 length of the payload */
 
 /* Frame types. 0x40 to 0x7f are reserved for upgraded streams. */
-#define WSGID_WIRE_REQUEST  0x01
-#define WSGID_WIRE_BODY     0x02
-#define WSGID_WIRE_CREDIT   0x10
-#define WSGID_WIRE_RESPONSE 0x11
-#define WSGID_WIRE_DATA     0x12
-#define WSGID_WIRE_FILE     0x13
-#define WSGID_WIRE_INTERIM  0x14
-#define WSGID_WIRE_LOG      0x15
-#define WSGID_WIRE_RETRY    0x16
-#define WSGID_WIRE_ABORT    0x17
-#define WSGID_WIRE_STARTED  0x18
+#define WSGID_WIRE_REQUEST    0x01
+#define WSGID_WIRE_BODY       0x02
+#define WSGID_WIRE_CREDIT     0x10
+#define WSGID_WIRE_RESPONSE   0x11
+#define WSGID_WIRE_DATA       0x12
+#define WSGID_WIRE_FILE       0x13
+#define WSGID_WIRE_INTERIM    0x14
+#define WSGID_WIRE_LOG        0x15
+#define WSGID_WIRE_RETRY      0x16
+#define WSGID_WIRE_ABORT      0x17
+#define WSGID_WIRE_STARTED    0x18
+#define WSGID_WIRE_OVERLOADED 0x19
 
 /* Flags. */
 /* REQUEST, BODY: body complete; RESPONSE, DATA, FILE: response complete */
@@ -103,7 +104,10 @@ typedef enum {
           2 + WSGID_WIRE_MAX_TEXT) \
     FRAME(STARTED, WSGID_WIRE_FROM_DAEMON, 0, 0, \
           WSGID_WIRE_STARTED_SIZE, \
-          WSGID_WIRE_STARTED_SIZE)
+          WSGID_WIRE_STARTED_SIZE) \
+    FRAME(OVERLOADED, WSGID_WIRE_FROM_DAEMON, 0, 0, \
+          0, \
+          0)
 
 #define WSGID_WIRE_EACH_ERROR(ERROR) \
     ERROR(OK, "no error") \

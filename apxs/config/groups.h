@@ -37,6 +37,7 @@ typedef struct {
     /* request/, in each child of httpd */
     struct wsgid_idle_t *idle; /* dispatch.c: idle connections */
     wsgid_spin_t answers;      /* channel.c: how long its daemons take to answer */
+    apr_uint32_t last_wait;    /* arrival.c: of this child's last request, in microseconds */
 } wsgid_group_t;
 
 #define WSGID_NUMBER(group, id) ((group)->value[WSGID_OPT_##id].number)

@@ -4,7 +4,8 @@
  *
  * If a key occurs twice, the later one counts. So the block begins with what anybody may have set
  * (SetEnv, RewriteRule [E=], mod_ssl) and ends with what httpd knows for certain. The daemon itself
- * makes the keys that begin with wsgi.; those with mod_wsgi. carry what only httpd knows.
+ * makes the keys that begin with wsgi.; those with mod_wsgi. carry what only httpd knows. The key
+ * wsgid.waited_in_httpd is for the daemon alone (arrival.c).
  */
 #include "request/exchange.h"
 
@@ -225,6 +226,7 @@ static void put_ours(wsgid_exchange_t *x)
     request_rec *r = x->r;
     const wsgid_route_t *route = x->route;
     conn_rec *c = r->connection;
+    apr_interval_time_t waited = wsgid_arrival_wait(x);
 
     put(x, "mod_wsgi.application_group", route->application_group);
     put(x, "mod_wsgi.callable_object", route->callable);
@@ -237,6 +239,9 @@ static void put_ours(wsgid_exchange_t *x)
     put(x, "mod_wsgi.connection_id", c->log_id);
     put_number(x, "mod_wsgi.server_pid", getpid());
     put_number(x, "mod_wsgi.request_start", r->request_time);
+    if (waited > 0) {
+        put_number(x, "wsgid.waited_in_httpd", waited);
+    }
 }
 
 apr_status_t wsgid_environ_build(wsgid_exchange_t *x)

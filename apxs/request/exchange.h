@@ -58,6 +58,7 @@ enum {
     WSGID_E_TIMEOUT,         /* the daemon sent nothing for socket-timeout */
     WSGID_E_PROTOCOL,        /* a frame violates the protocol */
     WSGID_E_BAD_RESPONSE,    /* a status line or header that must not reach a client */
+    WSGID_E_OVERLOADED,      /* the daemon sent OVERLOADED: it is overloaded */
     WSGID_E_ABORTED,         /* the daemon sent ABORT, with a status and a log line */
     WSGID_E_ENVIRON_TOO_LARGE,
     WSGID_E_REQUEST_BODY, /* httpd's input filters refused the body, with a status */
@@ -196,6 +197,15 @@ apr_status_t wsgid_exchange_fail(wsgid_exchange_t *x, apr_status_t why, int http
 /* What log lines about the request begin with: "[request ID] " or "". Computed when it is first
  * needed, so call it only for a line that will be written. */
 const char *wsgid_exchange_log_prefix(wsgid_exchange_t *x);
+
+/* ---- arrival.c */
+
+/* For response.c: how long a daemon says that a request of the group has waited for it, in
+ * microseconds. */
+void wsgid_arrival_note_wait(wsgid_group_t *group, apr_uint32_t waited);
+/* For environ.c: how long the request has waited for a thread of httpd. 0: not at all, or it has
+ * not been measured. */
+apr_interval_time_t wsgid_arrival_wait(const wsgid_exchange_t *x);
 
 /* ---- environ.c; for request.c */
 

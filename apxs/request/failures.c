@@ -77,6 +77,10 @@ static const row_t rows[] = {
     { WSGID_E_BAD_RESPONSE, 500, APLOG_ERR, 0, "WSGID0169",
       "the daemon sent a status line or a header that must not reach a client",
       "Make sure that pywsgid and mod_wsgid.so have the same version" },
+    /* the daemon has logged once that it is overloaded */
+    { WSGID_E_OVERLOADED, 503, APLOG_INFO, 1, "WSGID0178",
+      "the group is overloaded, and the request has waited too long for a thread",
+      "WSGID0360 in the group's log says what to do" },
     /* the log line and its code come from the daemon */
     { WSGID_E_ABORTED, 0, APLOG_ERR, 0, NULL, NULL, NULL },
     { WSGID_E_ENVIRON_TOO_LARGE, 500, APLOG_ERR, 0, "WSGID0170",
@@ -200,7 +204,7 @@ int wsgid_failures_answer(wsgid_exchange_t *x, apr_status_t why)
     if (x->response.has_begun && why != WSGID_E_FILTER) {
         wsgid_response_forget(x); /* the client has got nothing of it */
     }
-    if (row->retry_after) {
+    if (row->retry_after || (why == WSGID_E_ABORTED && http_status(x, row) == 503)) {
         apr_table_setn(x->r->err_headers_out, "Retry-After",
                        apr_itoa(x->r->pool, retry_after(x->group)));
     }

@@ -245,8 +245,9 @@ static apr_status_t attempt(wsgid_exchange_t *x, const wsgid_slot_t *avoid)
 
 static void end_attempt(wsgid_exchange_t *x, apr_status_t rv)
 {
-    wsgid_dispatch_release(x,
-                           rv == APR_SUCCESS && wsgid_body_is_complete(x) && !x->response.is_cut);
+    int has_ended = rv == APR_SUCCESS || rv == WSGID_E_OVERLOADED;
+
+    wsgid_dispatch_release(x, has_ended && wsgid_body_is_complete(x) && !x->response.is_cut);
     wsgid_channel_end(x);
 }
 

@@ -272,6 +272,7 @@ static apr_status_t on_started(wsgid_exchange_t *x, const wsgid_wire_frame_t *fr
         x->response.pid = wsgid_wire_get_u32(payload(x));
         x->response.waited = wsgid_wire_get_u32(payload(x) + 4);
         x->response.has_started = 1;
+        wsgid_arrival_note_wait(x->group, x->response.waited);
         skip_frame(x, frame);
     }
     return rv;
@@ -319,6 +320,17 @@ static apr_status_t on_retry(wsgid_exchange_t *x, const wsgid_wire_frame_t *fram
                                                          : WSGID_E_NOT_STARTED;
 }
 
+/* The connection stays usable: nothing follows. */
+static apr_status_t on_overloaded(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
+{
+    if (x->response.has_begun || x->upload.has_credit) {
+        return fail_order(x, frame->type);
+    }
+    skip_frame(x, frame);
+    return wsgid_channel_available(x) > 0 ? fail_protocol(x, "bytes after OVERLOADED")
+                                          : WSGID_E_OVERLOADED;
+}
+
 static apr_status_t on_abort(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
 {
     apr_status_t rv = need(x, frame->length);
@@ -343,6 +355,7 @@ static frame_handler *handler_of(uint8_t type)
     case WSGID_WIRE_CREDIT: return on_credit;
     case WSGID_WIRE_LOG: return on_log;
     case WSGID_WIRE_RETRY: return on_retry;
+    case WSGID_WIRE_OVERLOADED: return on_overloaded;
     case WSGID_WIRE_ABORT: return on_abort;
     case WSGID_WIRE_STARTED: return on_started;
     default: return NULL;

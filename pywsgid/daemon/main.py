@@ -31,7 +31,7 @@ from pywsgid.daemon.process import (
     watchdog,
 )
 from pywsgid.daemon.transport import extension, hotpath
-from pywsgid.daemon.wsgi import environ, worker
+from pywsgid.daemon.wsgi import environ, overload, worker
 from pywsgid.wire import process_abi
 
 TYPE_CHECKING = False
@@ -48,7 +48,7 @@ CONFIGURATION_MAX = 16 * 1024 * 1024
 class Service:
     """What the parts of this process share. `transport` is set before the first worker is made;
     `reload_barrier`, `request_counter` and `watch` are None if the configuration does not ask for
-    them.
+    them, and `overload` if queue-timeout says how long requests may wait.
     """
 
     def __init__(self, log: logs.Log, configuration: Configuration, statistics: page.Page) -> None:
@@ -70,6 +70,7 @@ class Service:
             self.reload_barrier = self._make_reload_barrier(True)
         self.request_counter: RequestCounter | None = None
         self.watch: Watch | None = None
+        self.overload: overload.Overload | None = None
 
     def _make_reload_barrier(self, holds: bool) -> reloader.ReloadBarrier:
         return reloader.ReloadBarrier(self.loader, self.changes, self.life, self.log, holds)
@@ -165,13 +166,19 @@ def serve(service: Service) -> NoReturn:
 
 
 def add_periodic_tasks(service: Service) -> None:
-    """Creates the periodic tasks that the configuration asks for. The others are not imported."""
+    """Creates the periodic tasks that the configuration asks for. To be called when the process is
+    about to be ready.
+    """
     configuration, life, log = service.configuration, service.life, service.log
     tasks = service.loop.tasks
     if configuration.reload == "hot":
         tasks.append(reloader.Reloader(service.changes))
     if configuration.deadlock_timeout:
         tasks.append(watchdog.Deadlock(configuration.deadlock_timeout, service.page))
+    if not configuration.queue_timeout:
+        ready_at = time.time_ns() // 1000
+        service.overload = overload.Overload(log, service.page, life.wake, ready_at)
+        tasks.append(service.overload)
     if configuration.has_limits:
         from pywsgid.daemon.process.limits import Limits
 

@@ -150,7 +150,10 @@ OPTIONS: dict[str, Option] = {
     "queue-timeout": Option(
         "seconds", 0.0, 0, 86400, True, "seconds",
         "How long a request may wait for a thread. After that time it is refused with status "
-        "503. 0: no limit.",
+        "503. 0: no limit, but if every request waits for more than a second, the group is "
+        "overloaded: then requests that have waited for more than 0.1 seconds (more if the "
+        "application is slow) are refused with status 503, until fewer arrive. If the option is"
+        " given, nothing else limits the wait.",
     ),
     "startup-timeout": Option(
         "seconds", 0.0, 0, 86400, True, "seconds",

@@ -76,7 +76,7 @@ PAGE_WATCHDOG_AT = 32
 # in each process that sees the change); 0: it asked for another reason
 PAGE_CHANGE_AT = 40
 # requests that it answered with an error of its own: an exception, a script that cannot be loaded,
-# a time limit
+# a time limit, an overload
 PAGE_ERRORS_AT = 48
 PAGE_SINCE_AT = 56  # CLOCK_REALTIME in microseconds: when the process began
 PAGE_THREADS_AT = 64  # that run requests

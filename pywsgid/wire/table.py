@@ -83,7 +83,7 @@ class Function(NamedTuple):
 
 # -------- the wire protocol
 
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 HEADER_SIZE = 8  # u8 type, u8 flags, u16 0, u32 length of the payload
 
 FLAGS = (
@@ -195,6 +195,12 @@ FRAMES = (
             Field("u32", "waited", "µs from `sent` until then; 0 if the clock was set back"),
         ),
     ),
+    Frame(
+        "OVERLOADED",
+        0x19,
+        "daemon",
+        "not started, and not to be sent elsewhere: the group is overloaded",
+    ),
 )
 
 # What can be wrong with a frame, in the order in which both codecs check; a single frame does not
@@ -229,6 +235,7 @@ ORDER = {
         "read": {
             "LOG": "read",
             "RETRY": "closed",
+            "OVERLOADED": "done",
             "CREDIT": "running",
             "INTERIM": "running",
             "RESPONSE": "answering",
@@ -404,7 +411,7 @@ PAGE = (
         "u64",
         "errors",
         "requests that it answered with an error of its own: an exception, a script that cannot be "
-        "loaded, a time limit",
+        "loaded, a time limit, an overload",
     ),
     Field("u64", "since", "CLOCK_REALTIME in microseconds: when the process began"),
     Field("u32", "threads", "that run requests"),

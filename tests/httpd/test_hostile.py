@@ -129,6 +129,8 @@ FRAMES = {
     "an INTERIM that is final": frame(protocol.INTERIM, b"200 OK\0"),
     "a credit of nothing": frame(protocol.CREDIT, struct.pack("<I", 0)),
     "RETRY after RESPONSE": response(OK) + frame(protocol.RETRY),
+    "OVERLOADED after RESPONSE": response(OK) + frame(protocol.OVERLOADED),
+    "bytes behind OVERLOADED": frame(protocol.OVERLOADED) + b"x",
     "STARTED twice": STARTED,
     "STARTED after RESPONSE": response(OK) + STARTED,
     "a LOG without a level": frame(protocol.LOG),
@@ -149,6 +151,7 @@ def test_a_frame_that_violates_the_protocol_is_a_502(httpd, what):
 BEGINS = {
     "RESPONSE": response(OK, flags=protocol.END),
     "RETRY": frame(protocol.RETRY),
+    "OVERLOADED": frame(protocol.OVERLOADED),
     "LOG": frame(protocol.LOG, b"\x04text"),
     "a STARTED that is too short": frame(protocol.STARTED, b"\0" * 7),
     "a STARTED that is too long": frame(protocol.STARTED, b"\0" * 9),

@@ -32,6 +32,8 @@ HARMLESS = re.compile(
     # mod_ssl was compiled against another patch level of OpenSSL than the installed one
     r"^AH01882:"
     r"|^AH01873:"  # no SSLSessionCache: nothing here resumes a session
+    # all threads of httpd are busy; logged up to a second later
+    r"|^AH00484:|^AH10159:"
 )
 # The context before the application's own text: [client ...], [group ...], [request ...]. At debug,
 # httpd adds the place in the source.

@@ -18,6 +18,7 @@ PLAIN = {
     protocol.FILE: protocol.parse_file,
     protocol.LOG: protocol.parse_log,
     protocol.RETRY: lambda payload: None,
+    protocol.OVERLOADED: lambda payload: None,
     protocol.ABORT: protocol.parse_abort,
     protocol.STARTED: protocol.parse_started,
 }

@@ -21,6 +21,7 @@ from pywsgid.wire.protocol import (
     FROM_HTTPD,
     INTERIM,
     LOG,
+    OVERLOADED,
     REQUEST,
     RESPONSE,
     RETRY,
@@ -196,6 +197,7 @@ def test_text_is_shortened_to_fit(text, carried):
 
 def test_small_frames_are_encoded():
     assert parsed(FROM_DAEMON, protocol.encode_retry()) == [(RETRY, 0, b"")]
+    assert parsed(FROM_DAEMON, protocol.encode_overloaded()) == [(OVERLOADED, 0, b"")]
     assert parsed(FROM_DAEMON, protocol.encode_credit(3)) == [(CREDIT, 0, b"\3\0\0\0")]
     assert parsed(FROM_DAEMON, protocol.encode_file(1, 2, True)) == [(FILE, END, pack("<QQ", 1, 2))]
     assert parsed(FROM_DAEMON, protocol.encode_interim(b"103\0")) == [(INTERIM, 0, b"103\0")]
@@ -269,6 +271,7 @@ def apply_step(connection, step):
     "steps",
     [
         [REQ_END, BEGUN, RES_END],
+        [REQ_END, BEGUN, (LOG, 0), (OVERLOADED, 0)],
         [REQ_END, BEGUN, RES, (DATA, 0), (FILE, 0), (DATA, END)],
         [
             REQ_END,
@@ -314,6 +317,7 @@ def test_a_whole_exchange_leaves_the_connection_idle(steps):
         [REQ_END, BEGUN, RES],
         [REQ, BEGUN, RES_END],
         [REQ, BEGUN, (CREDIT, 0, 1)],
+        [REQ, BEGUN, (OVERLOADED, 0)],
     ],
 )
 def test_a_connection_is_idle_only_when_both_are_done(steps):
@@ -358,6 +362,10 @@ def test_nothing_may_follow_from_a_daemon_that_gave_up(last):
         ([REQ_END, BEGUN, RES], (RETRY, 0)),
         ([REQ, BEGUN, (CREDIT, 0, 1)], (RETRY, 0)),
         ([REQ_END, BEGUN, (INTERIM, 0)], (RETRY, 0)),
+        ([REQ_END], (OVERLOADED, 0)),
+        ([REQ_END, BEGUN, RES], (OVERLOADED, 0)),
+        ([REQ, BEGUN, (CREDIT, 0, 1)], (OVERLOADED, 0)),
+        ([REQ_END, BEGUN, (OVERLOADED, 0)], (DATA, END)),
         ([REQ, BEGUN, RES_END], (DATA, END)),
         ([REQ, BEGUN, RES_END], (CREDIT, 0, 1)),
         ([REQ, BEGUN, RES_END], (LOG, 0)),

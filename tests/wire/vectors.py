@@ -13,6 +13,7 @@ from pywsgid.wire import table
 HTTPD, DAEMON = 0, 1
 REQUEST, BODY, CREDIT, RESPONSE, DATA = 0x01, 0x02, 0x10, 0x11, 0x12
 FILE, INTERIM, LOG, RETRY, ABORT, STARTED = 0x13, 0x14, 0x15, 0x16, 0x17, 0x18
+OVERLOADED = 0x19
 END, ON_DEMAND = 1, 2
 BAD_TYPE, BAD_FLAGS, BAD_RESERVED, TOO_LONG, TOO_SHORT, BAD_PAYLOAD = 1, 2, 3, 4, 5, 6
 
@@ -275,6 +276,7 @@ GOOD = [
         (2**32 - 1, 2**32 - 1),
     ),
     Good("retry", DAEMON, b"\x16\x00\x00\x00\x00\x00\x00\x00", RETRY, 0, None),
+    Good("overloaded", DAEMON, b"\x19\x00\x00\x00\x00\x00\x00\x00", OVERLOADED, 0, None),
     Good(
         "abort", DAEMON, frame(ABORT, 0, b"\xf4\x01WSGID0300: x"), ABORT, 0, (500, "WSGID0300: x")
     ),
@@ -335,7 +337,7 @@ BAD = [
     by_header("file on demand", DAEMON, BAD_FLAGS, FILE, 3, 16),
     *(
         by_header(f"END on 0x{t:02x}", DAEMON, BAD_FLAGS, t, END, 2)
-        for t in (INTERIM, LOG, RETRY, ABORT, STARTED)
+        for t in (INTERIM, LOG, RETRY, ABORT, STARTED, OVERLOADED)
     ),
     # --- the reserved field
     by_header("reserved, low byte", HTTPD, BAD_RESERVED, BODY, 0, 1, reserved=1),
@@ -350,6 +352,7 @@ BAD = [
     too_long("interim", DAEMON, INTERIM, 256 * KIB),
     too_long("log", DAEMON, LOG, 1 + 32 * KIB),
     too_long("retry", DAEMON, RETRY, 0),
+    too_long("overloaded", DAEMON, OVERLOADED, 0),
     too_long("started", DAEMON, STARTED, 8),
     too_long("abort", DAEMON, ABORT, 2 + 32 * KIB),
     by_header("request of 4 GiB", HTTPD, TOO_LONG, REQUEST, 0, 2**32 - 1),

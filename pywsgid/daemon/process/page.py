@@ -25,6 +25,8 @@ _COUNT = struct.Struct("<Q")
 _COUNTS = struct.Struct("<QQ")
 _IDENTITY = struct.Struct("<QII%ds" % process_abi.PAGE_PYTHON)  # since, threads, reserved, python
 _TIMES = struct.Struct("<%dQ" % process_abi.PAGE_BUCKETS)
+SHORT_BUCKETS = 12  # of the queue times: up to PAGE_FIRST << 11, 66 ms
+_SHORT_TIMES = struct.Struct("<%dQ" % SHORT_BUCKETS)
 
 
 def map_page(descriptor: int) -> mmap.mmap:
@@ -77,6 +79,16 @@ class Page:
             for at in (process_abi.PAGE_QUEUE_TIMES_AT, process_abi.PAGE_APPLICATION_TIMES_AT)
         )
         return {"errors": errors, "queue_times": queue, "application_times": application}
+
+    def short_waits(self) -> int:
+        """How many requests have waited for a thread for less than some tens of milliseconds."""
+        return sum(_SHORT_TIMES.unpack_from(self.memory, process_abi.PAGE_QUEUE_TIMES_AT))
+
+    def served(self) -> tuple[int, float]:
+        """How many requests have finished, and how many seconds they took altogether."""
+        (finished,) = _COUNT.unpack_from(self.memory, process_abi.PAGE_REQUESTS_FINISHED_AT)
+        (spent,) = _COUNT.unpack_from(self.memory, process_abi.PAGE_APPLICATION_TIME_AT)
+        return finished, spent / 1000000
 
     def counts(self) -> tuple[int, int]:
         """How many requests have been started, and how many of them have finished."""

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pywsgid.daemon.interfaces import Buffer, Environ
 
 
+# httpd measures this only while requests have to wait (apxs/request/arrival.c).
+WAITED_IN_HTTPD = "wsgid.waited_in_httpd"
+
+
 class Template:
     """The keys that are the same in each request of this process. `daemon_start` is time.time()."""
 
@@ -69,6 +73,14 @@ def seconds(microseconds: str) -> float:
         return int(microseconds) / 1000000
     except ValueError:
         return 0.0
+
+
+def waited_in_httpd(environ: Environ) -> int:
+    """How many microseconds the request waited for a thread of httpd; 0 if httpd has not measured
+    it. The application does not see it.
+    """
+    text = environ.pop(WAITED_IN_HTTPD, "")
+    return int(text) if text.isdecimal() else 0
 
 
 def version_tuple(text: str) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from pywsgid.daemon.application import loader
 from pywsgid.daemon.request_info import SCRIPT_RELOADING, request_line
 from pywsgid.daemon.transport.peer import PeerSilent, Unsent
 from pywsgid.daemon.wsgi import errors
+from pywsgid.daemon.wsgi.environ import waited_in_httpd
 from pywsgid.daemon.wsgi.input import Input
 from pywsgid.daemon.wsgi.response import SENT, LengthMismatch, Response, Violation, known
 from pywsgid.wire import protocol
@@ -142,7 +143,7 @@ class Worker:
             exchange.drop()
             exchange.uncount()
             return
-        if self._is_stale(exchange):
+        if self._is_stale(exchange, environ):
             exchange.uncount()
             return
         if service.reload_barrier is not None and service.reload_barrier.sends_away(environ):
@@ -158,19 +159,28 @@ class Worker:
         if service.request_counter is not None:
             service.request_counter.count()
 
-    def _is_stale(self, exchange: Exchange) -> bool:
-        """Whether a request has waited too long: httpd has taken it back, or queue-timeout is over,
-        which is answered here.
+    def _is_stale(self, exchange: Exchange, environ: Environ) -> bool:
+        """Whether a request has waited too long: httpd has taken it back; or the process is
+        overloaded or queue-timeout is over, which is answered here.
         """
-        waited: float = exchange.waited
+        waited = exchange.waited
         if -TAKEN_BACK_AFTER < waited < TAKEN_BACK_AFTER:
             return False
         if exchange.is_hung_up():
             exchange.drop()
             return True
+        overload = self._service.overload
+        if overload is None:
+            return self._is_timed_out(exchange, waited / 1000000)
+        if not overload.refuses(exchange.sent, waited, waited_in_httpd(environ)):
+            return False
+        self._service.page.error()
+        exchange.finish((protocol.encode_overloaded(),), True)
+        return True
+
+    def _is_timed_out(self, exchange: Exchange, waited: float) -> bool:
         limit = self._service.configuration.queue_timeout
-        waited /= 1000000
-        if not limit or waited <= limit:
+        if waited <= limit:
             return False
         self._service.page.error()
         exchange.finish(

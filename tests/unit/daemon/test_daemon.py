@@ -449,6 +449,49 @@ def test_a_request_that_waited_too_long_is_refused(tmp_path):
         assert daemon.counts()[0] == 1
 
 
+def test_an_overloaded_process_refuses_what_has_waited_and_keeps_the_connection(tmp_path):
+    def answer(waited, **environ):
+        """Of a request that has waited so many milliseconds."""
+        sent = time.time_ns() // 1000 - waited * 1000
+        reply = client.get("environ.wsgi", sent=sent, **environ)
+        replies.append(reply)
+        return reply
+
+    replies = []
+    with Daemon(tmp_path) as daemon:
+        client = daemon.connect()
+        wait_until(
+            lambda: answer(700, wsgid__waited_in_httpd="700000").overloaded, "the first refusal"
+        )
+        assert len(replies) > 10
+        assert all(reply.status == "200 OK" for reply in replies[:-1])
+        assert answer(200).overloaded
+        assert answer(0).status == "200 OK"
+        assert "[wsgid:warn]" in daemon.wait_for_log("WSGID0360: group 'unit': overloaded")
+        refused = [reply for reply in replies if reply.overloaded]
+        assert daemon.statistics().errors == len(refused)
+        assert daemon.counts()[0] == len(replies) - len(refused)
+        client.close()
+
+
+def test_the_application_does_not_see_how_long_httpd_let_the_request_wait(tmp_path):
+    with Daemon(tmp_path) as daemon:
+        sent = time.time_ns() // 1000 - 700_000
+        reply = daemon.get("environ.wsgi", sent=sent, wsgid__waited_in_httpd="700000")
+        assert b"mod_wsgi.queue_start" in reply.body
+        assert b"waited_in_httpd" not in reply.body
+
+
+def test_with_a_queue_timeout_nothing_else_limits_the_wait(tmp_path):
+    with Daemon(tmp_path, queue_timeout=30) as daemon:
+        client = daemon.connect()
+        deadline = time.monotonic() + 2.5  # an overload would have begun
+        while time.monotonic() < deadline:
+            sent = time.time_ns() // 1000 - 1_500_000
+            assert client.get("hello.wsgi", sent=sent).status == "200 OK"
+        client.close()
+
+
 LATE = """
 from pywsgid.daemon import logs
 from pywsgid.wire import protocol
