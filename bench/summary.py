@@ -5,7 +5,7 @@ server. What a reader wants to see first.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from bench import loop, rounds
@@ -33,6 +33,8 @@ SHORT_TITLES = {
     loop.NAME: "bare loop",
 }
 FAILED = "!"
+PERCENTILES = ("p50_us", "p99_us", "p999_us")
+PROCESSES = "httpd + application + database"
 Find = Callable[[str, str], rounds.Samples]
 
 
@@ -43,15 +45,18 @@ class Table:
 
 
 def tables(scenario: str, find: Find, brief: bool = False) -> Iterator[Table]:
-    """The tables of "real" or "grid"; `brief` leaves out what a request costs."""
+    """The tables of "real" or "grid"; `brief` leaves out most of what is no throughput."""
     points = {"real": real_points, "grid": grid_points}[scenario]()
     measured = (point for point in points if find(scenario, point.name))
     for title, group in itertools.groupby(measured, key=_title):
         samples = {point: find(scenario, point.name) for point in group}
         yield Table(f"{title}: requests/s", _throughput(samples))
-        yield Table(f"{title}: p99 in ms", _latency(samples))
-        if not brief:
-            yield Table(f"{title}: CPU µs a request (voluntary switches)", _cost(samples))
+        if brief:
+            yield Table(f"{title}: p99 in ms", _latency(samples, ("p99_us",)))
+            continue
+        yield Table(f"{title}: median, p99, p99.9 in ms", _latency(samples, PERCENTILES))
+        yield Table(f"{title}: CPU µs a request ({PROCESSES})", _split(samples, "cpu", "_us"))
+        yield Table(f"{title}: switches a request ({PROCESSES})", _split(samples, "switches", ""))
 
 
 def _title(point: Point) -> str:
@@ -81,15 +86,15 @@ def _rows(
 
 
 def _cell(found: rounds.Samples, peer: str, cell: Cell) -> str:
-    """The figure, and the number of threads if a scan has chosen it. Several numbers of threads of
-    one peer share a cell.
+    """The figure, and which number of threads had it, if that is no matter of course. Several
+    numbers of threads of one peer share a cell.
     """
     texts = []
     for name, taken in found.items():
         if peer_of(name) == peer:
             count = threads_of(name)
             failed = FAILED if rounds.errors(taken) else ""
-            texts.append(cell(taken) + (f" ({count})" if count else "") + failed)
+            texts.append(cell(taken) + (f" [{count}]" if count else "") + failed)
     return " ".join(texts) or "-"
 
 
@@ -102,26 +107,32 @@ def _throughput(samples: dict[Point, rounds.Samples]) -> list[list[str]]:
     return _rows(samples, lambda taken: number(rounds.median(taken, "rps")), more)
 
 
-def _latency(samples: dict[Point, rounds.Samples]) -> list[list[str]]:
-    served = {point: _without_loop(found) for point, found in samples.items()}
-    more = {"ours/lowest": lambda found: _ratio_to_best(found, "p99_us", False)}
-    return _rows(served, lambda taken: _milliseconds(rounds.median(taken, "p99_us")), more)
-
-
-def _cost(samples: dict[Point, rounds.Samples]) -> list[list[str]]:
+def _latency(samples: dict[Point, rounds.Samples], percentiles: Iterable[str]) -> list[list[str]]:
     def cell(taken: list[dict]) -> str:
-        switches = number(rounds.median(taken, "switches"))
-        return f"{number(rounds.median(taken, 'cpu_us'))} ({switches})"
+        return ", ".join(_milliseconds(rounds.median(taken, key)) for key in percentiles)
 
-    served = {
-        point: {peer_of(name): taken for name, taken in _without_loop(found).items()}
+    more = {"ours/lowest p99": lambda found: _ratio_to_best(found, "p99_us", False)}
+    return _rows(_without_loop(samples), cell, more)
+
+
+def _split(samples: dict[Point, rounds.Samples], figure: str, unit: str) -> list[list[str]]:
+    """The sum of all processes, and each."""
+
+    def cell(taken: list[dict]) -> str:
+        parts = [
+            number(rounds.median(taken, f"{figure}_{group}{unit}"))
+            for group in ("httpd", "application", "database")
+        ]
+        return f"{number(rounds.median(taken, figure + unit))} ({' + '.join(parts)})"
+
+    return _rows(_without_loop(samples), cell, {})
+
+
+def _without_loop(samples: dict[Point, rounds.Samples]) -> dict[Point, rounds.Samples]:
+    return {
+        point: {name: taken for name, taken in found.items() if peer_of(name) != loop.NAME}
         for point, found in samples.items()
     }
-    return _rows(served, cell, {})
-
-
-def _without_loop(found: rounds.Samples) -> rounds.Samples:
-    return {name: taken for name, taken in found.items() if peer_of(name) != loop.NAME}
 
 
 def _ratio_to_best(found: rounds.Samples, key: str, highest: bool) -> str:

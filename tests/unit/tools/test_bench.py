@@ -234,7 +234,16 @@ def test_more_rounds_take_longer_and_fewer_points_do_not(estimate):
 POINT = Point("flask", "postgresql", "query", 1, 16)
 SAMPLES = {
     "wsgid": [{"rps": 900, "p99_us": 2000, "cpu_us": 300, "switches": 4}],
-    "granian:4": [{"rps": 600, "p99_us": 4000, "cpu_us": 400, "switches": 8}],
+    "granian:4": [
+        {
+            "rps": 600,
+            "p99_us": 4000,
+            "cpu_us": 400,
+            "cpu_httpd_us": 100,
+            "cpu_application_us": 250,
+            "cpu_database_us": 50,
+        }
+    ],
     "uwsgi:2": [{"rps": 800, "p99_us": 1000, "errors": 1}],
     "loop:2": [{"rps": 1800}],
 }
@@ -244,21 +253,25 @@ def test_a_setup_is_a_table_with_a_column_for_each_server():
     def find(scenario, point):
         return SAMPLES if (scenario, point) == ("real", POINT.name) else {}
 
-    throughput, latency, spent = bench.summary.tables("real", find)
+    throughput, latency, spent, switches = bench.summary.tables("real", find)
     assert throughput.title == "Flask on PostgreSQL, 1 process: requests/s"
     head, row = throughput.rows
     assert dict(zip(head, row)) == {
         "": "one query, 16 connections",
         "mod_wsgid": "900",
-        "uWSGI": "800 (2)!",
-        "granian": "600 (4)",
-        "bare loop": "1,800 (2)",
+        "uWSGI": "800 [2]!",
+        "granian": "600 [4]",
+        "bare loop": "1,800 [2]",
         "ours/best": "1.50",
         "ours/bare loop": "0.50",
         "spread": "0%",
     }
-    assert dict(zip(*latency.rows))["ours/lowest"] == "0.50"
-    assert dict(zip(*spent.rows))["granian"] == "400 (8.00)"
+    assert dict(zip(*latency.rows))["ours/lowest p99"] == "0.50"
+    assert dict(zip(*latency.rows))["mod_wsgid"] == "-, 2.00, -"
+    assert dict(zip(*spent.rows))["granian"] == "400 (100 + 250 + 50.0) [4]"
+    assert dict(zip(*switches.rows))["mod_wsgid"] == "4.00 (- + - + -)"
+    brief = [table.title for table in bench.summary.tables("real", find, brief=True)]
+    assert brief == [throughput.title, "Flask on PostgreSQL, 1 process: p99 in ms"]
 
 
 # -------- what is spent
