@@ -146,7 +146,7 @@ def check_reach() -> None:
 
 def measure(options: argparse.Namespace):
     """Runs the scenarios. What has been measured is reported, even after Ctrl-C."""
-    from bench import conditions, peers, report, scenarios
+    from bench import conditions, peers, report
 
     check_reach()
     facts = conditions.describe()
@@ -157,11 +157,20 @@ def measure(options: argparse.Namespace):
         say_how_long(options, bench)
         try:
             for name in options.only:
-                scenarios.SCENARIOS[name](bench)
+                _measure_one(name, bench)
         except KeyboardInterrupt:
             print("bench: interrupted; this is what there is", file=sys.stderr)
     chosen = {"rounds": options.rounds, "seconds": options.seconds, "short": options.short}
     return report.Report(facts, chosen, bench.results, bench.scans)
+
+
+def _measure_one(name: str, bench) -> None:
+    from bench import postgres, scenarios
+
+    try:
+        scenarios.SCENARIOS[name](bench)
+    except postgres.NoPostgres as error:
+        print(f"bench: {name} is not measured: {error}", file=sys.stderr, flush=True)
 
 
 def make(options: argparse.Namespace, where):

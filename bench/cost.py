@@ -127,13 +127,14 @@ def _text(path: str) -> str:
         return ""
 
 
+# A function that lists processes, so that those that start in the meantime count.
+Group = Callable[[], list[int]]
+
+
 class Meter:
-    """What named groups of processes spend between its creation and stop().
+    """What named groups of processes spend between its creation and stop()."""
 
-    A group is a function that lists its processes, so that those that start in the meantime count.
-    """
-
-    def __init__(self, **groups: Callable[[], list[int]]) -> None:
+    def __init__(self, **groups: Group) -> None:
         self._groups = groups
         pids = {name: list_pids() for name, list_pids in groups.items()}
         self._switches = {name: switches(found) for name, found in pids.items()}
@@ -169,7 +170,7 @@ def _growth(before: Mapping[Key, float], after: Mapping[Key, float]) -> float:
 
 
 @contextlib.contextmanager
-def metered(**groups: Callable[[], list[int]]) -> Iterator[Meter]:
+def metered(**groups: Group) -> Iterator[Meter]:
     meter = Meter(**groups)
     yield meter
     meter.stop()

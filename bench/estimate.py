@@ -11,7 +11,7 @@ from bench.run import Bench, Timed
 
 # Measured on two cores: what a load takes beside its time, and what the start and the end of a
 # server (with its httpd) and of the databases take.
-LOAD_OVERHEAD = 0.11
+LOAD_OVERHEAD = 0.08
 SERVER_SECONDS = 1.2
 AROUND_SECONDS = 5.0
 

@@ -74,12 +74,17 @@ def start(
 
 
 def _output(process: subprocess.Popen[str], seconds: float) -> str:
-    """What it prints after so many seconds; wrk itself knows only whole ones."""
-    if not float(seconds).is_integer():
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return process.communicate(timeout=seconds)[0]
-        return stop(process)
-    return process.communicate(timeout=seconds + GRACE)[0]
+    """wrk itself knows only whole seconds."""
+    if float(seconds).is_integer():
+        return process.communicate(timeout=seconds + GRACE)[0]
+    return output_after(process, seconds)
+
+
+def output_after(process: subprocess.Popen[str], seconds: float) -> str:
+    """Stops a run that would take longer after so many seconds."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return process.communicate(timeout=seconds)[0]
+    return stop(process)
 
 
 def stop(process: subprocess.Popen[str]) -> str:

@@ -60,8 +60,9 @@ def tables(scenario: str, find: Find, brief: bool = False) -> Iterator[Table]:
 
 
 def _title(point: Point) -> str:
-    parts = [TITLES[point.framework], TITLES[point.database]]
-    return f"{' on '.join(parts)}, {plural(point.processes, 'process', 'processes')}"
+    threads = ", all servers with the same number of threads" if point.threads else ""
+    where = f"{TITLES[point.framework]} on {TITLES[point.database]}"
+    return f"{where}, {plural(point.processes, 'process', 'processes')}{threads}"
 
 
 def _load(point: Point) -> str:

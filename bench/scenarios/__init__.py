@@ -10,6 +10,7 @@ from bench.scenarios.applications import grid, real
 from bench.scenarios.bodies import transfers
 from bench.scenarios.resources import groups, memory, startup
 from bench.scenarios.small import hello, processes, sizes
+from bench.scenarios.together import together
 from bench.scenarios.waiting import blocking, mix
 
 SCENARIOS = {
@@ -17,6 +18,7 @@ SCENARIOS = {
     for function in (
         real,
         grid,
+        together,
         hello,
         processes,
         sizes,
