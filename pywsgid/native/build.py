@@ -33,14 +33,27 @@ def declarations(header: str) -> str:
 
 CDEF = "\n".join(declarations((ROOT / path).read_text(encoding="utf-8")) for path in HEADERS)
 
-NAMES = ("hub", "gate", "request_classes", "endpoint", "receive", "send", "outcome", "measure")
+NAMES = (
+    *("hub", "monitor", "gate", "concurrency", "endpoint"),
+    *("receive", "send", "outcome", "measure", "gil"),
+)
+
+# cffi would release the GIL around each call. The functions do that themselves, before they wait
+# (gil.c).
+PREAMBLE = """
+#include "hotpath.h"
+#undef Py_BEGIN_ALLOW_THREADS
+#undef Py_END_ALLOW_THREADS
+#define Py_BEGIN_ALLOW_THREADS {
+#define Py_END_ALLOW_THREADS }
+"""
 
 ffi = cffi.FFI()
 ffi.cdef(CDEF)
 # Paths as seen from the root of the tree: setuptools wants them relative.
 ffi.set_source(
     "pywsgid._native",
-    '#include "hotpath.h"',
+    PREAMBLE,
     sources=[
         "apxs/common/wire.c",
         "apxs/common/spin.c",

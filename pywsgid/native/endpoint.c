@@ -31,6 +31,7 @@ wsgid_endpoint_t *wsgid_endpoint_create(wsgid_hub_t *hub, char *memory)
     endpoint->measured.row = hub->endpoints ? hub->endpoints->measured.row + 1 : 0;
     endpoint->next = hub->endpoints;
     hub->endpoints = endpoint;
+    wsgid_gate_add_worker(hub);
     (void)pthread_mutex_unlock(&hub->lock);
     return endpoint;
 }
@@ -57,10 +58,10 @@ void wsgid_endpoint_flush(wsgid_endpoint_t *endpoint, const char *a, size_t a_si
     if (connection) {
         (void)pthread_mutex_lock(&hub->lock);
         wsgid_hub_give_back(hub, connection, keep);
-        /* It may have its next request already, and this worker may not be back soon. */
-        wsgid_gate_wake_next(hub);
+        wsgid_hub_offer(hub); /* it may have its next request, and this worker not be back soon */
         (void)pthread_mutex_unlock(&hub->lock);
     }
+    wsgid_gil_take_back();
 }
 
 /* ---- the next request */
@@ -87,6 +88,44 @@ static int read_request(wsgid_endpoint_t *endpoint, wsgid_connection_t *connecti
     return outcome == WSGID_GONE ? WSGID_LEAVE : outcome;
 }
 
+/* The next connection that has something to read; NULL: none. *outcome as wsgid_hub_collect(). */
+static wsgid_connection_t *take_connection(wsgid_endpoint_t *endpoint, int *outcome)
+{
+    wsgid_connection_t *connection = wsgid_hub_take(endpoint->hub);
+
+    *outcome = WSGID_REQUEST;
+    if (!connection) {
+        *outcome = wsgid_hub_collect(endpoint);
+        if (*outcome == WSGID_REQUEST) {
+            connection = wsgid_hub_take(endpoint->hub);
+        }
+    }
+    return connection;
+}
+
+/* One step towards a request. WSGID_REQUEST: there is one, and the hub's lock is not held any more.
+ * WSGID_LEAVE: none yet. */
+static int seek_request(wsgid_endpoint_t *endpoint)
+{
+    wsgid_connection_t *connection;
+    int outcome;
+
+    if (!wsgid_gate_admits(endpoint)) {
+        wsgid_hub_offer(endpoint->hub);
+        wsgid_gil_release();
+        wsgid_monitor_park(endpoint);
+        return WSGID_LEAVE;
+    }
+    connection = take_connection(endpoint, &outcome);
+    if (connection) {
+        return read_request(endpoint, connection);
+    }
+    if (outcome == WSGID_REQUEST) {
+        outcome = wsgid_hub_wait(endpoint);
+    }
+    return outcome == WSGID_REQUEST ? WSGID_LEAVE : outcome;
+}
+
 /* Under the hub's lock, which is not held any more when it returns. */
 static int wait_for_request(wsgid_endpoint_t *endpoint)
 {
@@ -94,38 +133,37 @@ static int wait_for_request(wsgid_endpoint_t *endpoint)
     int outcome = WSGID_LEAVE;
 
     while (outcome == WSGID_LEAVE && !hub->draining) {
-        int is_closed = wsgid_gate_is_closed(hub);
-        wsgid_connection_t *connection = is_closed ? NULL : wsgid_hub_take(hub);
-
-        if (connection) {
-            outcome = read_request(endpoint, connection);
-            if (outcome == WSGID_REQUEST) {
-                return outcome;
-            }
-        }
-        else if (is_closed || hub->poller) {
-            wsgid_gate_park(endpoint);
-        }
-        else {
-            outcome = wsgid_hub_poll(endpoint);
-            if (outcome == WSGID_REQUEST) {
-                outcome = WSGID_LEAVE; /* goes on */
-            }
-        }
+        outcome = seek_request(endpoint);
     }
-    wsgid_gate_wake_next(hub); /* this worker has something else to do first */
-    (void)pthread_mutex_unlock(&hub->lock);
+    if (outcome != WSGID_REQUEST) {
+        wsgid_gate_step_back(endpoint);
+        wsgid_hub_offer(hub);
+        (void)pthread_mutex_unlock(&hub->lock);
+    }
     return outcome;
 }
 
-int wsgid_endpoint_next(wsgid_endpoint_t *endpoint, const char *a, size_t a_size, const char *b,
+/* Sends the end of the last response. Returns its connection, or NULL. */
+static wsgid_connection_t *end_request(wsgid_endpoint_t *endpoint, const char *a, size_t a_size,
+                                       const char *b, size_t b_size, int *keep)
+{
+    wsgid_connection_t *connection;
+
+    if (__atomic_load_n(&endpoint->hub->gate.running, __ATOMIC_RELAXED) > 1) {
+        wsgid_gil_release(); /* another request runs, and may wait for the GIL */
+    }
+    connection = wsgid_send_end(endpoint, a, a_size, b, b_size, keep);
+    wsgid_measure_end(endpoint);
+    return connection;
+}
+
+static int next_request(wsgid_endpoint_t *endpoint, const char *a, size_t a_size, const char *b,
                         size_t b_size, int keep)
 {
     wsgid_hub_t *hub = endpoint->hub;
     int64_t *facts = endpoint->facts;
-    wsgid_connection_t *connection = wsgid_send_end(endpoint, a, a_size, b, b_size, &keep);
+    wsgid_connection_t *connection = end_request(endpoint, a, a_size, b, b_size, &keep);
 
-    wsgid_measure_end(endpoint);
     if (endpoint->turn.tid == 0) {
         wsgid_gate_register(endpoint);
     }
@@ -138,9 +176,19 @@ int wsgid_endpoint_next(wsgid_endpoint_t *endpoint, const char *a, size_t a_size
     if (!facts[FACT_UNSENT]) {
         return wait_for_request(endpoint);
     }
-    wsgid_gate_wake_next(hub);
+    wsgid_gate_step_back(endpoint);
+    wsgid_hub_offer(hub);
     (void)pthread_mutex_unlock(&hub->lock);
     facts[FACT_ERRNO] = facts[FACT_UNSENT];
     facts[FACT_UNSENT] = 0;
     return WSGID_UNSENT;
+}
+
+int wsgid_endpoint_next(wsgid_endpoint_t *endpoint, const char *a, size_t a_size, const char *b,
+                        size_t b_size, int keep)
+{
+    int outcome = next_request(endpoint, a, a_size, b, b_size, keep);
+
+    wsgid_gil_take_back();
+    return outcome;
 }

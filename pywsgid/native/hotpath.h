@@ -3,14 +3,16 @@
  * request and reads it whole. pywsgid/daemon/transport/hotpath.py is the caller;
  * hotpath_table.h declares what it calls.
  *
- *   hub.c              the listener, the connections, which of them have something to read
- *   gate.c             how many workers run requests at once; who takes over from one that blocks
- *   request_classes.c  which requests are likely to block
- *   endpoint.c         a worker's end of a connection: request after request
- *   receive.c          requests and bodies in
- *   send.c             frames out
- *   outcome.c          what a failed send or receive means
- *   measure.c          what is counted and timed of each request, for the statistics page
+ *   hub.c          the listener, the connections, which of them have something to read
+ *   monitor.c      workers that take none: one notices requests that wait or compute for long
+ *   gate.c         which workers take requests
+ *   concurrency.c  how many requests should run at once
+ *   endpoint.c     a worker's end of a connection: request after request
+ *   receive.c      requests and bodies in
+ *   send.c         frames out
+ *   outcome.c      what a failed send or receive means
+ *   measure.c      what is counted and timed of each request, for the statistics page
+ *   gil.c          when a call releases the GIL
  *
  * A file uses those below it in this list, and hub.c uses gate.c; endpoint.c uses them all.
  *
@@ -26,6 +28,7 @@
 #ifndef WSGID_HOTPATH_H
 #define WSGID_HOTPATH_H
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -34,15 +37,16 @@
 #include "common/wire.h"
 #include "hotpath_table.h" /* outcomes, facts, sizes, the functions that Python calls */
 
-#define WSGID_SECOND 1000000000 /* nanoseconds */
+#define WSGID_MICROSECOND 1000 /* nanoseconds */
+#define WSGID_MILLISECOND 1000000
+#define WSGID_SECOND      1000000000
+
+#define WSGID_UNLIMITED INT_MAX
 
 /* What a request has used of its buffer beyond this is given back to the system. */
 #define WSGID_BUFFER_KEPT (128 * 1024)
 /* Bytes of a body in one receive: a frame as httpd sends it. */
 #define WSGID_RECEIVE_MAX (WSGID_WIRE_HEADER_SIZE + 64 * 1024)
-
-#define WSGID_REQUEST_CLASSES      512 /* places for what is known of classes */
-#define WSGID_REQUEST_CLASSES_EACH 3   /* classes that a request belongs to */
 
 #define WSGID_CONNECTIONS_CHUNK  256 /* connections that are allocated at once; never freed */
 #define WSGID_CONNECTIONS_CHUNKS 4096
@@ -97,19 +101,24 @@ typedef struct {
     uint64_t read_at; /* CLOCK_REALTIME in microseconds when the request had been read */
 } wsgid_measured_t;
 
-/* gate.c; under the hub's lock, but for those that say "its own": the worker's own. */
+/* monitor.c: what its last look at a worker found. */
 typedef struct {
-    pthread_cond_t wake;
-    int woken;       /* it shall run: set with `wake` */
-    int closed_gate; /* its own: its request began with the gate closed behind it, and is one that
-                        request_classes.c shall learn from */
-    int handed_over; /* another worker opened the gate, since this one blocks */
-    pid_t tid;       /* of its thread; 0: not known yet */
+    uint64_t request;  /* which one ran then */
+    int64_t cpu_first; /* the thread's CPU time at the first look at that request, */
+    int64_t cpu;       /* and at the last; nanoseconds */
+    int64_t moved_at;  /* when a look last found that it had used any */
+} wsgid_seen_t;
+
+/* gate.c; under the hub's lock. */
+typedef struct {
+    pthread_cond_t wake; /* signalled when it is admitted */
+    int admitted;        /* it takes requests */
+    uint64_t request;    /* the number of its request in this process, from 1; 0: it runs none */
+    int64_t waited;      /* how long that had waited until it had been read. The worker's own */
+    pid_t tid;           /* of its thread; 0: not known yet */
     int has_clock;
-    clockid_t clock;          /* of the CPU time of its thread */
-    int64_t began, cpu_began; /* when its request began, its CPU time then (-1: not known) */
-    uint64_t number;          /* of its request in this process, from 1 */
-    uint16_t classes[WSGID_REQUEST_CLASSES_EACH]; /* its own: of its request. 0: none */
+    clockid_t clock; /* of the CPU time of its thread */
+    wsgid_seen_t seen;
     wsgid_endpoint_t *next_parked;
 } wsgid_turn_t;
 
@@ -126,21 +135,68 @@ struct wsgid_endpoint {
     wsgid_endpoint_t *next; /* of all of the hub */
 };
 
+/* ---- how many requests run at once (concurrency.c) */
+
+/* What happened in a window of time; times in nanoseconds. */
+typedef struct {
+    int64_t time;
+    int64_t finished;     /* requests that ended, */
+    int64_t queue_time;   /* and how long they had waited until a worker had read them: the sum */
+    int64_t running_time; /* how long admitted workers ran requests: the sum */
+    int64_t sleeps;       /* of threads of the process, but for the monitor's */
+} wsgid_window_t;
+
+/* A figure's moving averages, over a few windows and over many; 0: nothing is known. */
+typedef struct {
+    double fast, slow;
+} wsgid_trend_t;
+
+typedef struct {
+    int most;  /* the highest level */
+    int level; /* how many requests shall run at once, as far as is known */
+    /* The comparison that runs, or the next. */
+    unsigned which;             /* its number since the level changed */
+    int other;                  /* the level that it is with */
+    int windows;                /* that it has had; 0: none runs */
+    wsgid_window_t first;       /* of the pair of windows that is not complete */
+    double sum, squares;        /* of the differences of the pairs */
+    int rest, rest_next;        /* windows until the next one; how many before the one after that */
+    wsgid_trend_t runs, sleeps; /* while resting: how long, and how often, a request does that */
+    int slack;                  /* windows in a row in which a lower level would have been enough */
+    unsigned sleepless;         /* comparisons that no request slept for */
+} wsgid_concurrency_t;
+
+/* ---- monitor.c: what it knows from its last looks; under the hub's lock */
+
+typedef struct {
+    int64_t asked_at, cpu; /* when it last asked for the CPU time of the process, and that */
+    int64_t active_at;     /* when a request ran last, */
+    uint64_t requests;     /* and how many had begun then */
+    int admit;             /* how many to admit if it finds all asleep again; 0: the limit */
+    int alarmed;           /* ticks for which it looks very often */
+    int64_t warned_until;  /* when it stops to look more often than usual */
+} wsgid_watch_t;
+
 /* ---- the gate (gate.c); under the hub's lock */
 
 typedef struct {
-    int gated; /* there is a GIL: one request at a time, unless it blocks */
+    int gated;         /* there is a GIL: at most `limit` workers are admitted */
+    int limit;         /* may be exceeded for a moment (monitor.c) */
+    int admitted;      /* workers that take requests, */
+    int busy;          /* and of these, those that run one */
+    int running;       /* all that run one, also those that have been expelled */
+    int workers;       /* all */
+    uint64_t requests; /* that have begun */
     wsgid_endpoint_t
-        *holder; /* runs its request with the gate closed behind it; NULL: it is open */
-    wsgid_endpoint_t *monitor; /* watches the holder */
-    int asleep;                /* the monitor waits without a limit */
-    int waking;                /* a worker has been woken and does not run yet */
-    wsgid_endpoint_t *parked;  /* workers that wait without a limit */
-    uint64_t requests;         /* that have begun */
-    int64_t fine_until;        /* until then, the monitor polls at short intervals */
-    int misses; /* polls since the monitor woke up or saw the holder sleep, up to a limit */
-    /* request_classes.c: of each class, how often its requests block. May be read without lock */
-    int16_t blocked[WSGID_REQUEST_CLASSES];
+        *monitor;       /* a parked worker that looks at the busy ones; NULL: none is parked */
+    int monitor_sleeps; /* without a limit */
+    wsgid_watch_t watch;
+    wsgid_endpoint_t *parked; /* the others that are parked */
+    wsgid_concurrency_t concurrency;
+    wsgid_window_t window;           /* the one that runs */
+    int64_t window_began, accounted; /* when `window` began, and was last added to */
+    int64_t sleeps_began;            /* the sleeps of the process until then, */
+    int64_t monitor_ticks;           /* and those of the monitor since */
 } wsgid_gate_t;
 
 /* ---- the hub. Never freed */
@@ -149,6 +205,7 @@ struct wsgid_hub {
     pthread_mutex_t lock;
     int epoll;
     int wakeup;               /* an eventfd: readable once the process drains */
+    int nudge;                /* an eventfd: wakes a worker that waits in the epoll */
     int listener;             /* -1: closed */
     int listening;            /* the listener is in the epoll */
     wsgid_endpoint_t *paused; /* shall put it there again: accept() has failed */
@@ -161,7 +218,7 @@ struct wsgid_hub {
     unsigned char *page;                                  /* statistics; NULL: none */
     wsgid_connection_t *chunks[WSGID_CONNECTIONS_CHUNKS]; /* by descriptor */
     wsgid_connection_t *ready, **ready_end;               /* the list of those that are READY */
-    wsgid_endpoint_t *poller;                             /* waits in the epoll; NULL: nobody */
+    int waiting;                                          /* workers that wait in the epoll */
     wsgid_spin_t arrivals;                                /* what is known of waits for requests, */
     wsgid_spin_t bodies;                                  /* and of waits for bodies */
     wsgid_endpoint_t *endpoints;
@@ -203,42 +260,65 @@ wsgid_connection_t *wsgid_send_end(wsgid_endpoint_t *endpoint, const char *a, si
  * WSGID_SILENT, WSGID_FAILED, WSGID_VIOLATION; WSGID_LEAVE if there was nothing to read. */
 int wsgid_receive_request(wsgid_endpoint_t *endpoint, wsgid_connection_t *connection);
 
-/* ---- request_classes.c */
+/* ---- gil.c. Each function of hotpath_table.h is called with the GIL and returns with it */
 
-/* Called by the worker: finds the classes of its request by its line. Keeps them in `turn`. */
-void wsgid_request_classes_name(wsgid_turn_t *turn, const char *line, size_t length);
-/* Whether most requests of one of its classes have blocked lately. Called by the worker. */
-int wsgid_request_classes_block(const wsgid_gate_t *gate, const wsgid_turn_t *turn);
-/* A request is over: updates what is known of its classes. Called under the hub's lock. */
-void wsgid_request_classes_learn(wsgid_gate_t *gate, const wsgid_turn_t *turn, int has_blocked);
+/* This thread is about to wait: releases the GIL, unless it has done so already. */
+void wsgid_gil_release(void);
+/* Takes back the GIL if it has been released. Called without any lock. */
+void wsgid_gil_take_back(void);
+
+/* ---- concurrency.c. Under the hub's lock */
+
+/* Begins anew. `most`: the highest limit. */
+void wsgid_concurrency_start(wsgid_concurrency_t *concurrency, int most);
+/* How many requests may run at once in the window that begins now. */
+int wsgid_concurrency_limit(const wsgid_concurrency_t *concurrency);
+/* A window has ended, in which the limit was what wsgid_concurrency_limit() said. */
+void wsgid_concurrency_learn(wsgid_concurrency_t *concurrency, const wsgid_window_t *window);
 
 /* ---- gate.c */
 
 /* Nanoseconds of CLOCK_MONOTONIC. */
 int64_t wsgid_gate_now(void);
+/* The CPU time of the worker's thread in nanoseconds; 0 if it cannot be known. */
+int64_t wsgid_gate_cpu_time(const wsgid_endpoint_t *endpoint);
+/* The same of the process. */
+int64_t wsgid_gate_process_cpu_time(void);
 /* Called once by the endpoint's own worker, without the lock, before its first request: makes its
  * thread known to the monitor. */
 void wsgid_gate_register(wsgid_endpoint_t *endpoint);
-
-/* Called by the endpoint's own worker, without the lock. */
-
-/* Its request has been read: opens the gate if such requests mostly block. */
-void wsgid_gate_classify(wsgid_endpoint_t *endpoint);
-/* It is about to wait for httpd in the middle of its request: opens the gate. */
+/* Called by the endpoint's own worker, without the lock: it is about to wait for httpd in the
+ * middle of its request, and loses its admission. */
 void wsgid_gate_blocks(wsgid_endpoint_t *endpoint);
 
 /* Called under the hub's lock. */
 
-/* Its request begins, or has ended. */
+/* The hub has one more worker. */
+void wsgid_gate_add_worker(wsgid_hub_t *hub);
+/* Whether there is a GIL, from now on. */
+void wsgid_gate_set(wsgid_hub_t *hub, int gated);
+/* Whether this worker may take a request now: admits it, or expels it, as the limit has it. */
+int wsgid_gate_admits(wsgid_endpoint_t *endpoint);
+/* The admitted worker begins a request. */
 void wsgid_gate_enter(wsgid_endpoint_t *endpoint);
+/* It has ended, if there was one. */
 void wsgid_gate_leave(wsgid_endpoint_t *endpoint);
-/* Whether no other request may begin now. */
-int wsgid_gate_is_closed(const wsgid_hub_t *hub);
-/* Wakes a worker if there is something for it to do: a connection to take, or the epoll to wait
- * in. */
-void wsgid_gate_wake_next(wsgid_hub_t *hub);
-/* Waits until the worker is woken or the process drains; without the lock meanwhile. */
-void wsgid_gate_park(wsgid_endpoint_t *endpoint);
+/* The worker does something else than requests for a while: it loses its admission. */
+void wsgid_gate_step_back(wsgid_endpoint_t *endpoint);
+/* Takes the admission of a worker away. */
+void wsgid_gate_expel(wsgid_endpoint_t *endpoint, int64_t now);
+/* Admits parked workers until there are `limit`. */
+void wsgid_gate_fill(wsgid_gate_t *gate, int limit);
+/* Whether all admitted workers run requests: nobody would take another one. */
+int wsgid_gate_is_closed(const wsgid_gate_t *gate);
+/* Whether a parked worker shall go on. */
+int wsgid_gate_is_needed(const wsgid_endpoint_t *endpoint);
+
+/* ---- monitor.c. Under the hub's lock */
+
+/* Parks a worker until it is admitted or the process drains; without the lock meanwhile. It is the
+ * monitor if no other is. */
+void wsgid_monitor_park(wsgid_endpoint_t *endpoint);
 
 /* ---- hub.c. Called under the hub's lock */
 
@@ -250,9 +330,14 @@ void wsgid_hub_give_back(wsgid_hub_t *hub, wsgid_connection_t *connection, int k
 /* Called by the owner of a BUSY connection, also without the lock: what comes now is the body of
  * its request, which the epoll shall not report until the connection is given back. */
 void wsgid_hub_unwatch(wsgid_hub_t *hub, wsgid_connection_t *connection);
-/* Waits for events, without the lock meanwhile, as the only poller. WSGID_REQUEST: goes on; else
- * WSGID_REFUSED or WSGID_NO_ACCEPT, for Python to log. */
-int wsgid_hub_poll(wsgid_endpoint_t *endpoint);
+/* Notes what has come. WSGID_REQUEST: goes on; else WSGID_REFUSED or WSGID_NO_ACCEPT, for Python to
+ * log. */
+int wsgid_hub_collect(wsgid_endpoint_t *endpoint);
+/* Waits until something comes, without the lock meanwhile, and notes it. As wsgid_hub_collect(). */
+int wsgid_hub_wait(wsgid_endpoint_t *endpoint);
+/* If a connection has something to read, and nobody may look for it soon: wakes a worker that waits
+ * in the epoll. */
+void wsgid_hub_offer(wsgid_hub_t *hub);
 /* Begins to accept again, if that worker stopped it because accept() had failed. */
 void wsgid_hub_resume_listening(wsgid_endpoint_t *endpoint);
 

@@ -2,11 +2,14 @@
  * The slot's listener and all connections to it.
  *
  * A connection is put into the epoll once, edge-triggered, and stays there: a request costs no
- * epoll_ctl(), unless it waits for its body. One worker at a time waits in the epoll: the poller.
- * It notes what it learns in the connections, under the lock. The connections that have something
- * to read form a list, from which any worker takes the next. The worker owns it (BUSY) until it
- * gives it back; an event that comes meanwhile is remembered. So no event is lost; one too many
- * costs a receive that finds nothing.
+ * epoll_ctl(), unless it waits for its body. A worker that needs a request asks the epoll and notes
+ * what it learns in the connections, under the lock. The connections that have something to read
+ * form a list, from which any worker takes the next. The worker owns it (BUSY) until it gives it
+ * back; an event that comes meanwhile is remembered. So no event is lost; one too many costs a
+ * receive that finds nothing. Workers without a request wait in the epoll together. Who waits there
+ * takes one event at a time, and so does everybody while somebody waits: else requests would stand
+ * in the list, and those who could run them would not know. A worker that leaves one there and does
+ * not come back at once wakes one of them (wsgid_hub_offer).
  *
  * A connection is IDLE or READY exactly while no worker owns it. That decides the race between a
  * worker and wsgid_hub_drain(): what is IDLE or READY then is closed unread, which gives its sender
@@ -292,6 +295,7 @@ static int accept_some(wsgid_endpoint_t *endpoint)
 typedef struct {
     int epoll;
     struct epoll_event events[EVENTS_AT_ONCE];
+    int most; /* events at once */
     int count;
 } arrivals_t;
 
@@ -300,33 +304,57 @@ static int has_arrived(void *what)
 {
     arrivals_t *arrivals = what;
 
-    arrivals->count = epoll_wait(arrivals->epoll, arrivals->events, EVENTS_AT_ONCE, 0);
+    arrivals->count = epoll_wait(arrivals->epoll, arrivals->events, arrivals->most, 0);
     return arrivals->count > 0;
 }
 
-int wsgid_hub_poll(wsgid_endpoint_t *endpoint)
+/* WSGID_REQUEST: nothing to report; else an outcome. */
+static int note_arrivals(wsgid_endpoint_t *endpoint, const arrivals_t *arrivals)
 {
     wsgid_hub_t *hub = endpoint->hub;
-    arrivals_t arrivals;
     int outcome = WSGID_REQUEST;
 
-    arrivals.epoll = hub->epoll;
-    hub->poller = endpoint;
-    (void)pthread_mutex_unlock(&hub->lock);
-    if (!wsgid_spin(&hub->arrivals, has_arrived, &arrivals)) {
-        arrivals.count = epoll_wait(hub->epoll, arrivals.events, EVENTS_AT_ONCE, -1);
-    }
-    (void)pthread_mutex_lock(&hub->lock);
-    hub->poller = NULL;
-    for (int i = 0; i < arrivals.count && !hub->draining; i++) {
-        if (arrivals.events[i].data.u64 >> 32) {
-            note_event(hub, &arrivals.events[i]);
+    for (int i = 0; i < arrivals->count && !hub->draining; i++) {
+        if (arrivals->events[i].data.u64 >> 32) {
+            note_event(hub, &arrivals->events[i]);
         }
-        else if ((int)arrivals.events[i].data.u64 == hub->listener) {
+        else if ((int)arrivals->events[i].data.u64 == hub->listener) {
             outcome = accept_some(endpoint);
         }
     }
     return outcome;
+}
+
+int wsgid_hub_collect(wsgid_endpoint_t *endpoint)
+{
+    wsgid_hub_t *hub = endpoint->hub;
+    arrivals_t arrivals = { .epoll = hub->epoll, .most = hub->waiting > 0 ? 1 : EVENTS_AT_ONCE };
+
+    (void)has_arrived(&arrivals);
+    return note_arrivals(endpoint, &arrivals);
+}
+
+int wsgid_hub_wait(wsgid_endpoint_t *endpoint)
+{
+    wsgid_hub_t *hub = endpoint->hub;
+    arrivals_t arrivals = { .epoll = hub->epoll, .most = 1 };
+    int is_first = hub->waiting++ == 0;
+
+    (void)pthread_mutex_unlock(&hub->lock);
+    wsgid_gil_release();
+    if (!is_first || !wsgid_spin(&hub->arrivals, has_arrived, &arrivals)) {
+        arrivals.count = epoll_wait(hub->epoll, arrivals.events, arrivals.most, -1);
+    }
+    (void)pthread_mutex_lock(&hub->lock);
+    hub->waiting--;
+    return note_arrivals(endpoint, &arrivals);
+}
+
+void wsgid_hub_offer(wsgid_hub_t *hub)
+{
+    if (hub->ready && hub->waiting > 0) {
+        (void)eventfd_write(hub->nudge, 1); /* fails only if it overflows */
+    }
 }
 
 /* ---- life */
@@ -352,13 +380,17 @@ wsgid_hub_t *wsgid_hub_create(int listener, const void *allowed, int allowed_cou
     hub->timeout = nanoseconds(timeout);
     hub->send_limit = nanoseconds(send_limit);
     hub->send_silence = nanoseconds(send_silence);
-    hub->gate.gated = gated;
     hub->page = (unsigned char *)page;
     hub->ready_end = &hub->ready;
+    wsgid_gate_set(hub, gated);
     hub->epoll = epoll_create1(EPOLL_CLOEXEC);
     hub->wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    /* Level-triggered and never read: once it is readable, nobody waits in the epoll any more. */
-    if (hub->epoll < 0 || hub->wakeup < 0 || watch_descriptor(hub, hub->wakeup, EPOLLIN, 0) != 0) {
+    hub->nudge = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    /* Level-triggered and never read: once it is readable, nobody waits in the epoll any more. The
+     * other is edge-triggered: each write wakes one worker. */
+    if (hub->epoll < 0 || hub->wakeup < 0 || hub->nudge < 0
+        || watch_descriptor(hub, hub->wakeup, EPOLLIN, 0) != 0
+        || watch_descriptor(hub, hub->nudge, EPOLLIN | EPOLLET, 0) != 0) {
         return NULL; /* the process ends: nothing is freed */
     }
     return hub;
@@ -383,12 +415,7 @@ int wsgid_hub_open(wsgid_hub_t *hub)
 void wsgid_hub_set_gated(wsgid_hub_t *hub, int gated)
 {
     (void)pthread_mutex_lock(&hub->lock);
-    hub->gate.gated =
-        gated; /* from the next request on: a parked worker becomes the monitor then */
-    if (!gated) {
-        hub->gate.holder = NULL;
-        wsgid_gate_wake_next(hub);
-    }
+    wsgid_gate_set(hub, gated);
     (void)pthread_mutex_unlock(&hub->lock);
 }
 
@@ -493,6 +520,7 @@ void wsgid_hub_abandon(wsgid_hub_t *hub)
     }
     close(hub->epoll);
     close(hub->wakeup);
+    close(hub->nudge);
     hub->page = NULL;
     hub->draining = 1;
 }

@@ -44,6 +44,7 @@ static void wait_and_receive(attempt_t *attempt)
     wsgid_hub_t *hub = endpoint->hub;
 
     wsgid_gate_blocks(endpoint);
+    wsgid_gil_release();
     wsgid_hub_unwatch(hub, endpoint->connection);
     if (!wsgid_spin(&hub->bodies, has_come, attempt)) {
         receive_once(attempt, 0);
@@ -146,8 +147,7 @@ static int parse_request(wsgid_endpoint_t *endpoint, const wsgid_wire_frame_t *f
     endpoint->facts[FACT_COMPLETE] = !!(frame->flags & WSGID_WIRE_END);
     line_length = wsgid_wire_copy_line(&request, line, sizeof(line));
     wsgid_measure_begin(endpoint, request.sent, line, line_length);
-    wsgid_request_classes_name(&endpoint->turn, line, line_length);
-    wsgid_gate_classify(endpoint);
+    endpoint->turn.waited = endpoint->facts[FACT_WAITED] * WSGID_MICROSECOND;
     return WSGID_REQUEST;
 }
 
@@ -249,7 +249,7 @@ static int take_body(wsgid_endpoint_t *endpoint)
     return (int)size;
 }
 
-int wsgid_receive_body(wsgid_endpoint_t *endpoint)
+static int receive_body(wsgid_endpoint_t *endpoint)
 {
     int outcome = 0;
 
@@ -268,5 +268,13 @@ int wsgid_receive_body(wsgid_endpoint_t *endpoint)
     if (outcome == -WSGID_GONE || outcome == -WSGID_SILENT) {
         endpoint->facts[FACT_GONE] = 1;
     }
+    return outcome;
+}
+
+int wsgid_receive_body(wsgid_endpoint_t *endpoint)
+{
+    int outcome = receive_body(endpoint);
+
+    wsgid_gil_take_back();
     return outcome;
 }

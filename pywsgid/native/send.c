@@ -16,6 +16,8 @@
 
 #define COPIED_MAX 1024 /* copying more costs more than another part of a message */
 #define PARTS_MAX  3    /* of a message: STARTED and two pieces */
+/* Sending more than that takes so long that other threads shall have the GIL meanwhile. */
+#define WITH_GIL_MAX (32 * 1024)
 
 /* ---- one message, as long as it takes */
 
@@ -30,6 +32,7 @@ static int wait_for_room(wsgid_endpoint_t *endpoint)
     int found;
 
     wsgid_gate_blocks(endpoint);
+    wsgid_gil_release();
     found = left > 0 ? ppoll(&writable, 1, &limit, NULL) : 0;
     endpoint->sending.time_left -= wsgid_gate_now() - began;
     return found > 0 || (found < 0 && errno == EINTR);
@@ -88,6 +91,15 @@ static int send_message(wsgid_endpoint_t *endpoint, struct msghdr *message)
     return 0;
 }
 
+/* Waits for a lock that another thread may hold as long as a send takes. */
+static void lock(pthread_mutex_t *mutex)
+{
+    if (pthread_mutex_trylock(mutex) != 0) {
+        wsgid_gil_release();
+        (void)pthread_mutex_lock(mutex);
+    }
+}
+
 /* ---- frames; under the endpoint's lock */
 
 static void append(struct msghdr *message, const void *bytes, size_t size)
@@ -132,6 +144,9 @@ static int send_pieces(wsgid_endpoint_t *endpoint, const char *a, size_t a_size,
 
     if (a_size == 0) {
         return 0;
+    }
+    if (a_size + b_size > WITH_GIL_MAX) {
+        wsgid_gil_release();
     }
     announce(endpoint, &message);
     append(&message, a, a_size);
@@ -178,9 +193,10 @@ int wsgid_send_frames(wsgid_endpoint_t *endpoint, const char *a, size_t a_size, 
 {
     int outcome;
 
-    (void)pthread_mutex_lock(&endpoint->sending.lock);
+    lock(&endpoint->sending.lock);
     outcome = send_if_open(endpoint, a, a_size, b, b_size, descriptor);
     (void)pthread_mutex_unlock(&endpoint->sending.lock);
+    wsgid_gil_take_back();
     return outcome;
 }
 
@@ -188,12 +204,13 @@ int wsgid_send_log(wsgid_endpoint_t *endpoint, int64_t id, const char *frames, s
 {
     int outcome = WSGID_GONE;
 
-    (void)pthread_mutex_lock(&endpoint->sending.lock);
+    lock(&endpoint->sending.lock);
     /* Ask first whether it is open: only then is the id that of the request that runs. */
     if (is_open(endpoint) && endpoint->facts[FACT_ID] == id) {
         outcome = send_if_open(endpoint, frames, size, NULL, 0, -1);
     }
     (void)pthread_mutex_unlock(&endpoint->sending.lock);
+    wsgid_gil_take_back();
     return outcome;
 }
 
@@ -256,7 +273,7 @@ wsgid_connection_t *wsgid_send_end(wsgid_endpoint_t *endpoint, const char *a, si
     const int64_t *facts = endpoint->facts;
     wsgid_connection_t *connection;
 
-    (void)pthread_mutex_lock(&endpoint->sending.lock);
+    lock(&endpoint->sending.lock);
     connection = endpoint->connection;
     __atomic_store_n(&endpoint->sending.open, 0, __ATOMIC_RELAXED);
     if (connection) {

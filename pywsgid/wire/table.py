@@ -482,7 +482,8 @@ FACTS = (
 # one byte more to see that there is more. Only what is used takes memory.
 FACTS_SIZE = 4096
 
-# `endpoint` is a worker's end of a connection. None of them needs the GIL.
+# `endpoint` is a worker's end of a connection. They are called with the GIL, and release it only
+# before they wait (pywsgid/native/gil.c).
 FUNCTIONS = (
     Function(
         "wsgid_hub_t *wsgid_hub_create(int listener, const void *allowed, int allowed_count, "

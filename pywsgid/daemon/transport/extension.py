@@ -7,6 +7,9 @@ another version, and a free-threaded one, which does not import extensions of th
 Measured: a call costs 0.06 us through cffi and 0.13 us through ctypes; the import 0.5 ms and 0.3
 MB, or 1.1 ms and 0.8 MB.
 
+Its functions are called with the GIL and release it themselves, before they wait: ctypes.PyDLL, and
+build.py for cffi.
+
 Rules: no other module loads the file. All arguments of its functions are numbers, bytes and
 addresses; all results are numbers and addresses.
 """
@@ -106,7 +109,7 @@ def _by_ctypes(path: str) -> Binding:
     try:
         import ctypes
 
-        library = ctypes.CDLL(path)
+        library = ctypes.PyDLL(path)
     except (ImportError, OSError) as error:
         raise ExtensionError(
             "It cannot be loaded: %s. Let the group's user read the file; or, to build it on this "

@@ -1,0 +1,257 @@
+/*
+ * How many requests should run at once: found by trying, from what it does to finished requests.
+ *
+ * With a GIL, one thread at a time runs Python. For requests that only compute, one at once is
+ * best: with more, threads wait for each other and switch. Requests that wait for a database do
+ * best with a few: while one waits, another computes. No count of threads is right for all, and
+ * what is right changes with the traffic and the machine.
+ *
+ * So the limit is compared with others while it matters, that is, while about as many requests run
+ * as it allows: with twice as many, with half, with one. Windows of time with the one and with the
+ * other limit take turns, so that a change of the traffic or of the machine affects both alike.
+ * Each pair of windows gives a difference; a comparison ends when the differences are clear, or
+ * after PAIRS_MOST. The other becomes the limit if it is better. The longer nothing changes, the
+ * longer the rest until the next comparison. If requests suddenly run or sleep twice as much, or
+ * half as much, there is no more rest.
+ *
+ * Better is, where requests queue up, that more of them finish; else, that they finish sooner.
+ *
+ * While the limit does not matter, nothing is compared, and it slowly follows what runs.
+ *
+ * The model is hill climbing as in .NET's thread pool (Hellerstein, Morrison, Eilebrecht:
+ * Optimizing Concurrency Levels in the .NET ThreadPool, 2008). Everything here is arithmetic: no
+ * clock, no lock.
+ */
+#include "hotpath.h"
+
+#include <string.h>
+
+#define FIRST        4 /* good for a database, and not far from the best for others */
+#define PAIRS_LEAST  3
+#define PAIRS_MOST   16
+#define BETTER_LEAST 0.03 /* so much better must the other be: 0.01 is 1 percent */
+#define NOISE_LEAST  0.02 /* no difference of two windows is known better than that */
+#define CLIPPED      0.4  /* a larger difference counts as this much */
+#define REST_FIRST   8    /* windows between two comparisons, */
+#define REST_LAST    128  /* doubled up to this many while nothing changes */
+#define TREND_FAST   8    /* windows that an average goes back, about; */
+#define TREND_SLOW   64   /* if the two differ by CHANGED, the traffic has changed */
+#define CHANGED      2
+#define FULL         0.75 /* of the limit run on average: it matters */
+#define SLACK        0.6  /* of the level below run on average: that would be enough, */
+#define SLACK_TIMES  6    /* so many windows in a row */
+/* If requests sleep less often than that, they only compute: beside one of them another could only
+ * wait for the GIL, unless it needs none. That is tried once in so many times. */
+#define SLEEPS_LEAST    1.5
+#define SLEEPLESS_TRIES 8
+
+static double ratio(int64_t a, int64_t b)
+{
+    return b > 0 ? (double)a / (double)b : 0;
+}
+
+/* ---- how a figure changes */
+
+static void follow_trend(wsgid_trend_t *trend, double value)
+{
+    if (trend->slow == 0) {
+        trend->fast = trend->slow = value;
+    }
+    trend->fast += (value - trend->fast) / TREND_FAST;
+    trend->slow += (value - trend->slow) / TREND_SLOW;
+}
+
+static int has_changed(const wsgid_trend_t *trend)
+{
+    return trend->fast > CHANGED * trend->slow || CHANGED * trend->fast < trend->slow;
+}
+
+/* ---- levels: 1, 2, 4, 8, ... and the highest */
+
+static int level_above(const wsgid_concurrency_t *concurrency)
+{
+    int above = concurrency->level * 2;
+
+    return above < concurrency->most ? above : concurrency->most;
+}
+
+static int level_below(const wsgid_concurrency_t *concurrency)
+{
+    int below = 1;
+
+    while (below * 2 < concurrency->level) {
+        below *= 2;
+    }
+    return below;
+}
+
+/* The level that comparison number `which` is with. Requests that hardly sleep do best alone. */
+static int candidate(const wsgid_concurrency_t *concurrency, unsigned which, int sleeps)
+{
+    const int levels[] = { level_above(concurrency), level_below(concurrency), 1 };
+
+    return levels[(which + (sleeps ? 0 : 2)) % 3];
+}
+
+void wsgid_concurrency_start(wsgid_concurrency_t *concurrency, int most)
+{
+    memset(concurrency, 0, sizeof(*concurrency));
+    concurrency->most = most;
+    concurrency->level = FIRST < most ? FIRST : most > 1 ? most : 1;
+    concurrency->rest_next = REST_FIRST;
+}
+
+int wsgid_concurrency_limit(const wsgid_concurrency_t *concurrency)
+{
+    /* In a comparison, every second window belongs to the other. */
+    return concurrency->windows % 2 == 1 ? concurrency->other : concurrency->level;
+}
+
+/* ---- one comparison */
+
+/* How much more `b` is than `a`, between -2 and 2; about their ratio - 1. */
+static double difference(double a, double b)
+{
+    return a + b > 0 ? 2 * (b - a) / (a + b) : 0;
+}
+
+/* By how much the window of the other is better than that of the level. */
+static double compare(const wsgid_window_t *level, const wsgid_window_t *other)
+{
+    if (level->queue_time > level->running_time) {
+        return difference(ratio(level->finished, level->time), ratio(other->finished, other->time));
+    }
+    return difference(ratio(other->queue_time + other->running_time, other->finished),
+                      ratio(level->queue_time + level->running_time, level->finished));
+}
+
+/* One strange window shall not decide. */
+static double clip(double found)
+{
+    return found > CLIPPED ? CLIPPED : found < -CLIPPED ? -CLIPPED : found;
+}
+
+/* There is something new: no more rest. */
+static void hurry(wsgid_concurrency_t *concurrency)
+{
+    concurrency->rest = 0;
+    concurrency->rest_next = REST_FIRST;
+    concurrency->runs = concurrency->sleeps = (wsgid_trend_t){ 0 };
+}
+
+static void settle(wsgid_concurrency_t *concurrency, int is_better)
+{
+    concurrency->windows = 0;
+    if (is_better) {
+        concurrency->level = concurrency->other;
+        hurry(concurrency);
+        return;
+    }
+    concurrency->which++;
+    concurrency->rest = concurrency->rest_next;
+    if (concurrency->rest_next < REST_LAST) {
+        concurrency->rest_next *= 2;
+    }
+}
+
+/* Ends the comparison if its differences are clear (twice their standard error), or if there have
+ * been enough. */
+static void judge(wsgid_concurrency_t *concurrency)
+{
+    int pairs = concurrency->windows / 2;
+    double mean = concurrency->sum / pairs;
+    double variance = concurrency->squares / pairs - mean * mean;
+    double least = NOISE_LEAST * NOISE_LEAST;
+    double error = 4 * (variance > least ? variance : least) / (pairs - 1);
+    double distance = (mean - BETTER_LEAST) * (mean - BETTER_LEAST);
+
+    if (distance > error || pairs == PAIRS_MOST) {
+        settle(concurrency, mean > BETTER_LEAST);
+    }
+}
+
+/* A window of the comparison is over. */
+static void go_on(wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
+{
+    double found;
+
+    concurrency->windows++;
+    if (concurrency->windows % 2 == 1) {
+        concurrency->first = *window;
+        return;
+    }
+    found = clip(compare(&concurrency->first, window));
+    concurrency->sum += found;
+    concurrency->squares += found * found;
+    if (concurrency->windows >= 2 * PAIRS_LEAST) {
+        judge(concurrency);
+    }
+}
+
+/* ---- window after window */
+
+/* How many requests ran on average. */
+static double running(const wsgid_window_t *window)
+{
+    return ratio(window->running_time, window->time);
+}
+
+/* The limit does not matter. */
+static void follow(wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
+{
+    int below = level_below(concurrency);
+
+    if (concurrency->level == below || running(window) >= SLACK * below) {
+        concurrency->slack = 0;
+    }
+    else if (++concurrency->slack >= SLACK_TIMES) {
+        concurrency->level = below;
+        concurrency->slack = 0;
+    }
+}
+
+static void rest(wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
+{
+    concurrency->rest--;
+    follow_trend(&concurrency->runs, ratio(window->running_time, window->finished));
+    follow_trend(&concurrency->sleeps, 1 + ratio(window->sleeps, window->finished));
+    if (has_changed(&concurrency->runs) || has_changed(&concurrency->sleeps)) {
+        hurry(concurrency);
+        concurrency->which = 0;
+    }
+}
+
+static void begin_comparison(wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
+{
+    int sleeps = ratio(window->sleeps, window->finished) >= SLEEPS_LEAST;
+
+    concurrency->slack = 0;
+    concurrency->other = candidate(concurrency, concurrency->which, sleeps);
+    if (concurrency->other == concurrency->level) {
+        concurrency->which++;
+    }
+    else if (concurrency->level == 1 && !sleeps
+             && ++concurrency->sleepless % SLEEPLESS_TRIES != 0) {
+        settle(concurrency, 0);
+    }
+    else {
+        concurrency->sum = concurrency->squares = 0;
+        go_on(concurrency, window);
+    }
+}
+
+void wsgid_concurrency_learn(wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
+{
+    if (concurrency->windows > 0) {
+        go_on(concurrency, window);
+    }
+    else if (concurrency->rest > 0) {
+        rest(concurrency, window);
+    }
+    else if (running(window) < FULL * concurrency->level) {
+        follow(concurrency, window);
+    }
+    else {
+        begin_comparison(concurrency, window);
+    }
+}

@@ -1,0 +1,211 @@
+/*
+ * Notices requests that wait for long or compute for long, so that they do not keep others waiting.
+ *
+ * One of the parked workers is the monitor. While all admitted workers run requests, it looks at
+ * them every millisecond. It expels a worker from the gate, and another one is admitted,
+ *
+ *   - if all workers with a request sleep, and the process has used hardly any CPU time since the
+ *     last look: they wait for a database or another service, and the GIL is free. Then it looks
+ *     again very soon. If it finds the same again, it admits twice as many, and so on;
+ *   - if it sleeps and has used no CPU time at all for WAIT_LONG: so it does not wait for the GIL,
+ *     which a thread asks for again every 5 ms;
+ *   - if its request has used COMPUTE_LONG of CPU time: from there on the others shall have their
+ *     share.
+ *
+ * Whether a thread sleeps stands in /proc. Its CPU time alone does not say it: one that waits for a
+ * processor uses none either. Without requests the monitor sleeps, too.
+ */
+#include "hotpath.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TICK         WSGID_MILLISECOND
+#define TICK_WARNED  (500 * WSGID_MICROSECOND) /* for WARNED_FOR after all were asleep, */
+#define TICK_ALARMED (150 * WSGID_MICROSECOND) /* and for so many ticks */
+#define ALARMED_FOR  4
+#define WARNED_FOR   WSGID_SECOND
+#define HARDLY_ANY   8 /* an 8th of the time since the last look; a look itself costs some */
+#define WAIT_LONG    (6 * WSGID_MILLISECOND)
+#define COMPUTE_LONG (5 * WSGID_MILLISECOND)  /* how long Python lets one thread run, too */
+#define QUIET_FOR    (20 * WSGID_MILLISECOND) /* without a request until the monitor sleeps */
+
+/* ---- one worker */
+
+/* Whether a thread sleeps. 1, too, where there is no /proc. */
+static int is_asleep(pid_t tid)
+{
+    char text[128], path[64];
+    const char *name_end;
+    ssize_t size;
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)tid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return 1;
+    }
+    size = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[size > 0 ? size : 0] = '\0';
+    name_end = strrchr(text, ')'); /* the name may contain anything; the state follows it */
+    return !name_end || strncmp(name_end, ") R", 3) != 0;
+}
+
+static int is_running(const wsgid_endpoint_t *endpoint)
+{
+    return endpoint->turn.request != 0;
+}
+
+/* Updates what is known of an admitted worker with a request. Returns whether that waits or
+ * computes for long. */
+static int is_long(wsgid_endpoint_t *endpoint, int64_t now)
+{
+    wsgid_seen_t *seen = &endpoint->turn.seen;
+    int64_t cpu = wsgid_gate_cpu_time(endpoint);
+
+    if (seen->request != endpoint->turn.request) {
+        *seen = (wsgid_seen_t){ endpoint->turn.request, cpu, cpu, now };
+    }
+    if (cpu != seen->cpu) {
+        seen->cpu = cpu;
+        seen->moved_at = now;
+    }
+    return cpu - seen->cpu_first >= COMPUTE_LONG
+           || (now - seen->moved_at >= WAIT_LONG && is_asleep(endpoint->turn.tid));
+}
+
+/* ---- all of them */
+
+/* Also those that have been expelled: they may have the GIL. */
+static int are_all_asleep(const wsgid_hub_t *hub)
+{
+    for (const wsgid_endpoint_t *endpoint = hub->endpoints; endpoint; endpoint = endpoint->next) {
+        if (is_running(endpoint) && !is_asleep(endpoint->turn.tid)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static void expel(wsgid_hub_t *hub, int64_t now, int all)
+{
+    for (wsgid_endpoint_t *endpoint = hub->endpoints; endpoint; endpoint = endpoint->next) {
+        if (is_running(endpoint) && endpoint->turn.admitted && (is_long(endpoint, now) || all)) {
+            wsgid_gate_expel(endpoint, now);
+        }
+    }
+}
+
+/* Whether the process has used hardly any CPU time since it was last asked. */
+static int was_idle(wsgid_watch_t *watch, int64_t now)
+{
+    int64_t cpu = wsgid_gate_process_cpu_time();
+    int was = (cpu - watch->cpu) * HARDLY_ANY < now - watch->asked_at;
+
+    watch->cpu = cpu;
+    watch->asked_at = now;
+    return was;
+}
+
+/* Looks at all requests. `idle`: the GIL may be free. */
+static void look(wsgid_hub_t *hub, int64_t now, int idle)
+{
+    wsgid_watch_t *watch = &hub->gate.watch;
+    int limit = hub->gate.limit;
+    int all = idle && are_all_asleep(hub);
+
+    expel(hub, now, all);
+    if (all) {
+        limit = watch->admit > limit ? watch->admit : limit;
+        watch->admit = 2 * limit;
+        watch->alarmed = ALARMED_FOR;
+        watch->warned_until = now + WARNED_FOR;
+    }
+    else if (watch->alarmed > 0 && --watch->alarmed == 0) {
+        watch->admit = 0;
+    }
+    wsgid_gate_fill(&hub->gate, limit);
+}
+
+/* ---- the monitor */
+
+static int64_t tick(const wsgid_watch_t *watch, int64_t now)
+{
+    return watch->alarmed > 0 ? TICK_ALARMED : now < watch->warned_until ? TICK_WARNED : TICK;
+}
+
+static void sleep_until(wsgid_endpoint_t *monitor, int64_t until)
+{
+    struct timespec limit = { until / WSGID_SECOND, until % WSGID_SECOND };
+
+    (void)pthread_cond_timedwait(&monitor->turn.wake, &monitor->hub->lock, &limit);
+}
+
+static void sleep_without_limit(wsgid_endpoint_t *monitor)
+{
+    wsgid_gate_t *gate = &monitor->hub->gate;
+
+    gate->monitor_sleeps = 1;
+    while (gate->monitor_sleeps && !wsgid_gate_is_needed(monitor)) {
+        (void)pthread_cond_wait(&monitor->turn.wake, &monitor->hub->lock);
+    }
+    gate->monitor_sleeps = 0;
+}
+
+/* Waits for the next tick, or, if it has been quiet for long, for the next request. */
+static void wait_for_tick(wsgid_endpoint_t *monitor, int64_t now)
+{
+    wsgid_gate_t *gate = &monitor->hub->gate;
+    wsgid_watch_t *watch = &gate->watch;
+
+    if (gate->busy > 0 || gate->requests != watch->requests) {
+        watch->requests = gate->requests;
+        watch->active_at = now;
+    }
+    if (now - watch->active_at < QUIET_FOR) {
+        sleep_until(monitor, now + tick(watch, now));
+    }
+    else {
+        sleep_without_limit(monitor);
+    }
+    gate->monitor_ticks++;
+}
+
+/* Is the monitor until this worker is admitted or the process drains. */
+static void watch(wsgid_endpoint_t *monitor)
+{
+    wsgid_gate_t *gate = &monitor->hub->gate;
+    int64_t now = wsgid_gate_now();
+
+    gate->monitor = monitor;
+    while (!wsgid_gate_is_needed(monitor)) {
+        int idle = was_idle(&gate->watch, now);
+
+        if (gate->gated && wsgid_gate_is_closed(gate)) {
+            look(monitor->hub, now, idle);
+        }
+        if (!wsgid_gate_is_needed(monitor)) {
+            wait_for_tick(monitor, now);
+        }
+        now = wsgid_gate_now();
+    }
+    gate->monitor = NULL;
+}
+
+void wsgid_monitor_park(wsgid_endpoint_t *endpoint)
+{
+    wsgid_gate_t *gate = &endpoint->hub->gate;
+
+    if (!gate->monitor) {
+        watch(endpoint);
+        return;
+    }
+    endpoint->turn.next_parked = gate->parked;
+    gate->parked = endpoint;
+    while (!wsgid_gate_is_needed(endpoint)) {
+        (void)pthread_cond_wait(&endpoint->turn.wake, &endpoint->hub->lock);
+    }
+}

@@ -1,0 +1,149 @@
+"""How many requests run at once: the search for the best number (pywsgid/native/concurrency.c).
+
+The C code is driven with windows of made-up servers, whose rate at each level is known.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import random
+
+import pytest
+from daemonenv import ROOT
+
+HARNESS = """
+#include "hotpath.h"
+
+static wsgid_concurrency_t concurrency;
+
+void start(int most) { wsgid_concurrency_start(&concurrency, most); }
+int limit(void) { return wsgid_concurrency_limit(&concurrency); }
+int level(void) { return concurrency.level; }
+
+void learn(int64_t time, int64_t finished, int64_t queue, int64_t running, int64_t sleeps)
+{
+    wsgid_window_t window = { time, finished, queue, running, sleeps };
+
+    wsgid_concurrency_learn(&concurrency, &window);
+}
+"""
+MS = 1_000_000
+WINDOW, WINDOW_MOST, WINDOW_FULL = 12 * MS, 200 * MS, 20  # as in gate.c
+CONNECTIONS = 16
+SETTLED = 200  # windows: some seconds
+
+# Requests a second at 1, 2, 4, 8 and 15 at once; as measured of views of an application.
+COMPUTES = {1: 7300, 2: 6300, 4: 6100, 8: 6000, 15: 5900}
+QUERIES = {1: 1700, 2: 2200, 4: 2700, 8: 2750, 15: 2300}
+WAITS = {1: 30, 2: 60, 4: 120, 8: 240, 15: 450}
+
+
+@pytest.fixture(scope="module")
+def library(gcc, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("concurrency")
+    (directory / "harness.c").write_text(HARNESS)
+    native = ROOT / "pywsgid" / "native"
+    sources = [directory / "harness.c", native / "concurrency.c"]
+    gcc("-fPIC", "-shared", "-I", native, "-o", directory / "concurrency.so", *sources)
+    library = ctypes.CDLL(str(directory / "concurrency.so"))
+    library.learn.argtypes = [ctypes.c_int64] * 5
+    return library
+
+
+class Server:
+    """A daemon under load. `rates` are its requests a second at each level, `noise` the relative
+    standard deviation of a window.
+    """
+
+    def __init__(self, library, rates, *, most=15, noise=0.0, sleeps=3, seed=1) -> None:
+        self.library, self.rates, self.noise, self.sleeps = library, rates, noise, sleeps
+        self.random = random.Random(seed)
+        self.levels = []
+        library.start(most)
+
+    def run(self, windows, connections=CONNECTIONS) -> int:
+        """That many windows of a load that always has `connections` requests in flight. Returns the
+        level in the end.
+        """
+        for _ in range(windows):
+            limit = min(self.library.limit(), connections)
+            rate = self.rates[limit] * max(0.1, 1 + self.random.gauss(0, self.noise))
+            time = min(WINDOW_MOST, max(WINDOW, int(WINDOW_FULL / rate * 1e9)))
+            finished = int(rate * time / 1e9)
+            response = connections / rate * 1e9
+            queue = int(finished * response * (connections - limit) / connections)
+            self.library.learn(time, finished, queue, limit * time, int(self.sleeps * finished))
+            self.levels.append(self.library.level())
+        return self.levels[-1]
+
+
+def near(rates, level):
+    """Whether a level is as good as the best, or nearly."""
+    return rates[level] >= 0.95 * max(rates.values())
+
+
+def test_requests_that_compute_run_one_at_a_time(library):
+    assert Server(library, COMPUTES, sleeps=0.3).run(SETTLED) == 1
+
+
+def test_requests_that_ask_a_database_overlap(library):
+    assert near(QUERIES, Server(library, QUERIES).run(SETTLED))
+
+
+def test_requests_that_wait_for_long_all_run(library):
+    assert Server(library, WAITS).run(SETTLED) == 15
+
+
+def test_a_change_of_the_traffic_is_followed(library):
+    server = Server(library, QUERIES)
+    server.run(SETTLED)
+    server.rates, server.sleeps = COMPUTES, 0.3
+    assert server.run(SETTLED) == 1
+    server.rates, server.sleeps = QUERIES, 3
+    assert near(QUERIES, server.run(SETTLED))
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("rates", [COMPUTES, QUERIES, WAITS], ids=["computes", "queries", "waits"])
+def test_noise_of_a_fifth_does_not_lead_astray(library, rates, seed):
+    """The mean rate at the levels that it chooses is near the best."""
+    server = Server(library, rates, noise=0.2, seed=seed, sleeps=0.3 if rates is COMPUTES else 3)
+    server.run(SETTLED)
+    server.levels.clear()
+    server.run(5 * SETTLED)
+    mean = sum(rates[level] for level in server.levels) / len(server.levels)
+    assert mean >= 0.9 * max(rates.values())
+
+
+def test_without_noise_a_good_level_is_found_within_a_second(library):
+    for rates, sleeps in ((COMPUTES, 0.3), (QUERIES, 3)):
+        assert near(rates, Server(library, rates, sleeps=sleeps).run(int(1e9 / WINDOW)))
+
+
+def test_while_the_limit_does_not_matter_it_follows_what_runs(library):
+    server = Server(library, QUERIES)
+    server.run(SETTLED)
+    for _ in range(SETTLED):  # one connection: half of the time nothing runs
+        library.learn(WINDOW, 10, 0, WINDOW // 2, 30)
+    assert library.level() == 1
+
+
+def test_the_limit_is_never_above_the_number_of_threads(library):
+    for most in (1, 2, 3, 5, 40):
+        server = Server(library, dict.fromkeys(range(1, 41), 1000), most=most, noise=0.5)
+        limits = set()
+        for _ in range(500):
+            limits.add(library.limit())
+            server.run(1, connections=64)
+        assert limits <= set(range(1, most + 1))
+
+
+def test_it_compares_less_and_less_often_while_nothing_changes(library):
+    server = Server(library, QUERIES)
+    server.run(SETTLED)
+    server.run(1000)
+    others = 0
+    for _ in range(1000):
+        others += library.limit() != library.level()
+        server.run(1)
+    assert 0 < others < 50
