@@ -6,6 +6,7 @@ figures.
     loop.py        an application in a bare loop, without any server
     load.py        wrk
     clients.py     our own clients: transfers, bursts
+    arrivals.py    clients that arrive whether or not earlier ones have been served
     databases.py   what real applications need: PostgreSQL (postgres.py), SQLite, another service
     user.py        the user as which all these run
     family.py      the processes that descend from one
@@ -22,6 +23,7 @@ figures.
     summary.py     tables of the real applications
     numbers.py     how figures are written
     plot.py        plot
+    overload.py    a separate command: what each server does with more requests than it can serve
     floor.py       a separate command: the least that two processes can cost on this machine
 
 Rules: nothing here asserts a time. Each load is limited in time. Every server is stopped at the

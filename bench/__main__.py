@@ -23,15 +23,15 @@ FILE_BYTES, SHORT_FILE_BYTES = 100 << 20, 8 << 20
 SHORT_ROUNDS, SHORT_SECONDS = 1, 0.3
 
 
-def enter_venv() -> None:
-    """Executes this program again in the bench's own virtualenv."""
+def enter_venv(module: str = "bench") -> None:
+    """Executes this program, `python -m module`, again in the bench's own virtualenv."""
     if Path(sys.prefix).resolve() == VENV.resolve():
         return
     python = VENV / "bin" / "python"
     if not python.exists():
         sys.exit(f"bench: no {VENV}: `make bench-venv` makes it and installs the peers")
     os.chdir(CHECKOUT)
-    os.execv(python, [str(python), "-m", "bench", *sys.argv[1:]])
+    os.execv(python, [str(python), "-m", module, *sys.argv[1:]])
 
 
 def parse(arguments: list[str], scenarios: list[str], peers: list[str]) -> argparse.Namespace:

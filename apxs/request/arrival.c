@@ -7,12 +7,16 @@
  * between the two is its wait. A request whose bytes came later has not waited. (HTTP/2: the last
  * bytes may belong to another request, so the wait may be longer than what is measured.)
  *
+ * A client that finds the listen queue full has to try again after a second or more. So while the
+ * kernel turns clients away, every request counts as one that has waited for a second.
+ *
  * A daemon uses this to find out whether it is overloaded (pywsgid/daemon/wsgi/overload.py). So it
  * is measured only while requests to the same group have to wait there, too; other requests pay
  * nothing.
  */
 #include "request/exchange.h"
 
+#include <linux/sock_diag.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
@@ -21,8 +25,6 @@
 
 /* A shorter wait for a daemon is none: as TAKEN_BACK_AFTER in pywsgid/daemon/wsgi/worker.py. */
 #define SHORT_WAIT 50000 /* microseconds */
-/* All but a 32nd: httpd takes some out before the clients that wait for room try again. */
-#define NEARLY_FULL 32
 /* A client that finds the listen queue full tries again after this time (RFC 6298). */
 #define FULL_QUEUE_WAIT apr_time_from_sec(1)
 
@@ -52,20 +54,41 @@ static apr_interval_time_t wait_of(const request_rec *r)
     return apr_time_from_msec(info.tcpi_last_data_recv) - (apr_time_now() - r->request_time);
 }
 
-/* Whether a listen queue is nearly full: for a listener, these two fields are its length and its
- * limit. */
-static int is_listen_queue_full(void)
+/* How many connections the listeners have turned away because their queues were full. Always 0 if
+ * the kernel does not say. */
+static apr_uint32_t count_turned_away(void)
 {
+    apr_uint32_t count = 0;
     const ap_listen_rec *listener;
-    struct tcp_info info;
 
     for (listener = ap_listeners; listener; listener = listener->next) {
-        if (get_info(listener->sd, &info) && info.tcpi_state == TCP_LISTEN
-            && info.tcpi_unacked >= info.tcpi_sacked - info.tcpi_sacked / NEARLY_FULL) {
-            return 1;
+        apr_uint32_t info[SK_MEMINFO_VARS] = { 0 };
+        socklen_t size = sizeof(info);
+        apr_os_sock_t fd;
+
+        if (apr_os_sock_get(&fd, listener->sd) == APR_SUCCESS
+            && getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &size) == 0) {
+            count += info[SK_MEMINFO_DROPS];
         }
     }
-    return 0;
+    return count;
+}
+
+/* Whether clients have been turned away within the last FULL_QUEUE_WAIT, as far as this child has
+ * looked. */
+static int is_listen_queue_full(void)
+{
+    static apr_uint32_t last_count;
+    static int is_known; /* last_count */
+    static apr_time_t full_until;
+    apr_uint32_t count = count_turned_away();
+    apr_time_t now = wsgid_clock_now();
+    int is_first = !__atomic_exchange_n(&is_known, 1, __ATOMIC_RELAXED);
+
+    if (__atomic_exchange_n(&last_count, count, __ATOMIC_RELAXED) != count && !is_first) {
+        __atomic_store_n(&full_until, now + FULL_QUEUE_WAIT, __ATOMIC_RELAXED);
+    }
+    return now < __atomic_load_n(&full_until, __ATOMIC_RELAXED);
 }
 
 apr_interval_time_t wsgid_arrival_wait(const wsgid_exchange_t *x)

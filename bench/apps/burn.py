@@ -1,4 +1,6 @@
-"""Uses 1 ms of CPU while it holds the GIL, then answers with hello."""
+"""Uses 1 ms of CPU while it holds the GIL, then answers with hello; with a query string (/?5), so
+many milliseconds.
+"""
 
 import time
 
@@ -15,7 +17,8 @@ def burn(seconds):
 
 
 def application(environ, start_response):
-    burn(MILLISECOND)
+    query = environ.get("QUERY_STRING")
+    burn(float(query) * MILLISECOND if query else MILLISECOND)
     body = b"Hello, world!\n"
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]

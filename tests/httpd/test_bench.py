@@ -83,6 +83,22 @@ def test_every_peer_is_measured(venv, tmp_path):
         assert rounds.median(taken, "rps"), f"{name}: {rounds.errors(taken)}"
 
 
+@pytest.mark.bench
+def test_an_overload_is_measured(venv):
+    command = [venv / "bin" / "python", "-m", "bench.overload", "--seconds", "2"]
+    done = subprocess.run(
+        [*command, "--peers", "wsgid,gunicorn"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"WSGID_BENCH_VENV": str(venv)},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line.startswith("|")]
+    assert [len(row) for row in rows] == [3] * len(rows)
+    assert any(row[0].strip() == "of the maximum" and "-" not in row[1] for row in rows)
+
+
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="no wrk")
 def test_the_floor_is_measured():
     floor = [sys.executable, "-m", "bench.floor", "--rounds", "1", "--seconds", "1"]

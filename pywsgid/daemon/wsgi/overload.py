@@ -8,7 +8,7 @@ shortest wait). A queue that becomes short now and then is only a burst, and is 
     normal      -> overloaded: for WINDOW, each request has waited too long
     overloaded  -> trial:      after TRIAL_AFTER, and then twice, four times ... as much
     trial       -> overloaded: a request has waited too long
-    overloaded, trial -> normal: nothing was refused for QUIET
+    overloaded, trial -> normal: no request had to wait for IDLE, or none was refused for QUIET
 
 "Too long" is `limit`, a second or more. While overloaded, what has waited longer than `patience`,
 a tenth of a second or more, is refused; during a trial only what has waited too long. Without
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 LIMIT = 1.0  # what people notice; 64 clients and a view of 5 ms wait for 0.3
 WINDOW = 1.0  # so a burst that is served within a second loses nothing
 PATIENCE = 0.1  # enough requests for the threads to be always busy, and hardly noticed
+IDLE = 2.0  # a process that just cannot serve all has a queue at all times
 QUIET = 10.0
 TRIAL_AFTER = 60.0
 TRIAL_AFTER_MOST = 960.0
@@ -52,7 +53,7 @@ PATIENCE_REQUESTS = 3  # as long as it takes to finish so many: else its threads
 LIMIT_PATIENCES = 2  # the limit is so many times the patience, at least,
 LIMIT_SERVICES = 2  # and so many times what a request takes
 WINDOW_REQUESTS = 10  # that are finished in a WINDOW; else it is longer
-QUIET_PATIENCES = 5
+IDLE_PATIENCES = QUIET_PATIENCES = 5
 
 
 class Overload:
@@ -79,7 +80,7 @@ class Overload:
         self._is_overloaded = False
         self._is_trial = False
         self._since = 0.0
-        self._refused_at = 0.0  # the last one
+        self._waited_at = self._refused_at = 0.0  # the last one
         self._refused = 0
         self._trial_at = self._trial_after = 0.0
 
@@ -91,7 +92,7 @@ class Overload:
             if sent - waited_before < self._ready_at:
                 self._queue.forget()
                 return False
-            now = self._clock()
+            now = self._waited_at = self._clock()
             here, total = waited / 1000000, (waited + waited_before) / 1000000
             begins = not self._is_overloaded and self._queue.is_standing(now, here, total)
             if begins:
@@ -131,7 +132,11 @@ class Overload:
         with self._lock:
             if not self._is_overloaded:
                 return NEVER
-            ends_at = self._refused_at + max(QUIET, QUIET_PATIENCES * self._queue.patience)
+            patience = self._queue.patience
+            ends_at = min(
+                self._waited_at + max(IDLE, IDLE_PATIENCES * patience),
+                self._refused_at + max(QUIET, QUIET_PATIENCES * patience),
+            )
             if now < ends_at:
                 self._is_trial = self._is_trial or now >= self._trial_at
                 return ends_at if self._is_trial else min(ends_at, self._trial_at)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -12,12 +13,14 @@ from pathlib import Path
 import pytest
 
 import bench.__main__
+import bench.arrivals
 import bench.cost
 import bench.databases
 import bench.estimate
 import bench.load
 import bench.loop
 import bench.marks
+import bench.overload
 import bench.points
 import bench.rounds
 import bench.run
@@ -393,3 +396,54 @@ def test_the_page_is_written_between_its_markers_from_the_json_alone(tmp_path):
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     assert "| httpd, static file | 2,469 | 0% | 0.50 |" in text
+
+
+def test_clients_arrive_at_their_rate_and_independently_of_each_other():
+    times = list(bench.arrivals.evenly_random(300, 60))
+    assert len(times) == pytest.approx(60 * 300, rel=0.05)
+    assert times == sorted(times) and times[-1] < 60
+    gaps = [after - before for before, after in zip(times, times[1:])]
+    assert sum(gap < 1 / 300 for gap in gaps) / len(gaps) == pytest.approx(0.632, abs=0.02)
+    assert times == list(bench.arrivals.evenly_random(300, 60))
+
+
+def test_clients_do_not_wait_for_each_other_and_keep_their_answers():
+    """The server answers when all of them have come."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            connections = [listener.accept()[0] for _ in range(5)]
+            for status, connection in zip((200, 503, 200, 200), connections):
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 %d Some\r\n\r\n" % status)
+            for connection in connections:
+                connection.close()
+
+        server = threading.Thread(target=serve)
+        server.start()
+        port = listener.getsockname()[1]
+        found = bench.arrivals.Arrivals(port, "/").run(bench.arrivals.at_once(5))
+        server.join()
+    assert sorted(client.status for client in found) == [0, 200, 200, 200, 503]
+    assert all(client.took >= 0 for client in found)
+
+
+def test_of_an_overload_the_beginning_is_shown_apart():
+    def client(arrived, took, status):
+        return bench.arrivals.Client(arrived, arrived + took, status)
+
+    found = [
+        *(client(second / 10, 3, 200) for second in range(100)),  # up to the tenth second
+        *(client(10 + second / 10, 0.05, 200) for second in range(100)),
+        *(client(10 + second / 10, 0.1, 503) for second in range(50)),
+        client(19, 30, 0),
+    ]
+    figures = bench.overload.summarize(found, 20, 20)
+    assert figures["first_p99_ms"] == pytest.approx(3000)
+    assert figures["overloaded_p99_ms"] == pytest.approx(50)
+    assert figures["refused"] == 5
+    assert figures["refused_ms"] == figures["refused_p99_ms"] == pytest.approx(100)
+    # Answers that came then, to clients that arrived before: 30 of them.
+    assert figures["rps"] == pytest.approx(13, abs=0.2)
+    assert figures["share"] == pytest.approx(13 / 20, abs=0.01)
+    assert figures["others"] == pytest.approx(100 / 151)

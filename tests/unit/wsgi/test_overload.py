@@ -170,17 +170,24 @@ def test_nor_if_they_waited_in_httpd_meanwhile(process):
         assert not process.request(1000, before=9000, sent=READY_AT + 8_999 * MS)
 
 
-def test_nobody_refused_for_ten_seconds_ends_it(overloaded):
-    overloaded.idle(9.9)
+def test_two_seconds_in_which_no_request_had_to_wait_end_it(overloaded):
+    overloaded.idle(1.9)
     assert overloaded.codes == ["WSGID0360"]
     overloaded.idle(0.2)
     assert overloaded.codes == ["WSGID0360", "WSGID0361"]
     assert overloaded.serve(0.9, 500) == 0, "a short patience no more"
 
 
+def test_ten_seconds_in_which_none_was_refused_end_it(overloaded):
+    overloaded.serve(9.9, 90)
+    assert overloaded.codes == ["WSGID0360"]
+    overloaded.serve(0.2, 90)
+    assert overloaded.codes == ["WSGID0360", "WSGID0361"]
+
+
 def test_the_last_line_says_how_many_were_refused(process):
     refused = process.serve(3, 1500)
-    process.idle(11)
+    process.idle(3)
     level, text = process.log.lines[-1]
     assert level == logs.NOTICE
     assert f" {refused} requests " in text
@@ -188,7 +195,7 @@ def test_the_last_line_says_how_many_were_refused(process):
 
 def test_it_lasts_as_long_as_there_are_refusals(overloaded):
     for _ in range(5):
-        overloaded.idle(9)
+        overloaded.serve(9, 90)
         assert overloaded.request(500)
     assert overloaded.codes == ["WSGID0360"]
 
