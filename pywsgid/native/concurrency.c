@@ -7,12 +7,12 @@
  * what is right changes with the traffic and the machine.
  *
  * So the limit is compared with others while it matters, that is, while about as many requests run
- * as it allows: with twice as many, with half, with one. Windows of time with the one and with the
- * other limit take turns, so that a change of the traffic or of the machine affects both alike.
+ * as it allows: with four times as many, and with a quarter. Windows of time with the one and with
+ * the other limit take turns, so that a change of the traffic or of the machine affects both alike.
  * Each pair of windows gives a difference; a comparison ends when the differences are clear, or
  * after PAIRS_MOST. The other becomes the limit if it is better. The longer nothing changes, the
  * longer the rest until the next comparison. If requests suddenly run or sleep twice as much, or
- * half as much, there is no more rest.
+ * half as much, there is no more rest, and FIRST is the limit again unless they only compute.
  *
  * Better is, where requests queue up, that more of them finish; else, that they finish sooner.
  *
@@ -26,6 +26,7 @@
 
 #include <string.h>
 
+#define FACTOR       4 /* between two levels */
 #define FIRST        4 /* good for a database, and not far from the best for others */
 #define PAIRS_LEAST  3
 #define PAIRS_MOST   16
@@ -40,9 +41,11 @@
 #define FULL         0.75 /* of the limit run on average: it matters */
 #define SLACK        0.6  /* of the level below run on average: that would be enough, */
 #define SLACK_TIMES  6    /* so many windows in a row */
-/* If requests sleep less often than that, they only compute: beside one of them another could only
- * wait for the GIL, unless it needs none. That is tried once in so many times. */
-#define SLEEPS_LEAST    1.5
+/* Requests that sleep less often only compute, as far as one can see: beside one of them another
+ * could only wait for the GIL, unless it needs none. That is tried once in so many times. With more
+ * than one at a time, they also sleep while they wait for the GIL. */
+#define SLEEPS_ALONE    0.5
+#define SLEEPS_TOGETHER 1.5
 #define SLEEPLESS_TRIES 8
 
 static double ratio(int64_t a, int64_t b)
@@ -66,11 +69,11 @@ static int has_changed(const wsgid_trend_t *trend)
     return trend->fast > CHANGED * trend->slow || CHANGED * trend->fast < trend->slow;
 }
 
-/* ---- levels: 1, 2, 4, 8, ... and the highest */
+/* ---- levels: 1, 4, 16, ... and the highest */
 
 static int level_above(const wsgid_concurrency_t *concurrency)
 {
-    int above = concurrency->level * 2;
+    int above = concurrency->level * FACTOR;
 
     return above < concurrency->most ? above : concurrency->most;
 }
@@ -79,25 +82,17 @@ static int level_below(const wsgid_concurrency_t *concurrency)
 {
     int below = 1;
 
-    while (below * 2 < concurrency->level) {
-        below *= 2;
+    while (below * FACTOR < concurrency->level) {
+        below *= FACTOR;
     }
     return below;
-}
-
-/* The level that comparison number `which` is with. Requests that hardly sleep do best alone. */
-static int candidate(const wsgid_concurrency_t *concurrency, unsigned which, int sleeps)
-{
-    const int levels[] = { level_above(concurrency), level_below(concurrency), 1 };
-
-    return levels[(which + (sleeps ? 0 : 2)) % 3];
 }
 
 void wsgid_concurrency_start(wsgid_concurrency_t *concurrency, int most)
 {
     memset(concurrency, 0, sizeof(*concurrency));
     concurrency->most = most;
-    concurrency->level = FIRST < most ? FIRST : most > 1 ? most : 1;
+    concurrency->level = FIRST < most ? FIRST : most;
     concurrency->rest_next = REST_FIRST;
 }
 
@@ -134,6 +129,7 @@ static double clip(double found)
 /* There is something new: no more rest. */
 static void hurry(wsgid_concurrency_t *concurrency)
 {
+    concurrency->which = 0;
     concurrency->rest = 0;
     concurrency->rest_next = REST_FIRST;
     concurrency->runs = concurrency->sleeps = (wsgid_trend_t){ 0 };
@@ -210,6 +206,12 @@ static void follow(wsgid_concurrency_t *concurrency, const wsgid_window_t *windo
     }
 }
 
+static int only_computes(const wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
+{
+    return ratio(window->sleeps, window->finished)
+           < (concurrency->level == 1 ? SLEEPS_ALONE : SLEEPS_TOGETHER);
+}
+
 static void rest(wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
 {
     concurrency->rest--;
@@ -217,21 +219,23 @@ static void rest(wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
     follow_trend(&concurrency->sleeps, 1 + ratio(window->sleeps, window->finished));
     if (has_changed(&concurrency->runs) || has_changed(&concurrency->sleeps)) {
         hurry(concurrency);
-        concurrency->which = 0;
+        if (concurrency->level < FIRST && !only_computes(concurrency, window)) {
+            concurrency->level = FIRST < concurrency->most ? FIRST : concurrency->most;
+        }
     }
 }
 
 static void begin_comparison(wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
 {
-    int sleeps = ratio(window->sleeps, window->finished) >= SLEEPS_LEAST;
+    int computes = only_computes(concurrency, window);
+    int up = concurrency->which % 2 == (computes ? 1 : 0);
 
     concurrency->slack = 0;
-    concurrency->other = candidate(concurrency, concurrency->which, sleeps);
+    concurrency->other = up ? level_above(concurrency) : level_below(concurrency);
     if (concurrency->other == concurrency->level) {
         concurrency->which++;
     }
-    else if (concurrency->level == 1 && !sleeps
-             && ++concurrency->sleepless % SLEEPLESS_TRIES != 0) {
+    else if (up && computes && ++concurrency->sleepless % SLEEPLESS_TRIES != 0) {
         settle(concurrency, 0);
     }
     else {

@@ -2,7 +2,8 @@
  * Notices requests that wait for long or compute for long, so that they do not keep others waiting.
  *
  * One of the parked workers is the monitor. While all admitted workers run requests, it looks at
- * them every millisecond. It expels a worker from the gate, and another one is admitted,
+ * them every 4 ms; every 0.5 ms if it has found requests that wait within the last second. It
+ * expels a worker from the gate, and another one is admitted,
  *
  *   - if all workers with a request sleep, and the process has used hardly any CPU time since the
  *     last look: they wait for a database or another service, and the GIL is free. Then it looks
@@ -22,7 +23,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TICK         WSGID_MILLISECOND
+#define TICK         (4 * WSGID_MILLISECOND)
 #define TICK_WARNED  (500 * WSGID_MICROSECOND) /* for WARNED_FOR after all were asleep, */
 #define TICK_ALARMED (150 * WSGID_MICROSECOND) /* and for so many ticks */
 #define ALARMED_FOR  4
