@@ -14,6 +14,9 @@
  * longer the rest until the next comparison. If requests suddenly run or sleep twice as much, or
  * half as much, there is no more rest, and FIRST is the limit again unless they only compute.
  *
+ * More at once are worth a comparison only if requests sleep and the process does not use a whole
+ * processor: else the GIL is hardly ever free. Otherwise they are tried now and then.
+ *
  * Better is, where requests queue up, that more of them finish; else, that they finish sooner.
  *
  * While the limit does not matter, nothing is compared, and it slowly follows what runs.
@@ -29,24 +32,25 @@
 #define FACTOR       4 /* between two levels */
 #define FIRST        4 /* good for a database, and not far from the best for others */
 #define PAIRS_LEAST  3
-#define PAIRS_MOST   16
+#define PAIRS_MOST   12
 #define BETTER_LEAST 0.03 /* so much better must the other be: 0.01 is 1 percent */
 #define NOISE_LEAST  0.02 /* no difference of two windows is known better than that */
 #define CLIPPED      0.4  /* a larger difference counts as this much */
 #define REST_FIRST   8    /* windows between two comparisons, */
-#define REST_LAST    128  /* doubled up to this many while nothing changes */
+#define REST_LAST    512  /* doubled up to this many while nothing changes */
 #define TREND_FAST   8    /* windows that an average goes back, about; */
 #define TREND_SLOW   64   /* if the two differ by CHANGED, the traffic has changed */
 #define CHANGED      2
 #define FULL         0.75 /* of the limit run on average: it matters */
 #define SLACK        0.6  /* of the level below run on average: that would be enough, */
 #define SLACK_TIMES  6    /* so many windows in a row */
-/* Requests that sleep less often only compute, as far as one can see: beside one of them another
- * could only wait for the GIL, unless it needs none. That is tried once in so many times. With more
- * than one at a time, they also sleep while they wait for the GIL. */
+/* Requests that sleep less often only compute, as far as one can see. With more than one at a time,
+ * they also sleep while they wait for the GIL. */
 #define SLEEPS_ALONE    0.5
 #define SLEEPS_TOGETHER 1.5
-#define SLEEPLESS_TRIES 8
+#define BUSY 0.85 /* of a processor is used: another thread would seldom find the GIL free */
+#define REST_UNLIKELY  32 /* windows of rest after two that promise nothing */
+#define UNLIKELY_TRIES 16 /* a comparison that promises nothing is made once in so many times */
 
 static double ratio(int64_t a, int64_t b)
 {
@@ -225,18 +229,25 @@ static void rest(wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
     }
 }
 
+/* Whether the other level may be better: a higher one only if requests sleep and the GIL is free at
+ * times. */
+static int is_promising(const wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
+{
+    return concurrency->other < concurrency->level
+           || (!only_computes(concurrency, window) && ratio(window->cpu_time, window->time) < BUSY);
+}
+
 static void begin_comparison(wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
 {
-    int computes = only_computes(concurrency, window);
-    int up = concurrency->which % 2 == (computes ? 1 : 0);
-
     concurrency->slack = 0;
-    concurrency->other = up ? level_above(concurrency) : level_below(concurrency);
+    concurrency->other = concurrency->which % 2 == 0 ? level_above(concurrency)
+                                                     : level_below(concurrency);
     if (concurrency->other == concurrency->level) {
         concurrency->which++;
     }
-    else if (up && computes && ++concurrency->sleepless % SLEEPLESS_TRIES != 0) {
-        settle(concurrency, 0);
+    else if (!is_promising(concurrency, window) && ++concurrency->unlikely % UNLIKELY_TRIES != 0) {
+        concurrency->which++;
+        concurrency->rest = REST_UNLIKELY;
     }
     else {
         concurrency->sum = concurrency->squares = 0;

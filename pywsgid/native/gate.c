@@ -23,6 +23,8 @@
 #define WINDOW_MOST  (200 * WSGID_MILLISECOND)
 #define WINDOW_FULL  20 /* and has as many finished requests, unless that takes too long */
 
+#define USUAL_WEIGHT 8 /* windows that the usual CPU time of a request goes back, about */
+
 static int64_t read_clock(clockid_t clock)
 {
     struct timespec time;
@@ -55,10 +57,10 @@ static int is_busy(const wsgid_turn_t *turn)
     return turn->admitted && turn->request != 0;
 }
 
-/* Adds up how long how many requests have been running. Before each change of `busy`. */
+/* Adds up how long how many requests have been running. Before each change of `running`. */
 static void account(wsgid_gate_t *gate, int64_t now)
 {
-    gate->window.running_time += gate->busy * (now - gate->accounted);
+    gate->window.running_time += gate->running * (now - gate->accounted);
     gate->accounted = now;
 }
 
@@ -68,14 +70,11 @@ static void admit(wsgid_gate_t *gate, wsgid_endpoint_t *endpoint)
     gate->admitted++;
 }
 
-void wsgid_gate_expel(wsgid_endpoint_t *endpoint, int64_t now)
+void wsgid_gate_expel(wsgid_endpoint_t *endpoint)
 {
     wsgid_gate_t *gate = &endpoint->hub->gate;
 
-    if (is_busy(&endpoint->turn)) {
-        account(gate, now);
-        gate->busy--;
-    }
+    gate->busy -= is_busy(&endpoint->turn);
     endpoint->turn.admitted = 0;
     gate->admitted--;
 }
@@ -110,7 +109,7 @@ int wsgid_gate_admits(wsgid_endpoint_t *endpoint)
     wsgid_gate_t *gate = &endpoint->hub->gate;
 
     if (endpoint->turn.admitted && gate->admitted > gate->limit) {
-        wsgid_gate_expel(endpoint, 0); /* it runs nothing: no time is needed */
+        wsgid_gate_expel(endpoint);
     }
     if (!endpoint->turn.admitted && gate->admitted < gate->limit) {
         admit(gate, endpoint);
@@ -132,15 +131,28 @@ static void begin_window(wsgid_gate_t *gate, int64_t now)
 {
     gate->window = (wsgid_window_t){ 0 };
     gate->window_began = gate->accounted = now;
+    gate->cpu_began = wsgid_gate_process_cpu_time();
     gate->sleeps_began = sleeps();
     gate->monitor_ticks = 0;
+}
+
+/* Learns how much CPU time a request uses. */
+static void learn_cpu(wsgid_gate_t *gate)
+{
+    if (gate->window.finished > 0) {
+        int64_t each = gate->window.cpu_time / gate->window.finished;
+
+        gate->usual_cpu += (each - gate->usual_cpu) / USUAL_WEIGHT;
+    }
 }
 
 static void end_window(wsgid_gate_t *gate, int64_t now)
 {
     account(gate, now);
     gate->window.time = now - gate->window_began;
+    gate->window.cpu_time = wsgid_gate_process_cpu_time() - gate->cpu_began;
     gate->window.sleeps = sleeps() - gate->sleeps_began - gate->monitor_ticks;
+    learn_cpu(gate);
     wsgid_concurrency_learn(&gate->concurrency, &gate->window);
     gate->limit = wsgid_concurrency_limit(&gate->concurrency);
     wsgid_gate_fill(gate, gate->limit);
@@ -169,16 +181,28 @@ void wsgid_gate_enter(wsgid_endpoint_t *endpoint)
 {
     wsgid_gate_t *gate = &endpoint->hub->gate;
 
-    endpoint->turn.request = ++gate->requests;
-    gate->running++;
-    endpoint->turn.waited = 0; /* not known yet */
-    if (!gate->gated) {
-        return;
+    if (gate->gated) {
+        account(gate, wsgid_gate_now());
     }
-    account(gate, wsgid_gate_now());
+    endpoint->turn.request = ++gate->requests;
+    endpoint->turn.waited = 0; /* not known yet */
+    gate->running++;
     gate->busy++;
-    if (wsgid_gate_is_closed(gate)) {
+    if (gate->gated && wsgid_gate_is_closed(gate)) {
         alert_monitor(gate);
+    }
+}
+
+/* Adds a request that has ended to the window. */
+static void finish(wsgid_gate_t *gate, const wsgid_turn_t *turn)
+{
+    int64_t now = wsgid_gate_now();
+
+    account(gate, now);
+    gate->window.finished++;
+    gate->window.queue_time += turn->waited > 0 ? turn->waited : 0;
+    if (is_window_over(gate, now)) {
+        end_window(gate, now);
     }
 }
 
@@ -187,18 +211,14 @@ void wsgid_gate_leave(wsgid_endpoint_t *endpoint)
     wsgid_gate_t *gate = &endpoint->hub->gate;
     wsgid_turn_t *turn = &endpoint->turn;
 
-    if (turn->request != 0 && gate->gated) {
-        int64_t now = wsgid_gate_now();
-
-        account(gate, now);
-        gate->busy -= turn->admitted;
-        gate->window.finished++;
-        gate->window.queue_time += turn->waited > 0 ? turn->waited : 0;
-        if (is_window_over(gate, now)) {
-            end_window(gate, now);
-        }
+    if (turn->request == 0) {
+        return;
     }
-    gate->running -= turn->request != 0;
+    if (gate->gated) {
+        finish(gate, turn);
+    }
+    gate->running--;
+    gate->busy -= turn->admitted;
     turn->request = 0;
 }
 
@@ -212,7 +232,7 @@ void wsgid_gate_step_back(wsgid_endpoint_t *endpoint)
     wsgid_gate_t *gate = &endpoint->hub->gate;
 
     if (gate->gated && endpoint->turn.admitted) {
-        wsgid_gate_expel(endpoint, wsgid_gate_now());
+        wsgid_gate_expel(endpoint);
         wsgid_gate_fill(gate, gate->limit);
     }
 }
@@ -265,9 +285,5 @@ void wsgid_gate_set(wsgid_hub_t *hub, int gated)
     wsgid_gate_t *gate = &hub->gate;
 
     gate->gated = gated;
-    gate->busy = 0;
-    for (const wsgid_endpoint_t *endpoint = hub->endpoints; endpoint; endpoint = endpoint->next) {
-        gate->busy += is_busy(&endpoint->turn);
-    }
     begin(hub);
 }

@@ -142,7 +142,8 @@ typedef struct {
     int64_t time;
     int64_t finished;     /* requests that ended, */
     int64_t queue_time;   /* and how long they had waited until a worker had read them: the sum */
-    int64_t running_time; /* how long admitted workers ran requests: the sum */
+    int64_t running_time; /* how long requests ran, also those of expelled workers: the sum */
+    int64_t cpu_time;     /* of the process */
     int64_t sleeps;       /* of threads of the process, but for the monitor's */
 } wsgid_window_t;
 
@@ -163,7 +164,7 @@ typedef struct {
     int rest, rest_next;        /* windows until the next one; how many before the one after that */
     wsgid_trend_t runs, sleeps; /* while resting: how long, and how often, a request does that */
     int slack;                  /* windows in a row in which a lower level would have been enough */
-    unsigned sleepless;         /* comparisons that no request slept for */
+    unsigned unlikely;          /* comparisons that promised nothing */
 } wsgid_concurrency_t;
 
 /* ---- monitor.c: what it knows from its last looks; under the hub's lock */
@@ -191,11 +192,12 @@ typedef struct {
         *monitor;       /* a parked worker that looks at the busy ones; NULL: none is parked */
     int monitor_sleeps; /* without a limit */
     wsgid_watch_t watch;
+    int64_t usual_cpu;        /* nanoseconds of CPU time that a request uses, about */
     wsgid_endpoint_t *parked; /* the others that are parked */
     wsgid_concurrency_t concurrency;
     wsgid_window_t window;           /* the one that runs */
     int64_t window_began, accounted; /* when `window` began, and was last added to */
-    int64_t sleeps_began;            /* the sleeps of the process until then, */
+    int64_t cpu_began, sleeps_began; /* CPU time and sleeps of the process until then, */
     int64_t monitor_ticks;           /* and those of the monitor since */
 } wsgid_gate_t;
 
@@ -306,7 +308,7 @@ void wsgid_gate_leave(wsgid_endpoint_t *endpoint);
 /* The worker does something else than requests for a while: it loses its admission. */
 void wsgid_gate_step_back(wsgid_endpoint_t *endpoint);
 /* Takes the admission of a worker away. */
-void wsgid_gate_expel(wsgid_endpoint_t *endpoint, int64_t now);
+void wsgid_gate_expel(wsgid_endpoint_t *endpoint);
 /* Admits parked workers until there are `limit`. */
 void wsgid_gate_fill(wsgid_gate_t *gate, int limit);
 /* Whether all admitted workers run requests: nobody would take another one. */

@@ -10,8 +10,8 @@
  *     again very soon. If it finds the same again, it admits twice as many, and so on;
  *   - if it sleeps and has used no CPU time at all for WAIT_LONG: so it does not wait for the GIL,
  *     which a thread asks for again every 5 ms;
- *   - if its request has used COMPUTE_LONG of CPU time: from there on the others shall have their
- *     share.
+ *   - if its request has used COMPUTE_LONG of CPU time, and much more than usual: from there on the
+ *     others shall have their share.
  *
  * Whether a thread sleeps stands in /proc. Its CPU time alone does not say it: one that waits for a
  * processor uses none either. Without requests the monitor sleeps, too.
@@ -30,7 +30,8 @@
 #define WARNED_FOR   WSGID_SECOND
 #define HARDLY_ANY   8 /* an 8th of the time since the last look; a look itself costs some */
 #define WAIT_LONG    (6 * WSGID_MILLISECOND)
-#define COMPUTE_LONG (5 * WSGID_MILLISECOND)  /* how long Python lets one thread run, too */
+#define COMPUTE_LONG (5 * WSGID_MILLISECOND) /* how long Python lets one thread run, too; */
+#define COMPUTE_MORE 4 /* or so many times as long as usual, if that is more */
 #define QUIET_FOR    (20 * WSGID_MILLISECOND) /* without a request until the monitor sleeps */
 
 /* ---- one worker */
@@ -60,6 +61,13 @@ static int is_running(const wsgid_endpoint_t *endpoint)
     return endpoint->turn.request != 0;
 }
 
+static int64_t compute_limit(const wsgid_gate_t *gate)
+{
+    int64_t usual = gate->usual_cpu * COMPUTE_MORE;
+
+    return usual > COMPUTE_LONG ? usual : COMPUTE_LONG;
+}
+
 /* Updates what is known of an admitted worker with a request. Returns whether that waits or
  * computes for long. */
 static int is_long(wsgid_endpoint_t *endpoint, int64_t now)
@@ -74,7 +82,7 @@ static int is_long(wsgid_endpoint_t *endpoint, int64_t now)
         seen->cpu = cpu;
         seen->moved_at = now;
     }
-    return cpu - seen->cpu_first >= COMPUTE_LONG
+    return cpu - seen->cpu_first >= compute_limit(&endpoint->hub->gate)
            || (now - seen->moved_at >= WAIT_LONG && is_asleep(endpoint->turn.tid));
 }
 
@@ -95,7 +103,7 @@ static void expel(wsgid_hub_t *hub, int64_t now, int all)
 {
     for (wsgid_endpoint_t *endpoint = hub->endpoints; endpoint; endpoint = endpoint->next) {
         if (is_running(endpoint) && endpoint->turn.admitted && (is_long(endpoint, now) || all)) {
-            wsgid_gate_expel(endpoint, now);
+            wsgid_gate_expel(endpoint);
         }
     }
 }

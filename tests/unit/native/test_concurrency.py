@@ -20,9 +20,9 @@ void start(int most) { wsgid_concurrency_start(&concurrency, most); }
 int limit(void) { return wsgid_concurrency_limit(&concurrency); }
 int level(void) { return concurrency.level; }
 
-void learn(int64_t time, int64_t finished, int64_t queue, int64_t running, int64_t sleeps)
+void learn(int64_t time, int64_t finished, int64_t queue, int64_t running, int64_t cpu, int64_t sleeps)
 {
-    wsgid_window_t window = { time, finished, queue, running, sleeps };
+    wsgid_window_t window = { time, finished, queue, running, cpu, sleeps };
 
     wsgid_concurrency_learn(&concurrency, &window);
 }
@@ -34,6 +34,7 @@ SETTLED = 200  # windows: some seconds
 
 # Requests a second at 1, 4 and 15 at once; as measured of views of an application.
 COMPUTES = {1: 7300, 4: 6100, 15: 5900}
+COMPUTES_FREELY = {1: 1000, 4: 2000, 15: 2000}  # without the GIL, on two processors
 QUERIES = {1: 1700, 4: 2700, 15: 2300}
 WAITS = {1: 30, 4: 120, 15: 450}
 
@@ -46,7 +47,7 @@ def library(gcc, tmp_path_factory):
     sources = [directory / "harness.c", native / "concurrency.c"]
     gcc("-fPIC", "-shared", "-I", native, "-o", directory / "concurrency.so", *sources)
     library = ctypes.CDLL(str(directory / "concurrency.so"))
-    library.learn.argtypes = [ctypes.c_int64] * 5
+    library.learn.argtypes = [ctypes.c_int64] * 6
     return library
 
 
@@ -55,8 +56,9 @@ class Server:
     standard deviation of a window.
     """
 
-    def __init__(self, library, rates, *, most=15, noise=0.0, sleeps=3, seed=1) -> None:
-        self.library, self.rates, self.noise, self.sleeps = library, rates, noise, sleeps
+    def __init__(self, library, rates, *, most=15, noise=0.0, sleeps=3, cpu=0.6, seed=1) -> None:
+        self.library, self.rates, self.noise = library, rates, noise
+        self.sleeps, self.cpu = sleeps, cpu  # of each request; processors that are used
         self.random = random.Random(seed)
         self.levels = []
         library.start(most)
@@ -72,7 +74,8 @@ class Server:
             finished = int(rate * time / 1e9)
             response = connections / rate * 1e9
             queue = int(finished * response * (connections - limit) / connections)
-            self.library.learn(time, finished, queue, limit * time, int(self.sleeps * finished))
+            sleeps, cpu = int(self.sleeps * finished), int(self.cpu * time)
+            self.library.learn(time, finished, queue, limit * time, cpu, sleeps)
             self.levels.append(self.library.level())
         return self.levels[-1]
 
@@ -84,6 +87,13 @@ def near(rates, level):
 
 def test_requests_that_compute_run_one_at_a_time(library):
     assert Server(library, COMPUTES, sleeps=0.3).run(SETTLED) == 1
+
+
+def test_requests_that_compute_without_the_gil_overlap_after_a_while(library):
+    server = Server(library, COMPUTES, sleeps=0.3, cpu=1.0)
+    assert server.run(SETTLED) == 1
+    server.rates = COMPUTES_FREELY
+    assert near(COMPUTES_FREELY, server.run(20 * SETTLED))
 
 
 def test_requests_that_ask_a_database_overlap(library):
@@ -124,7 +134,7 @@ def test_while_the_limit_does_not_matter_it_follows_what_runs(library):
     server = Server(library, QUERIES)
     server.run(SETTLED)
     for _ in range(SETTLED):  # one connection: half of the time nothing runs
-        library.learn(WINDOW, 10, 0, WINDOW // 2, 30)
+        library.learn(WINDOW, 10, 0, WINDOW // 2, WINDOW // 4, 30)
     assert library.level() == 1
 
 
