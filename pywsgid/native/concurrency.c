@@ -49,7 +49,7 @@
 #define SLEEPS_ALONE    0.5
 #define SLEEPS_TOGETHER 1.5
 #define BUSY 0.85 /* of a processor is used: another thread would seldom find the GIL free */
-#define REST_UNLIKELY  32 /* windows of rest after two that promise nothing */
+#define REST_UNLIKELY  32 /* windows of rest after one that promises nothing */
 #define UNLIKELY_TRIES 16 /* a comparison that promises nothing is made once in so many times */
 
 static double ratio(int64_t a, int64_t b)
@@ -136,6 +136,7 @@ static void hurry(wsgid_concurrency_t *concurrency)
     concurrency->which = 0;
     concurrency->rest = 0;
     concurrency->rest_next = REST_FIRST;
+    concurrency->slack = 0;
     concurrency->runs = concurrency->sleeps = (wsgid_trend_t){ 0 };
 }
 
@@ -155,7 +156,7 @@ static void settle(wsgid_concurrency_t *concurrency, int is_better)
 }
 
 /* Ends the comparison if its differences are clear (twice their standard error), or if there have
- * been enough. */
+ * been enough; then once their standard error must do. */
 static void judge(wsgid_concurrency_t *concurrency)
 {
     int pairs = concurrency->windows / 2;
@@ -165,8 +166,11 @@ static void judge(wsgid_concurrency_t *concurrency)
     double error = 4 * (variance > least ? variance : least) / (pairs - 1);
     double distance = (mean - BETTER_LEAST) * (mean - BETTER_LEAST);
 
-    if (distance > error || pairs == PAIRS_MOST) {
+    if (distance > error) {
         settle(concurrency, mean > BETTER_LEAST);
+    }
+    else if (pairs == PAIRS_MOST) {
+        settle(concurrency, mean > BETTER_LEAST && mean * mean > error / 4);
     }
 }
 
@@ -196,17 +200,28 @@ static double running(const wsgid_window_t *window)
     return ratio(window->running_time, window->time);
 }
 
+/* Whether about as many requests ran as the limit allowed: it matters. */
+static int is_full(const wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
+{
+    int lower = concurrency->windows > 0 && concurrency->other < concurrency->level
+                    ? concurrency->other
+                    : concurrency->level;
+
+    return running(window) >= FULL * lower;
+}
+
 /* The limit does not matter. */
 static void follow(wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
 {
     int below = level_below(concurrency);
 
+    concurrency->windows = 0;
     if (concurrency->level == below || running(window) >= SLACK * below) {
         concurrency->slack = 0;
     }
     else if (++concurrency->slack >= SLACK_TIMES) {
         concurrency->level = below;
-        concurrency->slack = 0;
+        hurry(concurrency);
     }
 }
 
@@ -216,6 +231,15 @@ static int only_computes(const wsgid_concurrency_t *concurrency, const wsgid_win
            < (concurrency->level == 1 ? SLEEPS_ALONE : SLEEPS_TOGETHER);
 }
 
+void wsgid_concurrency_expect_waits(wsgid_concurrency_t *concurrency)
+{
+    if (concurrency->level < FIRST && concurrency->level < concurrency->most) {
+        concurrency->level = FIRST < concurrency->most ? FIRST : concurrency->most;
+        concurrency->windows = 0;
+        hurry(concurrency);
+    }
+}
+
 static void rest(wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
 {
     concurrency->rest--;
@@ -223,8 +247,8 @@ static void rest(wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
     follow_trend(&concurrency->sleeps, 1 + ratio(window->sleeps, window->finished));
     if (has_changed(&concurrency->runs) || has_changed(&concurrency->sleeps)) {
         hurry(concurrency);
-        if (concurrency->level < FIRST && !only_computes(concurrency, window)) {
-            concurrency->level = FIRST < concurrency->most ? FIRST : concurrency->most;
+        if (!only_computes(concurrency, window)) {
+            wsgid_concurrency_expect_waits(concurrency);
         }
     }
 }
@@ -239,7 +263,6 @@ static int is_promising(const wsgid_concurrency_t *concurrency, const wsgid_wind
 
 static void begin_comparison(wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
 {
-    concurrency->slack = 0;
     concurrency->other = concurrency->which % 2 == 0 ? level_above(concurrency)
                                                      : level_below(concurrency);
     if (concurrency->other == concurrency->level) {
@@ -257,14 +280,16 @@ static void begin_comparison(wsgid_concurrency_t *concurrency, const wsgid_windo
 
 void wsgid_concurrency_learn(wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
 {
+    if (!is_full(concurrency, window)) {
+        follow(concurrency, window);
+        return;
+    }
+    concurrency->slack = 0;
     if (concurrency->windows > 0) {
         go_on(concurrency, window);
     }
     else if (concurrency->rest > 0) {
         rest(concurrency, window);
-    }
-    else if (running(window) < FULL * concurrency->level) {
-        follow(concurrency, window);
     }
     else {
         begin_comparison(concurrency, window);

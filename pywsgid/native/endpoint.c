@@ -103,6 +103,28 @@ static wsgid_connection_t *take_connection(wsgid_endpoint_t *endpoint, int *outc
     return connection;
 }
 
+/* The hub's lock, which the monitor may hold for a while. */
+static void lock_hub(wsgid_hub_t *hub)
+{
+    if (pthread_mutex_trylock(&hub->lock) != 0) {
+        wsgid_gil_release();
+        (void)pthread_mutex_lock(&hub->lock);
+    }
+}
+
+/* Releases the GIL, without the lock meanwhile: another thread may have to take it first. Returns
+ * whether it had to be released. */
+static int release_gil(wsgid_hub_t *hub)
+{
+    if (wsgid_gil_is_released()) {
+        return 0;
+    }
+    (void)pthread_mutex_unlock(&hub->lock);
+    wsgid_gil_release();
+    (void)pthread_mutex_lock(&hub->lock);
+    return 1;
+}
+
 /* One step towards a request. WSGID_REQUEST: there is one, and the hub's lock is not held any more.
  * WSGID_LEAVE: none yet. */
 static int seek_request(wsgid_endpoint_t *endpoint)
@@ -110,14 +132,16 @@ static int seek_request(wsgid_endpoint_t *endpoint)
     wsgid_connection_t *connection;
     int outcome;
 
-    if (!wsgid_gate_admits(endpoint)) {
+    if (!wsgid_gate_decide(endpoint)) {
         wsgid_hub_offer(endpoint->hub);
-        wsgid_gil_release();
-        wsgid_monitor_park(endpoint);
+        if (!release_gil(endpoint->hub)) {
+            wsgid_monitor_park(endpoint);
+        }
         return WSGID_LEAVE;
     }
     connection = take_connection(endpoint, &outcome);
     if (connection) {
+        wsgid_hub_offer(endpoint->hub); /* the next one, if there are several */
         return read_request(endpoint, connection);
     }
     if (outcome == WSGID_REQUEST) {
@@ -167,7 +191,7 @@ static int next_request(wsgid_endpoint_t *endpoint, const char *a, size_t a_size
     if (endpoint->turn.tid == 0) {
         wsgid_gate_register(endpoint);
     }
-    (void)pthread_mutex_lock(&hub->lock);
+    lock_hub(hub);
     if (connection) {
         wsgid_hub_give_back(hub, connection, keep);
     }

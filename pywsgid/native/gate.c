@@ -3,8 +3,8 @@
  *
  * A worker that is admitted takes requests: it runs one, or it waits in the epoll for the next. The
  * others are parked. At most `limit` workers are admitted, so no more requests than that run at
- * once, and no thread is woken that could not run: a worker that has served a request takes the
- * next one itself. concurrency.c finds the limit. `threads=` is only its upper bound.
+ * once, and hardly any thread is woken that could not run: a worker that has served a request takes
+ * the next one itself. concurrency.c finds the limit. `threads=` is only its upper bound.
  *
  * A request that waits for long, or computes for long, must not keep others waiting. Its worker
  * then loses its admission, goes on, and another worker is admitted: at once if it waits for httpd
@@ -23,7 +23,8 @@
 #define WINDOW_MOST  (200 * WSGID_MILLISECOND)
 #define WINDOW_FULL  20 /* and has as many finished requests, unless that takes too long */
 
-#define USUAL_WEIGHT 8 /* windows that the usual CPU time of a request goes back, about */
+#define WAITED_MOST  3600000000 /* microseconds that a request may have waited, for all we know */
+#define USUAL_WEIGHT 8          /* windows that the usual CPU time of a request goes back, about */
 
 static int64_t read_clock(clockid_t clock)
 {
@@ -86,9 +87,13 @@ static wsgid_endpoint_t *take_parked(wsgid_gate_t *gate)
 
     if (endpoint) {
         gate->parked = endpoint->turn.next_parked;
-        return endpoint;
     }
-    return gate->monitor && !gate->monitor->turn.admitted ? gate->monitor : NULL;
+    else {
+        endpoint = gate->monitor;
+        gate->monitor = NULL;
+        gate->monitor_sleeps = 0;
+    }
+    return endpoint;
 }
 
 void wsgid_gate_fill(wsgid_gate_t *gate, int limit)
@@ -104,7 +109,16 @@ void wsgid_gate_fill(wsgid_gate_t *gate, int limit)
     }
 }
 
-int wsgid_gate_admits(wsgid_endpoint_t *endpoint)
+/* All admitted workers run requests now. */
+static void alert_monitor(wsgid_gate_t *gate)
+{
+    if (gate->monitor_sleeps) {
+        gate->monitor_sleeps = 0;
+        (void)pthread_cond_signal(&gate->monitor->turn.wake);
+    }
+}
+
+int wsgid_gate_decide(wsgid_endpoint_t *endpoint)
 {
     wsgid_gate_t *gate = &endpoint->hub->gate;
 
@@ -113,6 +127,9 @@ int wsgid_gate_admits(wsgid_endpoint_t *endpoint)
     }
     if (!endpoint->turn.admitted && gate->admitted < gate->limit) {
         admit(gate, endpoint);
+    }
+    if (!endpoint->turn.admitted && wsgid_gate_is_closed(gate)) {
+        alert_monitor(gate); /* this worker may have been the last one without a request */
     }
     return endpoint->turn.admitted;
 }
@@ -136,10 +153,11 @@ static void begin_window(wsgid_gate_t *gate, int64_t now)
     gate->monitor_ticks = 0;
 }
 
-/* Learns how much CPU time a request uses. */
+/* Learns how much CPU time a request uses. Not from a long quiet time, in which other threads may
+ * have used more than the requests. */
 static void learn_cpu(wsgid_gate_t *gate)
 {
-    if (gate->window.finished > 0) {
+    if (gate->window.finished > 0 && gate->window.time <= 2 * WINDOW_MOST) {
         int64_t each = gate->window.cpu_time / gate->window.finished;
 
         gate->usual_cpu += (each - gate->usual_cpu) / USUAL_WEIGHT;
@@ -168,15 +186,6 @@ static int is_window_over(const wsgid_gate_t *gate, int64_t now)
 
 /* ---- requests */
 
-/* All admitted workers run requests now. */
-static void alert_monitor(wsgid_gate_t *gate)
-{
-    if (gate->monitor_sleeps) {
-        gate->monitor_sleeps = 0;
-        (void)pthread_cond_signal(&gate->monitor->turn.wake);
-    }
-}
-
 void wsgid_gate_enter(wsgid_endpoint_t *endpoint)
 {
     wsgid_gate_t *gate = &endpoint->hub->gate;
@@ -185,12 +194,20 @@ void wsgid_gate_enter(wsgid_endpoint_t *endpoint)
         account(gate, wsgid_gate_now());
     }
     endpoint->turn.request = ++gate->requests;
-    endpoint->turn.waited = 0; /* not known yet */
+    endpoint->turn.waited = -1; /* not known yet */
     gate->running++;
     gate->busy++;
     if (gate->gated && wsgid_gate_is_closed(gate)) {
         alert_monitor(gate);
     }
+}
+
+void wsgid_gate_note_wait(wsgid_endpoint_t *endpoint, int64_t waited)
+{
+    /* It may be any number: httpd's clock and ours may differ. */
+    endpoint->turn.waited = waited < 0             ? 0
+                            : waited > WAITED_MOST ? WAITED_MOST * WSGID_MICROSECOND
+                                                   : waited * WSGID_MICROSECOND;
 }
 
 /* Adds a request that has ended to the window. */
@@ -199,8 +216,10 @@ static void finish(wsgid_gate_t *gate, const wsgid_turn_t *turn)
     int64_t now = wsgid_gate_now();
 
     account(gate, now);
-    gate->window.finished++;
-    gate->window.queue_time += turn->waited > 0 ? turn->waited : 0;
+    if (turn->waited >= 0) { /* else there was none to read */
+        gate->window.finished++;
+        gate->window.queue_time += turn->waited;
+    }
     if (is_window_over(gate, now)) {
         end_window(gate, now);
     }

@@ -19,6 +19,11 @@ extern void PyEval_RestoreThread(void *state);
  * at a time. */
 static _Thread_local void *released;
 
+int wsgid_gil_is_released(void)
+{
+    return released != NULL;
+}
+
 void wsgid_gil_release(void)
 {
     if (!released) {

@@ -14,7 +14,8 @@
  *   measure.c      what is counted and timed of each request, for the statistics page
  *   gil.c          when a call releases the GIL
  *
- * A file uses those below it in this list, and hub.c uses gate.c; endpoint.c uses them all.
+ * endpoint.c uses them all; hub.c, receive.c and send.c use gate.c and gil.c; otherwise a file uses
+ * those below it in this list.
  *
  * Rules:
  *  - No Python.h and no Python object. What Python reads is in memory that it has mapped: an
@@ -114,7 +115,7 @@ typedef struct {
     pthread_cond_t wake; /* signalled when it is admitted */
     int admitted;        /* it takes requests */
     uint64_t request;    /* the number of its request in this process, from 1; 0: it runs none */
-    int64_t waited;      /* how long that had waited until it had been read. The worker's own */
+    int64_t waited;      /* how long that had waited; -1: it has not been read. The worker's own */
     pid_t tid;           /* of its thread; 0: not known yet */
     int has_clock;
     clockid_t clock; /* of the CPU time of its thread */
@@ -170,27 +171,25 @@ typedef struct {
 /* ---- monitor.c: what it knows from its last looks; under the hub's lock */
 
 typedef struct {
-    int64_t asked_at, cpu; /* when it last asked for the CPU time of the process, and that */
-    int64_t active_at;     /* when a request ran last, */
-    uint64_t requests;     /* and how many had begun then */
-    int admit;             /* how many to admit if it finds all asleep again; 0: the limit */
-    int alarmed;           /* ticks for which it looks very often */
-    int64_t warned_until;  /* when it stops to look more often than usual */
+    int64_t sampled_at, cpu; /* when the last look ended, and the CPU time of the process then */
+    int64_t active_at;       /* when a request ran last, */
+    uint64_t requests;       /* and how many had begun then */
+    int alarmed;             /* ticks for which it looks very often */
+    int64_t warned_until;    /* when it stops to look more often than usual */
 } wsgid_watch_t;
 
 /* ---- the gate (gate.c); under the hub's lock */
 
 typedef struct {
-    int gated;         /* there is a GIL: at most `limit` workers are admitted */
-    int limit;         /* may be exceeded for a moment (monitor.c) */
-    int admitted;      /* workers that take requests, */
-    int busy;          /* and of these, those that run one */
-    int running;       /* all that run one, also those that have been expelled */
-    int workers;       /* all */
-    uint64_t requests; /* that have begun */
-    wsgid_endpoint_t
-        *monitor;       /* a parked worker that looks at the busy ones; NULL: none is parked */
-    int monitor_sleeps; /* without a limit */
+    int gated;                 /* there is a GIL: at most `limit` workers are admitted */
+    int limit;                 /* exceeded for a moment after it has been lowered */
+    int admitted;              /* workers that take requests, */
+    int busy;                  /* and of these, those that run one */
+    int running;               /* all that run one, also those that have been expelled */
+    int workers;               /* all */
+    uint64_t requests;         /* that have begun */
+    wsgid_endpoint_t *monitor; /* a parked worker that looks at the busy ones; NULL: none */
+    int monitor_sleeps;        /* without a limit */
     wsgid_watch_t watch;
     int64_t usual_cpu;        /* nanoseconds of CPU time that a request uses, about */
     wsgid_endpoint_t *parked; /* the others that are parked */
@@ -264,6 +263,8 @@ int wsgid_receive_request(wsgid_endpoint_t *endpoint, wsgid_connection_t *connec
 
 /* ---- gil.c. Each function of hotpath_table.h is called with the GIL and returns with it */
 
+/* Whether this thread has released the GIL in this call. */
+int wsgid_gil_is_released(void);
 /* This thread is about to wait: releases the GIL, unless it has done so already. */
 void wsgid_gil_release(void);
 /* Takes back the GIL if it has been released. Called without any lock. */
@@ -275,6 +276,8 @@ void wsgid_gil_take_back(void);
 void wsgid_concurrency_start(wsgid_concurrency_t *concurrency, int most);
 /* How many requests may run at once in the window that begins now. */
 int wsgid_concurrency_limit(const wsgid_concurrency_t *concurrency);
+/* Requests have been seen to wait for long: at least a few shall run at once. */
+void wsgid_concurrency_expect_waits(wsgid_concurrency_t *concurrency);
 /* A window has ended, in which the limit was what wsgid_concurrency_limit() said. */
 void wsgid_concurrency_learn(wsgid_concurrency_t *concurrency, const wsgid_window_t *window);
 
@@ -289,8 +292,11 @@ int64_t wsgid_gate_process_cpu_time(void);
 /* Called once by the endpoint's own worker, without the lock, before its first request: makes its
  * thread known to the monitor. */
 void wsgid_gate_register(wsgid_endpoint_t *endpoint);
-/* Called by the endpoint's own worker, without the lock: it is about to wait for httpd in the
- * middle of its request, and loses its admission. */
+/* Called by the endpoint's own worker, without the lock: its request has been read, and had waited
+ * for so many microseconds until then, as far as is known. */
+void wsgid_gate_note_wait(wsgid_endpoint_t *endpoint, int64_t waited);
+/* Called by a thread that uses the endpoint, without the lock: it is about to wait for httpd in the
+ * middle of the request, whose worker loses its admission. */
 void wsgid_gate_blocks(wsgid_endpoint_t *endpoint);
 
 /* Called under the hub's lock. */
@@ -299,8 +305,9 @@ void wsgid_gate_blocks(wsgid_endpoint_t *endpoint);
 void wsgid_gate_add_worker(wsgid_hub_t *hub);
 /* Whether there is a GIL, from now on. */
 void wsgid_gate_set(wsgid_hub_t *hub, int gated);
-/* Whether this worker may take a request now: admits it, or expels it, as the limit has it. */
-int wsgid_gate_admits(wsgid_endpoint_t *endpoint);
+/* Decides whether this worker may take a request now: admits it, or expels it, as the limit has
+ * it. */
+int wsgid_gate_decide(wsgid_endpoint_t *endpoint);
 /* The admitted worker begins a request. */
 void wsgid_gate_enter(wsgid_endpoint_t *endpoint);
 /* It has ended, if there was one. */

@@ -141,7 +141,7 @@ static int change_watch(wsgid_hub_t *hub, wsgid_connection_t *connection, uint32
 void wsgid_hub_unwatch(wsgid_hub_t *hub, wsgid_connection_t *connection)
 {
     if (!connection->unwatched) {
-        /* If that fails, the poller is woken for nothing. */
+        /* If that fails, a worker is woken for nothing. */
         connection->unwatched = change_watch(hub, connection, 0) == 0;
     }
 }
@@ -318,7 +318,7 @@ static int note_arrivals(wsgid_endpoint_t *endpoint, const arrivals_t *arrivals)
         if (arrivals->events[i].data.u64 >> 32) {
             note_event(hub, &arrivals->events[i]);
         }
-        else if ((int)arrivals->events[i].data.u64 == hub->listener) {
+        else if (hub->listening && (int)arrivals->events[i].data.u64 == hub->listener) {
             outcome = accept_some(endpoint);
         }
     }
@@ -449,9 +449,11 @@ int wsgid_hub_waiting(wsgid_hub_t *hub)
 {
     int waiting;
 
+    wsgid_gil_release(); /* a system call for each connection */
     (void)pthread_mutex_lock(&hub->lock);
     waiting = for_each_connection(hub, has_unread);
     (void)pthread_mutex_unlock(&hub->lock);
+    wsgid_gil_take_back();
     return waiting;
 }
 
@@ -478,6 +480,7 @@ static void close_listener(wsgid_hub_t *hub)
 
 void wsgid_hub_drain(wsgid_hub_t *hub)
 {
+    wsgid_gil_release(); /* a system call for each connection */
     (void)pthread_mutex_lock(&hub->lock);
     if (!hub->draining) {
         hub->draining = 1;
@@ -491,6 +494,7 @@ void wsgid_hub_drain(wsgid_hub_t *hub)
         }
     }
     (void)pthread_mutex_unlock(&hub->lock);
+    wsgid_gil_take_back();
 }
 
 /* ---- forks of the application */
@@ -522,5 +526,6 @@ void wsgid_hub_abandon(wsgid_hub_t *hub)
     close(hub->wakeup);
     close(hub->nudge);
     hub->page = NULL;
+    hub->gate.gated = 0; /* nobody is to be woken: a condition may have been locked */
     hub->draining = 1;
 }

@@ -7,9 +7,9 @@
  *
  *   - if all workers with a request sleep, and the process has used hardly any CPU time since the
  *     last look: they wait for a database or another service, and the GIL is free. Then it looks
- *     again very soon. If it finds the same again, it admits twice as many, and so on;
+ *     again very soon;
  *   - if it sleeps and has used no CPU time at all for WAIT_LONG: so it does not wait for the GIL,
- *     which a thread asks for again every 5 ms;
+ *     which a thread asks for again every 5 ms (unless sys.setswitchinterval() says otherwise);
  *   - if its request has used COMPUTE_LONG of CPU time, and much more than usual: from there on the
  *     others shall have their share.
  *
@@ -61,6 +61,19 @@ static int is_running(const wsgid_endpoint_t *endpoint)
     return endpoint->turn.request != 0;
 }
 
+/* Whether a worker sleeps in its request. Without the lock meanwhile. */
+static int sleeps(wsgid_endpoint_t *endpoint)
+{
+    uint64_t request = endpoint->turn.request;
+    pid_t tid = endpoint->turn.tid;
+    int asleep;
+
+    (void)pthread_mutex_unlock(&endpoint->hub->lock);
+    asleep = is_asleep(tid);
+    (void)pthread_mutex_lock(&endpoint->hub->lock);
+    return asleep && endpoint->turn.request == request;
+}
+
 static int64_t compute_limit(const wsgid_gate_t *gate)
 {
     int64_t usual = gate->usual_cpu * COMPUTE_MORE;
@@ -69,7 +82,7 @@ static int64_t compute_limit(const wsgid_gate_t *gate)
 }
 
 /* Updates what is known of an admitted worker with a request. Returns whether that waits or
- * computes for long. */
+ * computes for long. Without the lock meanwhile. */
 static int is_long(wsgid_endpoint_t *endpoint, int64_t now)
 {
     wsgid_seen_t *seen = &endpoint->turn.seen;
@@ -83,60 +96,64 @@ static int is_long(wsgid_endpoint_t *endpoint, int64_t now)
         seen->moved_at = now;
     }
     return cpu - seen->cpu_first >= compute_limit(&endpoint->hub->gate)
-           || (now - seen->moved_at >= WAIT_LONG && is_asleep(endpoint->turn.tid));
+           || (now - seen->moved_at >= WAIT_LONG && sleeps(endpoint));
 }
 
-/* ---- all of them */
+/* ---- all of them. The list of endpoints only grows, at its head */
 
 /* Also those that have been expelled: they may have the GIL. */
 static int are_all_asleep(const wsgid_hub_t *hub)
 {
-    for (const wsgid_endpoint_t *endpoint = hub->endpoints; endpoint; endpoint = endpoint->next) {
-        if (is_running(endpoint) && !is_asleep(endpoint->turn.tid)) {
+    for (wsgid_endpoint_t *endpoint = hub->endpoints; endpoint; endpoint = endpoint->next) {
+        if (is_running(endpoint) && !sleeps(endpoint)) {
             return 0;
         }
     }
     return 1;
 }
 
+static int is_busy(const wsgid_endpoint_t *endpoint)
+{
+    return is_running(endpoint) && endpoint->turn.admitted;
+}
+
 static void expel(wsgid_hub_t *hub, int64_t now, int all)
 {
     for (wsgid_endpoint_t *endpoint = hub->endpoints; endpoint; endpoint = endpoint->next) {
-        if (is_running(endpoint) && endpoint->turn.admitted && (is_long(endpoint, now) || all)) {
+        if (is_busy(endpoint) && (all || is_long(endpoint, now)) && is_busy(endpoint)) {
             wsgid_gate_expel(endpoint);
         }
     }
 }
 
-/* Whether the process has used hardly any CPU time since it was last asked. */
-static int was_idle(wsgid_watch_t *watch, int64_t now)
+/* Whether the process has used hardly any CPU time since the last look. */
+static int was_idle(const wsgid_watch_t *watch, int64_t now)
 {
-    int64_t cpu = wsgid_gate_process_cpu_time();
-    int was = (cpu - watch->cpu) * HARDLY_ANY < now - watch->asked_at;
+    int64_t used = wsgid_gate_process_cpu_time() - watch->cpu;
 
-    watch->cpu = cpu;
-    watch->asked_at = now;
-    return was;
+    return used * HARDLY_ANY < now - watch->sampled_at;
 }
 
-/* Looks at all requests. `idle`: the GIL may be free. */
-static void look(wsgid_hub_t *hub, int64_t now, int idle)
+static void sample(wsgid_watch_t *watch)
 {
-    wsgid_watch_t *watch = &hub->gate.watch;
-    int limit = hub->gate.limit;
-    int all = idle && are_all_asleep(hub);
+    watch->cpu = wsgid_gate_process_cpu_time();
+    watch->sampled_at = wsgid_gate_now();
+}
+
+/* Looks at all requests. */
+static void look(wsgid_hub_t *hub, int64_t now)
+{
+    wsgid_gate_t *gate = &hub->gate;
+    int all = was_idle(&gate->watch, now) && are_all_asleep(hub);
 
     expel(hub, now, all);
     if (all) {
-        limit = watch->admit > limit ? watch->admit : limit;
-        watch->admit = 2 * limit;
-        watch->alarmed = ALARMED_FOR;
-        watch->warned_until = now + WARNED_FOR;
+        gate->watch.alarmed = ALARMED_FOR;
+        gate->watch.warned_until = now + WARNED_FOR;
+        wsgid_concurrency_expect_waits(&gate->concurrency);
+        gate->limit = wsgid_concurrency_limit(&gate->concurrency);
     }
-    else if (watch->alarmed > 0 && --watch->alarmed == 0) {
-        watch->admit = 0;
-    }
-    wsgid_gate_fill(&hub->gate, limit);
+    wsgid_gate_fill(gate, gate->limit);
 }
 
 /* ---- the monitor */
@@ -153,6 +170,7 @@ static void sleep_until(wsgid_endpoint_t *monitor, int64_t until)
     (void)pthread_cond_timedwait(&monitor->turn.wake, &monitor->hub->lock, &limit);
 }
 
+/* Until all admitted workers run requests: gate.c wakes it. */
 static void sleep_without_limit(wsgid_endpoint_t *monitor)
 {
     wsgid_gate_t *gate = &monitor->hub->gate;
@@ -161,47 +179,55 @@ static void sleep_without_limit(wsgid_endpoint_t *monitor)
     while (gate->monitor_sleeps && !wsgid_gate_is_needed(monitor)) {
         (void)pthread_cond_wait(&monitor->turn.wake, &monitor->hub->lock);
     }
-    gate->monitor_sleeps = 0;
 }
 
-/* Waits for the next tick, or, if it has been quiet for long, for the next request. */
-static void wait_for_tick(wsgid_endpoint_t *monitor, int64_t now)
+static int is_quiet(wsgid_gate_t *gate, int64_t now)
 {
-    wsgid_gate_t *gate = &monitor->hub->gate;
     wsgid_watch_t *watch = &gate->watch;
 
     if (gate->busy > 0 || gate->requests != watch->requests) {
         watch->requests = gate->requests;
         watch->active_at = now;
     }
-    if (now - watch->active_at < QUIET_FOR) {
+    return now - watch->active_at >= QUIET_FOR;
+}
+
+/* Waits for the next tick; if it has been quiet for long, first for a request. */
+static void wait_for_tick(wsgid_endpoint_t *monitor)
+{
+    wsgid_gate_t *gate = &monitor->hub->gate;
+    wsgid_watch_t *watch = &gate->watch;
+    int64_t now = wsgid_gate_now();
+
+    if (is_quiet(gate, now)) {
+        sleep_without_limit(monitor);
+        sample(watch);
+        now = watch->sampled_at;
+    }
+    if (!wsgid_gate_is_needed(monitor)) {
         sleep_until(monitor, now + tick(watch, now));
     }
-    else {
-        sleep_without_limit(monitor);
-    }
     gate->monitor_ticks++;
+    watch->alarmed -= watch->alarmed > 0;
 }
 
 /* Is the monitor until this worker is admitted or the process drains. */
 static void watch(wsgid_endpoint_t *monitor)
 {
     wsgid_gate_t *gate = &monitor->hub->gate;
-    int64_t now = wsgid_gate_now();
 
     gate->monitor = monitor;
+    sample(&gate->watch);
     while (!wsgid_gate_is_needed(monitor)) {
-        int idle = was_idle(&gate->watch, now);
-
-        if (gate->gated && wsgid_gate_is_closed(gate)) {
-            look(monitor->hub, now, idle);
+        wait_for_tick(monitor);
+        if (gate->gated && !wsgid_gate_is_needed(monitor) && wsgid_gate_is_closed(gate)) {
+            look(monitor->hub, wsgid_gate_now());
         }
-        if (!wsgid_gate_is_needed(monitor)) {
-            wait_for_tick(monitor, now);
-        }
-        now = wsgid_gate_now();
+        sample(&gate->watch);
     }
-    gate->monitor = NULL;
+    if (gate->monitor == monitor) { /* else another one is by now */
+        gate->monitor = NULL;
+    }
 }
 
 void wsgid_monitor_park(wsgid_endpoint_t *endpoint)

@@ -2,7 +2,7 @@
  * Requests and bodies in: a whole REQUEST, then bytes of its body.
  *
  * wire.c checks the header of each frame before the bytes that it announces are awaited. Each
- * receive is first tried without waiting, so that the gate can be opened before a wait; a wait is
+ * receive is first tried without waiting, so that others can be admitted before a wait; a wait is
  * limited by the socket's SO_RCVTIMEO.
  */
 #include "hotpath.h"
@@ -37,7 +37,7 @@ static int has_come(void *attempt)
     return ((attempt_t *)attempt)->size >= 0 || errno != EAGAIN;
 }
 
-/* Nothing was there: opens the gate, and waits. */
+/* Nothing was there: lets others be admitted, and waits. */
 static void wait_and_receive(attempt_t *attempt)
 {
     wsgid_endpoint_t *endpoint = attempt->endpoint;
@@ -147,7 +147,7 @@ static int parse_request(wsgid_endpoint_t *endpoint, const wsgid_wire_frame_t *f
     endpoint->facts[FACT_COMPLETE] = !!(frame->flags & WSGID_WIRE_END);
     line_length = wsgid_wire_copy_line(&request, line, sizeof(line));
     wsgid_measure_begin(endpoint, request.sent, line, line_length);
-    endpoint->turn.waited = endpoint->facts[FACT_WAITED] * WSGID_MICROSECOND;
+    wsgid_gate_note_wait(endpoint, endpoint->facts[FACT_WAITED]);
     return WSGID_REQUEST;
 }
 

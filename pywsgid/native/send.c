@@ -2,7 +2,7 @@
  * Frames out. Which thread may send, when, and how long a response may wait for httpd.
  *
  * STARTED goes before the first frame of each exchange, in the same send. Each send is first tried
- * without waiting, so that the gate can be opened before a wait. With a send-timeout, that is how
+ * without waiting, so that others can be admitted before a wait. With a send-timeout, that is how
  * long the response may wait for httpd in all. Without one there is no limit in all, but httpd must
  * take something within each socket-timeout.
  */

@@ -38,7 +38,9 @@ OPTIONS: dict[str, Option] = {
     ),
     "threads": Option(
         "integer", 15, 1, 4096, True, "threads",
-        "Number of requests that each process handles at the same time.",
+        "Number of requests that each process handles at the same time, at most. How many of "
+        "them run at once is found while it serves, so a larger number does not slow down "
+        "others.",
     ),
     "user": Option(
         "user", None, 1, 4294967294, False, "",

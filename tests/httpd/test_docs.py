@@ -383,6 +383,12 @@ def test_it_is_slow(served):
     assert int(fast[2]) < 600_000 <= int(slow[2])
 
 
+def test_sizing(served):
+    httpd = served("sizing.md")
+    assert ask(httpd) == "shop\n"
+    assert len(httpd.daemons("shop")) == 2
+
+
 def test_status(served):
     """The page, the metrics that Prometheus fetches, and the names in its rules."""
     httpd = served("status.md")

@@ -8,9 +8,9 @@ A worker thread has one Exchange for all of its requests:
         exchange.finish(frames, keep)   what ends the response: the next call of next() sends it
 
 One call of C for each request sends the last response, waits for the next request and reads it. It
-releases the GIL only if it has to wait. C and Python share memory: `_facts` are numbers about the
-request and about the last outcome, `_view` is the buffer that requests and bodies are received
-into. STARTED goes out before the first frame of each exchange; C adds it.
+releases the GIL only if it has to wait, or if others may. C and Python share memory: `_facts` are
+numbers about the request and about the last outcome, `_view` is the buffer that requests and bodies
+are received into. STARTED goes out before the first frame of each exchange; C adds it.
 
 What fails becomes an exception. PeerGone: httpd has closed the connection, which is how it says
 that its client has gone. PeerSilent: httpd sent or took nothing for too long. ProtocolError: httpd

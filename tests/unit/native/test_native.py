@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -208,6 +210,49 @@ def test_waiting_for_an_upload_does_not_block_other_requests(tmp_path):
         slow.send(*protocol.encode_body(b"end", end=True))
         assert slow.reply().body == b"start end"
         slow.close()
+
+
+CHANGING = """
+import time
+class Body(list):
+    def __init__(self, seconds):
+        super().__init__([b"served"])
+        self.seconds = seconds
+    def close(self):
+        time.sleep(self.seconds)
+def application(environ, start_response):
+    wait, compute, close = map(float, environ["QUERY_STRING"].split())
+    time.sleep(wait)
+    end = time.thread_time() + compute
+    while time.thread_time() < end:
+        pass
+    start_response("200 OK", [])
+    return Body(close)
+"""
+
+
+def test_no_request_is_forgotten_whatever_the_others_do(tmp_path, write):
+    """Requests that compute, wait, or are slow to close, from clients that come and go: the number
+    that runs at once changes all the time, and each request is served.
+    """
+    script = write(CHANGING)
+    chosen = random.Random(1)
+    kinds = ["0 0 0"] * 8 + ["0 0.001 0", "0.03 0 0", "0 0.012 0", "0 0 0.02"]
+
+    def ask(daemon, queries):
+        for queries_of_one in queries:
+            client = daemon.connect()
+            for query in queries_of_one:
+                assert client.get(script, QUERY_STRING=query).body == b"served"
+            client.close()
+
+    with Daemon(tmp_path, threads=6, scripts=[script]) as daemon, ThreadPoolExecutor(12) as pool:
+        plans = [
+            [[chosen.choice(kinds) for _ in range(chosen.randrange(1, 60))] for _ in range(8)]
+            for _ in range(12)
+        ]
+        for done in [pool.submit(ask, daemon, plan) for plan in plans]:
+            done.result()
 
 
 def switches(daemon):
