@@ -53,9 +53,9 @@ int64_t wsgid_gate_process_cpu_time(void)
 
 /* ---- admission; all of this under the hub's lock */
 
-static int is_busy(const wsgid_turn_t *turn)
+int wsgid_gate_is_busy(const wsgid_endpoint_t *endpoint)
 {
-    return turn->admitted && turn->request != 0;
+    return endpoint->turn.admitted && endpoint->turn.request != 0;
 }
 
 /* Adds up how long how many requests have been running. Before each change of `running`. */
@@ -75,7 +75,7 @@ void wsgid_gate_expel(wsgid_endpoint_t *endpoint)
 {
     wsgid_gate_t *gate = &endpoint->hub->gate;
 
-    gate->busy -= is_busy(&endpoint->turn);
+    gate->busy -= wsgid_gate_is_busy(endpoint);
     endpoint->turn.admitted = 0;
     gate->admitted--;
 }

@@ -318,6 +318,8 @@ void wsgid_gate_step_back(wsgid_endpoint_t *endpoint);
 void wsgid_gate_expel(wsgid_endpoint_t *endpoint);
 /* Admits parked workers until there are `limit`. */
 void wsgid_gate_fill(wsgid_gate_t *gate, int limit);
+/* Whether this worker is admitted and runs a request. */
+int wsgid_gate_is_busy(const wsgid_endpoint_t *endpoint);
 /* Whether all admitted workers run requests: nobody would take another one. */
 int wsgid_gate_is_closed(const wsgid_gate_t *gate);
 /* Whether a parked worker shall go on. */

@@ -112,15 +112,11 @@ static int are_all_asleep(const wsgid_hub_t *hub)
     return 1;
 }
 
-static int is_busy(const wsgid_endpoint_t *endpoint)
-{
-    return is_running(endpoint) && endpoint->turn.admitted;
-}
-
 static void expel(wsgid_hub_t *hub, int64_t now, int all)
 {
     for (wsgid_endpoint_t *endpoint = hub->endpoints; endpoint; endpoint = endpoint->next) {
-        if (is_busy(endpoint) && (all || is_long(endpoint, now)) && is_busy(endpoint)) {
+        if (wsgid_gate_is_busy(endpoint) && (all || is_long(endpoint, now))
+            && wsgid_gate_is_busy(endpoint)) {
             wsgid_gate_expel(endpoint);
         }
     }
