@@ -25,6 +25,7 @@ SCAN_SECONDS = 0.2
 SLOW_FACTOR = 2
 SCAN_CONNECTIONS = 16
 GRID_ROUNDS, GRID_SECONDS = 2, 0.3
+WARM_SECONDS = 0.5
 PROBE = "/json"
 
 
@@ -128,11 +129,19 @@ def _patience(seconds: float, point: Point) -> float:
 
 def _measure_as_given(bench: Bench, served: Served, points: list[Point]) -> None:
     seconds = min(GRID_SECONDS, bench.seconds)
+    _warm(bench, served, points[0])
     for point in points:
         contenders = served.contenders(point, seconds)
         if bench.wants_loop:
             contenders |= served.loops(point.kind, [point.threads])
         bench.measure("grid", point.name, contenders, min(GRID_ROUNDS, bench.rounds))
+
+
+def _warm(bench: Bench, served: Served, point: Point) -> None:
+    """Until all connections to the database are open: that alone takes 10 ms of a request or two."""
+    if not bench.short:
+        busy = replace(point, connections=SCAN_CONNECTIONS)
+        bench.take(served.quick_contenders(busy, WARM_SECONDS), 1)
 
 
 def _loop_threads(bench: Bench) -> list[int]:

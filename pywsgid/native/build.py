@@ -35,7 +35,7 @@ CDEF = "\n".join(declarations((ROOT / path).read_text(encoding="utf-8")) for pat
 
 NAMES = (
     *("hub", "monitor", "gate", "concurrency", "endpoint"),
-    *("receive", "send", "outcome", "measure", "gil"),
+    *("receive", "send", "outcome", "measure", "thread", "gil"),
 )
 
 # cffi would release the GIL around each call. The functions do that themselves, before they wait

@@ -17,6 +17,11 @@
  * More at once are worth a comparison only if requests sleep and the process does not use a whole
  * processor: else the GIL is hardly ever free. Otherwise they are tried now and then.
  *
+ * A thread alone that often waits for a processor is enough, unless it also waits for much else:
+ * processors are scarce, and more threads would only get a larger share of them than other
+ * processes, and lose some of it by switching. A process that gives up its share alone loses. So
+ * its own figures do not show what all processes of a group win if all do.
+ *
  * Better is, where requests queue up, that more of them finish; else, that they finish sooner.
  *
  * While the limit does not matter, nothing is compared, and it slowly follows what runs.
@@ -31,25 +36,29 @@
 
 #define FACTOR       4 /* between two levels */
 #define FIRST        4 /* good for a database, and not far from the best for others */
-#define PAIRS_LEAST  3
-#define PAIRS_MOST   12
+#define PAIRS_LEAST  4
+#define PAIRS_MOST   8
 #define BETTER_LEAST 0.03 /* so much better must the other be: 0.01 is 1 percent */
 #define NOISE_LEAST  0.02 /* no difference of two windows is known better than that */
 #define CLIPPED      0.4  /* a larger difference counts as this much */
-#define REST_FIRST   8    /* windows between two comparisons, */
-#define REST_LAST    512  /* doubled up to this many while nothing changes */
-#define TREND_FAST   8    /* windows that an average goes back, about; */
-#define TREND_SLOW   64   /* if the two differ by CHANGED, the traffic has changed */
+#define REST_FIRST   16   /* windows between two comparisons, */
+#define REST_LAST    128  /* doubled up to this many while nothing changes */
+#define TREND_FAST   2    /* windows that an average goes back, about; */
+#define TREND_SLOW   16   /* if the two differ by CHANGED, the traffic has changed */
 #define CHANGED      2
 #define FULL         0.75 /* of the limit run on average: it matters */
 #define SLACK        0.6  /* of the level below run on average: that would be enough, */
-#define SLACK_TIMES  6    /* so many windows in a row */
+#define SLACK_TIMES  2    /* so many windows in a row */
 /* Requests that sleep less often only compute, as far as one can see. With more than one at a time,
  * they also sleep while they wait for the GIL. */
 #define SLEEPS_ALONE    0.5
 #define SLEEPS_TOGETHER 1.5
-#define BUSY 0.85 /* of a processor is used: another thread would seldom find the GIL free */
-#define REST_UNLIKELY  32 /* windows of rest after one that promises nothing */
+#define BUSY 0.85 /* of the time a thread is busy: another would seldom find the GIL free */
+/* A thread alone that waits for a processor SCARCE of the time, and is busy ENOUGH of it, is
+ * enough. */
+#define SCARCE         0.15
+#define ENOUGH         0.65
+#define REST_UNLIKELY  8  /* windows of rest after one that promises nothing */
 #define UNLIKELY_TRIES 16 /* a comparison that promises nothing is made once in so many times */
 
 static double ratio(int64_t a, int64_t b)
@@ -106,6 +115,11 @@ int wsgid_concurrency_limit(const wsgid_concurrency_t *concurrency)
     return concurrency->windows % 2 == 1 ? concurrency->other : concurrency->level;
 }
 
+int wsgid_concurrency_asks_for_waits(const wsgid_concurrency_t *concurrency)
+{
+    return concurrency->rest == 0 && wsgid_concurrency_limit(concurrency) == 1;
+}
+
 /* ---- one comparison */
 
 /* How much more `b` is than `a`, between -2 and 2; about their ratio - 1. */
@@ -137,6 +151,7 @@ static void hurry(wsgid_concurrency_t *concurrency)
     concurrency->rest = 0;
     concurrency->rest_next = REST_FIRST;
     concurrency->slack = 0;
+    concurrency->one_is_enough = 0;
     concurrency->runs = concurrency->sleeps = (wsgid_trend_t){ 0 };
 }
 
@@ -155,6 +170,13 @@ static void settle(wsgid_concurrency_t *concurrency, int is_better)
     }
 }
 
+/* Whether one at a time has turned out to be enough in this comparison. */
+static int is_one_enough(const wsgid_concurrency_t *concurrency)
+{
+    return ratio(concurrency->alone_waits, concurrency->alone) >= SCARCE
+           && ratio(concurrency->alone_busy, concurrency->alone) >= ENOUGH;
+}
+
 /* Ends the comparison if its differences are clear (twice their standard error), or if there have
  * been enough; then once their standard error must do. */
 static void judge(wsgid_concurrency_t *concurrency)
@@ -166,7 +188,11 @@ static void judge(wsgid_concurrency_t *concurrency)
     double error = 4 * (variance > least ? variance : least) / (pairs - 1);
     double distance = (mean - BETTER_LEAST) * (mean - BETTER_LEAST);
 
-    if (distance > error) {
+    if (is_one_enough(concurrency)) {
+        settle(concurrency, concurrency->other == 1);
+        concurrency->one_is_enough = 1;
+    }
+    else if (distance > error) {
         settle(concurrency, mean > BETTER_LEAST);
     }
     else if (pairs == PAIRS_MOST) {
@@ -174,11 +200,22 @@ static void judge(wsgid_concurrency_t *concurrency)
     }
 }
 
+/* How long threads used a processor or waited for one. */
+static int64_t busy(const wsgid_window_t *window)
+{
+    return window->cpu_time + window->processor_wait;
+}
+
 /* A window of the comparison is over. */
 static void go_on(wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
 {
     double found;
 
+    if (wsgid_concurrency_limit(concurrency) == 1) {
+        concurrency->alone += window->time;
+        concurrency->alone_busy += busy(window);
+        concurrency->alone_waits += window->processor_wait;
+    }
     concurrency->windows++;
     if (concurrency->windows % 2 == 1) {
         concurrency->first = *window;
@@ -200,14 +237,17 @@ static double running(const wsgid_window_t *window)
     return ratio(window->running_time, window->time);
 }
 
-/* Whether about as many requests ran as the limit allowed: it matters. */
-static int is_full(const wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
+/* Whether about as many requests ran as a limit would allow: it matters. */
+static int is_full(const wsgid_window_t *window, int limit)
 {
-    int lower = concurrency->windows > 0 && concurrency->other < concurrency->level
-                    ? concurrency->other
-                    : concurrency->level;
+    return running(window) >= FULL * limit;
+}
 
-    return running(window) >= FULL * lower;
+static int does_matter(const wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
+{
+    int is_upward = concurrency->windows > 0 && concurrency->other > concurrency->level;
+
+    return is_full(window, is_upward ? concurrency->level : level_below(concurrency));
 }
 
 /* The limit does not matter. */
@@ -233,7 +273,8 @@ static int only_computes(const wsgid_concurrency_t *concurrency, const wsgid_win
 
 void wsgid_concurrency_expect_waits(wsgid_concurrency_t *concurrency)
 {
-    if (concurrency->level < FIRST && concurrency->level < concurrency->most) {
+    if (!concurrency->one_is_enough && concurrency->level < FIRST
+        && concurrency->level < concurrency->most) {
         concurrency->level = FIRST < concurrency->most ? FIRST : concurrency->most;
         concurrency->windows = 0;
         hurry(concurrency);
@@ -247,18 +288,16 @@ static void rest(wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
     follow_trend(&concurrency->sleeps, 1 + ratio(window->sleeps, window->finished));
     if (has_changed(&concurrency->runs) || has_changed(&concurrency->sleeps)) {
         hurry(concurrency);
-        if (!only_computes(concurrency, window)) {
-            wsgid_concurrency_expect_waits(concurrency);
-        }
     }
 }
 
-/* Whether the other level may be better: a higher one only if requests sleep and the GIL is free at
- * times. */
+/* Whether the other level may be better: a higher one only if requests use the limit and sleep, and
+ * the GIL is free at times. */
 static int is_promising(const wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
 {
     return concurrency->other < concurrency->level
-           || (!only_computes(concurrency, window) && ratio(window->cpu_time, window->time) < BUSY);
+           || (is_full(window, concurrency->level) && !only_computes(concurrency, window)
+               && ratio(busy(window), window->time) < BUSY);
 }
 
 static void begin_comparison(wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
@@ -270,17 +309,19 @@ static void begin_comparison(wsgid_concurrency_t *concurrency, const wsgid_windo
     }
     else if (!is_promising(concurrency, window) && ++concurrency->unlikely % UNLIKELY_TRIES != 0) {
         concurrency->which++;
-        concurrency->rest = REST_UNLIKELY;
+        concurrency->rest = concurrency->level > 1 ? 0
+                                                   : REST_UNLIKELY; /* 0: the one below is next */
     }
     else {
         concurrency->sum = concurrency->squares = 0;
+        concurrency->alone = concurrency->alone_busy = concurrency->alone_waits = 0;
         go_on(concurrency, window);
     }
 }
 
 void wsgid_concurrency_learn(wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
 {
-    if (!is_full(concurrency, window)) {
+    if (!does_matter(concurrency, window)) {
         follow(concurrency, window);
         return;
     }

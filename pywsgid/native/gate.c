@@ -19,9 +19,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WINDOW_LEAST (12 * WSGID_MILLISECOND) /* a window of concurrency.c is at least as long, */
+#define WINDOW_LEAST (50 * WSGID_MILLISECOND) /* a window of concurrency.c is at least as long, */
 #define WINDOW_MOST  (200 * WSGID_MILLISECOND)
 #define WINDOW_FULL  20 /* and has as many finished requests, unless that takes too long */
+/* A window whose limit is new counts from then on: the kernel's averages of the load, by which it
+ * chooses processors, have a half-life of 32 ms. */
+#define SETTLE_LEAST (30 * WSGID_MILLISECOND)
 
 #define WAITED_MOST  3600000000 /* microseconds that a request may have waited, for all we know */
 #define USUAL_WEIGHT 8          /* windows that the usual CPU time of a request goes back, about */
@@ -144,13 +147,29 @@ static int64_t sleeps(void)
     return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_nvcsw : 0;
 }
 
-static void begin_window(wsgid_gate_t *gate, int64_t now)
+/* How long workers have waited for a processor. The reads of /proc, under the lock, are few: only
+ * comparisons ask for them. */
+static int64_t processor_waits(const wsgid_hub_t *hub)
 {
+    int64_t sum = 0;
+
+    for (const wsgid_endpoint_t *endpoint = hub->endpoints; endpoint; endpoint = endpoint->next) {
+        sum += endpoint->turn.tid ? wsgid_thread_processor_wait(endpoint->turn.tid) : 0;
+    }
+    return sum;
+}
+
+static void begin_window(wsgid_hub_t *hub, int64_t now)
+{
+    wsgid_gate_t *gate = &hub->gate;
+
     gate->window = (wsgid_window_t){ 0 };
     gate->window_began = gate->accounted = now;
     gate->cpu_began = wsgid_gate_process_cpu_time();
     gate->sleeps_began = sleeps();
     gate->monitor_ticks = 0;
+    gate->waits_began = wsgid_concurrency_asks_for_waits(&gate->concurrency) ? processor_waits(hub)
+                                                                             : -1;
 }
 
 /* Learns how much CPU time a request uses. Not from a long quiet time, in which other threads may
@@ -164,17 +183,26 @@ static void learn_cpu(wsgid_gate_t *gate)
     }
 }
 
-static void end_window(wsgid_gate_t *gate, int64_t now)
+static void end_window(wsgid_hub_t *hub, int64_t now)
 {
+    wsgid_gate_t *gate = &hub->gate;
+    int limit = gate->limit;
+
     account(gate, now);
     gate->window.time = now - gate->window_began;
     gate->window.cpu_time = wsgid_gate_process_cpu_time() - gate->cpu_began;
     gate->window.sleeps = sleeps() - gate->sleeps_began - gate->monitor_ticks;
+    if (gate->waits_began >= 0) {
+        gate->window.processor_wait = processor_waits(hub) - gate->waits_began;
+    }
     learn_cpu(gate);
     wsgid_concurrency_learn(&gate->concurrency, &gate->window);
     gate->limit = wsgid_concurrency_limit(&gate->concurrency);
     wsgid_gate_fill(gate, gate->limit);
-    begin_window(gate, now);
+    if (gate->limit != limit) {
+        gate->settling = gate->limit > limit ? gate->limit : limit;
+    }
+    begin_window(hub, now);
 }
 
 static int is_window_over(const wsgid_gate_t *gate, int64_t now)
@@ -182,6 +210,22 @@ static int is_window_over(const wsgid_gate_t *gate, int64_t now)
     int64_t time = now - gate->window_began;
 
     return time >= WINDOW_MOST || (time >= WINDOW_LEAST && gate->window.finished >= WINDOW_FULL);
+}
+
+/* After a change of the limit, the window begins anew when as many requests have ended as the old
+ * limit or the new one allows. The old limit's requests have ended then, and the new limit's are
+ * spread over time, so that as many end in the window as begin. */
+static void settle(wsgid_hub_t *hub, int64_t now)
+{
+    wsgid_gate_t *gate = &hub->gate;
+
+    int64_t time = now - gate->window_began;
+
+    gate->settling -= gate->settling > 1 || time >= SETTLE_LEAST;
+    if (gate->settling == 0 || time >= WINDOW_MOST) {
+        gate->settling = 0;
+        begin_window(hub, now);
+    }
 }
 
 /* ---- requests */
@@ -211,8 +255,9 @@ void wsgid_gate_note_wait(wsgid_endpoint_t *endpoint, int64_t waited)
 }
 
 /* Adds a request that has ended to the window. */
-static void finish(wsgid_gate_t *gate, const wsgid_turn_t *turn)
+static void finish(wsgid_hub_t *hub, const wsgid_turn_t *turn)
 {
+    wsgid_gate_t *gate = &hub->gate;
     int64_t now = wsgid_gate_now();
 
     account(gate, now);
@@ -220,8 +265,11 @@ static void finish(wsgid_gate_t *gate, const wsgid_turn_t *turn)
         gate->window.finished++;
         gate->window.queue_time += turn->waited;
     }
-    if (is_window_over(gate, now)) {
-        end_window(gate, now);
+    if (gate->settling > 0) {
+        settle(hub, now);
+    }
+    else if (is_window_over(gate, now)) {
+        end_window(hub, now);
     }
 }
 
@@ -234,7 +282,7 @@ void wsgid_gate_leave(wsgid_endpoint_t *endpoint)
         return;
     }
     if (gate->gated) {
-        finish(gate, turn);
+        finish(endpoint->hub, turn);
     }
     gate->running--;
     gate->busy -= turn->admitted;
@@ -289,7 +337,7 @@ static void begin(wsgid_hub_t *hub)
 
     wsgid_concurrency_start(&gate->concurrency, gate->workers);
     gate->limit = gate->gated ? wsgid_concurrency_limit(&gate->concurrency) : WSGID_UNLIMITED;
-    begin_window(gate, wsgid_gate_now());
+    begin_window(hub, wsgid_gate_now());
     wsgid_gate_fill(gate, gate->limit);
 }
 

@@ -11,6 +11,7 @@
  *   receive.c      requests and bodies in
  *   send.c         frames out
  *   outcome.c      what a failed send or receive means
+ *   thread.c       what Linux tells of a thread
  *   measure.c      what is counted and timed of each request, for the statistics page
  *   gil.c          when a call releases the GIL
  *
@@ -146,6 +147,8 @@ typedef struct {
     int64_t running_time; /* how long requests ran, also those of expelled workers: the sum */
     int64_t cpu_time;     /* of the process */
     int64_t sleeps;       /* of threads of the process, but for the monitor's */
+    /* How long workers waited for a processor: the sum. 0 if it was not measured */
+    int64_t processor_wait;
 } wsgid_window_t;
 
 /* A figure's moving averages, over a few windows and over many; 0: nothing is known. */
@@ -157,11 +160,14 @@ typedef struct {
     int most;  /* the highest level */
     int level; /* how many requests shall run at once, as far as is known */
     /* The comparison that runs, or the next. */
-    unsigned which;             /* its number since the level changed */
-    int other;                  /* the level that it is with */
-    int windows;                /* that it has had; 0: none runs */
-    wsgid_window_t first;       /* of the pair of windows that is not complete */
-    double sum, squares;        /* of the differences of the pairs */
+    unsigned which;                  /* its number since the level changed */
+    int other;                       /* the level that it is with */
+    int windows;                     /* that it has had; 0: none runs */
+    wsgid_window_t first;            /* of the pair of windows that is not complete */
+    double sum, squares;             /* of the differences of the pairs */
+    int64_t alone;                   /* how long its windows with one at a time were; of that, */
+    int64_t alone_busy, alone_waits; /* it was busy, and waited for a processor */
+    int one_is_enough;               /* says the last comparison */
     int rest, rest_next;        /* windows until the next one; how many before the one after that */
     wsgid_trend_t runs, sleeps; /* while resting: how long, and how often, a request does that */
     int slack;                  /* windows in a row in which a lower level would have been enough */
@@ -194,10 +200,12 @@ typedef struct {
     int64_t usual_cpu;        /* nanoseconds of CPU time that a request uses, about */
     wsgid_endpoint_t *parked; /* the others that are parked */
     wsgid_concurrency_t concurrency;
-    wsgid_window_t window;           /* the one that runs */
+    wsgid_window_t window; /* the one that runs */
+    int settling; /* so many requests must end until the window counts: the limit has changed */
     int64_t window_began, accounted; /* when `window` began, and was last added to */
     int64_t cpu_began, sleeps_began; /* CPU time and sleeps of the process until then, */
     int64_t monitor_ticks;           /* and those of the monitor since */
+    int64_t waits_began; /* how long workers had waited for a processor; -1: not measured */
 } wsgid_gate_t;
 
 /* ---- the hub. Never freed */
@@ -270,12 +278,22 @@ void wsgid_gil_release(void);
 /* Takes back the GIL if it has been released. Called without any lock. */
 void wsgid_gil_take_back(void);
 
+/* ---- thread.c */
+
+/* Whether a thread sleeps. 1, too, where there is no /proc. */
+int wsgid_thread_is_asleep(pid_t tid);
+/* For how many nanoseconds a thread has waited for a processor since it began; 0 where that is not
+ * known. */
+int64_t wsgid_thread_processor_wait(pid_t tid);
+
 /* ---- concurrency.c. Under the hub's lock */
 
 /* Begins anew. `most`: the highest limit. */
 void wsgid_concurrency_start(wsgid_concurrency_t *concurrency, int most);
 /* How many requests may run at once in the window that begins now. */
 int wsgid_concurrency_limit(const wsgid_concurrency_t *concurrency);
+/* Whether processor_wait of the window that begins now is asked for. */
+int wsgid_concurrency_asks_for_waits(const wsgid_concurrency_t *concurrency);
 /* Requests have been seen to wait for long: at least a few shall run at once. */
 void wsgid_concurrency_expect_waits(wsgid_concurrency_t *concurrency);
 /* A window has ended, in which the limit was what wsgid_concurrency_limit() said. */

@@ -13,15 +13,10 @@
  *   - if its request has used COMPUTE_LONG of CPU time, and much more than usual: from there on the
  *     others shall have their share.
  *
- * Whether a thread sleeps stands in /proc. Its CPU time alone does not say it: one that waits for a
+ * /proc says whether a thread sleeps. Its CPU time alone does not say it: one that waits for a
  * processor uses none either. Without requests the monitor sleeps, too.
  */
 #include "hotpath.h"
-
-#include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 #define TICK         (4 * WSGID_MILLISECOND)
 #define TICK_WARNED  (500 * WSGID_MICROSECOND) /* for WARNED_FOR after all were asleep, */
@@ -36,26 +31,6 @@
 
 /* ---- one worker */
 
-/* Whether a thread sleeps. 1, too, where there is no /proc. */
-static int is_asleep(pid_t tid)
-{
-    char text[128], path[64];
-    const char *name_end;
-    ssize_t size;
-    int fd;
-
-    (void)snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)tid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return 1;
-    }
-    size = read(fd, text, sizeof(text) - 1);
-    close(fd);
-    text[size > 0 ? size : 0] = '\0';
-    name_end = strrchr(text, ')'); /* the name may contain anything; the state follows it */
-    return !name_end || strncmp(name_end, ") R", 3) != 0;
-}
-
 static int is_running(const wsgid_endpoint_t *endpoint)
 {
     return endpoint->turn.request != 0;
@@ -69,7 +44,7 @@ static int sleeps(wsgid_endpoint_t *endpoint)
     int asleep;
 
     (void)pthread_mutex_unlock(&endpoint->hub->lock);
-    asleep = is_asleep(tid);
+    asleep = wsgid_thread_is_asleep(tid);
     (void)pthread_mutex_lock(&endpoint->hub->lock);
     return asleep && endpoint->turn.request == request;
 }

@@ -37,16 +37,17 @@ static int has_come(void *attempt)
     return ((attempt_t *)attempt)->size >= 0 || errno != EAGAIN;
 }
 
-/* Nothing was there: lets others be admitted, and waits. */
+/* Nothing was there: waits, and if that takes longer lets others be admitted. httpd sends more at
+ * once if it has it. */
 static void wait_and_receive(attempt_t *attempt)
 {
     wsgid_endpoint_t *endpoint = attempt->endpoint;
     wsgid_hub_t *hub = endpoint->hub;
 
-    wsgid_gate_blocks(endpoint);
     wsgid_gil_release();
     wsgid_hub_unwatch(hub, endpoint->connection);
     if (!wsgid_spin(&hub->bodies, has_come, attempt)) {
+        wsgid_gate_blocks(endpoint);
         receive_once(attempt, 0);
     }
 }

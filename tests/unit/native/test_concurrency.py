@@ -20,23 +20,29 @@ void start(int most) { wsgid_concurrency_start(&concurrency, most); }
 int limit(void) { return wsgid_concurrency_limit(&concurrency); }
 int level(void) { return concurrency.level; }
 
-void learn(int64_t time, int64_t finished, int64_t queue, int64_t running, int64_t cpu, int64_t sleeps)
+int asks_for_waits(void) { return wsgid_concurrency_asks_for_waits(&concurrency); }
+void expect_waits(void) { wsgid_concurrency_expect_waits(&concurrency); }
+
+void learn(int64_t time, int64_t finished, int64_t queue, int64_t running, int64_t cpu, int64_t sleeps,
+           int64_t processor_wait)
 {
-    wsgid_window_t window = { time, finished, queue, running, cpu, sleeps };
+    wsgid_window_t window = { time, finished, queue, running, cpu, sleeps, processor_wait };
 
     wsgid_concurrency_learn(&concurrency, &window);
 }
 """
 MS = 1_000_000
-WINDOW, WINDOW_MOST, WINDOW_FULL = 12 * MS, 200 * MS, 20  # as in gate.c
+WINDOW, WINDOW_MOST, WINDOW_FULL = 50 * MS, 200 * MS, 20  # as in gate.c
 CONNECTIONS = 16
-SETTLED = 200  # windows: some seconds
+SETTLED = 80  # windows: some seconds
 
 # Requests a second at 1, 4 and 15 at once; as measured of views of an application.
 COMPUTES = {1: 7300, 4: 6100, 15: 5900}
 COMPUTES_FREELY = {1: 1000, 4: 2000, 15: 2000}  # without the GIL, on two processors
 QUERIES = {1: 1700, 4: 2700, 15: 2300}
 WAITS = {1: 30, 4: 120, 15: 450}
+# Of one of two processes on two busy processors: more threads take processors from the other one.
+QUERIES_SHARED = {1: 1000, 4: 1900, 15: 1700}
 
 
 @pytest.fixture(scope="module")
@@ -47,18 +53,21 @@ def library(gcc, tmp_path_factory):
     sources = [directory / "harness.c", native / "concurrency.c"]
     gcc("-fPIC", "-shared", "-I", native, "-o", directory / "concurrency.so", *sources)
     library = ctypes.CDLL(str(directory / "concurrency.so"))
-    library.learn.argtypes = [ctypes.c_int64] * 6
+    library.learn.argtypes = [ctypes.c_int64] * 7
     return library
 
 
 class Server:
     """A daemon under load. `rates` are its requests a second at each level, `noise` the relative
-    standard deviation of a window.
+    standard deviation of a window. A thread waits for a processor for the part `waits` of the time.
     """
 
-    def __init__(self, library, rates, *, most=15, noise=0.0, sleeps=3, cpu=0.6, seed=1) -> None:
+    def __init__(
+        self, library, rates, *, most=15, noise=0.0, sleeps=3, cpu=0.6, waits=0.0, seed=1
+    ) -> None:
         self.library, self.rates, self.noise = library, rates, noise
-        self.sleeps, self.cpu = sleeps, cpu  # of each request; processors that are used
+        # of each request; processors that are used
+        self.sleeps, self.cpu, self.waits = sleeps, cpu, waits
         self.random = random.Random(seed)
         self.levels = []
         library.start(most)
@@ -75,7 +84,8 @@ class Server:
             response = connections / rate * 1e9
             queue = int(finished * response * (connections - limit) / connections)
             sleeps, cpu = int(self.sleeps * finished), int(self.cpu * time)
-            self.library.learn(time, finished, queue, limit * time, cpu, sleeps)
+            waits = int(self.waits * limit * time) if self.library.asks_for_waits() else 0
+            self.library.learn(time, finished, queue, limit * time, cpu, sleeps, waits)
             self.levels.append(self.library.level())
         return self.levels[-1]
 
@@ -98,6 +108,33 @@ def test_requests_that_compute_without_the_gil_overlap_after_a_while(library):
 
 def test_requests_that_ask_a_database_overlap(library):
     assert near(QUERIES, Server(library, QUERIES).run(SETTLED))
+
+
+def test_requests_that_ask_a_database_run_one_at_a_time_where_processors_are_scarce(library):
+    server = Server(library, QUERIES_SHARED, waits=0.2)
+    assert server.run(SETTLED) == 1
+    assert server.levels[SETTLED // 2 :].count(1) == SETTLED // 2
+
+
+def test_scarce_processors_leave_requests_that_wait_for_long_alone(library):
+    assert Server(library, WAITS, cpu=0.05, waits=0.05).run(SETTLED) == 15
+
+
+def test_one_thread_that_is_busy_enough_stays_alone_when_all_are_asleep_for_a_moment(library):
+    server = Server(library, QUERIES_SHARED, waits=0.2)
+    server.run(SETTLED)
+    library.expect_waits()
+    assert library.level() == 1
+    server.waits = 0
+    server.run(5 * SETTLED)
+    assert near(QUERIES_SHARED, library.level())
+
+
+def test_less_than_the_limit_but_more_than_one_at_once_is_compared_with_one(library):
+    for _ in range(SETTLED):  # two run on average; one at a time would be better
+        finished = 80 if library.limit() == 1 else 60
+        library.learn(WINDOW, finished, 0, 2 * WINDOW, WINDOW, finished // 4, 0)
+    assert library.level() == 1
 
 
 def test_requests_that_wait_for_long_all_run(library):
@@ -134,7 +171,7 @@ def test_while_the_limit_does_not_matter_it_follows_what_runs(library):
     server = Server(library, QUERIES)
     server.run(SETTLED)
     for _ in range(SETTLED):  # one connection: half of the time nothing runs
-        library.learn(WINDOW, 10, 0, WINDOW // 2, WINDOW // 4, 30)
+        library.learn(WINDOW, 10, 0, WINDOW // 2, WINDOW // 4, 30, 0)
     assert library.level() == 1
 
 
