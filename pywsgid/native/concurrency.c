@@ -82,6 +82,15 @@ static int has_changed(const wsgid_trend_t *trend)
     return trend->fast > CHANGED * trend->slow || CHANGED * trend->fast < trend->slow;
 }
 
+/* Adds a window with the level, not with the other. Returns whether requests suddenly run or sleep
+ * much more, or less. */
+static int is_new_traffic(wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
+{
+    follow_trend(&concurrency->runs, ratio(window->running_time, window->finished));
+    follow_trend(&concurrency->sleeps, 1 + ratio(window->sleeps, window->finished));
+    return has_changed(&concurrency->runs) || has_changed(&concurrency->sleeps);
+}
+
 /* ---- levels: 1, 4, 16, ... and the highest */
 
 static int level_above(const wsgid_concurrency_t *concurrency)
@@ -216,6 +225,11 @@ static void go_on(wsgid_concurrency_t *concurrency, const wsgid_window_t *window
         concurrency->alone_busy += busy(window);
         concurrency->alone_waits += window->processor_wait;
     }
+    if (concurrency->windows % 2 == 0 && is_new_traffic(concurrency, window)) {
+        concurrency->windows = 0;
+        hurry(concurrency);
+        return;
+    }
     concurrency->windows++;
     if (concurrency->windows % 2 == 1) {
         concurrency->first = *window;
@@ -284,9 +298,7 @@ void wsgid_concurrency_expect_waits(wsgid_concurrency_t *concurrency)
 static void rest(wsgid_concurrency_t *concurrency, const wsgid_window_t *window)
 {
     concurrency->rest--;
-    follow_trend(&concurrency->runs, ratio(window->running_time, window->finished));
-    follow_trend(&concurrency->sleeps, 1 + ratio(window->sleeps, window->finished));
-    if (has_changed(&concurrency->runs) || has_changed(&concurrency->sleeps)) {
+    if (is_new_traffic(concurrency, window)) {
         hurry(concurrency);
     }
 }
