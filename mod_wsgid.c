@@ -1,6 +1,6 @@
 /*
- * mod_wsgid: Python WSGI applications in daemon processes that httpd's parent starts, watches and
- * replaces.
+ * mod_wsgid: Python WSGI applications in daemon processes, which a guardian process for each group
+ * starts, watches and replaces.
  *
  * The table of contents: the module record and the hooks, each concern in one line. What a function
  * does is in the file that its name says: wsgid_groups_... is in apxs/config/groups.c. How the
@@ -10,9 +10,9 @@
 #include "apxs/config/completion.h"
 #include "apxs/config/directives.h"
 #include "apxs/config/scopes.h"
+#include "apxs/guardian/guardian.h"
 #include "apxs/request/request.h"
 #include "apxs/status/status.h"
-#include "apxs/supervisor/supervisor.h"
 #include "http_main.h"
 #include "mpm_common.h"
 
@@ -23,12 +23,12 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK; /* httpd reads its configuration twice at start: this is the first time */
     }
-    return wsgid_supervisor_post_config(pconf, ptemp, s);
+    return wsgid_parent_post_config(pconf, ptemp, s);
 }
 
 static void child_init(apr_pool_t *pchild, server_rec *s)
 {
-    wsgid_supervisor_child_init(pchild);
+    wsgid_parent_child_init(s);
     wsgid_in_flight_claim_row(s);
     wsgid_dispatch_child_init(pchild, s);
     wsgid_keepalive_child_init();
@@ -38,18 +38,19 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
 static void child_status(server_rec *s, pid_t pid, ap_generation_t generation, int slot,
                          mpm_child_status status)
 {
+    (void)s;
     (void)slot;
+    (void)generation;
     wsgid_in_flight_child_status(pid, status);
-    wsgid_supervisor_child_status(s, generation, status);
 }
 
-/* In the parent, about every ten seconds: tries again to start what could not be started for lack
- * of memory or processes. */
+/* In the parent, about every ten seconds: forks guardians that could not be forked for lack of
+ * memory or processes. */
 static int monitor(apr_pool_t *p, server_rec *s)
 {
     (void)p;
     (void)s;
-    wsgid_supervisor_poll();
+    wsgid_parent_poll();
     return OK;
 }
 
@@ -67,7 +68,6 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_status(child_status, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_monitor(monitor, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_end_generation(wsgid_supervisor_end_generation, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_translate_name(wsgid_aliases_translate, before_us, after_us, APR_HOOK_MIDDLE);
     ap_hook_handler(wsgid_request_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_log_transaction(wsgid_access_log_log_transaction, NULL, NULL, APR_HOOK_FIRST);

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from httpdenv import Httpd, Stage, machine, wait_until
+from httpdenv import Httpd, Stage, machine, processes, wait_until
 
 from bench import CHECKOUT, clients, cost, family, user
 from bench.points import peer_of, threads_of
@@ -82,8 +82,8 @@ class Peer:
     """`text` gives the lines of httpd.conf; `command`, if any, is the process to start, given the
     path of its socket.
 
-    `daemon` says whether the application's process is a child of httpd; `missing` is the reason why
-    the peer cannot run here.
+    `daemon` says whether a process below httpd's parent is the application's, by its command;
+    `missing` is the reason why the peer cannot run here.
     """
 
     name: str
@@ -215,7 +215,7 @@ PEERS = {
             "wsgid",
             "mod_wsgid",
             _wsgid,
-            daemon=lambda command: "wsgid:" in command or "boot.py" in command,
+            daemon=processes.is_daemon,
             needs=machine.module_path,
             ours=True,
         ),
@@ -223,7 +223,7 @@ PEERS = {
             "other",
             "mod_wsgid, the other build",
             _other_wsgid,
-            daemon=lambda command: "wsgid:" in command or "boot.py" in command,
+            daemon=processes.is_daemon,
             needs=lambda: Path(OTHER) if OTHER else None,
         ),
         Peer(
@@ -366,7 +366,7 @@ class Running:
     def _children(self, daemons: bool) -> list[int]:
         return [
             child
-            for child in family.children(self.parent)
+            for child in family.descendants(self.parent)
             if (command := family.command(child)) and self.peer.daemon(command) == daemons
         ]
 

@@ -120,6 +120,32 @@ def make_httpd(running: list[Httpd], stage: Stage, certificates: Path) -> Callab
     return make
 
 
+@pytest.fixture
+def serve(running: list[Httpd], make_httpd: Callable[..., Httpd]) -> Iterator[Callable[..., Httpd]]:
+    """make_httpd for a single test that provokes failures: our module may log them, but httpd has
+    to stop after the test, and leave nothing.
+    """
+    made: list[Httpd] = []
+
+    def make(text: str, *, start: str | None = "daemon", **options: Any) -> Httpd:
+        made.append(make_httpd(text, start=None, **options))
+        return made[-1].start(start) if start else made[-1]
+
+    yield make
+    problems: list[str] = []
+    for server in made:
+        running.remove(server)
+        try:
+            if server.is_running:
+                server.stop()
+            server.log.accept_all(r"WSGID\d{4}")
+            problems += server.unexpected()
+        finally:
+            server.remove()
+    if problems:
+        pytest.fail("\n".join(problems), pytrace=False)
+
+
 @pytest.fixture(autouse=True)
 def watch_the_logs(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fails a test that left an undeclared line in an error log."""

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # The top of apxs/ (wsgid.h) is the ground: every room may use it.
 C_ROOMS = {
     "config": {"common", "slots"},
-    "supervisor": {"spawn", "slots", "config", "common"},
+    "guardian": {"spawn", "slots", "config", "common"},
     "spawn": {"slots", "config", "common"},
     "request": {"config", "slots", "common"},
     "status": {"config", "slots", "common"},

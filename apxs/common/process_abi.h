@@ -21,12 +21,12 @@
 #define WSGID_FD_LIFELINE      5
 /* the statistics page: a sealed memfd of 64 KiB, mapped shared and writable */
 #define WSGID_FD_STATISTICS    6
-/* write end of the wake-up pipe: a byte makes httpd's parent read the statistics pages */
+/* write end of the wake-up pipe: a byte makes the guardian read the statistics pages */
 #define WSGID_FD_WAKEUP        7
 /* a second listener (non-blocking), for administrators (`pywsgid status` ...) */
 #define WSGID_FD_CONTROL       8
 /* only for a successor: the write end of its predecessor's lifeline, opened anew (through the
- * parent's own it could make the parent wait). It writes a byte and closes it once it is ready */
+ * guardian's own it could make that wait). It writes a byte and closes it once it is ready */
 #define WSGID_FD_PREDECESSOR   9
 #define WSGID_FD_END           10 /* everything from here on is closed before exec */
 
@@ -54,20 +54,19 @@
 /* The states of a process. It sees more of them itself. */
 typedef enum {
     WSGID_STATE_FREE, /* there is no process */
-    WSGID_STATE_WAITING, /* forked, and asleep until the back-off is over */
     WSGID_STATE_BOOTING, /* loads its scripts */
     WSGID_STATE_READY, /* takes requests */
     WSGID_STATE_DRAINING, /* takes no more requests, finishes those that it has read */
     WSGID_STATES
 } wsgid_state_e;
-#define WSGID_STATE_NAMES { "free", "waiting", "booting", "ready", "draining" }
+#define WSGID_STATE_NAMES { "free", "booting", "ready", "draining" }
 /* Those that a process writes into its statistics page: WSGID_STATE_BOOTING, WSGID_STATE_READY,
  * WSGID_STATE_DRAINING. */
 #define WSGID_IS_PAGE_STATE(state) \
     ((state) == WSGID_STATE_BOOTING || (state) == WSGID_STATE_READY || (state) == WSGID_STATE_DRAINING)
 
 /* The statistics page: a daemon writes it, so it is hostile input. */
-#define WSGID_PAGE_VERSION     4
+#define WSGID_PAGE_VERSION     5
 #define WSGID_PAGE_SIZE        (64 * 1024) /* bytes; only what is used takes memory */
 /* microseconds: bucket 0 of a histogram counts what took less, each further one what took less
  * than twice as long, the last one all the rest (134 seconds and more) */

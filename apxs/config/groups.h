@@ -30,7 +30,7 @@ typedef struct {
     wsgid_value_t value[WSGID_OPT_COUNT];
     apr_array_header_t *scripts; /* wsgid_script_t */
 
-    /* supervisor/: shared memory that outlives this struct */
+    /* guardian/: shared memory that outlives this struct */
     wsgid_slot_t **slots;
     int slot_count;
 

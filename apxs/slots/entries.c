@@ -1,15 +1,14 @@
 /*
  * The process entries of a slot: which process is in which entry, and since when.
  *
- * The parent writes these words in shared memory; everybody reads them. They serve messages and the
- * status page, and say whether the page of an entry counts. The parent itself never relies on them:
- * it has its own records (supervisor/).
+ * Guardians write these words in shared memory; everybody reads them. They serve messages and the
+ * status page, and say whether the page of an entry counts. Guardians themselves never rely on
+ * them: they have their own records (guardian/) and the ledger (ledger.c).
  */
 #include "slots/slot_memory.h"
 
 static void set_full(wsgid_slot_t *slot, int entry, int full)
 {
-    slot->claimed[entry] = full;
     __atomic_store_n(&slot->words->full[entry], full, __ATOMIC_RELEASE);
 }
 
@@ -18,9 +17,9 @@ static int is_full(const wsgid_slot_t *slot, int entry)
     return __atomic_load_n(&slot->words->full[entry], __ATOMIC_ACQUIRE) != 0;
 }
 
-int wsgid_entries_claim(wsgid_slot_t *slot, int entry)
+int wsgid_entries_claim(wsgid_slot_t *slot, int entry, apr_uint32_t configuration)
 {
-    if (slot->claimed[entry]) {
+    if (!wsgid_ledger_claim(slot, entry, configuration)) {
         return -1;
     }
     wsgid_pages_clear(slot, entry);
@@ -32,6 +31,7 @@ void wsgid_entries_release(wsgid_slot_t *slot, int entry)
 {
     wsgid_entries_set_process(slot, entry, 0, 0);
     set_full(slot, entry, 0);
+    wsgid_ledger_release(slot, entry);
 }
 
 void wsgid_entries_set_process(wsgid_slot_t *slot, int entry, pid_t pid, apr_time_t born)

@@ -47,6 +47,11 @@ apr_status_t wsgid_pages_open(wsgid_slot_t *slot, int entry)
     return APR_SUCCESS;
 }
 
+int wsgid_pages_descriptor(const wsgid_slot_t *slot, int entry)
+{
+    return slot->memfd[entry];
+}
+
 void wsgid_pages_close_descriptor(wsgid_slot_t *slot, int entry)
 {
     if (slot->memfd[entry] >= 0) {

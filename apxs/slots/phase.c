@@ -19,16 +19,16 @@ typedef struct {
 
 /* clang-format off */
 static const phase_transition_t transitions[WSGID_SLOT_READY][WSGID_PHASE_EVENTS] = {
-    /*                        STARTED      DELAYED      WOKEN        UNFORKABLE   EMPTIED */
-    [WSGID_SLOT_DOWN]    = { TO(BOOTING), TO(WAITING), STAY,        TO(WAITING), STAY },
-    [WSGID_SLOT_WAITING] = { TO(BOOTING), TO(WAITING), TO(BOOTING), TO(WAITING), TO(DOWN) },
-    [WSGID_SLOT_BOOTING] = { TO(BOOTING), TO(WAITING), STAY,        TO(WAITING), TO(DOWN) },
+    /*                        STARTED      DELAYED      UNFORKABLE   EMPTIED */
+    [WSGID_SLOT_DOWN]    = { TO(BOOTING), TO(WAITING), TO(WAITING), STAY },
+    [WSGID_SLOT_WAITING] = { TO(BOOTING), TO(WAITING), TO(WAITING), TO(DOWN) },
+    [WSGID_SLOT_BOOTING] = { TO(BOOTING), TO(WAITING), TO(WAITING), TO(DOWN) },
 };
 /* clang-format on */
 
 static const char *const state_names[WSGID_SLOT_READY] = { "down", "waiting", "booting" };
-static const char *const event_names[WSGID_PHASE_EVENTS] = { "started", "delayed", "woken",
-                                                             "unforkable", "emptied" };
+static const char *const event_names[WSGID_PHASE_EVENTS] = { "started", "delayed", "unforkable",
+                                                             "emptied" };
 
 void wsgid_phase_step(wsgid_slot_t *slot, const wsgid_slot_name_t *name, wsgid_phase_event_e event,
                       apr_time_t next_try)

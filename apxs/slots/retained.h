@@ -7,13 +7,13 @@
  * (process_abi.h) or the wire protocol (wire.h) does. A new version then neither misreads the old
  * memory nor talks to daemons that do not understand it.
  *
- * Kept structures are in: slots/slot_memory.h, slots/in_flight.c, supervisor/supervisor.h,
- * supervisor/slot_list.c, supervisor/generations.c, supervisor/wakeup.c.
+ * Kept structures are in: slots/slot_memory.h, slots/in_flight.c, guardian/guardian.h,
+ * guardian/slot_list.c, guardian/parent.c, guardian/child_locks.c.
  */
 #ifndef WSGID_RETAINED_H
 #define WSGID_RETAINED_H
 
-#define WSGID_LAYOUT         "layout-E"
+#define WSGID_LAYOUT         "layout-F"
 #define WSGID_RETAINED(what) "mod_wsgid." WSGID_LAYOUT "." what
 
 #endif

@@ -1,14 +1,16 @@
 /*
  * The memory of a slot. Private to slots/: others use slots.h.
  *
- * There are three kinds of memory, by who may write:
+ * There are four kinds of memory, by who may write:
  *
  *   - wsgid_slot_t is private to each process of httpd; children have the copy that fork gave them.
  *     Every pointer, descriptor and address is here, because processes that the parent (root) must
  *     not trust can write the rest.
  *   - wsgid_slot_words_t and the rows of in_flight.c are anonymous shared memory. The parent,
- *     httpd's children and, before exec, the forked daemon processes write it. It holds numbers
+ *     guardians and httpd's children write it. It holds numbers
  *     only: a hijacked child can at most send requests to the wrong place.
+ *   - wsgid_ledger_t is anonymous shared memory, too, but only the parent and guardians have it:
+ *     children unmap it. What root does to a process depends on it alone.
  *   - The pages are sealed memfds, one for each process entry. Daemons write them, so what is read
  *     is copied and bounded, and only the state is acted on.
  *
@@ -33,6 +35,20 @@ typedef struct {
     wsgid_totals_t totals;
 } wsgid_slot_words_t;
 
+/* ledger.c. Shared memory that children of httpd unmap. */
+typedef struct {
+    uint64_t owner; /* configuration << 32 | pid of its guardian; 0: free */
+    uint64_t born;  /* start time of the process */
+    pid_t pid;      /* 0: none */
+} wsgid_ledger_entry_t;
+
+typedef struct {
+    uint32_t current;      /* httpd's configuration */
+    uint32_t wanted;       /* the newest that has the slot */
+    uint32_t newest_ready; /* the newest of which a process has been ready */
+    wsgid_ledger_entry_t entry[WSGID_SLOT_PROCESSES];
+} wsgid_ledger_t;
+
 /* in_flight.c. A row has a cache line of its own, because its child writes it twice a request. */
 #define WSGID_CACHE_LINE 64
 typedef struct {
@@ -45,9 +61,9 @@ struct wsgid_slot_t {
     wsgid_slot_words_t *words;
     wsgid_in_flight_row_t *rows;
     struct sockaddr_un address;
+    wsgid_ledger_t *ledger;          /* NULL in children */
     int memfd[WSGID_SLOT_PROCESSES]; /* -1 in children */
     wsgid_page_t *page[WSGID_SLOT_PROCESSES];
-    int claimed[WSGID_SLOT_PROCESSES]; /* what the parent knows, and words->full repeats */
 };
 
 /* Anonymous shared memory, zeroed; NULL with errno. */
@@ -66,6 +82,13 @@ void wsgid_pages_close(wsgid_slot_t *slot, int entry);
 void wsgid_pages_clear(wsgid_slot_t *slot, int entry);
 /* Anybody. Whether the page says that its process is ready. */
 int wsgid_pages_is_ready(const wsgid_slot_t *slot, int entry);
+
+/* ledger.c, for slots.c and entries.c. */
+apr_status_t wsgid_ledger_open(wsgid_slot_t *slot);
+void wsgid_ledger_close(wsgid_slot_t *slot);
+/* Claims a free entry for this process, the guardian of a configuration. Whether it was free. */
+int wsgid_ledger_claim(wsgid_slot_t *slot, int entry, apr_uint32_t configuration);
+void wsgid_ledger_release(wsgid_slot_t *slot, int entry);
 
 /* in_flight.c, for slots.c in the parent: gives a slot its rows, and takes them away. */
 apr_status_t wsgid_in_flight_attach(wsgid_slot_t *slot);

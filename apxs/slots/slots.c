@@ -2,7 +2,7 @@
  * A slot as a whole: its shared memory comes and goes here, and what may be expected of it is read
  * and written here. slot_memory.h says who may write which part of that memory.
  *
- * Nothing here knows why a process starts or ends (supervisor/), nor how a request travels
+ * Nothing here knows why a process starts or ends (guardian/), nor how a request travels
  * (request/).
  */
 #include "slots/slot_memory.h"
@@ -23,6 +23,7 @@ static apr_status_t make_memory(wsgid_slot_t *slot)
     if (!slot->words) {
         return errno;
     }
+    status = wsgid_ledger_open(slot);
     for (entry = 0; entry < WSGID_SLOT_PROCESSES && status == APR_SUCCESS; entry++) {
         status = wsgid_pages_open(slot, entry);
     }
@@ -59,12 +60,14 @@ void wsgid_slots_destroy(wsgid_slot_t *slot)
         (void)munmap(slot->words, sizeof(*slot->words));
     }
     slot->words = NULL;
+    wsgid_ledger_close(slot);
 }
 
-void wsgid_slots_close_descriptors(wsgid_slot_t *slot)
+void wsgid_slots_enter_child(wsgid_slot_t *slot)
 {
     int entry;
 
+    wsgid_ledger_close(slot);
     for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
         wsgid_pages_close_descriptor(slot, entry);
     }
@@ -112,7 +115,7 @@ wsgid_totals_t *wsgid_slots_totals(wsgid_slot_t *slot)
     return &slot->words->totals;
 }
 
-/* The parent needs microseconds to move a process into the totals. If it was killed in the middle
+/* A guardian needs microseconds to move a process into the totals. If it was killed in the middle
  * of that, the last attempt is shown as it is. */
 #define SNAPSHOT_ATTEMPTS 100
 

@@ -4,11 +4,11 @@
  * A slot is a listening socket with daemon processes behind it. Its shared memory says where it
  * listens, which processes it has, what may be expected of it, and how many requests are in flight.
  * httpd's parent creates it in post_config and destroys it when nobody can use it any more; httpd's
- * children and the forked daemon processes inherit the mapping. A process of a slot occupies one of
+ * children and guardians inherit the mapping. A process of a slot occupies one of
  * its process entries, numbered from 0 to WSGID_SLOT_PROCESSES - 1.
  *
- * Each comment below says who may call: the parent, a child of httpd, or anybody. "Anybody" may
- * call from several threads at once; the parent's functions have one caller at a time.
+ * Each comment below says who may call: the parent, a guardian, a child of httpd, or anybody.
+ * "Anybody" may call from several threads at once; the parent and a guardian have one thread.
  */
 #ifndef WSGID_SLOTS_H
 #define WSGID_SLOTS_H
@@ -39,8 +39,8 @@ typedef enum {
 apr_status_t wsgid_slots_create(wsgid_slot_t **slot, apr_pool_t *pool);
 /* Parent. Unmaps and closes everything; the caller frees the pool. */
 void wsgid_slots_destroy(wsgid_slot_t *slot);
-/* A child of httpd. Closes the descriptors that only the parent needs. */
-void wsgid_slots_close_descriptors(wsgid_slot_t *slot);
+/* A child of httpd. Gives up what only the parent and guardians need. */
+void wsgid_slots_enter_child(wsgid_slot_t *slot);
 
 /* Parent. Where the slot listens. */
 void wsgid_slots_set_address(wsgid_slot_t *slot, const struct sockaddr_un *address);
@@ -58,7 +58,7 @@ wsgid_slot_state_e wsgid_slots_state(const wsgid_slot_t *slot);
  * counts. */
 apr_time_t wsgid_slots_next_try(const wsgid_slot_t *slot);
 
-/* The totals, for the parent, which writes them (totals.h). */
+/* The totals, for guardians, which write them (totals.h). */
 wsgid_totals_t *wsgid_slots_totals(wsgid_slot_t *slot);
 
 /* A process entry and its statistics page at one moment. */
@@ -75,15 +75,47 @@ void wsgid_slots_snapshot(const wsgid_slot_t *slot,
                           wsgid_entry_snapshot_t entries[WSGID_SLOT_PROCESSES],
                           wsgid_totals_t *totals);
 
+/* ---- ledger.c: what guardians tell each other. The parent and guardians; children unmap it */
+
+/* The parent. The newest configuration that has the slot: its guardian looks after it. */
+void wsgid_ledger_set_wanted(wsgid_slot_t *slot, apr_uint32_t configuration);
+apr_uint32_t wsgid_ledger_wanted(const wsgid_slot_t *slot);
+/* The parent. There is a newer configuration, which has the slot or not. */
+void wsgid_ledger_set_current(wsgid_slot_t *slot, apr_uint32_t configuration);
+/* Whether the current configuration does not have the slot. */
+int wsgid_ledger_is_removed(const wsgid_slot_t *slot);
+/* A process of this configuration has become ready. */
+void wsgid_ledger_note_ready(wsgid_slot_t *slot, apr_uint32_t configuration);
+/* The newest configuration of which a process has been ready; 0: none. */
+apr_uint32_t wsgid_ledger_newest_ready(const wsgid_slot_t *slot);
+/* A process that the guardian of a newer configuration has started; 0: there is none. */
+pid_t wsgid_ledger_newer_process(const wsgid_slot_t *slot, apr_uint32_t configuration);
+/* Whether no guardian has the entry. */
+int wsgid_ledger_is_free(const wsgid_slot_t *slot, int entry);
+/* A guardian. Which process it has forked into its entry, and when that began (start time of
+ * /proc/PID/stat). */
+void wsgid_ledger_set_process(wsgid_slot_t *slot, int entry, pid_t pid, apr_uint64_t born);
+
+/* A process whose guardian has been killed. */
+typedef struct {
+    apr_uint32_t configuration;
+    pid_t pid; /* 0: it had not been forked */
+    apr_uint64_t born;
+} wsgid_orphan_t;
+/* A guardian. Takes over an entry whose guardian no longer runs. 0: there is nothing to take
+ * over. */
+int wsgid_ledger_inherit(wsgid_slot_t *slot, int entry, apr_uint32_t configuration,
+                         wsgid_orphan_t *orphan);
+
 /* ---- entries.c: which process is in which entry */
 
-/* Parent. Claims a free entry for a process that is about to be forked, and clears its page. The
- * page's memfd, which the slot owns; -1 if the entry is full. */
-int wsgid_entries_claim(wsgid_slot_t *slot, int entry);
-/* Parent. The process has been reaped, or was never forked: the entry is free. */
+/* A guardian. Claims a free entry for a process that is about to be forked, and clears its page.
+ * The page's memfd, which the slot owns; -1 if another guardian has the entry. */
+int wsgid_entries_claim(wsgid_slot_t *slot, int entry, apr_uint32_t configuration);
+/* A guardian. The process has been reaped, or was never forked: the entry is free. */
 void wsgid_entries_release(wsgid_slot_t *slot, int entry);
-/* Parent. Records which process is in the entry, for messages and the status page. born: when its
- * back-off, if any, is over, as wsgid_clock_now() counts. */
+/* A guardian. Records which process is in the entry, for messages and the status page. born: as
+ * wsgid_clock_now() counts. */
 void wsgid_entries_set_process(wsgid_slot_t *slot, int entry, pid_t pid, apr_time_t born);
 /* Anybody. Whether a process of the slot says that it is ready. */
 int wsgid_entries_is_any_ready(const wsgid_slot_t *slot);
@@ -100,6 +132,9 @@ wsgid_pids_t wsgid_entries_pids(const wsgid_slot_t *slot);
 const char *wsgid_entries_describe(apr_pool_t *p, const wsgid_pids_t *pids);
 
 /* ---- pages.c: the statistics pages, written by the daemons */
+
+/* The parent and guardians. The memfd of an entry's page. */
+int wsgid_pages_descriptor(const wsgid_slot_t *slot, int entry);
 
 /* Anybody. Copies the fixed part of a page. All zero if the page is of another version or its state
  * is unknown; otherwise the numbers are the daemon's, so they may be absurd. */
@@ -132,8 +167,7 @@ unsigned wsgid_in_flight_count(const wsgid_slot_t *slot);
 
 typedef enum {
     WSGID_PHASE_STARTED,    /* a process has been forked and is starting */
-    WSGID_PHASE_DELAYED,    /* one has been forked that sleeps until next_try first */
-    WSGID_PHASE_WOKEN,      /* its sleep is over */
+    WSGID_PHASE_DELAYED,    /* none will be forked before next_try */
     WSGID_PHASE_UNFORKABLE, /* none can be forked; the next attempt is after next_try */
     WSGID_PHASE_EMPTIED,    /* its last process has ended, and no other will follow */
     WSGID_PHASE_EVENTS
@@ -146,7 +180,7 @@ typedef struct {
     int index;
 } wsgid_slot_name_t;
 
-/* The parent, and a forked process before exec. Changes the phase by the table in phase.c, the only
+/* The parent and guardians. Changes the phase by the table in phase.c, the only
  * place that may, and logs the change at debug. next_try: as wsgid_clock_now() counts; 0: none. */
 void wsgid_phase_step(wsgid_slot_t *slot, const wsgid_slot_name_t *name, wsgid_phase_event_e event,
                       apr_time_t next_try);

@@ -3,6 +3,8 @@
  */
 #include "slots/totals.h"
 
+#include <sched.h>
+
 static const char *const names[WSGID_REASONS] = {
 #define REASON(id, name, words) name,
 #include "slots/reasons.def"
@@ -64,19 +66,28 @@ void wsgid_totals_add(wsgid_counts_t *sum, const wsgid_counts_t *more)
     }
 }
 
-static void turn(wsgid_totals_t *totals)
-{
-    __atomic_add_fetch(&totals->turn, 1, __ATOMIC_SEQ_CST);
-}
+/* Two guardians, of configurations one after the other, may want to write. One that was killed in
+ * the middle leaves an odd number, which another one takes over after so many attempts. */
+#define ATTEMPTS 1000
 
 void wsgid_totals_begin(wsgid_totals_t *totals)
 {
-    turn(totals);
+    int attempt;
+
+    for (attempt = 0; attempt < ATTEMPTS; attempt++) {
+        uint32_t turn = __atomic_load_n(&totals->turn, __ATOMIC_SEQ_CST) & ~1U;
+
+        if (__atomic_compare_exchange_n(&totals->turn, &turn, turn + 1, 0, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_RELAXED)) {
+            return;
+        }
+        (void)sched_yield();
+    }
 }
 
 void wsgid_totals_end(wsgid_totals_t *totals)
 {
-    turn(totals);
+    __atomic_add_fetch(&totals->turn, 1, __ATOMIC_SEQ_CST);
 }
 
 void wsgid_totals_count_death(wsgid_totals_t *totals, const wsgid_page_t *page,

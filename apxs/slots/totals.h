@@ -1,11 +1,11 @@
 /*
  * What the former processes of a slot have done, added up, and why they ended.
  *
- * Totals are in the slot's shared memory. httpd's parent writes them when a process has ended;
- * httpd's children read them for the status page. They hold numbers only. `turn` is odd while the
- * parent moves the figures of a process from its page into the totals and frees the page. A reader
- * that finds it odd or changed reads again (wsgid_slots_snapshot), so each process is counted in
- * exactly one place and no sum goes down.
+ * Totals are in the slot's shared memory. Guardians write them when a process has ended;
+ * httpd's children read them for the status page. They hold numbers only. `turn` is odd while a
+ * guardian moves the figures of a process from its page into the totals and frees the page. A
+ * reader that finds it odd or changed reads again (wsgid_slots_snapshot), so each process is
+ * counted in exactly one place and no sum goes down.
  *
  * A page is as little trusted after its process has ended as before: its numbers are clipped, and
  * affect only the figures of its own group.
@@ -56,7 +56,7 @@ void wsgid_totals_read_page(const wsgid_page_t *page, wsgid_counts_t *counts);
 /* Anybody. Adds `more` to `sum`, clipped. */
 void wsgid_totals_add(wsgid_counts_t *sum, const wsgid_counts_t *more);
 
-/* The parent, in this order, when a process has ended: begin, count its death, free its page,
+/* A guardian, in this order, when a process has ended: begin, count its death, free its page,
  * end. page: a copy of its last page. detail: its signal or exit code. */
 void wsgid_totals_begin(wsgid_totals_t *totals);
 void wsgid_totals_count_death(wsgid_totals_t *totals, const wsgid_page_t *page,

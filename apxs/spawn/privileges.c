@@ -1,6 +1,6 @@
 /*
- * From root to the group's user. Before this, the forked process uses root's rights only to sleep
- * through its back-off and to read env-file=.
+ * From root to the group's user. Before this, the forked process uses root's rights only to read
+ * env-file=.
  *
  * Rules: only the parent uses the name service (wsgid_privileges_look_up). In the forked process
  * each step is a row of the table `steps`. The order matters: limits and priority first, and the

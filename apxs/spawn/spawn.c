@@ -2,8 +2,7 @@
  * The fork of httpd's parent, and the steps from there to exec (docs/design.md, "What a daemon
  * inherits"). Signals and descriptors are here; spawn.h names the files of the other steps.
  *
- * The forked process runs the steps of become(), still as httpd's image. Descriptors come early, so
- * that a process that sleeps through its back-off has nothing of httpd open. If a step fails, the
+ * The forked process runs the steps of become(), still as httpd's image. If a step fails, the
  * process logs exactly one line through descriptor 2, which is the group's ErrorLog by then, and
  * calls _exit with a code of process_abi.h. It never returns into httpd and runs no cleanup of
  * httpd.
@@ -83,6 +82,20 @@ void wsgid_spawn_close_from(int first)
     }
 #endif
     close_one_by_one(first);
+}
+
+void wsgid_spawn_close_range(int first, int last)
+{
+    int fd;
+
+#ifdef SYS_close_range
+    if (syscall(SYS_close_range, first, last, 0) == 0) {
+        return;
+    }
+#endif
+    for (fd = first; fd <= last; fd++) {
+        (void)close(fd);
+    }
 }
 
 /* Moves each source to its place. A source may be in the place of another, so all are first moved
@@ -174,8 +187,8 @@ static void become(void *data)
     wsgid_child_t *child = data;
 
     reset_signals();
+    (void)setsid(); /* no terminal: an application must not type into an administrator's shell */
     place_descriptors(child);
-    wsgid_delay_sleep(child);
     wsgid_environment_read_file(child);
     if (wsgid_privileges_drop(child->group, child->identity) != 0) {
         _exit(WSGID_EXIT_PRIVILEGES);

@@ -2,7 +2,7 @@
  * From a fork of httpd's parent to a daemon.
  *
  * spawn.c forks and puts descriptors in place; daemon_configuration.c makes the configuration that
- * the daemon gets; delay.c sleeps through the back-off; environment.c builds the environment
+ * the daemon gets; environment.c builds the environment
  * variables; privileges.c drops root; interpreter.c chooses what is executed.
  *
  * Everything runs in the forked process, except the functions marked "parent". The memory of the
@@ -49,7 +49,6 @@ typedef struct {
     /* const char *: scripts that the predecessor has loaded, so this process must load them before
      * it replaces it */
     const apr_array_header_t *loaded;
-    apr_interval_time_t delay; /* back-off to sleep through first */
 } wsgid_start_t;
 
 /* The forked process, before exec. */
@@ -73,19 +72,14 @@ apr_status_t wsgid_spawn_process(pid_t *pid, const wsgid_start_t *start, apr_poo
  * errno. */
 pid_t wsgid_spawn_fork(void (*become)(void *data), void *data);
 
-/* Closes all descriptors from `first` on. */
+/* Closes all descriptors from `first` on; or up to `last`. */
 void wsgid_spawn_close_from(int first);
+void wsgid_spawn_close_range(int first, int last);
 
 /* ---- daemon_configuration.c */
 
 /* Parent. The configuration block of a daemon in a sealed memfd, which the caller closes. */
 apr_status_t wsgid_daemon_configuration_make(const wsgid_start_t *start, apr_pool_t *p, int *fd);
-
-/* ---- delay.c */
-
-/* Sleeps for child->start->delay, or until a script changes. Exits if the process is asked to
- * leave meanwhile. */
-void wsgid_delay_sleep(const wsgid_child_t *child);
 
 /* ---- environment.c */
 

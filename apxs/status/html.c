@@ -188,9 +188,7 @@ static const char *class_of(wsgid_state_e state)
 
 static const char *age(apr_pool_t *p, const wsgid_status_process_t *process)
 {
-    return process->state == WSGID_STATE_WAITING
-               ? apr_psprintf(p, "starts in %s", words(p, -process->uptime))
-               : apr_psprintf(p, "for %s", words(p, process->uptime));
+    return apr_psprintf(p, "for %s", words(p, process->uptime));
 }
 
 static int has_started(const wsgid_status_process_t *process)

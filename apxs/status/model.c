@@ -217,13 +217,6 @@ static const apr_array_header_t *running_threads(apr_pool_t *p, const wsgid_slot
     return running;
 }
 
-static wsgid_state_e state_of(const wsgid_entry_snapshot_t *entry, const moment_t *now)
-{
-    return entry->page.state == WSGID_STATE_BOOTING && entry->born > now->steady
-               ? WSGID_STATE_WAITING
-               : (wsgid_state_e)entry->page.state;
-}
-
 /* How many threads a process has. A process of an older configuration may have another number than
  * the current one says, so its own word is taken if that is sensible. */
 static int threads_of(const wsgid_group_t *group, const wsgid_page_t *page)
@@ -249,8 +242,8 @@ static void fill_process(apr_pool_t *p, const wsgid_group_t *group, const wsgid_
     apr_interval_time_t age = now->steady - entry->born;
 
     process->pid = entry->pid;
-    process->state = state_of(entry, now);
-    process->uptime = process->state == WSGID_STATE_WAITING ? age : clip(age, now->steady);
+    process->state = (wsgid_state_e)entry->page.state;
+    process->uptime = clip(age, now->steady);
     process->python = python_version(p, &entry->page);
     process->threads = threads_of(group, &entry->page);
     process->busy = busy_threads(&entry->page, process->threads);

@@ -1,7 +1,7 @@
 """Finds the control sockets of running daemon processes, and asks all of them one question at once.
 
 Rules: all processes share one deadline, so that a process that hangs delays no other answer. The
-supervisor (apxs/supervisor) names the sockets: PREFIX.PID.N.SLOT.ctl. This file carries bytes;
+apxs/slots/listener.c names the sockets: PREFIX.PID.N.SLOT.ctl. This file carries bytes;
 control_answers.py knows what they mean.
 """
 

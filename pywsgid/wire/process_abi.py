@@ -11,11 +11,10 @@ FD_CONFIGURATION = 4
 # the lifeline: read end of a pipe. End-of-file means that httpd has gone; a byte says what to do
 FD_LIFELINE = 5
 FD_STATISTICS = 6  # the statistics page: a sealed memfd of 64 KiB, mapped shared and writable
-# write end of the wake-up pipe: a byte makes httpd's parent read the statistics pages
-FD_WAKEUP = 7
+FD_WAKEUP = 7  # write end of the wake-up pipe: a byte makes the guardian read the statistics pages
 FD_CONTROL = 8  # a second listener (non-blocking), for administrators (`pywsgid status` ...)
 # only for a successor: the write end of its predecessor's lifeline, opened anew (through the
-# parent's own it could make the parent wait). It writes a byte and closes it once it is ready
+# guardian's own it could make that wait). It writes a byte and closes it once it is ready
 FD_PREDECESSOR = 9
 FD_END = 10  # everything from here on is closed before exec
 
@@ -41,12 +40,12 @@ REPLACE_MEMORY = 6  # maximum-rss
 REPLACE_STUCK = 7  # a request over request-timeout that cannot be interrupted
 
 # States of a process in the statistics page.
-STATE_BOOTING = 2  # loads its scripts
-STATE_READY = 3  # takes requests
-STATE_DRAINING = 4  # takes no more requests, finishes those that it has read
+STATE_BOOTING = 1  # loads its scripts
+STATE_READY = 2  # takes requests
+STATE_DRAINING = 3  # takes no more requests, finishes those that it has read
 
 # The statistics page.
-PAGE_VERSION = 4
+PAGE_VERSION = 5
 PAGE_SIZE = 64 * 1024  # bytes; only what is used takes memory
 # microseconds: bucket 0 of a histogram counts what took less, each further one what took less than
 # twice as long, the last one all the rest (134 seconds and more)

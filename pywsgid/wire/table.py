@@ -275,7 +275,7 @@ ORDER_STATES = {
     "closed": "the connection carries nothing more",
 }
 
-# -------- what a daemon process gets from httpd's parent
+# -------- what a daemon process gets from its guardian
 
 DESCRIPTORS = (
     Constant("LISTENER", 3, "the slot's listener (non-blocking, listening)"),
@@ -296,7 +296,7 @@ DESCRIPTORS = (
     Constant(
         "WAKEUP",
         7,
-        "write end of the wake-up pipe: a byte makes httpd's parent read the statistics pages",
+        "write end of the wake-up pipe: a byte makes the guardian read the statistics pages",
     ),
     Constant(
         "CONTROL", 8, "a second listener (non-blocking), for administrators (`pywsgid status` ...)"
@@ -305,7 +305,7 @@ DESCRIPTORS = (
         "PREDECESSOR",
         9,
         "only for a successor: the write end of its predecessor's lifeline, opened anew (through "
-        "the parent's own it could make the parent wait). It writes a byte and closes it once it "
+        "the guardian's own it could make that wait). It writes a byte and closes it once it "
         "is ready",
     ),
 )
@@ -327,13 +327,12 @@ EXIT_CODES = (
 
 # -------- the states of a daemon process
 
-# One name for each state, in C, in Python, in logs and on the status page. httpd's parent sees
-# those of `in_httpd`, which have numbers: in C and in the statistics page. The process itself
-# distinguishes more. What leads from one state to another is in apxs/supervisor/process.c, as the
-# parent sees it, and in pywsgid/daemon/process/states.py, as the process does.
+# One name for each state, in C, in Python, in logs and on the status page. Guardians see those of
+# `in_httpd`, which have numbers: in C and in the statistics page. The process itself
+# distinguishes more. What leads from one state to another is in apxs/guardian/process.c, as a
+# guardian sees it, and in pywsgid/daemon/process/states.py, as the process does.
 STATES = (
     State("free", True, False, "there is no process"),
-    State("waiting", True, False, "forked, and asleep until the back-off is over"),
     State("booting", True, True, "loads its scripts"),
     State("ready", True, True, "takes requests"),
     State("replacing", False, True, "takes requests, and has asked httpd for a successor"),
@@ -360,7 +359,7 @@ REPLACEMENT_REASONS = (
 
 # A daemon writes it, and httpd reads it as hostile input: copied, bounded, never a pointer or an
 # index.
-PAGE_VERSION = 4
+PAGE_VERSION = 5
 PAGE_SIZES = (
     Constant("SIZE", 64 * KIB, "bytes; only what is used takes memory"),
     Constant(

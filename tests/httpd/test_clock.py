@@ -66,7 +66,7 @@ def test_a_back_off_ignores_the_clock(make_httpd, clock, step):
     all see the right time.
     """
     httpd = make_httpd(BROKEN, files={"broken.wsgi": "1 / 0\n"}, environment=clock.environment)
-    since = httpd.log.wait_for("WSGID0050.*delayed by 2 s").position
+    since = httpd.log.wait_for("WSGID0056.*next try in 2 s").position
     clock.set(step)
     answer = httpd.get("/broken")
     (group,) = (
@@ -74,7 +74,7 @@ def test_a_back_off_ignores_the_clock(make_httpd, clock, step):
     )
     slot = group["slots"][0]
     if not httpd.log.find(
-        "WSGID0069.*woken", since
+        "WSGID0069.*was waiting, is booting", since
     ):  # otherwise this machine was too busy to check within two seconds
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) in (1, 2)

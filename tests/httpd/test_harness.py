@@ -4,8 +4,11 @@ test declared.
 
 from __future__ import annotations
 
+import os
+import socket
+
 import pytest
-from httpdenv import ErrorLog
+from httpdenv import ErrorLog, processes
 
 PREFIX = "[Mon Nov 23 09:00:00.000001 2026] [%s] [pid 7:tid 7] "
 
@@ -88,3 +91,28 @@ def test_an_expected_traceback_is_accepted_up_to_its_end(log):
         ):
             write(log, "error", f"[client 127.0.0.1:1] {line}")
     assert [record.message for record in log.unexpected()] == ["another line"]
+
+
+def test_a_process_that_has_only_a_socket_below_a_directory_is_found(tmp_path):
+    directory = tmp_path / "run"
+    directory.mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        assert not processes.using(directory)
+        listener.bind(str(directory / "s"))
+        assert [process.pid for process in processes.using(directory)] == [os.getpid()]
+    assert not processes.using(directory)
+
+
+@pytest.mark.parametrize(
+    ("command", "is_daemon", "is_guardian"),
+    [
+        ("/usr/bin/python3 -I /x/pywsgid/daemon/boot.py", True, False),
+        ("wsgid:shop", True, False),
+        ("the wsgid:shop", True, False),
+        ("wsgid:shop (guardian)", False, True),
+        ("/usr/sbin/apache2 -d /x -f /x/httpd.conf", False, False),
+    ],
+)
+def test_daemons_and_guardians_are_known_by_their_command_lines(command, is_daemon, is_guardian):
+    assert processes.is_daemon(command) is is_daemon
+    assert processes.is_guardian(command) is is_guardian

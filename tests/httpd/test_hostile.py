@@ -31,10 +31,7 @@ OK = "200 OK"
 def httpd(make_httpd):
     server = make_httpd(CONFIGURATION)
     assert server.get("/hello").status_code == 200
-    # The parent has noticed the daemon and has replaced its wake-up process: from now on its
-    # children stay the same.
-    server.log.wait_for("was booting, is ready")
-    wait_until(lambda: len(children(server)) == 2, "a child and the wake-up pipe")
+    assert len(server.children()) == 1
     return server
 
 
@@ -66,18 +63,13 @@ def provoke(httpd, data: bytes, descriptor: str = "none", begin: bytes = STARTED
     """Returns the client's answer. httpd must close the connection, survive, and answer the next
     request.
     """
-    before = children(httpd)
+    before = httpd.children()
     data = begin + data
     with httpd.log.expects("httpd has closed"):
         answer = httpd.post(f"/hostile?{descriptor}", data.hex().encode())
     assert httpd.get("/hello").status_code == 200
-    assert children(httpd) == before
+    assert httpd.children() == before
     return answer
-
-
-def children(httpd) -> list[int]:
-    daemons = httpd.daemons()
-    return sorted(p.pid for p in processes.children(httpd.pid) if p.pid not in daemons)
 
 
 # ---- heads that must not reach a client
@@ -219,7 +211,7 @@ def test_a_descriptor_without_a_file_frame_is_closed(httpd):
     for _ in range(3):
         with httpd.log.expects("WSGID0168: group 'app'"):
             provoke(httpd, FRAMES["an unknown type"], "file")
-    for child in children(httpd):
+    for child in httpd.children():
         assert "/etc/hostname" not in processes.descriptors(child).values()
 
 

@@ -170,7 +170,7 @@ def test_httpd_starts_over_the_remains_of_a_dead_one(make_httpd):
     httpd = make_httpd(CONFIGURATION)
     assert httpd.get("/").status_code == 200
     daemons, parent = httpd.daemons(), httpd.pid
-    family = [process.pid for process in processes.using(httpd.root) if process.pid not in daemons]
+    family = [process.pid for process in httpd.family() if process.pid not in daemons]
     with httpd.log.allows(r"WSGID\d{4}", "AH\\d+"):
         for pid in sorted(family, key=lambda pid: pid != parent):
             os.kill(pid, signal.SIGKILL)

@@ -7,11 +7,9 @@ execution, so that the tests also find a request that ran twice, and one that ra
 from __future__ import annotations
 
 import collections
-import contextlib
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 from httpdenv import Crowd, HeldRequests, Load, machine, processes, wait_until
@@ -346,26 +344,27 @@ def test_graceful_stop_finishes_running_requests(make_httpd):
     httpd.assert_nothing_left()
 
 
-def wait_for_wakeup(httpd) -> None:
-    """Waits until httpd has seen that its daemon is ready and has replaced the wake-up process that
-    reported it.
+def wait_for_supervision(httpd) -> None:
+    """Waits until httpd has seen that its daemon is ready, and there is a process that removes the
+    sockets: a guardian, or the wake-up process that replaces the one that reported it.
     """
     httpd.log.wait_for("WSGID0053.*is ready", timeout=10)
-
-    def has_wakeup_process() -> bool:
-        names = [Path(f"/proc/{process.pid}/comm") for process in processes.descendants(httpd.pid)]
-        return any(name.exists() and name.read_text().strip() == "wsgid-wakeup" for name in names)
-
-    wait_until(has_wakeup_process, "a wake-up process")
+    wait_until(
+        lambda: (
+            httpd.guardians()
+            or any(p.name == "wsgid-wakeup" for p in processes.descendants(httpd.pid))
+        ),
+        "a guardian or a wake-up process",
+    )
 
 
 def test_a_restart_with_a_broken_configuration_leaves_nothing(make_httpd):
     """httpd ends without running our cleanups. The daemons notice it by their lifeline, and the
-    wake-up process removes the sockets.
+    process that supervises them removes the sockets.
     """
     httpd = make_httpd(gate_configuration())
     assert httpd.get("/?before").status_code == 200
-    wait_for_wakeup(httpd)
+    wait_for_supervision(httpd)
     httpd.configure("ThisIsNoDirective at all\n")
     with httpd.log.allows(".*"):
         os.kill(httpd.pid, signal.SIGUSR1)
@@ -380,21 +379,18 @@ def test_a_restart_with_a_broken_configuration_leaves_nothing(make_httpd):
 def test_kill_9_of_the_parent_drains_the_daemons_and_removes_the_sockets(make_httpd):
     httpd = make_httpd(gate_configuration())
     held = HeldRequests(httpd, "/gate", "orphans")
-    wait_for_wakeup(httpd)
-    parent = httpd.pid
+    wait_for_supervision(httpd)
+    family, orphans = httpd.family(), httpd.children()
     with httpd.log.allows(".*"):
-        os.kill(parent, signal.SIGKILL)
+        os.kill(httpd.pid, signal.SIGKILL)
+        (answer,) = held.release()
+        for pid in orphans:
+            os.kill(pid, signal.SIGKILL)  # they react to nothing else
         wait_until(
             lambda: not [path for path in httpd.root.rglob("*") if path.is_socket()],
             "the sockets to go",
         )
-        answers = held.release()
-        for process in processes.using(httpd.root):
-            if "wsgid:" not in process.command:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(
-                        process.pid, signal.SIGKILL
-                    )  # httpd's own orphans, which react to nothing else
-        wait_until(lambda: not processes.using(httpd.root), "the daemons to leave")
-    assert [answer.status_code for answer in answers] == [200]
+        wait_until(lambda: not [p for p in family if p.is_alive], "the daemons to leave")
+    assert answer.status_code == 200
     (httpd.root / "run" / "httpd.pid").unlink()
+    httpd.assert_nothing_left()

@@ -1,5 +1,5 @@
 """Everything at once, at random, under load: graceful, reload, broken deploys, deaths, signals,
-other configurations.
+other configurations; and deaths alone and gracefuls alone, many of them.
 
 The seed is fixed, so that a failure can be reproduced. WSGID_TORTURE_SEED and WSGID_TORTURE_SECONDS
 change seed and duration (`make torture` runs for minutes). Each answer is compared and each
@@ -13,9 +13,11 @@ import collections
 import os
 import random
 import signal
+import threading
 import time
 
 import pytest
+import requests
 from httpdenv import Load, wait_until
 
 SECONDS = float(os.environ.get("WSGID_TORTURE_SECONDS", "8"))
@@ -174,3 +176,119 @@ def assert_sound(httpd, torturer: Torturer, *loads: Load) -> None:
     assert [text for text in lost if "HTTP/1.1 502 " not in text] == [], story
     assert len(lost) <= torturer.kills * THREADS, story
     assert len(answered) > 100, story
+
+
+IS_LONG = SECONDS > 60
+
+
+@pytest.mark.timeout(SECONDS + 180)
+def test_a_hundred_gracefuls_under_load_lose_nothing(make_httpd):
+    """In `make test`, a few; test_lossless.py has ten."""
+    httpd = make_httpd(
+        "WSGIDaemonProcess app processes=2\n"
+        "WSGIScriptAlias / ${APPS}/executions.wsgi process-name=app\nMaxKeepAliveRequests 0\n"
+    )
+    httpd.wait_for_daemons("app", 2)
+    with Load(httpd, "/", 16) as load:
+        for _ in range(100 if IS_LONG else 3):
+            httpd.graceful()
+            load.wait_for_more()
+    load.assert_nothing_lost()
+    httpd.wait_for_daemons("app", 2)
+    httpd.log.accept_all("AH03490")  # children of httpd that leave are many
+
+
+# -------- deaths at random moments
+
+DEATHS, GROUPS = (2000, 50) if IS_LONG else (50, 10)
+EXIT_STATUS = 15  # the one with which a child of httpd would shut down all of it
+# Dies in its import, soon after, or in a request: whatever the random number says. Each process
+# leaves a line before it dies.
+MORTAL = """
+import os, random, threading, time
+random.seed(os.getpid() + SEED)
+def die(*_):
+    with open("DEATHS", "a") as file:
+        file.write("x")
+    os._exit(EXIT_STATUS)
+def die_soon():
+    time.sleep(random.random() / 2)
+    die()
+def application(environ, start_response):
+    if environ["QUERY_STRING"] == "die":
+        time.sleep(random.random() / 10)
+        die()
+    start_response("200 OK", [])
+    return [b"alive"]
+moment = random.random()
+if moment < 0.05:
+    die()
+elif moment < 0.15:
+    threading.Thread(target=die_soon, daemon=True).start()
+"""
+
+
+class Killers:
+    """One thread for each group, which asks its process to die at random moments."""
+
+    def __init__(self, httpd, groups: list[str], pause: float) -> None:
+        self.over = threading.Event()
+        self._httpd, self._pause = httpd, pause
+        self._threads = [
+            threading.Thread(target=self._run, args=[name, random.Random(f"{SEED} {name}")])
+            for name in groups
+        ]
+
+    def _run(self, name: str, dice: random.Random) -> None:
+        while not self.over.wait(2 * self._pause * dice.random()):
+            try:
+                self._httpd.get(f"/{name}?die")
+            except requests.RequestException:
+                self.over.wait(self._pause)  # httpd has ended: the test will say so
+
+    def __enter__(self) -> Killers:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        for thread in self._threads:
+            thread.join()
+
+
+@pytest.mark.timeout(4 * SECONDS + 180)
+def test_no_death_of_a_daemon_at_any_moment_ends_anything_else(make_httpd):
+    groups = [f"g{number}" for number in range(GROUPS)]
+    httpd = make_httpd(
+        "WSGIDaemonProcess neighbour\n"
+        "WSGIScriptAlias /neighbour ${APPS}/executions.wsgi process-name=neighbour\n"
+        + "".join(
+            f"WSGIDaemonProcess {name} threads=2\n"
+            f"WSGIScriptAlias /{name} ${{FILES}}/mortal.wsgi process-name={name}\n"
+            for name in groups
+        ),
+        start=None,
+    )
+    deaths = httpd.write("deaths", "")
+    deaths.chmod(0o666)
+    script = MORTAL.replace("DEATHS", str(deaths)).replace("EXIT_STATUS", str(EXIT_STATUS))
+    httpd.write("mortal.wsgi", script.replace("SEED", str(SEED)))
+    httpd.start()
+    parent, children = httpd.pid, set(httpd.children())
+    httpd.wait_for_daemons("neighbour", 1)
+    with Load(httpd, "/neighbour", 2) as load, Killers(httpd, groups, SECONDS * GROUPS / DEATHS):
+        wait_until(
+            lambda: deaths.stat().st_size >= DEATHS or not httpd.is_running,
+            lambda: f"{DEATHS} deaths; there are {deaths.stat().st_size}",
+            4 * SECONDS + 60,
+        )
+        assert httpd.is_running, f"httpd has ended after {deaths.stat().st_size} deaths"
+        load.wait_for_more(10)
+    assert httpd.pid == parent
+    assert children <= set(httpd.children())
+    load.assert_nothing_lost()
+    for name in groups:
+        wait_until(lambda name=name: httpd.get(f"/{name}").ok, f"group {name} to serve", 90)
+    httpd.stop()
+    httpd.log.accept_all(".*")

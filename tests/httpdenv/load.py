@@ -165,6 +165,6 @@ class Load:
         return max((later - earlier for earlier, later in zip(ends, ends[1:])), default=0.0)
 
     def assert_nothing_lost(self) -> None:
-        assert self.lost == []
+        assert self.lost == [], self.lost[:5]
         assert self.resets == []
         assert len(self.bodies) == len(self.took)

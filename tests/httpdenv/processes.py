@@ -78,15 +78,35 @@ def descriptors(pid: int) -> dict[int, str]:
 
 
 def using(directory: Path) -> list[Process]:
-    """The processes that have a file below `directory` open. httpd, its children and its daemons
-    have their ErrorLog open.
+    """The processes that have a file below `directory` open, or a socket that is bound there. httpd
+    and its children have their ErrorLog open, and daemons their listener.
     """
-    prefix = f"{directory}/"
+    prefix, sockets = f"{directory}/", _sockets_below(directory)
     return [
         p
         for p in everything()
-        if any(path.startswith(prefix) for path in descriptors(p.pid).values())
+        if any(path.startswith(prefix) or path in sockets for path in descriptors(p.pid).values())
     ]
+
+
+def _sockets_below(directory: Path) -> set[str]:
+    """What a descriptor of a UNIX socket that was bound below `directory` points to."""
+    found = set()
+    for line in (PROC / "net" / "unix").read_text(errors="replace").splitlines():
+        words = line.split(maxsplit=7)  # "Num: RefCount Protocol Flags Type St Inode Path"
+        if len(words) == 8 and words[7].startswith(f"{directory}/"):
+            found.add(f"socket:[{words[6]}]")
+    return found
+
+
+def is_guardian(command: str) -> bool:
+    """Whether a command line is that of a guardian, the process that supervises a group."""
+    return "wsgid:" in command and command.endswith(" (guardian)")
+
+
+def is_daemon(command: str) -> bool:
+    """Whether a command line is that of a daemon. It sets its title soon after its start."""
+    return ("wsgid:" in command or "boot.py" in command) and not is_guardian(command)
 
 
 def status(pid: int) -> dict[str, str]:

@@ -8,12 +8,15 @@ An httpd is started in one of three ways: "daemon" (`-k start`, it detaches), "f
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pwd
 import re
+import resource
 import shutil
 import signal
 import subprocess
+import termios
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -156,8 +159,24 @@ class Httpd:
         )
         return done.returncode, done.stdout + done.stderr
 
-    def start(self, how: str = "daemon", timeout: float = 10.0) -> Httpd:
-        """Starts httpd and waits until it logs that it serves."""
+    def start(
+        self,
+        how: str = "daemon",
+        timeout: float = 10.0,
+        *,
+        terminal: int | None = None,
+        open_files: int | None = None,
+    ) -> Httpd:
+        """Starts httpd and waits until it logs that it serves. `terminal` is a descriptor of what
+        becomes its controlling terminal; `open_files` limits its descriptors (ulimit -n).
+        """
+
+        def prepare() -> None:
+            if terminal is not None:
+                fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+            if open_files is not None:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files))
+
         since, self._how = self.log.mark(), how
         command = [*self._command(), *OPTIONS[how]]
         output = self.root / "logs" / "startup_output"
@@ -166,11 +185,12 @@ class Httpd:
             # group, which would include us.
             process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if terminal is None else terminal,
                 stdout=file,
                 stderr=file,
                 env=self._start_environment(),
                 start_new_session=True,
+                preexec_fn=prepare if terminal is not None or open_files else None,
                 **self._identity(),
             )
             if how == "daemon":
@@ -196,7 +216,7 @@ class Httpd:
         """
         parent = processes.find(self.pid)
         assert parent is not None, "httpd is not running"
-        family = [parent, *processes.using(self.root)]
+        family = self.family()
         os.kill(parent.pid, sign)
         self._reap(timeout)
         wait_until(lambda: not parent.is_alive, "httpd's parent to leave", timeout)
@@ -219,9 +239,10 @@ class Httpd:
 
     def remove(self) -> None:
         """Ends what still runs and deletes the ServerRoot; WSGID_KEEP=1 keeps it for inspection."""
+        family = self.family()
         if self.is_running:
             os.kill(self.pid, signal.SIGTERM)
-        for process in processes.using(self.root):
+        for process in family:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(process.pid, signal.SIGKILL)
         if self._foreground is not None:
@@ -340,25 +361,50 @@ class Httpd:
             self.log_of(path.name)
         return list(self._logs.values())
 
-    # -------- daemons, and httpd's own children
+    # -------- daemons, guardians, and httpd's own children
+
+    def family(self) -> list[Process]:
+        """Every process that belongs to this httpd: its parent, what descends from that, and
+        orphans that have files or sockets below the ServerRoot.
+        """
+        found = {process.pid: process for process in processes.using(self.root)}
+        if self.is_running and (parent := processes.find(self.pid)):
+            found |= {p.pid: p for p in (parent, *processes.descendants(parent.pid))}
+        return list(found.values())
 
     def daemons(self, group: str | None = None) -> list[int]:
         """The pids of the daemons that run now, of one group ("" is the default group) or of
         all.
         """
-        # Under -X, a supervising process is between httpd and its daemons.
-        found = [child for child in processes.descendants(self.pid) if _is_daemon(child)]
-        return sorted(child.pid for child in found if group is None or _group_of(child) == group)
+        return _pids_of(self._supervised()[1], group)
+
+    def guardians(self, group: str | None = None) -> list[int]:
+        """The pids of the guardians that run now, of one group or of all; those of an older
+        configuration, too.
+        """
+        return _pids_of(self._supervised()[0], group)
+
+    def _supervised(self) -> tuple[list[Process], list[Process]]:
+        """The guardians and the daemons. A daemon is a child of httpd's parent, of its guardian, or
+        of the process that supervises under -X. It has its guardian's title until it executes
+        Python.
+        """
+        below = [(p, p.command) for p in processes.descendants(self.pid)]
+        titled = {p.pid: p for p, command in below if processes.is_guardian(command)}
+        guardians = [p for p in titled.values() if p.parent not in titled]
+        daemons = [p for p, command in below if processes.is_daemon(command)]
+        return guardians, daemons + [p for p in titled.values() if p.parent in titled]
 
     def children(self) -> list[int]:
-        """The pids of httpd's own children, which serve connections. The wake-up process, which
-        comes and goes, is not among them.
+        """The pids of httpd's own children, which serve connections. Guardians and the wake-up
+        process, which comes and goes, are not among them.
         """
-        others = self.daemons()
         return sorted(
             p.pid
             for p in processes.children(self.pid)
-            if p.pid not in others and p.name != "wsgid-wakeup"
+            if not processes.is_daemon(command := p.command)
+            and not processes.is_guardian(command)
+            and p.name != "wsgid-wakeup"
         )
 
     def wait_for_daemons(
@@ -408,12 +454,14 @@ class Httpd:
         return Wire(self.ports[port], timeout)
 
 
-def _is_daemon(process: Process) -> bool:
-    return "wsgid:" in process.command or "boot.py" in process.command
+def _pids_of(found: Iterable[Process], group: str | None) -> list[int]:
+    return sorted(p.pid for p in found if group is None or _group_of(p) == group)
 
 
 def _group_of(process: Process) -> str:
-    """The name of a daemon's group, from its title or else from its configuration."""
+    """The name of the group of a daemon or guardian, from its title or else from its
+    configuration.
+    """
     before = process.command
     configuration = processes.configuration(process.pid)
     # A daemon sets its title before it closes its configuration: if neither was visible, the title

@@ -2,7 +2,7 @@
 and a drawing (Mermaid).
 
 Both are read as text, strictly. In C a table is made of macros that are { ACTION, WSGID_STATE }, of
-rows of them, and of an array of event names (apxs/supervisor/process.c); in Python of the literals
+rows of them, and of an array of event names (apxs/guardian/process.c); in Python of the literals
 EVENTS and TRANSITIONS (pywsgid/daemon/process/states.py). The states of a process, and what they
 mean, come from pywsgid/wire/table.py.
 """
@@ -163,7 +163,7 @@ def arrows(machine: Machine) -> Iterator[str]:
 IN_HTTPD = {state.name: state.meaning for state in table.STATES if state.in_httpd}
 IN_DAEMON = {state.name: state.meaning for state in table.STATES if state.in_daemon}
 SECTIONS = {
-    "process": picture(read_c_machine, "apxs/supervisor/process.c", IN_HTTPD),
+    "process": picture(read_c_machine, "apxs/guardian/process.c", IN_HTTPD),
     "slot": picture(read_c_machine, "apxs/slots/phase.c", {}),
     "daemon": picture(read_python_machine, "pywsgid/daemon/process/states.py", IN_DAEMON),
 }

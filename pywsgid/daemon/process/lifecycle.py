@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from pywsgid.daemon.configuration import Configuration
     from pywsgid.daemon.interfaces import Page, Transport, Worker
 
-# Why the process leaves. Nobody reads the wake-up pipe then; the child of httpd that holds its
-# other end finds out by itself (apxs/supervisor/wakeup.c).
+# Why the process leaves: its guardian has ended. Nobody reads the wake-up pipe then.
 HTTPD_HAS_ENDED = "httpd has ended"
 NEVER = float("inf")
 # Seconds from a refused request for a replacement to the next one, doubled each time.

@@ -72,7 +72,7 @@ def copy(tmp_path):
     for name in (
         "docs/errors.d",
         "apxs/config",
-        "apxs/supervisor",
+        "apxs/guardian",
         "pywsgid/wire",
         "pywsgid/daemon/process",
     ):
@@ -89,7 +89,7 @@ def copy(tmp_path):
     (tmp_path / "apxs/a.c").write_text('"WSGID0001: a"')
     (tmp_path / "docs/errors.d/a.md").write_text("### WSGID0001: a\n\nCause and fix.\n")
     (tmp_path / "docs/design.md").write_text(DESIGN)
-    (tmp_path / "apxs/supervisor/process.c").write_text(C_TABLE)
+    (tmp_path / "apxs/guardian/process.c").write_text(C_TABLE)
     (tmp_path / "pywsgid/daemon/process/states.py").write_text(PYTHON_TABLE)
     return tmp_path
 
@@ -252,13 +252,13 @@ def test_state_tables_are_drawn_between_their_markers(copy):
     ("name", "old", "new", "problem"),
     [
         (
-            "apxs/supervisor/process.c",
+            "apxs/guardian/process.c",
             "TO(OUT)",
             "TO(AWAY)",
             "the table has away, which has no name",
         ),
-        ("apxs/supervisor/process.c", "TO(OUT)", "GO(OUT)", "GO is no macro"),
-        ("apxs/supervisor/process.c", ", LET_GO", "", "IN has 1 cells for 2 events"),
+        ("apxs/guardian/process.c", "TO(OUT)", "GO(OUT)", "GO is no macro"),
+        ("apxs/guardian/process.c", ", LET_GO", "", "IN has 1 cells for 2 events"),
         (
             "pywsgid/daemon/process/states.py",
             '"rose": None',

@@ -3,8 +3,9 @@
  * released when nobody can send requests to it any more. Its listeners and its shared memory come
  * and go with it.
  */
-#include "supervisor/supervisor.h"
+#include "guardian/guardian.h"
 #include "config/scopes.h"
+#include "spawn/spawn.h"
 
 #include <unistd.h>
 
@@ -27,25 +28,47 @@ wsgid_slot_record_t *wsgid_slot_list_first(void)
 
 /* ---- finding and creating */
 
-static wsgid_slot_record_t *find_slot(const wsgid_group_t *group, const char *prefix, int index)
+/* Who may open what belongs to a slot. A slot is found again only by the same identity: nothing
+ * that another user has held is trusted. NULL after one line in the log: the user is unknown. */
+static const char *identity_of(apr_pool_t *p, const wsgid_group_t *group)
+{
+    const wsgid_identity_t *identity = wsgid_privileges_look_up(p, group);
+    const char *text;
+    int i;
+
+    if (!identity) {
+        return NULL;
+    }
+    text = apr_psprintf(p, "%s %s %ld:%ld %" APR_INT64_T_FMT, WSGID_LAYOUT,
+                        WSGID_TEXT(group, CHROOT) ? WSGID_TEXT(group, CHROOT) : "",
+                        (long)identity->uid, (long)identity->gid,
+                        (apr_int64_t)WSGID_NUMBER(group, SOCKET_USER));
+    for (i = 0; i < identity->group_count; i++) {
+        text = apr_psprintf(p, "%s,%ld", text, (long)identity->groups[i]);
+    }
+    return text;
+}
+
+static wsgid_slot_record_t *find_slot(const wsgid_group_t *group, const char *prefix,
+                                      const char *identity, int index)
 {
     wsgid_slot_record_t *slot;
 
     for (slot = slot_list->first; slot; slot = slot->next) {
-        if (!slot->released && slot->index == index && !strcmp(slot->name, group->name)
-            && !strcmp(slot->prefix, prefix)) {
+        if (slot->index == index && !strcmp(slot->name, group->name)
+            && !strcmp(slot->prefix, prefix) && !strcmp(slot->identity, identity)) {
             return slot;
         }
     }
     return NULL;
 }
 
-static unsigned number_of(const wsgid_group_t *group)
+static unsigned number_of(const wsgid_group_t *group, const char *identity)
 {
     const wsgid_slot_record_t *slot;
 
     for (slot = slot_list->first; slot; slot = slot->next) {
-        if (!slot->released && !strcmp(slot->name, group->name)) {
+        if (!strcmp(slot->name, group->name) && !strcmp(slot->identity, identity)) {
             return slot->number;
         }
     }
@@ -62,7 +85,8 @@ static void append_slot(wsgid_slot_record_t *slot)
     *link = slot;
 }
 
-static wsgid_slot_record_t *new_slot(const wsgid_group_t *group, const char *prefix, int index)
+static wsgid_slot_record_t *new_slot(const wsgid_group_t *group, const char *prefix,
+                                     const char *identity, int index)
 {
     apr_pool_t *pool;
     wsgid_slot_record_t *slot;
@@ -74,7 +98,8 @@ static wsgid_slot_record_t *new_slot(const wsgid_group_t *group, const char *pre
     slot->name = apr_pstrdup(pool, group->name);
     slot->label = apr_pstrdup(pool, group->label);
     slot->prefix = apr_pstrdup(pool, prefix);
-    slot->number = number_of(group);
+    slot->number = number_of(group, identity);
+    slot->identity = apr_pstrdup(pool, identity);
     slot->index = index;
     slot->path = wsgid_listener_path(pool, prefix, slot->number, index, WSGID_LISTENER_REQUESTS);
     slot->control_path = wsgid_listener_path(pool, prefix, slot->number, index,
@@ -88,8 +113,6 @@ static wsgid_slot_record_t *new_slot(const wsgid_group_t *group, const char *pre
     append_slot(slot);
     return slot;
 }
-
-#define CONTROL_BACKLOG 16 /* for pywsgid on the command line: few connect at a time */
 
 static apr_status_t open_slot(wsgid_slot_record_t *slot, const wsgid_group_t *group)
 {
@@ -107,7 +130,7 @@ static apr_status_t open_slot(wsgid_slot_record_t *slot, const wsgid_group_t *gr
     }
     wsgid_slots_set_address(slot->shared, &address);
     return wsgid_listener_open(slot->control_path, (uid_t)WSGID_NUMBER(group, SOCKET_USER),
-                               CONTROL_BACKLOG, &slot->control, &address);
+                               WSGID_CONTROL_BACKLOG, &slot->control, &address);
 }
 
 static apr_status_t open_or_adapt(wsgid_slot_record_t *slot, const wsgid_group_t *group)
@@ -122,7 +145,7 @@ static apr_status_t open_or_adapt(wsgid_slot_record_t *slot, const wsgid_group_t
     return status != APR_SUCCESS
                ? status
                : wsgid_listener_adapt(slot->control_path, (uid_t)WSGID_NUMBER(group, SOCKET_USER),
-                                      CONTROL_BACKLOG, &slot->control);
+                                      WSGID_CONTROL_BACKLOG, &slot->control);
 }
 
 /* From now on the slot belongs to this group, and needs a process of this configuration. */
@@ -130,25 +153,22 @@ static void attach(wsgid_slot_record_t *slot, wsgid_group_t *group)
 {
     slot->group = group;
     slot->server = group->server;
-    slot->wanted = slot->last_used = configuration;
-    slot->failures = slot->brief = 0;
-    slot->delay = 0;
-    slot->fork_failed = 0;
-    slot->full_since = 0;
-    slot->full_logged = 0;
+    slot->last_used = configuration;
+    wsgid_ledger_set_wanted(slot->shared, configuration);
+    wsgid_ledger_set_current(slot->shared, configuration);
     slot->shutdown_timeout = WSGID_NUMBER(group, SHUTDOWN_TIMEOUT);
     group->slots[slot->index] = slot->shared;
 }
 
 /* ---- preparing what the configuration asks for */
 
-static int prepare_slot(wsgid_group_t *group, const char *prefix, int index)
+static int prepare_slot(wsgid_group_t *group, const char *prefix, const char *identity, int index)
 {
-    wsgid_slot_record_t *slot = find_slot(group, prefix, index);
+    wsgid_slot_record_t *slot = find_slot(group, prefix, identity, index);
     apr_status_t status;
 
     if (!slot) {
-        slot = new_slot(group, prefix, index);
+        slot = new_slot(group, prefix, identity, index);
     }
     status = open_or_adapt(slot, group);
     if (status != APR_SUCCESS) {
@@ -163,15 +183,17 @@ static int prepare_slot(wsgid_group_t *group, const char *prefix, int index)
     return OK;
 }
 
-static int prepare_group(apr_pool_t *pconf, wsgid_group_t *group, const char *prefix)
+static int prepare_group(apr_pool_t *pconf, apr_pool_t *ptemp, wsgid_group_t *group,
+                         const char *prefix)
 {
+    const char *identity = identity_of(ptemp, group);
     int index;
-    int result = OK;
+    int result = identity ? OK : HTTP_INTERNAL_SERVER_ERROR;
 
     group->slot_count = (int)WSGID_NUMBER(group, PROCESSES);
     group->slots = apr_pcalloc(pconf, group->slot_count * sizeof(*group->slots));
     for (index = 0; index < group->slot_count && result == OK; index++) {
-        result = prepare_slot(group, prefix, index);
+        result = prepare_slot(group, prefix, identity, index);
     }
     return result;
 }
@@ -210,7 +232,7 @@ static int prepare_groups(apr_pool_t *pconf, apr_pool_t *ptemp)
     }
     result = prepare_directory(ptemp, prefix);
     for (i = 0; i < groups->nelts && result == OK; i++) {
-        result = prepare_group(pconf, APR_ARRAY_IDX(groups, i, wsgid_group_t *), prefix);
+        result = prepare_group(pconf, ptemp, APR_ARRAY_IDX(groups, i, wsgid_group_t *), prefix);
     }
     return result;
 }
@@ -226,14 +248,15 @@ static void find_slot_list(server_rec *s)
     main_server = s;
     for (slot = slot_list->first; slot; slot = slot->next) {
         slot->server = s; /* until it is attached to a group */
+        wsgid_ledger_set_current(slot->shared, configuration);
     }
 }
 
 int wsgid_slot_list_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s,
                             apr_uint32_t number)
 {
-    find_slot_list(s);
     configuration = number;
+    find_slot_list(s);
     return prepare_groups(pconf, ptemp);
 }
 
@@ -271,22 +294,6 @@ void wsgid_slot_list_free(wsgid_slot_record_t *slot)
     apr_pool_destroy(slot->pool);
 }
 
-/* Its processes finish what they have read. Nobody waits for an answer to what is left in the
- * backlog. */
-static void release(wsgid_slot_record_t *slot)
-{
-    int i;
-
-    slot->released = 1;
-    close_listeners(slot);
-    for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
-        wsgid_process_step(&slot->processes[i], WSGID_EVENT_UNWANTED);
-    }
-    if (wsgid_process_all_free(slot)) {
-        wsgid_slot_list_free(slot);
-    }
-}
-
 void wsgid_slot_list_step_phase(const wsgid_slot_record_t *slot, wsgid_phase_event_e event,
                                 apr_time_t next_try)
 {
@@ -295,15 +302,15 @@ void wsgid_slot_list_step_phase(const wsgid_slot_record_t *slot, wsgid_phase_eve
     wsgid_phase_step(slot->shared, &name, event, next_try);
 }
 
-void wsgid_slot_list_release_unused(void)
+void wsgid_slot_list_release_before(apr_uint32_t oldest)
 {
     wsgid_slot_record_t *slot;
     wsgid_slot_record_t *next;
 
     for (slot = slot_list->first; slot; slot = next) {
         next = slot->next;
-        if (!slot->group && !slot->released && !wsgid_generations_live_up_to(slot->last_used)) {
-            release(slot);
+        if (!slot->group && slot->last_used < oldest) {
+            wsgid_slot_list_free(slot);
         }
     }
 }
@@ -311,14 +318,10 @@ void wsgid_slot_list_release_unused(void)
 void wsgid_slot_list_detach(void)
 {
     wsgid_slot_record_t *slot;
-    int i;
 
     for (slot = slot_list->first; slot; slot = slot->next) {
         slot->group = NULL;
         slot->server = NULL;
-        for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
-            wsgid_process_unwatch(&slot->processes[i]);
-        }
     }
 }
 
@@ -330,18 +333,34 @@ static void close_descriptor(int *fd)
     *fd = -1;
 }
 
-void wsgid_slot_list_close_descriptors(void)
+void wsgid_slot_list_enter_child(void)
 {
     wsgid_slot_record_t *slot;
-    int i;
 
     for (slot = slot_list->first; slot; slot = slot->next) {
-        for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
-            /* otherwise a daemon would not notice that the parent has died */
-            wsgid_process_close_lifeline(&slot->processes[i]);
-        }
         close_descriptor(&slot->listener);
         close_descriptor(&slot->control);
-        wsgid_slots_close_descriptors(slot->shared);
+        wsgid_slots_enter_child(slot->shared);
+    }
+}
+
+void wsgid_slot_list_end(void)
+{
+    wsgid_slot_record_t *slot;
+
+    for (slot = slot_list ? slot_list->first : NULL; slot; slot = slot->next) {
+        wsgid_ledger_set_current(slot->shared, APR_UINT32_MAX);
+    }
+}
+
+void wsgid_slot_list_remove_sockets(const wsgid_group_t *group)
+{
+    const wsgid_slot_record_t *slot;
+
+    for (slot = slot_list->first; slot; slot = slot->next) {
+        if (slot->group == group) {
+            (void)unlink(slot->path);
+            (void)unlink(slot->control_path);
+        }
     }
 }

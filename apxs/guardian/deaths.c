@@ -2,7 +2,7 @@
  * How the end of a process is described: exit codes and signals in words, the reason for the status
  * page, and the line in the log.
  */
-#include "supervisor/supervisor.h"
+#include "guardian/guardian.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -208,7 +208,7 @@ static wsgid_reason_e reason_of_leaving(const wsgid_process_t *process)
     };
     apr_uint32_t reason = process->granted_reason; /* from its page: any number */
 
-    if (process->configuration < process->slot->wanted || !process->slot->group) {
+    if (process->configuration < wsgid_ledger_wanted(process->slot->shared)) {
         return WSGID_REASON_HTTPD;
     }
     return reason < sizeof(of_replacement) / sizeof(*of_replacement) ? of_replacement[reason]
@@ -253,11 +253,6 @@ static void log_death(const wsgid_process_t *process, wsgid_death_t death, const
     }
     else if (process->has_been_ready) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, server, "WSGID0052: %s died %s", name, how);
-    }
-    else if (process->state == WSGID_STATE_WAITING) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
-                     "WSGID0057: %s was killed while it waited for its next try (back-off), %s",
-                     name, how);
     }
     else {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, server,

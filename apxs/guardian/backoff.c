@@ -1,10 +1,12 @@
 /*
  * The back-off: how long a slot waits before its next process starts.
  *
- * The parent counts the processes that ended too early, and sets the delay. It has no timers, so
- * the forked process sleeps (spawn/delay.c).
+ * Counted are processes that ended too early. The wait ends early when a script of the group
+ * changes, because that may have fixed what made the last process fail.
  */
-#include "supervisor/supervisor.h"
+#include "guardian/guardian.h"
+
+#include <sys/stat.h>
 
 /* After a process that ended before it was ready: at once, then 1, 2, 4 .. 60 s. */
 #define BACKOFF_FIRST apr_time_from_sec(1)
@@ -29,13 +31,13 @@ static apr_interval_time_t back_off(unsigned failures)
     return delay < BACKOFF_MOST ? delay : BACKOFF_MOST;
 }
 
-/* A process that was asked to leave, or was killed during its back-off, has not failed. */
+/* A process that we have asked to leave has not failed. */
 void wsgid_backoff_count(wsgid_slot_record_t *slot, const wsgid_process_t *process,
                          wsgid_death_t death, apr_interval_time_t life)
 {
     if (process->has_been_ready) {
         slot->failures = 0;
-        slot->brief = life < BRIEF_LIFE && !wsgid_deaths_is_requested(death) ? slot->brief + 1 : 0;
+        slot->brief = life < BRIEF_LIFE && !process->was_asked ? slot->brief + 1 : 0;
         slot->delay = slot->brief > BRIEF_ALLOWED ? BRIEF_DELAY : 0;
     }
     else if (process->state == WSGID_STATE_BOOTING && !wsgid_deaths_is_by_request_signal(death)) {
@@ -59,4 +61,57 @@ const char *wsgid_backoff_describe(apr_pool_t *p, const wsgid_slot_record_t *slo
     }
     return apr_psprintf(p, "next try in %s s",
                         wsgid_backoff_seconds(number, sizeof(number), slot->delay));
+}
+
+/* ---- changed scripts */
+
+/* Shows whether a script has changed: it is replaced (inode), written to (mtime), or missing
+ * (zeros). */
+typedef struct {
+    ino_t inode;
+    struct timespec modified;
+} stamp_t;
+
+static stamp_t stamp_of(const char *path)
+{
+    stamp_t stamp = { 0, { 0, 0 } };
+    struct stat there;
+
+    if (stat(path, &there) == 0) {
+        stamp.inode = there.st_ino;
+        stamp.modified = there.st_mtim;
+    }
+    return stamp;
+}
+
+void wsgid_backoff_note_scripts(wsgid_slot_record_t *slot)
+{
+    const apr_array_header_t *scripts = slot->group->scripts;
+    stamp_t *stamps;
+    int i;
+
+    if (!slot->stamps) {
+        slot->stamps = apr_pcalloc(slot->pool, (scripts->nelts + 1) * sizeof(*stamps));
+    }
+    stamps = slot->stamps;
+    for (i = 0; i < scripts->nelts; i++) {
+        stamps[i] = stamp_of(APR_ARRAY_IDX(scripts, i, wsgid_script_t).path);
+    }
+}
+
+int wsgid_backoff_scripts_changed(const wsgid_slot_record_t *slot)
+{
+    const apr_array_header_t *scripts = slot->group->scripts;
+    const stamp_t *stamps = slot->stamps;
+    int i;
+
+    for (i = 0; stamps && i < scripts->nelts; i++) {
+        stamp_t now = stamp_of(APR_ARRAY_IDX(scripts, i, wsgid_script_t).path);
+
+        if (now.inode != stamps[i].inode || now.modified.tv_sec != stamps[i].modified.tv_sec
+            || now.modified.tv_nsec != stamps[i].modified.tv_nsec) {
+            return 1;
+        }
+    }
+    return 0;
 }

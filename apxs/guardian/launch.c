@@ -2,7 +2,7 @@
  * Starting a daemon process in a free process entry: its lifeline, its page, the fork, the line in
  * the log. spawn/ does what follows in the forked process.
  */
-#include "supervisor/supervisor.h"
+#include "guardian/guardian.h"
 #include "spawn/spawn.h"
 
 #include <fcntl.h>
@@ -10,8 +10,13 @@
 
 /* Between two attempts to fork when the system has no more processes or memory. */
 #define FORK_RETRY apr_time_from_sec(1)
-/* A delay so short that requests wait in the backlog instead of getting a 503. */
-#define SHORT_DELAY apr_time_from_msec(500)
+
+static int wakeup = -1; /* write end of this guardian's wake-up pipe */
+
+void wsgid_launch_begin(int write_end)
+{
+    wakeup = write_end;
+}
 
 /* The parent's end never blocks: a daemon that has the write end, too, could fill the pipe. */
 static apr_status_t make_lifeline(int *read_end, int *write_end)
@@ -32,24 +37,17 @@ static apr_status_t make_lifeline(int *read_end, int *write_end)
     return APR_SUCCESS;
 }
 
-static void log_start(const wsgid_process_t *process, apr_interval_time_t delay,
-                      const wsgid_process_t *predecessor)
+static void log_start(const wsgid_process_t *process, const wsgid_process_t *predecessor)
 {
     const wsgid_slot_record_t *slot = process->slot;
-    char number[WSGID_SECONDS_ROOM];
-    char wait[48] = "";
     char role[48] = "";
 
-    if (delay > 0) {
-        apr_snprintf(wait, sizeof(wait), ", delayed by %s s",
-                     wsgid_backoff_seconds(number, sizeof(number), delay));
-    }
     if (predecessor) {
         apr_snprintf(role, sizeof(role), ", to replace process %" APR_PID_T_FMT, predecessor->pid);
     }
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, slot->server,
-                 "WSGID0050: group '%s' slot %d: process %" APR_PID_T_FMT " started%s%s",
-                 slot->label, slot->index, process->pid, wait, role);
+                 "WSGID0050: group '%s' slot %d: process %" APR_PID_T_FMT " started%s", slot->label,
+                 slot->index, process->pid, role);
 }
 
 static int is_configured(const wsgid_group_t *group, const char *script)
@@ -120,12 +118,11 @@ static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *pred
                             .listener = slot->listener,
                             .lifeline = lifeline,
                             .page = page,
-                            .wakeup = wsgid_wakeup_write_end(),
+                            .wakeup = wakeup,
                             .control = slot->control,
                             .predecessor = predecessor && predecessor->lifeline >= 0
                                                ? open_lifeline_for_successor(predecessor->lifeline)
-                                               : -1,
-                            .delay = slot->delay };
+                                               : -1 };
     apr_pool_t *pool;
     apr_status_t status;
 
@@ -134,10 +131,8 @@ static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *pred
     }
     apr_pool_create(&pool, slot->pool);
     start.loaded = scripts_to_keep(pool, predecessor, configuration);
-    process->born = wsgid_clock_now() + slot->delay;
-    wsgid_slot_list_step_phase(
-        slot, slot->delay > SHORT_DELAY ? WSGID_PHASE_DELAYED : WSGID_PHASE_STARTED,
-        slot->delay > 0 ? process->born : 0);
+    process->born = wsgid_clock_now();
+    wsgid_slot_list_step_phase(slot, WSGID_PHASE_STARTED, 0);
     status = wsgid_spawn_process(&process->pid, &start, pool);
     apr_pool_destroy(pool);
     if (start.predecessor >= 0) {
@@ -149,11 +144,16 @@ static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *pred
 /* APR_EGENERAL: the user could not be looked up, and a line says why. */
 static void fail_to_start(wsgid_slot_record_t *slot, apr_status_t status)
 {
+    int is_known = slot->fork_failed != 0;
+
     slot->fork_failed = wsgid_clock_now();
     wsgid_slot_list_step_phase(slot, WSGID_PHASE_UNFORKABLE, slot->fork_failed + FORK_RETRY);
+    if (is_known) {
+        return;
+    }
     ap_log_error(APLOG_MARK, APLOG_CRIT, status, slot->server,
-                 "WSGID0055: group '%s' slot %d: cannot start a process: %s; the next attempt is "
-                 "within about ten seconds",
+                 "WSGID0055: group '%s' slot %d: cannot start a process: %s; it is tried again "
+                 "each second",
                  slot->label, slot->index,
                  status == APR_EGENERAL
                      ? "see above"
@@ -167,7 +167,7 @@ apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *pre
     wsgid_slot_record_t *slot = process->slot;
     int entry = wsgid_process_entry(process);
     int lifeline = -1;
-    int page = wsgid_entries_claim(slot->shared, entry);
+    int page = wsgid_entries_claim(slot->shared, entry, configuration);
     apr_status_t status = page < 0 ? APR_EGENERAL : make_lifeline(&lifeline, &process->lifeline);
 
     if (status == APR_SUCCESS) {
@@ -181,14 +181,18 @@ apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *pre
         return status;
     }
     wsgid_entries_set_process(slot->shared, entry, process->pid, process->born);
+    wsgid_ledger_set_process(slot->shared, entry, process->pid,
+                             wsgid_orphans_start_time(process->pid));
     process->configuration = configuration;
     process->serial = ++slot->started;
     process->has_been_ready = 0;
     process->replacement_requests = process->requests_handled = 0;
     process->watchdog = process->change = 0;
     process->replacement_reason = process->granted_reason = WSGID_REPLACE_NONE;
-    wsgid_process_step(process, slot->delay > 0 ? WSGID_EVENT_DELAYED : WSGID_EVENT_LAUNCHED);
-    log_start(process, slot->delay, predecessor);
+    process->draining = 0;
+    slot->fork_failed = 0;
+    wsgid_process_step(process, WSGID_EVENT_LAUNCHED);
+    log_start(process, predecessor);
     return APR_SUCCESS;
 }
 

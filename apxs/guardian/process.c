@@ -5,7 +5,7 @@
  * and slots"). What a process does by itself is in its statistics page, which
  * wsgid_process_observe() reads when there is a reason to.
  */
-#include "supervisor/supervisor.h"
+#include "guardian/guardian.h"
 
 #include <signal.h>
 #include <unistd.h>
@@ -24,7 +24,6 @@ typedef struct {
     wsgid_state_e next;
 } process_transition_t;
 
-#define WAIT  { MOVE, WSGID_STATE_WAITING }
 #define BOOT  { MOVE, WSGID_STATE_BOOTING }
 #define READY { MOVE, WSGID_STATE_READY }
 #define DRAIN { MOVE, WSGID_STATE_DRAINING }
@@ -35,17 +34,16 @@ typedef struct {
 
 /* clang-format off */
 static const process_transition_t transitions[WSGID_STATES][WSGID_EVENTS] = {
-    /*                         DELAYED LAUNCHED LOADED DRAINING REPLACED UNWANTED DIED */
-    [WSGID_STATE_FREE]     = { WAIT,   BOOT,    NEVER, NEVER,   NEVER,   STAY,    NEVER },
-    [WSGID_STATE_WAITING]  = { NEVER,  BOOT,    READY, DRAIN,   LEAVE,   LEAVE,   FREE },
-    [WSGID_STATE_BOOTING]  = { NEVER,  STAY,    READY, DRAIN,   LEAVE,   LEAVE,   FREE },
-    [WSGID_STATE_READY]    = { NEVER,  STAY,    STAY,  DRAIN,   LEAVE,   LEAVE,   FREE },
-    [WSGID_STATE_DRAINING] = { NEVER,  STAY,    STAY,  STAY,    STAY,    STAY,    FREE },
+    /*                         LAUNCHED LOADED DRAINING REPLACED UNWANTED DIED */
+    [WSGID_STATE_FREE]     = { BOOT,    NEVER, NEVER,   NEVER,   STAY,    NEVER },
+    [WSGID_STATE_BOOTING]  = { NEVER,   READY, DRAIN,   LEAVE,   LEAVE,   FREE },
+    [WSGID_STATE_READY]    = { NEVER,   STAY,  DRAIN,   LEAVE,   LEAVE,   FREE },
+    [WSGID_STATE_DRAINING] = { NEVER,   STAY,  STAY,    STAY,    STAY,    FREE },
 };
 /* clang-format on */
 
 static const char *const state_names[WSGID_STATES] = WSGID_STATE_NAMES;
-static const char *const event_names[WSGID_EVENTS] = { "delayed",  "launched", "loaded", "draining",
+static const char *const event_names[WSGID_EVENTS] = { "launched", "loaded",   "draining",
                                                        "replaced", "unwanted", "died" };
 
 /* ---- one process */
@@ -110,6 +108,10 @@ void wsgid_process_step(wsgid_process_t *process, wsgid_event_e event)
                  slot->label, slot->index, process->pid, state_names[process->state],
                  state_names[transition->next], event_names[event]);
     process->state = transition->next;
+    process->was_asked |= transition->action == CLOSE;
+    if (process->state == WSGID_STATE_DRAINING) {
+        process->draining = wsgid_clock_now();
+    }
     if (transition->action == CLOSE) {
         send_leave(process);
     }
@@ -168,7 +170,7 @@ int wsgid_process_all_free(const wsgid_slot_record_t *slot)
  * import. If it becomes ready at this very moment, the signal asks the same as the lifeline. */
 void wsgid_process_ask_to_leave(wsgid_process_t *process)
 {
-    if (process->state == WSGID_STATE_WAITING || process->state == WSGID_STATE_BOOTING) {
+    if (process->state == WSGID_STATE_BOOTING) {
         (void)kill(process->pid, SIGTERM);
     }
     wsgid_process_step(process, WSGID_EVENT_UNWANTED);
@@ -176,30 +178,12 @@ void wsgid_process_ask_to_leave(wsgid_process_t *process)
 
 /* ---- what it does by itself */
 
-/* The forked process records when its back-off was over, because a changed script may have ended it
- * early. It does not record the end of a short one. */
-static void observe_backoff(wsgid_process_t *process)
-{
-    apr_time_t woke = wsgid_slots_next_try(process->slot->shared);
-    apr_time_t now = wsgid_clock_now();
-
-    if (woke != process->born || now >= process->born) {
-        process->born = woke > 0 && woke < now ? woke : now;
-        wsgid_entries_set_process(process->slot->shared, wsgid_process_entry(process), process->pid,
-                                  process->born);
-        wsgid_process_step(process, WSGID_EVENT_LAUNCHED);
-    }
-}
-
 static void observe_process(wsgid_process_t *process)
 {
     wsgid_page_t page;
 
-    if (process->state == WSGID_STATE_FREE) {
+    if (process->state == WSGID_STATE_FREE || process->is_orphan) {
         return;
-    }
-    if (process->state == WSGID_STATE_WAITING) {
-        observe_backoff(process);
     }
     wsgid_pages_read(process->slot->shared, wsgid_process_entry(process), &page);
     process->watchdog = page.watchdog;
@@ -226,40 +210,21 @@ void wsgid_process_observe(wsgid_slot_record_t *slot)
     for (i = 0; serving && i < WSGID_SLOT_PROCESSES; i++) {
         wsgid_process_t *process = &slot->processes[i];
         if (process->state != WSGID_STATE_FREE && process->serial < serving->serial) {
+            process->was_asked = 1; /* its successor may have told it already */
             wsgid_process_step(process, WSGID_EVENT_REPLACED);
         }
     }
 }
 
-/* ---- watching and releasing */
-
-/* A pool of its own, so that processes which come and go leave nothing in pconf. */
-void wsgid_process_watch(wsgid_process_t *process, apr_pool_t *pconf,
-                         void (*on_child)(int, void *, int))
-{
-    apr_pool_create(&process->watch, pconf);
-    memset(&process->handle, 0, sizeof(process->handle));
-    process->handle.pid = process->pid;
-    wsgid_sigchld_watch(process->pid);
-    apr_proc_other_child_register(&process->handle, on_child, process, NULL, process->watch);
-}
-
-void wsgid_process_unwatch(wsgid_process_t *process)
-{
-    wsgid_sigchld_forget(process->pid);
-    if (process->watch) {
-        apr_pool_destroy(process->watch);
-    }
-    process->watch = NULL;
-}
+/* ---- releasing */
 
 void wsgid_process_release(wsgid_process_t *process)
 {
     wsgid_slot_record_t *slot = process->slot;
 
     wsgid_process_step(process, WSGID_EVENT_DIED);
-    wsgid_process_unwatch(process);
     wsgid_process_close_lifeline(process);
     process->pid = 0;
+    process->is_orphan = process->is_killed = process->was_asked = 0;
     wsgid_entries_release(slot->shared, wsgid_process_entry(process));
 }

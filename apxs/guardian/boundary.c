@@ -1,0 +1,187 @@
+/*
+ * From a fork of httpd's parent to a process of its own: what a guardian gives up of httpd.
+ *
+ * All signals are blocked from before the fork until the end, since a guardian reads its signals
+ * from a signalfd.
+ */
+#include "guardian/guardian.h"
+#include "spawn/spawn.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "http_main.h"
+
+/* ---- signals */
+
+/* Handlers of httpd and of other modules must not run here. */
+static void reset_handlers(void)
+{
+    struct sigaction action;
+    int number;
+
+    memset(&action, 0, sizeof(action));
+    action.sa_handler = SIG_DFL;
+    for (number = 1; number < NSIG; number++) {
+        /* fails for SIGKILL, SIGSTOP and those of the C library */
+        (void)sigaction(number, &action, NULL);
+    }
+}
+
+static int open_signals(void)
+{
+    static const int numbers[] = { SIGCHLD, SIGTERM, WSGID_SIGNAL_SUPERSEDED };
+    sigset_t set;
+    apr_size_t i;
+
+    (void)sigemptyset(&set);
+    for (i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+        (void)sigaddset(&set, numbers[i]);
+    }
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* ---- descriptors */
+
+static void keep(apr_array_header_t *kept, int fd)
+{
+    if (fd >= 0) {
+        APR_ARRAY_PUSH(kept, int) = fd;
+    }
+}
+
+static void keep_log(apr_array_header_t *kept, const server_rec *s)
+{
+    apr_os_file_t fd;
+
+    if (s->error_log && apr_os_file_get(&fd, s->error_log) == APR_SUCCESS) {
+        keep(kept, fd);
+    }
+}
+
+static void keep_slots(apr_array_header_t *kept, const wsgid_group_t *group)
+{
+    const wsgid_slot_record_t *slot;
+    int entry;
+
+    for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
+        if (slot->group != group) {
+            continue;
+        }
+        keep(kept, slot->listener);
+        keep(kept, slot->control);
+        for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
+            keep(kept, wsgid_pages_descriptor(slot->shared, entry));
+        }
+    }
+}
+
+static int by_number(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+/* Closes everything else that httpd has open: ports, clients, other groups' sockets, pipes to
+ * programs that log. */
+static void close_others(apr_array_header_t *kept)
+{
+    const int *fds = (const int *)kept->elts;
+    int next = STDERR_FILENO + 1;
+    int i;
+
+    qsort(kept->elts, kept->nelts, sizeof(int), by_number);
+    for (i = 0; i < kept->nelts; i++) {
+        if (fds[i] > next) {
+            wsgid_spawn_close_range(next, fds[i] - 1);
+        }
+        next = fds[i] >= next ? fds[i] + 1 : next;
+    }
+    wsgid_spawn_close_from(next);
+}
+
+static void close_descriptors(const wsgid_group_t *group, int signals)
+{
+    apr_pool_t *pool;
+    apr_array_header_t *kept;
+
+    apr_pool_create(&pool, ap_server_conf->process->pool);
+    kept = apr_array_make(pool, 64, sizeof(int));
+    keep(kept, signals);
+    keep(kept, wsgid_child_locks_descriptor());
+    keep_log(kept, group->server);
+    keep_log(kept, ap_server_conf);
+    keep_slots(kept, group);
+    closelog();
+    close_others(kept);
+    apr_pool_destroy(pool);
+}
+
+/* ---- the name */
+
+#define ARG_START 44 /* numbers after the state in /proc/PID/stat: where the command line is */
+#define ARG_END   45
+
+/* The part of this process's memory that ps shows as its command line. */
+static int find_command_line(char **start, char **end)
+{
+    char text[2048] = "";
+    unsigned long values[ARG_END + 1] = { 0 };
+    FILE *file = fopen("/proc/self/stat", "re");
+    char *at;
+    int i;
+
+    if (!file) {
+        return 0;
+    }
+    at = fgets(text, sizeof(text), file) ? strrchr(text, ')') : NULL;
+    (void)fclose(file);
+    if (!at || strlen(at) < 4) {
+        return 0;
+    }
+    at += 3; /* ") S" */
+    for (i = 0; i <= ARG_END; i++) {
+        values[i] = strtoul(at, &at, 10);
+    }
+    *start = (char *)values[ARG_START]; /* NOLINT: the kernel says where */
+    *end = (char *)values[ARG_END];
+    return *start && *end > *start;
+}
+
+static void set_title(const wsgid_group_t *group)
+{
+    char *start;
+    char *end;
+
+    (void)prctl(PR_SET_NAME, "wsgid-guardian");
+    if (find_command_line(&start, &end)) {
+        memset(start, 0, (apr_size_t)(end - start));
+        apr_snprintf(start, (apr_size_t)(end - start), "wsgid:%s (guardian)", group->label);
+    }
+}
+
+int wsgid_boundary_cross(const wsgid_group_t *group)
+{
+    int signals;
+
+    (void)setsid();
+    reset_handlers();
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* what daemons leave behind belongs to us */
+    signals = open_signals();
+    if (signals < 0) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, group->server,
+                     "WSGID0075: group '%s': its guardian cannot receive signals: raise httpd's "
+                     "limit of open files (ulimit -n, LimitNOFILE= of its service)",
+                     group->label);
+        _exit(0);
+    }
+    close_descriptors(group, signals);
+    set_title(group);
+    return signals;
+}

@@ -1,0 +1,71 @@
+/*
+ * Whether children of httpd live that may still send requests as an older configuration says.
+ *
+ * Each child of httpd holds a shared lock (fcntl) on one byte of a file in memory: the byte whose
+ * offset is the number of its configuration. The kernel frees it when the child ends, however that
+ * happens, and a fork does not inherit it. So a guardian can ask whether anybody is left even when
+ * httpd's parent has been killed. (No pipe could tell: other modules' processes inherit it.)
+ */
+#include "guardian/guardian.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#define RETAINED_KEY WSGID_RETAINED("child_locks")
+
+static int descriptor(void)
+{
+    const int *retained = ap_retained_data_get(RETAINED_KEY);
+
+    return retained ? *retained : -1;
+}
+
+apr_status_t wsgid_child_locks_open(void)
+{
+    int *retained;
+    int fd;
+
+    if (descriptor() >= 0) {
+        return APR_SUCCESS;
+    }
+    fd = memfd_create("wsgid-children", MFD_CLOEXEC);
+    if (fd < 0) {
+        return errno;
+    }
+    retained = ap_retained_data_create(RETAINED_KEY, sizeof(*retained));
+    *retained = fd;
+    return APR_SUCCESS;
+}
+
+int wsgid_child_locks_descriptor(void)
+{
+    return descriptor();
+}
+
+apr_status_t wsgid_child_locks_take(apr_uint32_t configuration)
+{
+    struct flock lock = {
+        .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = (off_t)configuration, .l_len = 1
+    };
+
+    return fcntl(descriptor(), F_SETLK, &lock) == 0 ? APR_SUCCESS : errno;
+}
+
+static int is_any_locked(off_t first, off_t end)
+{
+    struct flock lock = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = first, .l_len = end - first
+    };
+
+    return fcntl(descriptor(), F_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+}
+
+int wsgid_child_locks_live(apr_uint32_t configuration)
+{
+    return is_any_locked((off_t)configuration, (off_t)configuration + 1);
+}
+
+int wsgid_child_locks_live_up_to(apr_uint32_t configuration)
+{
+    return is_any_locked(0, (off_t)configuration + 1);
+}

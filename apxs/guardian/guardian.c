@@ -1,0 +1,213 @@
+/*
+ * A guardian: the event loop of the process that starts, watches and replaces the daemons of one
+ * group.
+ *
+ * It sleeps until a signal comes, a daemon writes to the wake-up pipe, or a deadline of the policy
+ * is over; then it reaps, looks at all slots, and sleeps again. It leaves in one of three ways:
+ *
+ *   stop      SIGTERM, from httpd's parent or an administrator: daemons get shutdown-timeout
+ *   made way  a newer configuration has all of its slots, and all of its processes have left
+ *   retired   superseded, or httpd's parent has ended, and no child of httpd lives that could send
+ *             a request to the group
+ *
+ * It never returns into httpd, runs none of httpd's cleanups, and exits with 0 only: httpd's parent
+ * takes some other exit codes of its children for its own.
+ */
+#include "guardian/guardian.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "http_main.h"
+
+/* Daemons start once a child of httpd lives, which is soon after the fork, or after this time: so
+ * they do not delay httpd's own start. */
+#define START_PATIENCE apr_time_from_sec(1)
+#define START_POLL     apr_time_from_msec(5)
+#define LEFTOVERS_POLL apr_time_from_msec(50)
+#define STOP_POLL      apr_time_from_msec(100) /* while it stops: processes that cannot be reaped */
+/* Between two looks at the parent where the kernel has no pidfd_open() (before Linux 5.3). */
+#define PARENT_POLL apr_time_from_sec(1)
+
+typedef struct {
+    wsgid_guardian_t given;
+    int signals;      /* signalfd */
+    int parent;       /* pidfd of httpd's parent; -1: there is none */
+    int wakeup[2];    /* the wake-up pipe: read end, write end */
+    apr_time_t begun; /* wsgid_clock_now() */
+    int has_started;  /* daemons may run */
+    int is_stopped;   /* SIGTERM */
+    int is_orphaned;  /* httpd's parent has ended */
+} loop_t;
+
+/* Static: this process is one guardian. */
+static loop_t loop;
+
+/* ---- what has happened */
+
+static void read_signals(void)
+{
+    struct signalfd_siginfo info;
+
+    while (read(loop.signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        switch (info.ssi_signo) {
+        case SIGTERM: loop.is_stopped = 1; break;
+        default: break; /* SIGCHLD, or there is a newer configuration: what follows looks anyway */
+        }
+    }
+    if (!loop.is_orphaned && getppid() != loop.given.parent) {
+        loop.is_orphaned = 1;
+        wsgid_policy_note_orphaned();
+    }
+}
+
+static void drain_wakeup_pipe(void)
+{
+    char bytes[512];
+
+    while (read(loop.wakeup[0], bytes, sizeof(bytes)) == (ssize_t)sizeof(bytes)) {
+        /* there may be more */
+    }
+}
+
+static void reap(void)
+{
+    int status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        wsgid_policy_reaped(pid, status);
+    }
+}
+
+/* ---- what follows */
+
+static int may_start(void)
+{
+    if (!loop.has_started) {
+        loop.has_started = wsgid_child_locks_live(loop.given.configuration)
+                           || wsgid_clock_now() - loop.begun >= START_PATIENCE;
+    }
+    return loop.has_started;
+}
+
+static void act(void)
+{
+    if (loop.is_stopped) {
+        wsgid_policy_stop();
+    }
+    if (may_start() || loop.is_stopped || loop.is_orphaned) {
+        wsgid_policy_poll();
+    }
+}
+
+/* ---- sleeping */
+
+static void earlier(apr_time_t *next, apr_time_t moment)
+{
+    if (moment && (!*next || moment < *next)) {
+        *next = moment;
+    }
+}
+
+static apr_time_t next_moment(void)
+{
+    apr_time_t now = wsgid_clock_now();
+    apr_time_t next = wsgid_policy_next();
+
+    if (!loop.has_started) {
+        earlier(&next, now + START_POLL);
+    }
+    if (wsgid_leftovers_poll()) {
+        earlier(&next, now + LEFTOVERS_POLL);
+    }
+    if (loop.is_stopped) {
+        earlier(&next, now + STOP_POLL);
+    }
+    if (loop.parent < 0) {
+        earlier(&next, now + PARENT_POLL);
+    }
+    return next;
+}
+
+static void sleep_until(apr_time_t moment)
+{
+    /* once the parent has ended, its pidfd would be ready for ever */
+    struct pollfd ends[3] = { { loop.signals, POLLIN, 0 },
+                              { loop.wakeup[0], POLLIN, 0 },
+                              { loop.is_orphaned ? -1 : loop.parent, POLLIN, 0 } };
+    apr_interval_time_t left = moment - wsgid_clock_now();
+    struct timespec limit;
+
+    left = left > 0 ? left : 0;
+    limit.tv_sec = left / APR_USEC_PER_SEC;
+    limit.tv_nsec = left % APR_USEC_PER_SEC * 1000;
+    (void)ppoll(ends, 3, moment ? &limit : NULL, NULL);
+}
+
+/* ---- the whole life */
+
+/* A pidfd shows the end of httpd's parent, whatever user that has become (httpd -X): the signal
+ * that PR_SET_PDEATHSIG asks for would not be sent then. */
+static int open_parent(pid_t parent)
+{
+#ifdef SYS_pidfd_open
+    return (int)syscall(SYS_pidfd_open, parent, 0); /* close-on-exec */
+#else
+    (void)parent;
+    return -1;
+#endif
+}
+
+static void begin(const wsgid_guardian_t *given)
+{
+    apr_pool_t *pool;
+
+    loop.given = *given;
+    loop.begun = wsgid_clock_now();
+    loop.signals = wsgid_boundary_cross(given->group);
+    loop.parent = open_parent(given->parent);
+    if (pipe2(loop.wakeup, O_CLOEXEC | O_NONBLOCK) != 0) {
+        ap_log_error(
+            APLOG_MARK, APLOG_CRIT, errno, given->group->server,
+            "WSGID0068: group '%s': its guardian cannot create a pipe: raise httpd's limit "
+            "of open files (ulimit -n, LimitNOFILE= of its service)",
+            given->group->label);
+        _exit(0);
+    }
+    apr_pool_create(&pool, ap_server_conf->process->pool);
+    wsgid_launch_begin(loop.wakeup[1]);
+    wsgid_policy_begin(given, pool);
+}
+
+static void end(void) __attribute__((noreturn));
+
+static void end(void)
+{
+    wsgid_policy_say_down();
+    wsgid_leftovers_end();
+    if (loop.is_orphaned) {
+        wsgid_slot_list_remove_sockets(loop.given.group);
+    }
+    _exit(0);
+}
+
+void wsgid_guardian_run(void *given)
+{
+    begin(given);
+    for (;;) {
+        read_signals();
+        drain_wakeup_pipe();
+        reap();
+        act();
+        if (wsgid_policy_is_over()) {
+            end();
+        }
+        sleep_until(next_moment());
+    }
+}

@@ -1,0 +1,299 @@
+/*
+ * Guardians: each daemon group has a process that starts, watches and replaces its daemons.
+ *
+ * httpd's parent forks a guardian for each group and configuration (parent.c), and does nothing
+ * else: so nothing that a daemon does, not even its exit status, reaches httpd. A guardian is
+ * a copy of httpd's parent that never returns into httpd. It outlives the configuration that it was
+ * forked for as long as children of httpd have that configuration.
+ *
+ *   parent.c      httpd's parent: forks guardians, watches them, ends them
+ *   slot_list.c   the slots that the parent keeps over restarts
+ *   boundary.c    the first steps of a guardian: what it gives up of httpd
+ *   guardian.c    its event loop
+ *   policy.c      which process runs in which slot, and what happens when one ends
+ *   handover.c    what a guardian does with a slot that it shares with newer or older ones: the
+ * table sockets.c     sockets that have been lost orphans.c     the processes of a guardian that
+ * was killed leftovers.c   processes that the application has left behind launch.c, process.c,
+ * deaths.c, backoff.c    one process: its start, its state, its end, its back-off child_locks.c
+ * whether children of httpd have an older configuration
+ *
+ * guardian.c uses policy.c, and policy.c the files below it. parent.c uses guardian.c only to fork
+ * it.
+ *
+ * Lifetime: httpd unloads this module at every restart, graceful or not. What the parent keeps (the
+ * slots and the list of guardians) is in pools below the process pool, and holds no pointer into
+ * the module or into pconf, except in fields marked "this configuration only". A guardian has
+ * a copy of everything, so for it nothing is ever unloaded. A change of these structures changes
+ * WSGID_LAYOUT (slots/retained.h).
+ */
+#ifndef WSGID_GUARDIAN_H
+#define WSGID_GUARDIAN_H
+
+#include "common/clock.h"
+#include "config/groups.h"
+#include "slots/listener.h"
+#include "slots/retained.h"
+#include "slots/slots.h"
+#include "wsgid.h"
+
+#include <signal.h>
+
+/* ---- parent.c, for mod_wsgid.c */
+
+/* post_config, once the groups are complete. Creates slots and listeners, forks guardians. OK, or
+ * an HTTP error that has been logged. */
+int wsgid_parent_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
+/* monitor hook. Forks the guardians that are missing. */
+void wsgid_parent_poll(void);
+/* child_init, in a child of httpd. Gives up what only the parent needs. */
+void wsgid_parent_child_init(server_rec *s);
+
+/* ---- records */
+
+/* What a guardian is started with. */
+typedef struct {
+    wsgid_group_t *group;
+    apr_uint32_t configuration;
+    pid_t parent;
+} wsgid_guardian_t;
+
+typedef enum {
+    WSGID_EVENT_LAUNCHED, /* forked */
+    WSGID_EVENT_LOADED,   /* its page says that it is ready */
+    WSGID_EVENT_DRAINING, /* its page says that it is leaving */
+    WSGID_EVENT_REPLACED, /* its successor is ready (which usually has told it to leave) */
+    WSGID_EVENT_UNWANTED, /* nobody needs it any more */
+    WSGID_EVENT_DIED,     /* it has been reaped */
+    WSGID_EVENTS
+} wsgid_event_e;
+
+typedef struct wsgid_slot_record_t wsgid_slot_record_t;
+
+/* A daemon process, in a process entry of its slot. */
+typedef struct {
+    wsgid_slot_record_t *slot;
+    wsgid_state_e state;
+    int has_been_ready;
+    pid_t pid;
+    int lifeline;            /* write end; -1 once closed */
+    apr_time_t born;         /* wsgid_clock_now() when it was forked */
+    apr_time_t draining;     /* wsgid_clock_now() since when it has been leaving */
+    int is_orphan;           /* another guardian forked it, which was killed: no child of ours */
+    apr_uint64_t start_time; /* of an orphan, as /proc shows it */
+    int is_killed;           /* SIGKILL has been sent */
+    int was_asked;           /* to leave, by us */
+    unsigned serial; /* counts the processes of the slot: a later one has a greater number */
+    apr_uint32_t configuration; /* it was started for */
+    /* Copied from its page: */
+    apr_uint32_t replacement_requests; /* how often it has requested a replacement */
+    apr_uint32_t replacement_reason;   /* of the last request, WSGID_REPLACE_... */
+    apr_uint64_t change;   /* of its scripts, if that is the reason of the last request; else 0 */
+    apr_uint64_t watchdog; /* when its deadlock watchdog ends it; 0: there is none */
+    /* How far its requests have been handled: */
+    apr_uint32_t requests_handled;
+    apr_uint32_t granted_reason; /* why it has a successor; WSGID_REPLACE_NONE: it has none */
+    int is_requested;            /* it is the successor that its predecessor requested */
+} wsgid_process_t;
+
+/* A slot, as the parent and guardians know it. The parent keeps it over restarts, and has neither
+ * processes nor a back-off. `shared` is the slot as everybody sees it. */
+struct wsgid_slot_record_t {
+    wsgid_slot_record_t *next;
+    apr_pool_t *pool; /* of this slot, below the process pool */
+    const char *name; /* of its group */
+    const char *label;
+    const char *prefix; /* of its sockets */
+    const char *path;
+    const char *control_path;
+    unsigned number; /* in the sockets' names: the same for all slots of a group */
+    int index;       /* which of the group's slots */
+    int listener;
+    int control; /* listener for pywsgid status and the like */
+    wsgid_slot_t *shared;
+    wsgid_process_t processes[WSGID_SLOT_PROCESSES];
+    wsgid_group_t *group;   /* this configuration only; NULL: the slot is no longer wanted */
+    server_rec *server;     /* this configuration only: its ErrorLog gets messages on this slot */
+    apr_uint32_t last_used; /* last configuration that had this slot */
+    unsigned started;       /* processes so far */
+    unsigned failures;      /* processes in a row that ended before they were ready */
+    unsigned brief;         /* processes in a row that were ready, but only briefly */
+    apr_interval_time_t delay; /* before the next start, */
+    apr_time_t next_start;     /* and when that is, as wsgid_clock_now() counts; 0: now */
+    void *stamps;              /* of the scripts when the delay began; NULL: there was none yet */
+    apr_time_t fork_failed;    /* wsgid_clock_now() of the last failure; 0: the last fork worked */
+    apr_interval_time_t shutdown_timeout;
+    apr_uint64_t failed_change; /* last change of the group's scripts that could not be loaded */
+    apr_time_t full_since; /* wsgid_clock_now() since when a start has waited for a free entry */
+    int full_logged;
+    unsigned deaf;        /* processes up to this serial have a listener that has been lost */
+    apr_time_t next_look; /* wsgid_clock_now() of the next look at the socket */
+    int lost_logged;      /* that it is lost and cannot be created again */
+    const char *identity; /* who may have opened its sockets and pages; only for the same again */
+};
+
+/* How a process ended. */
+typedef struct {
+    int code;   /* CLD_EXITED, CLD_KILLED, CLD_DUMPED; 0: unknown */
+    int status; /* exit code or signal; if code is 0, it is not known which of the two */
+} wsgid_death_t;
+
+/* ---- process.c: the state of a process */
+
+/* The only place that changes a state. Logs the change at debug. */
+void wsgid_process_step(wsgid_process_t *process, wsgid_event_e event);
+/* The number of its process entry. */
+int wsgid_process_entry(const wsgid_process_t *process);
+/* Of the processes in one of these states, the last or the first that was started; NULL: there is
+ * none. states: WSGID_IN(READY) | WSGID_IN(BOOTING). */
+wsgid_process_t *wsgid_process_youngest(wsgid_slot_record_t *slot, unsigned states);
+wsgid_process_t *wsgid_process_oldest(wsgid_slot_record_t *slot, unsigned states);
+#define WSGID_IN(state) (1U << WSGID_STATE_##state)
+#define WSGID_NOT_FREE  (~WSGID_IN(FREE))
+/* Whether the slot has no process at all. */
+int wsgid_process_all_free(const wsgid_slot_record_t *slot);
+/* Reads the pages of the slot's processes, and updates their states. */
+void wsgid_process_observe(wsgid_slot_record_t *slot);
+/* Asks a process to leave; it finishes the requests that it has read. */
+void wsgid_process_ask_to_leave(wsgid_process_t *process);
+/* Tells a process that the successor it requested cannot take over, so that it goes on serving. */
+void wsgid_process_refuse_replacement(wsgid_process_t *process);
+void wsgid_process_close_lifeline(wsgid_process_t *process);
+/* The process has been reaped: its entry is free. */
+void wsgid_process_release(wsgid_process_t *process);
+
+/* ---- launch.c: starting a process */
+
+/* A guardian begins. write_end: of its wake-up pipe, which daemons inherit. */
+void wsgid_launch_begin(int write_end);
+/* Starts a process in a free entry, for a configuration. predecessor: the process of this guardian
+ * that it will replace, or NULL. A failure is logged. */
+apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *predecessor,
+                                  apr_uint32_t configuration);
+/* Whether a fork failed so recently that another would fail, too. */
+int wsgid_launch_is_pointless(const wsgid_slot_record_t *slot);
+
+/* ---- backoff.c: how long a slot waits before its next process */
+
+#define WSGID_SECONDS_ROOM 32 /* for wsgid_backoff_seconds() */
+
+/* Sets the slot's delay after a process has ended. life: how long it lived. */
+void wsgid_backoff_count(wsgid_slot_record_t *slot, const wsgid_process_t *process,
+                         wsgid_death_t death, apr_interval_time_t life);
+/* The back-off begins: notes how the scripts of the group look. */
+void wsgid_backoff_note_scripts(wsgid_slot_record_t *slot);
+/* Whether one of them has changed since. */
+int wsgid_backoff_scripts_changed(const wsgid_slot_record_t *slot);
+/* A delay so short that requests wait in the backlog instead of getting a 503. */
+#define WSGID_SHORT_DELAY apr_time_from_msec(500)
+/* "started again at once", "next try in 2 s" */
+const char *wsgid_backoff_describe(apr_pool_t *p, const wsgid_slot_record_t *slot);
+/* "2", "0.5"; returns text. */
+const char *wsgid_backoff_seconds(char *text, apr_size_t room, apr_interval_time_t interval);
+
+/* ---- deaths.c: how a death is described */
+
+/* Whether the process did what it was asked to: it left, or a signal that asks it to leave ended it
+ * before Python could handle that. */
+int wsgid_deaths_is_requested(wsgid_death_t death);
+/* Only the second case: it was ended by a signal that asks it to leave. */
+int wsgid_deaths_is_by_request_signal(wsgid_death_t death);
+/* The reason, as the status page counts it. */
+wsgid_reason_e wsgid_deaths_reason(const wsgid_process_t *process, wsgid_death_t death);
+/* status: as waitpid() returns it. */
+wsgid_death_t wsgid_deaths_of_status(int status);
+/* Logs one line: which process, how long it lived, how it ended, and what happens next. */
+void wsgid_deaths_report(apr_pool_t *p, const wsgid_process_t *process, wsgid_death_t death,
+                         apr_interval_time_t life, const char *next);
+
+#define WSGID_CONTROL_BACKLOG 16 /* for pywsgid on the command line: few connect at a time */
+
+/* ---- slot_list.c: the slots that the parent keeps */
+
+/* The first of all slots, in the order of the configuration; the others are in ->next. */
+wsgid_slot_record_t *wsgid_slot_list_first(void);
+/* post_config. Finds or creates a slot for each process that is configured. OK, or an HTTP error
+ * that has been logged. */
+int wsgid_slot_list_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s,
+                            apr_uint32_t configuration);
+/* Changes the phase of a slot (slots/phase.c). */
+void wsgid_slot_list_step_phase(const wsgid_slot_record_t *slot, wsgid_phase_event_e event,
+                                apr_time_t next_try);
+/* Before the module is unloaded: clears all pointers into it and into pconf. */
+void wsgid_slot_list_detach(void);
+/* Releases the slots of older configurations that none since `oldest` has had. */
+void wsgid_slot_list_release_before(apr_uint32_t oldest);
+/* Closes the listeners and frees the memory of a slot. */
+void wsgid_slot_list_free(wsgid_slot_record_t *slot);
+/* httpd ends: no configuration has these slots any more. */
+void wsgid_slot_list_end(void);
+/* In a child of httpd. Gives up what only the parent and guardians need. */
+void wsgid_slot_list_enter_child(void);
+/* A guardian. Removes the socket files of its group. */
+void wsgid_slot_list_remove_sockets(const wsgid_group_t *group);
+
+/* ---- child_locks.c: whether children of httpd live that have an older configuration */
+
+/* post_config, in the parent. Creates the file of the locks, or finds the one that was kept. */
+apr_status_t wsgid_child_locks_open(void);
+int wsgid_child_locks_descriptor(void);
+/* child_init, in a child of httpd: it lives, and has this configuration. */
+apr_status_t wsgid_child_locks_take(apr_uint32_t configuration);
+/* A guardian. Whether a child of httpd lives that has this configuration; this or an older one. */
+int wsgid_child_locks_live(apr_uint32_t configuration);
+int wsgid_child_locks_live_up_to(apr_uint32_t configuration);
+
+/* ---- boundary.c: from a fork of httpd's parent to a process of its own */
+
+/* The first steps of a guardian, with all signals blocked: a session of its own, no handler and no
+ * descriptor of httpd's but those of its group, a name for ps. Returns the signalfd from which it
+ * reads its signals. */
+int wsgid_boundary_cross(const wsgid_group_t *group);
+/* Sent by httpd's parent: there is a newer configuration. */
+#define WSGID_SIGNAL_SUPERSEDED SIGUSR1
+
+/* ---- guardian.c: the event loop of a guardian */
+
+/* In the forked process: never returns. `guardian`: a wsgid_guardian_t. */
+void wsgid_guardian_run(void *guardian);
+
+/* ---- policy.c: which process runs in which slot */
+
+void wsgid_policy_begin(const wsgid_guardian_t *guardian, apr_pool_t *p);
+/* Looks at all slots of the group, and starts and ends processes. */
+void wsgid_policy_poll(void);
+/* When the next poll is due, as wsgid_clock_now() counts; 0: when something happens. */
+apr_time_t wsgid_policy_next(void);
+/* A child of this process has ended; status: as waitpid() returns it. */
+void wsgid_policy_reaped(pid_t pid, int status);
+/* httpd ends: no process is started any more, and all leave within their shutdown-timeout. */
+void wsgid_policy_stop(void);
+/* httpd's parent has ended. */
+void wsgid_policy_note_orphaned(void);
+/* Whether there is nothing left to do: neither processes nor slots. Processes that cannot be reaped
+ * count as gone after a while. */
+int wsgid_policy_is_over(void);
+/* No process will start in these slots any more. */
+void wsgid_policy_say_down(void);
+
+/* ---- orphans.c: the processes of a guardian that was killed */
+
+/* Takes over those of a slot, if this guardian is the newest; and notices when they have ended. */
+void wsgid_orphans_poll(wsgid_slot_record_t *slot, apr_uint32_t configuration, int is_newest);
+/* The start time of a process in ticks since the system started, as /proc shows it; 0: unknown. */
+apr_uint64_t wsgid_orphans_start_time(pid_t pid);
+
+/* ---- sockets.c: sockets that have been lost */
+
+/* Once a second: binds the slot's socket again if it is lost. */
+void wsgid_sockets_poll(wsgid_slot_record_t *slot);
+
+/* ---- leftovers.c: processes that the application has left behind */
+
+/* The process that led this session has ended: whatever still has the session shall end. */
+void wsgid_leftovers_end_session(pid_t session);
+/* Signals what has to end; whether that is to be repeated. */
+int wsgid_leftovers_poll(void);
+/* Ends all children of this process: at first asks them. Takes two seconds at most. */
+void wsgid_leftovers_end(void);
+
+#endif

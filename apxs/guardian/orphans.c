@@ -1,0 +1,105 @@
+/*
+ * The processes of a guardian that was killed. The newest guardian of their slot takes over their
+ * entries. They are not its children: it can only look whether they still run. They leave by
+ * themselves, because their lifeline has ended; it kills those that do not (policy.c).
+ *
+ * A pid may be given to another process, so the start time of the process is compared, too.
+ */
+#include "guardian/guardian.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define STAT_ROOM  1024
+#define START_TIME 19 /* numbers after the state in /proc/PID/stat (proc(5)) */
+
+apr_uint64_t wsgid_orphans_start_time(pid_t pid)
+{
+    char path[64];
+    char text[STAT_ROOM];
+    apr_uint64_t number = 0;
+    ssize_t length;
+    char *at;
+    int fd;
+    int i;
+
+    apr_snprintf(path, sizeof(path), "/proc/%" APR_PID_T_FMT "/stat", pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return 0;
+    }
+    length = read(fd, text, sizeof(text) - 1);
+    (void)close(fd);
+    text[length > 0 ? length : 0] = '\0';
+    at = strrchr(text, ')'); /* the name before it may contain anything */
+    if (!at || strlen(at) < 4) {
+        return 0;
+    }
+    for (i = 0, at += 3; i < START_TIME; i++) {
+        number = strtoull(at, &at, 10);
+    }
+    return number;
+}
+
+static int is_alive(const wsgid_process_t *process)
+{
+    return (kill(process->pid, 0) == 0 || errno != ESRCH)
+           && wsgid_orphans_start_time(process->pid) == process->start_time;
+}
+
+static void adopt(wsgid_process_t *process, const wsgid_orphan_t *orphan)
+{
+    wsgid_slot_record_t *slot = process->slot;
+
+    process->pid = orphan->pid;
+    process->start_time = orphan->born;
+    process->configuration = orphan->configuration;
+    process->is_orphan = 1;
+    process->is_killed = 0;
+    process->has_been_ready = 1;
+    process->lifeline = -1;
+    process->serial = 0;
+    process->born = process->draining = wsgid_clock_now();
+    process->state = WSGID_STATE_DRAINING;
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, slot->server,
+                 "WSGID0076: group '%s' slot %d: process %" APR_PID_T_FMT
+                 " has lost its guardian, finishes its requests and leaves",
+                 slot->label, slot->index, process->pid);
+}
+
+static void release(wsgid_process_t *process)
+{
+    const wsgid_slot_record_t *slot = process->slot;
+
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, slot->server,
+                 "WSGID0077: group '%s' slot %d: process %" APR_PID_T_FMT
+                 ", which had lost its guardian, has ended",
+                 slot->label, slot->index, process->pid);
+    wsgid_process_release(process);
+}
+
+void wsgid_orphans_poll(wsgid_slot_record_t *slot, apr_uint32_t configuration, int is_newest)
+{
+    wsgid_orphan_t orphan;
+    int i;
+
+    for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
+        wsgid_process_t *process = &slot->processes[i];
+
+        if (process->is_orphan && !is_alive(process)) {
+            release(process);
+        }
+        if (!is_newest || process->state != WSGID_STATE_FREE
+            || !wsgid_ledger_inherit(slot->shared, i, configuration, &orphan)) {
+            continue;
+        }
+        if (orphan.pid) {
+            adopt(process, &orphan);
+        }
+        else {
+            wsgid_entries_release(slot->shared, i);
+        }
+    }
+}

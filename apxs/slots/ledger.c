@@ -1,0 +1,139 @@
+/*
+ * What guardians of one slot tell each other.
+ *
+ * After a graceful restart, a slot has the guardian of each configuration that still runs
+ * processes. They share the slot's process entries, and the older ones must learn when a process
+ * of a newer configuration is ready. The ledger is for that: shared memory that httpd's parent and
+ * the guardians write, all of them root. httpd's children unmap it, so it can be trusted.
+ *
+ * A guardian that has been killed leaves entries behind; the newest guardian of the slot takes them
+ * over.
+ */
+#include "slots/slot_memory.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+/* The owner of an entry in one word, so that it can be claimed with one compare-and-swap. */
+static uint64_t owner_word(apr_uint32_t configuration, pid_t guardian)
+{
+    return (uint64_t)configuration << 32 | (uint32_t)guardian;
+}
+
+apr_status_t wsgid_ledger_open(wsgid_slot_t *slot)
+{
+    slot->ledger = wsgid_map_shared(sizeof(*slot->ledger));
+    return slot->ledger ? APR_SUCCESS : errno;
+}
+
+void wsgid_ledger_close(wsgid_slot_t *slot)
+{
+    if (slot->ledger) {
+        (void)munmap(slot->ledger, sizeof(*slot->ledger));
+    }
+    slot->ledger = NULL;
+}
+
+/* ---- which configuration the slot needs, and has */
+
+void wsgid_ledger_set_wanted(wsgid_slot_t *slot, apr_uint32_t configuration)
+{
+    __atomic_store_n(&slot->ledger->wanted, configuration, __ATOMIC_RELEASE);
+}
+
+apr_uint32_t wsgid_ledger_wanted(const wsgid_slot_t *slot)
+{
+    return __atomic_load_n(&slot->ledger->wanted, __ATOMIC_ACQUIRE);
+}
+
+void wsgid_ledger_set_current(wsgid_slot_t *slot, apr_uint32_t configuration)
+{
+    __atomic_store_n(&slot->ledger->current, configuration, __ATOMIC_RELEASE);
+}
+
+int wsgid_ledger_is_removed(const wsgid_slot_t *slot)
+{
+    return __atomic_load_n(&slot->ledger->current, __ATOMIC_ACQUIRE) > wsgid_ledger_wanted(slot);
+}
+
+void wsgid_ledger_note_ready(wsgid_slot_t *slot, apr_uint32_t configuration)
+{
+    uint32_t newest = wsgid_ledger_newest_ready(slot);
+
+    while (newest < configuration
+           && !__atomic_compare_exchange_n(&slot->ledger->newest_ready, &newest, configuration, 0,
+                                           __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        /* another guardian was faster; `newest` now holds its value */
+    }
+}
+
+apr_uint32_t wsgid_ledger_newest_ready(const wsgid_slot_t *slot)
+{
+    return __atomic_load_n(&slot->ledger->newest_ready, __ATOMIC_ACQUIRE);
+}
+
+/* ---- process entries */
+
+int wsgid_ledger_claim(wsgid_slot_t *slot, int entry, apr_uint32_t configuration)
+{
+    wsgid_ledger_entry_t *place = &slot->ledger->entry[entry];
+    uint64_t nobody = 0;
+
+    return __atomic_compare_exchange_n(&place->owner, &nobody, owner_word(configuration, getpid()),
+                                       0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+void wsgid_ledger_set_process(wsgid_slot_t *slot, int entry, pid_t pid, apr_uint64_t born)
+{
+    wsgid_ledger_entry_t *place = &slot->ledger->entry[entry];
+
+    __atomic_store_n(&place->born, born, __ATOMIC_RELAXED);
+    __atomic_store_n(&place->pid, pid, __ATOMIC_RELEASE);
+}
+
+void wsgid_ledger_release(wsgid_slot_t *slot, int entry)
+{
+    wsgid_ledger_set_process(slot, entry, 0, 0);
+    __atomic_store_n(&slot->ledger->entry[entry].owner, 0, __ATOMIC_RELEASE);
+}
+
+int wsgid_ledger_is_free(const wsgid_slot_t *slot, int entry)
+{
+    return __atomic_load_n(&slot->ledger->entry[entry].owner, __ATOMIC_ACQUIRE) == 0;
+}
+
+pid_t wsgid_ledger_newer_process(const wsgid_slot_t *slot, apr_uint32_t configuration)
+{
+    int entry;
+
+    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
+        const wsgid_ledger_entry_t *place = &slot->ledger->entry[entry];
+
+        if (__atomic_load_n(&place->owner, __ATOMIC_ACQUIRE) >> 32 > configuration) {
+            return __atomic_load_n(&place->pid, __ATOMIC_ACQUIRE);
+        }
+    }
+    return 0;
+}
+
+static int is_alive(pid_t pid)
+{
+    return kill(pid, 0) == 0 || errno != ESRCH;
+}
+
+int wsgid_ledger_inherit(wsgid_slot_t *slot, int entry, apr_uint32_t configuration,
+                         wsgid_orphan_t *orphan)
+{
+    wsgid_ledger_entry_t *place = &slot->ledger->entry[entry];
+    uint64_t owner = __atomic_load_n(&place->owner, __ATOMIC_ACQUIRE);
+
+    if (owner == 0 || (pid_t)(uint32_t)owner == getpid() || is_alive((pid_t)(uint32_t)owner)
+        || !__atomic_compare_exchange_n(&place->owner, &owner, owner_word(configuration, getpid()),
+                                        0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+        return 0;
+    }
+    orphan->configuration = (apr_uint32_t)(owner >> 32);
+    orphan->pid = __atomic_load_n(&place->pid, __ATOMIC_ACQUIRE);
+    orphan->born = __atomic_load_n(&place->born, __ATOMIC_RELAXED);
+    return 1;
+}

@@ -1,0 +1,501 @@
+"""The guardian of a group: whatever a daemon does, and whatever happens to it, to the guardian or to
+httpd's parent, httpd and the other groups go on.
+
+What an application leaves behind is in test_leftovers.py; deaths at random moments are in
+test_torture.py.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+from httpdenv import Crowd, HeldRequests, Load, StartFailed, processes, wait_until
+from httpdenv.processes import Process
+
+CODE = r"WSGID\d{4}"
+# What httpd's children log about a request that failed; everything else is about processes.
+OF_A_REQUEST = r"WSGID01[5-9]\d|WSGID02[0-4]\d"
+
+
+class Bystanders:
+    """httpd's parent, its children and the group of NEIGHBOUR: they have to live on and serve until
+    the `with` block ends.
+    """
+
+    def __init__(self, httpd) -> None:
+        self.httpd = httpd
+        wait_until(
+            lambda: status_of(httpd, "/neighbour") == 200 or not httpd.is_running,
+            "the other group to serve",
+        )
+        assert httpd.is_running, "httpd has ended"
+        self.parent, self.children = httpd.pid, set(httpd.children())
+
+    def __enter__(self) -> Bystanders:
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        if kind is None:
+            self.assert_unharmed()
+
+    def assert_unharmed(self) -> None:
+        assert self.httpd.is_running, "httpd has ended"
+        assert self.httpd.pid == self.parent
+        assert self.children <= set(self.httpd.children()), "children of httpd have ended"
+        assert status_of(self.httpd, "/neighbour") == 200
+
+
+def status_of(httpd, path: str) -> int:
+    """The status of the answer; 0 if there is none."""
+    try:
+        return httpd.get(path).status_code
+    except requests.RequestException:
+        return 0
+
+
+def find(pids) -> list[Process]:
+    return [process for pid in pids if (process := processes.find(pid))]
+
+
+def wait_until_gone(what: list[Process], name: str, timeout: float = 10.0) -> None:
+    wait_until(
+        lambda: not [process for process in what if process.is_alive],
+        lambda: f"{name} to leave: {[p.pid for p in what if p.is_alive]}",
+        timeout,
+    )
+
+
+def pid_of(httpd, path: str = "/") -> int:
+    return int(httpd.get(path).text.split()[-1])
+
+
+def sockets(httpd) -> set[Path]:
+    return {path for path in httpd.root.rglob("*") if path.is_socket()}
+
+
+def lines_about_processes(httpd, since: int) -> list[str]:
+    """What the log has at warn or above, other than failed requests."""
+    return [
+        record.text
+        for record in httpd.log.records(since)
+        if record.is_bad and not record.matches(OF_A_REQUEST)
+    ]
+
+
+# -------- who is whose parent
+
+PAIR = """
+WSGIDaemonProcess one processes=2
+WSGIDaemonProcess two
+WSGIScriptAlias /one ${APPS}/hello.wsgi process-name=one
+WSGIScriptAlias /two ${APPS}/hello.wsgi process-name=two
+"""
+
+
+def parents(pids) -> set[int]:
+    return {process.parent for process in find(pids)}
+
+
+def test_a_guardian_for_each_group_stands_between_httpd_and_the_daemons(serve):
+    httpd = serve(PAIR)
+    for name, count in (("one", 2), ("two", 1)):
+        daemons, guardians = httpd.wait_for_daemons(name, count), httpd.guardians(name)
+        assert len(guardians) == 1, f"a guardian of group {name!r}"
+        assert parents(daemons) == set(guardians)
+        assert parents(guardians) == {httpd.pid}
+
+
+def test_a_graceful_replaces_the_guardians_and_the_old_ones_leave(serve):
+    httpd = serve(PAIR)
+    httpd.wait_for_daemons(None, 3)
+    old = find(httpd.guardians())
+    assert len(old) == 2, "a guardian of each group"
+    for _ in range(3):
+        httpd.graceful()
+        assert status_of(httpd, "/one") == status_of(httpd, "/two") == 200
+    wait_until_gone(old, "the old guardians")
+    wait_until(lambda: len(httpd.guardians()) == 2, "one guardian of each group")
+    assert parents(httpd.wait_for_daemons(None, 3)) == set(httpd.guardians())
+
+
+# -------- the end of a daemon
+
+STATUSES = [15, 7]  # httpd gives both a meaning, if one of its own children exits with them
+NEIGHBOUR = """
+WSGIDaemonProcess neighbour
+WSGIScriptAlias /neighbour ${APPS}/hello.wsgi process-name=neighbour
+"""
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_exit_in_a_request_ends_only_the_daemon_in_fifty_deaths(serve, status):
+    groups = [f"g{number}" for number in range(17)]
+    httpd = serve(
+        NEIGHBOUR
+        + "".join(
+            f"WSGIDaemonProcess {name}\nWSGIScriptAlias /{name} ${{APPS}}/exits.wsgi process-name={name}\n"
+            for name in groups
+        )
+    )
+    with Bystanders(httpd) as bystanders:
+        for _ in range(3):
+            with ThreadPoolExecutor(len(groups)) as pool:
+                paths = [f"/{name}?exit={status}" for name in groups]
+                ends = list(pool.map(lambda path: status_of(httpd, path), paths))
+            bystanders.assert_unharmed()
+            assert ends == [502] * len(groups)
+        assert {httpd.get(f"/{name}").status_code for name in groups} == {200}
+
+
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("moment", ["import", "ready"])
+def test_exit_at_any_other_moment_ends_only_the_daemon(serve, moment, status):
+    httpd = serve(
+        NEIGHBOUR + f"WSGIDaemonProcess ends processes=4 env=EXIT={moment}:{status}"
+        " env=STARTS=${FILES}/starts\n"
+        "WSGIScriptAlias /ends ${FILES}/ends.wsgi process-name=ends\n",
+        files={"ends.wsgi": "def application(environ, start_response): pass\n"},
+    )
+    with Bystanders(httpd):
+        httpd.write("starts", "").chmod(0o666)
+        old = httpd.wait_for_daemons("ends", 4)
+        httpd.write("ends.wsgi", (httpd.stage.apps / "exits.wsgi").read_text())
+        for pid in old:
+            os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: len(starts(httpd)) >= 8 or not httpd.is_running, "eight starts")
+        httpd.log.wait_for("WSGID005[26].*group 'ends'.*exit code %d" % status)
+
+
+def test_exit_with_7_before_httpd_has_a_healthy_child_ends_only_the_daemon(serve):
+    """Then this status of a child makes httpd give up (AH02324), if it comes within a few
+    milliseconds: so it is tried several times.
+    """
+    httpd = serve(
+        NEIGHBOUR + "WSGIDaemonProcess ends python=${FILES}/seven\n",
+        start=None,
+        files={"seven": "#!/bin/sh\nexit 7\n"},
+    )
+    (httpd.files / "seven").chmod(0o755)
+    for _ in range(6):
+        since = httpd.log.mark()
+        httpd.start()
+        wait_until(
+            lambda since=since: (
+                len(httpd.log.find("exit code 7", since)) >= 2 or not httpd.is_running
+            ),
+            "two deaths",
+        )
+        with Bystanders(httpd):
+            pass
+        httpd.stop()
+
+
+# -------- back-off
+
+WATCHED = 5.0
+MANY = 20  # starts in this time: the first few at once, and then a few each second
+
+
+def starts(httpd) -> list[str]:
+    return (httpd.files / "starts").read_text().split()
+
+
+def watch(count, most: int = MANY, seconds: float = WATCHED) -> int:
+    """How many things count() has counted after some seconds, or once there are too many."""
+    deadline = time.monotonic() + seconds
+    return wait_until(
+        lambda: [now] if (now := count()) > most or time.monotonic() > deadline else [],
+        "the time to pass",
+        seconds + 5,
+    )[0]
+
+
+@pytest.mark.parametrize("status", [0, 3, 15])
+def test_processes_that_exit_as_soon_as_they_are_ready_are_started_a_few_times_each_second(
+    serve, status
+):
+    httpd = serve(
+        NEIGHBOUR + f"WSGIDaemonProcess ends env=EXIT=ready:{status} env=STARTS=${{FILES}}/starts\n"
+        "WSGIScriptAlias /ends ${APPS}/exits.wsgi process-name=ends\n",
+        start=None,
+    )
+    httpd.write("starts", "").chmod(0o666)
+    httpd.start()
+    since = httpd.log.mark()
+    with Bystanders(httpd):
+        number = watch(lambda: len(starts(httpd)))
+        lines = httpd.log.find("group 'ends'.*next try in [0-9.]+ s", since)
+    assert 2 <= number <= MANY, "starts in five seconds"
+    assert 1 <= len(lines) <= number, "lines that say when the next try is"
+
+
+class Forks:
+    """Counts what descends from httpd's parent, or has logged something, and did not at first.
+    Without the log, it would miss processes that end at once.
+    """
+
+    def __init__(self, httpd) -> None:
+        self._httpd, self._since = httpd, httpd.log.mark()
+        self._known, self._seen = self._all(), set()
+
+    def _all(self) -> set[int]:
+        logged = {record.pid for record in self._httpd.log.records(self._since)}
+        return logged | {p.pid for p in processes.descendants(self._httpd.pid)}
+
+    def count(self) -> int:
+        self._seen |= self._all()
+        return len(self._seen - self._known)
+
+
+def test_too_few_descriptors_for_a_daemon_cause_a_few_forks_and_a_few_lines(serve):
+    """If httpd is able to tell beforehand, it may refuse to start instead."""
+    httpd = serve(
+        "WSGIDaemonProcess app\nWSGIScriptAlias / ${APPS}/hello.wsgi process-name=app\n", start=None
+    )
+    try:
+        httpd.start(open_files=60)
+    except StartFailed:
+        httpd.log.wait_for(CODE + ".*ulimit -n")
+        return
+    number = watch(Forks(httpd).count, 10)
+    lines = [record for record in httpd.log.records() if record.is_bad]
+    assert number < 10, "forks in five seconds"
+    assert 1 <= len(lines) < 20, "lines in the log"
+
+
+def test_descriptors_that_have_become_too_few_cause_a_few_forks_and_a_few_lines(serve):
+    httpd = serve(
+        NEIGHBOUR
+        + "WSGIDaemonProcess app\nWSGIScriptAlias / ${APPS}/whoami.wsgi process-name=app\n"
+    )
+    (old,) = httpd.wait_for_daemons("app", 1)
+    assert httpd.get("/").status_code == 200
+    with Bystanders(httpd):
+        for pid in [httpd.pid, *httpd.guardians("app")]:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (60, 60))
+        since, forks = httpd.log.mark(), Forks(httpd)
+        os.kill(old, signal.SIGKILL)
+        number = watch(forks.count, 10)
+        lines = lines_about_processes(httpd, since)
+    assert number < 10, "forks in five seconds"
+    assert len(lines) < 20, "lines in the log"
+
+
+# -------- a daemon that does not leave
+
+
+def test_a_process_that_ignores_being_told_to_leave_is_killed_after_shutdown_timeout(serve):
+    """It also takes connections away from its successor and never reads them. The requests on them
+    have not started, so they are sent again once it is dead.
+    """
+    httpd = serve(
+        "WSGIDaemonProcess app shutdown-timeout=1\n"
+        "WSGIScriptAlias / ${APPS}/deaf.wsgi process-name=app\n"
+    )
+    old = pid_of(httpd, "/deaf")
+    process = processes.find(old)
+    try:
+        since = httpd.log.mark()
+        httpd.graceful()
+        httpd.log.wait_for("WSGID0303", since, timeout=10)
+        crowd = Crowd(httpd, "/", 60)
+        wait_until(
+            lambda: len(crowd.answers) == 60,
+            lambda: f"60 answers: there are {len(crowd.answers)}",
+            8,
+        )
+        wait_until_gone([process], "the deaf process", 5)
+    finally:
+        end(process)
+    assert {answer.status_code for answer in crowd.join()} == {200}
+    assert pid_of(httpd) != old
+
+
+def end(process: Process) -> None:
+    """Ends what a test that failed has left."""
+    if process.is_alive:
+        os.kill(process.pid, signal.SIGKILL)
+
+
+def test_a_process_that_leaves_with_a_request_is_not_killed_after_shutdown_timeout(serve):
+    httpd = serve(
+        "WSGIDaemonProcess app shutdown-timeout=0.5\n"
+        "WSGIScriptAlias / ${APPS}/gate.wsgi process-name=app\n"
+    )
+    held = HeldRequests(httpd, "/", "leaves")
+    (old,) = httpd.daemons("app")
+    httpd.graceful()
+    httpd.log.wait_for("WSGID0310", timeout=10)
+    time.sleep(2)  # several times shutdown-timeout
+    (answer,) = held.release()
+    assert (answer.status_code, answer.text) == (200, str(old))
+
+
+# -------- sockets
+
+SLOW = """
+WSGIDaemonProcess app threads=64
+WSGIScriptAlias / ${APPS}/executions.wsgi process-name=app
+"""
+# Each of so many requests at once needs a connection to the daemon of its own, mostly a new one.
+AT_ONCE = 40
+
+
+def all_are_answered(httpd) -> bool:
+    answers = Crowd(httpd, "/?sleep=0.1&name", AT_ONCE).join()
+    return {answer.status_code for answer in answers} == {200}
+
+
+def test_sockets_that_a_cleaner_has_deleted_are_bound_again_within_seconds(serve):
+    httpd = serve(SLOW)
+    httpd.wait_for_daemons("app", 1)
+    assert httpd.get("/?name").status_code == 200
+    since, before = httpd.log.mark(), len(sockets(httpd))
+    for path in sockets(httpd):
+        path.unlink()
+    wait_until(lambda: all_are_answered(httpd), f"{AT_ONCE} answers at once", 2)
+    wait_until(lambda: len(sockets(httpd)) == before, "all the sockets", 2)
+    lines = lines_about_processes(httpd, since)
+    assert len(lines) == 1, lines
+
+
+def test_a_graceful_heals_a_deleted_directory_of_sockets_and_a_line_says_so(serve):
+    httpd = serve(f"WSGISocketPrefix ${{FILES}}/sockets/wsgid\n{SLOW}", start=None)
+    (httpd.files / "sockets").mkdir()
+    httpd.start()
+    assert httpd.get("/?name").status_code == 200
+    since = httpd.log.mark()
+    shutil.rmtree(httpd.files / "sockets")
+    httpd.log.wait_for(CODE + ".*sockets.*graceful", since)
+    httpd.graceful()
+    wait_until(lambda: all_are_answered(httpd), f"{AT_ONCE} answers at once", 10)
+    lines = lines_about_processes(httpd, since)
+    assert len(lines) == 1, lines
+
+
+SHUTS_DOWN = """
+import os, socket
+def application(environ, start_response):
+    socket.socket(fileno=os.dup(3)).shutdown(socket.SHUT_RDWR)
+    start_response("200 OK", [])
+    return [b"done"]
+"""
+
+
+def test_a_listener_that_an_application_has_shut_down_is_bound_again(serve):
+    """shutdown() acts on the listener of all who share it, not on a descriptor."""
+    httpd = serve(
+        f"WSGIScriptAlias /shutdown ${{FILES}}/shuts.wsgi process-name=app\n{SLOW}",
+        files={"shuts.wsgi": SHUTS_DOWN},
+    )
+    assert httpd.get("/?name").status_code == 200
+    since = httpd.log.mark()
+    assert httpd.get("/shutdown").status_code == 200
+    wait_until(lambda: all_are_answered(httpd), f"{AT_ONCE} answers at once", 3)
+    lines = lines_about_processes(httpd, since)
+    assert len(lines) == 1, lines
+
+
+# -------- the parent and the guardian are killed
+
+TWO = """
+WSGIDaemonProcess app processes=2
+WSGIProcessName app
+WSGIScriptAlias /gate ${APPS}/gate.wsgi
+WSGIScriptAlias / ${APPS}/executions.wsgi
+SetEnv EXECUTIONS /dev/null
+MaxKeepAliveRequests 0
+"""
+ORPHANED = 3.0  # seconds, which is longer than guardians may need to notice
+
+
+def test_after_kill_9_of_the_parent_requests_are_answered_as_long_as_its_children_live(serve):
+    httpd = serve(TWO)
+    assert httpd.get("/?before").status_code == 200
+    httpd.wait_for_daemons("app", 2)
+    family, orphans = httpd.family(), find(httpd.children())
+    daemons = [process for process in family if processes.is_daemon(process.command)]
+    with httpd.log.allows(".*"):
+        try:
+            os.kill(httpd.pid, signal.SIGKILL)
+            until, statuses = time.monotonic() + ORPHANED, []
+            while time.monotonic() < until:
+                statuses.append(httpd.get("/?orphaned").status_code)
+            assert set(statuses) == {200}
+            assert [process for process in daemons if process.is_alive] == daemons
+            os.kill(daemons[0].pid, signal.SIGKILL)
+            wait_until_gone(daemons[:1], "the daemon")
+            with Load(httpd, "/?sleep=0.02", 4) as load:
+                load.wait_for_more(100)
+            load.assert_nothing_lost()
+        finally:
+            for process in orphans:
+                end(process)
+        wait_until_gone(family, "daemons and guardians", 8)
+        wait_until(lambda: not sockets(httpd), "the sockets to go")
+    (httpd.root / "run" / "httpd.pid").unlink()
+    httpd.assert_nothing_left()
+
+
+def wait_for_another_guardian(httpd, old: int, timeout: float = 2.0) -> int:
+    return wait_until(
+        lambda: [
+            pid for pid in httpd.guardians("app") if pid != old and old not in httpd.guardians()
+        ],
+        "another guardian",
+        timeout,
+    )[0]
+
+
+def test_a_guardian_that_is_killed_has_a_successor_at_once_and_nothing_is_lost(serve):
+    httpd = serve(TWO)
+    old = find(httpd.wait_for_daemons("app", 2))
+    assert httpd.get("/?before").status_code == 200
+    assert len(httpd.guardians("app")) == 1, "a guardian of group 'app'"
+    (guardian,) = httpd.guardians("app")
+    held = HeldRequests(httpd, "/gate", "guardian")
+    with Load(httpd, "/?sleep=0.2", 4) as load:
+        os.kill(guardian, signal.SIGKILL)
+        wait_for_another_guardian(httpd, guardian)
+        new = httpd.wait_for_daemons("app", 2, without=[process.pid for process in old])
+        load.wait_for_more(20)
+        (answer,) = held.release()
+        wait_until_gone(old, "the old daemons")
+        load.wait_for_more(20)
+    load.assert_nothing_lost()
+    assert answer.status_code == 200
+    assert int(answer.text) in {process.pid for process in old}
+    assert int(load.bodies[-1].split(b"\n")[1]) in new
+
+
+def test_a_guardian_that_is_asked_to_leave_has_a_successor_and_nothing_is_lost(serve):
+    httpd = serve(TWO)
+    old = find(httpd.wait_for_daemons("app", 2))
+    assert len(httpd.guardians("app")) == 1, "a guardian of group 'app'"
+    (guardian,) = httpd.guardians("app")
+    with Load(httpd, "/?sleep=0.1", 4) as load:
+        os.kill(guardian, signal.SIGTERM)
+        wait_for_another_guardian(httpd, guardian, 8)
+        wait_until_gone(old, "the old daemons")
+        httpd.wait_for_daemons("app", 2)
+        load.wait_for_more(20)
+    load.assert_nothing_lost()
+
+
+def test_a_guardian_that_is_killed_again_and_again_harms_nobody_else(serve):
+    httpd = serve(NEIGHBOUR + TWO)
+    assert len(httpd.guardians("app")) == 1, "a guardian of group 'app'"
+    guardian = 0
+    with Bystanders(httpd):
+        for _ in range(5):
+            guardian = wait_for_another_guardian(httpd, guardian, 20)
+            os.kill(guardian, signal.SIGKILL)
+    wait_until(lambda: status_of(httpd, "/?after") == 200, "the group to serve", 30)
