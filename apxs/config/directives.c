@@ -21,7 +21,7 @@
 #include "config/scopes.h"
 #include "config/sections.h"
 #include "config/variables.h"
-#include "slots/listener.h"
+#include "slots/socket_directory.h"
 
 /* A UNIX socket's path has at most 107 bytes; the rest is for pid, numbers and suffix. */
 #define MAX_SOCKET_PREFIX 72
@@ -175,12 +175,13 @@ static const char *set_socket_prefix(cmd_parms *cmd, void *dir, const char *text
             "relative to ServerRoot",
             text, MAX_SOCKET_PREFIX);
     }
-    wrong = wsgid_listener_check_directory(cmd->pool, path);
+    wsgid_socket_directory_restore(cmd->pool, path);
+    wrong = wsgid_socket_directory_check(cmd->pool, path);
     if (wrong) {
         return apr_psprintf(
             cmd->pool,
             "WSGID0061: sockets cannot be created under WSGISocketPrefix %s: %s: choose a path in "
-            "a directory that exists, belongs to root, and lets httpd's User enter",
+            "a directory of root's that exists and that only root can write to",
             text, wrong);
     }
     config->socket_prefix = path;

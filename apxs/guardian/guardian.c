@@ -27,10 +27,10 @@
 
 /* Daemons start once a child of httpd lives, which is soon after the fork, or after this time: so
  * they do not delay httpd's own start. */
-#define START_PATIENCE apr_time_from_sec(1)
-#define START_POLL     apr_time_from_msec(5)
-#define LEFTOVERS_POLL apr_time_from_msec(50)
-#define STOP_POLL      apr_time_from_msec(100) /* while it stops: processes that cannot be reaped */
+#define START_PATIENCE   apr_time_from_sec(1)
+#define START_POLL       apr_time_from_msec(5)
+#define DESCENDANTS_POLL apr_time_from_msec(50)
+#define STOP_POLL apr_time_from_msec(100) /* while it stops: processes that cannot be reaped */
 /* Between two looks at the parent where the kernel has no pidfd_open() (before Linux 5.3). */
 #define PARENT_POLL apr_time_from_sec(1)
 
@@ -123,8 +123,8 @@ static apr_time_t next_moment(void)
     if (!loop.has_started) {
         earlier(&next, now + START_POLL);
     }
-    if (wsgid_leftovers_poll()) {
-        earlier(&next, now + LEFTOVERS_POLL);
+    if (wsgid_descendants_poll()) {
+        earlier(&next, now + DESCENDANTS_POLL);
     }
     if (loop.is_stopped) {
         earlier(&next, now + STOP_POLL);
@@ -190,9 +190,10 @@ static void end(void) __attribute__((noreturn));
 static void end(void)
 {
     wsgid_policy_say_down();
-    wsgid_leftovers_end();
+    wsgid_descendants_end();
     if (loop.is_orphaned) {
         wsgid_slot_list_remove_sockets(loop.given.group);
+        wsgid_socket_directory_remove_all(); /* the last guardian finds them empty */
     }
     _exit(0);
 }

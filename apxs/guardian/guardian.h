@@ -6,16 +6,20 @@
  * a copy of httpd's parent that never returns into httpd. It outlives the configuration that it was
  * forked for as long as children of httpd have that configuration.
  *
- *   parent.c      httpd's parent: forks guardians, watches them, ends them
- *   slot_list.c   the slots that the parent keeps over restarts
- *   boundary.c    the first steps of a guardian: what it gives up of httpd
- *   guardian.c    its event loop
- *   policy.c      which process runs in which slot, and what happens when one ends
- *   handover.c    what a guardian does with a slot that it shares with newer or older ones: the
- * table sockets.c     sockets that have been lost orphans.c     the processes of a guardian that
- * was killed leftovers.c   processes that the application has left behind launch.c, process.c,
- * deaths.c, backoff.c    one process: its start, its state, its end, its back-off child_locks.c
- * whether children of httpd have an older configuration
+ *   parent.c       httpd's parent: forks guardians, watches them, ends them
+ *   slot_list.c    the slots that the parent keeps over restarts
+ *   boundary.c     the first steps of a guardian: what it gives up of httpd
+ *   guardian.c     its event loop
+ *   policy.c       which process runs in which slot, and what happens when one ends
+ *   handover.c     what a guardian does with a slot that others have, too: the table
+ *   sockets.c      sockets that have been lost
+ *   orphans.c      the processes of a guardian that was killed
+ *   descendants.c  processes that the application has left behind
+ *   launch.c       the start of a process
+ *   process.c      its state
+ *   deaths.c       its end
+ *   backoff.c      how long a slot waits before the next one
+ *   child_locks.c  whether children of httpd have an older configuration
  *
  * guardian.c uses policy.c, and policy.c the files below it. parent.c uses guardian.c only to fork
  * it.
@@ -31,9 +35,11 @@
 
 #include "common/clock.h"
 #include "config/groups.h"
+#include "slots/leftovers.h"
 #include "slots/listener.h"
 #include "slots/retained.h"
 #include "slots/slots.h"
+#include "slots/socket_directory.h"
 #include "wsgid.h"
 
 #include <signal.h>
@@ -102,7 +108,7 @@ struct wsgid_slot_record_t {
     apr_pool_t *pool; /* of this slot, below the process pool */
     const char *name; /* of its group */
     const char *label;
-    const char *prefix; /* of its sockets */
+    const wsgid_socket_directory_t *directory; /* of its sockets */
     const char *path;
     const char *control_path;
     unsigned number; /* in the sockets' names: the same for all slots of a group */
@@ -287,13 +293,13 @@ apr_uint64_t wsgid_orphans_start_time(pid_t pid);
 /* Once a second: binds the slot's socket again if it is lost. */
 void wsgid_sockets_poll(wsgid_slot_record_t *slot);
 
-/* ---- leftovers.c: processes that the application has left behind */
+/* ---- descendants.c: processes that the application has left behind */
 
 /* The process that led this session has ended: whatever still has the session shall end. */
-void wsgid_leftovers_end_session(pid_t session);
+void wsgid_descendants_end_session(pid_t session);
 /* Signals what has to end; whether that is to be repeated. */
-int wsgid_leftovers_poll(void);
+int wsgid_descendants_poll(void);
 /* Ends all children of this process: at first asks them. Takes two seconds at most. */
-void wsgid_leftovers_end(void);
+void wsgid_descendants_end(void);
 
 #endif

@@ -28,8 +28,10 @@
 #define STOP_MARGIN   apr_time_from_sec(3) /* for a guardian, on top of its shutdown-timeout */
 #define KILL_MARGIN   apr_time_from_sec(1)
 #define POLL_INTERVAL 5000 /* microseconds, while httpd stops */
-/* A guardian that ends sooner is not forked again at once, but by the monitor hook. */
+/* After so many guardians in a row that have ended sooner, the next one is forked by the monitor
+ * hook, not at once. */
 #define BRIEF_LIFE apr_time_from_sec(1)
+#define BRIEF_MOST 5
 
 typedef struct record_t record_t;
 struct record_t {
@@ -49,6 +51,7 @@ typedef struct {
     pid_t parent;
     apr_uint32_t configuration; /* the number of the current configuration, from 1 */
     record_t *first;
+    int brief; /* guardians in a row that have ended early */
 } retained_parent_t;
 
 /* This configuration only, as all static data is: the module is loaded anew on each restart. */
@@ -193,8 +196,12 @@ static void handle_exit(record_t *record, int status)
 {
     wsgid_group_t *group = record->group;
     apr_time_t life = wsgid_clock_now() - record->forked;
-    int is_early = life < BRIEF_LIFE;
+    int is_late;
 
+    if (group) { /* else it was not needed any more */
+        retained->brief = life < BRIEF_LIFE ? retained->brief + 1 : 0;
+    }
+    is_late = retained->brief > BRIEF_MOST;
     if (group && !is_stopping()) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, group->server,
                      "WSGID0078: group '%s': its guardian, process %" APR_PID_T_FMT
@@ -202,11 +209,11 @@ static void handle_exit(record_t *record, int status)
                      "somebody kills it; its daemons finish their requests, and another one is "
                      "forked %s",
                      group->label, record->pid, (double)life / APR_USEC_PER_SEC, status,
-                     is_early ? "within about ten seconds" : "now");
+                     is_late ? "within about ten seconds" : "now");
     }
     remove_record(record);
     release_slots();
-    if (group && !is_early) {
+    if (group && !is_late) {
         wsgid_parent_poll();
     }
 }
@@ -378,6 +385,7 @@ static apr_status_t stop(void *unused)
     while (wsgid_slot_list_first()) {
         wsgid_slot_list_free(wsgid_slot_list_first());
     }
+    wsgid_socket_directory_remove_all();
     return APR_SUCCESS;
 }
 

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 /* A process that is asked to leave, on top of the time that it gives its requests itself. */
-#define LEAVE_MARGIN apr_time_from_sec(2)
+#define LEAVE_MARGIN apr_time_from_sec(1)
 /* A process that boots, on top of startup-timeout, which it minds itself. */
 #define BOOT_MARGIN apr_time_from_sec(5)
 /* Between two looks at things that nobody reports: changed scripts during a back-off, a newer
@@ -606,7 +606,7 @@ static void handle_exit(wsgid_process_t *process, wsgid_death_t death)
     was_youngest = wsgid_process_youngest(slot, WSGID_NOT_FREE) == process;
     dead = *process;
     count_death(process, death);
-    wsgid_leftovers_end_session(dead.pid);
+    wsgid_descendants_end_session(dead.pid);
     life = life > 0 ? life : 0;
     if (is_failed_successor(&dead)) {
         note_failed_successor(wsgid_process_youngest(slot, WSGID_IN(READY)), death);

@@ -49,26 +49,30 @@ static const char *identity_of(apr_pool_t *p, const wsgid_group_t *group)
     return text;
 }
 
-static wsgid_slot_record_t *find_slot(const wsgid_group_t *group, const char *prefix,
+static wsgid_slot_record_t *find_slot(const wsgid_group_t *group,
+                                      const wsgid_socket_directory_t *directory,
                                       const char *identity, int index)
 {
     wsgid_slot_record_t *slot;
 
     for (slot = slot_list->first; slot; slot = slot->next) {
-        if (slot->index == index && !strcmp(slot->name, group->name)
-            && !strcmp(slot->prefix, prefix) && !strcmp(slot->identity, identity)) {
+        if (slot->index == index && !strcmp(slot->name, group->name) && slot->directory == directory
+            && !strcmp(slot->identity, identity)) {
             return slot;
         }
     }
     return NULL;
 }
 
-static unsigned number_of(const wsgid_group_t *group, const char *identity)
+/* Slots in another directory or of another identity keep theirs, and their paths must differ. */
+static unsigned number_of(const wsgid_group_t *group, const wsgid_socket_directory_t *directory,
+                          const char *identity)
 {
     const wsgid_slot_record_t *slot;
 
     for (slot = slot_list->first; slot; slot = slot->next) {
-        if (!strcmp(slot->name, group->name) && !strcmp(slot->identity, identity)) {
+        if (!strcmp(slot->name, group->name) && slot->directory == directory
+            && !strcmp(slot->identity, identity)) {
             return slot->number;
         }
     }
@@ -85,7 +89,8 @@ static void append_slot(wsgid_slot_record_t *slot)
     *link = slot;
 }
 
-static wsgid_slot_record_t *new_slot(const wsgid_group_t *group, const char *prefix,
+static wsgid_slot_record_t *new_slot(const wsgid_group_t *group,
+                                     const wsgid_socket_directory_t *directory,
                                      const char *identity, int index)
 {
     apr_pool_t *pool;
@@ -97,13 +102,12 @@ static wsgid_slot_record_t *new_slot(const wsgid_group_t *group, const char *pre
     slot->pool = pool;
     slot->name = apr_pstrdup(pool, group->name);
     slot->label = apr_pstrdup(pool, group->label);
-    slot->prefix = apr_pstrdup(pool, prefix);
-    slot->number = number_of(group, identity);
+    slot->directory = directory;
+    slot->number = number_of(group, directory, identity);
     slot->identity = apr_pstrdup(pool, identity);
     slot->index = index;
-    slot->path = wsgid_listener_path(pool, prefix, slot->number, index, WSGID_LISTENER_REQUESTS);
-    slot->control_path = wsgid_listener_path(pool, prefix, slot->number, index,
-                                             WSGID_LISTENER_CONTROL);
+    slot->path = wsgid_socket_directory_requests(pool, directory, slot->number, index);
+    slot->control_path = wsgid_socket_directory_control(pool, directory, slot->number, index);
     slot->listener = slot->control = -1;
     slot->server = main_server;
     for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
@@ -123,14 +127,14 @@ static apr_status_t open_slot(wsgid_slot_record_t *slot, const wsgid_group_t *gr
         return status;
     }
     status = wsgid_listener_open(slot->path, (uid_t)WSGID_NUMBER(group, SOCKET_USER),
-                                 (int)WSGID_NUMBER(group, LISTEN_BACKLOG), &slot->listener,
-                                 &address);
+                                 (int)WSGID_NUMBER(group, LISTEN_BACKLOG), &slot->listener);
     if (status != APR_SUCCESS) {
         return status;
     }
+    wsgid_socket_directory_address(slot->directory, slot->path, &address);
     wsgid_slots_set_address(slot->shared, &address);
     return wsgid_listener_open(slot->control_path, (uid_t)WSGID_NUMBER(group, SOCKET_USER),
-                               WSGID_CONTROL_BACKLOG, &slot->control, &address);
+                               WSGID_CONTROL_BACKLOG, &slot->control);
 }
 
 static apr_status_t open_or_adapt(wsgid_slot_record_t *slot, const wsgid_group_t *group)
@@ -162,13 +166,14 @@ static void attach(wsgid_slot_record_t *slot, wsgid_group_t *group)
 
 /* ---- preparing what the configuration asks for */
 
-static int prepare_slot(wsgid_group_t *group, const char *prefix, const char *identity, int index)
+static int prepare_slot(wsgid_group_t *group, const wsgid_socket_directory_t *directory,
+                        const char *identity, int index)
 {
-    wsgid_slot_record_t *slot = find_slot(group, prefix, identity, index);
+    wsgid_slot_record_t *slot = find_slot(group, directory, identity, index);
     apr_status_t status;
 
     if (!slot) {
-        slot = new_slot(group, prefix, identity, index);
+        slot = new_slot(group, directory, identity, index);
     }
     status = open_or_adapt(slot, group);
     if (status != APR_SUCCESS) {
@@ -184,7 +189,7 @@ static int prepare_slot(wsgid_group_t *group, const char *prefix, const char *id
 }
 
 static int prepare_group(apr_pool_t *pconf, apr_pool_t *ptemp, wsgid_group_t *group,
-                         const char *prefix)
+                         const wsgid_socket_directory_t *directory)
 {
     const char *identity = identity_of(ptemp, group);
     int index;
@@ -193,29 +198,43 @@ static int prepare_group(apr_pool_t *pconf, apr_pool_t *ptemp, wsgid_group_t *gr
     group->slot_count = (int)WSGID_NUMBER(group, PROCESSES);
     group->slots = apr_pcalloc(pconf, group->slot_count * sizeof(*group->slots));
     for (index = 0; index < group->slot_count && result == OK; index++) {
-        result = prepare_slot(group, prefix, identity, index);
+        result = prepare_slot(group, directory, identity, index);
     }
     return result;
 }
 
-static int prepare_directory(apr_pool_t *p, const char *prefix)
+/* NULL, or why the sockets cannot be there. */
+static const char *find_directory(apr_pool_t *p, const char *prefix,
+                                  const wsgid_socket_directory_t **directory)
 {
-    const char *wrong = prefix ? wsgid_listener_check_directory(p, prefix)
-                               : "DefaultRuntimeDir is not a directory";
+    const char *wrong;
 
-    if (!wrong) {
-        wrong = wsgid_listener_check_reach(p, prefix);
+    if (!prefix) {
+        return "DefaultRuntimeDir is not a directory";
     }
+    wsgid_socket_directory_restore(p, prefix);
+    wrong = wsgid_socket_directory_check(p, prefix);
+    if (wrong) {
+        return wrong;
+    }
+    if (!slot_list->first) {
+        wsgid_leftovers_sweep(p, main_server, prefix);
+    }
+    return wsgid_socket_directory_prepare(p, main_server, prefix, directory);
+}
+
+static int prepare_directory(apr_pool_t *p, const char *prefix,
+                             const wsgid_socket_directory_t **directory)
+{
+    const char *wrong = find_directory(p, prefix, directory);
+
     if (wrong) {
         ap_log_error(
             APLOG_MARK, APLOG_CRIT, 0, main_server,
             "WSGID0061: cannot create sockets: %s; set WSGISocketPrefix to a short path in "
-            "a directory that belongs to root and that httpd's User can enter",
+            "a directory of root's that only root can write to",
             wrong);
         return HTTP_INTERNAL_SERVER_ERROR;
-    }
-    if (!slot_list->first) {
-        wsgid_listener_sweep(p, main_server, prefix);
     }
     return OK;
 }
@@ -223,16 +242,16 @@ static int prepare_directory(apr_pool_t *p, const char *prefix)
 static int prepare_groups(apr_pool_t *pconf, apr_pool_t *ptemp)
 {
     const apr_array_header_t *groups = wsgid_groups_all();
-    const char *prefix = wsgid_scopes_socket_prefix(ptemp, main_server);
+    const wsgid_socket_directory_t *directory;
     int result;
     int i;
 
     if (!groups || !groups->nelts) {
         return OK;
     }
-    result = prepare_directory(ptemp, prefix);
+    result = prepare_directory(ptemp, wsgid_scopes_socket_prefix(ptemp, main_server), &directory);
     for (i = 0; i < groups->nelts && result == OK; i++) {
-        result = prepare_group(pconf, ptemp, APR_ARRAY_IDX(groups, i, wsgid_group_t *), prefix);
+        result = prepare_group(pconf, ptemp, APR_ARRAY_IDX(groups, i, wsgid_group_t *), directory);
     }
     return result;
 }

@@ -190,7 +190,9 @@ static apr_status_t connect_slot(wsgid_exchange_t *x, int fd)
         wsgid_slot_state_e state = wsgid_slots_state(x->connection.slot);
 
         if (error != EAGAIN && error != EINTR) {
-            return error == ECONNREFUSED || error == ENOENT ? WSGID_E_NO_PROCESS : error;
+            return error == ECONNREFUSED ? WSGID_E_NO_PROCESS
+                   : error == ENOENT     ? WSGID_E_NO_SOCKET
+                                         : error;
         }
         if (state != WSGID_SLOT_READY && state != WSGID_SLOT_BOOTING) {
             return WSGID_E_NO_PROCESS;

@@ -50,6 +50,7 @@ enum {
     WSGID_E_QUEUE_LIMIT,     /* more requests than queue-limit allows are waiting */
     WSGID_E_QUEUE_TIMEOUT,   /* no daemon read the request within queue-timeout */
     WSGID_E_NO_PROCESS,      /* no slot has a process, or gets one now */
+    WSGID_E_NO_SOCKET,       /* the slot's socket has been deleted */
     WSGID_E_CONNECT_TIMEOUT, /* the backlog was full for connect-timeout */
     WSGID_E_NOT_STARTED,     /* the daemon exited before it read the request, or sent RETRY */
     WSGID_E_NEVER_STARTED,   /* the same, in every attempt */

@@ -54,6 +54,11 @@ static const row_t rows[] = {
       "no process of the group is running, because the last ones died or could not start; httpd "
       "tries again after a delay",
       EARLIER_LINES },
+    { WSGID_E_NO_SOCKET, 503, APLOG_ERR, 1, "WSGID0179",
+      "the socket of its processes is gone: a program has deleted it, or its directory, "
+      "or httpd's parent was killed",
+      "A graceful restart of httpd creates it again. Keep whatever cleans up old files away from "
+      "the directory of WSGISocketPrefix" },
     { WSGID_E_CONNECT_TIMEOUT, 503, APLOG_ERR, 1, "WSGID0164",
       "the processes accepted no connection within connect-timeout=: their listen-backlog= is full",
       "Raise processes= or threads=, or find out which requests occupy the threads for so long" },

@@ -7,8 +7,8 @@
  * (process_abi.h) or the wire protocol (wire.h) does. A new version then neither misreads the old
  * memory nor talks to daemons that do not understand it.
  *
- * Kept structures are in: slots/slot_memory.h, slots/in_flight.c, guardian/guardian.h,
- * guardian/slot_list.c, guardian/parent.c, guardian/child_locks.c.
+ * Kept structures are in: slots/slot_memory.h, slots/in_flight.c, slots/socket_directory.c,
+ * guardian/guardian.h, guardian/slot_list.c, guardian/parent.c, guardian/child_locks.c.
  */
 #ifndef WSGID_RETAINED_H
 #define WSGID_RETAINED_H

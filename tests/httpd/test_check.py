@@ -639,6 +639,16 @@ else:
 
 
 @root_only
+def test_httpds_user_needs_the_directory_of_the_sockets_only_after_chroot(place):
+    closed = place.root / "closed"
+    closed.mkdir(mode=0o700)
+    text = f"WSGISocketPrefix {closed}/wsgid\nWSGIDaemonProcess shop\n"
+    assert place.check(text).lines == []
+    result = place.check(f"{text}ChrootDir {place.root}\n")
+    assert f"which cannot enter {closed} to reach the sockets" in result.find("WSGID0061")
+
+
+@root_only
 def test_a_file_that_the_user_cannot_reach_is_reported_with_the_first_obstacle(place):
     other = machine.other_users()[0].pw_name
     closed = place.root / "app" / "closed"

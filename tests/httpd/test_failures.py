@@ -272,9 +272,12 @@ def accept_all_of_ours(httpd) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's httpd is its own User")
-def test_a_socket_directory_that_httpds_user_may_not_enter_is_logged_at_the_start(make_httpd):
-    """Once, not with each request."""
-    httpd = make_httpd("WSGISocketPrefix ${FILES}/closed/x\nWSGIDaemonProcess x\n", start=False)
+def test_a_socket_directory_that_httpds_user_needs_and_may_not_enter_is_logged_at_the_start(
+    make_httpd,
+):
+    """Once, not with each request. Children of httpd need the path only where /proc is missing."""
+    text = 'WSGISocketPrefix ${FILES}/closed/x\nWSGIDaemonProcess x\nChrootDir "${ROOT}"\n'
+    httpd = make_httpd(text, start=False)
     (httpd.files / "closed").mkdir(mode=0o700)
     with httpd.log.expects(f"WSGID0061.*httpd's User cannot enter {httpd.files}/closed", "AH00020"):
         with pytest.raises(AssertionError):

@@ -13,7 +13,7 @@ from pywsgid.cli.check.subject import Subject, user_text
 from pywsgid.cli.users import Identity, group_id, identity_of
 
 SOCKET_PREFIX_MAX = 72  # bytes of WSGISocketPrefix, as in apxs/config/directives.c
-# As in apxs/slots/listener.c: a socket's path has 108 bytes, what follows the prefix needs 24.
+# As in apxs/slots/socket_directory.c: a path has 108 bytes, what follows the prefix needs 24.
 SOCKET_PATH_ROOM = 108 - 24
 NO_ROOT = "an application must not run as root"
 USER_FIX = "name another user with User or user="
@@ -54,14 +54,17 @@ def _check_user(line: Directive, is_used: bool) -> Findings:
 
 
 def check_sockets(subject: Subject) -> Findings:
-    """WSGISocketPrefix, or DefaultRuntimeDir: httpd creates the sockets, its children use them."""
+    """WSGISocketPrefix, or DefaultRuntimeDir: httpd creates the sockets. Its children need no way
+    there, except with ChrootDir (apxs/slots/socket_directory.c)."""
     line = subject.configuration.setting("wsgisocketprefix")
     runtime = subject.configuration.setting("defaultruntimedir")
     place = line.place if line else runtime.place if runtime else subject.place
     text = line.words[0] if line and line.words else None
     prefix = subject.configuration.path(text) if text else os.path.join(subject.runtime, "wsgid")
     longest = SOCKET_PREFIX_MAX if text else SOCKET_PATH_ROOM
-    wrong = _prefix_wrong(prefix, longest) or _reach_wrong(prefix, subject.httpd_identity())
+    wrong = _prefix_wrong(prefix, longest)
+    if not wrong and subject.configuration.setting("chrootdir"):
+        wrong = _reach_wrong(prefix, subject.httpd_identity())
     if wrong:
         yield Finding(place, "WSGID0061", *wrong)
 
@@ -80,7 +83,8 @@ def _prefix_wrong(prefix: str, longest: int) -> tuple[str, str] | None:
 
 
 def _reach_wrong(prefix: str, identity: Identity | None) -> tuple[str, str] | None:
-    """The problem that httpd's children have with the sockets, and the fix."""
+    """The problem that httpd's children have with the sockets if they need their paths, and the
+    fix."""
     inside = os.path.join(os.path.dirname(prefix), "x")
     blocked = file_access.blocked_at(inside, identity, os.F_OK)
     if not blocked or blocked == inside:

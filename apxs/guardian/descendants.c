@@ -53,7 +53,7 @@ typedef struct {
 static session_t sessions[SESSIONS];
 static unsigned next;
 
-void wsgid_leftovers_end_session(pid_t session)
+void wsgid_descendants_end_session(pid_t session)
 {
     session_t *place = &sessions[next++ % SESSIONS];
 
@@ -62,7 +62,7 @@ void wsgid_leftovers_end_session(pid_t session)
 }
 
 /* A child of one that ends becomes ours then, so this is repeated until none is left. */
-int wsgid_leftovers_poll(void)
+int wsgid_descendants_poll(void)
 {
     int pending = 0;
     int i;
@@ -99,7 +99,7 @@ static void end_with(int number)
     }
 }
 
-void wsgid_leftovers_end(void)
+void wsgid_descendants_end(void)
 {
     end_with(SIGTERM);
     end_with(SIGKILL);
