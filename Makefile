@@ -98,10 +98,12 @@ build/pywsgid:
 	@mkdir -p build
 	@ln -sfn ../pywsgid $@
 
+# Renamed into place: daemons may run from the extension that is there.
 build/.native: $(NATIVE_SOURCES) | $(VENV)/.build
 	@mkdir -p build
 	@test ! -e pywsgid/native/build.py || { echo "cffi: pywsgid/_native"; \
-		$(PY) setup.py -q build_ext --force --inplace --build-temp build/native; }
+		$(PY) setup.py -q build_ext --force --build-temp build/native --build-lib build/native/lib && \
+		mv -f build/native/lib/pywsgid/_native*.so pywsgid/; }
 	@touch $@
 
 # -------- run

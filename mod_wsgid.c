@@ -12,9 +12,17 @@
 #include "apxs/config/scopes.h"
 #include "apxs/guardian/guardian.h"
 #include "apxs/request/request.h"
+#include "apxs/spawn/spawn.h"
 #include "apxs/status/status.h"
 #include "http_main.h"
 #include "mpm_common.h"
+
+static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    int result = wsgid_completion_check_config(pconf, plog, ptemp, s);
+
+    return result == OK ? wsgid_descriptor_limits_check(s) : result;
+}
 
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
@@ -23,12 +31,14 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK; /* httpd reads its configuration twice at start: this is the first time */
     }
+    wsgid_descriptor_limits_raise(s);
     return wsgid_parent_post_config(pconf, ptemp, s);
 }
 
 static void child_init(apr_pool_t *pchild, server_rec *s)
 {
     wsgid_parent_child_init(s);
+    (void)wsgid_descriptor_limits_restore(); /* it can only lower the limit */
     wsgid_in_flight_claim_row(s);
     wsgid_dispatch_child_init(pchild, s);
     wsgid_keepalive_child_init();
@@ -63,7 +73,7 @@ static void register_hooks(apr_pool_t *p)
 
     (void)p;
     ap_hook_pre_config(wsgid_directives_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_check_config(wsgid_completion_check_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_status(child_status, NULL, NULL, APR_HOOK_MIDDLE);

@@ -12,6 +12,7 @@ from typing import Any
 
 from daemonenv import Client
 
+from pywsgid.daemon.process.descriptors import Descriptors
 from pywsgid.daemon.process.page import Page
 from pywsgid.daemon.transport import extension, hotpath
 from pywsgid.wire import process_abi
@@ -37,6 +38,7 @@ class LocalTransport:
             0,
             log,
             self.page,
+            Descriptors(log, None),
         )
         self.transport.open()
         self.exchange = self.transport.exchange()

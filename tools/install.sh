@@ -39,17 +39,32 @@ module_for_python() {
     fi
 }
 
+# Installs $1 as $2 in one step. httpd and daemons may run from the file that was there: they keep it, and those that start
+# meanwhile find the one or the other.
+put() {
+    install -D -m 644 "$1" "$2.new"
+    mv -f "$2.new" "$2"
+}
+
+# Removes the files of the installed package that the list $1 does not name: those of another version.
+remove_others() {
+    (cd "$DESTDIR$modules" && find pywsgid -type f) | grep -vxF -f "$1" | while read -r file; do
+        rm -f "$DESTDIR$modules/$file"
+    done
+    find "$DESTDIR$modules/pywsgid" -depth -type d -empty -exec rmdir {} +
+}
+
 install_module() {
     temporary=$(mktemp -d)
     trap 'rm -rf "$temporary"' EXIT
     built=$(module_for_python "$temporary")
-    mkdir -p "$DESTDIR$modules"
-    install -m 644 "$built" "$DESTDIR$modules/mod_wsgid.so"
-    rm -rf "$DESTDIR$modules/pywsgid"
-    find pywsgid \( -name '*.py' -o -name '_native*.so' \) ! -path 'pywsgid/native/*' | while read -r file; do
-        install -D -m 644 "$file" "$DESTDIR$modules/$file"
-    done
+    find pywsgid \( -name '*.py' -o -name '_native*.so' \) ! -path 'pywsgid/native/*' > "$temporary/files"
+    while read -r file; do
+        put "$file" "$DESTDIR$modules/$file"
+    done < "$temporary/files"
+    remove_others "$temporary/files"
     find "$DESTDIR$modules/pywsgid" -type d -exec chmod 755 {} +
+    put "$built" "$DESTDIR$modules/mod_wsgid.so"
     say installed "$DESTDIR$modules/mod_wsgid.so, $DESTDIR$modules/pywsgid/"
 }
 

@@ -42,14 +42,15 @@
 #define WSGID_EXIT_INTERPRETER   85 /* the interpreter is unsuitable (too old, broken) */
 
 /* Why a process asks to be replaced. */
-#define WSGID_REPLACE_NONE       0 /* it has not asked */
-#define WSGID_REPLACE_ASKED      1 /* an administrator: pywsgid reload */
-#define WSGID_REPLACE_CHANGED    2 /* a script has changed */
-#define WSGID_REPLACE_REQUESTS   3 /* maximum-requests */
-#define WSGID_REPLACE_INTERVAL   4 /* restart-interval */
-#define WSGID_REPLACE_INACTIVITY 5 /* inactivity-timeout */
-#define WSGID_REPLACE_MEMORY     6 /* maximum-rss */
-#define WSGID_REPLACE_STUCK      7 /* a request over request-timeout that cannot be interrupted */
+#define WSGID_REPLACE_NONE        0 /* it has not asked */
+#define WSGID_REPLACE_ASKED       1 /* an administrator: pywsgid reload */
+#define WSGID_REPLACE_CHANGED     2 /* a script has changed */
+#define WSGID_REPLACE_REQUESTS    3 /* maximum-requests */
+#define WSGID_REPLACE_INTERVAL    4 /* restart-interval */
+#define WSGID_REPLACE_INACTIVITY  5 /* inactivity-timeout */
+#define WSGID_REPLACE_MEMORY      6 /* maximum-rss */
+#define WSGID_REPLACE_STUCK       7 /* a request over request-timeout that cannot be interrupted */
+#define WSGID_REPLACE_DESCRIPTORS 8 /* it runs out of file descriptors */
 
 /* The states of a process. It sees more of them itself. */
 typedef enum {

@@ -204,7 +204,8 @@ static wsgid_reason_e reason_of_leaving(const wsgid_process_t *process)
         [WSGID_REPLACE_INTERVAL] = WSGID_REASON_INTERVAL,
         [WSGID_REPLACE_INACTIVITY] = WSGID_REASON_INACTIVITY,
         [WSGID_REPLACE_MEMORY] = WSGID_REASON_MEMORY,
-        [WSGID_REPLACE_STUCK] = WSGID_REASON_STUCK
+        [WSGID_REPLACE_STUCK] = WSGID_REASON_STUCK,
+        [WSGID_REPLACE_DESCRIPTORS] = WSGID_REASON_DESCRIPTORS
     };
     apr_uint32_t reason = process->granted_reason; /* from its page: any number */
 

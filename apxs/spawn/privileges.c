@@ -172,6 +172,10 @@ static int set_limits(drop_t *drop)
 {
     const wsgid_value_t *value = drop->group->value;
 
+    drop->detail = "open files";
+    if (wsgid_descriptor_limits_restore() != 0) {
+        return -1;
+    }
     drop->detail = "cpu-time-limit";
     if (limit(RLIMIT_CPU, &value[WSGID_OPT_CPU_TIME_LIMIT], CPU_GRACE) != 0) {
         return -1;

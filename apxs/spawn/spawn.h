@@ -2,8 +2,8 @@
  * From a fork of httpd's parent to a daemon.
  *
  * spawn.c forks and puts descriptors in place; daemon_configuration.c makes the configuration that
- * the daemon gets; environment.c builds the environment
- * variables; privileges.c drops root; interpreter.c chooses what is executed.
+ * the daemon gets; descriptor_limits.c is about the limit on open files; environment.c builds the
+ * environment variables; privileges.c drops root; interpreter.c chooses what is executed.
  *
  * Everything runs in the forked process, except the functions marked "parent". The memory of the
  * forked process goes away with it. A step that fails there logs one line and calls _exit with
@@ -75,6 +75,17 @@ pid_t wsgid_spawn_fork(void (*become)(void *data), void *data);
 /* Closes all descriptors from `first` on; or up to `last`. */
 void wsgid_spawn_close_from(int first);
 void wsgid_spawn_close_range(int first, int last);
+
+/* ---- descriptor_limits.c */
+
+/* Parent, check_config: whether the configured processes fit into httpd's hard limit on open files.
+ * s: the main server. OK, or an HTTP error that has been logged. */
+int wsgid_descriptor_limits_check(const server_rec *s);
+/* Parent, post_config: raises the soft limit to the hard one if it is too low for them. */
+void wsgid_descriptor_limits_raise(const server_rec *s);
+/* Any process that the parent has forked: takes the soft limit back that httpd was started with. 0,
+ * or -1 with errno. */
+int wsgid_descriptor_limits_restore(void);
 
 /* ---- daemon_configuration.c */
 

@@ -159,6 +159,12 @@ class RequestCounter(Protocol):
     def count(self) -> None: ...
 
 
+class Descriptors(Protocol):
+    """process/descriptors.py: Descriptors."""
+
+    def run_out(self, connections: int, limit: int) -> None: ...
+
+
 class Overload(Protocol):
     """wsgi/overload.py: Overload."""
 

@@ -273,12 +273,12 @@ def traceback_text(error: BaseException, whole: bool = False) -> str:
     """An exception with its traceback, without our own frames at its beginning unless `whole`.
     Never raises.
     """
-    import traceback  # milliseconds, and only needed when something has gone wrong
-
     trace = error.__traceback__ if whole else application_trace(error)
     try:
+        import traceback  # milliseconds, and only needed when something has gone wrong
+
         return "".join(traceback.format_exception(type(error), error, trace))
-    except Exception as broken:  # the __str__ of the exception raises
+    except Exception as broken:  # its __str__ raises, or no descriptor is left for the import
         return "%s (its traceback cannot be shown: %s)" % (
             type(error).__name__,
             type(broken).__name__,

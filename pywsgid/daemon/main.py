@@ -22,6 +22,7 @@ from pywsgid.daemon import configuration as configurations, cpython, logs, strea
 from pywsgid.daemon.application import loader, logging_import, reloader
 from pywsgid.daemon.process import (
     control,
+    descriptors,
     lifecycle,
     main_loop,
     page,
@@ -62,6 +63,7 @@ class Service:
         self.loop = main_loop.MainLoop(
             log, configuration, self.life, self.signals, process_abi.FD_LIFELINE
         )
+        self.descriptors = descriptors.Descriptors(log, self.life)
         self.transport: Transport
         self.streams: tuple[streams.Stream, ...] = ()
         self.changes = reloader.Changes(self.loader, self.life)
@@ -154,7 +156,7 @@ def serve(service: Service) -> NoReturn:
         life.step("unloadable")
     watch.stop()
     allowed = {0, os.geteuid(), configuration.httpd_uid}
-    service.transport = make_transport(log, configuration, service.page, allowed)
+    service.transport = make_transport(service, allowed)
     if configuration.stack_size:
         threading.stack_size(configuration.stack_size)
     add_periodic_tasks(service)
@@ -171,6 +173,7 @@ def add_periodic_tasks(service: Service) -> None:
     """
     configuration, life, log = service.configuration, service.life, service.log
     tasks = service.loop.tasks
+    tasks.append(service.descriptors)
     if configuration.reload == "hot":
         tasks.append(reloader.Reloader(service.changes))
     if configuration.deadlock_timeout:
@@ -307,19 +310,17 @@ def load_script(service: Service, path: str, callable_name: str) -> bool:
     return False
 
 
-def make_transport(
-    log: logs.Log, configuration: Configuration, statistics: page.Page, allowed: set[int]
-) -> Transport:
+def make_transport(service: Service, allowed: set[int]) -> Transport:
     """Returns the transport, or ends the process if the extension cannot be used. To be called when
     the application is loaded, so that its own cffi comes first.
     """
     try:
         binding = extension.load()
     except extension.ExtensionError as error:
-        log.write(
+        service.log.write(
             logs.CRIT,
             "WSGID0329: group %r: this process cannot start without pywsgid's extension, its "
-            "compiled part. %s" % (log.group, error),
+            "compiled part. %s" % (service.log.group, error),
         )
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
@@ -328,10 +329,11 @@ def make_transport(
         binding,
         process_abi.FD_LISTENER,
         allowed,
-        configuration.socket_timeout,
-        configuration.send_timeout,
-        log,
-        statistics,
+        service.configuration.socket_timeout,
+        service.configuration.send_timeout,
+        service.log,
+        service.page,
+        service.descriptors,
     )
 
 

@@ -34,7 +34,7 @@ def declarations(header: str) -> str:
 CDEF = "\n".join(declarations((ROOT / path).read_text(encoding="utf-8")) for path in HEADERS)
 
 NAMES = (
-    *("hub", "monitor", "gate", "concurrency", "endpoint"),
+    *("hub", "descriptors", "monitor", "gate", "concurrency", "endpoint"),
     *("receive", "send", "outcome", "measure", "thread", "gil"),
 )
 

@@ -150,6 +150,15 @@ static int seek_request(wsgid_endpoint_t *endpoint)
     return outcome == WSGID_REQUEST ? WSGID_LEAVE : outcome;
 }
 
+/* The worker goes to Python without a request. Under the hub's lock, which is not held any more
+ * when it returns. */
+static void step_back(wsgid_endpoint_t *endpoint)
+{
+    wsgid_gate_step_back(endpoint);
+    wsgid_hub_offer(endpoint->hub);
+    (void)pthread_mutex_unlock(&endpoint->hub->lock);
+}
+
 /* Under the hub's lock, which is not held any more when it returns. */
 static int wait_for_request(wsgid_endpoint_t *endpoint)
 {
@@ -160,9 +169,7 @@ static int wait_for_request(wsgid_endpoint_t *endpoint)
         outcome = seek_request(endpoint);
     }
     if (outcome != WSGID_REQUEST) {
-        wsgid_gate_step_back(endpoint);
-        wsgid_hub_offer(hub);
-        (void)pthread_mutex_unlock(&hub->lock);
+        step_back(endpoint);
     }
     return outcome;
 }
@@ -196,16 +203,17 @@ static int next_request(wsgid_endpoint_t *endpoint, const char *a, size_t a_size
         wsgid_hub_give_back(hub, connection, keep);
     }
     wsgid_gate_leave(endpoint);
-    wsgid_hub_resume_listening(endpoint);
-    if (!facts[FACT_UNSENT]) {
-        return wait_for_request(endpoint);
+    if (facts[FACT_UNSENT]) {
+        step_back(endpoint);
+        facts[FACT_ERRNO] = facts[FACT_UNSENT];
+        facts[FACT_UNSENT] = 0;
+        return WSGID_UNSENT;
     }
-    wsgid_gate_step_back(endpoint);
-    wsgid_hub_offer(hub);
-    (void)pthread_mutex_unlock(&hub->lock);
-    facts[FACT_ERRNO] = facts[FACT_UNSENT];
-    facts[FACT_UNSENT] = 0;
-    return WSGID_UNSENT;
+    if (wsgid_descriptors_run_short(hub) && wsgid_descriptors_report(endpoint, EMFILE)) {
+        step_back(endpoint);
+        return WSGID_NO_ACCEPT;
+    }
+    return wait_for_request(endpoint);
 }
 
 int wsgid_endpoint_next(wsgid_endpoint_t *endpoint, const char *a, size_t a_size, const char *b,

@@ -4,6 +4,7 @@
  * hotpath_table.h declares what it calls.
  *
  *   hub.c          the listener, the connections, which of them have something to read
+ *   descriptors.c  what is done when the process runs out of descriptors
  *   monitor.c      workers that take none: one notices requests that wait or compute for long
  *   gate.c         which workers take requests
  *   concurrency.c  how many requests should run at once
@@ -15,8 +16,8 @@
  *   measure.c      what is counted and timed of each request, for the statistics page
  *   gil.c          when a call releases the GIL
  *
- * endpoint.c uses them all; hub.c, receive.c and send.c use gate.c and gil.c; otherwise a file uses
- * those below it in this list.
+ * endpoint.c uses them all; hub.c uses descriptors.c; hub.c, receive.c and send.c use gate.c and
+ * gil.c; otherwise a file uses those below it in this list.
  *
  * Rules:
  *  - No Python.h and no Python object. What Python reads is in memory that it has mapped: an
@@ -74,6 +75,7 @@ struct wsgid_connection {
     int again;                /* something came while it was BUSY */
     int hung_up;              /* httpd has closed its end */
     int unwatched;            /* the epoll does not report what comes: its owner waits for it */
+    int used;                 /* a request has come through it */
     wsgid_connection_t *next; /* in the hub's list */
 };
 
@@ -208,16 +210,27 @@ typedef struct {
     int64_t waits_began; /* how long workers had waited for a processor; -1: not measured */
 } wsgid_gate_t;
 
+/* ---- descriptors.c */
+
+typedef struct {
+    int reserve;        /* a descriptor that is given up for one more connection; -1: it has been */
+    int64_t counted_at; /* when it was last found out whether hardly any is left, */
+    int64_t reported_at; /* and when Python was last told of it; CLOCK_MONOTONIC; 0: never */
+} wsgid_descriptors_t;
+
 /* ---- the hub. Never freed */
 
 struct wsgid_hub {
     pthread_mutex_t lock;
     int epoll;
-    int wakeup;               /* an eventfd: readable once the process drains */
-    int nudge;                /* an eventfd: wakes a worker that waits in the epoll */
-    int listener;             /* -1: closed */
-    int listening;            /* the listener is in the epoll */
-    wsgid_endpoint_t *paused; /* shall put it there again: accept() has failed */
+    int wakeup;           /* an eventfd: readable once the process drains */
+    int nudge;            /* an eventfd: wakes a worker that waits in the epoll */
+    int listener;         /* -1: closed */
+    int listening;        /* the listener is in the epoll */
+    int paused;           /* it is not, because accept() has failed, */
+    int64_t paused_until; /* and may be there again then: CLOCK_MONOTONIC; 0: at once */
+    int connections;      /* how many there are */
+    wsgid_descriptors_t descriptors;
     int draining;
     uint32_t pid;
     int64_t timeout;                  /* nanoseconds that a receive may take */
@@ -367,7 +380,20 @@ int wsgid_hub_wait(wsgid_endpoint_t *endpoint);
 /* If a connection has something to read, and nobody may look for it soon: wakes a worker that waits
  * in the epoll. */
 void wsgid_hub_offer(wsgid_hub_t *hub);
-/* Begins to accept again, if that worker stopped it because accept() had failed. */
-void wsgid_hub_resume_listening(wsgid_endpoint_t *endpoint);
+
+/* ---- descriptors.c. Called under the hub's lock */
+
+/* Takes a descriptor in reserve, unless there is one or none can be had. */
+void wsgid_descriptors_reserve(wsgid_hub_t *hub);
+/* Closes a descriptor, or keeps its number as the reserve if there is none. */
+void wsgid_descriptors_close(wsgid_hub_t *hub, int fd);
+/* Closes the reserve; returns whether there was one. */
+int wsgid_descriptors_release(wsgid_hub_t *hub);
+/* Called once for each request. Whether hardly a descriptor is left, and the connections are not
+ * why. */
+int wsgid_descriptors_run_short(wsgid_hub_t *hub);
+/* A connection could not be accepted for `error`, or run_short() says so (EMFILE). Whether Python
+ * shall be told: then the facts are set. */
+int wsgid_descriptors_report(wsgid_endpoint_t *endpoint, int error);
 
 #endif

@@ -22,7 +22,9 @@ enum {
     WSGID_VIOLATION = 3, /* of the protocol, by httpd: FACT_FAULT; the frame lies at FACT_AT */
     WSGID_SILENT = 4, /* httpd began something and did not go on within socket-timeout */
     WSGID_REFUSED = 5, /* a connection of another user: FACT_PID, FACT_UID */
-    WSGID_NO_ACCEPT = 6, /* no connection could be accepted: FACT_ERRNO */
+    /* a connection could not be accepted, or hardly a descriptor is left (EMFILE): FACT_ERRNO,
+     * FACT_CONNECTIONS, FACT_LIMIT */
+    WSGID_NO_ACCEPT = 6,
     WSGID_GONE = 7, /* httpd has closed the connection */
     WSGID_FAILED = 8, /* a system call has failed: FACT_ERRNO */
 };
@@ -47,6 +49,8 @@ enum {
     FACT_PID, /* of a connection that was refused */
     FACT_UID, /* likewise */
     FACT_ERRNO, /* why a system call failed */
+    FACT_CONNECTIONS, /* how many connections from httpd the process has */
+    FACT_LIMIT, /* how many descriptors it may have */
     FACT_COUNT
 };
 
@@ -58,7 +62,7 @@ enum {
     (WSGID_ENVIRON_AT + WSGID_WIRE_MAX_ENVIRON + WSGID_WIRE_MAX_START + 1)
 
 /* Changes with this table: whether Python and C were made from the same. */
-#define WSGID_INTERFACE 1565285571
+#define WSGID_INTERFACE 349528765
 
 typedef struct wsgid_hub wsgid_hub_t;
 typedef struct wsgid_endpoint wsgid_endpoint_t;

@@ -29,6 +29,7 @@
 
 #define EVENTS_AT_ONCE 64
 #define ACCEPT_AT_ONCE 64 /* before other workers may take what is ready */
+#define ACCEPT_PAUSE   (50 * (int64_t)WSGID_MILLISECOND)
 #define WATCHED        (EPOLLIN | EPOLLRDHUP)
 #define HANGUP         (EPOLLRDHUP | EPOLLHUP | EPOLLERR)
 
@@ -114,8 +115,10 @@ static void close_connection(wsgid_hub_t *hub, wsgid_connection_t *connection)
     struct epoll_event unused = { 0 };
 
     (void)epoll_ctl(hub->epoll, EPOLL_CTL_DEL, connection->fd, &unused);
-    close(connection->fd);
+    wsgid_descriptors_close(hub, connection->fd);
     connection->state = CONNECTION_FREE;
+    hub->connections--;
+    hub->paused_until = 0; /* there is room for another one */
 }
 
 wsgid_connection_t *wsgid_hub_take(wsgid_hub_t *hub)
@@ -126,11 +129,25 @@ wsgid_connection_t *wsgid_hub_take(wsgid_hub_t *hub)
         if (!connection->hung_up) {
             connection->state = CONNECTION_BUSY;
             connection->again = 0;
+            connection->used = 1;
             return connection;
         }
         close_connection(hub, connection); /* unread: the client of its request has gone */
     }
     return NULL;
+}
+
+static int is_unowned(const wsgid_connection_t *connection)
+{
+    return connection->state == CONNECTION_IDLE || connection->state == CONNECTION_READY;
+}
+
+static int has_unread(wsgid_hub_t *hub, wsgid_connection_t *connection)
+{
+    int unread = 0;
+
+    (void)hub;
+    return is_unowned(connection) && ioctl(connection->fd, FIONREAD, &unread) == 0 && unread > 0;
 }
 
 static int change_watch(wsgid_hub_t *hub, wsgid_connection_t *connection, uint32_t events)
@@ -163,6 +180,9 @@ void wsgid_hub_give_back(wsgid_hub_t *hub, wsgid_connection_t *connection, int k
     }
     else if (connection->again) {
         push(hub, connection);
+    }
+    else if (hub->paused) {
+        close_connection(hub, connection); /* others wait for its descriptor */
     }
     else {
         connection->state = CONNECTION_IDLE;
@@ -207,12 +227,19 @@ static int is_allowed(const wsgid_hub_t *hub, uid_t uid)
     return 0;
 }
 
+/* WSGID_NO_ACCEPT, unless Python need not be told. */
+static int report(wsgid_endpoint_t *endpoint, int error)
+{
+    return wsgid_descriptors_report(endpoint, error) ? WSGID_NO_ACCEPT : WSGID_REQUEST;
+}
+
 /* A new connection is of no use: closes it. */
 static int discard(wsgid_endpoint_t *endpoint, int fd)
 {
-    endpoint->facts[FACT_ERRNO] = errno;
+    int error = errno;
+
     close(fd);
-    return WSGID_NO_ACCEPT;
+    return report(endpoint, error);
 }
 
 /* A new connection. WSGID_REQUEST: it is IDLE now; else an outcome, and it is closed. */
@@ -240,34 +267,88 @@ static int admit(wsgid_endpoint_t *endpoint, int fd)
     }
     connection->generation++;
     connection->state = CONNECTION_IDLE;
-    connection->again = connection->hung_up = connection->unwatched = 0;
+    connection->again = connection->hung_up = connection->unwatched = connection->used = 0;
+    hub->connections++;
     return WSGID_REQUEST;
 }
 
-/* accept() has failed: the listener leaves the epoll, which would report it for ever, until this
- * worker comes back from Python. */
-static int pause_listening(wsgid_endpoint_t *endpoint)
+/* accept() has failed, and there is no room to be made: the listener leaves the epoll, which would
+ * report it for ever, until a connection is closed or ACCEPT_PAUSE is over. A worker that waits
+ * learns of that: this one may take a request, and be away for long. */
+static void pause_listening(wsgid_hub_t *hub)
 {
-    wsgid_hub_t *hub = endpoint->hub;
     struct epoll_event unused = { 0 };
 
-    endpoint->facts[FACT_ERRNO] = errno;
     (void)epoll_ctl(hub->epoll, EPOLL_CTL_DEL, hub->listener, &unused);
     hub->listening = 0;
-    hub->paused = endpoint;
-    return WSGID_NO_ACCEPT;
+    hub->paused = 1;
+    hub->paused_until = wsgid_gate_now() + ACCEPT_PAUSE;
+    if (hub->waiting > 0) {
+        (void)eventfd_write(hub->nudge, 1);
+    }
 }
 
-void wsgid_hub_resume_listening(wsgid_endpoint_t *endpoint)
+/* Milliseconds until the listener may be in the epoll again; -1: it is, or will never be. */
+static int pause_left(const wsgid_hub_t *hub)
 {
-    wsgid_hub_t *hub = endpoint->hub;
+    int64_t left = hub->paused ? hub->paused_until - wsgid_gate_now() : -1;
 
-    if (hub->paused == endpoint) {
-        hub->paused = NULL;
-        if (hub->listener >= 0) {
-            hub->listening = watch_descriptor(hub, hub->listener, EPOLLIN, 0) == 0;
+    if (!hub->paused) {
+        return -1;
+    }
+    return left > 0 ? (int)(left / WSGID_MILLISECOND) + 1 : 0;
+}
+
+static void resume_listening(wsgid_hub_t *hub)
+{
+    if (pause_left(hub) == 0) {
+        hub->listening = watch_descriptor(hub, hub->listener, EPOLLIN, 0) == 0;
+        hub->paused = !hub->listening;
+        hub->paused_until = hub->paused ? wsgid_gate_now() + ACCEPT_PAUSE : 0;
+    }
+}
+
+/* Closes a connection that is not in use. One that httpd has only just opened is about to be. */
+static int close_idle(wsgid_hub_t *hub)
+{
+    for (int i = 0; i < WSGID_CONNECTIONS_CHUNKS; i++) {
+        for (int j = 0; hub->chunks[i] && j < WSGID_CONNECTIONS_CHUNK; j++) {
+            wsgid_connection_t *connection = &hub->chunks[i][j];
+
+            if (connection->state == CONNECTION_IDLE && connection->used
+                && !has_unread(hub, connection)) {
+                close_connection(hub, connection);
+                return 1;
+            }
         }
     }
+    return 0;
+}
+
+/* No descriptor is free: tries to free one, and returns whether it has. The first connection that
+ * is closed replaces a reserve that is missing. */
+static int make_room(wsgid_hub_t *hub)
+{
+    int has_reserve = hub->descriptors.reserve >= 0;
+
+    return (close_idle(hub) && has_reserve) || wsgid_descriptors_release(hub);
+}
+
+/* As accept4(), but makes room if there is none. errno is EMFILE if that was in vain.
+ * *short_of: EMFILE or ENFILE if it had to. */
+static int accept_one(wsgid_hub_t *hub, int *short_of)
+{
+    int fd = accept4(hub->listener, NULL, NULL, SOCK_CLOEXEC);
+
+    while (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+        *short_of = errno;
+        if (!make_room(hub)) {
+            errno = *short_of;
+            break;
+        }
+        fd = accept4(hub->listener, NULL, NULL, SOCK_CLOEXEC);
+    }
+    return fd;
 }
 
 /* WSGID_REQUEST: nothing to report; else an outcome. */
@@ -275,9 +356,11 @@ static int accept_some(wsgid_endpoint_t *endpoint)
 {
     wsgid_hub_t *hub = endpoint->hub;
     int outcome = WSGID_REQUEST;
+    int short_of = 0;
 
-    for (int i = 0; i < ACCEPT_AT_ONCE && outcome == WSGID_REQUEST; i++) {
-        int fd = accept4(hub->listener, NULL, NULL, SOCK_CLOEXEC);
+    /* If room had to be made, only for one: the epoll reports the listener again. */
+    for (int i = 0; i < ACCEPT_AT_ONCE && outcome == WSGID_REQUEST && !short_of; i++) {
+        int fd = accept_one(hub, &short_of);
 
         if (fd >= 0) {
             outcome = admit(endpoint, fd);
@@ -286,10 +369,12 @@ static int accept_some(wsgid_endpoint_t *endpoint)
             break;
         }
         else {
-            return pause_listening(endpoint);
+            short_of = errno;
+            pause_listening(hub);
         }
     }
-    return outcome;
+    wsgid_descriptors_reserve(hub);
+    return short_of && outcome == WSGID_REQUEST ? report(endpoint, short_of) : outcome;
 }
 
 typedef struct {
@@ -330,6 +415,7 @@ int wsgid_hub_collect(wsgid_endpoint_t *endpoint)
     wsgid_hub_t *hub = endpoint->hub;
     arrivals_t arrivals = { .epoll = hub->epoll, .most = hub->waiting > 0 ? 1 : EVENTS_AT_ONCE };
 
+    resume_listening(hub);
     (void)has_arrived(&arrivals);
     return note_arrivals(endpoint, &arrivals);
 }
@@ -339,11 +425,12 @@ int wsgid_hub_wait(wsgid_endpoint_t *endpoint)
     wsgid_hub_t *hub = endpoint->hub;
     arrivals_t arrivals = { .epoll = hub->epoll, .most = 1 };
     int is_first = hub->waiting++ == 0;
+    int most = pause_left(hub);
 
     (void)pthread_mutex_unlock(&hub->lock);
     wsgid_gil_release();
     if (!is_first || !wsgid_spin(&hub->arrivals, has_arrived, &arrivals)) {
-        arrivals.count = epoll_wait(hub->epoll, arrivals.events, arrivals.most, -1);
+        arrivals.count = epoll_wait(hub->epoll, arrivals.events, arrivals.most, most);
     }
     (void)pthread_mutex_lock(&hub->lock);
     hub->waiting--;
@@ -374,6 +461,7 @@ wsgid_hub_t *wsgid_hub_create(int listener, const void *allowed, int allowed_cou
     }
     (void)pthread_mutex_init(&hub->lock, NULL);
     hub->listener = listener;
+    hub->descriptors.reserve = -1;
     hub->pid = (uint32_t)getpid();
     hub->allowed = (const uint32_t *)(const void *)allowed;
     hub->allowed_count = allowed_count;
@@ -393,6 +481,7 @@ wsgid_hub_t *wsgid_hub_create(int listener, const void *allowed, int allowed_cou
         || watch_descriptor(hub, hub->nudge, EPOLLIN | EPOLLET, 0) != 0) {
         return NULL; /* the process ends: nothing is freed */
     }
+    wsgid_descriptors_reserve(hub);
     return hub;
 }
 
@@ -432,19 +521,6 @@ static int for_each_connection(wsgid_hub_t *hub, int (*act)(wsgid_hub_t *, wsgid
     return sum;
 }
 
-static int is_unowned(const wsgid_connection_t *connection)
-{
-    return connection->state == CONNECTION_IDLE || connection->state == CONNECTION_READY;
-}
-
-static int has_unread(wsgid_hub_t *hub, wsgid_connection_t *connection)
-{
-    int unread = 0;
-
-    (void)hub;
-    return is_unowned(connection) && ioctl(connection->fd, FIONREAD, &unread) == 0 && unread > 0;
-}
-
 int wsgid_hub_waiting(wsgid_hub_t *hub)
 {
     int waiting;
@@ -475,7 +551,7 @@ static void close_listener(wsgid_hub_t *hub)
     }
     close(hub->listener);
     hub->listener = -1;
-    hub->listening = 0;
+    hub->listening = hub->paused = 0;
 }
 
 void wsgid_hub_drain(wsgid_hub_t *hub)
@@ -485,6 +561,7 @@ void wsgid_hub_drain(wsgid_hub_t *hub)
     if (!hub->draining) {
         hub->draining = 1;
         close_listener(hub);
+        (void)wsgid_descriptors_release(hub); /* the end of the process may need one */
         (void)for_each_connection(hub, close_if_unowned);
         hub->ready = NULL;
         hub->ready_end = &hub->ready;
@@ -522,6 +599,7 @@ void wsgid_hub_abandon(wsgid_hub_t *hub)
         close(hub->listener);
         hub->listener = -1;
     }
+    (void)wsgid_descriptors_release(hub);
     close(hub->epoll);
     close(hub->wakeup);
     close(hub->nudge);

@@ -10,7 +10,9 @@ UNSENT = 2  # the last response was given up: FACT_UNSENT
 VIOLATION = 3  # of the protocol, by httpd: FACT_FAULT; the frame lies at FACT_AT
 SILENT = 4  # httpd began something and did not go on within socket-timeout
 REFUSED = 5  # a connection of another user: FACT_PID, FACT_UID
-NO_ACCEPT = 6  # no connection could be accepted: FACT_ERRNO
+# a connection could not be accepted, or hardly a descriptor is left (EMFILE): FACT_ERRNO,
+# FACT_CONNECTIONS, FACT_LIMIT
+NO_ACCEPT = 6
 GONE = 7  # httpd has closed the connection
 FAILED = 8  # a system call has failed: FACT_ERRNO
 
@@ -31,6 +33,8 @@ FACT_AMOUNT = 11  # bytes behind REQUEST, or of a BODY beyond its credit
 FACT_PID = 12  # of a connection that was refused
 FACT_UID = 13  # likewise
 FACT_ERRNO = 14  # why a system call failed
+FACT_CONNECTIONS = 15  # how many connections from httpd the process has
+FACT_LIMIT = 16  # how many descriptors it may have
 
 # An endpoint's memory: the facts, then the buffer with a whole REQUEST.
 FACTS_SIZE = 4096
@@ -38,7 +42,7 @@ ENVIRON_AT = 32
 BUFFER_SIZE = 1114145  # one byte more, to see that there is more
 
 # Whether Python and C were made from the same table: wsgid_hub_fits().
-INTERFACE = 1565285571
+INTERFACE = 349528765
 
 # What of the extension is called: result, arguments, as letters.
 # p address, b bytes, i int, q 64 bits, z size, d double.

@@ -38,6 +38,7 @@ REPLACE_INTERVAL = 4  # restart-interval
 REPLACE_INACTIVITY = 5  # inactivity-timeout
 REPLACE_MEMORY = 6  # maximum-rss
 REPLACE_STUCK = 7  # a request over request-timeout that cannot be interrupted
+REPLACE_DESCRIPTORS = 8  # it runs out of file descriptors
 
 # States of a process in the statistics page.
 STATE_BOOTING = 1  # loads its scripts

@@ -353,6 +353,7 @@ REPLACEMENT_REASONS = (
     Constant("INACTIVITY", 5, "inactivity-timeout"),
     Constant("MEMORY", 6, "maximum-rss"),
     Constant("STUCK", 7, "a request over request-timeout that cannot be interrupted"),
+    Constant("DESCRIPTORS", 8, "it runs out of file descriptors"),
 )
 
 # -------- the statistics page
@@ -446,7 +447,12 @@ OUTCOMES = (
     Constant("VIOLATION", 3, "of the protocol, by httpd: FACT_FAULT; the frame lies at FACT_AT"),
     Constant("SILENT", 4, "httpd began something and did not go on within socket-timeout"),
     Constant("REFUSED", 5, "a connection of another user: FACT_PID, FACT_UID"),
-    Constant("NO_ACCEPT", 6, "no connection could be accepted: FACT_ERRNO"),
+    Constant(
+        "NO_ACCEPT",
+        6,
+        "a connection could not be accepted, or hardly a descriptor is left (EMFILE): FACT_ERRNO, "
+        "FACT_CONNECTIONS, FACT_LIMIT",
+    ),
     Constant("GONE", 7, "httpd has closed the connection"),
     Constant("FAILED", 8, "a system call has failed: FACT_ERRNO"),
 )
@@ -475,6 +481,8 @@ FACTS = (
     ("PID", "of a connection that was refused"),
     ("UID", "likewise"),
     ("ERRNO", "why a system call failed"),
+    ("CONNECTIONS", "how many connections from httpd the process has"),
+    ("LIMIT", "how many descriptors it may have"),
 )
 
 # An endpoint's memory: the facts, then the buffer, which holds a whole REQUEST, however large, and

@@ -53,6 +53,7 @@ def httpd(request, make_httpd):
 
 
 def test_requests_are_served_after_each_kind_of_restart(httpd):
+    assert httpd.get("/app").status_code == 200
     user = pwd.getpwuid(os.stat(f"/proc/{httpd.daemons('app')[0]}").st_uid)
     for restart in (httpd.graceful, httpd.restart, httpd.graceful):
         restart()

@@ -48,7 +48,7 @@ class Httpd:
 
     `text` is added to the base configuration (httpdenv.configuration lists the variables it may
     use); `ours` is False for an httpd without mod_wsgid; `user` runs the whole server as that
-    account instead of as root.
+    account instead of as root; `descriptors` are the soft and the hard limit that it starts with.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Httpd:
         ours: bool = True,
         user: str | None = None,
         environment: dict[str, str] | None = None,
+        descriptors: tuple[int, int] | None = None,
     ) -> None:
         self.stage, self.mpm, self.user = stage, mpm, user
         self.root = machine.temporary_directory("wsgid-")
@@ -72,6 +73,7 @@ class Httpd:
         self.ports = {name: machine.free_port() for name in configuration.port_names(text)}
         self._certificates = certificates
         self._environment = environment or {}
+        self._limits = ["prlimit", "--nofile=%d:%d" % descriptors] if descriptors else []
         self._preamble = configuration.load_ours(stage.module) if ours else ""
         self._modules = tuple(modules)
         self._log_level = log_level or ("info wsgid:debug" if ours else "info")
@@ -254,6 +256,7 @@ class Httpd:
     def _command(self) -> list[str]:
         defines = ["-DROOT_RUNS"] if os.geteuid() == 0 and self.user is None else []
         return [
+            *self._limits,
             machine.httpd(),
             "-d",
             str(self.root),

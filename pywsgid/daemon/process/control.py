@@ -18,6 +18,7 @@ import sys
 import time
 
 from pywsgid.daemon import cpython, logs
+from pywsgid.daemon.process.descriptors import are_missing
 from pywsgid.daemon.request_info import request_line
 from pywsgid.wire import process_abi
 
@@ -53,10 +54,14 @@ class Control:
         self._listener.settimeout(0)
 
     def answer(self) -> None:
-        """Accepts the next connection, if there is one, and answers it."""
+        """Accepts the next connection, if there is one, and answers it. Raises OSError if there is
+        no descriptor for it.
+        """
         try:
             descriptor = cpython.accept(self._listener)
-        except OSError:
+        except OSError as error:
+            if are_missing(error):
+                raise
             return  # another process of the slot was first, or the peer has gone
         peer = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
         try:

@@ -263,8 +263,6 @@ class Lifecycle:
         self.wake()
 
     def _cut_off(self) -> None:
-        from pywsgid.daemon.process import stacks
-
         running = [worker for worker in self.workers if worker.environ is not None]
         self._log.write(
             logs.WARN,
@@ -272,8 +270,12 @@ class Lifecycle:
             "They are cut off, and the next messages name each; if they need longer, raise "
             "graceful-timeout= or shutdown-timeout=" % (self._log.group, len(running)),
         )
-        stacks.dump_running(self._log, running)
-        os._exit(self._exit_code)
+        try:
+            from pywsgid.daemon.process import stacks
+
+            stacks.dump_running(self._log, running)
+        finally:  # also if no memory or no descriptor is left
+            os._exit(self._exit_code)
 
     def _abandon(self, grace: float) -> None:
         self._log.write(

@@ -13,7 +13,7 @@ import select
 import time
 
 from pywsgid.daemon import logs
-from pywsgid.daemon.process import lifecycle
+from pywsgid.daemon.process import descriptors, lifecycle
 from pywsgid.daemon.process.signals import DRAIN_SIGNALS, STACKS_SIGNAL, WAKE
 from pywsgid.wire import process_abi
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from pywsgid.daemon.process.control import Control
     from pywsgid.daemon.process.signals import SignalPipe
 
-RECOVERY = 0.05  # seconds of rest when memory has run out
+RECOVERY = 0.05  # seconds of rest when memory or descriptors have run out
+RETRY_INTERVAL = 1.0  # seconds until a task without a descriptor runs again
 
 
 class MainLoop:
@@ -59,6 +60,10 @@ class MainLoop:
             except MemoryError:
                 # Another thread may give some back; and without this loop nobody reads signals.
                 time.sleep(RECOVERY)
+            except OSError as error:
+                if not descriptors.are_missing(error):
+                    raise
+                time.sleep(RECOVERY)
 
     def _turn(self, poll: select.poll) -> None:
         self._run_tasks(False)
@@ -90,6 +95,9 @@ class MainLoop:
                 try:
                     task.due = task.poll(now)
                 except Exception as error:
+                    if isinstance(error, OSError) and descriptors.are_missing(error):
+                        task.due = now + RETRY_INTERVAL
+                        continue
                     # Ours. The process must still hear of signals and of its lifeline.
                     self.tasks.remove(task)
                     self._log.write(

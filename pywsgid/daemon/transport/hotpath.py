@@ -30,7 +30,6 @@ import errno
 import mmap
 import os
 import struct
-import time
 
 from pywsgid.daemon.cpython import has_gil, is_free_threaded
 from pywsgid.daemon.transport.peer import (
@@ -52,12 +51,14 @@ from pywsgid.wire.hotpath_abi import (
     FACT_AT,
     FACT_BODY,
     FACT_COMPLETE,
+    FACT_CONNECTIONS,
     FACT_CREDIT,
     FACT_ENVIRON,
     FACT_ERRNO,
     FACT_FAULT,
     FACT_GONE,
     FACT_ID,
+    FACT_LIMIT,
     FACT_PID,
     FACT_SENT,
     FACT_UID,
@@ -78,14 +79,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from pywsgid.daemon.interfaces import Buffer, FileRegion, Page, Parts
+    from pywsgid.daemon.interfaces import Buffer, Descriptors, FileRegion, Page, Parts
     from pywsgid.daemon.logs import Log
     from pywsgid.daemon.transport.extension import Binding
 
 JOINED_MAX = 16 * 1024  # smaller frames are joined; beyond that a copy costs more than a call
 # httpd mostly knows which of the two does not move (its client), so it should give up first.
 HTTPD_FIRST = 1  # seconds
-DESCRIPTORS_PAUSE = 0.05  # seconds until accept() is tried again after it has failed
 MAX_DATA = protocol.MAX_DATA
 _violation = protocol.RemoteProtocolError
 
@@ -384,15 +384,17 @@ class Transport:
         send_timeout: float,
         log: Log,
         page: Page,
+        descriptors: Descriptors,
     ) -> None:
         """`allowed` are the uids that may connect. `timeout` and `send_timeout` are socket-timeout
         and send-timeout in seconds; a `send_timeout` of 0 means that there is none. `page` is the
-        statistics page, which C writes. Raises OSError.
+        statistics page, which C writes. `descriptors` is told when they run out. Raises OSError.
         """
         self.draining = False
         self.binding = binding
         self._log = log
         self._page = page
+        self._descriptors = descriptors
         self._limits = send_timeout, timeout
         uids = struct.pack("%dI" % len(allowed), *allowed)
         self._memory = mmap.mmap(-1, len(uids))  # stays where it is
@@ -469,10 +471,15 @@ class Transport:
         elif outcome == REFUSED:
             log_refused(self._log, facts[FACT_PID], facts[FACT_UID])
         elif outcome == NO_ACCEPT:
-            log_no_accept(self._log, os.strerror(facts[FACT_ERRNO]))
-            time.sleep(DESCRIPTORS_PAUSE)
+            self._report_no_accept(facts[FACT_ERRNO], facts[FACT_CONNECTIONS], facts[FACT_LIMIT])
         else:
             log_unreadable(self._log, os.strerror(facts[FACT_ERRNO]))
+
+    def _report_no_accept(self, number: int, connections: int, limit: int) -> None:
+        if number == errno.EMFILE:
+            self._descriptors.run_out(connections, limit)
+        else:
+            log_no_accept(self._log, os.strerror(number))
 
     def report_violation(self, error: Exception) -> None:
         """Logs what httpd did wrong. The caller closes the connection."""

@@ -70,12 +70,14 @@ def log_silent(log: logs.Log) -> None:
 
 
 def log_no_accept(log: logs.Log, reason: str) -> None:
-    """accept() has failed, or what is done with a new connection."""
+    """accept() has failed, or what is done with a new connection; not for want of descriptors of
+    this process (process/descriptors.py).
+    """
     log.write(
         logs.ERROR,
         "WSGID0322: group %r: a connection from httpd cannot be accepted: %s. The process tries "
-        "again. If it is out of descriptors, the application leaks them or their limit "
-        "(ulimit -n) is too low" % (log.group, reason),
+        "again 20 times a second, and reports this at most once a minute: the system has run out "
+        "of memory or of open files (sysctl fs.file-max)" % (log.group, reason),
     )
 
 

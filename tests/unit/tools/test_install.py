@@ -4,10 +4,12 @@ reports if the machine lacks something.
 
 from __future__ import annotations
 
+import mmap
 import os
 import shlex
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,65 @@ def test_the_command_passes_on_the_exit_code_and_its_arguments(target):
     done = target.pywsgid("status", "--sockets", "/no where/at all")
     assert done.returncode == 1
     assert "WSGID0440" in done.stderr and "/no where/at all" in done.stderr
+
+
+class Watcher:
+    """Looks at files all the time, in a thread, until the with statement ends. `missed` are those
+    that were not there, or not whole, at any time.
+    """
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.missed: set[Path] = set()
+        self._sizes = {path: path.stat().st_size for path in paths}
+        self._over = threading.Event()
+        self._rounds = 0
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            for path, size in self._sizes.items():
+                if not path.exists() or path.stat().st_size != size:
+                    self.missed.add(path)
+            self._rounds += 1
+
+    def __enter__(self) -> Watcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        assert self._rounds > 10
+
+
+def test_what_runs_from_the_files_is_not_disturbed_by_another_install(target):
+    target.run("install")
+    package = target.modules / "pywsgid"
+    mapped = [target.modules / "mod_wsgid.so", *package.glob("_native*.so")]
+    assert len(mapped) == 2
+    before = {path: path.stat().st_ino for path in mapped}
+    maps = {}
+    for path in mapped:
+        with path.open("rb") as file:
+            maps[path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    content = {path: path.read_bytes() for path in mapped}
+    with Watcher([*mapped, package / "__init__.py", package / "daemon" / "boot.py"]) as watcher:
+        target.run("install")
+    assert watcher.missed == set()
+    for path in mapped:
+        assert path.stat().st_ino != before[path]
+        assert maps[path][:] == content[path]
+
+
+def test_files_of_another_version_are_removed(target):
+    target.run("install")
+    installed = files_of(target.modules)
+    old = target.modules / "pywsgid" / "old" / "module.py"
+    old.parent.mkdir()
+    old.touch()
+    target.run("install")
+    assert files_of(target.modules) == installed
+    assert not old.parent.exists()
 
 
 def test_uninstall_removes_all_of_it(target, tmp_path):
