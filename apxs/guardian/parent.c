@@ -445,12 +445,26 @@ static void begin_configuration(apr_pool_t *pconf, server_rec *s)
     apr_pool_pre_cleanup_register(process_pool, retained, stop);
 }
 
+/* Process 1 of a container inherits every process whose parent has ended. If a guardian is killed,
+ * httpd would take the exit codes of its daemons for those of its own children. */
+static void warn_process_1(server_rec *s)
+{
+    if (getpid() == 1) {
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, s,
+            "WSGID0064: httpd is process 1, so it inherits processes that it does not know, "
+            "and may end because of their exit codes: start the container with an init "
+            "(docker run --init)");
+    }
+}
+
 int wsgid_parent_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s)
 {
     apr_status_t status;
     int result;
 
     begin_configuration(pconf, s);
+    warn_process_1(s);
     status = wsgid_child_locks_open();
     if (status != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, status, s,

@@ -6,14 +6,18 @@ None of it may delay httpd, outlive it, or reach another user's processes.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
+import shutil
 import signal
 import struct
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
+import requests
 from httpdenv import Crowd, machine, processes, wait_until
 from httpdenv.processes import Process
 
@@ -206,6 +210,7 @@ while True:
     connection.close()
 """
 SITE = """
+import contextlib
 import os
 def application(environ, start_response):
     start_response("200 OK", [])
@@ -300,6 +305,7 @@ while True:
     time.sleep(0.001)
 """
 EVIL = """
+import contextlib
 import os
 open("{place}/loaded-by-%d" % os.getuid(), "w").close()
 def application(environ, start_response):
@@ -330,3 +336,30 @@ def test_after_a_change_of_user_the_old_user_cannot_have_scripts_loaded(serve):
             path.unlink()
         place.rmdir()
     assert f"loaded-by-{site.new.pw_uid}" not in loaded
+
+
+# -------- process 1
+
+
+NAMESPACE = ["unshare", "--pid", "--fork", "--kill-child"]
+
+
+@as_root
+def test_httpd_that_is_process_1_serves_and_warns(make_httpd):
+    if subprocess.run([*NAMESPACE, "true"], check=False, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("no PID namespaces on this machine")
+    httpd = make_httpd(CONFIGURATION, start=None)
+    with subprocess.Popen([*NAMESPACE, *httpd._command(), "-DFOREGROUND"]) as process:
+        try:
+            httpd.log.wait_for("WSGID0064.*docker run --init")
+            wait_until(lambda: answers(httpd), "an answer")
+        finally:
+            process.kill()  # and with it, everything in the namespace
+    shutil.rmtree(httpd.root / "run")  # what an httpd that was killed leaves
+    httpd.log.accept_all("WSGID0064")
+
+
+def answers(httpd) -> bool:
+    with contextlib.suppress(requests.RequestException):
+        return httpd.get("/").status_code == 200
+    return False
