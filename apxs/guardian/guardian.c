@@ -30,7 +30,8 @@
 #define START_PATIENCE   apr_time_from_sec(1)
 #define START_POLL       apr_time_from_msec(5)
 #define DESCENDANTS_POLL apr_time_from_msec(50)
-#define STOP_POLL apr_time_from_msec(100) /* while it stops: processes that cannot be reaped */
+#define LEAST_SLEEP      apr_time_from_msec(1) /* whatever the deadlines say */
+#define STOP_POLL apr_time_from_msec(100)      /* while it stops: processes that cannot be reaped */
 /* Between two looks at the parent where the kernel has no pidfd_open() (before Linux 5.3). */
 #define PARENT_POLL apr_time_from_sec(1)
 
@@ -66,13 +67,13 @@ static void read_signals(void)
     }
 }
 
+/* At most what the pipe holds: a daemon that writes without end must not keep it here. */
 static void drain_wakeup_pipe(void)
 {
-    char bytes[512];
+    static char bytes[65536];
+    ssize_t unused = read(loop.wakeup[0], bytes, sizeof(bytes));
 
-    while (read(loop.wakeup[0], bytes, sizeof(bytes)) == (ssize_t)sizeof(bytes)) {
-        /* there may be more */
-    }
+    (void)unused; /* what has changed is in the pages */
 }
 
 static void reap(void)
@@ -96,12 +97,17 @@ static int may_start(void)
     return loop.has_started;
 }
 
+static int may_act(void)
+{
+    return may_start() || loop.is_stopped || loop.is_orphaned;
+}
+
 static void act(void)
 {
     if (loop.is_stopped) {
         wsgid_policy_stop();
     }
-    if (may_start() || loop.is_stopped || loop.is_orphaned) {
+    if (may_act()) {
         wsgid_policy_poll();
     }
 }
@@ -118,7 +124,7 @@ static void earlier(apr_time_t *next, apr_time_t moment)
 static apr_time_t next_moment(void)
 {
     apr_time_t now = wsgid_clock_now();
-    apr_time_t next = wsgid_policy_next();
+    apr_time_t next = may_act() ? wsgid_policy_next() : 0;
 
     if (!loop.has_started) {
         earlier(&next, now + START_POLL);
@@ -144,7 +150,7 @@ static void sleep_until(apr_time_t moment)
     apr_interval_time_t left = moment - wsgid_clock_now();
     struct timespec limit;
 
-    left = left > 0 ? left : 0;
+    left = left > LEAST_SLEEP ? left : LEAST_SLEEP;
     limit.tv_sec = left / APR_USEC_PER_SEC;
     limit.tv_nsec = left % APR_USEC_PER_SEC * 1000;
     (void)ppoll(ends, 3, moment ? &limit : NULL, NULL);
@@ -191,7 +197,7 @@ static void end(void)
 {
     wsgid_policy_say_down();
     wsgid_descendants_end();
-    if (loop.is_orphaned) {
+    if (loop.is_orphaned && !wsgid_child_locks_live_up_to(APR_UINT32_MAX)) {
         wsgid_slot_list_remove_sockets(loop.given.group);
         wsgid_socket_directory_remove_all(); /* the last guardian finds them empty */
     }

@@ -86,6 +86,7 @@ typedef struct {
     apr_time_t draining;     /* wsgid_clock_now() since when it has been leaving */
     int is_orphan;           /* another guardian forked it, which was killed: no child of ours */
     apr_uint64_t start_time; /* of an orphan, as /proc shows it */
+    apr_time_t idle;         /* wsgid_clock_now() since when it drains without a request; 0: not */
     int is_killed;           /* SIGKILL has been sent */
     int was_asked;           /* to leave, by us */
     unsigned serial; /* counts the processes of the slot: a later one has a greater number */
@@ -131,6 +132,7 @@ struct wsgid_slot_record_t {
     apr_uint64_t failed_change; /* last change of the group's scripts that could not be loaded */
     apr_time_t full_since; /* wsgid_clock_now() since when a start has waited for a free entry */
     int full_logged;
+    apr_uint32_t rebound; /* the parent: how often guardians had created the sockets again */
     unsigned deaf;        /* processes up to this serial have a listener that has been lost */
     apr_time_t next_look; /* wsgid_clock_now() of the next look at the socket */
     int lost_logged;      /* that it is lost and cannot be created again */
@@ -230,6 +232,11 @@ void wsgid_slot_list_detach(void);
 void wsgid_slot_list_release_before(apr_uint32_t oldest);
 /* Closes the listeners and frees the memory of a slot. */
 void wsgid_slot_list_free(wsgid_slot_record_t *slot);
+/* Before a guardian is forked again. Opens the sockets of its group anew that the one before it has
+ * created again: the parent does not have those. */
+void wsgid_slot_list_reopen(const wsgid_group_t *group);
+/* Whether processes that the parent forks from now on get the ledgers of a group. */
+void wsgid_slot_list_share(const wsgid_group_t *group, int with_forks);
 /* httpd ends: no configuration has these slots any more. */
 void wsgid_slot_list_end(void);
 /* In a child of httpd. Gives up what only the parent and guardians need. */

@@ -168,8 +168,12 @@ apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *pre
     int entry = wsgid_process_entry(process);
     int lifeline = -1;
     int page = wsgid_entries_claim(slot->shared, entry, configuration);
-    apr_status_t status = page < 0 ? APR_EGENERAL : make_lifeline(&lifeline, &process->lifeline);
+    apr_status_t status;
 
+    if (page < 0) {
+        return APR_EBUSY; /* another guardian was faster: the next poll looks again */
+    }
+    status = make_lifeline(&lifeline, &process->lifeline);
     if (status == APR_SUCCESS) {
         status = fork_process(process, predecessor, configuration, page, lifeline);
         (void)close(lifeline);

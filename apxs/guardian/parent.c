@@ -25,7 +25,7 @@
 #define LAYOUT_KEY   "mod_wsgid" /* the same in every version, with LAYOUT_ROOM bytes of text */
 #define LAYOUT_ROOM  64
 
-#define STOP_MARGIN   apr_time_from_sec(3) /* for a guardian, on top of its shutdown-timeout */
+#define STOP_MARGIN   apr_time_from_sec(5) /* for a guardian, on top of its shutdown-timeout */
 #define KILL_MARGIN   apr_time_from_sec(1)
 #define POLL_INTERVAL 5000 /* microseconds, while httpd stops */
 /* After so many guardians in a row that have ended sooner, the next one is forked by the monitor
@@ -137,9 +137,13 @@ static void watch(record_t *record)
 static void fork_guardian(wsgid_group_t *group)
 {
     wsgid_guardian_t guardian = { group, retained->configuration, getpid() };
-    pid_t pid = wsgid_spawn_fork(wsgid_guardian_run, &guardian);
     record_t *record;
+    pid_t pid;
 
+    wsgid_slot_list_reopen(group);
+    wsgid_slot_list_share(group, 1);
+    pid = wsgid_spawn_fork(wsgid_guardian_run, &guardian);
+    wsgid_slot_list_share(group, 0);
     if (pid < 0) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, errno, group->server,
                      "WSGID0079: group '%s': cannot fork its guardian, the process that starts its "
@@ -162,6 +166,22 @@ static int is_stopping(void)
            || (ap_mpm_query(AP_MPMQ_MPM_STATE, &state) == APR_SUCCESS && state == AP_MPMQ_STOPPING);
 }
 
+/* The slots of older configurations that no guardian looks after any more. */
+static void release_slots(void)
+{
+    apr_uint32_t oldest = retained->configuration;
+    const record_t *record;
+
+    /* A guardian that was killed may have left children of httpd that still use its slots. */
+    if (wsgid_child_locks_live_up_to(retained->configuration - 1)) {
+        return;
+    }
+    for (record = retained->first; record; record = record->next) {
+        oldest = record->configuration < oldest ? record->configuration : oldest;
+    }
+    wsgid_slot_list_release_before(oldest);
+}
+
 void wsgid_parent_poll(void)
 {
     const apr_array_header_t *groups = wsgid_groups_all();
@@ -170,6 +190,7 @@ void wsgid_parent_poll(void)
     if (!is_parent() || is_stopping()) {
         return;
     }
+    release_slots();
     for (i = 0; groups && i < groups->nelts; i++) {
         wsgid_group_t *group = APR_ARRAY_IDX(groups, i, wsgid_group_t *);
 
@@ -177,18 +198,6 @@ void wsgid_parent_poll(void)
             fork_guardian(group);
         }
     }
-}
-
-/* The slots of older configurations that no guardian looks after any more. */
-static void release_slots(void)
-{
-    apr_uint32_t oldest = retained->configuration;
-    const record_t *record;
-
-    for (record = retained->first; record; record = record->next) {
-        oldest = record->configuration < oldest ? record->configuration : oldest;
-    }
-    wsgid_slot_list_release_before(oldest);
 }
 
 /* status: as APR gives it, the exit code or the signal. */

@@ -19,7 +19,8 @@
 #include <unistd.h>
 
 /* A process that is asked to leave, on top of the time that it gives its requests itself. */
-#define LEAVE_MARGIN apr_time_from_sec(1)
+#define LEAVE_MARGIN apr_time_from_sec(3)
+#define IDLE_MARGIN  apr_time_from_sec(1) /* after its last request, on top of shutdown-timeout */
 /* A process that boots, on top of startup-timeout, which it minds itself. */
 #define BOOT_MARGIN apr_time_from_sec(5)
 /* Between two looks at things that nobody reports: changed scripts during a back-off, a newer
@@ -199,21 +200,6 @@ static void grant_replacement(wsgid_slot_record_t *slot)
     }
 }
 
-/* The serving process has a listener to which nobody can connect. */
-static void replace_deaf(wsgid_slot_record_t *slot)
-{
-    wsgid_process_t *newest = wsgid_process_youngest(slot, WSGID_NOT_FREE & ~WSGID_IN(DRAINING));
-    wsgid_process_t *free;
-
-    if (newest->serial > slot->deaf || slot->next_start > wsgid_clock_now()) {
-        return;
-    }
-    free = find_free_entry(slot);
-    if (free) {
-        (void)start(free, NULL, 0);
-    }
-}
-
 /* Whether the back-off is over, by time or because a script has changed. */
 static int may_start(wsgid_slot_record_t *slot)
 {
@@ -222,6 +208,21 @@ static int may_start(wsgid_slot_record_t *slot)
     }
     slot->next_start = 0;
     return 1;
+}
+
+/* The serving process has a listener to which nobody can connect. */
+static void replace_deaf(wsgid_slot_record_t *slot)
+{
+    wsgid_process_t *newest = wsgid_process_youngest(slot, WSGID_NOT_FREE & ~WSGID_IN(DRAINING));
+    wsgid_process_t *free;
+
+    if (newest->serial > slot->deaf || !may_start(slot)) {
+        return;
+    }
+    free = find_free_entry(slot);
+    if (free) {
+        (void)start(free, NULL, 0);
+    }
 }
 
 static void start_missing(wsgid_slot_record_t *slot)
@@ -264,8 +265,9 @@ static void let_go(wsgid_slot_record_t *slot, const wsgid_process_t *keep)
 /* The newer guardian starts a successor anyway. */
 static void ignore_request(wsgid_process_t *process)
 {
-    if (process) {
+    if (process && process->requests_handled != process->replacement_requests) {
         process->requests_handled = process->replacement_requests;
+        wsgid_process_refuse_replacement(process); /* a request may be waiting for an answer */
     }
 }
 
@@ -368,7 +370,18 @@ static apr_time_t last_moment(const wsgid_process_t *process)
     if (graceful) {
         return process->draining + graceful + LEAVE_MARGIN;
     }
-    return is_idle(process) ? process->draining + shutdown + LEAVE_MARGIN : 0;
+    return process->idle ? process->idle + shutdown + IDLE_MARGIN : 0;
+}
+
+/* Since when it drains without a request. */
+static void note_idle(wsgid_process_t *process)
+{
+    if (process->state != WSGID_STATE_DRAINING || !is_idle(process)) {
+        process->idle = 0;
+    }
+    else if (!process->idle) {
+        process->idle = wsgid_clock_now();
+    }
 }
 
 static void kill_late(wsgid_process_t *process)
@@ -416,6 +429,7 @@ static void look_after(wsgid_slot_record_t *slot)
     wsgid_process_observe(slot);
     wsgid_orphans_poll(slot, guardian.configuration, is_newest(slot));
     for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
+        note_idle(&slot->processes[i]);
         kill_late(&slot->processes[i]);
     }
     note_ready(slot);
@@ -458,7 +472,7 @@ static void add_deadlines(const wsgid_slot_record_t *slot, apr_time_t now, apr_t
         if (process->is_orphan || process->state == WSGID_STATE_DRAINING) {
             earlier(next, now + POLL_ORPHANS);
         }
-        if (!is_newest(slot)) {
+        if (!is_newest(slot) && process->state != WSGID_STATE_DRAINING) {
             earlier(next, now + POLL_NEWER);
         }
     }
@@ -468,7 +482,7 @@ static void add_deadlines(const wsgid_slot_record_t *slot, apr_time_t now, apr_t
     if (is_followed(slot)) {
         earlier(next, slot->next_look ? slot->next_look : now);
     }
-    if (slot->next_start) {
+    if (slot->next_start && is_followed(slot)) {
         earlier(next,
                 slot->next_start < now + POLL_SCRIPTS ? slot->next_start : now + POLL_SCRIPTS);
     }
@@ -578,13 +592,16 @@ static void count_death(wsgid_process_t *process, wsgid_death_t death)
  * guardian if somebody has stopped this one. */
 static int is_down(const wsgid_slot_record_t *slot)
 {
-    return is_newest(slot) && (is_orphaned || wsgid_ledger_is_removed(slot->shared));
+    return is_newest(slot) && (is_orphaned || wsgid_ledger_is_removed(slot->shared))
+           && (is_stopping() || is_retired(slot));
 }
 
 /* The back-off begins: requests wait in the backlog, or get 503 if it takes long. */
 static void delay_next(wsgid_slot_record_t *slot)
 {
-    if (slot->delay <= 0 || !is_followed(slot) || has_wanted_process(slot)) {
+    const wsgid_process_t *left = wsgid_process_youngest(slot, WSGID_IN(BOOTING) | WSGID_IN(READY));
+
+    if (slot->delay <= 0 || !is_followed(slot) || (left && left->serial > slot->deaf)) {
         return;
     }
     slot->next_start = wsgid_clock_now() + slot->delay;
@@ -666,7 +683,9 @@ static void for_each_process(void (*act)(wsgid_process_t *))
 /* SIGTERM, because a daemon then leaves within its shutdown-timeout, whatever its requests do. */
 static void terminate(wsgid_process_t *process)
 {
-    (void)kill(process->pid, SIGTERM);
+    if (!process->is_orphan) { /* one leaves by itself, and its pid may be another's by now */
+        (void)kill(process->pid, SIGTERM);
+    }
     process->was_asked = 1;
     wsgid_process_step(process, WSGID_EVENT_UNWANTED);
 }
@@ -726,6 +745,7 @@ int wsgid_policy_is_over(void)
     int killed;
 
     if (!are_all_killed(&killed) || (!is_stopping() && has_slots())) {
+        given_up = 0;
         return 0;
     }
     if (killed == 0) {

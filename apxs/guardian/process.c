@@ -225,6 +225,7 @@ void wsgid_process_release(wsgid_process_t *process)
     wsgid_process_step(process, WSGID_EVENT_DIED);
     wsgid_process_close_lifeline(process);
     process->pid = 0;
+    process->idle = 0;
     process->is_orphan = process->is_killed = process->was_asked = 0;
     wsgid_entries_release(slot->shared, wsgid_process_entry(process));
 }

@@ -137,6 +137,18 @@ static apr_status_t open_slot(wsgid_slot_record_t *slot, const wsgid_group_t *gr
                                WSGID_CONTROL_BACKLOG, &slot->control);
 }
 
+/* Sockets that a guardian has created again are not the parent's: it has to create them, too. */
+static void close_dead(wsgid_slot_record_t *slot)
+{
+    apr_uint32_t rebound = wsgid_ledger_rebound(slot->shared);
+
+    if (slot->rebound != rebound) {
+        (void)unlink(slot->path);
+        (void)unlink(slot->control_path);
+    }
+    slot->rebound = rebound;
+}
+
 static apr_status_t open_or_adapt(wsgid_slot_record_t *slot, const wsgid_group_t *group)
 {
     apr_status_t status;
@@ -144,6 +156,7 @@ static apr_status_t open_or_adapt(wsgid_slot_record_t *slot, const wsgid_group_t
     if (slot->control < 0) {
         return open_slot(slot, group);
     }
+    close_dead(slot);
     status = wsgid_listener_adapt(slot->path, (uid_t)WSGID_NUMBER(group, SOCKET_USER),
                                   (int)WSGID_NUMBER(group, LISTEN_BACKLOG), &slot->listener);
     return status != APR_SUCCESS
@@ -159,7 +172,6 @@ static void attach(wsgid_slot_record_t *slot, wsgid_group_t *group)
     slot->server = group->server;
     slot->last_used = configuration;
     wsgid_ledger_set_wanted(slot->shared, configuration);
-    wsgid_ledger_set_current(slot->shared, configuration);
     slot->shutdown_timeout = WSGID_NUMBER(group, SHUTDOWN_TIMEOUT);
     group->slots[slot->index] = slot->shared;
 }
@@ -267,16 +279,23 @@ static void find_slot_list(server_rec *s)
     main_server = s;
     for (slot = slot_list->first; slot; slot = slot->next) {
         slot->server = s; /* until it is attached to a group */
-        wsgid_ledger_set_current(slot->shared, configuration);
     }
 }
 
 int wsgid_slot_list_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s,
                             apr_uint32_t number)
 {
+    wsgid_slot_record_t *slot;
+    int result;
+
     configuration = number;
     find_slot_list(s);
-    return prepare_groups(pconf, ptemp);
+    result = prepare_groups(pconf, ptemp);
+    /* Not before: a slot that is not wanted yet would look as if it had been removed. */
+    for (slot = slot_list->first; slot && result == OK; slot = slot->next) {
+        wsgid_ledger_set_current(slot->shared, configuration);
+    }
+    return result;
 }
 
 /* ---- releasing */
@@ -363,12 +382,43 @@ void wsgid_slot_list_enter_child(void)
     }
 }
 
+void wsgid_slot_list_reopen(const wsgid_group_t *group)
+{
+    wsgid_slot_record_t *slot;
+    apr_status_t status = APR_SUCCESS;
+
+    for (slot = slot_list->first; slot; slot = slot->next) {
+        if (slot->group == group && status == APR_SUCCESS) {
+            status = open_or_adapt(slot, group);
+        }
+    }
+    if (status != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, status, group->server,
+                     "WSGID0060: group '%s': cannot create its sockets again: check their "
+                     "directory, and httpd's limits of memory and open files",
+                     group->label);
+    }
+}
+
+void wsgid_slot_list_share(const wsgid_group_t *group, int with_forks)
+{
+    wsgid_slot_record_t *slot;
+
+    for (slot = slot_list->first; slot; slot = slot->next) {
+        if (slot->group == group) {
+            wsgid_ledger_share(slot->shared, with_forks);
+        }
+    }
+}
+
 void wsgid_slot_list_end(void)
 {
     wsgid_slot_record_t *slot;
 
     for (slot = slot_list ? slot_list->first : NULL; slot; slot = slot->next) {
-        wsgid_ledger_set_current(slot->shared, APR_UINT32_MAX);
+        if (slot->shared) { /* else it could not be created */
+            wsgid_ledger_set_current(slot->shared, APR_UINT32_MAX);
+        }
     }
 }
 

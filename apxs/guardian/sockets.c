@@ -69,6 +69,7 @@ static void bind_again(wsgid_slot_record_t *slot, const char *why)
     slot->listener = fresh[0];
     slot->control = fresh[1];
     slot->deaf = slot->started;
+    wsgid_ledger_note_rebound(slot->shared);
     slot->lost_logged = 0;
     ap_log_error(APLOG_MARK, APLOG_WARNING, 0, slot->server,
                  "WSGID0062: group '%s' slot %d: %s; its sockets (%s) have been created again, and "

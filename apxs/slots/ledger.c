@@ -4,7 +4,8 @@
  * After a graceful restart, a slot has the guardian of each configuration that still runs
  * processes. They share the slot's process entries, and the older ones must learn when a process
  * of a newer configuration is ready. The ledger is for that: shared memory that httpd's parent and
- * the guardians write, all of them root. httpd's children unmap it, so it can be trusted.
+ * the guardians write, all of them root. Other processes that the parent forks, httpd's children
+ * and those of other modules, do not inherit it, so it can be trusted.
  *
  * A guardian that has been killed leaves entries behind; the newest guardian of the slot takes them
  * over.
@@ -23,7 +24,16 @@ static uint64_t owner_word(apr_uint32_t configuration, pid_t guardian)
 apr_status_t wsgid_ledger_open(wsgid_slot_t *slot)
 {
     slot->ledger = wsgid_map_shared(sizeof(*slot->ledger));
-    return slot->ledger ? APR_SUCCESS : errno;
+    if (!slot->ledger) {
+        return errno;
+    }
+    wsgid_ledger_share(slot, 0);
+    return APR_SUCCESS;
+}
+
+void wsgid_ledger_share(wsgid_slot_t *slot, int with_forks)
+{
+    (void)madvise(slot->ledger, sizeof(*slot->ledger), with_forks ? MADV_DOFORK : MADV_DONTFORK);
 }
 
 void wsgid_ledger_close(wsgid_slot_t *slot)
@@ -54,6 +64,16 @@ void wsgid_ledger_set_current(wsgid_slot_t *slot, apr_uint32_t configuration)
 int wsgid_ledger_is_removed(const wsgid_slot_t *slot)
 {
     return __atomic_load_n(&slot->ledger->current, __ATOMIC_ACQUIRE) > wsgid_ledger_wanted(slot);
+}
+
+void wsgid_ledger_note_rebound(wsgid_slot_t *slot)
+{
+    __atomic_add_fetch(&slot->ledger->rebound, 1, __ATOMIC_ACQ_REL);
+}
+
+apr_uint32_t wsgid_ledger_rebound(const wsgid_slot_t *slot)
+{
+    return __atomic_load_n(&slot->ledger->rebound, __ATOMIC_ACQUIRE);
 }
 
 void wsgid_ledger_note_ready(wsgid_slot_t *slot, apr_uint32_t configuration)

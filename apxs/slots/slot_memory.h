@@ -9,8 +9,8 @@
  *   - wsgid_slot_words_t and the rows of in_flight.c are anonymous shared memory. The parent,
  *     guardians and httpd's children write it. It holds numbers
  *     only: a hijacked child can at most send requests to the wrong place.
- *   - wsgid_ledger_t is anonymous shared memory, too, but only the parent and guardians have it:
- *     children unmap it. What root does to a process depends on it alone.
+ *   - wsgid_ledger_t is anonymous shared memory, too, but only the parent and guardians have it.
+ * What root does to a process depends on it alone.
  *   - The pages are sealed memfds, one for each process entry. Daemons write them, so what is read
  *     is copied and bounded, and only the state is acted on.
  *
@@ -35,7 +35,7 @@ typedef struct {
     wsgid_totals_t totals;
 } wsgid_slot_words_t;
 
-/* ledger.c. Shared memory that children of httpd unmap. */
+/* ledger.c. Shared memory that children of httpd do not inherit. */
 typedef struct {
     uint64_t owner; /* configuration << 32 | pid of its guardian; 0: free */
     uint64_t born;  /* start time of the process */
@@ -43,6 +43,7 @@ typedef struct {
 } wsgid_ledger_entry_t;
 
 typedef struct {
+    uint32_t rebound;      /* how often a guardian has created the slot's sockets again */
     uint32_t current;      /* httpd's configuration */
     uint32_t wanted;       /* the newest that has the slot */
     uint32_t newest_ready; /* the newest of which a process has been ready */

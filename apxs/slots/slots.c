@@ -67,7 +67,7 @@ void wsgid_slots_enter_child(wsgid_slot_t *slot)
 {
     int entry;
 
-    wsgid_ledger_close(slot);
+    slot->ledger = NULL; /* it has not been inherited */
     for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
         wsgid_pages_close_descriptor(slot, entry);
     }

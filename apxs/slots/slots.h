@@ -75,7 +75,10 @@ void wsgid_slots_snapshot(const wsgid_slot_t *slot,
                           wsgid_entry_snapshot_t entries[WSGID_SLOT_PROCESSES],
                           wsgid_totals_t *totals);
 
-/* ---- ledger.c: what guardians tell each other. The parent and guardians; children unmap it */
+/* ---- ledger.c: what guardians tell each other. Only the parent and guardians have it */
+
+/* The parent. Whether processes that it forks from now on get the ledger. */
+void wsgid_ledger_share(wsgid_slot_t *slot, int with_forks);
 
 /* The parent. The newest configuration that has the slot: its guardian looks after it. */
 void wsgid_ledger_set_wanted(wsgid_slot_t *slot, apr_uint32_t configuration);
@@ -84,6 +87,10 @@ apr_uint32_t wsgid_ledger_wanted(const wsgid_slot_t *slot);
 void wsgid_ledger_set_current(wsgid_slot_t *slot, apr_uint32_t configuration);
 /* Whether the current configuration does not have the slot. */
 int wsgid_ledger_is_removed(const wsgid_slot_t *slot);
+/* A guardian has created the slot's sockets again, so the parent's listeners are dead. */
+void wsgid_ledger_note_rebound(wsgid_slot_t *slot);
+/* The parent. How often that has happened. */
+apr_uint32_t wsgid_ledger_rebound(const wsgid_slot_t *slot);
 /* A process of this configuration has become ready. */
 void wsgid_ledger_note_ready(wsgid_slot_t *slot, apr_uint32_t configuration);
 /* The newest configuration of which a process has been ready; 0: none. */

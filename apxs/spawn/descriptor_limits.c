@@ -13,6 +13,9 @@
 
 /* Statistics pages and two listeners. */
 #define OF_PROCESS (WSGID_SLOT_PROCESSES + 2)
+/* A restart may need the sockets and pages of two configurations; and a guardian has a lifeline for
+ * each process. */
+#define AT_RESTART 2
 /* What httpd itself opens, about, */
 #define OF_HTTPD 32
 /* and for each virtual host: an ErrorLog and a CustomLog. */
@@ -85,7 +88,7 @@ void wsgid_descriptor_limits_raise(const server_rec *s)
     if (limits.rlim_cur != retained->ours) { /* also if somebody has set it meanwhile */
         retained->original = limits.rlim_cur;
     }
-    if (limits.rlim_cur < needed(s)) {
+    if (limits.rlim_cur < AT_RESTART * needed(s)) {
         limits.rlim_cur = limits.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &limits); /* it is ours to raise, up to the hard one */
     }

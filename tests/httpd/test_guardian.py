@@ -367,6 +367,56 @@ def test_sockets_that_a_cleaner_has_deleted_are_bound_again_within_seconds(serve
     assert len(lines) == 1, lines
 
 
+@pytest.mark.parametrize("then", ["graceful", "kill guardian"])
+def test_what_follows_finds_the_sockets_that_were_bound_again(serve, then):
+    """httpd's parent does not have those, and must not go on with the ones that were deleted."""
+    httpd = serve(SLOW)
+    old = httpd.wait_for_daemons("app", 1)
+    since = httpd.log.mark()
+    for path in sockets(httpd):
+        path.unlink()
+    httpd.log.wait_for("WSGID0062", since)
+    new = httpd.wait_for_daemons("app", 1, without=old)
+    if then == "graceful":
+        httpd.graceful()
+    else:
+        (guardian,) = httpd.guardians("app")
+        os.kill(guardian, signal.SIGKILL)
+        wait_for_another_guardian(httpd, guardian, 5)
+    httpd.wait_for_daemons("app", 1, without=new)
+    wait_until(lambda: all_are_answered(httpd), f"{AT_ONCE} answers at once", 5)
+
+
+AT_END = """
+import atexit, os, time
+def end():
+    time.sleep(0.5)
+    with open(os.environ["ENDED"], "w") as file:
+        file.write("ended")
+atexit.register(end)
+def application(environ, start_response):
+    time.sleep(float(environ["QUERY_STRING"] or 0))
+    start_response("200 OK", [])
+    return [b"done"]
+"""
+
+
+def test_a_process_with_a_long_last_request_may_still_run_its_atexit_handlers(serve):
+    httpd = serve(
+        "WSGIDaemonProcess app shutdown-timeout=1 env=ENDED=${FILES}/ended\n"
+        "WSGIScriptAlias / ${FILES}/end.wsgi process-name=app\n",
+        files={"end.wsgi": AT_END},
+    )
+    httpd.write("ended", "").chmod(0o666)
+    crowd = Crowd(httpd, "/?4", 1)
+    (old,) = find(httpd.wait_for_daemons("app", 1))
+    httpd.graceful()
+    (answer,) = crowd.join()
+    assert answer.text == "done"
+    wait_until_gone([old], "the old process", 5)
+    assert (httpd.files / "ended").read_text() == "ended"
+
+
 def test_a_graceful_heals_a_deleted_directory_of_sockets_and_a_line_says_so(serve):
     httpd = serve(f"WSGISocketPrefix ${{FILES}}/sockets/wsgid\n{SLOW}", start=None)
     (httpd.files / "sockets").mkdir()
