@@ -16,8 +16,8 @@
 #define WSGID_FD_LISTENER      3 /* the slot's listener (non-blocking, listening) */
 /* its configuration: a sealed memfd, `key\0value\0` repeated, read from offset 0 */
 #define WSGID_FD_CONFIGURATION 4
-/* the lifeline: read end of a pipe. End-of-file means that httpd has gone; a byte says what to
- * do */
+/* the lifeline: read end of a pipe. End-of-file means that the guardian has gone; a byte says
+ * what to do */
 #define WSGID_FD_LIFELINE      5
 /* the statistics page: a sealed memfd of 64 KiB, mapped shared and writable */
 #define WSGID_FD_STATISTICS    6

@@ -154,12 +154,16 @@ static int find_command_line(char **start, char **end)
     return *start && *end > *start;
 }
 
+/* The name in syslog would change with the command line, into which it points. */
 static void set_title(const wsgid_group_t *group)
 {
+    static char ident[64];
     char *start;
     char *end;
 
     (void)prctl(PR_SET_NAME, "wsgid-guardian");
+    apr_cpystrn(ident, ap_server_argv0, sizeof(ident));
+    openlog(ident, LOG_CONS | LOG_PID, 0); /* as httpd's; 0 keeps the facility */
     if (find_command_line(&start, &end)) {
         memset(start, 0, (apr_size_t)(end - start));
         apr_snprintf(start, (apr_size_t)(end - start), "wsgid:%s (guardian)", group->label);

@@ -212,13 +212,14 @@ static void handle_exit(record_t *record, int status)
     }
     is_late = retained->brief > BRIEF_MOST;
     if (group && !is_stopping()) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, group->server,
-                     "WSGID0078: group '%s': its guardian, process %" APR_PID_T_FMT
-                     ", has ended after %.3f s (exit code or signal %d), which only happens if "
-                     "somebody kills it; its daemons finish their requests, and another one is "
-                     "forked %s",
-                     group->label, record->pid, (double)life / APR_USEC_PER_SEC, status,
-                     is_late ? "within about ten seconds" : "now");
+        ap_log_error(
+            APLOG_MARK, APLOG_ERR, 0, group->server,
+            "WSGID0078: group '%s': its guardian, process %" APR_PID_T_FMT
+            ", has ended after %.3f s (exit code or signal %d), which only happens if "
+            "somebody kills it; its daemons leave within shutdown-timeout, and another one is "
+            "forked %s",
+            group->label, record->pid, (double)life / APR_USEC_PER_SEC, status,
+            is_late ? "within about ten seconds" : "now");
     }
     remove_record(record);
     release_slots();

@@ -370,4 +370,4 @@ def announce(service: Service) -> None:
         except OSError:
             pass  # it has gone already
         os.close(process_abi.FD_PREDECESSOR)
-    wakeup.wake_parent()
+    wakeup.wake_guardian()

@@ -287,8 +287,8 @@ DESCRIPTORS = (
     Constant(
         "LIFELINE",
         5,
-        "the lifeline: read end of a pipe. End-of-file means that httpd has gone; a byte says "
-        "what to do",
+        "the lifeline: read end of a pipe. End-of-file means that the guardian has gone; a byte "
+        "says what to do",
     ),
     Constant(
         "STATISTICS", 6, "the statistics page: a sealed memfd of 64 KiB, mapped shared and writable"

@@ -9,7 +9,7 @@ handler that exceeds its limit is logged and left behind.
     the lifeline says "not needed any more"    graceful-timeout (a replacement serves)
     SIGHUP, SIGUSR1, pywsgid restart           graceful-timeout
     SIGTERM, SIGINT                            shutdown-timeout
-    httpd has ended                            shutdown-timeout
+    its guardian has ended                     shutdown-timeout
 
 Whatever finds that the process should be replaced calls request_replacement(). The process then
 serves as before, until its replacement is ready and httpd says so through the lifeline, or until
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pywsgid.daemon.interfaces import Page, Transport, Worker
 
 # Why the process leaves: its guardian has ended. Nobody reads the wake-up pipe then.
-HTTPD_HAS_ENDED = "httpd has ended"
+GUARDIAN_HAS_ENDED = "its guardian has ended"
 NEVER = float("inf")
 # Seconds from a refused request for a replacement to the next one, doubled each time.
 BACKOFF_FIRST, BACKOFF_MOST = 1.0, 60.0
@@ -222,7 +222,7 @@ class Lifecycle:
             "WSGID0350: group %r: asks to be replaced because %s" % (self._log.group, why),
         )
         self._page.request_replacement(reason, change)
-        wakeup.wake_parent()
+        wakeup.wake_guardian()
 
     def _resume(self) -> None:
         self._not_before = time.monotonic() + self._backoff
@@ -245,8 +245,8 @@ class Lifecycle:
         self.deadline = time.monotonic() + bound if bound else NEVER
         self._exit_code = code
         self._page.set_state(process_abi.STATE_DRAINING)
-        if why != HTTPD_HAS_ENDED:
-            wakeup.wake_parent()
+        if why != GUARDIAN_HAS_ENDED:
+            wakeup.wake_guardian()
         assert self._transport is not None
         self._transport.drain()
         self._log.write(

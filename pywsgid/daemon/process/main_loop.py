@@ -108,7 +108,7 @@ class MainLoop:
 
     def _read_lifeline(self) -> bool:
         """False: nothing more comes from the lifeline. Whoever writes "leave" closes it, which does
-        not mean that httpd has ended.
+        not mean that the guardian has ended.
         """
         try:
             message = os.read(self._lifeline, 1)
@@ -122,7 +122,7 @@ class MainLoop:
             self._life.step("replaced", "httpd does not need this process any more", bound)
         else:
             bound = self._configuration.shutdown_timeout
-            self._life.step("orphaned", lifecycle.HTTPD_HAS_ENDED, bound)
+            self._life.step("orphaned", lifecycle.GUARDIAN_HAS_ENDED, bound)
         return False
 
     def _read_signals(self) -> None:

@@ -14,7 +14,7 @@ EVENTS: dict[str, str] = {
     "due": "a script has changed, a limit is reached, a request is stuck, or an administrator asks",
     "refused": "the lifeline says that the replacement could not start",
     "replaced": "the lifeline says that the process is not needed any more",
-    "orphaned": "the lifeline is closed: httpd has ended",
+    "orphaned": "the lifeline is closed: its guardian has ended",
     "asked": "a signal, or `pywsgid restart`",
     "unfit": (
         "it cannot serve: a clean process is to load its only script again, or all of its threads "

@@ -112,7 +112,7 @@ def test_the_daemon_leaves_when_httpd_dies(tmp_path):
         os.close(daemon.lifeline)
         try:
             assert daemon.wait() == 0
-            assert "httpd has ended" in daemon.wait_for_log("WSGID0310")
+            assert "its guardian has ended" in daemon.wait_for_log("WSGID0310")
         finally:
             daemon.lifeline = os.open(os.devnull, os.O_RDONLY)
 
