@@ -62,16 +62,13 @@ static void remove_sent(struct msghdr *message, size_t sent)
 /* A send did not succeed: APR_SUCCESS if it is to be tried again, or why not. */
 static apr_status_t try_again(const wsgid_exchange_t *x, int error, apr_time_t deadline)
 {
-    wsgid_slot_state_e state;
-
     if (is_gone(error)) {
         return WSGID_E_NOT_STARTED;
     }
     if (error != EAGAIN) {
         return error == EINTR ? APR_SUCCESS : error;
     }
-    state = wsgid_slots_state(x->connection.slot);
-    if (state != WSGID_SLOT_READY && state != WSGID_SLOT_BOOTING) {
+    if (!wsgid_dispatch_is_worth_waiting(x)) {
         return WSGID_E_NOT_STARTED;
     }
     return wsgid_clock_now() > deadline ? WSGID_E_TIMEOUT : APR_SUCCESS;

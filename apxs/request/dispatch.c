@@ -1,6 +1,11 @@
 /*
  * Where a request goes: the slot with the fewest requests in flight, and a connection to it.
  *
+ * A slot whose process is still starting gets no request while another slot may get a ready process
+ * first: an import may hang. So while no slot of a group has one, its requests wait here. Nothing
+ * has been sent yet, so none of them can run twice. In a group of one slot they wait in the
+ * backlog, which costs no polling.
+ *
  * Between two requests a connection holds no bytes and no state, so this child keeps only its
  * descriptor, on a small stack for each slot. Nobody notices when the daemon of an idle connection
  * exits: the first send then fails, which proves that nothing was read.
@@ -114,11 +119,12 @@ static int keep_idle(wsgid_group_t *group, const wsgid_slot_t *slot, int fd)
 
 /* ---- the slot */
 
-/* The slot with the lowest rank is chosen: a ready one before one that is booting, then the one
- * with the fewest requests in flight. NO_RANK: not to be chosen at all. */
+/* The slot with the lowest rank is chosen: a ready one before one that is booting, then one that is
+ * not to be avoided, then the one with the fewest requests in flight. NO_RANK: not to be chosen at
+ * all. */
 #define NO_RANK      (~(apr_uint64_t)0)
-#define RANK_BOOTING ((apr_uint64_t)1 << 40)
-#define RANK_AVOIDED ((apr_uint64_t)1 << 41)
+#define RANK_AVOIDED ((apr_uint64_t)1 << 40)
+#define RANK_BOOTING ((apr_uint64_t)1 << 41)
 
 static apr_uint64_t rank(const wsgid_slot_t *slot, const wsgid_slot_t *avoid, unsigned in_flight)
 {
@@ -133,30 +139,57 @@ static apr_uint64_t rank(const wsgid_slot_t *slot, const wsgid_slot_t *avoid, un
     return NO_RANK;
 }
 
-/* The best slot, or NULL. *total: requests in flight in the whole group. Slots of equal rank take
- * turns. */
-static wsgid_slot_t *choose(const wsgid_group_t *group, const wsgid_slot_t *avoid,
-                            apr_uint64_t *total)
+typedef struct {
+    wsgid_slot_t *slot; /* the best slot; NULL: none */
+    int is_booting;
+    apr_uint64_t in_flight; /* in the whole group */
+} choice_t;
+
+/* Slots of equal rank take turns. */
+static choice_t choose(const wsgid_group_t *group, const wsgid_slot_t *avoid)
 {
     static unsigned turn; /* any value does: it only says where to begin */
     unsigned first = __atomic_fetch_add(&turn, 1, __ATOMIC_RELAXED);
     apr_uint64_t best = NO_RANK;
-    wsgid_slot_t *chosen = NULL;
+    choice_t choice = { NULL, 0, 0 };
     int i;
 
-    *total = 0;
     for (i = 0; i < group->slot_count; i++) {
         wsgid_slot_t *slot = group->slots[(first + (unsigned)i) % (unsigned)group->slot_count];
         unsigned in_flight = wsgid_in_flight_count(slot);
         apr_uint64_t its_rank = rank(slot, avoid, in_flight);
 
-        *total += in_flight;
+        choice.in_flight += in_flight;
         if (its_rank < best) {
             best = its_rank;
-            chosen = slot;
+            choice.slot = slot;
         }
     }
-    return chosen;
+    choice.is_booting = choice.slot && best >= RANK_BOOTING;
+    return choice;
+}
+
+static int is_any_ready(const wsgid_group_t *group)
+{
+    int i;
+
+    for (i = 0; i < group->slot_count; i++) {
+        if (wsgid_slots_state(group->slots[i]) == WSGID_SLOT_READY) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int wsgid_dispatch_is_worth_waiting(const wsgid_exchange_t *x)
+{
+    switch (wsgid_slots_state(x->connection.slot)) {
+    case WSGID_SLOT_READY: return 1;
+    case WSGID_SLOT_BOOTING: return !is_any_ready(x->group);
+    case WSGID_SLOT_WAITING:
+    case WSGID_SLOT_DOWN: break;
+    }
+    return 0;
 }
 
 static int is_queue_limit_reached(const wsgid_group_t *group, apr_uint64_t in_flight)
@@ -179,7 +212,7 @@ static int set_slice(int fd)
     return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &slice, sizeof(slice)) == 0 ? 0 : errno;
 }
 
-/* Connects. Waits while the backlog is full, as long as the slot has a process or gets one. */
+/* Connects. Waits while the backlog is full, as long as no other slot is better. */
 static apr_status_t connect_slot(wsgid_exchange_t *x, int fd)
 {
     const struct sockaddr_un *address = wsgid_slots_address(x->connection.slot);
@@ -187,15 +220,14 @@ static apr_status_t connect_slot(wsgid_exchange_t *x, int fd)
 
     while (connect(fd, (const struct sockaddr *)address, sizeof(*address)) != 0) {
         int error = errno;
-        wsgid_slot_state_e state = wsgid_slots_state(x->connection.slot);
 
         if (error != EAGAIN && error != EINTR) {
             return error == ECONNREFUSED ? WSGID_E_NO_PROCESS
                    : error == ENOENT     ? WSGID_E_NO_SOCKET
                                          : error;
         }
-        if (state != WSGID_SLOT_READY && state != WSGID_SLOT_BOOTING) {
-            return WSGID_E_NO_PROCESS;
+        if (!wsgid_dispatch_is_worth_waiting(x)) {
+            return WSGID_E_NOT_STARTED;
         }
         if (wsgid_clock_now() > deadline) {
             return WSGID_E_CONNECT_TIMEOUT;
@@ -226,21 +258,40 @@ static apr_status_t open_connection(wsgid_exchange_t *x)
 
 /* ---- for a request */
 
-apr_status_t wsgid_dispatch_acquire(wsgid_exchange_t *x, const wsgid_slot_t *avoid)
+/* The request counts as in flight in this slot, and no longer in the one before. */
+static void move(wsgid_exchange_t *x, wsgid_slot_t *slot)
 {
-    apr_uint64_t in_flight;
-    apr_status_t rv = APR_SUCCESS;
-
-    x->connection.slot = choose(x->group, avoid, &in_flight);
-    if (!x->connection.slot) {
-        return WSGID_E_NO_PROCESS;
+    if (x->connection.slot == slot) {
+        return;
     }
-    if (is_queue_limit_reached(x->group, in_flight)) {
-        x->connection.slot = NULL;
+    if (x->connection.slot) {
+        wsgid_in_flight_leave(x->connection.slot);
+    }
+    if (slot) {
+        wsgid_in_flight_enter(slot);
+    }
+    x->connection.slot = slot;
+}
+
+apr_status_t wsgid_dispatch_choose(wsgid_exchange_t *x, const wsgid_slot_t *avoid)
+{
+    choice_t choice = choose(x->group, avoid);
+
+    if (!x->connection.slot && choice.slot && is_queue_limit_reached(x->group, choice.in_flight)) {
         return WSGID_E_QUEUE_LIMIT;
     }
-    wsgid_in_flight_enter(x->connection.slot);
-    x->connection.pids = wsgid_entries_pids(x->connection.slot);
+    move(x, choice.slot);
+    if (!choice.slot) {
+        return WSGID_E_NO_PROCESS;
+    }
+    x->connection.pids = wsgid_entries_pids(choice.slot);
+    return choice.is_booting && x->group->slot_count > 1 ? APR_EAGAIN : APR_SUCCESS;
+}
+
+apr_status_t wsgid_dispatch_connect(wsgid_exchange_t *x)
+{
+    apr_status_t rv = APR_SUCCESS;
+
     x->connection.fd = take_idle(x->group, x->connection.slot);
     x->connection.was_idle = x->connection.fd >= 0;
     if (!x->connection.was_idle) {
@@ -259,8 +310,5 @@ void wsgid_dispatch_release(wsgid_exchange_t *x, int keep)
         close(x->connection.fd);
     }
     x->connection.fd = -1;
-    if (x->connection.slot) {
-        wsgid_in_flight_leave(x->connection.slot);
-        x->connection.slot = NULL;
-    }
+    move(x, NULL);
 }

@@ -109,7 +109,7 @@ typedef struct {
     /* dispatch.c: the connection to a daemon */
     struct {
         /* readable */
-        wsgid_slot_t *slot; /* the request counts as in flight there; NULL: no connection */
+        wsgid_slot_t *slot; /* the request counts as in flight there; NULL: none is chosen */
         int fd;             /* -1: none */
         wsgid_pids_t pids;  /* the slot's processes when it was chosen */
         int was_idle;       /* kept from an earlier request: its daemon may have exited since */
@@ -216,12 +216,21 @@ apr_status_t wsgid_environ_build(wsgid_exchange_t *x);
 /* ---- dispatch.c; for request.c */
 
 /*
- * Chooses the slot with the fewest requests in flight, and finds a connection to it: sets
- * x->connection. avoid: a slot to take only if there is no other; NULL: none.
- * Returns WSGID_E_QUEUE_LIMIT, _NO_PROCESS, _CONNECT_TIMEOUT or an error of the system; then there
- * is no connection.
+ * Chooses the slot with the fewest requests in flight: sets x->connection.slot, where the request
+ * counts from now on. May be called again until there is a connection. avoid: a slot to take only
+ * if no other is as good; NULL: none.
+ * APR_EAGAIN: all that may be hoped for are processes that are starting; call again later, since
+ * another slot may then have one that is ready. WSGID_E_QUEUE_LIMIT or WSGID_E_NO_PROCESS: there is
+ * no slot.
  */
-apr_status_t wsgid_dispatch_acquire(wsgid_exchange_t *x, const wsgid_slot_t *avoid);
+apr_status_t wsgid_dispatch_choose(wsgid_exchange_t *x, const wsgid_slot_t *avoid);
+/* Finds a connection to the chosen slot: sets x->connection. WSGID_E_NO_PROCESS, _NO_SOCKET,
+ * _CONNECT_TIMEOUT, _NOT_STARTED or an error of the system; then there is neither connection nor
+ * slot. */
+apr_status_t wsgid_dispatch_connect(wsgid_exchange_t *x);
+/* Also for channel.c. Whether a request that no process has read may stay with its slot: a process
+ * is ready there, or is starting while no slot of the group has a ready one. */
+int wsgid_dispatch_is_worth_waiting(const wsgid_exchange_t *x);
 /* Ends the use of the connection, if there is one: keeps it for another request if 'keep' is set,
  * else closes it. */
 void wsgid_dispatch_release(wsgid_exchange_t *x, int keep);

@@ -17,6 +17,8 @@
 #define MAX_FRESH_ATTEMPTS 8
 /* How often to try an upload that poll() cannot report on (HTTP/2 before httpd 2.4.58). */
 #define BLIND_WAIT apr_time_from_msec(5)
+/* How often to check whether a process has started; short compared with how long that takes. */
+#define START_WAIT apr_time_from_msec(10)
 
 static wsgid_exchange_t *new_exchange(request_rec *r, const wsgid_route_t *route)
 {
@@ -92,9 +94,7 @@ static apr_time_t last_moved(const wsgid_exchange_t *x)
 /* For a request that the daemon has not read: why not to wait any longer, or APR_SUCCESS. */
 static apr_status_t check_queue(const wsgid_exchange_t *x)
 {
-    wsgid_slot_state_e state = wsgid_slots_state(x->connection.slot);
-
-    if (state != WSGID_SLOT_READY && state != WSGID_SLOT_BOOTING) {
+    if (!wsgid_dispatch_is_worth_waiting(x)) {
         return WSGID_E_NOT_STARTED;
     }
     return is_over(WSGID_NUMBER(x->group, QUEUE_TIMEOUT), x->timing.accepted)
@@ -226,11 +226,49 @@ static apr_status_t pump(wsgid_exchange_t *x)
 
 /* ---- one attempt after the other */
 
+/* For a request that has waited for a process to start since then: why not to wait any longer, or
+ * APR_SUCCESS. */
+static apr_status_t check_start(wsgid_exchange_t *x, apr_time_t since)
+{
+    if (is_over(WSGID_NUMBER(x->group, QUEUE_TIMEOUT), x->timing.accepted)) {
+        return WSGID_E_QUEUE_TIMEOUT;
+    }
+    if (wsgid_client_is_gone(x)) {
+        return WSGID_E_CLIENT_GONE;
+    }
+    return is_over(WSGID_NUMBER(x->group, SOCKET_TIMEOUT), since)
+               ? wsgid_exchange_fail(x, WSGID_E_TIMEOUT, 0,
+                                     wsgid_entries_describe(x->r->pool, &x->connection.pids))
+               : APR_SUCCESS;
+}
+
+/* Waits until some slot has a process that is ready. */
+static apr_status_t wait_for_start(wsgid_exchange_t *x, const wsgid_slot_t *avoid)
+{
+    apr_time_t since = wsgid_clock_now();
+    apr_status_t rv;
+
+    do {
+        rv = check_start(x, since);
+        if (rv == APR_SUCCESS) {
+            apr_sleep(START_WAIT);
+            rv = wsgid_dispatch_choose(x, avoid);
+        }
+    } while (rv == APR_EAGAIN);
+    return rv;
+}
+
 /* Sends the request to one daemon and passes its response on. */
 static apr_status_t attempt(wsgid_exchange_t *x, const wsgid_slot_t *avoid)
 {
-    apr_status_t rv = wsgid_dispatch_acquire(x, avoid);
+    apr_status_t rv = wsgid_dispatch_choose(x, avoid);
 
+    if (rv == APR_EAGAIN) {
+        rv = wait_for_start(x, avoid);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = wsgid_dispatch_connect(x);
+    }
     if (rv != APR_SUCCESS) {
         return rv;
     }
