@@ -11,8 +11,8 @@
  * the other limit take turns, so that a change of the traffic or of the machine affects both alike.
  * Each pair of windows gives a difference; a comparison ends when the differences are clear, or
  * after PAIRS_MOST. The other becomes the limit if it is better. The longer nothing changes, the
- * longer the rest until the next comparison. If requests suddenly run or sleep twice as much, or
- * half as much, there is no more rest, and FIRST is the limit again unless they only compute.
+ * longer the rest until the next two comparisons. If requests suddenly run or sleep twice as much,
+ * or half as much, there is no more rest, and FIRST is the limit again unless they only compute.
  *
  * More at once are worth a comparison only if requests sleep and the process does not use a whole
  * processor: else the GIL is hardly ever free. Otherwise they are tried now and then.
@@ -41,8 +41,8 @@
 #define BETTER_LEAST 0.03 /* so much better must the other be: 0.01 is 1 percent */
 #define NOISE_LEAST  0.02 /* no difference of two windows is known better than that */
 #define CLIPPED      0.4  /* a larger difference counts as this much */
-#define REST_FIRST   16   /* windows between two comparisons, */
-#define REST_LAST    128  /* doubled up to this many while nothing changes */
+#define REST_FIRST   32   /* windows between two comparisons, */
+#define REST_LAST    1024 /* doubled up to this many while nothing changes */
 #define TREND_FAST   2    /* windows that an average goes back, about; */
 #define TREND_SLOW   16   /* if the two differ by CHANGED, the traffic has changed */
 #define CHANGED      2
@@ -173,6 +173,9 @@ static void settle(wsgid_concurrency_t *concurrency, int is_better)
         return;
     }
     concurrency->which++;
+    if (concurrency->which % 2 == 1 && concurrency->level > 1) {
+        return; /* the one below is next, without a rest */
+    }
     concurrency->rest = concurrency->rest_next;
     if (concurrency->rest_next < REST_LAST) {
         concurrency->rest_next *= 2;

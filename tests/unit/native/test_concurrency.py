@@ -131,6 +131,7 @@ def test_one_thread_that_is_busy_enough_stays_alone_when_all_are_asleep_for_a_mo
 
 
 def test_less_than_the_limit_but_more_than_one_at_once_is_compared_with_one(library):
+    library.start(15)
     for _ in range(SETTLED):  # two run on average; one at a time would be better
         finished = 80 if library.limit() == 1 else 60
         library.learn(WINDOW, finished, 0, 2 * WINDOW, WINDOW, finished // 4, 0)
