@@ -17,5 +17,7 @@
  * apr_time_now(). Cannot fail; any thread of any process may call it.
  */
 apr_time_t wsgid_clock_now(void);
+/* Makes *next the earlier of the two moments; 0 is none. */
+void wsgid_clock_earlier(apr_time_t *next, apr_time_t moment);
 
 #endif

@@ -12,13 +12,13 @@
 
 wsgid_death_t wsgid_deaths_of_status(int status)
 {
-    wsgid_death_t death = { 0, 0 };
+    wsgid_death_t death;
 
     if (WIFEXITED(status)) {
         death.code = CLD_EXITED;
         death.status = WEXITSTATUS(status);
     }
-    else if (WIFSIGNALED(status)) {
+    else { /* waitpid() without WUNTRACED reports nothing else */
         death.code = WCOREDUMP(status) ? CLD_DUMPED : CLD_KILLED;
         death.status = WTERMSIG(status);
     }
@@ -35,8 +35,9 @@ static int was_signal(wsgid_death_t death)
     return death.code == CLD_KILLED || death.code == CLD_DUMPED;
 }
 
-/* Until Python handles SIGTERM, SIGHUP and SIGINT, they end the process. */
-int wsgid_deaths_is_requested(wsgid_death_t death)
+/* Whether the process did what it was asked to: it left, or a signal that asks it to leave ended
+ * it. Until Python handles SIGTERM, SIGHUP and SIGINT, they end the process. */
+static int is_requested(wsgid_death_t death)
 {
     return was_exit(death, 0)
            || (was_signal(death)
@@ -45,7 +46,7 @@ int wsgid_deaths_is_requested(wsgid_death_t death)
 
 int wsgid_deaths_is_by_request_signal(wsgid_death_t death)
 {
-    return was_signal(death) && wsgid_deaths_is_requested(death);
+    return was_signal(death) && is_requested(death);
 }
 
 static const char *signal_name(apr_pool_t *p, int number)
@@ -64,14 +65,10 @@ static const char *signal_name(apr_pool_t *p, int number)
     return apr_psprintf(p, "%d", number);
 }
 
-/* Whether it was asked to leave and did so. If the module was not loaded when the process ended,
- * the code is unknown. */
+/* Whether it was asked to leave and did so. */
 static int has_left_as_asked(const wsgid_process_t *process, wsgid_death_t death)
 {
-    if (death.code == 0) {
-        return process->state == WSGID_STATE_DRAINING && death.status == SIGTERM;
-    }
-    return wsgid_deaths_is_requested(death)
+    return is_requested(death)
            && (process->has_been_ready || process->state == WSGID_STATE_DRAINING
                || was_signal(death));
 }
@@ -185,12 +182,8 @@ static const char *describe_death(apr_pool_t *p, const wsgid_process_t *process,
     if (death.code == CLD_EXITED) {
         return describe_exit(p, process, death);
     }
-    if (was_signal(death)) {
-        return apr_psprintf(p, "signal %s%s%s", signal_name(p, death.status),
-                            death.code == CLD_DUMPED ? " (core dumped)" : "",
-                            signal_meaning(death));
-    }
-    return apr_psprintf(p, "exit code or signal %d", death.status);
+    return apr_psprintf(p, "signal %s%s%s", signal_name(p, death.status),
+                        death.code == CLD_DUMPED ? " (core dumped)" : "", signal_meaning(death));
 }
 
 /* Why it was asked to leave. */
@@ -237,8 +230,8 @@ wsgid_reason_e wsgid_deaths_reason(const wsgid_process_t *process, wsgid_death_t
         return WSGID_REASON_DEADLOCK;
     }
     if (was_signal(death)) {
-        return death.status == SIGKILL || wsgid_deaths_is_requested(death) ? WSGID_REASON_KILLED
-                                                                           : WSGID_REASON_CRASHED;
+        return death.status == SIGKILL || is_requested(death) ? WSGID_REASON_KILLED
+                                                              : WSGID_REASON_CRASHED;
     }
     return reason_of_exit_code(death.status);
 }

@@ -114,29 +114,22 @@ static void act(void)
 
 /* ---- sleeping */
 
-static void earlier(apr_time_t *next, apr_time_t moment)
-{
-    if (moment && (!*next || moment < *next)) {
-        *next = moment;
-    }
-}
-
 static apr_time_t next_moment(void)
 {
     apr_time_t now = wsgid_clock_now();
     apr_time_t next = may_act() ? wsgid_policy_next() : 0;
 
     if (!loop.has_started) {
-        earlier(&next, now + START_POLL);
+        wsgid_clock_earlier(&next, now + START_POLL);
     }
     if (wsgid_descendants_poll()) {
-        earlier(&next, now + DESCENDANTS_POLL);
+        wsgid_clock_earlier(&next, now + DESCENDANTS_POLL);
     }
     if (loop.is_stopped) {
-        earlier(&next, now + STOP_POLL);
+        wsgid_clock_earlier(&next, now + STOP_POLL);
     }
     if (loop.parent < 0) {
-        earlier(&next, now + PARENT_POLL);
+        wsgid_clock_earlier(&next, now + PARENT_POLL);
     }
     return next;
 }

@@ -124,11 +124,10 @@ struct wsgid_slot_record_t {
     unsigned started;       /* processes so far */
     unsigned failures;      /* processes in a row that ended before they were ready */
     unsigned brief;         /* processes in a row that were ready, but only briefly */
-    apr_interval_time_t delay; /* before the next start, */
-    apr_time_t next_start;     /* and when that is, as wsgid_clock_now() counts; 0: now */
-    void *stamps;              /* of the scripts when the delay began; NULL: there was none yet */
-    apr_time_t fork_failed;    /* wsgid_clock_now() of the last failure; 0: the last fork worked */
-    apr_interval_time_t shutdown_timeout;
+    apr_interval_time_t delay;  /* before the next start, */
+    apr_time_t next_start;      /* and when that is, as wsgid_clock_now() counts; 0: now */
+    void *stamps;               /* of the scripts when the delay began; NULL: there was none yet */
+    apr_time_t fork_failed;     /* wsgid_clock_now() of the last failure; 0: the last fork worked */
     apr_uint64_t failed_change; /* last change of the group's scripts that could not be loaded */
     apr_time_t full_since; /* wsgid_clock_now() since when a start has waited for a free entry */
     int full_logged;
@@ -141,8 +140,8 @@ struct wsgid_slot_record_t {
 
 /* How a process ended. */
 typedef struct {
-    int code;   /* CLD_EXITED, CLD_KILLED, CLD_DUMPED; 0: unknown */
-    int status; /* exit code or signal; if code is 0, it is not known which of the two */
+    int code;   /* CLD_EXITED, CLD_KILLED, CLD_DUMPED */
+    int status; /* exit code or signal */
 } wsgid_death_t;
 
 /* ---- process.c: the state of a process */
@@ -200,10 +199,7 @@ const char *wsgid_backoff_seconds(char *text, apr_size_t room, apr_interval_time
 
 /* ---- deaths.c: how a death is described */
 
-/* Whether the process did what it was asked to: it left, or a signal that asks it to leave ended it
- * before Python could handle that. */
-int wsgid_deaths_is_requested(wsgid_death_t death);
-/* Only the second case: it was ended by a signal that asks it to leave. */
+/* Whether a signal that asks it to leave ended the process, before Python could handle that. */
 int wsgid_deaths_is_by_request_signal(wsgid_death_t death);
 /* The reason, as the status page counts it. */
 wsgid_reason_e wsgid_deaths_reason(const wsgid_process_t *process, wsgid_death_t death);

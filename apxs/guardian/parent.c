@@ -5,8 +5,8 @@
  *
  *   - At a restart, the guardians of the configuration before live on. They are told that there is
  *     a newer one, and end by themselves once no child of httpd can send them requests.
- *   - A guardian of the current configuration that ends is forked again; httpd's other-child
- * support reports it within a second.
+ *   - A guardian of the current configuration that ends is forked again: httpd's other-child
+ *     support reports it.
  *   - At the end of httpd all guardians are told to stop, and waited for together, for a limited
  *     time.
  *   - Guardians and children of httpd have a copy of all this, and nothing here may act in one:

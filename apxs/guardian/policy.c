@@ -4,8 +4,8 @@
  * Rules:
  *
  *   - A slot is level-triggered: do_duty() compares what is there with what should be there
- *     (handover.c), and starts or ends processes. Events only change states; whatever happens,
- * wsgid_policy_poll() looks at all slots again.
+ *     (handover.c), and starts or ends processes. Events only change states; whatever has
+ *     happened, wsgid_policy_poll() looks at all slots again.
  *   - A slot belongs to the guardian of the newest configuration that has it (ledger.c). An older
  *     guardian starts nothing there. It lets its processes go once one of a newer configuration is
  *     ready; until then they serve.
@@ -36,8 +36,7 @@ static apr_pool_t *pool;
 static apr_time_t stop_began; /* wsgid_clock_now(); 0: it goes on */
 static int is_orphaned;       /* httpd's parent has ended */
 
-/* Slots of older configurations have no group here, but those of this group that are not configured
- * any more do not concern this guardian either. */
+/* Slots that only older configurations have are those of their guardians. */
 static int is_ours(const wsgid_slot_record_t *slot)
 {
     return slot->group == guardian.group;
@@ -89,21 +88,10 @@ static apr_status_t start(wsgid_process_t *process, wsgid_process_t *predecessor
     return status;
 }
 
-static int is_wanted(const wsgid_process_t *process)
+/* The last process that serves or will; NULL: there is none. */
+static wsgid_process_t *current(wsgid_slot_record_t *slot)
 {
-    return process->state != WSGID_STATE_FREE && process->state != WSGID_STATE_DRAINING;
-}
-
-static int has_wanted_process(const wsgid_slot_record_t *slot)
-{
-    int i;
-
-    for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
-        if (is_wanted(&slot->processes[i])) {
-            return 1;
-        }
-    }
-    return 0;
+    return wsgid_process_youngest(slot, WSGID_IN(BOOTING) | WSGID_IN(READY));
 }
 
 /* A shorter time is not logged: several restarts in quick succession explain it. */
@@ -213,10 +201,9 @@ static int may_start(wsgid_slot_record_t *slot)
 /* The serving process has a listener to which nobody can connect. */
 static void replace_deaf(wsgid_slot_record_t *slot)
 {
-    wsgid_process_t *newest = wsgid_process_youngest(slot, WSGID_NOT_FREE & ~WSGID_IN(DRAINING));
     wsgid_process_t *free;
 
-    if (newest->serial > slot->deaf || !may_start(slot)) {
+    if (current(slot)->serial > slot->deaf || !may_start(slot)) {
         return;
     }
     free = find_free_entry(slot);
@@ -233,7 +220,7 @@ static void start_missing(wsgid_slot_record_t *slot)
     if (wsgid_launch_is_pointless(slot)) {
         return;
     }
-    if (has_wanted_process(slot)) {
+    if (current(slot)) {
         replace_deaf(slot);
         grant_replacement(slot);
         return;
@@ -449,13 +436,6 @@ void wsgid_policy_poll(void)
 
 /* ---- when the next poll is due */
 
-static void earlier(apr_time_t *next, apr_time_t moment)
-{
-    if (moment && (!*next || moment < *next)) {
-        *next = moment;
-    }
-}
-
 static void add_deadlines(const wsgid_slot_record_t *slot, apr_time_t now, apr_time_t *next)
 {
     int i;
@@ -467,27 +447,27 @@ static void add_deadlines(const wsgid_slot_record_t *slot, apr_time_t now, apr_t
             continue;
         }
         if (!process->is_killed) {
-            earlier(next, last_moment(process));
+            wsgid_clock_earlier(next, last_moment(process));
         }
         if (process->is_orphan || process->state == WSGID_STATE_DRAINING) {
-            earlier(next, now + POLL_ORPHANS);
+            wsgid_clock_earlier(next, now + POLL_ORPHANS);
         }
         if (!is_newest(slot) && process->state != WSGID_STATE_DRAINING) {
-            earlier(next, now + POLL_NEWER);
+            wsgid_clock_earlier(next, now + POLL_NEWER);
         }
     }
     if (is_orphaned || wsgid_ledger_is_removed(slot->shared)) {
-        earlier(next, now + POLL_CHILDREN);
+        wsgid_clock_earlier(next, now + POLL_CHILDREN);
     }
     if (is_followed(slot)) {
-        earlier(next, slot->next_look ? slot->next_look : now);
+        wsgid_clock_earlier(next, slot->next_look ? slot->next_look : now);
     }
     if (slot->next_start && is_followed(slot)) {
-        earlier(next,
-                slot->next_start < now + POLL_SCRIPTS ? slot->next_start : now + POLL_SCRIPTS);
+        wsgid_clock_earlier(next, slot->next_start < now + POLL_SCRIPTS ? slot->next_start
+                                                                        : now + POLL_SCRIPTS);
     }
     if (slot->fork_failed || slot->full_since) {
-        earlier(next, now + POLL_ORPHANS);
+        wsgid_clock_earlier(next, now + POLL_ORPHANS);
     }
 }
 
@@ -526,7 +506,7 @@ static const char *describe_next(apr_pool_t *p, const wsgid_process_t *dead, int
         return apr_psprintf(p, "process %" APR_PID_T_FMT " %s", serving->pid,
                             was_youngest ? "goes on serving" : "has taken its place");
     }
-    if (coming && is_wanted(coming)) {
+    if (coming) {
         return apr_psprintf(p, "process %" APR_PID_T_FMT " is starting to take its place",
                             coming->pid);
     }
@@ -599,7 +579,7 @@ static int is_down(const wsgid_slot_record_t *slot)
 /* The back-off begins: requests wait in the backlog, or get 503 if it takes long. */
 static void delay_next(wsgid_slot_record_t *slot)
 {
-    const wsgid_process_t *left = wsgid_process_youngest(slot, WSGID_IN(BOOTING) | WSGID_IN(READY));
+    const wsgid_process_t *left = current(slot);
 
     if (slot->delay <= 0 || !is_followed(slot) || (left && left->serial > slot->deaf)) {
         return;

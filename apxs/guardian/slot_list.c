@@ -172,7 +172,6 @@ static void attach(wsgid_slot_record_t *slot, wsgid_group_t *group)
     slot->server = group->server;
     slot->last_used = configuration;
     wsgid_ledger_set_wanted(slot->shared, configuration);
-    slot->shutdown_timeout = WSGID_NUMBER(group, SHUTDOWN_TIMEOUT);
     group->slots[slot->index] = slot->shared;
 }
 
@@ -388,7 +387,8 @@ void wsgid_slot_list_reopen(const wsgid_group_t *group)
     apr_status_t status = APR_SUCCESS;
 
     for (slot = slot_list->first; slot; slot = slot->next) {
-        if (slot->group == group && status == APR_SUCCESS) {
+        if (slot->group == group && slot->rebound != wsgid_ledger_rebound(slot->shared)
+            && status == APR_SUCCESS) {
             status = open_or_adapt(slot, group);
         }
     }

@@ -218,7 +218,6 @@ static int is_window_over(const wsgid_gate_t *gate, int64_t now)
 static void settle(wsgid_hub_t *hub, int64_t now)
 {
     wsgid_gate_t *gate = &hub->gate;
-
     int64_t time = now - gate->window_began;
 
     gate->settling -= gate->settling > 1 || time >= SETTLE_LEAST;
