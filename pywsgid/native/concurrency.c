@@ -12,7 +12,8 @@
  * Each pair of windows gives a difference; a comparison ends when the differences are clear, or
  * after PAIRS_MOST. The other becomes the limit if it is better. The longer nothing changes, the
  * longer the rest until the next two comparisons. If requests suddenly run or sleep twice as much,
- * or half as much, there is no more rest, and FIRST is the limit again unless they only compute.
+ * or half as much, there is no more rest, and FIRST is the limit again unless they only compute. In
+ * the same way it begins: with one at a time, and with FIRST as soon as requests are seen to wait.
  *
  * More at once are worth a comparison only if requests sleep and the process does not use a whole
  * processor: else the GIL is hardly ever free. Otherwise they are tried now and then.
@@ -114,7 +115,7 @@ void wsgid_concurrency_start(wsgid_concurrency_t *concurrency, int most)
 {
     memset(concurrency, 0, sizeof(*concurrency));
     concurrency->most = most;
-    concurrency->level = FIRST < most ? FIRST : most;
+    concurrency->level = 1;
     concurrency->rest_next = REST_FIRST;
 }
 
@@ -341,7 +342,10 @@ void wsgid_concurrency_learn(wsgid_concurrency_t *concurrency, const wsgid_windo
         return;
     }
     concurrency->slack = 0;
-    if (concurrency->windows > 0) {
+    if (!concurrency->has_begun && !only_computes(concurrency, window)) {
+        wsgid_concurrency_expect_waits(concurrency);
+    }
+    else if (concurrency->windows > 0) {
         go_on(concurrency, window);
     }
     else if (concurrency->rest > 0) {
@@ -350,4 +354,5 @@ void wsgid_concurrency_learn(wsgid_concurrency_t *concurrency, const wsgid_windo
     else {
         begin_comparison(concurrency, window);
     }
+    concurrency->has_begun = 1;
 }

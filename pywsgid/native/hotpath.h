@@ -159,8 +159,9 @@ typedef struct {
 } wsgid_trend_t;
 
 typedef struct {
-    int most;  /* the highest level */
-    int level; /* how many requests shall run at once, as far as is known */
+    int most;      /* the highest level */
+    int level;     /* how many requests shall run at once, as far as is known */
+    int has_begun; /* a window in which the limit mattered is over */
     /* The comparison that runs, or the next. */
     unsigned which;                  /* its number since the level changed */
     int other;                       /* the level that it is with */

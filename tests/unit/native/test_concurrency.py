@@ -99,6 +99,14 @@ def test_requests_that_compute_run_one_at_a_time(library):
     assert Server(library, COMPUTES, sleeps=0.3).run(SETTLED) == 1
 
 
+def test_it_begins_with_one_at_a_time_and_with_four_once_requests_are_seen_to_wait(library):
+    computes = Server(library, COMPUTES, sleeps=0.3)
+    assert library.limit() == 1
+    computes.run(SETTLED)
+    assert set(computes.levels) == {1}
+    assert Server(library, QUERIES, sleeps=3).run(1) == 4
+
+
 def test_requests_that_compute_without_the_gil_overlap_after_a_while(library):
     server = Server(library, COMPUTES, sleeps=0.3, cpu=1.0)
     assert server.run(SETTLED) == 1
