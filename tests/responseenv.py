@@ -21,7 +21,7 @@ class Exchange:
 
     def __init__(self) -> None:
         self.frames, self.sends, self.last, self.keep, self.file = [], 0, None, None, None
-        self.gone = False
+        self.gone, self.complete = False, True  # `complete`: the whole request has been received
 
     def send(self, parts):
         self.sends += 1
@@ -36,6 +36,10 @@ class Exchange:
     def finish(self, parts, keep, file=None):
         assert self.last is None, "finished twice"
         self.last, self.keep, self.file = self.read(parts), keep, file
+
+    def flush(self):
+        self.frames += self.last or []
+        self.last = []
 
     def is_hung_up(self):
         return self.gone

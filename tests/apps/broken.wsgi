@@ -1,8 +1,8 @@
 """Breaks off its response in the way that the path names; violates WSGI on purpose. With the query
 "length", it declares a Content-Length.
 
-/raise, /kill and /short stop after the first of two blocks, /long sends a block too many, /whole is
-complete.
+/raise, /kill and /short stop after the first of two blocks, /long sends a block too many, /late
+raises after the last one, /whole is complete.
 """
 
 import os
@@ -27,6 +27,8 @@ def blocks(kind):
         yield BLOCK
     if kind == "long":
         yield b"one too many"
+    if kind == "late":
+        raise RuntimeError("raised after the last block")
 
 
 def application(environ, start_response):

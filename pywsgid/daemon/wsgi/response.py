@@ -8,13 +8,14 @@ rule of PEP 3333 gets a Violation, at the call that broke it where that is possi
 cannot be completed ends with ABORT, so that the client sees that it is broken. close() of the
 iterable is not called here but by the worker, which calls it exactly once.
 
-The block that completes the Content-Length is not sent as the last one: END follows when the
-iterable is exhausted. Sending them together would save a send. But further blocks would then exceed
-a response that the client takes for complete; and if the block were held back, the client would
-have to wait for whatever the application does after it.
+The end of the response goes with the block that completes the Content-Length, in one send: nobody
+waits for what the application does after it, and httpd hears of it once. Whatever the application
+produces or raises after that reaches only the log. If a part of the request has not been received
+yet, the connection is still needed, and the end follows when the iterable is exhausted.
 
 States: HEADLESS (start_response() has not been called) -> HELD (called, nothing sent: exc_info may
-replace it) -> SENT -> ENDED. There are no other transitions.
+replace it) -> SENT -> COMPLETE (by its Content-Length; the application still runs) -> ENDED. Some
+may be left out; none comes again.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     # A checked head: Content-Length, whether the status has no body, and the encoded bytes.
     CheckedHead = tuple[int | None, bool, bytes | None]
 
-HEADLESS, HELD, SENT, ENDED = range(4)
+HEADLESS, HELD, SENT, COMPLETE, ENDED = range(5)
 
 TOKEN = frozenset(
     "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -367,10 +368,12 @@ class Response:
 
     def fail(self, status: int, reason: str) -> None:
         """Ends a response that cannot be completed. The client gets `status` if nothing has been
-        sent to it, else a response that breaks off; httpd logs `reason`.
+        sent to it, else a response that breaks off; httpd logs `reason`. Does nothing if the
+        response is complete.
         """
+        if self.state < COMPLETE:
+            self._exchange.finish((protocol.encode_abort(status, reason),), False)
         self.state = ENDED
-        self._exchange.finish((protocol.encode_abort(status, reason),), False)
 
     def detach(self) -> None:
         """The request ends: write() and the callables in the environ do no harm any more."""
@@ -465,17 +468,30 @@ class Response:
                 START_RESPONSE,
             )
         if not block:
-            self._check_client()
+            if state < COMPLETE:
+                self._check_client()
             return
         self._sent = sent = self._sent + len(block)
         if length is not None and sent > length and not self._bodiless:
             raise LengthMismatch("the body is longer than its Content-Length, %d bytes" % length)
-        if state == HELD:
+        if sent == length and not self._bodiless and self._exchange.complete:
+            self._complete(block)
+        elif state == HELD:
             head = self._head()
             self.state = SENT
             self._exchange.send(protocol.encode_response(head, b"" if self._bodiless else block))
         elif not self._bodiless:
             self._exchange.send_block(block)
+
+    def _complete(self, block: bytes) -> None:
+        """Sends the block that completes the Content-Length, and with it the end."""
+        if self.state == HELD:
+            parts = protocol.encode_response(self._head(), block, True)
+        else:
+            parts = protocol.encode_data(block, True)
+        self.state = COMPLETE
+        self._exchange.finish(parts, True)
+        self._exchange.flush()
 
     def _check_client(self) -> None:
         """Raises PeerGone if the client has gone: an application that yields empty blocks would not
@@ -501,6 +517,9 @@ class Response:
                 START_RESPONSE,
             )
         self._check_end()
+        if self.state == COMPLETE:
+            self.state = ENDED
+            return
         if self.state == SENT:
             self.state = ENDED
             self._exchange.finish(protocol.encode_data(b"", True), True)

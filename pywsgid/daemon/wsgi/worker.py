@@ -20,7 +20,14 @@ from pywsgid.daemon.transport.peer import PeerSilent, Unsent
 from pywsgid.daemon.wsgi import errors
 from pywsgid.daemon.wsgi.environ import waited_in_httpd
 from pywsgid.daemon.wsgi.input import Input
-from pywsgid.daemon.wsgi.response import SENT, LengthMismatch, Response, Violation, known
+from pywsgid.daemon.wsgi.response import (
+    COMPLETE,
+    SENT,
+    LengthMismatch,
+    Response,
+    Violation,
+    known,
+)
 from pywsgid.wire import protocol
 
 TYPE_CHECKING = False
@@ -359,6 +366,8 @@ class Request:
             self._log.write(logs.ERROR, "%s [%s]" % (reason, request_line(self._environ)))
             self._exchange.drop()
             return
+        if self._response.state == COMPLETE:  # httpd does not hear of it, so it cannot log it
+            self._log.write(logs.ERROR, "%s [%s]" % (reason, request_line(self._environ)))
         self._fail(504 if isinstance(error, RequestTimeout) else 500, reason)
 
     def _reason(self, error: BaseException) -> str:
@@ -380,6 +389,11 @@ class Request:
             return (
                 "WSGID0345: the headers of the application's response cannot be sent: %s: send "
                 "fewer or shorter headers" % error
+            )
+        if self._response.state == COMPLETE:
+            return (
+                "WSGID0342: the application raised %s after its whole response had been sent: the "
+                "client has got it" % logs.describe(error)
             )
         if self._response.state >= SENT:
             return (

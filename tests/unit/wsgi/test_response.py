@@ -158,7 +158,7 @@ def test_a_list_of_the_wrong_length_is_noticed_before_anything_is_sent(blocks):
     assert exchange.all == []
 
 
-@pytest.mark.parametrize("blocks", [[b"ab"], [b"abc", b"d"], [b"abcd"]])
+@pytest.mark.parametrize("blocks", [[b"ab"], [b"ab", b"cd"], [b"abcd"]])
 def test_a_generator_of_the_wrong_length_does_not_end_the_response(blocks):
     exchange = Exchange()
     response = Response(exchange, "GET")
@@ -167,6 +167,39 @@ def test_a_generator_of_the_wrong_length_does_not_end_the_response(blocks):
         response.run(iter(blocks))
     assert not any(end for _, end, _ in exchange.all)
     assert len(exchange.body if exchange.all else b"") <= 3
+
+
+@pytest.mark.parametrize("blocks", [[b"abc"], [b"a", b"", b"bc"]])
+def test_the_block_that_completes_the_length_takes_the_end_with_it(blocks):
+    exchange = Exchange()
+
+    def body():
+        yield from blocks
+        assert exchange.names[-1].endswith("+")
+        yield b""
+        assert exchange.body == b"abc"
+        yield b"d"
+
+    response = Response(exchange, "GET")
+    response.start_response("200 OK", [("Content-Length", "3")])
+    with pytest.raises(LengthMismatch):
+        response.run(body())
+    response.fail(500, "")
+    assert exchange.body == b"abc"
+
+
+def test_while_a_part_of_the_request_is_missing_the_end_waits_for_the_end_of_the_iterable():
+    exchange = Exchange()
+    exchange.complete = False
+
+    def body():
+        yield b"abc"
+        assert exchange.names == ["RESPONSE"]
+
+    response = Response(exchange, "GET")
+    response.start_response("200 OK", [("Content-Length", "3")])
+    response.run(body())
+    assert exchange.names == ["RESPONSE", "DATA+"]
 
 
 def test_the_right_length_is_accepted():
