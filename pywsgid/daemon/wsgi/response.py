@@ -41,7 +41,8 @@ TOKEN = frozenset(
     "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 )  # RFC 9110, 5.6.2
 # The hop-by-hop headers of RFC 2616, 13.5.1, which PEP 3333 forbids, and others that concern only
-# one connection. httpd makes its own.
+# one connection. httpd makes its own; these are left out, as recipes for server-sent events and
+# views that pass on another server's response have them.
 HOP_BY_HOP = frozenset(
     (
         "connection",
@@ -52,7 +53,6 @@ HOP_BY_HOP = frozenset(
         "te",
         "trailer",
         "trailers",
-        "transfer-encoding",
         "upgrade",
     )
 )
@@ -103,6 +103,14 @@ class Violation(ValueError):
         super().__init__('%s (PEP 3333, "%s")' % (what, section))
 
 
+class WrongType(Violation, TypeError):
+    """An object of the wrong type."""
+
+
+class CalledAgain(Violation, RuntimeError):
+    """start_response() was called again without exc_info."""
+
+
 class LengthMismatch(Violation):
     """The body is not as long as its Content-Length."""
 
@@ -113,13 +121,19 @@ class LengthMismatch(Violation):
 # -------- checks: each raises Violation
 
 
-def check_status(status: Any) -> None:
-    """A final status: three digits from 200 on, a space, a reason."""
-    if type(status) is not str:
-        raise Violation(
+def text_of(value: str) -> str:
+    """A str as such: frameworks give subclasses, whose methods are their own."""
+    return value if type(value) is str else str.__str__(value)
+
+
+def check_status(status: Any) -> str:
+    """A final status: three digits from 200 on, a space, a reason. Returns it as a str as such."""
+    if not isinstance(status, str):
+        raise WrongType(
             'the status must be a str such as "200 OK", not ' + type(status).__name__,
             START_RESPONSE,
         )
+    status = text_of(status)
     if len(status) < 4 or status[3] != " " or not (status[:3].isascii() and status[:3].isdigit()):
         raise Violation(
             "the status must be three digits, a space and a reason, not %a" % status[:100],
@@ -130,6 +144,7 @@ def check_status(status: Any) -> None:
             "the status %a is not final: use one from 200 on" % status[:100], START_RESPONSE
         )
     check_value(status, "the status")
+    return status
 
 
 def check_value(value: str, what: str, name: str = "") -> None:
@@ -161,14 +176,13 @@ def control_name(character: str) -> str:
 
 def check_name(name: Any, names: dict[str, str]) -> str:
     """A header's name; returns it in lower case. `names` is Known.names."""
-    if type(name) is not str:
-        raise Violation("a header's name must be a str, not " + type(name).__name__, START_RESPONSE)
     if not name or not TOKEN.issuperset(name):
         raise Violation("%a is not a valid name of a header" % name[:100], START_RESPONSE)
     lower = name.lower()
-    if lower in HOP_BY_HOP:
+    if lower == "transfer-encoding":
         raise Violation(
-            "the header %s concerns the connection, which is up to the server: leave it out" % name,
+            "the header %s would change what the body means; how it is transferred is up to the "
+            "server: leave it out" % name,
             OTHER_HEADERS,
         )
     if len(names) < NAMES_REMEMBERED:
@@ -186,36 +200,46 @@ def check_content_length(value: str, before: int | None) -> int:
     return length
 
 
-def check_headers(headers: Any, names: dict[str, str]) -> int | None:
-    """A list of (name, value); returns its Content-Length, or None. `names` is Known.names."""
-    if type(headers) is not list:
-        raise Violation(
+def check_headers(headers: Any, names: dict[str, str]) -> tuple[Headers, int | None]:
+    """A list of (name, value); returns (what is sent of it, its Content-Length or None). `names` is
+    Known.names.
+    """
+    if not isinstance(headers, list):
+        raise WrongType(
             "the headers must be a list of tuples (name, value), not " + type(headers).__name__,
             START_RESPONSE,
         )
-    length = None
+    sent, length = [], None
     for pair in headers:
-        if type(pair) is not tuple or len(pair) != 2:
-            raise Violation(
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise WrongType(
                 "a header must be a tuple (name, value), not %.100a" % (pair,), START_RESPONSE
             )
         name, value = pair
-        lower = (names.get(name) if type(name) is str else None) or check_name(name, names)
-        if type(value) is not str:
-            raise Violation(
+        if not isinstance(name, str):
+            raise WrongType(
+                "a header's name must be a str, not " + type(name).__name__, START_RESPONSE
+            )
+        name = text_of(name)
+        lower = names.get(name) or check_name(name, names)
+        if not isinstance(value, str):
+            raise WrongType(
                 "the value of the header %s must be a str, not %s" % (name, type(value).__name__),
                 START_RESPONSE,
             )
+        value = text_of(value)
         check_value(value, "the header ", name)
         if lower == "content-length":
             length = check_content_length(value, length)
-    return length
+        if lower not in HOP_BY_HOP:
+            sent.append((name, value))
+    return sent, length
 
 
 def check_block(block: Any, what: str = "a block of the response") -> None:
     """A block of the body. `what` is for the message."""
     if not isinstance(block, bytes):
-        raise Violation(
+        raise WrongType(
             "%s must be bytes, not %s%s" % (what, type(block).__name__, fix_for(block)),
             SPECIFICATION,
         )
@@ -245,11 +269,12 @@ class Response:
 
     __slots__ = (
         *("state", "_exchange", "_length", "_sent", "_head_only", "_lengthless", "_bodiless"),
-        *("_given", "_declared", "_encoded", "_added", "_known"),
+        *("left_out", "_given", "_checked", "_declared", "_encoded", "_added", "_known"),
     )
 
     def __init__(self, exchange: Exchange, method: str | None, known: Known = _shared) -> None:
         self.state = HEADLESS
+        self.left_out: list[str] = []  # the names of the application's headers that are not sent
         self._known = known
         self._exchange: Any = exchange  # an Exchange; None once the request has ended
         self._lengthless = False  # a status that has no body
@@ -273,18 +298,22 @@ class Response:
             finally:
                 exc_info = None  # breaks the reference cycle through the traceback
         elif self.state != HEADLESS:
-            raise Violation("start_response() was called again without exc_info", START_RESPONSE)
+            raise CalledAgain("start_response() was called again without exc_info", START_RESPONSE)
         found: CheckedHead | None = None
-        if type(headers) is list:
-            given: tuple[Any, ...] = (status, *headers)
-            self._given = given
+        self._given: tuple[Any, ...] | None = None  # the key in Known.heads
+        if isinstance(headers, list):
             try:
-                found = self._known.heads.get(given)
+                found = self._known.heads.get(given := (status, *headers))
+                self._given = given
             except TypeError:
-                pass  # something is not hashable: the checks below will name it
+                pass  # something is not hashable: in most cases the checks below will name it
         if found is None:
-            check_status(status)
-            found = check_headers(headers, self._known.names), status[:3] in BODILESS, None
+            status = check_status(status)
+            sent, length = check_headers(headers, self._known.names)
+            if len(sent) < len(headers):
+                self.left_out = [name for name, _ in headers if name.lower() in HOP_BY_HOP]
+            self._checked = status, sent
+            found = length, status[:3] in BODILESS, None
         self._declared, self._lengthless, self._encoded = found
         self._length = self._declared
         self._bodiless = self._head_only or self._lengthless
@@ -316,10 +345,10 @@ class Response:
         """
         if self.state >= SENT:
             return
-        check_headers(headers, self._known.names)
+        sent, _ = check_headers(headers, self._known.names)
         try:
             self._exchange.send(
-                (protocol.encode_interim(protocol.encode_head("103 Early Hints", headers)),)
+                (protocol.encode_interim(protocol.encode_head("103 Early Hints", sent)),)
             )
         except PeerGone:
             pass  # the next block will raise it again
@@ -452,9 +481,10 @@ class Response:
         """The encoded head."""
         encoded = self._encoded
         if encoded is None:
-            encoded = protocol.encode_head(self._given[0], self._given[1:])
+            encoded = protocol.encode_head(*self._checked)
             heads = self._known.heads
-            if len(encoded) <= HEAD_REMEMBERED_MAX and len(heads) < HEADS_REMEMBERED:
+            is_small = len(encoded) <= HEAD_REMEMBERED_MAX and len(heads) < HEADS_REMEMBERED
+            if is_small and self._given is not None:
                 heads[self._given] = self._declared, self._lengthless, encoded
         return encoded + self._added
 

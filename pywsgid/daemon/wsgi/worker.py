@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 # checked when it is read. Half a slice is on the safe side.
 TAKEN_BACK_AFTER = 50_000  # microseconds
 RECOVERY = 0.05  # seconds of rest for a worker that could not even log what went wrong
+LEFT_OUT_SAID: set[str] = set()  # the scripts for which WSGID0348 has been logged
 TARGET = ("REQUEST_METHOD", "REQUEST_URI", logs.REQUEST_ID)  # what _target keeps of a request
 
 
@@ -272,6 +273,8 @@ class Request:
                 if stream.has_begun:
                     stream.flush()
             self.errors.detach()
+            if self._response.left_out:
+                self._say_left_out(self._response.left_out)
             # The response is sent before close() is called, so that nobody has to wait for that.
             close = self._closer(result)
             if close is not None:
@@ -402,6 +405,19 @@ class Request:
                 "it" % logs.describe(error)
             )
         return "WSGID0340: the application raised %s" % logs.describe(error)
+
+    def _say_left_out(self, names: list[str]) -> None:
+        """Headers of the application are not sent. Logged once for each script."""
+        script = self._environ.get("SCRIPT_FILENAME", "")
+        if script not in LEFT_OUT_SAID:
+            LEFT_OUT_SAID.add(script)
+            self._log.write(
+                logs.WARN,
+                "WSGID0348: group %r: the response to %s has the header %s, which is about one "
+                "connection and is left out, as those are httpd's (PEP 3333, \"Other HTTP "
+                'Features"): remove it from %s; this is said once'
+                % (self._log.group, request_line(self._environ), ", ".join(names), script),
+            )
 
     # ---- close()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from wsgiref.validate import validator
 
+from typing import NamedTuple
+
 import pytest
 from responseenv import TEXT, Exchange, run, start
 
@@ -309,14 +311,79 @@ def test_invalid_headers_are_refused(headers):
         "TE",
         "Trailer",
         "Trailers",
-        "Transfer-Encoding",
         "UPGRADE",
     ],
 )
-def test_hop_by_hop_headers_are_refused_every_time(name):
+def test_hop_by_hop_headers_are_left_out_every_time(name):
+    for _ in range(2):  # also when the head is known
+        exchange = run([b""], headers=[(name, "x"), ("A", "b")])
+        assert exchange.head[1] == [("A", "b"), ("Content-Length", "0")]
+
+
+def test_transfer_encoding_is_refused_every_time():
     for _ in range(2):  # a refused name must not be cached as a valid one
-        with pytest.raises(Violation, match="connection"):
-            start(headers=[(name, "x")])
+        with pytest.raises(Violation, match="Transfer-Encoding"):
+            start(headers=[("Transfer-Encoding", "chunked")])
+
+
+class Text(str):
+    """What frameworks give: Django's SafeString, Markup, an Enum."""
+
+    def __str__(self) -> str:
+        return "another text"
+
+    def encode(self, *_: object) -> bytes:
+        return b"another text"
+
+    def lower(self) -> str:
+        return "another text"
+
+
+class Unhashable(str):
+    __hash__ = None
+
+
+@pytest.mark.parametrize("text", [Text, Unhashable])
+def test_the_text_of_a_subclass_of_str_is_sent(text):
+    for _ in range(2):  # also when the head is known
+        headers = [(text("A"), text("b")), (text("Content-Length"), text("3"))]
+        exchange = run([b"abc"], status=text("200 Fine"), headers=headers)
+        assert exchange.head == ("200 Fine", [("A", "b"), ("Content-Length", "3")])
+
+
+def test_lists_and_tuples_may_be_subclasses():
+    class Pairs(list):
+        pass
+
+    class Pair(NamedTuple):
+        name: str
+        value: str
+
+    assert run([b""], headers=Pairs([Pair("A", "b")])).head[1][0] == ("A", "b")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((b"200 OK", []), TypeError),
+        (("200 OK", ()), TypeError),
+        (("200 OK", [("A", 1)]), TypeError),
+        (("200 OK", [(1, "b")]), TypeError),
+        (("200 OK", [["A", "b"]]), TypeError),
+        (("OK", []), ValueError),
+        (("200 OK", [("A", "b\r\n")]), ValueError),
+    ],
+)
+def test_exceptions_are_of_the_types_that_applications_catch(arguments, expected):
+    with pytest.raises(expected):
+        Response(Exchange(), "GET").start_response(*arguments)
+
+
+def test_start_response_twice_is_a_runtime_error():
+    response = Response(Exchange(), "GET")
+    response.start_response("200 OK", [])
+    with pytest.raises(RuntimeError, match="again without exc_info"):
+        response.start_response("200 OK", [])
 
 
 @pytest.mark.parametrize(
@@ -509,7 +576,7 @@ def test_early_hints_are_too_late_once_the_response_has_begun():
 
 
 @pytest.mark.parametrize(
-    "headers", [(), [("A", "b\r\n")], [("Connection", "close")], [("\u2603", "x")]]
+    "headers", [(), [("A", "b\r\n")], [("Transfer-Encoding", "x")], [("\u2603", "x")]]
 )
 def test_early_hints_are_checked_like_headers(headers):
     exchange = Exchange()
