@@ -36,6 +36,7 @@ class LocalTransport:
             {os.getuid()},
             5,
             0,
+            False,
             log,
             self.page,
             Descriptors(log, None),

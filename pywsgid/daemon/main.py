@@ -331,6 +331,7 @@ def make_transport(service: Service, allowed: set[int]) -> Transport:
         allowed,
         service.configuration.socket_timeout,
         service.configuration.send_timeout,
+        service.configuration.processes >= len(os.sched_getaffinity(0)),
         service.log,
         service.page,
         service.descriptors,

@@ -18,10 +18,11 @@
  * More at once are worth a comparison only if requests sleep and the process does not use a whole
  * processor: else the GIL is hardly ever free. Otherwise they are tried now and then.
  *
- * A thread alone that often waits for a processor is enough, unless it also waits for much else:
- * processors are scarce, and more threads would only get a larger share of them than other
- * processes, and lose some of it by switching. A process that gives up its share alone loses. So
- * its own figures do not show what all processes of a group win if all do.
+ * In a group with a process for each processor, a thread alone that often waits for a processor is
+ * enough, unless it also waits for much else: processors are scarce, and more threads would only
+ * get a larger share of them than other processes, and lose some of it by switching. A process that
+ * gives up its share alone loses. So its own figures do not show what all processes of a group win
+ * if all do.
  *
  * Better is, where requests queue up, that more of them finish; else, that they finish sooner.
  *
@@ -111,10 +112,11 @@ static int level_below(const wsgid_concurrency_t *concurrency)
     return below;
 }
 
-void wsgid_concurrency_start(wsgid_concurrency_t *concurrency, int most)
+void wsgid_concurrency_start(wsgid_concurrency_t *concurrency, int most, int crowded)
 {
     memset(concurrency, 0, sizeof(*concurrency));
     concurrency->most = most;
+    concurrency->crowded = crowded;
     concurrency->level = 1;
     concurrency->rest_next = REST_FIRST;
 }
@@ -127,7 +129,8 @@ int wsgid_concurrency_limit(const wsgid_concurrency_t *concurrency)
 
 int wsgid_concurrency_asks_for_waits(const wsgid_concurrency_t *concurrency)
 {
-    return concurrency->rest == 0 && wsgid_concurrency_limit(concurrency) == 1;
+    return concurrency->crowded && concurrency->rest == 0
+           && wsgid_concurrency_limit(concurrency) == 1;
 }
 
 /* ---- one comparison */
@@ -186,7 +189,7 @@ static void settle(wsgid_concurrency_t *concurrency, int is_better)
 /* Whether one at a time has turned out to be enough in this comparison. */
 static int is_one_enough(const wsgid_concurrency_t *concurrency)
 {
-    return ratio(concurrency->alone_waits, concurrency->alone) >= SCARCE
+    return concurrency->crowded && ratio(concurrency->alone_waits, concurrency->alone) >= SCARCE
            && ratio(concurrency->alone_busy, concurrency->alone) >= ENOUGH;
 }
 

@@ -334,7 +334,7 @@ static void begin(wsgid_hub_t *hub)
 {
     wsgid_gate_t *gate = &hub->gate;
 
-    wsgid_concurrency_start(&gate->concurrency, gate->workers);
+    wsgid_concurrency_start(&gate->concurrency, gate->workers, gate->crowded);
     gate->limit = gate->gated ? wsgid_concurrency_limit(&gate->concurrency) : WSGID_UNLIMITED;
     begin_window(hub, wsgid_gate_now());
     wsgid_gate_fill(gate, gate->limit);

@@ -160,6 +160,7 @@ typedef struct {
 
 typedef struct {
     int most;      /* the highest level */
+    int crowded;   /* at least one process of the group for each processor */
     int level;     /* how many requests shall run at once, as far as is known */
     int has_begun; /* a window in which the limit mattered is over */
     /* The comparison that runs, or the next. */
@@ -191,6 +192,7 @@ typedef struct {
 
 typedef struct {
     int gated;                 /* there is a GIL: at most `limit` workers are admitted */
+    int crowded;               /* as wsgid_hub_create() takes it */
     int limit;                 /* exceeded for a moment after it has been lowered */
     int admitted;              /* workers that take requests, */
     int busy;                  /* and of these, those that run one */
@@ -303,7 +305,7 @@ int64_t wsgid_thread_processor_wait(pid_t tid);
 /* ---- concurrency.c. Under the hub's lock */
 
 /* Begins anew. `most`: the highest limit. */
-void wsgid_concurrency_start(wsgid_concurrency_t *concurrency, int most);
+void wsgid_concurrency_start(wsgid_concurrency_t *concurrency, int most, int crowded);
 /* How many requests may run at once in the window that begins now. */
 int wsgid_concurrency_limit(const wsgid_concurrency_t *concurrency);
 /* Whether processor_wait of the window that begins now is asked for. */

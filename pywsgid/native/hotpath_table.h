@@ -62,18 +62,19 @@ enum {
     (WSGID_ENVIRON_AT + WSGID_WIRE_MAX_ENVIRON + WSGID_WIRE_MAX_START + 1)
 
 /* Changes with this table: whether Python and C were made from the same. */
-#define WSGID_INTERFACE 349528765
+#define WSGID_INTERFACE 1433959204
 
 typedef struct wsgid_hub wsgid_hub_t;
 typedef struct wsgid_endpoint wsgid_endpoint_t;
 
 #define WSGID_API __attribute__((visibility("default")))
 
-/* Times are seconds. `allowed` (uids) and `page` (the statistics page, or NULL) must live as
- * long as the hub, which is never freed. NULL: errno. */
+/* Times are seconds. `gated`: there is a GIL. `crowded`: the group has at least as many
+ * processes as there are processors for it. `allowed` (uids) and `page` (the statistics page, or
+ * NULL) must live as long as the hub, which is never freed. NULL: errno. */
 WSGID_API wsgid_hub_t *wsgid_hub_create(int listener, const void *allowed, int allowed_count,
                                         double timeout, double send_limit, double send_silence,
-                                        int gated, char *page);
+                                        int gated, int crowded, char *page);
 
 /* Whether Python's numbers come from the same table: `interface` is its INTERFACE. */
 WSGID_API int wsgid_hub_fits(int interface);

@@ -452,7 +452,8 @@ static int64_t nanoseconds(double seconds)
 }
 
 wsgid_hub_t *wsgid_hub_create(int listener, const void *allowed, int allowed_count, double timeout,
-                              double send_limit, double send_silence, int gated, char *page)
+                              double send_limit, double send_silence, int gated, int crowded,
+                              char *page)
 {
     wsgid_hub_t *hub = calloc(1, sizeof(*hub));
 
@@ -470,6 +471,7 @@ wsgid_hub_t *wsgid_hub_create(int listener, const void *allowed, int allowed_cou
     hub->send_silence = nanoseconds(send_silence);
     hub->page = (unsigned char *)page;
     hub->ready_end = &hub->ready;
+    hub->gate.crowded = crowded;
     wsgid_gate_set(hub, gated);
     hub->epoll = epoll_create1(EPOLL_CLOEXEC);
     hub->wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

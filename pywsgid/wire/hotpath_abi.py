@@ -42,12 +42,12 @@ ENVIRON_AT = 32
 BUFFER_SIZE = 1114145  # one byte more, to see that there is more
 
 # Whether Python and C were made from the same table: wsgid_hub_fits().
-INTERFACE = 349528765
+INTERFACE = 1433959204
 
 # What of the extension is called: result, arguments, as letters.
 # p address, b bytes, i int, q 64 bits, z size, d double.
 FUNCTIONS = {
-    "wsgid_hub_create": ("p", "ipidddip"),
+    "wsgid_hub_create": ("p", "ipidddiip"),
     "wsgid_hub_fits": ("i", "i"),
     "wsgid_hub_open": ("i", "p"),
     "wsgid_hub_set_gated": ("", "pi"),

@@ -494,8 +494,9 @@ FACTS_SIZE = 4096
 FUNCTIONS = (
     Function(
         "wsgid_hub_t *wsgid_hub_create(int listener, const void *allowed, int allowed_count, "
-        "double timeout, double send_limit, double send_silence, int gated, char *page)",
-        "Times are seconds. `allowed` (uids) and `page` (the statistics page, or NULL) must live "
+        "double timeout, double send_limit, double send_silence, int gated, int crowded, char *page)",
+        "Times are seconds. `gated`: there is a GIL. `crowded`: the group has at least as many "
+        "processes as there are processors for it. `allowed` (uids) and `page` (the statistics page, or NULL) must live "
         "as long as the hub, which is never freed. NULL: errno.",
     ),
     Function(

@@ -382,12 +382,14 @@ class Transport:
         allowed: set[int],
         timeout: float,
         send_timeout: float,
+        is_crowded: bool,
         log: Log,
         page: Page,
         descriptors: Descriptors,
     ) -> None:
         """`allowed` are the uids that may connect. `timeout` and `send_timeout` are socket-timeout
-        and send-timeout in seconds; a `send_timeout` of 0 means that there is none. `page` is the
+        and send-timeout in seconds; a `send_timeout` of 0 means that there is none. `is_crowded`
+        says that the group has a process for each processor, or more. `page` is the
         statistics page, which C writes. `descriptors` is told when they run out. Raises OSError.
         """
         self.draining = False
@@ -408,6 +410,7 @@ class Transport:
             send_timeout,
             timeout,
             self._is_gated,
+            is_crowded,
             binding.address(page.memory),
         )
         if not self._hub:

@@ -400,7 +400,7 @@ class Response:
         sent to it, else a response that breaks off; httpd logs `reason`. Does nothing if the
         response is complete.
         """
-        if self.state < COMPLETE:
+        if self.state != COMPLETE:
             self._exchange.finish((protocol.encode_abort(status, reason),), False)
         self.state = ENDED
 

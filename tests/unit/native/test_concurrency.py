@@ -16,7 +16,7 @@ HARNESS = """
 
 static wsgid_concurrency_t concurrency;
 
-void start(int most) { wsgid_concurrency_start(&concurrency, most); }
+void start(int most, int crowded) { wsgid_concurrency_start(&concurrency, most, crowded); }
 int limit(void) { return wsgid_concurrency_limit(&concurrency); }
 int level(void) { return concurrency.level; }
 
@@ -63,14 +63,24 @@ class Server:
     """
 
     def __init__(
-        self, library, rates, *, most=15, noise=0.0, sleeps=3, cpu=0.6, waits=0.0, seed=1
+        self,
+        library,
+        rates,
+        *,
+        most=15,
+        noise=0.0,
+        sleeps=3,
+        cpu=0.6,
+        waits=0.0,
+        seed=1,
+        crowded=True,
     ) -> None:
         self.library, self.rates, self.noise = library, rates, noise
         # of each request; processors that are used
         self.sleeps, self.cpu, self.waits = sleeps, cpu, waits
         self.random = random.Random(seed)
         self.levels = []
-        library.start(most)
+        library.start(most, crowded)
 
     def run(self, windows, connections=CONNECTIONS) -> int:
         """That many windows of a load that always has `connections` requests in flight. Returns the
@@ -124,6 +134,11 @@ def test_requests_that_ask_a_database_run_one_at_a_time_where_processors_are_sca
     assert server.levels[SETTLED // 2 :].count(1) == SETTLED // 2
 
 
+def test_a_process_with_processors_of_its_own_lets_requests_overlap_though_others_use_them(library):
+    server = Server(library, QUERIES_SHARED, waits=0.2, crowded=False)
+    assert near(QUERIES_SHARED, server.run(SETTLED))
+
+
 def test_scarce_processors_leave_requests_that_wait_for_long_alone(library):
     assert Server(library, WAITS, cpu=0.05, waits=0.05).run(SETTLED) == 15
 
@@ -139,7 +154,7 @@ def test_one_thread_that_is_busy_enough_stays_alone_when_all_are_asleep_for_a_mo
 
 
 def test_less_than_the_limit_but_more_than_one_at_once_is_compared_with_one(library):
-    library.start(15)
+    library.start(15, True)
     for _ in range(SETTLED):  # two run on average; one at a time would be better
         finished = 80 if library.limit() == 1 else 60
         library.learn(WINDOW, finished, 0, 2 * WINDOW, WINDOW, finished // 4, 0)
