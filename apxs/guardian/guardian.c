@@ -63,7 +63,7 @@ static void read_signals(void)
     }
     if (!loop.is_orphaned && getppid() != loop.given.parent) {
         loop.is_orphaned = 1;
-        wsgid_policy_note_orphaned();
+        wsgid_roles_note_orphaned();
     }
 }
 
@@ -165,8 +165,6 @@ static int open_parent(pid_t parent)
 
 static void begin(const wsgid_guardian_t *given)
 {
-    apr_pool_t *pool;
-
     loop.given = *given;
     loop.begun = wsgid_clock_now();
     loop.signals = wsgid_boundary_cross(given->group);
@@ -179,9 +177,8 @@ static void begin(const wsgid_guardian_t *given)
             given->group->label);
         _exit(0);
     }
-    apr_pool_create(&pool, ap_server_conf->process->pool);
     wsgid_launch_begin(loop.wakeup[1]);
-    wsgid_policy_begin(given, pool);
+    wsgid_roles_begin(given);
 }
 
 static void end(void) __attribute__((noreturn));

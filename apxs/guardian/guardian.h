@@ -10,14 +10,18 @@
  *   slot_list.c    the slots that the parent keeps over restarts
  *   boundary.c     the first steps of a guardian: what it gives up of httpd
  *   guardian.c     its event loop
- *   policy.c       which process runs in which slot, and what happens when one ends
+ *   policy.c       which process runs in which slot
  *   handover.c     what a guardian does with a slot that others have, too: the table
+ *   roles.c        what this guardian is to a slot
+ *   replacements.c successors that processes request
+ *   time_limits.c  processes that take too long
+ *   after_death.c  what follows when one has ended
  *   sockets.c      sockets that have been lost
  *   orphans.c      the processes of a guardian that was killed
  *   descendants.c  processes that the application has left behind
  *   launch.c       the start of a process
  *   process.c      its state
- *   deaths.c       its end
+ *   deaths.c       its end, in words
  *   backoff.c      how long a slot waits before the next one
  *   child_locks.c  whether children of httpd have an older configuration
  *
@@ -35,6 +39,7 @@
 
 #include "common/clock.h"
 #include "config/groups.h"
+#include "guardian/handover.h"
 #include "slots/leftovers.h"
 #include "slots/listener.h"
 #include "slots/retained.h"
@@ -156,6 +161,7 @@ wsgid_process_t *wsgid_process_youngest(wsgid_slot_record_t *slot, unsigned stat
 wsgid_process_t *wsgid_process_oldest(wsgid_slot_record_t *slot, unsigned states);
 #define WSGID_IN(state) (1U << WSGID_STATE_##state)
 #define WSGID_NOT_FREE  (~WSGID_IN(FREE))
+#define WSGID_CURRENT   (WSGID_IN(BOOTING) | WSGID_IN(READY)) /* it serves, or will */
 /* Whether the slot has no process at all. */
 int wsgid_process_all_free(const wsgid_slot_record_t *slot);
 /* Reads the pages of the slot's processes, and updates their states. */
@@ -172,10 +178,9 @@ void wsgid_process_release(wsgid_process_t *process);
 
 /* A guardian begins. write_end: of its wake-up pipe, which daemons inherit. */
 void wsgid_launch_begin(int write_end);
-/* Starts a process in a free entry, for a configuration. predecessor: the process of this guardian
- * that it will replace, or NULL. A failure is logged. */
-apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *predecessor,
-                                  apr_uint32_t configuration);
+/* Starts a process in a free entry. predecessor: the process that has requested it as its
+ * successor, or NULL. A failure is logged. */
+apr_status_t wsgid_launch_process(wsgid_slot_record_t *slot, wsgid_process_t *predecessor);
 /* Whether a fork failed so recently that another would fail, too. */
 int wsgid_launch_is_pointless(const wsgid_slot_record_t *slot);
 
@@ -267,7 +272,6 @@ void wsgid_guardian_run(void *guardian);
 
 /* ---- policy.c: which process runs in which slot */
 
-void wsgid_policy_begin(const wsgid_guardian_t *guardian, apr_pool_t *p);
 /* Looks at all slots of the group, and starts and ends processes. */
 void wsgid_policy_poll(void);
 /* When the next poll is due, as wsgid_clock_now() counts; 0: when something happens. */
@@ -276,13 +280,63 @@ apr_time_t wsgid_policy_next(void);
 void wsgid_policy_reaped(pid_t pid, int status);
 /* httpd ends: no process is started any more, and all leave within their shutdown-timeout. */
 void wsgid_policy_stop(void);
-/* httpd's parent has ended. */
-void wsgid_policy_note_orphaned(void);
 /* Whether there is nothing left to do: neither processes nor slots. Processes that cannot be reaped
  * count as gone after a while. */
 int wsgid_policy_is_over(void);
 /* No process will start in these slots any more. */
 void wsgid_policy_say_down(void);
+
+/* ---- roles.c: what this guardian is to a slot */
+
+void wsgid_roles_begin(const wsgid_guardian_t *guardian);
+/* The number of its configuration. */
+apr_uint32_t wsgid_roles_configuration(void);
+/* httpd ends; wsgid_clock_now() when that was noted, or 0. */
+void wsgid_roles_note_stop(void);
+apr_time_t wsgid_roles_stop_began(void);
+/* httpd's parent has ended. */
+void wsgid_roles_note_orphaned(void);
+int wsgid_roles_is_orphaned(void);
+/* The slots of its group, and the processes in them: the next one after this, or the first after
+ * NULL; NULL: there is none. */
+wsgid_slot_record_t *wsgid_roles_next_slot(wsgid_slot_record_t *slot);
+wsgid_process_t *wsgid_roles_next_process(wsgid_process_t *process);
+/* Whether no newer configuration has the slot. */
+int wsgid_roles_is_newest(const wsgid_slot_record_t *slot);
+/* Whether nobody can send requests to the slot any more: no child of httpd lives that has
+ * a configuration with it. */
+int wsgid_roles_is_retired(const wsgid_slot_record_t *slot);
+/* Whether this guardian starts another process in the slot. */
+int wsgid_roles_is_followed(const wsgid_slot_record_t *slot);
+/* Whether no process will follow: else requests wait in the backlog for the next one, of another
+ * guardian if somebody has stopped this one. */
+int wsgid_roles_is_down(const wsgid_slot_record_t *slot);
+wsgid_role_e wsgid_roles_in(const wsgid_slot_record_t *slot);
+
+/* ---- replacements.c: successors that processes request */
+
+/* Starts the successor that the serving process has requested, if it has. */
+void wsgid_replacements_grant(wsgid_slot_record_t *slot);
+/* Answers the request of a process, or NULL, that gets no successor from this guardian. */
+void wsgid_replacements_refuse(wsgid_process_t *process);
+/* Whether it was a requested successor that never became ready, while its predecessor goes on
+ * serving. Then the predecessor decides when to try again, and there is no back-off. */
+int wsgid_replacements_has_failed(const wsgid_process_t *dead);
+/* Tells the predecessor. If one process could not load a change of a script, the others of the
+ * group need not try it. */
+void wsgid_replacements_note_failure(wsgid_process_t *serving, wsgid_death_t death);
+
+/* ---- time_limits.c: processes that take too long */
+
+/* Kills the process if it takes too long to start or to leave. */
+void wsgid_time_limits_enforce(wsgid_process_t *process);
+/* When that is, as wsgid_clock_now() counts; 0: never, as far as is known. */
+apr_time_t wsgid_time_limits_end(const wsgid_process_t *process);
+
+/* ---- after_death.c: what follows when a process has ended */
+
+/* It has been reaped. */
+void wsgid_after_death_handle(wsgid_process_t *process, wsgid_death_t death);
 
 /* ---- orphans.c: the processes of a guardian that was killed */
 

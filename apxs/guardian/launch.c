@@ -11,12 +11,64 @@
 /* Between two attempts to fork when the system has no more processes or memory. */
 #define FORK_RETRY apr_time_from_sec(1)
 
+/* A slot without a free entry is not logged sooner: several restarts in quick succession explain
+ * it. */
+#define FULL_PATIENCE apr_time_from_sec(5)
+
 static int wakeup = -1; /* write end of this guardian's wake-up pipe */
 
 void wsgid_launch_begin(int write_end)
 {
     wakeup = write_end;
 }
+
+/* ---- a free entry */
+
+static void note_full(wsgid_slot_record_t *slot)
+{
+    apr_time_t now = wsgid_clock_now();
+
+    if (!slot->full_since) {
+        slot->full_since = now;
+    }
+    if (!slot->full_logged && now - slot->full_since > FULL_PATIENCE) {
+        slot->full_logged = 1;
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, slot->server,
+            "WSGID0067: group '%s' slot %d: the next process cannot start yet, because all "
+            "%d places are taken by processes that still finish their requests; "
+            "graceful-timeout= or request-timeout= limits how long that takes",
+            slot->label, slot->index, WSGID_SLOT_PROCESSES);
+    }
+}
+
+static wsgid_process_t *find_free(wsgid_slot_record_t *slot)
+{
+    int i;
+
+    for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
+        if (slot->processes[i].state == WSGID_STATE_FREE && wsgid_ledger_is_free(slot->shared, i)) {
+            return &slot->processes[i];
+        }
+    }
+    return NULL;
+}
+
+/* NULL: all entries are full, with our processes or those of older guardians. */
+static wsgid_process_t *find_free_entry(wsgid_slot_record_t *slot)
+{
+    wsgid_process_t *free = find_free(slot);
+
+    if (!free) {
+        note_full(slot);
+        return NULL;
+    }
+    slot->full_since = 0;
+    slot->full_logged = 0;
+    return free;
+}
+
+/* ---- the start */
 
 /* The parent's end never blocks: a daemon that has the write end, too, could fill the pipe. */
 static apr_status_t make_lifeline(int *read_end, int *write_end)
@@ -161,10 +213,10 @@ static void fail_to_start(wsgid_slot_record_t *slot, apr_status_t status)
                        "the limits of its service)");
 }
 
-apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *predecessor,
-                                  apr_uint32_t configuration)
+static apr_status_t launch_in(wsgid_process_t *process, wsgid_process_t *predecessor)
 {
     wsgid_slot_record_t *slot = process->slot;
+    apr_uint32_t configuration = wsgid_roles_configuration();
     int entry = wsgid_process_entry(process);
     int lifeline = -1;
     int page = wsgid_entries_claim(slot->shared, entry, configuration);
@@ -193,11 +245,19 @@ apr_status_t wsgid_launch_process(wsgid_process_t *process, wsgid_process_t *pre
     process->replacement_requests = process->requests_handled = 0;
     process->watchdog = process->change = 0;
     process->replacement_reason = process->granted_reason = WSGID_REPLACE_NONE;
+    process->is_requested = predecessor != NULL;
     process->draining = 0;
     slot->fork_failed = 0;
     wsgid_process_step(process, WSGID_EVENT_LAUNCHED);
     log_start(process, predecessor);
     return APR_SUCCESS;
+}
+
+apr_status_t wsgid_launch_process(wsgid_slot_record_t *slot, wsgid_process_t *predecessor)
+{
+    wsgid_process_t *free = find_free_entry(slot);
+
+    return free ? launch_in(free, predecessor) : APR_EBUSY;
 }
 
 int wsgid_launch_is_pointless(const wsgid_slot_record_t *slot)

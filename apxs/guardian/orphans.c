@@ -1,7 +1,7 @@
 /*
  * The processes of a guardian that was killed. The newest guardian of their slot takes over their
  * entries. They are not its children: it can only look whether they still run. They leave by
- * themselves, because their lifeline has ended; it kills those that do not (policy.c).
+ * themselves, because their lifeline has ended; it kills those that do not (time_limits.c).
  *
  * A pid may be given to another process, so the start time of the process is compared, too.
  */
