@@ -55,6 +55,7 @@ static void count_death(wsgid_process_t *process, wsgid_death_t death)
     wsgid_page_t page;
 
     wsgid_pages_read(shared, wsgid_process_entry(process), &page);
+    wsgid_boot_places_give_back(process);
     wsgid_totals_begin(totals);
     wsgid_totals_count_death(totals, &page, reason, death.status);
     wsgid_process_release(process);

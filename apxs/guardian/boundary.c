@@ -8,6 +8,7 @@
 #include "spawn/spawn.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,12 +116,46 @@ static void close_descriptors(const wsgid_group_t *group, int signals)
     kept = apr_array_make(pool, 64, sizeof(int));
     keep(kept, signals);
     keep(kept, wsgid_child_locks_descriptor());
+    keep(kept, wsgid_boot_places_descriptor());
     keep_log(kept, group->server);
     keep_log(kept, ap_server_conf);
     keep_slots(kept, group);
     closelog();
     close_others(kept);
     apr_pool_destroy(pool);
+}
+
+/* ---- capabilities */
+
+/* What is left of root's: what it needs to bind sockets again that have been lost, to read
+ * env-file= and to look at scripts, to make a process another user's, to see that in a /proc that
+ * hides it (hidepid=), and to kill it. */
+static const int needed[] = { CAP_CHOWN,      CAP_DAC_READ_SEARCH, CAP_KILL,
+                              CAP_SETGID,     CAP_SETUID,          CAP_SYS_CHROOT,
+                              CAP_SYS_PTRACE, CAP_SYS_NICE,        CAP_SYS_RESOURCE };
+
+/* What httpd does not have itself is not added. */
+static void reduce_capabilities(void)
+{
+    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    apr_uint64_t mask = 0;
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(needed) / sizeof(*needed); i++) {
+        mask |= (apr_uint64_t)1 << needed[i];
+    }
+    if (syscall(SYS_capget, &header, data) != 0) {
+        return;
+    }
+    for (i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
+        apr_uint32_t kept = (apr_uint32_t)(mask >> 32 * i);
+
+        data[i].effective &= kept;
+        data[i].permitted &= kept;
+        data[i].inheritable &= kept;
+    }
+    (void)syscall(SYS_capset, &header, data); /* where that is forbidden, it has httpd's */
 }
 
 /* ---- the name */
@@ -187,5 +222,7 @@ int wsgid_boundary_cross(const wsgid_group_t *group)
     }
     close_descriptors(group, signals);
     set_title(group);
+    wsgid_oom_score_lower(); /* while it may */
+    reduce_capabilities();
     return signals;
 }

@@ -13,33 +13,38 @@
 
 #define RETAINED_KEY WSGID_RETAINED("child_locks")
 
-static int descriptor(void)
+int wsgid_child_locks_file(const char *key)
 {
-    const int *retained = ap_retained_data_get(RETAINED_KEY);
+    const int *retained = ap_retained_data_get(key);
 
     return retained ? *retained : -1;
 }
 
-apr_status_t wsgid_child_locks_open(void)
+apr_status_t wsgid_child_locks_make_file(const char *key, const char *name)
 {
     int *retained;
     int fd;
 
-    if (descriptor() >= 0) {
+    if (wsgid_child_locks_file(key) >= 0) {
         return APR_SUCCESS;
     }
-    fd = memfd_create("wsgid-children", MFD_CLOEXEC);
+    fd = memfd_create(name, MFD_CLOEXEC);
     if (fd < 0) {
         return errno;
     }
-    retained = ap_retained_data_create(RETAINED_KEY, sizeof(*retained));
+    retained = ap_retained_data_create(key, sizeof(*retained));
     *retained = fd;
     return APR_SUCCESS;
 }
 
+apr_status_t wsgid_child_locks_open(void)
+{
+    return wsgid_child_locks_make_file(RETAINED_KEY, "wsgid-children");
+}
+
 int wsgid_child_locks_descriptor(void)
 {
-    return descriptor();
+    return wsgid_child_locks_file(RETAINED_KEY);
 }
 
 apr_status_t wsgid_child_locks_take(apr_uint32_t configuration)
@@ -48,7 +53,7 @@ apr_status_t wsgid_child_locks_take(apr_uint32_t configuration)
         .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = (off_t)configuration, .l_len = 1
     };
 
-    return fcntl(descriptor(), F_SETLK, &lock) == 0 ? APR_SUCCESS : errno;
+    return fcntl(wsgid_child_locks_descriptor(), F_SETLK, &lock) == 0 ? APR_SUCCESS : errno;
 }
 
 static int is_any_locked(off_t first, off_t end)
@@ -57,7 +62,7 @@ static int is_any_locked(off_t first, off_t end)
         .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = first, .l_len = end - first
     };
 
-    return fcntl(descriptor(), F_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+    return fcntl(wsgid_child_locks_descriptor(), F_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
 }
 
 int wsgid_child_locks_live(apr_uint32_t configuration)

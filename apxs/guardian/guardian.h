@@ -23,6 +23,7 @@
  *   process.c      its state
  *   deaths.c       its end, in words
  *   backoff.c      how long a slot waits before the next one
+ *   boot_places.c  how many processes boot at a time
  *   child_locks.c  whether children of httpd have an older configuration
  *
  * guardian.c uses policy.c, and policy.c the files below it. parent.c uses guardian.c only to fork
@@ -93,6 +94,7 @@ typedef struct {
     apr_uint64_t start_time; /* of an orphan, as /proc shows it */
     apr_time_t idle;         /* wsgid_clock_now() since when it drains without a request; 0: not */
     int is_killed;           /* SIGKILL has been sent */
+    int boot_place;          /* that it has while it boots; 0: none */
     int was_asked;           /* to leave, by us */
     unsigned serial; /* counts the processes of the slot: a later one has a greater number */
     apr_uint32_t configuration; /* it was started for */
@@ -255,6 +257,25 @@ apr_status_t wsgid_child_locks_take(apr_uint32_t configuration);
 /* A guardian. Whether a child of httpd lives that has this configuration; this or an older one. */
 int wsgid_child_locks_live(apr_uint32_t configuration);
 int wsgid_child_locks_live_up_to(apr_uint32_t configuration);
+
+/* Creates a file for locks that is kept over restarts, or finds it; its descriptor, or -1. */
+apr_status_t wsgid_child_locks_make_file(const char *key, const char *name);
+int wsgid_child_locks_file(const char *key);
+
+/* ---- boot_places.c: how many processes boot at a time, over all guardians */
+
+/* post_config, in the parent. */
+apr_status_t wsgid_boot_places_open(void);
+int wsgid_boot_places_descriptor(void);
+/* A guardian. Takes a place for a process that it is about to fork; 0: there is none. */
+int wsgid_boot_places_take(void);
+void wsgid_boot_places_give_back(wsgid_process_t *process);
+/* Gives the place back if the process has booted, or takes long; when that is, as wsgid_clock_now()
+ * counts; 0: it has none. */
+void wsgid_boot_places_review(wsgid_process_t *process);
+apr_time_t wsgid_boot_places_end(const wsgid_process_t *process);
+/* When to look for a place again; 0: nobody has missed one. */
+apr_time_t wsgid_boot_places_next_try(void);
 
 /* ---- boundary.c: from a fork of httpd's parent to a process of its own */
 

@@ -256,8 +256,15 @@ static apr_status_t launch_in(wsgid_process_t *process, wsgid_process_t *predece
 apr_status_t wsgid_launch_process(wsgid_slot_record_t *slot, wsgid_process_t *predecessor)
 {
     wsgid_process_t *free = find_free_entry(slot);
+    apr_status_t status = APR_EBUSY;
 
-    return free ? launch_in(free, predecessor) : APR_EBUSY;
+    if (free && (free->boot_place = wsgid_boot_places_take())) {
+        status = launch_in(free, predecessor);
+        if (status != APR_SUCCESS) {
+            wsgid_boot_places_give_back(free);
+        }
+    }
+    return status;
 }
 
 int wsgid_launch_is_pointless(const wsgid_slot_record_t *slot)

@@ -476,11 +476,14 @@ int wsgid_parent_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s
     begin_configuration(pconf, s);
     warn_process_1(s);
     status = wsgid_child_locks_open();
+    if (status == APR_SUCCESS) {
+        status = wsgid_boot_places_open();
+    }
     if (status != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, status, s,
-                     "WSGID0074: cannot create the file in memory by which guardians know which "
-                     "children of httpd live: raise httpd's limits of open files and memory "
-                     "(ulimit -n, LimitNOFILE= of its service)");
+                     "WSGID0074: cannot create the files in memory by which guardians know which "
+                     "children of httpd live and how many processes boot: raise httpd's limits of "
+                     "open files and memory (ulimit -n, LimitNOFILE= of its service)");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     result = wsgid_slot_list_prepare(pconf, ptemp, s, retained->configuration);
@@ -512,6 +515,7 @@ void wsgid_parent_child_init(server_rec *s)
     }
     unwatch_children();
     if (!is_parent()) {
+        (void)close(wsgid_boot_places_descriptor()); /* only guardians need it */
         wsgid_slot_list_enter_child();
     }
 }

@@ -127,6 +127,7 @@ static void look_after(wsgid_slot_record_t *slot)
     wsgid_orphans_poll(slot, wsgid_roles_configuration(), wsgid_roles_is_newest(slot));
     for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
         wsgid_time_limits_enforce(&slot->processes[i]);
+        wsgid_boot_places_review(&slot->processes[i]);
     }
     note_ready(slot);
     do_duty(slot);
@@ -153,6 +154,7 @@ static void add_deadlines(const wsgid_slot_record_t *slot, apr_time_t now, apr_t
         if (process->state == WSGID_STATE_FREE) {
             continue;
         }
+        wsgid_clock_earlier(next, wsgid_boot_places_end(process));
         if (!process->is_killed) {
             wsgid_clock_earlier(next, wsgid_time_limits_end(process));
         }
@@ -181,7 +183,7 @@ static void add_deadlines(const wsgid_slot_record_t *slot, apr_time_t now, apr_t
 apr_time_t wsgid_policy_next(void)
 {
     apr_time_t now = wsgid_clock_now();
-    apr_time_t next = 0;
+    apr_time_t next = wsgid_boot_places_next_try();
     wsgid_slot_record_t *slot;
 
     for (slot = wsgid_roles_next_slot(NULL); slot; slot = wsgid_roles_next_slot(slot)) {

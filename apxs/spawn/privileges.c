@@ -192,6 +192,12 @@ static int set_limits(drop_t *drop)
     return limit(RLIMIT_AS, &value[WSGID_OPT_VIRTUAL_MEMORY_LIMIT], 0);
 }
 
+static int reset_oom_score(drop_t *drop)
+{
+    (void)drop;
+    return wsgid_oom_score_restore();
+}
+
 static int set_priority(drop_t *drop)
 {
     const wsgid_value_t *value = &drop->group->value[WSGID_OPT_CPU_PRIORITY];
@@ -365,6 +371,7 @@ static const step_t steps[] = {
     { "run as root", refuse_root, "name an ordinary user with user=" },
     { "set a resource limit", set_limits,
       "the value must not exceed httpd's own hard limit (ulimit -aH)" },
+    { "reset oom_score_adj", reset_oom_score, "/proc must be writable" },
     { "set the priority", set_priority,
       "only root may raise it: start httpd as root, or set cpu-priority= to 0 to 19" },
     { "change the root directory", change_root, "chroot= must be a directory" },

@@ -3,7 +3,8 @@
  *
  * spawn.c forks and puts descriptors in place; daemon_configuration.c makes the configuration that
  * the daemon gets; descriptor_limits.c is about the limit on open files; environment.c builds the
- * environment variables; privileges.c drops root; interpreter.c chooses what is executed.
+ * environment variables; oom_score.c is about who dies first when memory runs out; privileges.c
+ * drops root; interpreter.c chooses what is executed.
  *
  * Everything runs in the forked process, except the functions marked "parent". The memory of the
  * forked process goes away with it. A step that fails there logs one line and calls _exit with
@@ -86,6 +87,14 @@ void wsgid_descriptor_limits_raise(const server_rec *s);
 /* Any process that the parent has forked: takes the soft limit back that httpd was started with. 0,
  * or -1 with errno. */
 int wsgid_descriptor_limits_restore(void);
+
+/* ---- oom_score.c */
+
+/* A guardian: of all processes, it shall be killed last. Where that is not allowed, nothing
+ * changes. */
+void wsgid_oom_score_lower(void);
+/* A daemon, while it is root: takes httpd's own value back. 0, or -1 with errno. */
+int wsgid_oom_score_restore(void);
 
 /* ---- daemon_configuration.c */
 

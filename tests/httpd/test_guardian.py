@@ -126,6 +126,57 @@ def test_a_graceful_replaces_the_guardians_and_the_old_ones_leave(serve):
     assert parents(httpd.wait_for_daemons(None, 3)) == set(httpd.guardians())
 
 
+# -------- what a guardian gives up, and what its daemons get
+
+CAPABILITIES = {"CHOWN": 0, "DAC_OVERRIDE": 1, "KILL": 5, "NET_RAW": 13, "SYS_RESOURCE": 24}
+NEEDED = {"CHOWN", "KILL", "SYS_RESOURCE"}
+
+
+def capabilities(pid: int) -> set[str]:
+    bits = int(processes.status(pid)["CapEff"], 16)
+    assert bits == int(processes.status(pid)["CapPrm"], 16), "it cannot take others back"
+    return {name for name, bit in CAPABILITIES.items() if bits >> bit & 1}
+
+
+def oom_score_adj(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
+def test_a_guardian_has_only_the_capabilities_that_it_needs_and_a_daemon_has_none(serve):
+    httpd = serve(PAIR)
+    for name, count in (("one", 2), ("two", 1)):
+        daemons, (guardian,) = httpd.wait_for_daemons(name, count), httpd.guardians(name)
+        assert capabilities(guardian) == NEEDED & capabilities(httpd.pid)
+        assert [capabilities(pid) for pid in daemons] == [set()] * count
+
+
+LOWERS = """
+def application(environ, start_response):
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("-900")
+        answer = b"done"
+    except OSError:
+        answer = b"refused"
+    start_response("200 OK", [])
+    return [answer]
+"""
+
+
+def test_when_memory_runs_out_guardians_are_ended_last_and_daemons_as_without_us(serve):
+    httpd = serve(
+        f"{PAIR}WSGIScriptAlias /lower ${{FILES}}/lowers.wsgi process-name=one\n",
+        files={"lowers.wsgi": LOWERS},
+    )
+    daemons = httpd.wait_for_daemons(None, 3)
+    own = oom_score_adj(httpd.pid)
+    may_lower = "SYS_RESOURCE" in capabilities(httpd.pid)
+    assert {oom_score_adj(pid) for pid in httpd.guardians()} == {-900 if may_lower else own}
+    assert [oom_score_adj(pid) for pid in daemons] == [own] * 3
+    assert {oom_score_adj(pid) for pid in httpd.children()} == {own}
+    assert httpd.get("/lower").text == "refused"
+
+
 # -------- the end of a daemon
 
 STATUSES = [15, 7]  # httpd gives both a meaning, if one of its own children exits with them

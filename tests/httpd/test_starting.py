@@ -253,3 +253,69 @@ def test_processes_that_become_ready_while_requests_wait_run_each_of_them_once(s
     assert [name for name, count in executed(httpd).items() if count != 1] == []
     answered = {body.split(b"\n", 1)[0].decode("ascii") for body in load.bodies}
     assert answered <= set(executed(httpd))
+
+
+# -------- how many start at a time, over all groups
+
+GROUPS = 8
+PLACES = os.sysconf("SC_NPROCESSORS_ONLN") + 1
+# Each import takes as long as the file takes-GROUP says, and writes when it began and when it ended.
+TIMED = """
+import os, time
+HERE = os.path.dirname(os.path.realpath(__file__))
+began = time.monotonic()
+time.sleep(float(open(f"{HERE}/takes-{os.environ['GROUP']}").read()))
+with open(f"{HERE}/times", "a") as file:
+    file.write(f"{began} {time.monotonic()}\\n")
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [b"%d" % os.getpid()]
+"""
+
+
+@pytest.fixture
+def serve_groups(serve):
+    """Starts httpd with groups g0, g1, ..., whose imports take some seconds."""
+
+    def start(count: int, takes: str, options: str = ""):
+        groups = "".join(
+            f"WSGIDaemonProcess g{number} env=GROUP=g{number} {options}\n"
+            f"WSGIScriptAlias /g{number} ${{FILES}}/timed.wsgi process-name=g{number}\n"
+            for number in range(count)
+        )
+        httpd = serve(groups, start=None, files={"timed.wsgi": TIMED})
+        httpd.write("times", "").chmod(0o666)
+        for number in range(count):
+            httpd.write(f"takes-g{number}", takes)
+        return httpd.start()
+
+    return start
+
+
+def times(httpd) -> list[list[float]]:
+    lines = (httpd.files / "times").read_text().splitlines()
+    return [[float(word) for word in line.split()] for line in lines]
+
+
+def test_one_process_more_than_there_are_processors_starts_at_a_time(serve_groups):
+    httpd = serve_groups(GROUPS, "0.5", "processes=2")
+    wait_until(lambda: len(times(httpd)) == 2 * GROUPS, "all imports", 30)
+    spans = times(httpd)
+    at_once = [sum(began <= at < ended for began, ended in spans) for at, _ in spans]
+    assert 1 < max(at_once) <= PLACES
+    assert {httpd.get(f"/g{number}").status_code for number in range(GROUPS)} == {200}
+
+
+def test_imports_that_hang_delay_other_groups_for_a_few_seconds_only(serve_groups):
+    httpd = serve_groups(PLACES + 1, "0")
+    pids = [int(httpd.get(f"/g{number}").text) for number in range(PLACES + 1)]
+    for number in range(PLACES):
+        httpd.write(f"takes-g{number}", "60")
+        os.kill(pids[number], signal.SIGKILL)
+    wait_until(
+        lambda: len(httpd.log.find("WSGID0050")) == 2 * PLACES + 1, "all other imports to begin"
+    )
+    os.kill(pids[PLACES], signal.SIGKILL)
+    answer = httpd.get(f"/g{PLACES}")
+    assert int(answer.text) not in pids
+    assert answer.elapsed.total_seconds() < 8
