@@ -363,6 +363,8 @@ void wsgid_after_death_handle(wsgid_process_t *process, wsgid_death_t death);
 
 /* Takes over those of a slot, if this guardian is the newest; and notices when they have ended. */
 void wsgid_orphans_poll(wsgid_slot_record_t *slot, apr_uint32_t configuration, int is_newest);
+/* Whether it still runs, and its pid is not another's. */
+int wsgid_orphans_is_alive(const wsgid_process_t *process);
 /* The start time of a process in ticks since the system started, as /proc shows it; 0: unknown. */
 apr_uint64_t wsgid_orphans_start_time(pid_t pid);
 

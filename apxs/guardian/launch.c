@@ -166,7 +166,9 @@ static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *pred
 {
     wsgid_slot_record_t *slot = process->slot;
     wsgid_start_t start = { .group = slot->group,
+                            .shared = slot->shared,
                             .slot = slot->index,
+                            .entry = wsgid_process_entry(process),
                             .listener = slot->listener,
                             .lifeline = lifeline,
                             .page = page,

@@ -43,7 +43,7 @@ apr_uint64_t wsgid_orphans_start_time(pid_t pid)
     return number;
 }
 
-static int is_alive(const wsgid_process_t *process)
+int wsgid_orphans_is_alive(const wsgid_process_t *process)
 {
     return (kill(process->pid, 0) == 0 || errno != ESRCH)
            && wsgid_orphans_start_time(process->pid) == process->start_time;
@@ -54,7 +54,8 @@ static void adopt(wsgid_process_t *process, const wsgid_orphan_t *orphan)
     wsgid_slot_record_t *slot = process->slot;
 
     process->pid = orphan->pid;
-    process->start_time = orphan->born;
+    /* 0: its guardian did not come to note it */
+    process->start_time = orphan->born ? orphan->born : wsgid_orphans_start_time(orphan->pid);
     process->configuration = orphan->configuration;
     process->is_orphan = 1;
     process->is_killed = 0;
@@ -88,7 +89,7 @@ void wsgid_orphans_poll(wsgid_slot_record_t *slot, apr_uint32_t configuration, i
     for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
         wsgid_process_t *process = &slot->processes[i];
 
-        if (process->is_orphan && !is_alive(process)) {
+        if (process->is_orphan && !wsgid_orphans_is_alive(process)) {
             release(process);
         }
         if (!is_newest || process->state != WSGID_STATE_FREE

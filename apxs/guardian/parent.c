@@ -216,7 +216,7 @@ static void handle_exit(record_t *record, int status)
             APLOG_MARK, APLOG_ERR, 0, group->server,
             "WSGID0078: group '%s': its guardian, process %" APR_PID_T_FMT
             ", has ended after %.3f s (exit code or signal %d), which only happens if "
-            "somebody kills it; its daemons leave within shutdown-timeout, and another one is "
+            "somebody kills it; its daemons finish their requests and leave, and another one is "
             "forked %s",
             group->label, record->pid, (double)life / APR_USEC_PER_SEC, status,
             is_late ? "within about ten seconds" : "now");

@@ -18,8 +18,10 @@
 
 /* Between two looks at things that nobody reports: changed scripts during a back-off, a newer
  * configuration's process, processes that are no children of ours, children of httpd that end. */
-#define POLL_SCRIPTS  apr_time_from_msec(250)
-#define POLL_NEWER    apr_time_from_msec(100)
+#define POLL_SCRIPTS apr_time_from_msec(250)
+#define POLL_NEWER   apr_time_from_msec(100)
+#define POLL_BOOTING \
+    apr_time_from_msec(10) /* while that one boots, so that it is noticed at once */
 #define POLL_ORPHANS  apr_time_from_msec(250)
 #define POLL_CHILDREN apr_time_from_msec(250)
 
@@ -144,6 +146,12 @@ void wsgid_policy_poll(void)
 
 /* ---- when the next poll is due */
 
+static apr_interval_time_t poll_for_newer(const wsgid_slot_record_t *slot)
+{
+    return wsgid_ledger_newer_process(slot->shared, wsgid_roles_configuration()) ? POLL_BOOTING
+                                                                                 : POLL_NEWER;
+}
+
 static void add_deadlines(const wsgid_slot_record_t *slot, apr_time_t now, apr_time_t *next)
 {
     int i;
@@ -162,7 +170,7 @@ static void add_deadlines(const wsgid_slot_record_t *slot, apr_time_t now, apr_t
             wsgid_clock_earlier(next, now + POLL_ORPHANS);
         }
         if (!wsgid_roles_is_newest(slot) && process->state != WSGID_STATE_DRAINING) {
-            wsgid_clock_earlier(next, now + POLL_NEWER);
+            wsgid_clock_earlier(next, now + poll_for_newer(slot));
         }
     }
     if (wsgid_roles_is_orphaned() || wsgid_ledger_is_removed(slot->shared)) {
@@ -209,7 +217,7 @@ void wsgid_policy_reaped(pid_t pid, int status)
 /* SIGTERM, because a daemon then leaves within its shutdown-timeout, whatever its requests do. */
 static void terminate(wsgid_process_t *process)
 {
-    if (!process->is_orphan) { /* one leaves by itself, and its pid may be another's by now */
+    if (!process->is_orphan || wsgid_orphans_is_alive(process)) { /* else its pid is another's */
         (void)kill(process->pid, SIGTERM);
     }
     process->was_asked = 1;

@@ -40,7 +40,9 @@ int wsgid_privileges_drop(const wsgid_group_t *group, const wsgid_identity_t *id
 /* What a process is started with. The caller owns the descriptors. */
 typedef struct {
     const wsgid_group_t *group;
+    wsgid_slot_t *shared;
     int slot;
+    int entry; /* of the process, in the slot */
     int listener;
     int lifeline; /* read end */
     int page;     /* memfd */

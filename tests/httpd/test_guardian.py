@@ -577,6 +577,54 @@ def test_a_guardian_that_is_killed_has_a_successor_at_once_and_nothing_is_lost(s
     assert int(load.bodies[-1].split(b"\n")[1]) in new
 
 
+BRIEF = """
+WSGIDaemonProcess app shutdown-timeout=0.5
+WSGIScriptAlias / ${APPS}/gate.wsgi process-name=app
+"""
+
+
+def kill_guardian(httpd) -> None:
+    since = httpd.log.mark()
+    (guardian,) = httpd.guardians("app")
+    os.kill(guardian, signal.SIGKILL)
+    httpd.log.wait_for("WSGID0310", since)
+
+
+def test_what_runs_when_a_guardian_is_killed_may_take_longer_than_shutdown_timeout(serve):
+    httpd = serve(BRIEF)
+    held = HeldRequests(httpd, "/", "long")
+    (old,) = httpd.wait_for_daemons("app", 1)
+    kill_guardian(httpd)
+    time.sleep(2.5)  # several times shutdown-timeout
+    (answer,) = held.release()
+    assert (answer.status_code, answer.text) == (200, str(old))
+    wait_until_gone(find([old]), "the old daemon")
+
+
+def test_a_stop_soon_after_a_guardian_was_killed_ends_its_daemons_within_shutdown_timeout(serve):
+    httpd = serve(BRIEF)
+    HeldRequests(httpd, "/", "stop")
+    (old,) = find(httpd.wait_for_daemons("app", 1))
+    kill_guardian(httpd)
+    httpd.log.wait_for("WSGID0076.*process %d" % old.pid)
+    httpd.stop(5)
+    assert not old.is_alive
+
+
+def test_if_all_of_httpd_is_killed_daemons_leave_although_a_request_does_not_end(serve):
+    httpd = serve(BRIEF)
+    HeldRequests(httpd, "/", "all")
+    daemons, family = httpd.wait_for_daemons("app", 1), httpd.family()
+    with httpd.log.allows(".*"):
+        for process in family:
+            if process.pid not in daemons:
+                os.kill(process.pid, signal.SIGKILL)
+        wait_until_gone(find(daemons), "the daemon", 5)
+    shutil.rmtree(httpd.root / "run")
+    (httpd.root / "run").mkdir()
+    httpd.assert_nothing_left()
+
+
 def test_a_guardian_that_is_asked_to_leave_has_a_successor_and_nothing_is_lost(serve):
     httpd = serve(TWO)
     old = find(httpd.wait_for_daemons("app", 2))

@@ -25,7 +25,32 @@ if TYPE_CHECKING:
     from pywsgid.daemon.process.signals import SignalPipe
 
 RECOVERY = 0.05  # seconds of rest when memory or descriptors have run out
+ORPHAN_INTERVAL = 1.0  # seconds between two looks whether httpd still waits
 RETRY_INTERVAL = 1.0  # seconds until a task without a descriptor runs again
+
+
+class Orphan:
+    """A periodic task once the guardian has ended. Another guardian may be there soon, but nobody
+    if all of httpd has been killed: when httpd waits for none of the requests any more, they have
+    `bound` seconds.
+    """
+
+    due = 0.0
+
+    def __init__(self, life: lifecycle.Lifecycle, bound: float) -> None:
+        self._life, self._bound = life, bound
+        self._is_deserted = False
+
+    def poll(self, now: float) -> float:
+        """See interfaces.PeriodicTask."""
+        if self._is_deserted:
+            return lifecycle.NEVER
+        running = [worker for worker in self._life.workers if worker.environ is not None]
+        if not all(worker.is_deserted for worker in running):
+            return now + ORPHAN_INTERVAL
+        self._is_deserted = True
+        self._life.step("orphaned", lifecycle.GUARDIAN_HAS_ENDED, self._bound)
+        return lifecycle.NEVER
 
 
 class MainLoop:
@@ -121,8 +146,9 @@ class MainLoop:
             bound = self._configuration.graceful_timeout
             self._life.step("replaced", "httpd does not need this process any more", bound)
         else:
-            bound = self._configuration.shutdown_timeout
+            bound = self._configuration.graceful_timeout
             self._life.step("orphaned", lifecycle.GUARDIAN_HAS_ENDED, bound)
+            self.tasks.append(Orphan(self._life, self._configuration.shutdown_timeout))
         return False
 
     def _read_signals(self) -> None:

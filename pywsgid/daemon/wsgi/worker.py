@@ -74,6 +74,11 @@ class Worker:
         """Whether its request is stuck for good: the process does not wait for this worker."""
         return self._guard is not None and self._guard.is_abandoned
 
+    @property
+    def is_deserted(self) -> bool:
+        """Whether httpd waits for its request no more."""
+        return self._exchange.is_hung_up()
+
     def start(self) -> None:
         """RuntimeError or MemoryError if the system refuses the thread."""
         self.thread.start()
@@ -174,8 +179,8 @@ class Worker:
         waited = exchange.waited
         if -TAKEN_BACK_AFTER < waited < TAKEN_BACK_AFTER:
             return False
-        if exchange.is_hung_up():
-            exchange.drop()
+        if exchange.is_hung_up():  # but read all the same, so httpd has to be told
+            exchange.finish((protocol.encode_retry(),), False)
             return True
         overload = self._service.overload
         if overload is None:
