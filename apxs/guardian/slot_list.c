@@ -133,7 +133,7 @@ static apr_status_t open_slot(wsgid_slot_record_t *slot, const wsgid_group_t *gr
     }
     wsgid_socket_directory_address(slot->directory, slot->path, &address);
     wsgid_slots_set_address(slot->shared, &address);
-    return wsgid_listener_open(slot->control_path, (uid_t)WSGID_NUMBER(group, SOCKET_USER),
+    return wsgid_listener_open(slot->control_path, (uid_t)WSGID_NUMBER(group, USER),
                                WSGID_CONTROL_BACKLOG, &slot->control);
 }
 
@@ -161,7 +161,7 @@ static apr_status_t open_or_adapt(wsgid_slot_record_t *slot, const wsgid_group_t
                                   (int)WSGID_NUMBER(group, LISTEN_BACKLOG), &slot->listener);
     return status != APR_SUCCESS
                ? status
-               : wsgid_listener_adapt(slot->control_path, (uid_t)WSGID_NUMBER(group, SOCKET_USER),
+               : wsgid_listener_adapt(slot->control_path, (uid_t)WSGID_NUMBER(group, USER),
                                       WSGID_CONTROL_BACKLOG, &slot->control);
 }
 

@@ -30,12 +30,14 @@ static int is_shut_down(int listener)
 
 static apr_status_t open_both(wsgid_slot_record_t *slot, int fresh[2])
 {
-    uid_t owner = (uid_t)WSGID_NUMBER(slot->group, SOCKET_USER);
+    uid_t of_httpd = (uid_t)WSGID_NUMBER(slot->group, SOCKET_USER);
+    uid_t of_group = (uid_t)WSGID_NUMBER(slot->group, USER);
     int backlog = (int)WSGID_NUMBER(slot->group, LISTEN_BACKLOG);
-    apr_status_t status = wsgid_listener_open(slot->path, owner, backlog, &fresh[0]);
+    apr_status_t status = wsgid_listener_open(slot->path, of_httpd, backlog, &fresh[0]);
 
     if (status == APR_SUCCESS) {
-        status = wsgid_listener_open(slot->control_path, owner, WSGID_CONTROL_BACKLOG, &fresh[1]);
+        status = wsgid_listener_open(slot->control_path, of_group, WSGID_CONTROL_BACKLOG,
+                                     &fresh[1]);
         if (status != APR_SUCCESS) {
             (void)close(fresh[0]);
         }

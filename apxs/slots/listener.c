@@ -3,9 +3,9 @@
  * where they are, and who gets there.
  *
  * httpd's parent (often root) creates them, so that daemons can come and go behind a listener that
- * never closes. A socket has mode 0600 and belongs to the user that httpd's children run as, and
- * nobody else can create a socket of the same name in its directory. The caller (slot_list.c)
- * chooses the owner and logs failures.
+ * never closes. A socket has mode 0600 and belongs to the user that httpd's children run as, or,
+ * for administrators, to the group's user; and nobody else can create a socket of the same name in
+ * its directory. The caller (slot_list.c) chooses the owner and logs failures.
  */
 #include "slots/listener.h"
 

@@ -17,7 +17,7 @@
  *
  * This needs a parent that is root, and /proc. Otherwise the sockets are beside the prefix, with
  * mode 0600, and the log says what that means. The control sockets (`pywsgid status`) are always
- * there: administrators use them, and their names are documented.
+ * there, for root and the user of their group: their names are documented.
  *
  * Sockets themselves are in listener.c, what a killed httpd left behind in leftovers.c.
  */

@@ -61,8 +61,10 @@ def _pattern(place: str) -> str:
 
 def ask(paths: Iterable[str], question: str) -> Answers:
     """Sends the question to the process behind each socket, and collects the answers until all are
-    complete or PATIENCE is over. Raises Failure if this user may not open one of the sockets."""
+    complete or PATIENCE is over. Sockets of other users' groups are left out; raises Failure if
+    this user may not open any."""
     answers = Answers()
+    paths = [path for path in paths if os.access(path, os.W_OK)] or list(paths)
     deadline = time.monotonic() + PATIENCE
     with ExitStack() as connections, selectors.DefaultSelector() as selector:
         for path in paths:
@@ -95,7 +97,7 @@ def _send(
         raise Failure(
             "WSGID0441",
             f"this user may not open {path}",
-            "run the command as root (sudo), or as the user that httpd's children run as",
+            "run the command as root (sudo), or as the user of the group (user=)",
         ) from error
     except BlockingIOError:
         answers.silent.append(path)  # its backlog is full of questions that it does not read

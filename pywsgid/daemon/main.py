@@ -163,7 +163,7 @@ def serve(service: Service) -> NoReturn:
     workers = make_workers(service)
     service.signals.take_signals()
     life.begin(service.transport, workers, lambda: announce(service))
-    service.loop.run(control.Control(service, allowed))
+    service.loop.run(control.Control(service, {0, os.geteuid()}))
     life.end()
 
 

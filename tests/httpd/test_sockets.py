@@ -80,6 +80,16 @@ def test_a_program_of_httpds_user_cannot_connect_to_a_daemon(httpd, place):
 
 
 @as_root
+@pytest.mark.parametrize("place", ["cgi", "application"])
+def test_a_program_of_httpds_user_cannot_control_a_group_of_another_user(httpd, place):
+    controls = sorted((httpd.root / "run").glob("*.ctl"))
+    of_group = [str(path) for path in controls if path.owner() == machine.other_users()[0].pw_name]
+    assert len(of_group) == 2
+    seen = httpd.get(f"/{place}?{'&'.join(of_group)}").json()
+    assert seen["paths"] == dict.fromkeys(of_group, "PermissionError")
+
+
+@as_root
 @children_are_hidden
 def test_only_root_enters_the_directory(httpd):
     (outer,) = private_directories(httpd.root / "run")

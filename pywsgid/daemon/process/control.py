@@ -3,8 +3,7 @@ status`, `reload`, `restart`, `stacks`).
 
 A connection brings one line, the name of a command, and gets one line of JSON. The main thread
 answers, so that this works while every worker is busy; a peer that does not send its line at once
-is dropped. The kernel says who the peer is (SO_PEERCRED): root, the process's own user and the user
-of httpd's children may ask.
+is dropped. The kernel says who the peer is (SO_PEERCRED): root and the process's own user may ask.
 
 Rules: nothing here waits for a worker. Nothing that a peer sends is used but the name of a command.
 """
@@ -82,8 +81,7 @@ class Control:
             self._service.log.write(
                 logs.WARN,
                 "WSGID0370: group %r: refused a command from process %d of uid %d: run pywsgid as "
-                "root, or as the user of httpd or of the "
-                "group" % (self._service.log.group, pid, uid),
+                "root, or as the user of the group" % (self._service.log.group, pid, uid),
             )
             return
         import json  # milliseconds, and hardly ever needed
