@@ -63,6 +63,22 @@ def test_it_serves_until_a_signal_and_leaves_nothing(start, number):
     assert "Traceback" not in run.log
 
 
+@pytest.mark.parametrize("options", [[], ["--reload"]], ids=["plain", "reload"])
+def test_it_heals_itself_when_a_cleaner_of_temporary_files_has_deleted_its_files(start, options):
+    run = start(HELLO, *options)
+    address = run.wait_for_address()
+    root = run.root
+    files = sorted(path for path in root.rglob("*") if path.is_file() and "logs" not in path.parts)
+    shutil.rmtree(root)
+    wait_until(lambda: "restarts gracefully" in run.log, "it to notice", 10)
+    wait_until(lambda: "Hello!" in get(address).text, "it to serve again", 20)
+    for _ in range(5):
+        assert "Hello!" in get(address).text
+    assert [path for path in files if path.suffix in (".conf", ".wsgi") and not path.exists()] == []
+    assert run.end(signal.SIGTERM) == 0
+    run.assert_nothing_left()
+
+
 def test_run_is_another_name_for_serve(start):
     assert "Hello!" in get(start(HELLO, command="run").wait_for_address()).text
 

@@ -24,6 +24,7 @@ from pywsgid.cli.serve import apachectl, foreground, httpd_conf, target
 from pywsgid.cli.serve.application_files import with_reachable_files
 from pywsgid.cli.serve.foreground import Stop
 from pywsgid.cli.serve.generated_files import make_directory, write
+from pywsgid.cli.serve.healing import Healer
 from pywsgid.cli.serve.interpreter import check_module, interpreter_option
 from pywsgid.cli.serve.prechecks import (
     application_identity,
@@ -52,11 +53,13 @@ def serve(arguments: argparse.Namespace, module: str) -> int:
         try:
             site = planned(vars(arguments), module)
             with server_root(site) as root:
-                site = written(replace(site, root=root))
+                planned_site = replace(site, root=root)
+                site = written(planned_site)
+                healer = Healer(root, lambda: written(planned_site))
                 configuration = os.path.join(root, CONFIGURATION)
                 command = [site.server.program, "-d", root, "-f", configuration, "-DFOREGROUND"]
                 return foreground.serve(
-                    command, site.target.name, site.address, site.shutdown_timeout
+                    command, site.target.name, site.address, site.shutdown_timeout, healer.heal
                 )
         except Stop:
             return 0

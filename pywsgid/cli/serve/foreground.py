@@ -12,12 +12,13 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from pywsgid.cli.messages import Failure, note
@@ -26,6 +27,7 @@ from pywsgid.cli.serve.address import Address
 
 STOP_MARGIN = 3  # seconds for httpd to stop after its daemons had theirs
 ORPHAN_LIMIT = 2  # seconds for daemon processes to finish after httpd was killed
+HEAL_INTERVAL = 1.0  # seconds between two looks at the files of the server root
 PROBE_PAUSE = 0.02  # seconds between two requests that find out whether httpd answers
 PR_SET_PDEATHSIG = 1  # prctl(2)
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
@@ -35,15 +37,22 @@ class Stop(BaseException):
     """A signal asks this process to stop; a second one, to stop at once."""
 
 
-def serve(command: list[str], name: str, address: Address, shutdown_timeout: float) -> int:
-    """Runs httpd until a signal comes, and returns 0 then. `name` is what it serves.
+def serve(
+    command: list[str],
+    name: str,
+    address: Address,
+    shutdown_timeout: float,
+    heal: Callable[[], bool],
+) -> int:
+    """Runs httpd until a signal comes, and returns 0 then. `name` is what it serves. `heal` is
+    called each second; when it returns True, httpd restarts gracefully.
 
     Call it within stop_signals(). Raises Failure if httpd ends by itself.
     """
     process = start(command)
     threading.Thread(target=watch, args=(process, name, address), daemon=True).start()
     try:
-        copy_log(process)
+        copy_log(process, heal)
         status = process.wait()
     except Stop:
         stop(process, shutdown_timeout + STOP_MARGIN)
@@ -73,12 +82,22 @@ def start(command: list[str]) -> subprocess.Popen[bytes]:
     )
 
 
-def copy_log(process: subprocess.Popen[bytes]) -> None:
+def copy_log(process: subprocess.Popen[bytes], heal: Callable[[], bool] = lambda: False) -> None:
     """Copies the log to stderr until the last process that holds it has ended: httpd, its children
     and the daemons. Raises Stop if the terminal has gone."""
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
-    while chunk := os.read(descriptor, 65536):
+    due = time.monotonic() + HEAL_INTERVAL
+    while True:
+        if time.monotonic() >= due:
+            if heal():
+                process.send_signal(signal.SIGUSR1)
+            due = time.monotonic() + HEAL_INTERVAL
+        if not select.select([descriptor], [], [], HEAL_INTERVAL)[0]:
+            continue
+        chunk = os.read(descriptor, 65536)
+        if not chunk:
+            return
         write_all(sys.stderr.fileno(), chunk)
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pywsgid.cli import file_access
 from pywsgid.cli.messages import Failure
@@ -83,6 +84,21 @@ def _make(root: str, is_temporary: bool) -> None:
         os.chmod(root, 0o755)
     for directory in (root, *(os.path.join(root, name) for name in DIRECTORIES)):
         make_directory(directory)
+
+
+def create_again(root: str) -> None:
+    """Creates the directories that are missing. Raises Failure if one that is not ours is there."""
+    try:
+        with suppress(FileExistsError):
+            os.mkdir(root)
+        found = os.lstat(root)
+    except OSError as error:
+        raise unwritable(root, error) from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise Failure(
+            "WSGID0411", f"{root} is somebody else's now", "stop httpd and start it again"
+        )
+    _make(root, is_temporary=True)
 
 
 def check_only_ours(site: Site, path: str) -> None:
