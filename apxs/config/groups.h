@@ -31,6 +31,7 @@ typedef struct {
     apr_array_header_t *scripts; /* wsgid_script_t */
 
     /* guardian/: shared memory that outlives this struct */
+    const struct wsgid_identity_t *identity; /* spawn/privileges.c; known from post_config on */
     wsgid_slot_t **slots;
     int slot_count;
 

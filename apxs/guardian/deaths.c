@@ -254,16 +254,56 @@ static void log_death(const wsgid_process_t *process, wsgid_death_t death, const
     }
 }
 
+/* Of a process that ends again and again, soon after it is ready, this many ends are logged one by
+ * one; then one line a minute says how often it was. (Ends before that have a longer back-off.) */
+#define LOGGED_ALIKE  5
+#define LINE_INTERVAL apr_time_from_sec(60)
+
+static int is_summed_up(wsgid_slot_record_t *slot, wsgid_death_t death)
+{
+    apr_time_t now = wsgid_clock_now();
+
+    if (death.code != slot->last_death.code || death.status != slot->last_death.status
+        || now - slot->last_died > LINE_INTERVAL) {
+        slot->alike = 0;
+    }
+    slot->last_death = death;
+    slot->last_died = now;
+    if (++slot->alike > LOGGED_ALIKE && now < slot->next_line) {
+        slot->unlogged++;
+        return 1;
+    }
+    slot->next_line = now + LINE_INTERVAL;
+    return 0;
+}
+
+/* "" if none. */
+static const char *take_unlogged(apr_pool_t *p, wsgid_slot_record_t *slot)
+{
+    unsigned count = slot->unlogged;
+
+    slot->unlogged = 0;
+    return count ? apr_psprintf(p,
+                                " (before this, the last line about this slot came again %u times)",
+                                count)
+                 : "";
+}
+
 void wsgid_deaths_report(apr_pool_t *p, const wsgid_process_t *process, wsgid_death_t death,
                          apr_interval_time_t life, const char *next)
 {
-    const wsgid_slot_record_t *slot = process->slot;
+    wsgid_slot_record_t *slot = process->slot;
     const char *name = apr_psprintf(p, "group '%s' slot %d: process %" APR_PID_T_FMT, slot->label,
                                     slot->index, process->pid);
     const char *limits = has_left_as_asked(process, death) ? ""
                                                            : describe_limits(p, process, death);
-    const char *how = apr_psprintf(p, "after %.3f s: %s%s; %s", (double)life / APR_USEC_PER_SEC,
-                                   describe_death(p, process, death), limits, next);
+    const char *how;
 
+    if (!has_left_as_asked(process, death) && process->has_been_ready
+        && is_summed_up(slot, death)) {
+        return;
+    }
+    how = apr_psprintf(p, "after %.3f s: %s%s; %s%s", (double)life / APR_USEC_PER_SEC,
+                       describe_death(p, process, death), limits, next, take_unlogged(p, slot));
     log_death(process, death, name, how);
 }

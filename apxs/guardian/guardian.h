@@ -109,6 +109,12 @@ typedef struct {
     int is_requested;            /* it is the successor that its predecessor requested */
 } wsgid_process_t;
 
+/* How a process ended. */
+typedef struct {
+    int code;   /* CLD_EXITED, CLD_KILLED, CLD_DUMPED */
+    int status; /* exit code or signal */
+} wsgid_death_t;
+
 /* A slot, as the parent and guardians know it. The parent keeps it over restarts, and has neither
  * processes nor a back-off. `shared` is the slot as everybody sees it. */
 struct wsgid_slot_record_t {
@@ -125,12 +131,17 @@ struct wsgid_slot_record_t {
     int control; /* listener for pywsgid status and the like */
     wsgid_slot_t *shared;
     wsgid_process_t processes[WSGID_SLOT_PROCESSES];
-    wsgid_group_t *group;   /* this configuration only; NULL: the slot is no longer wanted */
-    server_rec *server;     /* this configuration only: its ErrorLog gets messages on this slot */
-    apr_uint32_t last_used; /* last configuration that had this slot */
-    unsigned started;       /* processes so far */
-    unsigned failures;      /* processes in a row that ended before they were ready */
-    unsigned brief;         /* processes in a row that were ready, but only briefly */
+    wsgid_group_t *group;     /* this configuration only; NULL: the slot is no longer wanted */
+    server_rec *server;       /* this configuration only: its ErrorLog gets messages on this slot */
+    apr_uint32_t last_used;   /* last configuration that had this slot */
+    unsigned started;         /* processes so far */
+    unsigned failures;        /* processes in a row that ended before they were ready */
+    unsigned brief;           /* processes in a row that were ready, but only briefly */
+    wsgid_death_t last_death; /* of a process that was ready, and */
+    apr_time_t last_died;     /* when, as wsgid_clock_now() counts */
+    unsigned alike;           /* deaths like that in a row */
+    unsigned unlogged;        /* of these, since the last line about one */
+    apr_time_t next_line;     /* wsgid_clock_now() when another one is logged */
     apr_interval_time_t delay;  /* before the next start, */
     apr_time_t next_start;      /* and when that is, as wsgid_clock_now() counts; 0: now */
     void *stamps;               /* of the scripts when the delay began; NULL: there was none yet */
@@ -144,12 +155,6 @@ struct wsgid_slot_record_t {
     int lost_logged;      /* that it is lost and cannot be created again */
     const char *identity; /* who may have opened its sockets and pages; only for the same again */
 };
-
-/* How a process ended. */
-typedef struct {
-    int code;   /* CLD_EXITED, CLD_KILLED, CLD_DUMPED */
-    int status; /* exit code or signal */
-} wsgid_death_t;
 
 /* ---- process.c: the state of a process */
 

@@ -195,7 +195,6 @@ static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *pred
     return status;
 }
 
-/* APR_EGENERAL: the user could not be looked up, and a line says why. */
 static void fail_to_start(wsgid_slot_record_t *slot, apr_status_t status)
 {
     int is_known = slot->fork_failed != 0;
@@ -206,13 +205,10 @@ static void fail_to_start(wsgid_slot_record_t *slot, apr_status_t status)
         return;
     }
     ap_log_error(APLOG_MARK, APLOG_CRIT, status, slot->server,
-                 "WSGID0055: group '%s' slot %d: cannot start a process: %s; it is tried again "
-                 "each second",
-                 slot->label, slot->index,
-                 status == APR_EGENERAL
-                     ? "see above"
-                     : "raise httpd's limits of processes, memory and open files (ulimit -a, or "
-                       "the limits of its service)");
+                 "WSGID0055: group '%s' slot %d: cannot start a process: raise httpd's limits of "
+                 "processes, memory and open files (ulimit -a, or the limits of its service); it "
+                 "is tried again each second",
+                 slot->label, slot->index);
 }
 
 static apr_status_t launch_in(wsgid_process_t *process, wsgid_process_t *predecessor)

@@ -134,6 +134,24 @@ static void watch(record_t *record)
     apr_proc_other_child_register(&record->handle, on_guardian, record, NULL, record->watch);
 }
 
+/* What keeps one from being forked keeps others, too: one line a minute. */
+#define FORK_LINE apr_time_from_sec(60)
+
+static void log_fork_failure(const wsgid_group_t *group, int error)
+{
+    static apr_time_t next_line;
+    apr_time_t now = wsgid_clock_now();
+
+    if (now >= next_line) {
+        next_line = now + FORK_LINE;
+        ap_log_error(APLOG_MARK, APLOG_CRIT, error, group->server,
+                     "WSGID0079: group '%s': cannot fork its guardian, the process that starts its "
+                     "daemons: raise httpd's limits of processes and memory (ulimit -u, TasksMax= "
+                     "of its service); the next attempt is within about ten seconds",
+                     group->label);
+    }
+}
+
 static void fork_guardian(wsgid_group_t *group)
 {
     wsgid_guardian_t guardian = { group, retained->configuration, getpid() };
@@ -145,11 +163,7 @@ static void fork_guardian(wsgid_group_t *group)
     pid = wsgid_spawn_fork(wsgid_guardian_run, &guardian);
     wsgid_slot_list_share(group, 0);
     if (pid < 0) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, group->server,
-                     "WSGID0079: group '%s': cannot fork its guardian, the process that starts its "
-                     "daemons: raise httpd's limits of processes and memory (ulimit -u, TasksMax= "
-                     "of its service); the next attempt is within about ten seconds",
-                     group->label);
+        log_fork_failure(group, errno);
         return;
     }
     record = add_record(group);

@@ -29,16 +29,13 @@ wsgid_slot_record_t *wsgid_slot_list_first(void)
 /* ---- finding and creating */
 
 /* Who may open what belongs to a slot. A slot is found again only by the same identity: nothing
- * that another user has held is trusted. NULL after one line in the log: the user is unknown. */
+ * that another user has held is trusted. */
 static const char *identity_of(apr_pool_t *p, const wsgid_group_t *group)
 {
-    const wsgid_identity_t *identity = wsgid_privileges_look_up(p, group);
+    const wsgid_identity_t *identity = group->identity;
     const char *text;
     int i;
 
-    if (!identity) {
-        return NULL;
-    }
     text = apr_psprintf(p, "%s %s %ld:%ld %" APR_INT64_T_FMT, WSGID_LAYOUT,
                         WSGID_TEXT(group, CHROOT) ? WSGID_TEXT(group, CHROOT) : "",
                         (long)identity->uid, (long)identity->gid,
@@ -202,10 +199,15 @@ static int prepare_slot(wsgid_group_t *group, const wsgid_socket_directory_t *di
 static int prepare_group(apr_pool_t *pconf, apr_pool_t *ptemp, wsgid_group_t *group,
                          const wsgid_socket_directory_t *directory)
 {
-    const char *identity = identity_of(ptemp, group);
+    const char *identity;
     int index;
-    int result = identity ? OK : HTTP_INTERNAL_SERVER_ERROR;
+    int result = OK;
 
+    group->identity = wsgid_privileges_look_up(pconf, group);
+    if (!group->identity) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    identity = identity_of(ptemp, group);
     group->slot_count = (int)WSGID_NUMBER(group, PROCESSES);
     group->slots = apr_pcalloc(pconf, group->slot_count * sizeof(*group->slots));
     for (index = 0; index < group->slot_count && result == OK; index++) {

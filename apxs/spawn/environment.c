@@ -165,9 +165,9 @@ char *const *wsgid_environment_make(const wsgid_child_t *child)
     /* as in httpd, because both write to the same log */
     set_variable(p, environment, "TZ", getenv("TZ"));
     set_variable(p, environment, "LC_ALL", WSGID_TEXT(child->group, LOCALE));
-    set_variable(p, environment, "HOME", child->identity->home);
-    set_variable(p, environment, "USER", child->identity->name);
-    set_variable(p, environment, "LOGNAME", child->identity->name);
+    set_variable(p, environment, "HOME", child->group->identity->home);
+    set_variable(p, environment, "USER", child->group->identity->name);
+    set_variable(p, environment, "LOGNAME", child->group->identity->name);
     set_all(environment, child->from_file);
     set_all(environment, child->group->value[WSGID_OPT_ENV].list);
     APR_ARRAY_PUSH(environment, const char *) = NULL;

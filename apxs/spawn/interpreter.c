@@ -101,8 +101,9 @@ static const char *find_obstacle(apr_pool_t *p, const char *path, int mode)
 
 static const char *name_of_user(const wsgid_child_t *child)
 {
-    return child->identity->name ? child->identity->name
-                                 : apr_psprintf(child->pool, "#%ld", (long)child->identity->uid);
+    return child->group->identity->name
+               ? child->group->identity->name
+               : apr_psprintf(child->pool, "#%ld", (long)child->group->identity->uid);
 }
 
 /* A path, as an administrator sees it from outside of a chroot. */

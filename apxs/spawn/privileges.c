@@ -397,9 +397,9 @@ static void log_failure(const drop_t *drop, const step_t *step, int error)
                  drop->detail ? drop->detail : "", drop->detail ? ")" : "", step->fix);
 }
 
-int wsgid_privileges_drop(const wsgid_group_t *group, const wsgid_identity_t *identity)
+int wsgid_privileges_drop(const wsgid_group_t *group)
 {
-    drop_t drop = { group, identity, NULL };
+    drop_t drop = { group, group->identity, NULL };
     apr_size_t i;
 
     for (i = 0; i < sizeof(steps) / sizeof(*steps); i++) {

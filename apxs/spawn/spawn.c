@@ -192,7 +192,7 @@ static void become(void *data)
     (void)setsid(); /* no terminal: an application must not type into an administrator's shell */
     place_descriptors(child);
     wsgid_environment_read_file(child);
-    if (wsgid_privileges_drop(child->group, child->identity) != 0) {
+    if (wsgid_privileges_drop(child->group) != 0) {
         _exit(WSGID_EXIT_PRIVILEGES);
     }
     wsgid_interpreter_choose(child);
@@ -225,10 +225,6 @@ apr_status_t wsgid_spawn_process(pid_t *pid, const wsgid_start_t *start, apr_poo
     apr_status_t status;
 
     *pid = -1;
-    child.identity = wsgid_privileges_look_up(ptemp, start->group);
-    if (!child.identity) {
-        return APR_EGENERAL;
-    }
     status = wsgid_daemon_configuration_make(start, ptemp, &child.configuration);
     if (status != APR_SUCCESS) {
         return status;

@@ -18,9 +18,9 @@
 
 /* ---- privileges.c */
 
-/* The user that a daemon runs as. It is looked up in the parent, so that the forked process needs
- * no name service. */
-typedef struct {
+/* The user that a daemon runs as. It is looked up in post_config, so that neither guardians nor
+ * daemons need a name service. */
+typedef struct wsgid_identity_t {
     int changes; /* 0: httpd does not run as root, so the user stays the same */
     uid_t uid;
     gid_t gid;
@@ -33,7 +33,7 @@ typedef struct {
 /* Parent. In p; NULL after one line in the log. */
 const wsgid_identity_t *wsgid_privileges_look_up(apr_pool_t *p, const wsgid_group_t *group);
 /* Becomes the group's user for good. 0, or -1 after one line in the log. */
-int wsgid_privileges_drop(const wsgid_group_t *group, const wsgid_identity_t *identity);
+int wsgid_privileges_drop(const wsgid_group_t *group);
 
 /* ---- spawn.c */
 
@@ -58,7 +58,6 @@ typedef struct {
 typedef struct {
     const wsgid_start_t *start;
     const wsgid_group_t *group;
-    const wsgid_identity_t *identity;
     int configuration; /* memfd */
     apr_pool_t *pool;
     apr_array_header_t *from_file; /* const char *: NAME=VALUE of env-file= */
@@ -66,8 +65,8 @@ typedef struct {
     const char *home; /* of a virtualenv, else NULL */
 } wsgid_child_t;
 
-/* Parent. Forks a process that becomes a daemon. Fails if the user or a resource is missing; then
- * *pid is -1. */
+/* A guardian. Forks a process that becomes a daemon. Fails if a resource is missing; then *pid is
+ * -1. */
 apr_status_t wsgid_spawn_process(pid_t *pid, const wsgid_start_t *start, apr_pool_t *ptemp);
 
 /* Parent. Forks with all signals blocked, so that none reaches httpd's handlers inside the forked

@@ -8,6 +8,7 @@ test_torture.py.
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import signal
@@ -286,6 +287,34 @@ def test_processes_that_exit_as_soon_as_they_are_ready_are_started_a_few_times_e
         lines = httpd.log.find("group 'ends'.*next try in [0-9.]+ s", since)
     assert 2 <= number <= MANY, "starts in five seconds"
     assert 1 <= len(lines) <= number, "lines that say when the next try is"
+
+
+ENDS_AGAIN = """
+import os, threading
+HERE = os.path.dirname(__file__)
+def end():
+    with open(f"{HERE}/starts", "a") as file:
+        file.write("1\\n")
+    os._exit(int(open(f"{HERE}/status").read()))
+threading.Timer(0.05, end).start()
+def application(environ, start_response): pass
+"""
+
+
+def test_lines_about_processes_that_end_again_and_again_are_summed_up(serve):
+    httpd = serve(
+        "WSGIDaemonProcess ends\nWSGIScriptAlias /ends ${FILES}/ends.wsgi process-name=ends\n",
+        start=None,
+        files={"ends.wsgi": ENDS_AGAIN, "status": "3", "starts": ""},
+    )
+    (httpd.files / "starts").chmod(0o666)
+    httpd.start()
+    since = httpd.log.mark()
+    wait_until(lambda: len(starts(httpd)) >= 9, "nine ends", 15)
+    assert len(httpd.log.find("WSGID0052", since)) == 5
+    httpd.write("status", "4")
+    line = httpd.log.wait_for("exit code 4", since)
+    assert re.search(r"came again \d times", line.text), line
 
 
 class Forks:

@@ -306,6 +306,35 @@ def test_one_process_more_than_there_are_processors_starts_at_a_time(serve_group
     assert {httpd.get(f"/g{number}").status_code for number in range(GROUPS)} == {200}
 
 
+COMPUTES = """
+import time
+end = time.process_time() + 0.2
+while time.process_time() < end:
+    pass
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [b"computed"]
+"""
+
+
+def test_a_graceful_that_starts_many_processes_keeps_no_static_file_waiting(serve):
+    """If all of them computed at once, httpd's children would hardly get a turn."""
+    httpd = serve(
+        "WSGIDaemonProcess app processes=40\n"
+        "WSGIScriptAlias /app ${FILES}/computes.wsgi process-name=app\n"
+        "Alias /static ${FILES}/static\n<Directory ${FILES}>\nRequire all granted\n</Directory>\n",
+        files={"computes.wsgi": COMPUTES, "static": "static"},
+    )
+    wait_until(lambda: len(httpd.log.find("WSGID0303")) == 40, "all processes", 60)
+    since, longest = httpd.log.mark(), 0.0
+    httpd.graceful()
+    while len(httpd.log.find("WSGID0303", since)) < 40:
+        answer = httpd.get("/static")
+        assert answer.text == "static"
+        longest = max(longest, answer.elapsed.total_seconds())
+    assert longest < 1.5
+
+
 def test_imports_that_hang_delay_other_groups_for_a_few_seconds_only(serve_groups):
     httpd = serve_groups(PLACES + 1, "0")
     pids = [int(httpd.get(f"/g{number}").text) for number in range(PLACES + 1)]

@@ -9,7 +9,8 @@ handler that exceeds its limit is logged and left behind.
     the lifeline says "not needed any more"    graceful-timeout (a replacement serves)
     SIGHUP, SIGUSR1, pywsgid restart           graceful-timeout
     SIGTERM, SIGINT                            shutdown-timeout
-    its guardian has ended                     graceful-timeout; once httpd has hung up, shutdown-timeout
+    its guardian has ended                     graceful-timeout
+    and httpd has hung up on all requests      shutdown-timeout
 
 Whatever finds that the process should be replaced calls request_replacement(). The process then
 serves as before, until its replacement is ready and httpd says so through the lifeline, or until
