@@ -419,6 +419,33 @@ def test_a_process_that_leaves_with_a_request_is_not_killed_after_shutdown_timeo
     assert (answer.status_code, answer.text) == (200, str(old))
 
 
+STOPS = """
+import os, signal
+try:
+    os.mkdir(os.environ["ONCE"])
+    os.kill(os.getpid(), signal.SIGSTOP)
+except FileExistsError:
+    pass
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [b"done"]
+"""
+
+
+def test_a_process_that_stops_in_its_import_is_killed_after_startup_timeout(serve):
+    httpd = serve(
+        "WSGIDaemonProcess app startup-timeout=1 env=ONCE=${FILES}/own/once\n"
+        "WSGIScriptAlias / ${FILES}/stops.wsgi process-name=app\n",
+        start=None,
+        files={"stops.wsgi": STOPS},
+    )
+    (httpd.files / "own").mkdir()
+    (httpd.files / "own").chmod(0o777)
+    httpd.start()
+    httpd.log.wait_for("WSGID0058.*not ready within startup-timeout", timeout=12)
+    assert httpd.get("/").text == "done"
+
+
 # -------- sockets
 
 SLOW = """
