@@ -94,7 +94,7 @@ void wsgid_after_death_handle(wsgid_process_t *process, wsgid_death_t death)
         wsgid_replacements_note_failure(wsgid_process_youngest(slot, WSGID_IN(READY)), death);
     }
     else {
-        wsgid_backoff_count(slot, &dead, death, life);
+        wsgid_backoff_count(slot, &dead, death);
         delay_next(slot);
     }
     if (!dead.is_killed) { /* else a line has said so (kill_late) */

@@ -11,7 +11,7 @@
 /* After a process that ended before it was ready: at once, then 1, 2, 4 .. 60 s. */
 #define BACKOFF_FIRST apr_time_from_sec(1)
 #define BACKOFF_MOST  apr_time_from_sec(60)
-/* After processes that were ready, but ended within a second of their start. The first few are
+/* After processes that were ready, but ended within a second after that. The first few are
  * replaced at once like any other, since somebody may be killing them as a test. After that, half
  * a second between starts keeps an application that ends itself from using up the machine. */
 #define BRIEF_LIFE    apr_time_from_sec(1)
@@ -33,11 +33,13 @@ static apr_interval_time_t back_off(unsigned failures)
 
 /* A process that we have asked to leave has not failed. */
 void wsgid_backoff_count(wsgid_slot_record_t *slot, const wsgid_process_t *process,
-                         wsgid_death_t death, apr_interval_time_t life)
+                         wsgid_death_t death)
 {
     if (process->has_been_ready) {
+        int is_brief = wsgid_clock_now() - process->ready < BRIEF_LIFE;
+
         slot->failures = 0;
-        slot->brief = life < BRIEF_LIFE && !process->was_asked ? slot->brief + 1 : 0;
+        slot->brief = is_brief && !process->was_asked ? slot->brief + 1 : 0;
         slot->delay = slot->brief > BRIEF_ALLOWED ? BRIEF_DELAY : 0;
     }
     else if (process->state == WSGID_STATE_BOOTING && !wsgid_deaths_is_by_request_signal(death)) {

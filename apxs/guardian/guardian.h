@@ -89,6 +89,7 @@ typedef struct {
     pid_t pid;
     int lifeline;            /* write end; -1 once closed */
     apr_time_t born;         /* wsgid_clock_now() when it was forked */
+    apr_time_t ready;        /* wsgid_clock_now() when it was first seen to be ready */
     apr_time_t draining;     /* wsgid_clock_now() since when it has been leaving */
     int is_orphan;           /* another guardian forked it, which was killed: no child of ours */
     apr_uint64_t start_time; /* of an orphan, as /proc shows it */
@@ -195,9 +196,9 @@ int wsgid_launch_is_pointless(const wsgid_slot_record_t *slot);
 
 #define WSGID_SECONDS_ROOM 32 /* for wsgid_backoff_seconds() */
 
-/* Sets the slot's delay after a process has ended. life: how long it lived. */
+/* Sets the slot's delay after a process has ended. */
 void wsgid_backoff_count(wsgid_slot_record_t *slot, const wsgid_process_t *process,
-                         wsgid_death_t death, apr_interval_time_t life);
+                         wsgid_death_t death);
 /* The back-off begins: notes how the scripts of the group look. */
 void wsgid_backoff_note_scripts(wsgid_slot_record_t *slot);
 /* Whether one of them has changed since. */

@@ -190,6 +190,9 @@ static void observe_process(wsgid_process_t *process)
     if (page.state == WSGID_STATE_BOOTING) {
         return;
     }
+    if (!process->has_been_ready) {
+        process->ready = wsgid_clock_now();
+    }
     process->has_been_ready = 1;
     process->replacement_requests = page.replacement_requests;
     process->replacement_reason = page.replacement_reason;

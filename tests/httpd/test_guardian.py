@@ -289,31 +289,34 @@ def test_processes_that_exit_as_soon_as_they_are_ready_are_started_a_few_times_e
     assert 1 <= len(lines) <= number, "lines that say when the next try is"
 
 
-ENDS_AGAIN = """
-import os, threading
-HERE = os.path.dirname(__file__)
-def end():
-    with open(f"{HERE}/starts", "a") as file:
-        file.write("1\\n")
-    os._exit(int(open(f"{HERE}/status").read()))
-threading.Timer(0.05, end).start()
-def application(environ, start_response): pass
-"""
+def test_the_back_off_counts_from_when_a_process_is_ready_however_long_its_import_takes(serve):
+    httpd = serve(
+        "WSGIDaemonProcess ends env=EXIT=ready:3\n"
+        "WSGIScriptAlias /ends ${FILES}/ends.wsgi process-name=ends\n",
+        start=None,
+    )
+    script = (httpd.stage.apps / "exits.wsgi").read_text()
+    httpd.write("ends.wsgi", f"import time\ntime.sleep(1.1)\n{script}")
+    httpd.start()
+    httpd.log.wait_for("WSGID0052.*next try in 0.5 s", timeout=30)
 
 
 def test_lines_about_processes_that_end_again_and_again_are_summed_up(serve):
     httpd = serve(
-        "WSGIDaemonProcess ends\nWSGIScriptAlias /ends ${FILES}/ends.wsgi process-name=ends\n",
+        "WSGIDaemonProcess ends env=EXIT=ready env=STARTS=${FILES}/starts env=FROM=${FILES}/status\n"
+        "WSGIScriptAlias /ends ${FILES}/ends.wsgi process-name=ends\n",
         start=None,
-        files={"ends.wsgi": ENDS_AGAIN, "status": "3", "starts": ""},
+        files={"status": "3", "starts": ""},
     )
+    script = (httpd.stage.apps / "exits.wsgi").read_text()
+    httpd.write("ends.wsgi", script.replace("int(STATUS)", 'int(open(os.environ["FROM"]).read())'))
     (httpd.files / "starts").chmod(0o666)
     httpd.start()
     since = httpd.log.mark()
-    wait_until(lambda: len(starts(httpd)) >= 9, "nine ends", 15)
+    wait_until(lambda: len(starts(httpd)) >= 9, "nine ends", 40)
     assert len(httpd.log.find("WSGID0052", since)) == 5
     httpd.write("status", "4")
-    line = httpd.log.wait_for("exit code 4", since)
+    line = httpd.log.wait_for("exit code 4", since, timeout=20)
     assert re.search(r"came again \d times", line.text), line
 
 
