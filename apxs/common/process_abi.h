@@ -19,7 +19,8 @@
 /* the lifeline: read end of a pipe. End-of-file means that the guardian has gone; a byte says
  * what to do */
 #define WSGID_FD_LIFELINE      5
-/* the statistics page: a sealed memfd of 64 KiB, mapped shared and writable */
+/* the statistics pages of the group: a sealed memfd, of which the process maps 64 KiB, shared
+ * and writable, at the offset `page` of its configuration */
 #define WSGID_FD_STATISTICS    6
 /* write end of the wake-up pipe: a byte makes the guardian read the statistics pages */
 #define WSGID_FD_WAKEUP        7

@@ -30,8 +30,9 @@ typedef struct {
     wsgid_value_t value[WSGID_OPT_COUNT];
     apr_array_header_t *scripts; /* wsgid_script_t */
 
-    /* guardian/: shared memory that outlives this struct */
     const struct wsgid_identity_t *identity; /* spawn/privileges.c; known from post_config on */
+    /* guardian/: shared memory that outlives this struct. Room for slots: whether one exists now
+     * is in its memory */
     wsgid_slot_t **slots;
     int slot_count;
 

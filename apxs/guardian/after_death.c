@@ -19,6 +19,10 @@ static const char *describe_next(apr_pool_t *p, const wsgid_process_t *dead, int
     if (newer && !wsgid_roles_stop_began()) {
         return apr_psprintf(p, "process %" APR_PID_T_FMT " has taken its place", newer);
     }
+    if (!wsgid_roles_stop_began()
+        && wsgid_ledger_newest_ready(slot->shared) > wsgid_roles_configuration()) {
+        return "its group has fewer processes now";
+    }
     if (serving && (!was_youngest || dead->is_requested)) {
         return apr_psprintf(p, "process %" APR_PID_T_FMT " %s", serving->pid,
                             was_youngest ? "goes on serving" : "has taken its place");

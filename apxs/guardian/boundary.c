@@ -67,19 +67,13 @@ static void keep_log(apr_array_header_t *kept, const server_rec *s)
     }
 }
 
-static void keep_slots(apr_array_header_t *kept, const wsgid_group_t *group)
+static void keep_pages(apr_array_header_t *kept, const wsgid_group_t *group)
 {
     const wsgid_slot_record_t *slot;
-    int entry;
 
     for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
-        if (slot->group != group) {
-            continue;
-        }
-        keep(kept, slot->listener);
-        keep(kept, slot->control);
-        for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
-            keep(kept, wsgid_pages_descriptor(slot->shared, entry));
+        if (slot->group == group) {
+            keep(kept, wsgid_pages_descriptor(slot->shared));
         }
     }
 }
@@ -119,7 +113,7 @@ static void close_descriptors(const wsgid_group_t *group, int signals)
     keep(kept, wsgid_boot_places_descriptor());
     keep_log(kept, group->server);
     keep_log(kept, ap_server_conf);
-    keep_slots(kept, group);
+    keep_pages(kept, group);
     closelog();
     close_others(kept);
     apr_pool_destroy(pool);

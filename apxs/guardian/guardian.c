@@ -2,8 +2,9 @@
  * A guardian: the event loop of the process that starts, watches and replaces the daemons of one
  * group.
  *
- * It sleeps until a signal comes, a daemon writes to the wake-up pipe, or a deadline of the policy
- * is over; then it reaps, looks at all slots, and sleeps again. It leaves in one of three ways:
+ * It sleeps until a signal comes, a daemon writes to the wake-up pipe, another guardian asks for
+ * its sockets, or a deadline of the policy is over; then it reaps, looks at all slots, and sleeps
+ * again. It leaves in one of three ways:
  *
  *   stop      SIGTERM, from httpd's parent or an administrator: daemons get shutdown-timeout
  *   made way  a newer configuration has all of its slots, and all of its processes have left
@@ -27,8 +28,10 @@
 
 /* Daemons start once a child of httpd lives, which is soon after the fork, or after this time: so
  * they do not delay httpd's own start. */
-#define START_PATIENCE   apr_time_from_sec(1)
+#define START_PATIENCE apr_time_from_sec(1) /* once all guardians have been forked */
+/* How often they look, at first and later: a thousand guardians look, too. */
 #define START_POLL       apr_time_from_msec(5)
+#define LATER_POLL       apr_time_from_msec(100)
 #define DESCENDANTS_POLL apr_time_from_msec(50)
 #define LEAST_SLEEP      apr_time_from_msec(1) /* whatever the deadlines say */
 #define STOP_POLL apr_time_from_msec(100)      /* while it stops: processes that cannot be reaped */
@@ -37,13 +40,14 @@
 
 typedef struct {
     wsgid_guardian_t given;
-    int signals;      /* signalfd */
-    int parent;       /* pidfd of httpd's parent; -1: there is none */
-    int wakeup[2];    /* the wake-up pipe: read end, write end */
-    apr_time_t begun; /* wsgid_clock_now() */
-    int has_started;  /* daemons may run */
-    int is_stopped;   /* SIGTERM */
-    int is_orphaned;  /* httpd's parent has ended */
+    int signals;       /* signalfd */
+    int parent;        /* pidfd of httpd's parent; -1: there is none */
+    int wakeup[2];     /* the wake-up pipe: read end, write end */
+    apr_time_t forked; /* wsgid_clock_now() */
+    apr_time_t begun;  /* when all guardians had been forked */
+    int has_started;   /* daemons may run */
+    int is_stopped;    /* SIGTERM */
+    int is_orphaned;   /* httpd's parent has ended */
 } loop_t;
 
 /* Static: this process is one guardian. */
@@ -90,7 +94,10 @@ static void reap(void)
 
 static int may_start(void)
 {
-    if (!loop.has_started) {
+    if (!wsgid_policy_is_announced()) {
+        loop.begun = wsgid_clock_now(); /* a thousand of them take a while */
+    }
+    else if (!loop.has_started) {
         loop.has_started = wsgid_child_locks_live(loop.given.configuration)
                            || wsgid_clock_now() - loop.begun >= START_PATIENCE;
     }
@@ -120,7 +127,8 @@ static apr_time_t next_moment(void)
     apr_time_t next = may_act() ? wsgid_policy_next() : 0;
 
     if (!loop.has_started) {
-        wsgid_clock_earlier(&next, now + START_POLL);
+        wsgid_clock_earlier(&next,
+                            now + (now - loop.forked < LATER_POLL ? START_POLL : LATER_POLL));
     }
     if (wsgid_descendants_poll()) {
         wsgid_clock_earlier(&next, now + DESCENDANTS_POLL);
@@ -137,16 +145,17 @@ static apr_time_t next_moment(void)
 static void sleep_until(apr_time_t moment)
 {
     /* once the parent has ended, its pidfd would be ready for ever */
-    struct pollfd ends[3] = { { loop.signals, POLLIN, 0 },
+    struct pollfd ends[4] = { { loop.signals, POLLIN, 0 },
                               { loop.wakeup[0], POLLIN, 0 },
-                              { loop.is_orphaned ? -1 : loop.parent, POLLIN, 0 } };
+                              { loop.is_orphaned ? -1 : loop.parent, POLLIN, 0 },
+                              { wsgid_transfer_descriptor(), POLLIN, 0 } };
     apr_interval_time_t left = moment - wsgid_clock_now();
     struct timespec limit;
 
     left = left > LEAST_SLEEP ? left : LEAST_SLEEP;
     limit.tv_sec = left / APR_USEC_PER_SEC;
     limit.tv_nsec = left % APR_USEC_PER_SEC * 1000;
-    (void)ppoll(ends, 3, moment ? &limit : NULL, NULL);
+    (void)ppoll(ends, 4, moment ? &limit : NULL, NULL);
 }
 
 /* ---- the whole life */
@@ -166,7 +175,7 @@ static int open_parent(pid_t parent)
 static void begin(const wsgid_guardian_t *given)
 {
     loop.given = *given;
-    loop.begun = wsgid_clock_now();
+    loop.forked = loop.begun = wsgid_clock_now();
     loop.signals = wsgid_boundary_cross(given->group);
     loop.parent = open_parent(given->parent);
     if (pipe2(loop.wakeup, O_CLOEXEC | O_NONBLOCK) != 0) {
@@ -179,6 +188,8 @@ static void begin(const wsgid_guardian_t *given)
     }
     wsgid_launch_begin(loop.wakeup[1]);
     wsgid_roles_begin(given);
+    wsgid_transfer_begin(&loop.given);
+    wsgid_policy_begin();
 }
 
 static void end(void) __attribute__((noreturn));
@@ -188,7 +199,7 @@ static void end(void)
     wsgid_policy_say_down();
     wsgid_descendants_end();
     if (loop.is_orphaned && !wsgid_child_locks_live_up_to(APR_UINT32_MAX)) {
-        wsgid_slot_list_remove_sockets(loop.given.group);
+        wsgid_slot_list_remove_sockets(loop.given.group, loop.given.configuration);
         wsgid_socket_directory_remove_all(); /* the last guardian finds them empty */
     }
     _exit(0);
@@ -200,6 +211,7 @@ void wsgid_guardian_run(void *given)
     for (;;) {
         read_signals();
         drain_wakeup_pipe();
+        wsgid_transfer_answer();
         reap();
         act();
         if (wsgid_policy_is_over()) {

@@ -16,7 +16,8 @@
  *   replacements.c successors that processes request
  *   time_limits.c  processes that take too long
  *   after_death.c  what follows when one has ended
- *   sockets.c      sockets that have been lost
+ *   sockets.c      the sockets of slots, and what happens if they are lost
+ *   transfer.c     how they go from one guardian to the next
  *   orphans.c      the processes of a guardian that was killed
  *   descendants.c  processes that the application has left behind
  *   launch.c       the start of a process
@@ -81,6 +82,9 @@ typedef enum {
 
 typedef struct wsgid_slot_record_t wsgid_slot_record_t;
 
+/* The sockets of a slot: for requests, and for pywsgid status and the like. */
+enum { WSGID_SOCKET_OF_REQUESTS, WSGID_SOCKET_OF_CONTROL, WSGID_SOCKETS };
+
 /* A daemon process, in a process entry of its slot. */
 typedef struct {
     wsgid_slot_record_t *slot;
@@ -124,12 +128,11 @@ struct wsgid_slot_record_t {
     const char *name; /* of its group */
     const char *label;
     const wsgid_socket_directory_t *directory; /* of its sockets */
-    const char *path;
-    const char *control_path;
-    unsigned number; /* in the sockets' names: the same for all slots of a group */
-    int index;       /* which of the group's slots */
-    int listener;
-    int control; /* listener for pywsgid status and the like */
+    const char *paths[WSGID_SOCKETS];
+    unsigned number;            /* in the sockets' names: the same for all slots of a group */
+    int index;                  /* which of the group's slots */
+    int sockets[WSGID_SOCKETS]; /* listeners of a guardian; -1: it has none yet */
+    ino_t file;                 /* of the socket for requests */
     wsgid_slot_t *shared;
     wsgid_process_t processes[WSGID_SLOT_PROCESSES];
     wsgid_group_t *group;     /* this configuration only; NULL: the slot is no longer wanted */
@@ -150,7 +153,6 @@ struct wsgid_slot_record_t {
     apr_uint64_t failed_change; /* last change of the group's scripts that could not be loaded */
     apr_time_t full_since; /* wsgid_clock_now() since when a start has waited for a free entry */
     int full_logged;
-    apr_uint32_t rebound; /* the parent: how often guardians had created the sockets again */
     unsigned deaf;        /* processes up to this serial have a listener that has been lost */
     apr_time_t next_look; /* wsgid_clock_now() of the next look at the socket */
     int lost_logged;      /* that it is lost and cannot be created again */
@@ -232,6 +234,12 @@ wsgid_slot_record_t *wsgid_slot_list_first(void);
  * that has been logged. */
 int wsgid_slot_list_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s,
                             apr_uint32_t configuration);
+/* post_config, at its end. All guardians have been forked: they see that, and those of slots that
+ * are not wanted any more see that, too. */
+void wsgid_slot_list_announce(void);
+/* Whether the group of the slot is to have it now. If it has fewer processes than before, its
+ * guardian removes the slots that are left over. */
+int wsgid_slot_list_is_wanted(const wsgid_slot_record_t *slot);
 /* Changes the phase of a slot (slots/phase.c). */
 void wsgid_slot_list_step_phase(const wsgid_slot_record_t *slot, wsgid_phase_event_e event,
                                 apr_time_t next_try);
@@ -239,19 +247,19 @@ void wsgid_slot_list_step_phase(const wsgid_slot_record_t *slot, wsgid_phase_eve
 void wsgid_slot_list_detach(void);
 /* Releases the slots of older configurations that none since `oldest` has had. */
 void wsgid_slot_list_release_before(apr_uint32_t oldest);
-/* Closes the listeners and frees the memory of a slot. */
+/* Removes the sockets and frees the memory of a slot. */
 void wsgid_slot_list_free(wsgid_slot_record_t *slot);
-/* Before a guardian is forked again. Opens the sockets of its group anew that the one before it has
- * created again: the parent does not have those. */
-void wsgid_slot_list_reopen(const wsgid_group_t *group);
-/* Whether processes that the parent forks from now on get the ledgers of a group. */
-void wsgid_slot_list_share(const wsgid_group_t *group, int with_forks);
+/* The path at which the guardian of a group and configuration hands its sockets over. In p. */
+const char *wsgid_slot_list_door(apr_pool_t *p, const wsgid_group_t *group,
+                                 apr_uint32_t configuration);
+/* What processes that the parent forks from now on get of a group's memory; NULL: of all slots. */
+void wsgid_slot_list_share(const wsgid_group_t *group, wsgid_share_e share);
 /* httpd ends: no configuration has these slots any more. */
 void wsgid_slot_list_end(void);
 /* In a child of httpd. Gives up what only the parent and guardians need. */
 void wsgid_slot_list_enter_child(void);
-/* A guardian. Removes the socket files of its group. */
-void wsgid_slot_list_remove_sockets(const wsgid_group_t *group);
+/* A guardian. Removes the socket files of its group, and its own door. */
+void wsgid_slot_list_remove_sockets(const wsgid_group_t *group, apr_uint32_t configuration);
 
 /* ---- child_locks.c: whether children of httpd live that have an older configuration */
 
@@ -299,6 +307,10 @@ void wsgid_guardian_run(void *guardian);
 
 /* ---- policy.c: which process runs in which slot */
 
+/* Creates the sockets of the group's slots, or takes them over. */
+void wsgid_policy_begin(void);
+/* Whether httpd's parent has forked all guardians. */
+int wsgid_policy_is_announced(void);
 /* Looks at all slots of the group, and starts and ends processes. */
 void wsgid_policy_poll(void);
 /* When the next poll is due, as wsgid_clock_now() counts; 0: when something happens. */
@@ -374,10 +386,27 @@ int wsgid_orphans_is_alive(const wsgid_process_t *process);
 /* The start time of a process in ticks since the system started, as /proc shows it; 0: unknown. */
 apr_uint64_t wsgid_orphans_start_time(pid_t pid);
 
-/* ---- sockets.c: sockets that have been lost */
+/* ---- sockets.c: the sockets of slots */
 
-/* Once a second: binds the slot's socket again if it is lost. */
+/* Takes over or creates the slot's sockets, if it has none yet. Once a second: binds them again if
+ * they are lost. */
 void wsgid_sockets_poll(wsgid_slot_record_t *slot);
+
+/* Removes the slot's sockets: it exists no more. */
+void wsgid_sockets_remove(wsgid_slot_record_t *slot);
+
+/* ---- transfer.c: sockets go from one guardian to the next */
+
+void wsgid_transfer_begin(const wsgid_guardian_t *guardian);
+/* Some sockets had been removed, and perhaps the door, too. */
+void wsgid_transfer_renew(void);
+/* Can be read when another guardian asks; -1: cannot be asked. */
+int wsgid_transfer_descriptor(void);
+/* Hands over what has been asked for. */
+void wsgid_transfer_answer(void);
+/* Asks the guardians that have processes in the slot for its sockets; waits for two seconds at
+ * most, for all slots together. Whether one has answered. */
+int wsgid_transfer_take(const wsgid_slot_record_t *slot, int sockets[WSGID_SOCKETS]);
 
 /* ---- descendants.c: processes that the application has left behind */
 

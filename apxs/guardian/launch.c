@@ -162,18 +162,19 @@ static int open_lifeline_for_successor(int write_end)
 
 /* The phase is set before the fork, because the forked process may be quick to change it. */
 static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *predecessor,
-                                 apr_uint32_t configuration, int page, int lifeline)
+                                 apr_uint32_t configuration, int lifeline)
 {
     wsgid_slot_record_t *slot = process->slot;
     wsgid_start_t start = { .group = slot->group,
                             .shared = slot->shared,
                             .slot = slot->index,
                             .entry = wsgid_process_entry(process),
-                            .listener = slot->listener,
+                            .listener = slot->sockets[WSGID_SOCKET_OF_REQUESTS],
                             .lifeline = lifeline,
-                            .page = page,
+                            .pages = wsgid_pages_descriptor(slot->shared),
+                            .page = wsgid_pages_offset(slot->shared, wsgid_process_entry(process)),
                             .wakeup = wakeup,
-                            .control = slot->control,
+                            .control = slot->sockets[WSGID_SOCKET_OF_CONTROL],
                             .predecessor = predecessor && predecessor->lifeline >= 0
                                                ? open_lifeline_for_successor(predecessor->lifeline)
                                                : -1 };
@@ -217,15 +218,14 @@ static apr_status_t launch_in(wsgid_process_t *process, wsgid_process_t *predece
     apr_uint32_t configuration = wsgid_roles_configuration();
     int entry = wsgid_process_entry(process);
     int lifeline = -1;
-    int page = wsgid_entries_claim(slot->shared, entry, configuration);
     apr_status_t status;
 
-    if (page < 0) {
+    if (!wsgid_entries_claim(slot->shared, entry, configuration)) {
         return APR_EBUSY; /* another guardian was faster: the next poll looks again */
     }
     status = make_lifeline(&lifeline, &process->lifeline);
     if (status == APR_SUCCESS) {
-        status = fork_process(process, predecessor, configuration, page, lifeline);
+        status = fork_process(process, predecessor, configuration, lifeline);
         (void)close(lifeline);
     }
     if (status != APR_SUCCESS) {

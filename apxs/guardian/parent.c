@@ -38,6 +38,7 @@ struct record_t {
     record_t *next;
     apr_pool_t *pool; /* of this record, below the process pool */
     const char *label;
+    const char *door; /* of its transfer.c */
     pid_t pid;
     apr_uint32_t configuration;
     apr_interval_time_t shutdown_timeout;
@@ -100,6 +101,7 @@ static void remove_record(record_t *record)
     record_t **link;
 
     unwatch(record);
+    (void)unlink(record->door); /* it may be gone already */
     for (link = &retained->first; *link; link = &(*link)->next) {
         if (*link == record) {
             *link = record->next;
@@ -158,16 +160,16 @@ static void fork_guardian(wsgid_group_t *group)
     record_t *record;
     pid_t pid;
 
-    wsgid_slot_list_reopen(group);
-    wsgid_slot_list_share(group, 1);
+    wsgid_slot_list_share(group, WSGID_SHARE_WITH_GUARDIAN);
     pid = wsgid_spawn_fork(wsgid_guardian_run, &guardian);
-    wsgid_slot_list_share(group, 0);
+    wsgid_slot_list_share(group, WSGID_SHARE_NOTHING);
     if (pid < 0) {
         log_fork_failure(group, errno);
         return;
     }
     record = add_record(group);
     record->pid = pid;
+    record->door = wsgid_slot_list_door(record->pool, group, retained->configuration);
     watch(record);
 }
 
@@ -199,6 +201,7 @@ static void release_slots(void)
 void wsgid_parent_poll(void)
 {
     const apr_array_header_t *groups = wsgid_groups_all();
+    int is_hidden = 0; /* the memory of all groups */
     int i;
 
     if (!is_parent() || is_stopping()) {
@@ -209,8 +212,15 @@ void wsgid_parent_poll(void)
         wsgid_group_t *group = APR_ARRAY_IDX(groups, i, wsgid_group_t *);
 
         if (!find_guardian(group)) {
+            if (!is_hidden) {
+                wsgid_slot_list_share(NULL, WSGID_SHARE_NOTHING);
+            }
+            is_hidden = 1;
             fork_guardian(group);
         }
+    }
+    if (is_hidden) {
+        wsgid_slot_list_share(NULL, WSGID_SHARE_WITH_CHILDREN);
     }
 }
 
@@ -356,7 +366,7 @@ static void expect_starts(void)
     wsgid_slot_record_t *slot;
 
     for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
-        if (slot->group) {
+        if (slot->group && wsgid_slot_list_is_wanted(slot)) {
             wsgid_slot_list_step_phase(slot, WSGID_PHASE_STARTED, 0);
         }
     }
@@ -509,6 +519,7 @@ int wsgid_parent_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s
     supersede_guardians();
     release_slots();
     wsgid_parent_poll();
+    wsgid_slot_list_announce();
     return OK;
 }
 

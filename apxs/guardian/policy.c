@@ -25,6 +25,25 @@
 #define POLL_ORPHANS  apr_time_from_msec(250)
 #define POLL_CHILDREN apr_time_from_msec(250)
 
+/* The sockets come first: requests may wait in their backlogs before any process starts. */
+void wsgid_policy_begin(void)
+{
+    wsgid_slot_record_t *slot = NULL;
+
+    while ((slot = wsgid_roles_next_slot(slot))) {
+        if (wsgid_roles_is_newest(slot) && wsgid_slot_list_is_wanted(slot)) {
+            wsgid_sockets_poll(slot);
+        }
+    }
+}
+
+int wsgid_policy_is_announced(void)
+{
+    const wsgid_slot_record_t *any = wsgid_roles_next_slot(NULL); /* each group has one */
+
+    return wsgid_ledger_current(any->shared) >= wsgid_roles_configuration();
+}
+
 /* ---- starting what is missing */
 
 /* Whether the back-off is over, by time or because a script has changed. */
@@ -48,7 +67,7 @@ static void replace_deaf(wsgid_slot_record_t *slot)
 static void start_missing(wsgid_slot_record_t *slot)
 {
     wsgid_sockets_poll(slot);
-    if (wsgid_launch_is_pointless(slot)) {
+    if (slot->sockets[0] < 0 || wsgid_launch_is_pointless(slot)) {
         return;
     }
     if (wsgid_process_youngest(slot, WSGID_CURRENT)) {
@@ -121,6 +140,47 @@ static void note_ready(const wsgid_slot_record_t *slot)
     }
 }
 
+/* ---- a slot that the group is to have no longer */
+
+static int has_ready_slot(void)
+{
+    wsgid_slot_record_t *slot = NULL;
+
+    while ((slot = wsgid_roles_next_slot(slot))) {
+        if (wsgid_slot_list_is_wanted(slot)
+            && wsgid_ledger_newest_ready(slot->shared) >= wsgid_roles_configuration()) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int has_no_process(const wsgid_slot_record_t *slot)
+{
+    int i;
+
+    for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
+        if (!wsgid_ledger_is_free(slot->shared, i)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* Once a process of this configuration serves elsewhere, those of older guardians leave, too: for
+ * them it looks as if a newer one were ready. httpd's children see that the slot is down. */
+static void remove_slot(wsgid_slot_record_t *slot)
+{
+    if (!has_ready_slot() || !wsgid_slots_exists(slot->shared)) {
+        return;
+    }
+    wsgid_ledger_note_ready(slot->shared, wsgid_roles_configuration());
+    wsgid_slot_list_step_phase(slot, WSGID_PHASE_EMPTIED, 0);
+    if (has_no_process(slot)) {
+        wsgid_sockets_remove(slot);
+    }
+}
+
 static void look_after(wsgid_slot_record_t *slot)
 {
     int i;
@@ -133,6 +193,9 @@ static void look_after(wsgid_slot_record_t *slot)
     }
     note_ready(slot);
     do_duty(slot);
+    if (wsgid_roles_is_newest(slot) && !wsgid_slot_list_is_wanted(slot)) {
+        remove_slot(slot);
+    }
 }
 
 void wsgid_policy_poll(void)
@@ -173,7 +236,8 @@ static void add_deadlines(const wsgid_slot_record_t *slot, apr_time_t now, apr_t
             wsgid_clock_earlier(next, now + poll_for_newer(slot));
         }
     }
-    if (wsgid_roles_is_orphaned() || wsgid_ledger_is_removed(slot->shared)) {
+    if (wsgid_roles_is_orphaned() || wsgid_ledger_is_removed(slot->shared)
+        || (!wsgid_slot_list_is_wanted(slot) && wsgid_slots_exists(slot->shared))) {
         wsgid_clock_earlier(next, now + POLL_CHILDREN);
     }
     if (wsgid_roles_is_followed(slot)) {

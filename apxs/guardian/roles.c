@@ -77,6 +77,9 @@ int wsgid_roles_is_newest(const wsgid_slot_record_t *slot)
 
 int wsgid_roles_is_retired(const wsgid_slot_record_t *slot)
 {
+    if (!wsgid_slot_list_is_wanted(slot)) {
+        return 1;
+    }
     if (is_orphaned) {
         return !wsgid_child_locks_live_up_to(APR_UINT32_MAX);
     }

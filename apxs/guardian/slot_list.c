@@ -1,7 +1,7 @@
 /*
  * The slots that the parent keeps. A slot is created for a group, found again after a restart, and
- * released when nobody can send requests to it any more. Its listeners and its shared memory come
- * and go with it.
+ * released when nobody can send requests to it any more. Its shared memory comes and goes with it;
+ * its sockets are the guardians' (sockets.c).
  */
 #include "guardian/guardian.h"
 #include "config/scopes.h"
@@ -46,34 +46,40 @@ static const char *identity_of(apr_pool_t *p, const wsgid_group_t *group)
     return text;
 }
 
+/* The group's next slot after this one; after NULL: its first. */
+static wsgid_slot_record_t *next_slot(const wsgid_slot_record_t *slot, const wsgid_group_t *group,
+                                      const wsgid_socket_directory_t *directory,
+                                      const char *identity)
+{
+    wsgid_slot_record_t *next = slot ? slot->next : slot_list->first;
+
+    while (next
+           && (strcmp(next->name, group->name) || next->directory != directory
+               || strcmp(next->identity, identity))) {
+        next = next->next;
+    }
+    return next;
+}
+
 static wsgid_slot_record_t *find_slot(const wsgid_group_t *group,
                                       const wsgid_socket_directory_t *directory,
                                       const char *identity, int index)
 {
-    wsgid_slot_record_t *slot;
+    wsgid_slot_record_t *slot = next_slot(NULL, group, directory, identity);
 
-    for (slot = slot_list->first; slot; slot = slot->next) {
-        if (slot->index == index && !strcmp(slot->name, group->name) && slot->directory == directory
-            && !strcmp(slot->identity, identity)) {
-            return slot;
-        }
+    while (slot && slot->index != index) {
+        slot = next_slot(slot, group, directory, identity);
     }
-    return NULL;
+    return slot;
 }
 
 /* Slots in another directory or of another identity keep theirs, and their paths must differ. */
 static unsigned number_of(const wsgid_group_t *group, const wsgid_socket_directory_t *directory,
                           const char *identity)
 {
-    const wsgid_slot_record_t *slot;
+    const wsgid_slot_record_t *slot = next_slot(NULL, group, directory, identity);
 
-    for (slot = slot_list->first; slot; slot = slot->next) {
-        if (!strcmp(slot->name, group->name) && slot->directory == directory
-            && !strcmp(slot->identity, identity)) {
-            return slot->number;
-        }
-    }
-    return ++slot_list->groups;
+    return slot ? slot->number : ++slot_list->groups;
 }
 
 static void append_slot(wsgid_slot_record_t *slot)
@@ -103,9 +109,11 @@ static wsgid_slot_record_t *new_slot(const wsgid_group_t *group,
     slot->number = number_of(group, directory, identity);
     slot->identity = apr_pstrdup(pool, identity);
     slot->index = index;
-    slot->path = wsgid_socket_directory_requests(pool, directory, slot->number, index);
-    slot->control_path = wsgid_socket_directory_control(pool, directory, slot->number, index);
-    slot->listener = slot->control = -1;
+    slot->paths[WSGID_SOCKET_OF_REQUESTS] = wsgid_socket_directory_requests(pool, directory,
+                                                                            slot->number, index);
+    slot->paths[WSGID_SOCKET_OF_CONTROL] = wsgid_socket_directory_control(pool, directory,
+                                                                          slot->number, index);
+    memset(slot->sockets, -1, sizeof(slot->sockets));
     slot->server = main_server;
     for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
         slot->processes[i].slot = slot;
@@ -115,53 +123,6 @@ static wsgid_slot_record_t *new_slot(const wsgid_group_t *group,
     return slot;
 }
 
-static apr_status_t open_slot(wsgid_slot_record_t *slot, const wsgid_group_t *group)
-{
-    struct sockaddr_un address;
-    apr_status_t status = wsgid_slots_create(&slot->shared, slot->pool);
-
-    if (status != APR_SUCCESS) {
-        return status;
-    }
-    status = wsgid_listener_open(slot->path, (uid_t)WSGID_NUMBER(group, SOCKET_USER),
-                                 (int)WSGID_NUMBER(group, LISTEN_BACKLOG), &slot->listener);
-    if (status != APR_SUCCESS) {
-        return status;
-    }
-    wsgid_socket_directory_address(slot->directory, slot->path, &address);
-    wsgid_slots_set_address(slot->shared, &address);
-    return wsgid_listener_open(slot->control_path, (uid_t)WSGID_NUMBER(group, USER),
-                               WSGID_CONTROL_BACKLOG, &slot->control);
-}
-
-/* Sockets that a guardian has created again are not the parent's: it has to create them, too. */
-static void close_dead(wsgid_slot_record_t *slot)
-{
-    apr_uint32_t rebound = wsgid_ledger_rebound(slot->shared);
-
-    if (slot->rebound != rebound) {
-        (void)unlink(slot->path);
-        (void)unlink(slot->control_path);
-    }
-    slot->rebound = rebound;
-}
-
-static apr_status_t open_or_adapt(wsgid_slot_record_t *slot, const wsgid_group_t *group)
-{
-    apr_status_t status;
-
-    if (slot->control < 0) {
-        return open_slot(slot, group);
-    }
-    close_dead(slot);
-    status = wsgid_listener_adapt(slot->path, (uid_t)WSGID_NUMBER(group, SOCKET_USER),
-                                  (int)WSGID_NUMBER(group, LISTEN_BACKLOG), &slot->listener);
-    return status != APR_SUCCESS
-               ? status
-               : wsgid_listener_adapt(slot->control_path, (uid_t)WSGID_NUMBER(group, USER),
-                                      WSGID_CONTROL_BACKLOG, &slot->control);
-}
-
 /* From now on the slot belongs to this group, and needs a process of this configuration. */
 static void attach(wsgid_slot_record_t *slot, wsgid_group_t *group)
 {
@@ -169,51 +130,85 @@ static void attach(wsgid_slot_record_t *slot, wsgid_group_t *group)
     slot->server = group->server;
     slot->last_used = configuration;
     wsgid_ledger_set_wanted(slot->shared, configuration);
-    group->slots[slot->index] = slot->shared;
+    group->slots[group->slot_count++] = slot->shared;
 }
 
 /* ---- preparing what the configuration asks for */
 
-static int prepare_slot(wsgid_group_t *group, const wsgid_socket_directory_t *directory,
-                        const char *identity, int index)
+/* Creates the slots that the group has not had before. */
+static apr_status_t create_missing(const wsgid_group_t *group,
+                                   const wsgid_socket_directory_t *directory, const char *identity,
+                                   apr_pool_t *ptemp)
 {
-    wsgid_slot_record_t *slot = find_slot(group, directory, identity, index);
+    int wanted = (int)WSGID_NUMBER(group, PROCESSES);
+    wsgid_slot_record_t **missing = apr_pcalloc(ptemp, wanted * sizeof(*missing));
+    wsgid_slot_t **shared = apr_pcalloc(ptemp, wanted * sizeof(*shared));
     apr_status_t status;
+    int count = 0;
+    int i;
 
-    if (!slot) {
-        slot = new_slot(group, directory, identity, index);
+    for (i = 0; i < wanted; i++) {
+        if (!find_slot(group, directory, identity, i)) {
+            missing[count++] = new_slot(group, directory, identity, i);
+        }
     }
-    status = open_or_adapt(slot, group);
-    if (status != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, status, main_server,
-                     "WSGID0060: group '%s' slot %d: cannot create its socket %s: check that "
-                     "directory (WSGISocketPrefix names another), and httpd's limits of memory and "
-                     "open files",
-                     slot->label, index, slot->path);
-        return HTTP_INTERNAL_SERVER_ERROR;
+    status = count ? wsgid_slots_create(shared, count, main_server->process->pool) : APR_SUCCESS;
+    for (i = 0; i < count && status == APR_SUCCESS; i++) {
+        struct sockaddr_un address;
+
+        wsgid_socket_directory_address(directory, missing[i]->paths[WSGID_SOCKET_OF_REQUESTS],
+                                       &address);
+        missing[i]->shared = shared[i];
+        wsgid_slots_set_name(shared[i], missing[i]->index, &address);
     }
-    attach(slot, group);
-    return OK;
+    return status;
+}
+
+int wsgid_slot_list_is_wanted(const wsgid_slot_record_t *slot)
+{
+    return slot->index < (int)WSGID_NUMBER(slot->group, PROCESSES);
+}
+
+/* Those that the group is to have, and those that its guardian has to remove. */
+static void attach_all(apr_pool_t *pconf, wsgid_group_t *group,
+                       const wsgid_socket_directory_t *directory, const char *identity)
+{
+    wsgid_slot_record_t *slot = NULL;
+    int count = 0;
+
+    while ((slot = next_slot(slot, group, directory, identity))) {
+        count++;
+    }
+    group->slots = apr_pcalloc(pconf, count * sizeof(*group->slots));
+    while ((slot = next_slot(slot, group, directory, identity))) {
+        if (slot->index < (int)WSGID_NUMBER(group, PROCESSES)
+            || wsgid_slots_is_open(slot->shared)) {
+            attach(slot, group);
+        }
+    }
 }
 
 static int prepare_group(apr_pool_t *pconf, apr_pool_t *ptemp, wsgid_group_t *group,
                          const wsgid_socket_directory_t *directory)
 {
     const char *identity;
-    int index;
-    int result = OK;
+    apr_status_t status;
 
     group->identity = wsgid_privileges_look_up(pconf, group);
     if (!group->identity) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     identity = identity_of(ptemp, group);
-    group->slot_count = (int)WSGID_NUMBER(group, PROCESSES);
-    group->slots = apr_pcalloc(pconf, group->slot_count * sizeof(*group->slots));
-    for (index = 0; index < group->slot_count && result == OK; index++) {
-        result = prepare_slot(group, directory, identity, index);
+    status = create_missing(group, directory, identity, ptemp);
+    if (status != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, status, main_server,
+                     "WSGID0060: group '%s': cannot create the shared memory of its processes: "
+                     "raise httpd's limits of memory and open files",
+                     group->label);
+        return HTTP_INTERNAL_SERVER_ERROR;
     }
-    return result;
+    attach_all(pconf, group, directory, identity);
+    return OK;
 }
 
 /* NULL, or why the sockets cannot be there. */
@@ -286,34 +281,30 @@ static void find_slot_list(server_rec *s)
 int wsgid_slot_list_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s,
                             apr_uint32_t number)
 {
-    wsgid_slot_record_t *slot;
-    int result;
-
     configuration = number;
     find_slot_list(s);
-    result = prepare_groups(pconf, ptemp);
-    /* Not before: a slot that is not wanted yet would look as if it had been removed. */
-    for (slot = slot_list->first; slot && result == OK; slot = slot->next) {
+    return prepare_groups(pconf, ptemp);
+}
+
+void wsgid_slot_list_announce(void)
+{
+    wsgid_slot_record_t *slot;
+
+    for (slot = slot_list->first; slot; slot = slot->next) {
         wsgid_ledger_set_current(slot->shared, configuration);
     }
-    return result;
 }
 
 /* ---- releasing */
 
-static void close_listener(int *listener, const char *path)
+/* They may be gone already. */
+static void remove_sockets(const wsgid_slot_record_t *slot)
 {
-    if (*listener >= 0) {
-        (void)close(*listener);
-        (void)unlink(path); /* it may be gone already */
-    }
-    *listener = -1;
-}
+    int i;
 
-static void close_listeners(wsgid_slot_record_t *slot)
-{
-    close_listener(&slot->listener, slot->path);
-    close_listener(&slot->control, slot->control_path);
+    for (i = 0; i < WSGID_SOCKETS; i++) {
+        (void)unlink(slot->paths[i]);
+    }
 }
 
 void wsgid_slot_list_free(wsgid_slot_record_t *slot)
@@ -326,7 +317,7 @@ void wsgid_slot_list_free(wsgid_slot_record_t *slot)
             break;
         }
     }
-    close_listeners(slot);
+    remove_sockets(slot);
     if (slot->shared) {
         wsgid_slots_destroy(slot->shared);
     }
@@ -364,51 +355,33 @@ void wsgid_slot_list_detach(void)
     }
 }
 
-static void close_descriptor(int *fd)
-{
-    if (*fd >= 0) {
-        (void)close(*fd);
-    }
-    *fd = -1;
-}
-
 void wsgid_slot_list_enter_child(void)
 {
     wsgid_slot_record_t *slot;
 
     for (slot = slot_list->first; slot; slot = slot->next) {
-        close_descriptor(&slot->listener);
-        close_descriptor(&slot->control);
         wsgid_slots_enter_child(slot->shared);
     }
 }
 
-void wsgid_slot_list_reopen(const wsgid_group_t *group)
+const char *wsgid_slot_list_door(apr_pool_t *p, const wsgid_group_t *group,
+                                 apr_uint32_t configuration)
 {
-    wsgid_slot_record_t *slot;
-    apr_status_t status = APR_SUCCESS;
+    const wsgid_slot_record_t *slot = slot_list->first;
 
-    for (slot = slot_list->first; slot; slot = slot->next) {
-        if (slot->group == group && slot->rebound != wsgid_ledger_rebound(slot->shared)
-            && status == APR_SUCCESS) {
-            status = open_or_adapt(slot, group);
-        }
+    while (slot->group != group) {
+        slot = slot->next; /* each group has one */
     }
-    if (status != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, status, group->server,
-                     "WSGID0060: group '%s': cannot create its sockets again: check their "
-                     "directory, and httpd's limits of memory and open files",
-                     group->label);
-    }
+    return wsgid_socket_directory_door(p, slot->directory, slot->number, configuration);
 }
 
-void wsgid_slot_list_share(const wsgid_group_t *group, int with_forks)
+void wsgid_slot_list_share(const wsgid_group_t *group, wsgid_share_e share)
 {
     wsgid_slot_record_t *slot;
 
     for (slot = slot_list->first; slot; slot = slot->next) {
-        if (slot->group == group) {
-            wsgid_ledger_share(slot->shared, with_forks);
+        if (!group || slot->group == group) {
+            wsgid_slots_share(slot->shared, share);
         }
     }
 }
@@ -424,14 +397,17 @@ void wsgid_slot_list_end(void)
     }
 }
 
-void wsgid_slot_list_remove_sockets(const wsgid_group_t *group)
+void wsgid_slot_list_remove_sockets(const wsgid_group_t *group, apr_uint32_t configuration)
 {
+    apr_pool_t *pool;
     const wsgid_slot_record_t *slot;
 
     for (slot = slot_list->first; slot; slot = slot->next) {
         if (slot->group == group) {
-            (void)unlink(slot->path);
-            (void)unlink(slot->control_path);
+            remove_sockets(slot);
         }
     }
+    apr_pool_create(&pool, main_server->process->pool);
+    (void)unlink(wsgid_slot_list_door(pool, group, configuration));
+    apr_pool_destroy(pool);
 }

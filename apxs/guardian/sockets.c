@@ -1,24 +1,122 @@
 /*
- * Sockets that have been lost: somebody has removed the file (a cleaner of temporary files), or an
- * application has shut down the listener, which it shares. Within a second the guardian binds
- * another socket to the same path and lets a process start with it (policy.c). What waits in the
- * backlog of the old one is sent again by httpd.
+ * The sockets of slots. A guardian takes them over from the one before it (transfer.c), or creates
+ * them.
+ *
+ * They may be lost: somebody has removed the file (a cleaner of temporary files), or an application
+ * has shut down the listener, which it shares. Within a second the guardian binds another socket to
+ * the same path and lets a process start with it (policy.c). What waits in the backlog of the old
+ * one is sent again by httpd.
  */
 #include "guardian/guardian.h"
 
 #include <poll.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define INTERVAL apr_time_from_sec(1) /* between two looks at a slot */
 
-/* Another file in its place is another version's of this module (WSGID0072): that one serves. */
-static int is_missing(const char *path)
+static uid_t owner_of(const wsgid_slot_record_t *slot, int which)
 {
-    struct stat there;
-
-    return lstat(path, &there) != 0 && errno == ENOENT;
+    return which == WSGID_SOCKET_OF_REQUESTS ? (uid_t)WSGID_NUMBER(slot->group, SOCKET_USER)
+                                             : (uid_t)WSGID_NUMBER(slot->group, USER);
 }
+
+static int backlog_of(const wsgid_slot_record_t *slot, int which)
+{
+    return which == WSGID_SOCKET_OF_REQUESTS ? (int)WSGID_NUMBER(slot->group, LISTEN_BACKLOG)
+                                             : WSGID_CONTROL_BACKLOG;
+}
+
+static apr_status_t create(const wsgid_slot_record_t *slot, int fresh[WSGID_SOCKETS])
+{
+    apr_status_t status = APR_SUCCESS;
+    int i;
+
+    for (i = 0; i < WSGID_SOCKETS && status == APR_SUCCESS; i++) {
+        status = wsgid_listener_open(slot->paths[i], owner_of(slot, i), backlog_of(slot, i),
+                                     &fresh[i]);
+    }
+    if (status != APR_SUCCESS && i == WSGID_SOCKETS) {
+        (void)close(fresh[0]); /* the second has failed */
+    }
+    return status;
+}
+
+static void set_sockets(wsgid_slot_record_t *slot, const int fresh[WSGID_SOCKETS])
+{
+    int i;
+
+    for (i = 0; i < WSGID_SOCKETS; i++) {
+        if (slot->sockets[i] >= 0) {
+            (void)close(slot->sockets[i]);
+        }
+        slot->sockets[i] = fresh[i];
+    }
+    slot->file = wsgid_listener_file(slot->paths[WSGID_SOCKET_OF_REQUESTS]);
+    slot->lost_logged = 0;
+    wsgid_slots_set_open(slot->shared, 1);
+}
+
+void wsgid_sockets_remove(wsgid_slot_record_t *slot)
+{
+    static const int none[WSGID_SOCKETS] = { -1, -1 };
+    int i;
+
+    set_sockets(slot, none);
+    wsgid_slots_set_open(slot->shared, 0);
+    for (i = 0; i < WSGID_SOCKETS; i++) {
+        (void)unlink(slot->paths[i]); /* it may be gone already */
+    }
+}
+
+/* ---- the first ones */
+
+/* The configuration may have changed since they were created. */
+static void adapt(const wsgid_slot_record_t *slot)
+{
+    int i;
+
+    for (i = 0; i < WSGID_SOCKETS; i++) {
+        /* fails if the file is gone, which the next look will notice */
+        (void)wsgid_listener_adapt(slot->paths[i], owner_of(slot, i), backlog_of(slot, i),
+                                   slot->sockets[i]);
+    }
+}
+
+static void log_impossible(wsgid_slot_record_t *slot, apr_status_t status)
+{
+    apr_time_t next = wsgid_clock_now() + INTERVAL;
+
+    wsgid_slot_list_step_phase(slot, WSGID_PHASE_UNFORKABLE, next);
+    if (!slot->lost_logged) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, status, slot->server,
+                     "WSGID0060: group '%s' slot %d: cannot create its socket %s: check that "
+                     "directory (WSGISocketPrefix names another), and httpd's limits of memory and "
+                     "open files; it is tried again each second",
+                     slot->label, slot->index, slot->paths[WSGID_SOCKET_OF_REQUESTS]);
+    }
+    slot->lost_logged = 1;
+}
+
+static void open_first(wsgid_slot_record_t *slot)
+{
+    int fresh[WSGID_SOCKETS];
+    apr_status_t status;
+
+    if (wsgid_transfer_take(slot, fresh)) {
+        set_sockets(slot, fresh);
+        adapt(slot);
+        return;
+    }
+    status = create(slot, fresh);
+    if (status == APR_SUCCESS) {
+        set_sockets(slot, fresh);
+    }
+    else {
+        log_impossible(slot, status);
+    }
+}
+
+/* ---- lost ones */
 
 /* After shutdown(), which works on a listener, too, nobody can connect. */
 static int is_shut_down(int listener)
@@ -28,23 +126,6 @@ static int is_shut_down(int listener)
     return poll(&end, 1, 0) == 1 && (end.revents & POLLHUP);
 }
 
-static apr_status_t open_both(wsgid_slot_record_t *slot, int fresh[2])
-{
-    uid_t of_httpd = (uid_t)WSGID_NUMBER(slot->group, SOCKET_USER);
-    uid_t of_group = (uid_t)WSGID_NUMBER(slot->group, USER);
-    int backlog = (int)WSGID_NUMBER(slot->group, LISTEN_BACKLOG);
-    apr_status_t status = wsgid_listener_open(slot->path, of_httpd, backlog, &fresh[0]);
-
-    if (status == APR_SUCCESS) {
-        status = wsgid_listener_open(slot->control_path, of_group, WSGID_CONTROL_BACKLOG,
-                                     &fresh[1]);
-        if (status != APR_SUCCESS) {
-            (void)close(fresh[0]);
-        }
-    }
-    return status;
-}
-
 static void log_failure(wsgid_slot_record_t *slot, apr_status_t status, const char *why)
 {
     if (!slot->lost_logged) {
@@ -52,31 +133,27 @@ static void log_failure(wsgid_slot_record_t *slot, apr_status_t status, const ch
                      "WSGID0063: group '%s' slot %d: %s, and its sockets (%s) cannot be created "
                      "again: new connections get 503; a graceful restart of httpd creates what is "
                      "missing, and whatever removes it has to be stopped",
-                     slot->label, slot->index, why, slot->path);
+                     slot->label, slot->index, why, slot->paths[WSGID_SOCKET_OF_REQUESTS]);
     }
     slot->lost_logged = 1;
 }
 
 static void bind_again(wsgid_slot_record_t *slot, const char *why)
 {
-    int fresh[2];
-    apr_status_t status = open_both(slot, fresh);
+    int fresh[WSGID_SOCKETS];
+    apr_status_t status = create(slot, fresh);
 
     if (status != APR_SUCCESS) {
         log_failure(slot, status, why);
         return;
     }
-    (void)close(slot->listener);
-    (void)close(slot->control);
-    slot->listener = fresh[0];
-    slot->control = fresh[1];
+    set_sockets(slot, fresh);
     slot->deaf = slot->started;
-    wsgid_ledger_note_rebound(slot->shared);
-    slot->lost_logged = 0;
+    wsgid_transfer_renew();
     ap_log_error(APLOG_MARK, APLOG_WARNING, 0, slot->server,
                  "WSGID0062: group '%s' slot %d: %s; its sockets (%s) have been created again, and "
                  "a new process starts with them",
-                 slot->label, slot->index, why, slot->path);
+                 slot->label, slot->index, why, slot->paths[WSGID_SOCKET_OF_REQUESTS]);
 }
 
 void wsgid_sockets_poll(wsgid_slot_record_t *slot)
@@ -87,10 +164,14 @@ void wsgid_sockets_poll(wsgid_slot_record_t *slot)
         return;
     }
     slot->next_look = now + INTERVAL;
-    if (is_missing(slot->path) || is_missing(slot->control_path)) {
+    if (slot->sockets[0] < 0) {
+        open_first(slot);
+    }
+    /* Another file in their place is another version's of this module (WSGID0072): that serves. */
+    else if (!wsgid_listener_file(slot->paths[0]) || !wsgid_listener_file(slot->paths[1])) {
         bind_again(slot, "the file of a socket has been removed");
     }
-    else if (is_shut_down(slot->listener) || is_shut_down(slot->control)) {
+    else if (is_shut_down(slot->sockets[0]) || is_shut_down(slot->sockets[1])) {
         bind_again(slot, "the application has shut down a listening socket that it shares");
     }
 }

@@ -26,12 +26,8 @@ static void note_number(request_rec *r, const char *name, apr_int64_t number)
 
 static void note_slot(request_rec *r, const wsgid_exchange_t *x)
 {
-    int i;
-
-    for (i = 0; i < x->group->slot_count; i++) {
-        if (x->group->slots[i] == x->attempts.last_slot) {
-            note_number(r, "wsgid-slot", i);
-        }
+    if (x->attempts.last_slot) {
+        note_number(r, "wsgid-slot", wsgid_slots_number(x->attempts.last_slot));
     }
 }
 

@@ -143,6 +143,7 @@ typedef struct {
     wsgid_slot_t *slot; /* the best slot; NULL: none */
     int is_booting;
     apr_uint64_t in_flight; /* in the whole group */
+    unsigned slots;         /* that exist */
 } choice_t;
 
 /* Slots of equal rank take turns. */
@@ -151,7 +152,7 @@ static choice_t choose(const wsgid_group_t *group, const wsgid_slot_t *avoid)
     static unsigned turn; /* any value does: it only says where to begin */
     unsigned first = __atomic_fetch_add(&turn, 1, __ATOMIC_RELAXED);
     apr_uint64_t best = NO_RANK;
-    choice_t choice = { NULL, 0, 0 };
+    choice_t choice = { NULL, 0, 0, 0 };
     int i;
 
     for (i = 0; i < group->slot_count; i++) {
@@ -160,6 +161,7 @@ static choice_t choose(const wsgid_group_t *group, const wsgid_slot_t *avoid)
         apr_uint64_t its_rank = rank(slot, avoid, in_flight);
 
         choice.in_flight += in_flight;
+        choice.slots += (unsigned)wsgid_slots_exists(slot);
         if (its_rank < best) {
             best = its_rank;
             choice.slot = slot;
@@ -192,13 +194,12 @@ int wsgid_dispatch_is_worth_waiting(const wsgid_exchange_t *x)
     return 0;
 }
 
-static int is_queue_limit_reached(const wsgid_group_t *group, apr_uint64_t in_flight)
+static int is_queue_limit_reached(const wsgid_group_t *group, const choice_t *choice)
 {
     apr_uint64_t limit = (apr_uint64_t)WSGID_NUMBER(group, QUEUE_LIMIT);
-    apr_uint64_t running = (apr_uint64_t)WSGID_NUMBER(group, THREADS)
-                           * (apr_uint64_t)group->slot_count;
+    apr_uint64_t running = (apr_uint64_t)WSGID_NUMBER(group, THREADS) * choice->slots;
 
-    return limit > 0 && in_flight >= running + limit;
+    return limit > 0 && choice->in_flight >= running + limit;
 }
 
 /* ---- a new connection */
@@ -212,28 +213,48 @@ static int set_slice(int fd)
     return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &slice, sizeof(slice)) == 0 ? 0 : errno;
 }
 
-/* Connects. Waits while the backlog is full, as long as no other slot is better. */
+/* A guardian that follows one that was killed creates the socket anew. */
+#define REPLACED_WAIT apr_time_from_msec(10)
+#define ABSENT_MOST   apr_time_from_msec(100)
+
+/* Why a connection that has failed like this since then cannot be made; APR_SUCCESS: wait on. */
+static apr_status_t check_connect(const wsgid_exchange_t *x, int error, apr_time_t since)
+{
+    apr_interval_time_t limit = error == ENOENT ? ABSENT_MOST
+                                                : WSGID_NUMBER(x->group, CONNECT_TIMEOUT);
+
+    if (error != EAGAIN && error != EINTR && error != ECONNREFUSED && error != ENOENT) {
+        return error;
+    }
+    if (!wsgid_dispatch_is_worth_waiting(x)) {
+        return WSGID_E_NOT_STARTED;
+    }
+    if (wsgid_clock_now() - since <= limit) {
+        return APR_SUCCESS;
+    }
+    return error == ENOENT         ? WSGID_E_NO_SOCKET
+           : error == ECONNREFUSED ? WSGID_E_NO_PROCESS
+                                   : WSGID_E_CONNECT_TIMEOUT;
+}
+
+/* Connects. Waits while the backlog is full, or nobody listens for a moment, as long as no other
+ * slot is better. */
 static apr_status_t connect_slot(wsgid_exchange_t *x, int fd)
 {
     const struct sockaddr_un *address = wsgid_slots_address(x->connection.slot);
-    apr_time_t deadline = wsgid_clock_now() + WSGID_NUMBER(x->group, CONNECT_TIMEOUT);
+    apr_time_t since = wsgid_clock_now();
+    apr_status_t rv = APR_SUCCESS;
 
-    while (connect(fd, (const struct sockaddr *)address, sizeof(*address)) != 0) {
+    while (rv == APR_SUCCESS
+           && connect(fd, (const struct sockaddr *)address, sizeof(*address)) != 0) {
         int error = errno;
 
-        if (error != EAGAIN && error != EINTR) {
-            return error == ECONNREFUSED ? WSGID_E_NO_PROCESS
-                   : error == ENOENT     ? WSGID_E_NO_SOCKET
-                                         : error;
-        }
-        if (!wsgid_dispatch_is_worth_waiting(x)) {
-            return WSGID_E_NOT_STARTED;
-        }
-        if (wsgid_clock_now() > deadline) {
-            return WSGID_E_CONNECT_TIMEOUT;
+        rv = check_connect(x, error, since);
+        if (rv == APR_SUCCESS && (error == ECONNREFUSED || error == ENOENT)) {
+            apr_sleep(REPLACED_WAIT);
         }
     }
-    return APR_SUCCESS;
+    return rv;
 }
 
 static apr_status_t open_connection(wsgid_exchange_t *x)
@@ -277,7 +298,7 @@ apr_status_t wsgid_dispatch_choose(wsgid_exchange_t *x, const wsgid_slot_t *avoi
 {
     choice_t choice = choose(x->group, avoid);
 
-    if (!x->connection.slot && choice.slot && is_queue_limit_reached(x->group, choice.in_flight)) {
+    if (!x->connection.slot && choice.slot && is_queue_limit_reached(x->group, &choice)) {
         return WSGID_E_QUEUE_LIMIT;
     }
     move(x, choice.slot);
@@ -285,7 +306,9 @@ apr_status_t wsgid_dispatch_choose(wsgid_exchange_t *x, const wsgid_slot_t *avoi
         return WSGID_E_NO_PROCESS;
     }
     x->connection.pids = wsgid_entries_pids(choice.slot);
-    return choice.is_booting && x->group->slot_count > 1 ? APR_EAGAIN : APR_SUCCESS;
+    return choice.is_booting && (x->group->slot_count > 1 || !wsgid_slots_is_open(choice.slot))
+               ? APR_EAGAIN
+               : APR_SUCCESS;
 }
 
 apr_status_t wsgid_dispatch_connect(wsgid_exchange_t *x)

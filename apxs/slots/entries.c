@@ -9,22 +9,22 @@
 
 static void set_full(wsgid_slot_t *slot, int entry, int full)
 {
-    __atomic_store_n(&slot->words->full[entry], full, __ATOMIC_RELEASE);
+    __atomic_store_n(&wsgid_words_of(slot)->full[entry], full, __ATOMIC_RELEASE);
 }
 
 static int is_full(const wsgid_slot_t *slot, int entry)
 {
-    return __atomic_load_n(&slot->words->full[entry], __ATOMIC_ACQUIRE) != 0;
+    return __atomic_load_n(&wsgid_words_of(slot)->full[entry], __ATOMIC_ACQUIRE) != 0;
 }
 
 int wsgid_entries_claim(wsgid_slot_t *slot, int entry, apr_uint32_t configuration)
 {
     if (!wsgid_ledger_claim(slot, entry, configuration)) {
-        return -1;
+        return 0;
     }
     wsgid_pages_clear(slot, entry);
     set_full(slot, entry, 1);
-    return slot->memfd[entry];
+    return 1;
 }
 
 void wsgid_entries_release(wsgid_slot_t *slot, int entry)
@@ -36,8 +36,8 @@ void wsgid_entries_release(wsgid_slot_t *slot, int entry)
 
 void wsgid_entries_set_process(wsgid_slot_t *slot, int entry, pid_t pid, apr_time_t born)
 {
-    __atomic_store_n(&slot->words->born[entry], born, __ATOMIC_RELAXED);
-    __atomic_store_n(&slot->words->pid[entry], pid, __ATOMIC_RELEASE);
+    __atomic_store_n(&wsgid_words_of(slot)->born[entry], born, __ATOMIC_RELAXED);
+    __atomic_store_n(&wsgid_words_of(slot)->pid[entry], pid, __ATOMIC_RELEASE);
 }
 
 int wsgid_entries_is_any_ready(const wsgid_slot_t *slot)
@@ -55,8 +55,8 @@ int wsgid_entries_is_any_ready(const wsgid_slot_t *slot)
 void wsgid_entries_snapshot(const wsgid_slot_t *slot, int entry, wsgid_entry_snapshot_t *snapshot)
 {
     memset(snapshot, 0, sizeof(*snapshot));
-    snapshot->pid = __atomic_load_n(&slot->words->pid[entry], __ATOMIC_ACQUIRE);
-    snapshot->born = __atomic_load_n(&slot->words->born[entry], __ATOMIC_RELAXED);
+    snapshot->pid = __atomic_load_n(&wsgid_words_of(slot)->pid[entry], __ATOMIC_ACQUIRE);
+    snapshot->born = __atomic_load_n(&wsgid_words_of(slot)->born[entry], __ATOMIC_RELAXED);
     snapshot->full = is_full(slot, entry) && snapshot->pid;
     if (snapshot->full) {
         wsgid_pages_read(slot, entry, &snapshot->page);
@@ -69,7 +69,7 @@ wsgid_pids_t wsgid_entries_pids(const wsgid_slot_t *slot)
     int entry;
 
     for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
-        pids.pid[entry] = __atomic_load_n(&slot->words->pid[entry], __ATOMIC_RELAXED);
+        pids.pid[entry] = __atomic_load_n(&wsgid_words_of(slot)->pid[entry], __ATOMIC_RELAXED);
     }
     return pids;
 }

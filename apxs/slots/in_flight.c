@@ -66,7 +66,7 @@ static apr_status_t ensure_registry(void)
         return APR_SUCCESS;
     }
     rows = count_rows();
-    registry = wsgid_map_shared(sizeof(registry_t) + rows * sizeof(pid_t));
+    registry = wsgid_map_shared(sizeof(registry_t) + rows * sizeof(pid_t), -1);
     if (!registry) {
         return errno;
     }
@@ -118,13 +118,18 @@ void wsgid_in_flight_claim_row(server_rec *s)
     }
 }
 
+static wsgid_in_flight_row_t *row_of(const wsgid_slot_t *slot, int row)
+{
+    return &slot->block->rows[slot->index * retained->rows + row];
+}
+
 /* Clears the counts first: afterwards another child may claim the row. */
 static void clear_row(int row)
 {
     wsgid_slot_t *slot;
 
     for (slot = retained->slots; slot; slot = slot->next) {
-        __atomic_store_n(&slot->rows[row].in_flight, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&row_of(slot, row)->in_flight, 0, __ATOMIC_RELAXED);
     }
     __atomic_store_n(&retained->registry->owner[row], 0, __ATOMIC_RELEASE);
 }
@@ -145,42 +150,50 @@ void wsgid_in_flight_child_status(pid_t pid, mpm_child_status status)
 
 /* ---- the rows of a slot */
 
-static apr_size_t rows_size(void)
+static apr_size_t size_of(const wsgid_block_t *block)
 {
-    return retained->rows * sizeof(wsgid_in_flight_row_t);
+    return (apr_size_t)block->slots * find_retained()->rows * sizeof(wsgid_in_flight_row_t);
 }
 
-apr_status_t wsgid_in_flight_attach(wsgid_slot_t *slot)
+apr_status_t wsgid_in_flight_open(wsgid_block_t *block)
 {
     apr_status_t status = ensure_registry();
 
     if (status != APR_SUCCESS) {
         return status;
     }
-    slot->rows = wsgid_map_shared(rows_size());
-    if (!slot->rows) {
-        return errno;
+    block->rows = wsgid_map_shared(size_of(block), -1);
+    return block->rows ? APR_SUCCESS : errno;
+}
+
+void wsgid_in_flight_close(wsgid_block_t *block)
+{
+    if (block->rows) {
+        (void)munmap(block->rows, size_of(block));
     }
+}
+
+void wsgid_in_flight_share(wsgid_block_t *block, int with_forks)
+{
+    (void)madvise(block->rows, size_of(block), with_forks ? MADV_DOFORK : MADV_DONTFORK);
+}
+
+void wsgid_in_flight_attach(wsgid_slot_t *slot)
+{
     slot->next = retained->slots;
     retained->slots = slot;
-    return APR_SUCCESS;
 }
 
 void wsgid_in_flight_detach(wsgid_slot_t *slot)
 {
     wsgid_slot_t **link;
 
-    if (!slot->rows) {
-        return;
-    }
     for (link = &find_retained()->slots; *link; link = &(*link)->next) {
         if (*link == slot) {
             *link = slot->next;
             break;
         }
     }
-    (void)munmap(slot->rows, rows_size());
-    slot->rows = NULL;
 }
 
 /* ---- counting */
@@ -188,7 +201,7 @@ void wsgid_in_flight_detach(wsgid_slot_t *slot)
 static void count(wsgid_slot_t *slot, int by)
 {
     if (my_row != NO_ROW) {
-        __atomic_add_fetch(&slot->rows[my_row].in_flight, (uint32_t)by, __ATOMIC_RELAXED);
+        __atomic_add_fetch(&row_of(slot, my_row)->in_flight, (uint32_t)by, __ATOMIC_RELAXED);
     }
 }
 
@@ -209,7 +222,7 @@ unsigned wsgid_in_flight_count(const wsgid_slot_t *slot)
     uint32_t row;
 
     for (row = 0; row < rows && row < (uint32_t)retained->rows; row++) {
-        sum += __atomic_load_n(&slot->rows[row].in_flight, __ATOMIC_RELAXED);
+        sum += __atomic_load_n(&row_of(slot, (int)row)->in_flight, __ATOMIC_RELAXED);
     }
     return sum;
 }

@@ -21,59 +21,62 @@ static uint64_t owner_word(apr_uint32_t configuration, pid_t guardian)
     return (uint64_t)configuration << 32 | (uint32_t)guardian;
 }
 
-apr_status_t wsgid_ledger_open(wsgid_slot_t *slot)
+static wsgid_ledger_t *ledger_of(const wsgid_slot_t *slot)
 {
-    slot->ledger = wsgid_map_shared(sizeof(*slot->ledger));
-    if (!slot->ledger) {
+    return &slot->block->ledgers[slot->index];
+}
+
+static apr_size_t size_of(const wsgid_block_t *block)
+{
+    return (apr_size_t)block->slots * sizeof(*block->ledgers);
+}
+
+apr_status_t wsgid_ledger_open(wsgid_block_t *block)
+{
+    block->ledgers = wsgid_map_shared(size_of(block), -1);
+    if (!block->ledgers || madvise(block->ledgers, size_of(block), MADV_DONTFORK) != 0) {
         return errno;
     }
-    wsgid_ledger_share(slot, 0);
     return APR_SUCCESS;
 }
 
-void wsgid_ledger_share(wsgid_slot_t *slot, int with_forks)
+void wsgid_ledger_share(wsgid_block_t *block, int with_forks)
 {
-    (void)madvise(slot->ledger, sizeof(*slot->ledger), with_forks ? MADV_DOFORK : MADV_DONTFORK);
+    (void)madvise(block->ledgers, size_of(block), with_forks ? MADV_DOFORK : MADV_DONTFORK);
 }
 
-void wsgid_ledger_close(wsgid_slot_t *slot)
+void wsgid_ledger_close(wsgid_block_t *block)
 {
-    if (slot->ledger) {
-        (void)munmap(slot->ledger, sizeof(*slot->ledger));
+    if (block->ledgers) {
+        (void)munmap(block->ledgers, size_of(block));
     }
-    slot->ledger = NULL;
 }
 
 /* ---- which configuration the slot needs, and has */
 
 void wsgid_ledger_set_wanted(wsgid_slot_t *slot, apr_uint32_t configuration)
 {
-    __atomic_store_n(&slot->ledger->wanted, configuration, __ATOMIC_RELEASE);
+    __atomic_store_n(&ledger_of(slot)->wanted, configuration, __ATOMIC_RELEASE);
 }
 
 apr_uint32_t wsgid_ledger_wanted(const wsgid_slot_t *slot)
 {
-    return __atomic_load_n(&slot->ledger->wanted, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&ledger_of(slot)->wanted, __ATOMIC_ACQUIRE);
 }
 
 void wsgid_ledger_set_current(wsgid_slot_t *slot, apr_uint32_t configuration)
 {
-    __atomic_store_n(&slot->ledger->current, configuration, __ATOMIC_RELEASE);
+    __atomic_store_n(&ledger_of(slot)->current, configuration, __ATOMIC_RELEASE);
+}
+
+apr_uint32_t wsgid_ledger_current(const wsgid_slot_t *slot)
+{
+    return __atomic_load_n(&ledger_of(slot)->current, __ATOMIC_ACQUIRE);
 }
 
 int wsgid_ledger_is_removed(const wsgid_slot_t *slot)
 {
-    return __atomic_load_n(&slot->ledger->current, __ATOMIC_ACQUIRE) > wsgid_ledger_wanted(slot);
-}
-
-void wsgid_ledger_note_rebound(wsgid_slot_t *slot)
-{
-    __atomic_add_fetch(&slot->ledger->rebound, 1, __ATOMIC_ACQ_REL);
-}
-
-apr_uint32_t wsgid_ledger_rebound(const wsgid_slot_t *slot)
-{
-    return __atomic_load_n(&slot->ledger->rebound, __ATOMIC_ACQUIRE);
+    return wsgid_ledger_current(slot) > wsgid_ledger_wanted(slot);
 }
 
 void wsgid_ledger_note_ready(wsgid_slot_t *slot, apr_uint32_t configuration)
@@ -81,22 +84,22 @@ void wsgid_ledger_note_ready(wsgid_slot_t *slot, apr_uint32_t configuration)
     uint32_t newest = wsgid_ledger_newest_ready(slot);
 
     while (newest < configuration
-           && !__atomic_compare_exchange_n(&slot->ledger->newest_ready, &newest, configuration, 0,
-                                           __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+           && !__atomic_compare_exchange_n(&ledger_of(slot)->newest_ready, &newest, configuration,
+                                           0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
         /* another guardian was faster; `newest` now holds its value */
     }
 }
 
 apr_uint32_t wsgid_ledger_newest_ready(const wsgid_slot_t *slot)
 {
-    return __atomic_load_n(&slot->ledger->newest_ready, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&ledger_of(slot)->newest_ready, __ATOMIC_ACQUIRE);
 }
 
 /* ---- process entries */
 
 int wsgid_ledger_claim(wsgid_slot_t *slot, int entry, apr_uint32_t configuration)
 {
-    wsgid_ledger_entry_t *place = &slot->ledger->entry[entry];
+    wsgid_ledger_entry_t *place = &ledger_of(slot)->entry[entry];
     uint64_t nobody = 0;
 
     return __atomic_compare_exchange_n(&place->owner, &nobody, owner_word(configuration, getpid()),
@@ -105,7 +108,7 @@ int wsgid_ledger_claim(wsgid_slot_t *slot, int entry, apr_uint32_t configuration
 
 void wsgid_ledger_set_process(wsgid_slot_t *slot, int entry, pid_t pid, apr_uint64_t born)
 {
-    wsgid_ledger_entry_t *place = &slot->ledger->entry[entry];
+    wsgid_ledger_entry_t *place = &ledger_of(slot)->entry[entry];
 
     __atomic_store_n(&place->born, born, __ATOMIC_RELAXED);
     __atomic_store_n(&place->pid, pid, __ATOMIC_RELEASE);
@@ -114,12 +117,17 @@ void wsgid_ledger_set_process(wsgid_slot_t *slot, int entry, pid_t pid, apr_uint
 void wsgid_ledger_release(wsgid_slot_t *slot, int entry)
 {
     wsgid_ledger_set_process(slot, entry, 0, 0);
-    __atomic_store_n(&slot->ledger->entry[entry].owner, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&ledger_of(slot)->entry[entry].owner, 0, __ATOMIC_RELEASE);
+}
+
+apr_uint32_t wsgid_ledger_owner(const wsgid_slot_t *slot, int entry)
+{
+    return __atomic_load_n(&ledger_of(slot)->entry[entry].owner, __ATOMIC_ACQUIRE) >> 32;
 }
 
 int wsgid_ledger_is_free(const wsgid_slot_t *slot, int entry)
 {
-    return __atomic_load_n(&slot->ledger->entry[entry].owner, __ATOMIC_ACQUIRE) == 0;
+    return __atomic_load_n(&ledger_of(slot)->entry[entry].owner, __ATOMIC_ACQUIRE) == 0;
 }
 
 pid_t wsgid_ledger_newer_process(const wsgid_slot_t *slot, apr_uint32_t configuration)
@@ -127,7 +135,7 @@ pid_t wsgid_ledger_newer_process(const wsgid_slot_t *slot, apr_uint32_t configur
     int entry;
 
     for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
-        const wsgid_ledger_entry_t *place = &slot->ledger->entry[entry];
+        const wsgid_ledger_entry_t *place = &ledger_of(slot)->entry[entry];
 
         if (__atomic_load_n(&place->owner, __ATOMIC_ACQUIRE) >> 32 > configuration) {
             return __atomic_load_n(&place->pid, __ATOMIC_ACQUIRE);
@@ -144,7 +152,7 @@ static int is_alive(pid_t pid)
 int wsgid_ledger_inherit(wsgid_slot_t *slot, int entry, apr_uint32_t configuration,
                          wsgid_orphan_t *orphan)
 {
-    wsgid_ledger_entry_t *place = &slot->ledger->entry[entry];
+    wsgid_ledger_entry_t *place = &ledger_of(slot)->entry[entry];
     uint64_t owner = __atomic_load_n(&place->owner, __ATOMIC_ACQUIRE);
 
     if (owner == 0 || (pid_t)(uint32_t)owner == getpid() || is_alive((pid_t)(uint32_t)owner)

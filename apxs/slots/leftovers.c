@@ -19,7 +19,8 @@
 
 static int is_socket_suffix(const char *text)
 {
-    return !strcmp(text, WSGID_SOCKET_REQUESTS) || !strcmp(text, WSGID_SOCKET_CONTROL);
+    return !strcmp(text, WSGID_SOCKET_REQUESTS) || !strcmp(text, WSGID_SOCKET_CONTROL)
+           || !strcmp(text, WSGID_SOCKET_DOOR);
 }
 
 /* ".123.1.0.sock" -> 123; 0 if it is not the end of a socket's name. */

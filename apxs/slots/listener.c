@@ -2,10 +2,10 @@
  * The sockets of slots: how they are created, and their owners and modes. socket_directory.c says
  * where they are, and who gets there.
  *
- * httpd's parent (often root) creates them, so that daemons can come and go behind a listener that
- * never closes. A socket has mode 0600 and belongs to the user that httpd's children run as, or,
- * for administrators, to the group's user; and nobody else can create a socket of the same name in
- * its directory. The caller (slot_list.c) chooses the owner and logs failures.
+ * Guardians (often root) create them, so that daemons can come and go behind a listener that never
+ * closes. A socket has mode 0600 and belongs to the user that httpd's children run as, or, for
+ * administrators, to the group's user; and nobody else can create a socket of the same name in its
+ * directory. The caller (guardian/sockets.c) chooses the owner and logs failures.
  */
 #include "slots/listener.h"
 
@@ -14,7 +14,7 @@
 
 /* ---- open */
 
-static apr_status_t set_address(struct sockaddr_un *address, const char *path)
+apr_status_t wsgid_listener_set_address(struct sockaddr_un *address, const char *path)
 {
     if (strlen(path) >= sizeof(address->sun_path)) {
         return ENAMETOOLONG;
@@ -50,7 +50,49 @@ static apr_status_t bind_private(int fd, const struct sockaddr_un *address)
     return status;
 }
 
-static apr_status_t listen_for(const char *path, uid_t owner, int backlog, int fd)
+/* A socket of this type, bound to the path. */
+static apr_status_t open_bound(const char *path, int type, int *fd)
+{
+    struct sockaddr_un address;
+    apr_status_t status = wsgid_listener_set_address(&address, path);
+
+    *fd = -1;
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    *fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (*fd < 0) {
+        return errno;
+    }
+    status = wsgid_listener_remove(path);
+    return status == APR_SUCCESS ? bind_private(*fd, &address) : status;
+}
+
+static apr_status_t close_unless(apr_status_t status, int *fd)
+{
+    if (status != APR_SUCCESS && *fd >= 0) {
+        (void)close(*fd);
+        *fd = -1;
+    }
+    return status;
+}
+
+apr_status_t wsgid_listener_open(const char *path, uid_t owner, int backlog, int *fd)
+{
+    apr_status_t status = open_bound(path, SOCK_STREAM, fd);
+
+    if (status == APR_SUCCESS) {
+        status = wsgid_listener_adapt(path, owner, backlog, *fd);
+    }
+    return close_unless(status, fd);
+}
+
+apr_status_t wsgid_listener_open_door(const char *path, int *fd)
+{
+    return close_unless(open_bound(path, SOCK_DGRAM, fd), fd);
+}
+
+apr_status_t wsgid_listener_adapt(const char *path, uid_t owner, int backlog, int fd)
 {
     if (geteuid() == 0 && lchown(path, owner, (gid_t)-1) != 0) {
         return errno;
@@ -58,53 +100,11 @@ static apr_status_t listen_for(const char *path, uid_t owner, int backlog, int f
     return listen(fd, backlog) == 0 ? APR_SUCCESS : errno;
 }
 
-static apr_status_t bind_and_listen(int fd, const struct sockaddr_un *address, uid_t owner,
-                                    int backlog)
-{
-    apr_status_t status = wsgid_listener_remove(address->sun_path);
-
-    if (status == APR_SUCCESS) {
-        status = bind_private(fd, address);
-    }
-    return status == APR_SUCCESS ? listen_for(address->sun_path, owner, backlog, fd) : status;
-}
-
-apr_status_t wsgid_listener_open(const char *path, uid_t owner, int backlog, int *fd)
-{
-    struct sockaddr_un address;
-    apr_status_t status = set_address(&address, path);
-
-    *fd = -1;
-    if (status != APR_SUCCESS) {
-        return status;
-    }
-    *fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (*fd < 0) {
-        return errno;
-    }
-    status = bind_and_listen(*fd, &address, owner, backlog);
-    if (status != APR_SUCCESS) {
-        (void)close(*fd);
-        *fd = -1;
-    }
-    return status;
-}
-
-apr_status_t wsgid_listener_adapt(const char *path, uid_t owner, int backlog, int *fd)
+ino_t wsgid_listener_file(const char *path)
 {
     struct stat there;
-    int fresh;
-    apr_status_t status;
 
-    if (lstat(path, &there) == 0 || errno != ENOENT) {
-        return listen_for(path, owner, backlog, *fd);
-    }
-    status = wsgid_listener_open(path, owner, backlog, &fresh);
-    if (status == APR_SUCCESS) {
-        (void)close(*fd);
-        *fd = fresh;
-    }
-    return status;
+    return lstat(path, &there) == 0 ? there.st_ino : 0;
 }
 
 int wsgid_listener_is_unused(const char *path)
@@ -113,7 +113,7 @@ int wsgid_listener_is_unused(const char *path)
     int unused;
     int fd;
 
-    if (set_address(&address, path) != APR_SUCCESS
+    if (wsgid_listener_set_address(&address, path) != APR_SUCCESS
         || (fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0) {
         return 0;
     }

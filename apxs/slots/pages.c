@@ -1,5 +1,6 @@
 /*
- * The statistics pages of a slot: one for each process entry, written by the daemon in it.
+ * The statistics pages of a slot: one for each process entry, written by the daemon in it. Those of
+ * a block of slots are in one memfd, of which a daemon gets the offset of its page.
  *
  * Everything in a page is hostile input for httpd: daemons belong to other users. So what is read
  * is copied, with bounds; a page holds no pointer and no index; and its size is sealed. What a page
@@ -14,14 +15,14 @@
 
 /* The size is sealed, so that a daemon cannot shrink the file while we have it mapped: that would
  * end us by SIGBUS. */
-static int make_memfd(void)
+static int make_memfd(apr_size_t size)
 {
     int fd = memfd_create("wsgid-statistics", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
     if (fd < 0) {
         return -1;
     }
-    if (ftruncate(fd, WSGID_PAGE_SIZE) != 0
+    if (ftruncate(fd, (off_t)size) != 0
         || fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0) {
         int error = errno;
         (void)close(fd);
@@ -31,50 +32,63 @@ static int make_memfd(void)
     return fd;
 }
 
-apr_status_t wsgid_pages_open(wsgid_slot_t *slot, int entry)
+static apr_size_t size_of(const wsgid_block_t *block)
 {
-    void *page;
+    return (apr_size_t)block->slots * WSGID_SLOT_PROCESSES * WSGID_PAGE_SIZE;
+}
 
-    slot->memfd[entry] = make_memfd();
-    if (slot->memfd[entry] < 0) {
+apr_status_t wsgid_pages_open(wsgid_block_t *block)
+{
+    block->memfd = make_memfd(size_of(block));
+    if (block->memfd < 0) {
         return errno;
     }
-    page = mmap(NULL, WSGID_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, slot->memfd[entry], 0);
-    if (page == MAP_FAILED) {
-        return errno;
-    }
-    slot->page[entry] = page;
-    return APR_SUCCESS;
+    block->pages = wsgid_map_shared(size_of(block), block->memfd);
+    return block->pages ? APR_SUCCESS : errno;
 }
 
-int wsgid_pages_descriptor(const wsgid_slot_t *slot, int entry)
+int wsgid_pages_descriptor(const wsgid_slot_t *slot)
 {
-    return slot->memfd[entry];
+    return slot->block->memfd;
 }
 
-void wsgid_pages_close_descriptor(wsgid_slot_t *slot, int entry)
+apr_size_t wsgid_pages_offset(const wsgid_slot_t *slot, int entry)
 {
-    if (slot->memfd[entry] >= 0) {
-        (void)close(slot->memfd[entry]);
-    }
-    slot->memfd[entry] = -1;
+    return ((apr_size_t)slot->index * WSGID_SLOT_PROCESSES + (apr_size_t)entry) * WSGID_PAGE_SIZE;
 }
 
-void wsgid_pages_close(wsgid_slot_t *slot, int entry)
+static wsgid_page_t *page_of(const wsgid_slot_t *slot, int entry)
 {
-    wsgid_pages_close_descriptor(slot, entry);
-    if (slot->page[entry]) {
-        (void)munmap(slot->page[entry], WSGID_PAGE_SIZE);
+    return (wsgid_page_t *)(slot->block->pages + wsgid_pages_offset(slot, entry));
+}
+
+void wsgid_pages_close_descriptor(wsgid_block_t *block)
+{
+    if (block->memfd >= 0) {
+        (void)close(block->memfd);
     }
-    slot->page[entry] = NULL;
+    block->memfd = -1;
+}
+
+void wsgid_pages_close(wsgid_block_t *block)
+{
+    wsgid_pages_close_descriptor(block);
+    if (block->pages) {
+        (void)munmap(block->pages, size_of(block));
+    }
+}
+
+void wsgid_pages_share(wsgid_block_t *block, int with_forks)
+{
+    (void)madvise(block->pages, size_of(block), with_forks ? MADV_DOFORK : MADV_DONTFORK);
 }
 
 void wsgid_pages_clear(wsgid_slot_t *slot, int entry)
 {
-    if (fallocate(slot->memfd[entry], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-                  WSGID_PAGE_SIZE)
+    if (fallocate(slot->block->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  (off_t)wsgid_pages_offset(slot, entry), WSGID_PAGE_SIZE)
         != 0) {
-        memset(slot->page[entry], 0, WSGID_PAGE_SIZE);
+        memset(page_of(slot, entry), 0, WSGID_PAGE_SIZE);
     }
 }
 
@@ -82,12 +96,12 @@ void wsgid_pages_clear(wsgid_slot_t *slot, int entry)
 
 int wsgid_pages_is_ready(const wsgid_slot_t *slot, int entry)
 {
-    return __atomic_load_n(&slot->page[entry]->state, __ATOMIC_ACQUIRE) == WSGID_STATE_READY;
+    return __atomic_load_n(&page_of(slot, entry)->state, __ATOMIC_ACQUIRE) == WSGID_STATE_READY;
 }
 
 void wsgid_pages_read(const wsgid_slot_t *slot, int entry, wsgid_page_t *copy)
 {
-    memcpy(copy, slot->page[entry], sizeof(*copy));
+    memcpy(copy, page_of(slot, entry), sizeof(*copy));
     if (copy->version != WSGID_PAGE_VERSION || !WSGID_IS_PAGE_STATE(copy->state)) {
         memset(copy, 0, sizeof(*copy));
         copy->state = WSGID_STATE_BOOTING;
@@ -111,7 +125,7 @@ apr_array_header_t *wsgid_pages_loaded_scripts(const wsgid_slot_t *slot, int ent
 {
     apr_size_t length = WSGID_PAGE_SCRIPTS_END - WSGID_PAGE_SCRIPTS;
     /* apr_pstrmemdup appends a NUL, so the last script is terminated, too */
-    char *copy = apr_pstrmemdup(p, (const char *)slot->page[entry] + WSGID_PAGE_SCRIPTS, length);
+    char *copy = apr_pstrmemdup(p, (const char *)page_of(slot, entry) + WSGID_PAGE_SCRIPTS, length);
     apr_array_header_t *scripts = apr_array_make(p, 4, sizeof(const char *));
     const char *end = copy + length;
 
@@ -127,6 +141,6 @@ int wsgid_pages_copy_rows(const wsgid_slot_t *slot, int entry, wsgid_page_row_t 
 {
     int count = most < WSGID_PAGE_MOST_ROWS ? most : WSGID_PAGE_MOST_ROWS;
 
-    memcpy(rows, (const char *)slot->page[entry] + WSGID_PAGE_ROWS, count * sizeof(*rows));
+    memcpy(rows, (const char *)page_of(slot, entry) + WSGID_PAGE_ROWS, count * sizeof(*rows));
     return count;
 }

@@ -1,7 +1,8 @@
 /*
  * The memory of a slot. Private to slots/: others use slots.h.
  *
- * There are four kinds of memory, by who may write:
+ * The slots that are created together share a block of memory, so that httpd's parent needs one
+ * descriptor and few mappings for a group. There are four kinds of memory, by who may write:
  *
  *   - wsgid_slot_t is private to each process of httpd; children have the copy that fork gave them.
  *     Every pointer, descriptor and address is here, because processes that the parent (root) must
@@ -11,8 +12,9 @@
  *     only: a hijacked child can at most send requests to the wrong place.
  *   - wsgid_ledger_t is anonymous shared memory, too, but only the parent and guardians have it.
  * What root does to a process depends on it alone.
- *   - The pages are sealed memfds, one for each process entry. Daemons write them, so what is read
- *     is copied and bounded, and only the state is acted on.
+ *   - The pages are a sealed memfd, with one page for each process entry. The daemons of the group
+ *     write it, so what is read is copied and bounded, and only the state is acted on. They could
+ *     write each other's pages, too; but they are processes of one application and one user.
  *
  * All of it is kept over restarts of httpd, which unload this module. So no pool cleanup and no
  * pointer in it may refer to the module, and a change of these structures changes WSGID_LAYOUT
@@ -28,6 +30,7 @@
 /* Shared memory. */
 typedef struct {
     uint32_t phase;                      /* wsgid_slot_state_e, never READY */
+    uint32_t is_open;                    /* it has sockets */
     uint32_t full[WSGID_SLOT_PROCESSES]; /* the entry holds a process that has not been reaped */
     int64_t next_try;                    /* as wsgid_clock_now() counts */
     pid_t pid[WSGID_SLOT_PROCESSES];     /* for messages; 0: none */
@@ -43,7 +46,6 @@ typedef struct {
 } wsgid_ledger_entry_t;
 
 typedef struct {
-    uint32_t rebound;      /* how often a guardian has created the slot's sockets again */
     uint32_t current;      /* httpd's configuration */
     uint32_t wanted;       /* the newest that has the slot */
     uint32_t newest_ready; /* the newest of which a process has been ready */
@@ -57,42 +59,57 @@ typedef struct {
     unsigned char padding[WSGID_CACHE_LINE - sizeof(uint32_t)];
 } wsgid_in_flight_row_t;
 
-struct wsgid_slot_t {
-    wsgid_slot_t *next; /* in_flight.c: all slots of this httpd */
+/* The memory of slots that were created together. */
+typedef struct {
+    apr_pool_t *pool; /* of this structure and its slots */
+    int slots;
+    int users;            /* slots that have not been destroyed */
+    int memfd;            /* of the pages; -1 in children */
+    unsigned char *pages; /* all that follow are NULL until they are mapped */
     wsgid_slot_words_t *words;
     wsgid_in_flight_row_t *rows;
+    wsgid_ledger_t *ledgers; /* NULL in children */
+} wsgid_block_t;
+
+struct wsgid_slot_t {
+    wsgid_slot_t *next; /* in_flight.c: all slots of this httpd */
+    wsgid_block_t *block;
+    int index;  /* in the block */
+    int number; /* in its group */
     struct sockaddr_un address;
-    wsgid_ledger_t *ledger;          /* NULL in children */
-    int memfd[WSGID_SLOT_PROCESSES]; /* -1 in children */
-    wsgid_page_t *page[WSGID_SLOT_PROCESSES];
 };
 
-/* Anonymous shared memory, zeroed; NULL with errno. */
-static inline void *wsgid_map_shared(apr_size_t size)
-{
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+/* slots.c. Shared memory, of a memfd or (-1) anonymous and zeroed; NULL with errno. */
+void *wsgid_map_shared(apr_size_t size, int fd);
 
-    return memory == MAP_FAILED ? NULL : memory;
+static inline wsgid_slot_words_t *wsgid_words_of(const wsgid_slot_t *slot)
+{
+    return &slot->block->words[slot->index];
 }
 
 /* pages.c, for slots.c and entries.c in the parent. */
-apr_status_t wsgid_pages_open(wsgid_slot_t *slot, int entry);
-void wsgid_pages_close_descriptor(wsgid_slot_t *slot, int entry);
-void wsgid_pages_close(wsgid_slot_t *slot, int entry);
+apr_status_t wsgid_pages_open(wsgid_block_t *block);
+void wsgid_pages_close_descriptor(wsgid_block_t *block);
+void wsgid_pages_close(wsgid_block_t *block);
+void wsgid_pages_share(wsgid_block_t *block, int with_forks);
 /* Back to zeros; its memory goes back to the system. */
 void wsgid_pages_clear(wsgid_slot_t *slot, int entry);
 /* Anybody. Whether the page says that its process is ready. */
 int wsgid_pages_is_ready(const wsgid_slot_t *slot, int entry);
 
 /* ledger.c, for slots.c and entries.c. */
-apr_status_t wsgid_ledger_open(wsgid_slot_t *slot);
-void wsgid_ledger_close(wsgid_slot_t *slot);
+apr_status_t wsgid_ledger_open(wsgid_block_t *block);
+void wsgid_ledger_close(wsgid_block_t *block);
+void wsgid_ledger_share(wsgid_block_t *block, int with_forks);
 /* Claims a free entry for this process, the guardian of a configuration. Whether it was free. */
 int wsgid_ledger_claim(wsgid_slot_t *slot, int entry, apr_uint32_t configuration);
 void wsgid_ledger_release(wsgid_slot_t *slot, int entry);
 
-/* in_flight.c, for slots.c in the parent: gives a slot its rows, and takes them away. */
-apr_status_t wsgid_in_flight_attach(wsgid_slot_t *slot);
+/* in_flight.c, for slots.c in the parent: maps the rows of a block; and which slots are counted. */
+apr_status_t wsgid_in_flight_open(wsgid_block_t *block);
+void wsgid_in_flight_close(wsgid_block_t *block);
+void wsgid_in_flight_share(wsgid_block_t *block, int with_forks);
+void wsgid_in_flight_attach(wsgid_slot_t *slot);
 void wsgid_in_flight_detach(wsgid_slot_t *slot);
 
 #endif

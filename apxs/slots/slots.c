@@ -9,75 +9,121 @@
 
 #include <sched.h>
 
-/* ---- creation and destruction */
+/* ---- mapping */
 
-static apr_status_t make_memory(wsgid_slot_t *slot)
+#define APART ((apr_size_t)1 << 34) /* bytes of addresses: room for 60,000 slots */
+
+/* Shared memory has addresses of its own, far from those that httpd's pools get: in between, it
+ * would spread the pools over more page tables, of which each guardian has a copy. */
+void *wsgid_map_shared(apr_size_t size, int fd)
 {
-    apr_status_t status = wsgid_in_flight_attach(slot);
-    int entry;
+    static char *next;
+    void *memory;
 
-    if (status != APR_SUCCESS) {
-        return status;
+    if (!next) {
+        void *space = mmap(NULL, APART, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                           0);
+
+        if (space != MAP_FAILED && munmap(space, APART) == 0) {
+            next = space; /* the system's next addresses are at the other end */
+        }
     }
-    slot->words = wsgid_map_shared(sizeof(*slot->words));
-    if (!slot->words) {
-        return errno;
+    memory = mmap(next, size, PROT_READ | PROT_WRITE, MAP_SHARED | (fd < 0 ? MAP_ANONYMOUS : 0), fd,
+                  0);
+    if (memory == MAP_FAILED) {
+        return NULL;
     }
-    status = wsgid_ledger_open(slot);
-    for (entry = 0; entry < WSGID_SLOT_PROCESSES && status == APR_SUCCESS; entry++) {
-        status = wsgid_pages_open(slot, entry);
-    }
-    return status;
+    next = (char *)memory + APR_ALIGN(size, WSGID_PAGE_SIZE); /* a multiple of the system's pages */
+    return memory;
 }
 
-apr_status_t wsgid_slots_create(wsgid_slot_t **created, apr_pool_t *pool)
-{
-    wsgid_slot_t *slot = apr_pcalloc(pool, sizeof(*slot));
-    apr_status_t status;
-    int entry;
+/* ---- creation and destruction */
 
-    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
-        slot->memfd[entry] = -1;
+static apr_status_t make_memory(wsgid_block_t *block)
+{
+    apr_status_t status = wsgid_in_flight_open(block);
+
+    if (status == APR_SUCCESS) {
+        block->words = wsgid_map_shared(block->slots * sizeof(*block->words), -1);
+        status = block->words ? wsgid_ledger_open(block) : errno;
     }
-    status = make_memory(slot);
+    return status == APR_SUCCESS ? wsgid_pages_open(block) : status;
+}
+
+static void destroy_block(wsgid_block_t *block)
+{
+    wsgid_in_flight_close(block);
+    wsgid_pages_close(block);
+    if (block->words) {
+        (void)munmap(block->words, block->slots * sizeof(*block->words));
+    }
+    wsgid_ledger_close(block);
+    apr_pool_destroy(block->pool);
+}
+
+apr_status_t wsgid_slots_create(wsgid_slot_t **created, int count, apr_pool_t *parent)
+{
+    apr_pool_t *pool;
+    wsgid_block_t *block;
+    apr_status_t status;
+    int i;
+
+    apr_pool_create(&pool, parent);
+    block = apr_pcalloc(pool, sizeof(*block));
+    block->pool = pool;
+    block->slots = block->users = count;
+    block->memfd = -1;
+    status = make_memory(block);
     if (status != APR_SUCCESS) {
-        wsgid_slots_destroy(slot);
+        destroy_block(block);
         return status;
     }
-    *created = slot;
+    for (i = 0; i < count; i++) {
+        created[i] = apr_pcalloc(pool, sizeof(**created));
+        created[i]->block = block;
+        created[i]->index = i;
+        wsgid_in_flight_attach(created[i]);
+    }
     return APR_SUCCESS;
 }
 
 void wsgid_slots_destroy(wsgid_slot_t *slot)
 {
-    int entry;
-
     wsgid_in_flight_detach(slot);
-    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
-        wsgid_pages_close(slot, entry);
+    if (--slot->block->users == 0) {
+        destroy_block(slot->block);
     }
-    if (slot->words) {
-        (void)munmap(slot->words, sizeof(*slot->words));
-    }
-    slot->words = NULL;
-    wsgid_ledger_close(slot);
+}
+
+void wsgid_slots_share(wsgid_slot_t *slot, wsgid_share_e share)
+{
+    wsgid_block_t *block = slot->block;
+    int is_known = share != WSGID_SHARE_NOTHING;
+
+    wsgid_in_flight_share(block, is_known);
+    wsgid_pages_share(block, is_known);
+    (void)madvise(block->words, block->slots * sizeof(*block->words),
+                  is_known ? MADV_DOFORK : MADV_DONTFORK);
+    wsgid_ledger_share(block, share == WSGID_SHARE_WITH_GUARDIAN);
 }
 
 void wsgid_slots_enter_child(wsgid_slot_t *slot)
 {
-    int entry;
-
-    slot->ledger = NULL; /* it has not been inherited */
-    for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
-        wsgid_pages_close_descriptor(slot, entry);
-    }
+    slot->block->ledgers = NULL; /* they have not been inherited */
+    wsgid_pages_close_descriptor(slot->block);
 }
 
 /* ---- what may be expected of it */
 
-void wsgid_slots_set_address(wsgid_slot_t *slot, const struct sockaddr_un *address)
+void wsgid_slots_set_name(wsgid_slot_t *slot, int number, const struct sockaddr_un *address)
 {
+    slot->number = number;
     slot->address = *address;
+}
+
+int wsgid_slots_number(const wsgid_slot_t *slot)
+{
+    return slot->number;
 }
 
 const struct sockaddr_un *wsgid_slots_address(const wsgid_slot_t *slot)
@@ -85,22 +131,37 @@ const struct sockaddr_un *wsgid_slots_address(const wsgid_slot_t *slot)
     return &slot->address;
 }
 
+void wsgid_slots_set_open(wsgid_slot_t *slot, int is_open)
+{
+    __atomic_store_n(&wsgid_words_of(slot)->is_open, is_open, __ATOMIC_RELEASE);
+}
+
+int wsgid_slots_is_open(const wsgid_slot_t *slot)
+{
+    return __atomic_load_n(&wsgid_words_of(slot)->is_open, __ATOMIC_ACQUIRE) != 0;
+}
+
 void wsgid_slots_set_phase(wsgid_slot_t *slot, wsgid_slot_state_e phase, apr_time_t next_try)
 {
-    __atomic_store_n(&slot->words->next_try, next_try, __ATOMIC_RELAXED);
-    __atomic_store_n(&slot->words->phase, phase, __ATOMIC_RELEASE);
+    __atomic_store_n(&wsgid_words_of(slot)->next_try, next_try, __ATOMIC_RELAXED);
+    __atomic_store_n(&wsgid_words_of(slot)->phase, phase, __ATOMIC_RELEASE);
 }
 
 wsgid_slot_state_e wsgid_slots_phase(const wsgid_slot_t *slot)
 {
-    uint32_t phase = __atomic_load_n(&slot->words->phase, __ATOMIC_ACQUIRE);
+    uint32_t phase = __atomic_load_n(&wsgid_words_of(slot)->phase, __ATOMIC_ACQUIRE);
 
     return phase <= WSGID_SLOT_BOOTING ? (wsgid_slot_state_e)phase : WSGID_SLOT_DOWN;
 }
 
+int wsgid_slots_exists(const wsgid_slot_t *slot)
+{
+    return wsgid_slots_is_open(slot) || wsgid_slots_phase(slot) != WSGID_SLOT_DOWN;
+}
+
 apr_time_t wsgid_slots_next_try(const wsgid_slot_t *slot)
 {
-    return __atomic_load_n(&slot->words->next_try, __ATOMIC_RELAXED);
+    return __atomic_load_n(&wsgid_words_of(slot)->next_try, __ATOMIC_RELAXED);
 }
 
 wsgid_slot_state_e wsgid_slots_state(const wsgid_slot_t *slot)
@@ -112,7 +173,7 @@ wsgid_slot_state_e wsgid_slots_state(const wsgid_slot_t *slot)
 
 wsgid_totals_t *wsgid_slots_totals(wsgid_slot_t *slot)
 {
-    return &slot->words->totals;
+    return &wsgid_words_of(slot)->totals;
 }
 
 /* A guardian needs microseconds to move a process into the totals. If it was killed in the middle
@@ -123,14 +184,14 @@ void wsgid_slots_snapshot(const wsgid_slot_t *slot,
                           wsgid_entry_snapshot_t entries[WSGID_SLOT_PROCESSES],
                           wsgid_totals_t *totals)
 {
-    const uint32_t *turn = &slot->words->totals.turn;
+    const uint32_t *turn = &wsgid_words_of(slot)->totals.turn;
     int attempt;
 
     for (attempt = 0; attempt < SNAPSHOT_ATTEMPTS; attempt++) {
         uint32_t before = __atomic_load_n(turn, __ATOMIC_SEQ_CST);
         int entry;
 
-        memcpy(totals, &slot->words->totals, sizeof(*totals));
+        memcpy(totals, &wsgid_words_of(slot)->totals, sizeof(*totals));
         for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
             wsgid_entries_snapshot(slot, entry, &entries[entry]);
         }

@@ -32,20 +32,36 @@ typedef enum {
 
 /* ---- slots.c: the slot as a whole */
 
-/* Parent. Creates the shared memory of a slot, mapped here and in every process forked later.
- * pool: one that is kept over restarts; nothing is registered with it, because httpd unloads the
- * module before that pool goes. Call wsgid_slots_destroy first. Fails if memory or descriptors run
- * out; then nothing is left behind. */
-apr_status_t wsgid_slots_create(wsgid_slot_t **slot, apr_pool_t *pool);
-/* Parent. Unmaps and closes everything; the caller frees the pool. */
+/* Parent. Creates the shared memory of so many slots of a group, mapped here and in every process
+ * forked later. pool: one that is kept over restarts; nothing of the module is registered with it,
+ * because httpd unloads the module before that pool goes. Fails if memory or descriptors run out;
+ * then nothing is left behind. */
+apr_status_t wsgid_slots_create(wsgid_slot_t **slots, int count, apr_pool_t *pool);
+/* Parent. Releases a slot; with the last one of those that were created together, their memory. */
 void wsgid_slots_destroy(wsgid_slot_t *slot);
+typedef enum {
+    WSGID_SHARE_WITH_CHILDREN, /* httpd's, and whatever else the parent forks: not the ledger */
+    WSGID_SHARE_WITH_GUARDIAN, /* everything */
+    WSGID_SHARE_NOTHING /* with the guardians of other groups, whose forks it would slow down */
+} wsgid_share_e;
+/* Parent. What processes that it forks from now on get of the slot's memory; at first as children
+ * do. */
+void wsgid_slots_share(wsgid_slot_t *slot, wsgid_share_e share);
 /* A child of httpd. Gives up what only the parent and guardians need. */
 void wsgid_slots_enter_child(wsgid_slot_t *slot);
 
-/* Parent. Where the slot listens. */
-void wsgid_slots_set_address(wsgid_slot_t *slot, const struct sockaddr_un *address);
-/* Anybody. Valid as long as the slot. */
+/* Parent. Which of its group's slots it is, and where it listens. */
+void wsgid_slots_set_name(wsgid_slot_t *slot, int number, const struct sockaddr_un *address);
+/* Anybody. The address is valid as long as the slot. */
+int wsgid_slots_number(const wsgid_slot_t *slot);
 const struct sockaddr_un *wsgid_slots_address(const wsgid_slot_t *slot);
+
+/* A guardian: the slot's sockets are there, or have been removed. */
+void wsgid_slots_set_open(wsgid_slot_t *slot, int is_open);
+/* Anybody. */
+int wsgid_slots_is_open(const wsgid_slot_t *slot);
+/* Anybody. Whether the slot exists: it has sockets, or will have. */
+int wsgid_slots_exists(const wsgid_slot_t *slot);
 
 /* phase.c only. What may be expected of a slot without a ready process: never WSGID_SLOT_READY.
  * next_try: as wsgid_clock_now() counts. */
@@ -77,26 +93,22 @@ void wsgid_slots_snapshot(const wsgid_slot_t *slot,
 
 /* ---- ledger.c: what guardians tell each other. Only the parent and guardians have it */
 
-/* The parent. Whether processes that it forks from now on get the ledger. */
-void wsgid_ledger_share(wsgid_slot_t *slot, int with_forks);
-
 /* The parent. The newest configuration that has the slot: its guardian looks after it. */
 void wsgid_ledger_set_wanted(wsgid_slot_t *slot, apr_uint32_t configuration);
 apr_uint32_t wsgid_ledger_wanted(const wsgid_slot_t *slot);
 /* The parent. There is a newer configuration, which has the slot or not. */
 void wsgid_ledger_set_current(wsgid_slot_t *slot, apr_uint32_t configuration);
+apr_uint32_t wsgid_ledger_current(const wsgid_slot_t *slot);
 /* Whether the current configuration does not have the slot. */
 int wsgid_ledger_is_removed(const wsgid_slot_t *slot);
-/* A guardian has created the slot's sockets again, so the parent's listeners are dead. */
-void wsgid_ledger_note_rebound(wsgid_slot_t *slot);
-/* The parent. How often that has happened. */
-apr_uint32_t wsgid_ledger_rebound(const wsgid_slot_t *slot);
 /* A process of this configuration has become ready. */
 void wsgid_ledger_note_ready(wsgid_slot_t *slot, apr_uint32_t configuration);
 /* The newest configuration of which a process has been ready; 0: none. */
 apr_uint32_t wsgid_ledger_newest_ready(const wsgid_slot_t *slot);
 /* A process that the guardian of a newer configuration has started; 0: there is none. */
 pid_t wsgid_ledger_newer_process(const wsgid_slot_t *slot, apr_uint32_t configuration);
+/* The configuration of the guardian that has the entry; 0: none has. */
+apr_uint32_t wsgid_ledger_owner(const wsgid_slot_t *slot, int entry);
 /* Whether no guardian has the entry. */
 int wsgid_ledger_is_free(const wsgid_slot_t *slot, int entry);
 /* A guardian. Which process it has forked into its entry, and when that began (start time of
@@ -116,8 +128,8 @@ int wsgid_ledger_inherit(wsgid_slot_t *slot, int entry, apr_uint32_t configurati
 
 /* ---- entries.c: which process is in which entry */
 
-/* A guardian. Claims a free entry for a process that is about to be forked, and clears its page.
- * The page's memfd, which the slot owns; -1 if another guardian has the entry. */
+/* A guardian. Claims a free entry for a process that is about to be forked, and clears its page. 0
+ * if another guardian has the entry. */
 int wsgid_entries_claim(wsgid_slot_t *slot, int entry, apr_uint32_t configuration);
 /* A guardian. The process has been reaped, or was never forked: the entry is free. */
 void wsgid_entries_release(wsgid_slot_t *slot, int entry);
@@ -140,8 +152,10 @@ const char *wsgid_entries_describe(apr_pool_t *p, const wsgid_pids_t *pids);
 
 /* ---- pages.c: the statistics pages, written by the daemons */
 
-/* The parent and guardians. The memfd of an entry's page. */
-int wsgid_pages_descriptor(const wsgid_slot_t *slot, int entry);
+/* The parent and guardians. The memfd of the slot's pages, and where in it the page of an entry
+ * is. */
+int wsgid_pages_descriptor(const wsgid_slot_t *slot);
+apr_size_t wsgid_pages_offset(const wsgid_slot_t *slot, int entry);
 
 /* Anybody. Copies the fixed part of a page. All zero if the page is of another version or its state
  * is unknown; otherwise the numbers are the daemon's, so they may be absurd. */

@@ -13,7 +13,7 @@
  * The parent opens the inner directory (O_PATH). Its children inherit the descriptor and connect to
  * /proc/self/fd/DESCRIPTOR/NUMBER.SLOT, which does not lead through the outer directory. No program
  * that a child starts inherits it (O_CLOEXEC), and the kernel shows the descriptors of a process
- * that was root to nobody else. The daemons get their listeners from the parent and need no path.
+ * that was root to nobody else. The daemons get their listeners from guardians and need no path.
  *
  * This needs a parent that is root, and /proc. Otherwise the sockets are beside the prefix, with
  * mode 0600, and the log says what that means. The control sockets (`pywsgid status`) are always
@@ -47,6 +47,7 @@
 struct wsgid_socket_directory_t {
     wsgid_socket_directory_t *next;
     const char *prefix;
+    pid_t parent;      /* of this httpd: guardians make paths, too */
     const char *outer; /* NULL: the sockets are beside the prefix */
     const char *inner;
     int descriptor; /* of inner; keeps its number when the directory is created again */
@@ -275,6 +276,7 @@ static wsgid_socket_directory_t *add(apr_pool_t *pool, const char *prefix, int i
     wsgid_socket_directory_t *directory = apr_pcalloc(pool, sizeof(*directory));
 
     directory->prefix = apr_pstrdup(pool, prefix);
+    directory->parent = getpid();
     directory->descriptor = -1;
     if (is_private) {
         directory->outer = apr_psprintf(pool, "%s.%" APR_PID_T_FMT, prefix, getpid());
@@ -331,25 +333,34 @@ const char *wsgid_socket_directory_prepare(apr_pool_t *p, server_rec *s, const c
 
 /* ---- paths and addresses */
 
-static const char *beside_prefix(apr_pool_t *p, const char *prefix, unsigned number, int slot,
-                                 const char *suffix)
+static const char *beside_prefix(apr_pool_t *p, const wsgid_socket_directory_t *directory,
+                                 unsigned number, int slot, const char *suffix)
 {
-    return apr_psprintf(p, "%s.%" APR_PID_T_FMT ".%u.%d%s", prefix, getpid(), number, slot, suffix);
+    return apr_psprintf(p, "%s.%" APR_PID_T_FMT ".%u.%d%s", directory->prefix, directory->parent,
+                        number, slot, suffix);
 }
 
 const char *wsgid_socket_directory_requests(apr_pool_t *p,
                                             const wsgid_socket_directory_t *directory,
                                             unsigned number, int slot)
 {
-    return directory->inner
-               ? apr_psprintf(p, "%s/%u.%d", directory->inner, number, slot)
-               : beside_prefix(p, directory->prefix, number, slot, WSGID_SOCKET_REQUESTS);
+    return directory->inner ? apr_psprintf(p, "%s/%u.%d", directory->inner, number, slot)
+                            : beside_prefix(p, directory, number, slot, WSGID_SOCKET_REQUESTS);
 }
 
 const char *wsgid_socket_directory_control(apr_pool_t *p, const wsgid_socket_directory_t *directory,
                                            unsigned number, int slot)
 {
-    return beside_prefix(p, directory->prefix, number, slot, WSGID_SOCKET_CONTROL);
+    return beside_prefix(p, directory, number, slot, WSGID_SOCKET_CONTROL);
+}
+
+const char *wsgid_socket_directory_door(apr_pool_t *p, const wsgid_socket_directory_t *directory,
+                                        unsigned number, apr_uint32_t configuration)
+{
+    return directory->inner
+               ? apr_psprintf(p, "%s/%u.%u" WSGID_SOCKET_DOOR, directory->inner, number,
+                              configuration)
+               : beside_prefix(p, directory, number, (int)configuration, WSGID_SOCKET_DOOR);
 }
 
 void wsgid_socket_directory_address(const wsgid_socket_directory_t *directory, const char *path,

@@ -1,5 +1,5 @@
 /*
- * The directory of the sockets (socket_directory.c). Only httpd's parent calls these, and
+ * The directory of the sockets (socket_directory.c). httpd's parent and guardians call these, and
  * `apachectl configtest` calls wsgid_socket_directory_check.
  */
 #ifndef WSGID_SOCKET_DIRECTORY_H
@@ -13,6 +13,7 @@ typedef struct wsgid_socket_directory_t wsgid_socket_directory_t;
 /* What the paths of a slot's sockets end with. */
 #define WSGID_SOCKET_REQUESTS ".sock" /* only if the directory is not private */
 #define WSGID_SOCKET_CONTROL  ".ctl"
+#define WSGID_SOCKET_DOOR     ".door"
 /* A private directory is named "PREFIX.PID", and its sockets are in this directory within. */
 #define WSGID_SOCKET_INNER "/s"
 
@@ -32,6 +33,9 @@ const char *wsgid_socket_directory_requests(apr_pool_t *p,
                                             unsigned number, int slot);
 const char *wsgid_socket_directory_control(apr_pool_t *p, const wsgid_socket_directory_t *directory,
                                            unsigned number, int slot);
+/* Where the guardian of a group and configuration hands its sockets over. In p. */
+const char *wsgid_socket_directory_door(apr_pool_t *p, const wsgid_socket_directory_t *directory,
+                                        unsigned number, apr_uint32_t configuration);
 /* What httpd's children connect to, for a path that wsgid_socket_directory_requests has made. It
  * stays valid when the directory is created again. */
 void wsgid_socket_directory_address(const wsgid_socket_directory_t *directory, const char *path,

@@ -64,6 +64,7 @@ static void put_internal(FILE *block, const wsgid_start_t *start)
 
     put(block, "group", group->name);
     put_number(block, "slot", start->slot);
+    put_number(block, "page", (apr_int64_t)start->page);
     if (group->value[WSGID_OPT_PROCESSES].given) {
         put(block, "processes-named", "1");
     }

@@ -1,5 +1,6 @@
 /*
- * The limit on open files (RLIMIT_NOFILE) and the descriptors that the parent keeps for daemons.
+ * The limit on open files (RLIMIT_NOFILE), and the descriptors that httpd's parent and guardians
+ * keep for daemons.
  *
  * What does not fit into the hard limit is refused when the configuration is read: a start that
  * fails halfway, after httpd has detached, would look like a success. If it fits into the hard
@@ -11,11 +12,13 @@
 
 #include <sys/resource.h>
 
-/* Statistics pages and two listeners. */
-#define OF_PROCESS (WSGID_SLOT_PROCESSES + 2)
-/* A restart may need the sockets and pages of two configurations; and a guardian has a lifeline for
- * each process. */
+/* In the parent: the statistics pages. A restart may need those of two configurations. */
+#define OF_GROUP   1
 #define AT_RESTART 2
+/* In a guardian, which has the parent's limit: two sockets and a lifeline; and what it needs
+ * itself, with the lifelines of processes that are being replaced. */
+#define OF_PROCESS  3
+#define OF_GUARDIAN 16
 /* What httpd itself opens, about, */
 #define OF_HTTPD 32
 /* and for each virtual host: an ErrorLog and a CustomLog. */
@@ -30,18 +33,6 @@ typedef struct {
     rlim_t ours;     /* that we have set */
 } retained_limits_t;
 
-static int count_processes(void)
-{
-    const apr_array_header_t *groups = wsgid_groups_all();
-    int count = 0;
-    int i;
-
-    for (i = 0; groups && i < groups->nelts; i++) {
-        count += (int)WSGID_NUMBER(APR_ARRAY_IDX(groups, i, const wsgid_group_t *), PROCESSES);
-    }
-    return count;
-}
-
 static int needed_by_httpd(const server_rec *s)
 {
     int count = OF_HTTPD;
@@ -52,26 +43,69 @@ static int needed_by_httpd(const server_rec *s)
     return count;
 }
 
-static rlim_t needed(const server_rec *s)
+static int count_groups(void)
 {
-    return (rlim_t)count_processes() * OF_PROCESS + (rlim_t)needed_by_httpd(s);
+    const apr_array_header_t *groups = wsgid_groups_all();
+
+    return groups ? groups->nelts : 0;
+}
+
+static rlim_t needed_in_parent(const server_rec *s)
+{
+    return (rlim_t)count_groups() * OF_GROUP + (rlim_t)needed_by_httpd(s);
+}
+
+/* NULL: there is none. */
+static const wsgid_group_t *find_largest(void)
+{
+    const wsgid_group_t *largest = NULL;
+    int i;
+
+    for (i = 0; i < count_groups(); i++) {
+        const wsgid_group_t *group = APR_ARRAY_IDX(wsgid_groups_all(), i, const wsgid_group_t *);
+
+        if (!largest || WSGID_NUMBER(group, PROCESSES) > WSGID_NUMBER(largest, PROCESSES)) {
+            largest = group;
+        }
+    }
+    return largest;
+}
+
+static rlim_t needed_in_guardian(const wsgid_group_t *group)
+{
+    return group ? (rlim_t)WSGID_NUMBER(group, PROCESSES) * OF_PROCESS + OF_GUARDIAN : 0;
 }
 
 int wsgid_descriptor_limits_check(const server_rec *s)
 {
+    const wsgid_group_t *largest = find_largest();
     struct rlimit limits;
 
-    if (getrlimit(RLIMIT_NOFILE, &limits) != 0 || needed(s) <= limits.rlim_max) {
+    if (!largest || getrlimit(RLIMIT_NOFILE, &limits) != 0) {
         return OK;
     }
-    ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
-                 "WSGID0121: too many daemon processes for httpd's hard limit of %lu open files: "
-                 "%d processes need %d each in httpd's parent, and httpd itself needs about %d, "
-                 "which makes %lu: raise the limit (ulimit -Hn, LimitNOFILE= of its service), or "
-                 "lower processes=",
-                 (unsigned long)limits.rlim_max, count_processes(), OF_PROCESS, needed_by_httpd(s),
-                 (unsigned long)needed(s));
-    return HTTP_INTERNAL_SERVER_ERROR;
+    if (needed_in_parent(s) > limits.rlim_max) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
+                     "WSGID0121: httpd's hard limit of %lu open files is too low: %d daemon groups "
+                     "need %d each in httpd's parent, and httpd itself needs about %d, which makes "
+                     "%lu: raise the limit (ulimit -Hn, LimitNOFILE= of its service), or define "
+                     "fewer groups",
+                     (unsigned long)limits.rlim_max, count_groups(), OF_GROUP, needed_by_httpd(s),
+                     (unsigned long)needed_in_parent(s));
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (needed_in_guardian(largest) > limits.rlim_max) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
+                     "WSGID0121: httpd's hard limit of %lu open files is too low: the %d processes "
+                     "of group '%s' need %d each in their guardian, which itself needs about %d, "
+                     "which makes %lu: raise the limit (ulimit -Hn, LimitNOFILE= of its service), "
+                     "or lower processes=",
+                     (unsigned long)limits.rlim_max, (int)WSGID_NUMBER(largest, PROCESSES),
+                     largest->label, OF_PROCESS, OF_GUARDIAN,
+                     (unsigned long)needed_in_guardian(largest));
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return OK;
 }
 
 void wsgid_descriptor_limits_raise(const server_rec *s)
@@ -88,7 +122,8 @@ void wsgid_descriptor_limits_raise(const server_rec *s)
     if (limits.rlim_cur != retained->ours) { /* also if somebody has set it meanwhile */
         retained->original = limits.rlim_cur;
     }
-    if (limits.rlim_cur < AT_RESTART * needed(s)) {
+    if (limits.rlim_cur < AT_RESTART * needed_in_parent(s)
+        || limits.rlim_cur < needed_in_guardian(find_largest())) {
         limits.rlim_cur = limits.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &limits); /* it is ours to raise, up to the hard one */
     }

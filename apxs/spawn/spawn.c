@@ -146,7 +146,7 @@ static void place_descriptors(wsgid_child_t *child)
                                  [WSGID_FD_LISTENER] = start->listener,
                                  [WSGID_FD_CONFIGURATION] = child->configuration,
                                  [WSGID_FD_LIFELINE] = start->lifeline,
-                                 [WSGID_FD_STATISTICS] = start->page,
+                                 [WSGID_FD_STATISTICS] = start->pages,
                                  [WSGID_FD_WAKEUP] = start->wakeup,
                                  [WSGID_FD_CONTROL] = start->control,
                                  [WSGID_FD_PREDECESSOR] = start->predecessor };

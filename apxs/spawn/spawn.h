@@ -44,9 +44,10 @@ typedef struct {
     int slot;
     int entry; /* of the process, in the slot */
     int listener;
-    int lifeline; /* read end */
-    int page;     /* memfd */
-    int wakeup;   /* write end */
+    int lifeline;    /* read end */
+    int pages;       /* memfd */
+    apr_size_t page; /* offset of its own page in there */
+    int wakeup;      /* write end */
     int control;
     int predecessor; /* write end of its lifeline, or -1 */
     /* const char *: scripts that the predecessor has loaded, so this process must load them before

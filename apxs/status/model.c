@@ -264,10 +264,9 @@ static int by_age(const void *left, const void *right)
     return a->uptime < b->uptime ? 1 : a->uptime > b->uptime ? -1 : 0;
 }
 
-static void fill_slot(apr_pool_t *p, const wsgid_group_t *group, int index, const moment_t *now,
-                      wsgid_status_slot_t *status)
+static void fill_slot(apr_pool_t *p, const wsgid_group_t *group, const wsgid_slot_t *slot,
+                      const moment_t *now, wsgid_status_slot_t *status)
 {
-    const wsgid_slot_t *slot = group->slots[index];
     apr_array_header_t *processes = apr_array_make(p, WSGID_SLOT_PROCESSES,
                                                    sizeof(wsgid_status_process_t));
     wsgid_entry_snapshot_t entries[WSGID_SLOT_PROCESSES];
@@ -288,7 +287,7 @@ static void fill_slot(apr_pool_t *p, const wsgid_group_t *group, int index, cons
     }
     qsort(processes->elts, processes->nelts, sizeof(wsgid_status_process_t), by_age);
     status->processes = processes;
-    status->index = index;
+    status->index = wsgid_slots_number(slot);
     status->state = wsgid_slots_state(slot);
     status->next_try = status->state == WSGID_SLOT_WAITING
                            ? clip(wsgid_slots_next_try(slot) - now->steady, WSGID_COUNT_MOST)
@@ -337,9 +336,11 @@ static void fill_group(apr_pool_t *p, const wsgid_group_t *group, const moment_t
     status->name = ap_escape_logitem(p, group->label);
     status->user = user_name(p, group);
     for (i = 0; i < group->slot_count; i++) {
-        wsgid_status_slot_t *slot = apr_array_push(slots);
-        fill_slot(p, group, i, now, slot);
-        add_slot(status, slot);
+        if (wsgid_slots_exists(group->slots[i])) {
+            wsgid_status_slot_t *slot = apr_array_push(slots);
+            fill_slot(p, group, group->slots[i], now, slot);
+            add_slot(status, slot);
+        }
     }
     status->slots = slots;
 }

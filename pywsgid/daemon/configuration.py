@@ -68,6 +68,7 @@ REQUIRED = object()
 KEYS: dict[str, tuple[str, Callable[[str], Any], Any]] = {
     "group": ("group", str, REQUIRED),
     "slot": ("slot", int, REQUIRED),
+    "page": ("page", int, 0),
     "httpd-uid": ("httpd_uid", int, REQUIRED),
     "log-level": ("log_level", int, 4),
     "request-log-level": ("request_log_level", int, 0),
@@ -94,6 +95,7 @@ class Configuration(DaemonOptions):
     __slots__ = (
         "group",
         "slot",
+        "page",
         "httpd_uid",
         "log_level",
         "request_log_level",
@@ -107,6 +109,7 @@ class Configuration(DaemonOptions):
 
     group: str
     slot: int
+    page: int
     httpd_uid: int
     log_level: int
     request_log_level: int

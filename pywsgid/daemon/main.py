@@ -124,7 +124,8 @@ def main() -> int:
         configuration = read_configuration()
         log.level, log.group = configuration.log_level, configuration.label
         log.request_level = max(configuration.log_level, configuration.request_log_level)
-        statistics = page.Page(page.map_page(process_abi.FD_STATISTICS), configuration.threads)
+        memory = page.map_page(process_abi.FD_STATISTICS, configuration.page)
+        statistics = page.Page(memory, configuration.threads)
         # Before the close: either the title or the descriptor shows at any time whose daemon it is.
         title.set_title(configuration.title)
         os.close(process_abi.FD_CONFIGURATION)

@@ -543,7 +543,7 @@ static int close_if_unowned(wsgid_hub_t *hub, wsgid_connection_t *connection)
     return 0;
 }
 
-/* Closes our copy of the listener, which httpd's parent and a replacement have, too. */
+/* Closes our copy of the listener, which the guardian and a replacement have, too. */
 static void close_listener(wsgid_hub_t *hub)
 {
     struct epoll_event unused = { 0 };

@@ -11,7 +11,9 @@ FD_CONFIGURATION = 4
 # the lifeline: read end of a pipe. End-of-file means that the guardian has gone; a byte says what
 # to do
 FD_LIFELINE = 5
-FD_STATISTICS = 6  # the statistics page: a sealed memfd of 64 KiB, mapped shared and writable
+# the statistics pages of the group: a sealed memfd, of which the process maps 64 KiB, shared and
+# writable, at the offset `page` of its configuration
+FD_STATISTICS = 6
 FD_WAKEUP = 7  # write end of the wake-up pipe: a byte makes the guardian read the statistics pages
 FD_CONTROL = 8  # a second listener (non-blocking), for administrators (`pywsgid status` ...)
 # only for a successor: the write end of its predecessor's lifeline, opened anew (through the

@@ -291,7 +291,10 @@ DESCRIPTORS = (
         "says what to do",
     ),
     Constant(
-        "STATISTICS", 6, "the statistics page: a sealed memfd of 64 KiB, mapped shared and writable"
+        "STATISTICS",
+        6,
+        "the statistics pages of the group: a sealed memfd, of which the process maps 64 KiB, "
+        "shared and writable, at the offset `page` of its configuration",
     ),
     Constant(
         "WAKEUP",

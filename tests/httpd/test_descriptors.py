@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from httpdenv import StartFailed, wait_until
+from httpdenv import StartFailed, processes, wait_until
 
 SCRIPT = (Path(__file__).parents[1] / "apps" / "leaks.wsgi").read_text()
 GROUPS = ("slowly", "at-once", "stays")
@@ -90,7 +90,7 @@ def test_one_that_cannot_be_replaced_goes_on(httpd):
 
 LIMITS = (100, 4096)
 MANY = """
-WSGIDaemonProcess many processes=16 threads=1
+WSGIDaemonProcess many processes=30 threads=1
 WSGIScriptAlias / ${APPS}/hello.wsgi process-name=many
 """
 
@@ -108,7 +108,7 @@ def test_the_parent_raises_its_soft_limit_for_itself_alone(make_httpd):
     for configuration in range(2):
         if configuration:
             httpd.graceful()
-        daemons = httpd.wait_for_daemons("many", 16, before, timeout=60.0)
+        daemons = httpd.wait_for_daemons("many", 30, before, timeout=60.0)
         assert {limits(pid) for pid in daemons} == {LIMITS}
         assert limits(httpd.pid) == (LIMITS[1], LIMITS[1])
         assert httpd.get("/").status_code == 200
@@ -120,12 +120,44 @@ def test_an_httpd_whose_limit_is_high_enough_keeps_it(httpd):
     assert limits(httpd.pid) == resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
-def test_processes_that_cannot_fit_are_refused_at_the_start(make_httpd):
-    httpd = make_httpd("WSGIDaemonProcess many processes=1000", start=None, descriptors=LIMITS)
+@pytest.mark.parametrize(
+    ("configuration", "arithmetic"),
+    [
+        (
+            "WSGIDaemonProcess many processes=1000",
+            "the 1000 processes of group 'many' need 3 each in their guardian, "
+            "which itself needs about 16, which makes 3016",
+        ),
+        (
+            "".join(f"WSGIDaemonProcess g{i}\n" for i in range(2100)),
+            "2100 daemon groups need 1 each in httpd's parent, "
+            "and httpd itself needs about 34, which makes 2134",
+        ),
+    ],
+    ids=["processes", "groups"],
+)
+def test_what_cannot_fit_is_refused_at_the_start(make_httpd, configuration, arithmetic):
+    httpd = make_httpd(configuration, start=None, descriptors=(100, 2048))
     code, output = httpd.configtest()
     assert code == 1
     (line,) = [line for line in output.splitlines() if "WSGID0121" in line]
-    assert "hard limit of 4096 open files: 1000 processes need 6 each in httpd's parent" in line
-    assert "httpd itself needs about 34, which makes 6034" in line
+    assert f"hard limit of 2048 open files is too low: {arithmetic}" in line
     with pytest.raises(StartFailed, match=r"exit code 1: (?s:.*)WSGID0121"):
         httpd.start()
+
+
+def test_fifty_groups_of_four_need_few_descriptors_in_the_parent(make_httpd):
+    """At most two a process, and no more after a graceful restart: it starts with 1,024."""
+    httpd = make_httpd(
+        "".join(f"WSGIDaemonProcess g{i} processes=4 threads=1\n" for i in range(50)),
+        start=None,
+        descriptors=(1024, 1024),
+    )
+    httpd.start()
+    for _ in range(2):
+        of_groups = [
+            target for target in processes.descriptors(httpd.pid).values() if "wsgid" in target
+        ]
+        assert len(of_groups) <= 2 * 200
+        assert len(httpd.guardians()) >= 50
+        httpd.graceful()

@@ -497,6 +497,98 @@ def test_what_follows_finds_the_sockets_that_were_bound_again(serve, then):
     wait_until(lambda: all_are_answered(httpd), f"{AT_ONCE} answers at once", 5)
 
 
+def inodes(httpd) -> dict[Path, int]:
+    return {path: path.stat().st_ino for path in sockets(httpd) if path.suffix != ".door"}
+
+
+def test_a_graceful_hands_the_sockets_over_and_the_parent_has_none(serve):
+    """So what waits in a backlog is served by the old process or the new one."""
+    httpd = serve(TWO)
+    old, before = httpd.wait_for_daemons("app", 2), inodes(httpd)
+    for _ in range(2):
+        httpd.graceful()
+        old = httpd.wait_for_daemons("app", 2, without=old)
+        assert inodes(httpd) == before
+    targets = processes.descriptors(httpd.pid).values()
+    assert len([target for target in targets if target.startswith("/memfd:wsgid-stat")]) == 1
+    assert not {f"socket:[{number}]" for number in unix_sockets(httpd)} & set(targets)
+
+
+def unix_sockets(httpd) -> list[str]:
+    """The numbers of the sockets that are bound below its root, as /proc/PID/fd names them."""
+    lines = Path("/proc/net/unix").read_text().splitlines()
+    return [line.split()[6] for line in lines if line.split()[-1].startswith(f"{httpd.root}/")]
+
+
+def test_a_guardian_that_is_stopped_does_not_keep_the_next_one_from_serving(serve):
+    httpd = serve(TWO)
+    old = httpd.wait_for_daemons("app", 2)
+    (guardian,) = httpd.guardians("app")
+    os.kill(guardian, signal.SIGSTOP)
+    try:
+        httpd.graceful()
+        wait_until(lambda: set(httpd.daemons("app")) - set(old), "new daemons", 8)
+        wait_until(
+            lambda: int(httpd.get("/?name").text.split("\n")[1]) not in old,
+            "an answer of a new daemon",
+            8,
+        )
+    finally:
+        os.kill(guardian, signal.SIGCONT)
+    wait_until_gone(find([guardian]), "the old guardian")
+    httpd.wait_for_daemons("app", 2, without=old)
+    assert all_are_answered(httpd)
+
+
+# -------- slots come and go
+
+
+def numbers(httpd, group: str) -> list[int]:
+    """The slots that the status page shows."""
+    (found,) = [one for one in httpd.get("/status?json").json()["groups"] if one["name"] == group]
+    return [slot["slot"] for slot in found["slots"]]
+
+
+def test_slots_that_are_left_over_go_although_an_old_child_of_httpd_lives_and_come_back(serve):
+    status = "<Location /status>\nSetHandler wsgid-status\n</Location>\n"
+
+    def text(count: int) -> str:
+        return status + TWO.replace("=2", f"={count}").replace("Alias / ", "Alias /app ")
+
+    httpd = serve(text(4))
+    old, all_sockets = httpd.wait_for_daemons("app", 4), inodes(httpd)
+    assert numbers(httpd, "app") == [0, 1, 2, 3]
+    held = HeldRequests(httpd, "/gate", "slots")
+    with Load(httpd, "/app?sleep=0.02", 8) as load:
+        for count in (2, 3, 1, 4):
+            httpd.configure(text(count))
+            httpd.graceful()
+            load.wait_for_more(50)
+            wait_until(
+                lambda n=count: (
+                    len([p for p in httpd.daemons("app") if p not in old]) == n
+                    and len(httpd.daemons("app")) <= n + 1
+                ),
+                f"{count} daemons and the one with the old request",
+            )
+            # One more if the process with the old request is in a slot that is left over.
+            wait_until(
+                lambda n=count: (
+                    numbers(httpd, "app")[:n] == list(range(n))
+                    and len(numbers(httpd, "app")) <= n + 1
+                ),
+                f"the status page to show {count} slots",
+            )
+            wait_until(
+                lambda: len(inodes(httpd)) == 2 * len(numbers(httpd, "app")), "as many sockets"
+            )
+            load.wait_for_more(50)
+        (answer,) = held.release()
+    load.assert_nothing_lost()
+    assert answer.status_code == 200
+    assert set(inodes(httpd)) == set(all_sockets)
+
+
 AT_END = """
 import atexit, os, time
 def end():

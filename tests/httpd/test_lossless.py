@@ -173,7 +173,7 @@ def test_a_hundred_gracefuls_leave_nothing_behind(httpd):
     for _ in range(10):
         httpd.graceful()
     httpd.wait_for_daemons("app", 2)
-    sockets = {path for path in httpd.root.rglob("*") if path.is_socket()}
+    sockets = httpd.sockets()
     before = resident(httpd.pid)
     with httpd.log.allows(
         "AH03490"
@@ -182,7 +182,7 @@ def test_a_hundred_gracefuls_leave_nothing_behind(httpd):
             httpd.graceful()
         httpd.wait_for_daemons("app", 2)
     httpd.assert_no_leaked_descriptors()
-    assert {path for path in httpd.root.rglob("*") if path.is_socket()} == sockets
+    assert httpd.sockets() == sockets
     assert resident(httpd.pid) - before < 2_000_000
 
 

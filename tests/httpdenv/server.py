@@ -381,6 +381,13 @@ class Httpd:
         """
         return _pids_of(self._supervised()[1], group)
 
+    def sockets(self) -> set[str]:
+        """The paths of all sockets. Those between guardians have the number of a configuration in
+        their names, which is left out.
+        """
+        paths = (str(path) for path in self.root.rglob("*") if path.is_socket())
+        return {re.sub(r"\d+\.door$", "door", path) for path in paths}
+
     def guardians(self, group: str | None = None) -> list[int]:
         """The pids of the guardians that run now, of one group or of all; those of an older
         configuration, too.

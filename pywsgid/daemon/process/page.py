@@ -29,10 +29,12 @@ SHORT_BUCKETS = 12  # of the queue times: up to PAGE_FIRST << 11, 66 ms
 _SHORT_TIMES = struct.Struct("<%dQ" % SHORT_BUCKETS)
 
 
-def map_page(descriptor: int) -> mmap.mmap:
-    """Maps the page that httpd's parent has made; closes its descriptor. OSError as of mmap(2)."""
+def map_page(descriptor: int, offset: int = 0) -> mmap.mmap:
+    """Maps the page at `offset` of what httpd's parent has made; closes the descriptor. OSError as
+    of mmap(2).
+    """
     if sys.version_info >= (3, 13):
-        memory = mmap.mmap(descriptor, process_abi.PAGE_SIZE, trackfd=False)
+        memory = mmap.mmap(descriptor, process_abi.PAGE_SIZE, trackfd=False, offset=offset)
         os.close(descriptor)
         return memory
     # Older Pythons keep a duplicate of the descriptor. It gets the number of the original, which is
@@ -40,7 +42,7 @@ def map_page(descriptor: int) -> mmap.mmap:
     aside = os.dup(descriptor)
     os.close(descriptor)
     try:
-        return mmap.mmap(aside, process_abi.PAGE_SIZE)
+        return mmap.mmap(aside, process_abi.PAGE_SIZE, offset=offset)
     finally:
         os.close(aside)
 

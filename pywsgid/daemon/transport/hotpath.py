@@ -434,7 +434,7 @@ class Transport:
 
     def drain(self) -> None:
         """Takes no more requests: each next() returns False once what its worker has is done. Of
-        the listener, which httpd's parent and a replacement have too, only our copy is closed.
+        the listener, which the guardian and a replacement have too, only our copy is closed.
         """
         self.draining = True
         self.binding.lib.wsgid_hub_drain(self._hub)

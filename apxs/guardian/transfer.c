@@ -1,0 +1,236 @@
+/*
+ * How the sockets of slots go from one guardian to the next. httpd's parent has none of them: so it
+ * needs no descriptors for them, and a guardian may create and remove slots at any time.
+ *
+ * A new guardian asks the guardians that have processes in the slot, at their door: a datagram
+ * socket in the directory of the sockets, where only guardians get to. The answer holds the
+ * listeners (SCM_RIGHTS). Old and new processes then share one backlog, and each request goes to
+ * whoever is ready. A guardian that was killed, or is stopped, does not answer: then the new one
+ * creates sockets of the same names (sockets.c), and httpd sends again what waited in the old
+ * backlog.
+ */
+#include "guardian/guardian.h"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include "http_main.h"
+
+/* For the answers to all questions of a guardian. */
+#define PATIENCE apr_time_from_sec(2)
+
+typedef struct {
+    int index; /* of the slot */
+    int is_answer;
+    ino_t file; /* of the socket for requests */
+} message_t;
+
+/* A message that has come. */
+typedef struct {
+    message_t text;
+    int sockets[WSGID_SOCKETS]; /* -1: none */
+    struct sockaddr_un from;
+    socklen_t from_length;
+} letter_t;
+
+typedef union {
+    struct cmsghdr header; /* for its alignment */
+    char room[CMSG_SPACE(sizeof(int) * WSGID_SOCKETS)];
+} rights_t;
+
+static const wsgid_guardian_t *guardian;
+static int door = -1;
+static apr_time_t deadline;
+
+static const wsgid_slot_record_t *next_slot(const wsgid_slot_record_t *slot)
+{
+    slot = slot ? slot->next : wsgid_slot_list_first();
+    while (slot && slot->group != guardian->group) {
+        slot = slot->next;
+    }
+    return slot;
+}
+
+static void open_door(void)
+{
+    apr_pool_t *pool;
+    const char *path;
+
+    apr_pool_create(&pool, ap_server_conf->process->pool);
+    path = wsgid_slot_list_door(pool, guardian->group, guardian->configuration);
+    if (door < 0 || !wsgid_listener_file(path)) {
+        if (door >= 0) {
+            (void)close(door);
+        }
+        /* if it fails, the next guardian binds again */
+        (void)wsgid_listener_open_door(path, &door);
+    }
+    apr_pool_destroy(pool);
+}
+
+void wsgid_transfer_begin(const wsgid_guardian_t *given)
+{
+    guardian = given;
+    deadline = wsgid_clock_now() + PATIENCE;
+    open_door();
+}
+
+void wsgid_transfer_renew(void)
+{
+    open_door();
+}
+
+int wsgid_transfer_descriptor(void)
+{
+    return door;
+}
+
+/* ---- messages */
+
+static int send_message(const message_t *text, const int *sockets, const struct sockaddr_un *to,
+                        socklen_t length)
+{
+    rights_t rights = { .room = { 0 } };
+    struct iovec part = { (void *)text, sizeof(*text) };
+    struct msghdr message = {
+        .msg_name = (void *)to, .msg_namelen = length, .msg_iov = &part, .msg_iovlen = 1
+    };
+
+    if (sockets) {
+        message.msg_control = &rights;
+        message.msg_controllen = sizeof(rights);
+        rights.header.cmsg_level = SOL_SOCKET;
+        rights.header.cmsg_type = SCM_RIGHTS;
+        rights.header.cmsg_len = CMSG_LEN(sizeof(int) * WSGID_SOCKETS);
+        memcpy(CMSG_DATA(&rights.header), sockets, sizeof(int) * WSGID_SOCKETS);
+    }
+    return sendmsg(door, &message, MSG_DONTWAIT) == (ssize_t)sizeof(*text);
+}
+
+/* Whether one had come. */
+static int receive(letter_t *letter)
+{
+    rights_t rights;
+    struct iovec part = { &letter->text, sizeof(letter->text) };
+    struct msghdr message = { .msg_name = &letter->from,
+                              .msg_namelen = sizeof(letter->from),
+                              .msg_iov = &part,
+                              .msg_iovlen = 1,
+                              .msg_control = &rights,
+                              .msg_controllen = sizeof(rights) };
+    ssize_t length = recvmsg(door, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    const struct cmsghdr *header = length >= 0 ? CMSG_FIRSTHDR(&message) : NULL;
+
+    letter->from_length = message.msg_namelen;
+    memset(letter->sockets, -1, sizeof(letter->sockets));
+    if (header && header->cmsg_type == SCM_RIGHTS
+        && header->cmsg_len == CMSG_LEN(sizeof(letter->sockets))) {
+        memcpy(letter->sockets, CMSG_DATA(header), sizeof(letter->sockets));
+    }
+    return length == (ssize_t)sizeof(letter->text);
+}
+
+/* ---- the old guardian */
+
+static void answer(const letter_t *letter)
+{
+    message_t text = { letter->text.index, 1, 0 };
+    const wsgid_slot_record_t *slot = next_slot(NULL);
+
+    while (slot && slot->index != text.index) {
+        slot = next_slot(slot);
+    }
+    text.file = slot ? slot->file : 0;
+    (void)send_message(&text, slot && slot->sockets[0] >= 0 ? slot->sockets : NULL, &letter->from,
+                       letter->from_length); /* nobody waits for long */
+}
+
+static void discard(const letter_t *letter)
+{
+    int i;
+
+    for (i = 0; i < WSGID_SOCKETS; i++) {
+        if (letter->sockets[i] >= 0) {
+            (void)close(letter->sockets[i]);
+        }
+    }
+}
+
+void wsgid_transfer_answer(void)
+{
+    letter_t letter;
+
+    while (door >= 0 && receive(&letter)) {
+        if (!letter.text.is_answer) {
+            answer(&letter);
+        }
+        discard(&letter); /* an answer that has come too late */
+    }
+}
+
+/* ---- the new guardian */
+
+static int wait_for_letter(letter_t *letter)
+{
+    struct pollfd end = { door, POLLIN, 0 };
+    apr_interval_time_t left = deadline - wsgid_clock_now();
+
+    return left > 0 && poll(&end, 1, (int)apr_time_as_msec(left) + 1) > 0 && receive(letter);
+}
+
+/* Whether the sockets are those to which the paths lead: not if others have been created since. */
+static int is_right(const wsgid_slot_record_t *slot, const letter_t *letter)
+{
+    return letter->sockets[0] >= 0
+           && letter->text.file == wsgid_listener_file(slot->paths[WSGID_SOCKET_OF_REQUESTS]);
+}
+
+/* Whether the answer holds the sockets. */
+static int await_answer(const wsgid_slot_record_t *slot, int sockets[WSGID_SOCKETS])
+{
+    letter_t letter;
+    int is_answered = 0;
+
+    while (!is_answered && wait_for_letter(&letter)) {
+        if (!letter.text.is_answer) {
+            answer(&letter); /* to a still newer guardian */
+        }
+        is_answered = letter.text.is_answer && letter.text.index == slot->index;
+        if (is_answered && is_right(slot, &letter)) {
+            memcpy(sockets, letter.sockets, sizeof(letter.sockets));
+            return 1;
+        }
+        discard(&letter);
+    }
+    return 0;
+}
+
+static int ask(const wsgid_slot_record_t *slot, apr_uint32_t configuration, apr_pool_t *p,
+               int sockets[WSGID_SOCKETS])
+{
+    message_t text = { slot->index, 0, 0 };
+    struct sockaddr_un to;
+
+    return configuration && configuration != guardian->configuration
+           && wsgid_listener_set_address(&to,
+                                         wsgid_slot_list_door(p, guardian->group, configuration))
+                  == APR_SUCCESS
+           && send_message(&text, NULL, &to, sizeof(to)) && await_answer(slot, sockets);
+}
+
+int wsgid_transfer_take(const wsgid_slot_record_t *slot, int sockets[WSGID_SOCKETS])
+{
+    apr_pool_t *pool;
+    int entry;
+    int is_taken = 0;
+
+    if (door < 0 || wsgid_clock_now() >= deadline) {
+        return 0;
+    }
+    apr_pool_create(&pool, slot->pool);
+    for (entry = 0; entry < WSGID_SLOT_PROCESSES && !is_taken; entry++) {
+        is_taken = ask(slot, wsgid_ledger_owner(slot->shared, entry), pool, sockets);
+    }
+    apr_pool_destroy(pool);
+    return is_taken;
+}
