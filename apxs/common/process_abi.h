@@ -35,6 +35,10 @@
 #define WSGID_LIFELINE_LEAVE  0 /* finish the requests that have been read, then leave */
 #define WSGID_LIFELINE_FAILED 1 /* the requested successor could not take over: go on */
 
+/* A byte in the output of a daemon. */
+/* begins a line that the daemon has composed itself: `[wsgid:LEVEL] [pid N:tid N] text` */
+#define WSGID_OUTPUT_MARK 2
+
 /* Exit codes, where neither Python nor a shell has codes of its own. */
 #define WSGID_EXIT_PRIVILEGES    81 /* privileges could not be dropped */
 #define WSGID_EXIT_EXEC          82 /* the interpreter could not be executed */

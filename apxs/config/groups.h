@@ -35,6 +35,7 @@ typedef struct {
      * is in its memory */
     wsgid_slot_t **slots;
     int slot_count;
+    int output[2]; /* the pipe for what its daemons write: read end, write end */
 
     /* request/, in each child of httpd */
     struct wsgid_idle_t *idle; /* dispatch.c: idle connections */

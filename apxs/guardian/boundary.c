@@ -58,15 +58,6 @@ static void keep(apr_array_header_t *kept, int fd)
     }
 }
 
-static void keep_log(apr_array_header_t *kept, const server_rec *s)
-{
-    apr_os_file_t fd;
-
-    if (s->error_log && apr_os_file_get(&fd, s->error_log) == APR_SUCCESS) {
-        keep(kept, fd);
-    }
-}
-
 static void keep_pages(apr_array_header_t *kept, const wsgid_group_t *group)
 {
     const wsgid_slot_record_t *slot;
@@ -111,9 +102,11 @@ static void close_descriptors(const wsgid_group_t *group, int signals)
     keep(kept, signals);
     keep(kept, wsgid_child_locks_descriptor());
     keep(kept, wsgid_boot_places_descriptor());
-    keep_log(kept, group->server);
-    keep_log(kept, ap_server_conf);
+    keep(kept, wsgid_spawn_log_descriptor(group->server));
+    keep(kept, wsgid_spawn_log_descriptor(ap_server_conf));
     keep_pages(kept, group);
+    keep(kept, group->output[0]);
+    keep(kept, group->output[1]);
     closelog();
     close_others(kept);
     apr_pool_destroy(pool);

@@ -2,9 +2,9 @@
  * A guardian: the event loop of the process that starts, watches and replaces the daemons of one
  * group.
  *
- * It sleeps until a signal comes, a daemon writes to the wake-up pipe, another guardian asks for
- * its sockets, or a deadline of the policy is over; then it reaps, looks at all slots, and sleeps
- * again. It leaves in one of three ways:
+ * It sleeps until a signal comes, a daemon writes to the wake-up pipe or to its output, another
+ * guardian asks for its sockets, or a deadline of the policy is over; then it reaps, looks at all
+ * slots, and sleeps again. It leaves in one of three ways:
  *
  *   stop      SIGTERM, from httpd's parent or an administrator: daemons get shutdown-timeout
  *   made way  a newer configuration has all of its slots, and all of its processes have left
@@ -17,7 +17,6 @@
 #include "guardian/guardian.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -126,6 +125,9 @@ static apr_time_t next_moment(void)
     apr_time_t now = wsgid_clock_now();
     apr_time_t next = may_act() ? wsgid_policy_next() : 0;
 
+    if (wsgid_output_next()) {
+        wsgid_clock_earlier(&next, wsgid_output_next());
+    }
     if (!loop.has_started) {
         wsgid_clock_earlier(&next,
                             now + (now - loop.forked < LATER_POLL ? START_POLL : LATER_POLL));
@@ -145,17 +147,19 @@ static apr_time_t next_moment(void)
 static void sleep_until(apr_time_t moment)
 {
     /* once the parent has ended, its pidfd would be ready for ever */
-    struct pollfd ends[4] = { { loop.signals, POLLIN, 0 },
-                              { loop.wakeup[0], POLLIN, 0 },
-                              { loop.is_orphaned ? -1 : loop.parent, POLLIN, 0 },
-                              { wsgid_transfer_descriptor(), POLLIN, 0 } };
+    struct pollfd ends[4 + WSGID_OUTPUT_ENDS] = { { loop.signals, POLLIN, 0 },
+                                                  { loop.wakeup[0], POLLIN, 0 },
+                                                  { loop.is_orphaned ? -1 : loop.parent, POLLIN,
+                                                    0 },
+                                                  { wsgid_transfer_descriptor(), POLLIN, 0 } };
     apr_interval_time_t left = moment - wsgid_clock_now();
     struct timespec limit;
 
     left = left > LEAST_SLEEP ? left : LEAST_SLEEP;
     limit.tv_sec = left / APR_USEC_PER_SEC;
     limit.tv_nsec = left % APR_USEC_PER_SEC * 1000;
-    (void)ppoll(ends, 4, moment ? &limit : NULL, NULL);
+    wsgid_output_wait_for(ends + 4);
+    (void)ppoll(ends, 4 + WSGID_OUTPUT_ENDS, moment ? &limit : NULL, NULL);
 }
 
 /* ---- the whole life */
@@ -174,18 +178,24 @@ static int open_parent(pid_t parent)
 
 static void begin(const wsgid_guardian_t *given)
 {
+    apr_status_t opened = wsgid_output_open_to_write(given->group);
+    apr_pool_t *pool;
+
     loop.given = *given;
     loop.forked = loop.begun = wsgid_clock_now();
     loop.signals = wsgid_boundary_cross(given->group);
     loop.parent = open_parent(given->parent);
-    if (pipe2(loop.wakeup, O_CLOEXEC | O_NONBLOCK) != 0) {
-        ap_log_error(
-            APLOG_MARK, APLOG_CRIT, errno, given->group->server,
-            "WSGID0068: group '%s': its guardian cannot create a pipe: raise httpd's limit "
-            "of open files (ulimit -n, LimitNOFILE= of its service)",
-            given->group->label);
+    apr_pool_create(&pool, ap_server_conf->process->pool);
+    if (opened != APR_SUCCESS || pipe2(loop.wakeup, O_CLOEXEC | O_NONBLOCK) != 0
+        || wsgid_log_queue_begin(given->group->server, pool) != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, given->group->server,
+                     "WSGID0068: group '%s': its guardian has no descriptor or memory left: raise "
+                     "httpd's limits of open files and memory (ulimit -n, LimitNOFILE= of its "
+                     "service)",
+                     given->group->label);
         _exit(0);
     }
+    wsgid_output_begin(given->group);
     wsgid_launch_begin(loop.wakeup[1]);
     wsgid_roles_begin(given);
     wsgid_transfer_begin(&loop.given);
@@ -202,6 +212,7 @@ static void end(void)
         wsgid_slot_list_remove_sockets(loop.given.group, loop.given.configuration);
         wsgid_socket_directory_remove_all(); /* the last guardian finds them empty */
     }
+    wsgid_output_end();
     _exit(0);
 }
 
@@ -212,6 +223,7 @@ void wsgid_guardian_run(void *given)
         read_signals();
         drain_wakeup_pipe();
         wsgid_transfer_answer();
+        wsgid_output_poll();
         reap();
         act();
         if (wsgid_policy_is_over()) {

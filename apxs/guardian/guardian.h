@@ -26,6 +26,8 @@
  *   backoff.c      how long a slot waits before the next one
  *   boot_places.c  how many processes boot at a time
  *   child_locks.c  whether children of httpd have an older configuration
+ *   output.c       what daemons write, into the ErrorLog
+ *   log_queue.c    the ErrorLog, for which nobody waits
  *
  * guardian.c uses policy.c, and policy.c the files below it. parent.c uses guardian.c only to fork
  * it.
@@ -49,6 +51,8 @@
 #include "slots/socket_directory.h"
 #include "wsgid.h"
 
+#include <limits.h>
+#include <poll.h>
 #include <signal.h>
 
 /* ---- parent.c, for mod_wsgid.c */
@@ -304,6 +308,54 @@ int wsgid_boundary_cross(const wsgid_group_t *group);
 
 /* In the forked process: never returns. `guardian`: a wsgid_guardian_t. */
 void wsgid_guardian_run(void *guardian);
+
+/* ---- log_queue.c: a guardian's ErrorLog, for which nobody waits */
+
+/* The kernel writes as much into a pipe as a whole, or not at all. */
+#define WSGID_LOG_QUEUE_LINE PIPE_BUF
+#define WSGID_LOG_QUEUE_ENDS 2
+
+/* A guardian begins. From now on logging for this server does not block. p: of this process. */
+apr_status_t wsgid_log_queue_begin(server_rec *s, apr_pool_t *p);
+/* Whether lines are written as they are; else httpd's function puts the time and so on in front. */
+int wsgid_log_queue_is_plain(void);
+/* Whether there is room for 512 KB. */
+int wsgid_log_queue_has_room(void);
+/* Adds a line of less than WSGID_LOG_QUEUE_LINE bytes, for which there is room. Returns the bytes
+ * that the log gets. */
+apr_size_t wsgid_log_queue_add(const char *line, apr_size_t length, int level);
+/* Adds what this process has logged. */
+void wsgid_log_queue_poll(void);
+/* Writes what the log takes now. */
+void wsgid_log_queue_flush(void);
+/* What to wait for. */
+void wsgid_log_queue_wait_for(struct pollfd ends[WSGID_LOG_QUEUE_ENDS]);
+/* The guardian ends. Waits for a log that takes something each second. */
+void wsgid_log_queue_end(void);
+
+/* ---- output.c: what daemons write, into the ErrorLog */
+
+#define WSGID_OUTPUT_ENDS (1 + WSGID_LOG_QUEUE_ENDS)
+
+/* post_config, in the parent. The pipe for the output of a group, until p is cleared. The parent
+ * has only the read end, to save descriptors. */
+apr_status_t wsgid_output_open(apr_pool_t *p, wsgid_group_t *group);
+/* In a guardian, as long as it has all rights. */
+apr_status_t wsgid_output_open_to_write(wsgid_group_t *group);
+/* In a child of httpd. */
+void wsgid_output_close(wsgid_group_t *group);
+/* A guardian begins. */
+void wsgid_output_begin(const wsgid_group_t *group);
+/* Logs what can be read now, and what has waited. */
+void wsgid_output_poll(void);
+/* When the next poll is due, as wsgid_clock_now() counts; 0: when an end is ready. */
+apr_time_t wsgid_output_next(void);
+/* What to wait for besides. */
+void wsgid_output_wait_for(struct pollfd ends[WSGID_OUTPUT_ENDS]);
+/* A process has ended: logs all that it has written. */
+void wsgid_output_drain(void);
+/* The guardian ends. */
+void wsgid_output_end(void);
 
 /* ---- policy.c: which process runs in which slot */
 

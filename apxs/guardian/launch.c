@@ -175,6 +175,7 @@ static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *pred
                             .page = wsgid_pages_offset(slot->shared, wsgid_process_entry(process)),
                             .wakeup = wakeup,
                             .control = slot->sockets[WSGID_SOCKET_OF_CONTROL],
+                            .output = slot->group->output[1],
                             .predecessor = predecessor && predecessor->lifeline >= 0
                                                ? open_lifeline_for_successor(predecessor->lifeline)
                                                : -1 };

@@ -492,6 +492,37 @@ static void warn_process_1(server_rec *s)
     }
 }
 
+static int open_outputs(apr_pool_t *pconf)
+{
+    const apr_array_header_t *groups = wsgid_groups_all();
+    int i;
+
+    for (i = 0; groups && i < groups->nelts; i++) {
+        wsgid_group_t *group = APR_ARRAY_IDX(groups, i, wsgid_group_t *);
+        apr_status_t status = wsgid_output_open(pconf, group);
+
+        if (status != APR_SUCCESS) {
+            ap_log_error(APLOG_MARK, APLOG_CRIT, status, group->server,
+                         "WSGID0123: group '%s': cannot create the pipe for the output of its "
+                         "processes: raise httpd's limit of open files (ulimit -n, LimitNOFILE= of "
+                         "its service)",
+                         group->label);
+            return HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+    return OK;
+}
+
+static void close_outputs(void)
+{
+    const apr_array_header_t *groups = wsgid_groups_all();
+    int i;
+
+    for (i = 0; groups && i < groups->nelts; i++) {
+        wsgid_output_close(APR_ARRAY_IDX(groups, i, wsgid_group_t *));
+    }
+}
+
 int wsgid_parent_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s)
 {
     apr_status_t status;
@@ -511,6 +542,7 @@ int wsgid_parent_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     result = wsgid_slot_list_prepare(pconf, ptemp, s, retained->configuration);
+    result = result == OK ? open_outputs(pconf) : result;
     if (result != OK) {
         return result;
     }
@@ -523,7 +555,6 @@ int wsgid_parent_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s
     return OK;
 }
 
-/* httpd -X has one process, which is parent and child. */
 void wsgid_parent_child_init(server_rec *s)
 {
     apr_status_t status;
@@ -539,8 +570,9 @@ void wsgid_parent_child_init(server_rec *s)
                      "before its last requests");
     }
     unwatch_children();
-    if (!is_parent()) {
+    if (!is_parent()) {                              /* httpd -X has one process, which is both */
         (void)close(wsgid_boot_places_descriptor()); /* only guardians need it */
+        close_outputs();
         wsgid_slot_list_enter_child();
     }
 }

@@ -274,6 +274,7 @@ void wsgid_policy_reaped(pid_t pid, int status)
         /* another one's */
     }
     if (process) { /* else the application has left it behind */
+        wsgid_output_drain();
         wsgid_after_death_handle(process, wsgid_deaths_of_status(status));
     }
 }

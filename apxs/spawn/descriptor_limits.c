@@ -12,8 +12,9 @@
 
 #include <sys/resource.h>
 
-/* In the parent: the statistics pages. A restart may need those of two configurations. */
-#define OF_GROUP   1
+/* In the parent: the statistics pages, and the pipe for the output. A restart may need those of two
+ * configurations. */
+#define OF_GROUP   2
 #define AT_RESTART 2
 /* In a guardian, which has the parent's limit: two sockets and a lifeline; and what it needs
  * itself, with the lifelines of processes that are being replaced. */
@@ -35,7 +36,8 @@ typedef struct {
 
 static int needed_by_httpd(const server_rec *s)
 {
-    int count = OF_HTTPD;
+    const apr_array_header_t *groups = wsgid_groups_all();
+    int count = OF_HTTPD + (groups ? groups->nelts * OF_GROUP : 0);
 
     for (; s; s = s->next) {
         count += OF_SERVER;

@@ -3,9 +3,8 @@
  * inherits"). Signals and descriptors are here; spawn.h names the files of the other steps.
  *
  * The forked process runs the steps of become(), still as httpd's image. If a step fails, the
- * process logs exactly one line through descriptor 2, which is the group's ErrorLog by then, and
- * calls _exit with a code of process_abi.h. It never returns into httpd and runs no cleanup of
- * httpd.
+ * process logs exactly one line into the group's ErrorLog, which exec closes, and calls _exit with
+ * a code of process_abi.h. It never returns into httpd and runs no cleanup of httpd.
  */
 #include "spawn/spawn.h"
 
@@ -15,6 +14,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define LOG    WSGID_FD_END /* until exec, the ErrorLog is behind what the daemon gets */
+#define PLACES (LOG + 1)
 #define LIFTED 64 /* descriptors are first moved above this, away from their final places */
 
 /* ---- signals */
@@ -39,16 +40,11 @@ static void reset_signals(void)
 
 /* ---- descriptors */
 
-/* The ErrorLog of the group's server, or httpd's own stderr if that log is not a file (syslog). */
-static int log_descriptor(const wsgid_group_t *group)
+int wsgid_spawn_log_descriptor(const server_rec *s)
 {
     apr_os_file_t fd;
 
-    if (group->server->error_log && apr_os_file_get(&fd, group->server->error_log) == APR_SUCCESS
-        && fd >= 0) {
-        return fd;
-    }
-    return STDERR_FILENO;
+    return s->error_log && apr_os_file_get(&fd, s->error_log) == APR_SUCCESS ? fd : -1;
 }
 
 /* Where close_range is missing (Linux before 5.9) or forbidden. */
@@ -100,17 +96,17 @@ void wsgid_spawn_close_range(int first, int last)
 
 /* Moves each source to its place. A source may be in the place of another, so all are first moved
  * out of the way. */
-static int arrange(int source[WSGID_FD_END])
+static int arrange(int source[PLACES])
 {
     int place;
 
-    for (place = 0; place < WSGID_FD_END; place++) {
+    for (place = 0; place < PLACES; place++) {
         if (source[place] >= 0
             && (source[place] = fcntl(source[place], F_DUPFD_CLOEXEC, LIFTED)) < 0) {
             return -1;
         }
     }
-    for (place = 0; place < WSGID_FD_END; place++) {
+    for (place = 0; place < PLACES; place++) {
         if (source[place] < 0) {
             (void)close(place);
         }
@@ -121,13 +117,13 @@ static int arrange(int source[WSGID_FD_END])
     return 0;
 }
 
-/* From now on the log is descriptor 2. */
-static void log_to_stderr(wsgid_child_t *child)
+static void move_log(wsgid_child_t *child)
 {
     server_rec *server = child->group->server;
     apr_file_t *file;
-    apr_os_file_t fd = STDERR_FILENO;
+    apr_os_file_t fd = LOG;
 
+    (void)fcntl(LOG, F_SETFD, FD_CLOEXEC); /* fails if the log is no file */
     if (server->error_log
         && apr_os_file_put(&file, &fd, APR_FOPEN_WRITE | APR_FOPEN_APPEND, child->pool)
                == APR_SUCCESS) {
@@ -139,17 +135,17 @@ static void place_descriptors(wsgid_child_t *child)
 {
     const wsgid_start_t *start = child->start;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    int log = log_descriptor(child->group);
-    int source[WSGID_FD_END] = { null,
-                                 log,
-                                 log,
-                                 [WSGID_FD_LISTENER] = start->listener,
-                                 [WSGID_FD_CONFIGURATION] = child->configuration,
-                                 [WSGID_FD_LIFELINE] = start->lifeline,
-                                 [WSGID_FD_STATISTICS] = start->pages,
-                                 [WSGID_FD_WAKEUP] = start->wakeup,
-                                 [WSGID_FD_CONTROL] = start->control,
-                                 [WSGID_FD_PREDECESSOR] = start->predecessor };
+    int source[PLACES] = { null,
+                           start->output,
+                           start->output,
+                           [WSGID_FD_LISTENER] = start->listener,
+                           [WSGID_FD_CONFIGURATION] = child->configuration,
+                           [WSGID_FD_LIFELINE] = start->lifeline,
+                           [WSGID_FD_STATISTICS] = start->pages,
+                           [WSGID_FD_WAKEUP] = start->wakeup,
+                           [WSGID_FD_CONTROL] = start->control,
+                           [WSGID_FD_PREDECESSOR] = start->predecessor,
+                           [LOG] = wsgid_spawn_log_descriptor(child->group->server) };
 
     if (null < 0 || arrange(source) != 0) {
         ap_log_error(APLOG_MARK, APLOG_ERR, errno, child->group->server,
@@ -158,8 +154,8 @@ static void place_descriptors(wsgid_child_t *child)
                      child->group->label);
         _exit(WSGID_EXIT_CONFIGURATION);
     }
-    wsgid_spawn_close_from(WSGID_FD_END);
-    log_to_stderr(child);
+    wsgid_spawn_close_from(PLACES);
+    move_log(child);
 }
 
 /* ---- the fork */

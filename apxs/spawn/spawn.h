@@ -49,6 +49,7 @@ typedef struct {
     apr_size_t page; /* offset of its own page in there */
     int wakeup;      /* write end */
     int control;
+    int output;      /* write end */
     int predecessor; /* write end of its lifeline, or -1 */
     /* const char *: scripts that the predecessor has loaded, so this process must load them before
      * it replaces it */
@@ -74,6 +75,9 @@ apr_status_t wsgid_spawn_process(pid_t *pid, const wsgid_start_t *start, apr_poo
  * process before that has set its own. `become` runs there and must not return. The pid, or -1 with
  * errno. */
 pid_t wsgid_spawn_fork(void (*become)(void *data), void *data);
+
+/* The descriptor of a server's ErrorLog; -1: it is no file (syslog). */
+int wsgid_spawn_log_descriptor(const server_rec *s);
 
 /* Closes all descriptors from `first` on; or up to `last`. */
 void wsgid_spawn_close_from(int first);

@@ -9,23 +9,17 @@ importable, and a pywsgid in the application's virtualenv is never used. Nothing
 
 import os
 import sys
-import time
 
 LEAST_VERSION = (3, 10)
-EXIT_INTERPRETER = 85  # as in process_abi.h: nothing can be imported yet
+# As in process_abi.h: nothing can be imported yet.
+EXIT_INTERPRETER = 85
+MARK = "\x02"
 
 
 def refuse(reason):
     """Logs WSGID0300 and ends the process."""
-    now = time.time()
-    stamp = time.strftime("%a %b %d %H:%M:%S", time.localtime(now))
-    line = "[%s.%06d %s] [wsgid:crit] [pid %d] WSGID0300: %s\n" % (
-        stamp,
-        int(now % 1 * 1000000),
-        time.strftime("%Y", time.localtime(now)),
-        os.getpid(),
-        reason,
-    )
+    pid = os.getpid()
+    line = "%s[wsgid:crit] [pid %d:tid %d] WSGID0300: %s\n" % (MARK, pid, pid, reason)
     os.write(2, line if isinstance(line, bytes) else line.encode("utf-8", "replace"))
     os._exit(EXIT_INTERPRETER)
 

@@ -1,18 +1,19 @@
-"""Lines for the ErrorLog, in httpd's own form.
+"""Lines for the ErrorLog.
 
 Where a line goes: records of `logging` from the thread that runs a request, and wsgi.errors, are
 sent to httpd, which logs them for the request (wsgi/errors.py): in the ErrorLog of its virtual
 host, filtered by the LogLevel that holds there. Everything else is written here, to descriptor 2,
-the ErrorLog of the group: one os.write for each line, so that lines of several processes never mix,
-and nothing is lost with a request that is cut off or by a crash that follows. A thread that the
-application has started belongs to no request.
+a pipe: the guardian adds the time and the group's name, and writes it into the ErrorLog of the
+group (apxs/guardian/output.c). One os.write for each line, which is short enough for the kernel to
+write it as a whole: so lines of several processes never mix, and nothing is lost with a request
+that is cut off or by a crash that follows. A thread that the application has started belongs to no
+request.
 
-What a line looks like: our own messages begin with their WSGIDnnnn code; lines of the application
-in the group's log begin with the group's name. Before that comes `[request ID]` if the line is
-about a request; in lines that httpd logs, httpd puts it there. A record (a message of ours, one of
-`logging`, a traceback) may have several lines. The second and all further ones begin with `| `,
-after the code if the record has one. So no text can imitate another line, and a search for a
-request or a code finds all of it.
+What a line looks like: our own messages begin with their WSGIDnnnn code. Before that comes
+`[request ID]` if the line is about a request; in lines that httpd logs, httpd puts it there.
+A record (a message of ours, one of `logging`, a traceback) may have several lines. The second and
+all further ones begin with `| `, after the code if the record has one. So no text can imitate
+another line, and a search for a request or a code finds all of it.
 
 Levels of the application's lines: sys.stdout is `notice`, which httpd always logs. sys.stderr is
 `warn`: that is shown at httpd's default LogLevel, but what programs write there is mostly warnings
@@ -23,9 +24,9 @@ its own: application/log_records.py.
 from __future__ import annotations
 
 import os
-import time
 
 from pywsgid.daemon.cpython import Local, native_id
+from pywsgid.wire import process_abi
 
 # Callers write logs.WARN: for most of them this is the module of log lines.
 from pywsgid.wire.log_format import (
@@ -44,80 +45,22 @@ from pywsgid.wire.log_format import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from datetime import tzinfo
     from types import TracebackType
     from typing import Any
 
 DEFAULT_LEVEL = WARN  # httpd's own, until the configuration has been read
 
-# strftime would use the application's locale.
-DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-# httpd's longest line is 8192 bytes, including the time, the client and so on; and it escapes what
-# is not ASCII, with four bytes for one. A longer line is continued on the next one.
-LINE_MAX = 7168
+# The kernel writes up to 4096 bytes (PIPE_BUF) into a pipe as a whole, including the level, the
+# group and so on. httpd escapes what is not ASCII, with four bytes for one. A longer line is
+# continued on the next one.
+LINE_MAX = 3072
+MARK = chr(process_abi.OUTPUT_MARK)  # tells the guardian that a line is one of these
 CONTINUED = "| "  # begins every further line of a record
 REQUEST_ID = "mod_wsgi.request_id"  # key of the environ
-
-ZONE = os.environ.get("TZ")  # before the application can change it
-_zone_of_httpd: tzinfo | None = None  # ZONE, once it has been needed
 
 current = Local()  # .worker: the Worker whose thread this is; .written: see log_records.py
 # log_records.written_by(), once `logging` has been imported.
 current_record: Callable[[], Any] | None = None
-
-
-# -------- time stamps
-
-
-def local_time(seconds: int) -> time.struct_time:
-    """The time in httpd's zone, as in its own lines. The application may have set another zone for
-    itself (Django does so with TIME_ZONE).
-    """
-    if os.environ.get("TZ") == ZONE:
-        return time.localtime(seconds)
-    try:
-        from datetime import datetime  # milliseconds, together with zoneinfo
-
-        return datetime.fromtimestamp(seconds, _zone()).timetuple()
-    except (ImportError, MemoryError):
-        # The interpreter is ending, or memory has run out: the line is more important.
-        return time.localtime(seconds)
-
-
-def _zone() -> tzinfo:
-    global _zone_of_httpd
-    if _zone_of_httpd is None:
-        from datetime import timezone
-        from zoneinfo import ZoneInfo
-
-        try:
-            if ZONE is None:
-                with open("/etc/localtime", "rb") as file:
-                    _zone_of_httpd = ZoneInfo.from_file(file)
-            else:
-                _zone_of_httpd = ZoneInfo(ZONE.lstrip(":"))
-        except (OSError, ValueError, KeyError):  # KeyError: there is no zone of that name
-            _zone_of_httpd = timezone.utc
-    return _zone_of_httpd
-
-
-def timestamp(now: float | None = None) -> str:
-    """`Mon Nov 23 08:20:19.123456 2026`; `now` is time.time()."""
-    now = time.time() if now is None else now
-    seconds = int(now)
-    at = local_time(seconds)
-    return "%s %s %02d %02d:%02d:%02d.%06d %d" % (
-        DAYS[at.tm_wday],
-        MONTHS[at.tm_mon - 1],
-        at.tm_mday,
-        at.tm_hour,
-        at.tm_min,
-        at.tm_sec,
-        int((now - seconds) * 1000000),
-        at.tm_year,
-    )
 
 
 # -------- lines
@@ -223,15 +166,10 @@ class Log:
     def write_lines(self, level: int, lines: Sequence[str]) -> None:
         """Logs lines of the application in the process's own log."""
         if self.wants(level):
-            self._write(level, "[group " + self.group + "] " + request_mark(), lines)
+            self._write(level, request_mark(), lines)
 
     def _write(self, level: int, mark: str, lines: Sequence[str]) -> None:
-        head = "[%s] [wsgid:%s] [pid %d:tid %d] " % (
-            timestamp(),
-            LEVEL_NAMES[level],
-            os.getpid(),
-            native_id(),
-        )
+        head = MARK + "[wsgid:%s] [pid %d:tid %d] " % (LEVEL_NAMES[level], os.getpid(), native_id())
         head += mark
         for line in lines:
             try:

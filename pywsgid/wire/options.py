@@ -258,6 +258,13 @@ OPTIONS: dict[str, Option] = {
         "Stack size of the main thread (RLIMIT_STACK) and of each worker thread. Default: the "
         "system's.",
     ),
+    "log-rate-limit": Option(
+        "size", 1048576, 0, 1073741824, False, "bytes",
+        "How much the processes of the group may add to the ErrorLog by themselves (print(), "
+        "output of C code and of other programs) in a second, together and on average; eight "
+        "times as much at once. What exceeds it is dropped, and counted in the log. 0: no "
+        "limit.",
+    ),
 }
 
 # mod_wsgi's options that are accepted without effect -> what to do instead.

@@ -25,6 +25,10 @@ FD_END = 10  # everything from here on is closed before exec
 LIFELINE_LEAVE = 0  # finish the requests that have been read, then leave
 LIFELINE_FAILED = 1  # the requested successor could not take over: go on
 
+# A byte in the output of a daemon.
+# begins a line that the daemon has composed itself: `[wsgid:LEVEL] [pid N:tid N] text`
+OUTPUT_MARK = 2
+
 # Exit codes.
 EXIT_PRIVILEGES = 81  # privileges could not be dropped
 EXIT_EXEC = 82  # the interpreter could not be executed

@@ -319,6 +319,14 @@ LIFELINE = (
     Constant("FAILED", 1, "the requested successor could not take over: go on"),
 )
 
+OUTPUT = (
+    Constant(
+        "MARK",
+        0x02,
+        "begins a line that the daemon has composed itself: `[wsgid:LEVEL] [pid N:tid N] text`",
+    ),
+)
+
 # Above 63 and below 126, where neither Python nor a shell has codes of its own.
 EXIT_CODES = (
     Constant("PRIVILEGES", 81, "privileges could not be dropped"),

@@ -62,6 +62,7 @@ REFUSED = {
     "seconds, just above": (group("queue-timeout=86400.1"), "WSGID0003: queue-timeout=86400.1: not a number of second"),
     "size, unknown suffix": (group("memory-limit=1T"), "WSGID0003: memory-limit=1T: not a number of bytes (K, M or G"),
     "size, overflow": (group("memory-limit=9999999999G"), "WSGID0003: memory-limit=9999999999G: not a number of bytes"),
+    "size, too large": (group("log-rate-limit=2G"), "WSGID0003: log-rate-limit=2G: not a number of bytes (K, M or G"),
     "octal": (group("umask=089"), "WSGID0003: umask=089: not an octal number from 0 to 777"),
     "octal, too large": (group("umask=1000"), "WSGID0003: umask=1000: not an octal number from 0 to 777"),
     "path, empty": (group("home="), "WSGID0003: home=: not a path (absolute, or relative to ServerRoot)"),
@@ -138,7 +139,7 @@ ACCEPTED = [
         "processes=1000 threads=4096 umask=0 queue-limit=0 queue-timeout=0.5 socket-timeout=86400 cpu-priority=-20"
     ),
     group(
-        "umask=022 memory-limit=1g virtual-memory-limit=512M stack-size=64k cpu-time-limit=0 listen-backlog=1"
+        "umask=022 memory-limit=1g virtual-memory-limit=512M stack-size=64k cpu-time-limit=0 listen-backlog=1 log-rate-limit=64k"
     ),
     group(
         """display-name="my %{GROUP}" lang='de_DE.UTF-8' "locale=C" home=. python=bin/python3 env-file=/etc/x"""

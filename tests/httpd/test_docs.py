@@ -345,8 +345,7 @@ def test_my_daemon_died(served):
     # The interpreter writes its report in pieces, and other processes may write between them.
     text = httpd.log_text(0, limit=1 << 20)
     assert "Fatal Python error" in text and "string_at" in text
-    # The first line has no prefix, so it may be attached to an earlier line; httpd's own lines may
-    # come after ours.
+    # httpd's own lines may come after ours.
     httpd.log.accept_all("Fatal Python error", "AH00052")
     pid = httpd.wait_for_daemons("shop", 1)[0]
     with httpd.log.allows("."):

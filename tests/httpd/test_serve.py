@@ -90,6 +90,19 @@ def test_its_own_request_is_not_in_the_access_log(start):
     assert '"GET / HTTP' not in run.log
 
 
+def test_what_programs_of_the_application_write_is_on_the_terminal(start, open_directory):
+    (open_directory / "site.wsgi").write_text(
+        OWN.replace("neighbour.WORD", "b''").replace(
+            "import neighbour", "import os\nos.system('echo from a program')"
+        )
+    )
+    run = start(open_directory / "site.wsgi")
+    run.wait_for_address()
+    wait_until(
+        lambda: re.search(r"\[group app\] from a program$", run.log, re.M), lambda: run.log, 5
+    )
+
+
 def test_server_status_shows_the_groups(start):
     address = start(HELLO, "--server-status").wait_for_address()
     assert "<h2>app</h2>" in get(address + "wsgid-status").text

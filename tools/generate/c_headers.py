@@ -153,6 +153,8 @@ def process_abi() -> Iterator[str]:
     yield from defines("WSGID_FD_", agreement.descriptors())
     yield from ("", "/* What a byte in the lifeline means. */")
     yield from defines("WSGID_LIFELINE_", table.LIFELINE)
+    yield from ("", "/* A byte in the output of a daemon. */")
+    yield from defines("WSGID_OUTPUT_", table.OUTPUT)
     yield from ("", "/* Exit codes, where neither Python nor a shell has codes of its own. */")
     yield from defines("WSGID_EXIT_", table.EXIT_CODES)
     yield from ("", "/* Why a process asks to be replaced. */")

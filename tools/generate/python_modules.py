@@ -113,6 +113,8 @@ def process_abi() -> Iterator[str]:
     yield from ("", "# Descriptors.", *constants("FD_", agreement.descriptors()))
     yield from ("", "# What a byte in the lifeline means.")
     yield from constants("LIFELINE_", table.LIFELINE)
+    yield from ("", "# A byte in the output of a daemon.")
+    yield from constants("OUTPUT_", table.OUTPUT)
     yield from ("", "# Exit codes.", *constants("EXIT_", table.EXIT_CODES))
     yield from ("", "# Why a process asks to be replaced.")
     yield from constants("REPLACE_", table.REPLACEMENT_REASONS)

@@ -426,9 +426,9 @@ def test_print_and_stderr_are_lines_of_the_groups_log(daemon, client):
             client.get("output.wsgi", PATH_INFO=f"/{path}", QUERY_STRING=f"events-{path}").logs
             == []
         )
-    assert "[wsgid:notice]" in daemon.wait_for_log("[group unit] events-print")
-    assert "[wsgid:notice]" in daemon.wait_for_log("[group unit] events-unfinished")
-    assert "[wsgid:warn]" in daemon.wait_for_log("[group unit] events-stderr")
+    assert "[wsgid:notice]" in daemon.wait_for_log("events-print")
+    assert "[wsgid:notice]" in daemon.wait_for_log("events-unfinished")
+    assert "[wsgid:warn]" in daemon.wait_for_log("events-stderr")
 
 
 def test_records_are_log_frames_at_their_levels(client):

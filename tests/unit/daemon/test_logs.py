@@ -24,10 +24,7 @@ from pywsgid.daemon.wsgi.errors import Errors
 from pywsgid.wire import protocol
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-FORM = re.compile(
-    r"\[(Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d\.\d{6} \d{4}\] "
-    r"\[wsgid:(\w+)\] \[pid (\d+):tid \d+\] (.*)"
-)
+FORM = re.compile(r"\x02\[wsgid:(\w+)\] \[pid (\d+):tid \d+\] (.*)")
 
 
 class ReadableLog(logs.Log):
@@ -35,7 +32,7 @@ class ReadableLog(logs.Log):
 
     def lines(self):
         """(level, text) of each line."""
-        return [FORM.fullmatch(line).group(2, 4) for line in self.path.read_text().splitlines()]
+        return [FORM.fullmatch(line).group(1, 3) for line in self.path.read_text().splitlines()]
 
 
 @pytest.fixture
@@ -124,11 +121,11 @@ def test_lines_of_a_thread_have_the_id_of_its_request(log, stream, monkeypatch):
     logs.current.worker.environ = None
     print("idle", file=stream)
     assert [text for _, text in log.lines()] == [
-        "[group site] [request a/b+c] hello",
+        "[request a/b+c] hello",
         "[request a/b+c] WSGID0344: oh",
         "[request a/b+c] WSGID0344 | no",
         "[request other] WSGID0352: slow",
-        "[group site] idle",
+        "idle",
     ]
 
 
@@ -154,15 +151,15 @@ def stream(log):
 
 def test_print_is_a_line_with_the_group(log, stream):
     print("hello", "world", file=stream)
-    assert log.lines() == [("notice", "[group site] hello world")]
+    assert log.lines() == [("notice", "hello world")]
 
 
 def test_pieces_wait_for_their_line(log, stream):
     stream.write("a")
     stream.write("b\nc")
-    assert log.lines() == [("notice", "[group site] ab")]
+    assert log.lines() == [("notice", "ab")]
     stream.flush()
-    assert log.lines()[1:] == [("notice", "[group site] c")]
+    assert log.lines()[1:] == [("notice", "c")]
 
 
 def test_lines_of_two_threads_do_not_mix(log, stream):
@@ -171,7 +168,7 @@ def test_lines_of_two_threads_do_not_mix(log, stream):
     thread.start()
     thread.join()
     stream.write("too\n")
-    assert [text for _, text in log.lines()] == ["[group site] other", "[group site] mine too"]
+    assert [text for _, text in log.lines()] == ["other", "mine too"]
 
 
 def test_a_stream_has_the_methods_that_libraries_expect(stream, log):
@@ -185,7 +182,7 @@ def test_a_stream_has_the_methods_that_libraries_expect(stream, log):
     stream.writelines(["a\n", "b\n"])
     stream.close()
     print("still there", file=stream)
-    assert [text.split("] ")[1] for _, text in log.lines()] == ["caf\xe9", "a", "b", "still there"]
+    assert [text for _, text in log.lines()] == ["caf\xe9", "a", "b", "still there"]
     with pytest.raises(TypeError):
         stream.write(b"bytes")
 
@@ -230,8 +227,8 @@ def test_records_have_their_levels(log, shop, method, level):
     getattr(shop, method)("sold %d", 3)
     getattr(logging, method)("by the root")  # calls basicConfig() itself
     assert log.lines() == [
-        (level, "[group site] shop: sold 3"),
-        (level, "[group site] by the root"),
+        (level, "shop: sold 3"),
+        (level, "by the root"),
     ]
 
 
@@ -268,7 +265,7 @@ def test_a_record_belongs_to_the_request_of_its_thread(log, shop, monkeypatch):
     shop.info("not wanted here")
     shop.error("after its end")
     assert exchange.lines == [(logs.INFO, "shop: one"), (logs.INFO, "| two")]
-    assert log.lines() == [("error", "[group site] [request x] shop: after its end")]
+    assert log.lines() == [("error", "[request x] shop: after its end")]
 
 
 def test_a_record_includes_its_whole_traceback(log, shop):
@@ -276,7 +273,7 @@ def test_a_record_includes_its_whole_traceback(log, shop):
         raise ValueError("boom")
     except ValueError:
         shop.exception("oh")
-    texts = [text.removeprefix("[group site] ") for _, text in log.lines()]
+    texts = [text.removeprefix("") for _, text in log.lines()]
     assert texts[:2] == ["shop: oh", "| Traceback (most recent call last):"]
     assert texts[-1] == "| ValueError: boom"
 
@@ -296,9 +293,9 @@ def test_handlers_of_the_root_logger_replace_ours(log, shop):
     shop.info("neither")
     shop.error("boom")
     assert [text for _, text in log.lines()] == [
-        "[group site] shop: before",
-        "[group site] own: one that logging still remembers",
-        "[group site] own: boom",
+        "shop: before",
+        "own: one that logging still remembers",
+        "own: boom",
     ]
 
 
@@ -323,7 +320,7 @@ def test_a_record_that_waits_for_a_slow_client_delays_no_other_thread(log, shop,
     second.start()
     second.join(5)
     try:
-        assert log.lines() == [("error", "[group site] shop: of another thread")]
+        assert log.lines() == [("error", "shop: of another thread")]
     finally:
         may_go_on.set()
         first.join(10)
@@ -337,7 +334,7 @@ def test_a_filter_of_the_handler_is_respected(log, shop):
     shop.propagate = False
     shop.warning("small")
     shop.error("big")
-    assert [text for _, text in log.lines()] == ["[group site] shop: big"]
+    assert [text for _, text in log.lines()] == ["shop: big"]
 
 
 def test_an_application_that_configures_logging_pays_for_our_handler_only_once(shop, monkeypatch):
@@ -358,17 +355,17 @@ def test_a_record_shown_by_a_lower_handler_is_not_shown_again(log, shop):
     shop.handlers = [logging.NullHandler()]
     shop.error("four")  # as with Django's mail_admins: no handler has shown it
     assert log.lines() == [
-        ("error", "[group site] one"),
-        ("error", "[group site] | two"),
-        ("notice", "[group site] three"),
-        ("error", "[group site] shop: four"),
+        ("error", "one"),
+        ("error", "| two"),
+        ("notice", "three"),
+        ("error", "shop: four"),
     ]
 
 
 def test_a_logger_without_propagation_and_handlers_is_not_silent(log, shop):
     shop.propagate = False
     shop.error("alone")
-    assert log.lines() == [("error", "[group site] shop: alone")]
+    assert log.lines() == [("error", "shop: alone")]
 
 
 def test_dictconfig_works_as_documented(log, shop, monkeypatch):
@@ -390,8 +387,8 @@ def test_dictconfig_works_as_documented(log, shop, monkeypatch):
     shop.info("not by the root")
     shop.error("by the root")
     assert [text for _, text in log.lines()] == [
-        "[group site] f: by its logger",
-        "[group site] f: by the root",
+        "f: by its logger",
+        "f: by the root",
     ]
 
 
@@ -415,7 +412,7 @@ def test_logging_is_set_up_at_its_import_and_otherwise_unchanged():
         [sys.executable, "-S", "-c", program], cwd=CHECKOUT, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "[wsgid:info]" in done.stdout and "[group site] hello" in done.stdout
+    assert "[wsgid:info]" in done.stdout and "hello" in done.stdout
 
 
 def test_an_import_in_another_thread_skips_no_finder():
@@ -492,7 +489,7 @@ def test_after_the_request_lines_go_to_the_process_log(log):
     exchange, errors = make(log)
     errors.detach()
     errors.write("late\n")
-    assert (exchange.lines, log.lines()) == ([], [("error", "[group site] late")])
+    assert (exchange.lines, log.lines()) == ([], [("error", "late")])
 
 
 def test_a_line_of_another_thread_does_not_get_into_the_next_request(log):
@@ -511,7 +508,7 @@ def test_a_line_of_another_thread_does_not_get_into_the_next_request(log):
     exchange = Moving()
     errors = Errors(exchange, log)
     errors.write("late\n")
-    assert (exchange.lines, log.lines()) == ([], [("error", "[group site] late")])
+    assert (exchange.lines, log.lines()) == ([], [("error", "late")])
 
 
 def frames_of(client, count):
@@ -537,7 +534,7 @@ def test_lines_go_to_the_process_log_when_the_client_has_gone(log):
     exchange, errors = make(log)
     exchange.over = True
     errors.write("logged\n")
-    assert log.lines() == [("error", "[group site] logged")]
+    assert log.lines() == [("error", "logged")]
 
 
 def test_a_record_in_the_middle_of_a_send_does_not_wait_for_it(log, shop, tmp_path):
@@ -579,7 +576,7 @@ def test_logging_survives_a_frame_that_cannot_be_sent(log, shop, monkeypatch):
     monkeypatch.setattr(Exchange, "log", send)
     monkeypatch.setattr(logs.current, "worker", Worker("x", make(log)[1]), raising=False)
     shop.error("logged")
-    assert log.lines() == [("error", "[group site] [request x] shop: logged")]
+    assert log.lines() == [("error", "[request x] shop: logged")]
 
 
 @pytest.mark.parametrize("data", [b"bytes", None, 1])
@@ -600,11 +597,3 @@ def test_any_text_can_be_sent(log, text):
     exchange, errors = make(log)
     errors.write(text + "\n")
     assert len(exchange.lines) == 1
-
-
-def test_a_line_has_a_time_even_when_imports_no_longer_work(monkeypatch):
-    """As at the end of an interpreter with an application that has set a time zone."""
-    monkeypatch.setenv("TZ", "America/Chicago")
-    monkeypatch.setattr(logs, "_zone_of_httpd", None)
-    monkeypatch.setitem(sys.modules, "zoneinfo", None)
-    assert re.fullmatch(r"\w{3} \w{3} \d\d \d\d:\d\d:\d\d\.\d{6} \d{4}", logs.timestamp())
