@@ -10,6 +10,7 @@
 #include "apxs/config/completion.h"
 #include "apxs/config/directives.h"
 #include "apxs/config/scopes.h"
+#include "apxs/config/trust.h"
 #include "apxs/guardian/guardian.h"
 #include "apxs/request/request.h"
 #include "apxs/spawn/spawn.h"
@@ -31,6 +32,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK; /* httpd reads its configuration twice at start: this is the first time */
     }
+    wsgid_trust_post_config(ptemp, s);
     wsgid_descriptor_limits_raise(s);
     return wsgid_parent_post_config(pconf, ptemp, s);
 }

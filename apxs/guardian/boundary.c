@@ -117,9 +117,9 @@ static void close_descriptors(const wsgid_group_t *group, int signals)
 /* What is left of root's: what it needs to bind sockets again that have been lost, to read
  * env-file= and to look at scripts, to make a process another user's, to see that in a /proc that
  * hides it (hidepid=), and to kill it. */
-static const int needed[] = { CAP_CHOWN,      CAP_DAC_READ_SEARCH, CAP_KILL,
-                              CAP_SETGID,     CAP_SETUID,          CAP_SYS_CHROOT,
-                              CAP_SYS_PTRACE, CAP_SYS_NICE,        CAP_SYS_RESOURCE };
+static const int needed[] = { CAP_CHOWN,    CAP_DAC_READ_SEARCH, CAP_KILL,       CAP_SETGID,
+                              CAP_SETUID,   CAP_SETPCAP,         CAP_SYS_CHROOT, CAP_SYS_PTRACE,
+                              CAP_SYS_NICE, CAP_SYS_RESOURCE };
 
 /* What httpd does not have itself is not added. */
 static void reduce_capabilities(void)

@@ -22,7 +22,10 @@ int wsgid_entries_claim(wsgid_slot_t *slot, int entry, apr_uint32_t configuratio
     if (!wsgid_ledger_claim(slot, entry, configuration)) {
         return 0;
     }
-    wsgid_pages_clear(slot, entry);
+    if (wsgid_pages_clear(slot, entry) != 0) {
+        wsgid_ledger_release(slot, entry);
+        return 0;
+    }
     set_full(slot, entry, 1);
     return 1;
 }

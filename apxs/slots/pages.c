@@ -32,6 +32,23 @@ static int make_memfd(apr_size_t size)
     return fd;
 }
 
+/* Not even code that has taken over a child of httpd can write to a daemon's page: what is opened
+ * for reading cannot be made writable again. */
+static unsigned char *map_for_reading(int fd, apr_size_t size)
+{
+    char path[sizeof("/proc/self/fd/") + 11];
+    unsigned char *pages;
+    int reader;
+
+    (void)apr_snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    reader = open(path, O_RDONLY | O_CLOEXEC);
+    pages = wsgid_map_shared(size, reader >= 0 ? reader : fd);
+    if (reader >= 0) {
+        (void)close(reader);
+    }
+    return pages;
+}
+
 static apr_size_t size_of(const wsgid_block_t *block)
 {
     return (apr_size_t)block->slots * WSGID_SLOT_PROCESSES * WSGID_PAGE_SIZE;
@@ -43,7 +60,7 @@ apr_status_t wsgid_pages_open(wsgid_block_t *block)
     if (block->memfd < 0) {
         return errno;
     }
-    block->pages = wsgid_map_shared(size_of(block), block->memfd);
+    block->pages = map_for_reading(block->memfd, size_of(block));
     return block->pages ? APR_SUCCESS : errno;
 }
 
@@ -57,9 +74,9 @@ apr_size_t wsgid_pages_offset(const wsgid_slot_t *slot, int entry)
     return ((apr_size_t)slot->index * WSGID_SLOT_PROCESSES + (apr_size_t)entry) * WSGID_PAGE_SIZE;
 }
 
-static wsgid_page_t *page_of(const wsgid_slot_t *slot, int entry)
+static const wsgid_page_t *page_of(const wsgid_slot_t *slot, int entry)
 {
-    return (wsgid_page_t *)(slot->block->pages + wsgid_pages_offset(slot, entry));
+    return (const wsgid_page_t *)(slot->block->pages + wsgid_pages_offset(slot, entry));
 }
 
 void wsgid_pages_close_descriptor(wsgid_block_t *block)
@@ -83,13 +100,16 @@ void wsgid_pages_share(wsgid_block_t *block, int with_forks)
     (void)madvise(block->pages, size_of(block), with_forks ? MADV_DOFORK : MADV_DONTFORK);
 }
 
-void wsgid_pages_clear(wsgid_slot_t *slot, int entry)
+int wsgid_pages_clear(const wsgid_slot_t *slot, int entry)
 {
-    if (fallocate(slot->block->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                  (off_t)wsgid_pages_offset(slot, entry), WSGID_PAGE_SIZE)
-        != 0) {
-        memset(page_of(slot, entry), 0, WSGID_PAGE_SIZE);
-    }
+    static const char zeros[WSGID_PAGE_SIZE];
+    int fd = slot->block->memfd;
+    off_t offset = (off_t)wsgid_pages_offset(slot, entry);
+
+    return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, WSGID_PAGE_SIZE) == 0
+                   || pwrite(fd, zeros, sizeof(zeros), offset) == sizeof(zeros)
+               ? 0
+               : -1;
 }
 
 /* ---- reading */
@@ -112,13 +132,14 @@ void wsgid_pages_read(const wsgid_slot_t *slot, int entry, wsgid_page_t *copy)
 static int is_script(const char *text)
 {
     const char *colon = strchr(text, ':');
+    int has_form = colon && colon > text && colon[1] == '/';
 
     for (; *text; text++) {
         if (apr_iscntrl(*text)) {
             return 0;
         }
     }
-    return colon && colon[1] == '/';
+    return has_form;
 }
 
 apr_array_header_t *wsgid_pages_loaded_scripts(const wsgid_slot_t *slot, int entry, apr_pool_t *p)

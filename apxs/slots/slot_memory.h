@@ -7,9 +7,9 @@
  *   - wsgid_slot_t is private to each process of httpd; children have the copy that fork gave them.
  *     Every pointer, descriptor and address is here, because processes that the parent (root) must
  *     not trust can write the rest.
- *   - wsgid_slot_words_t and the rows of in_flight.c are anonymous shared memory. The parent,
- *     guardians and httpd's children write it. It holds numbers
- *     only: a hijacked child can at most send requests to the wrong place.
+ *   - wsgid_slot_words_t and the rows of in_flight.c are anonymous shared memory. The parent and
+ *     guardians write the words, httpd's children their rows. It holds numbers only: a hijacked
+ *     child can at most send requests to the wrong place.
  *   - wsgid_ledger_t is anonymous shared memory, too, but only the parent and guardians have it.
  * What root does to a process depends on it alone.
  *   - The pages are a sealed memfd, with one page for each process entry. The daemons of the group
@@ -79,7 +79,8 @@ struct wsgid_slot_t {
     struct sockaddr_un address;
 };
 
-/* slots.c. Shared memory, of a memfd or (-1) anonymous and zeroed; NULL with errno. */
+/* slots.c. Shared memory: of a memfd, for reading only, or (-1) anonymous and zeroed; NULL with
+ * errno. */
 void *wsgid_map_shared(apr_size_t size, int fd);
 
 static inline wsgid_slot_words_t *wsgid_words_of(const wsgid_slot_t *slot)
@@ -92,8 +93,8 @@ apr_status_t wsgid_pages_open(wsgid_block_t *block);
 void wsgid_pages_close_descriptor(wsgid_block_t *block);
 void wsgid_pages_close(wsgid_block_t *block);
 void wsgid_pages_share(wsgid_block_t *block, int with_forks);
-/* Back to zeros; its memory goes back to the system. */
-void wsgid_pages_clear(wsgid_slot_t *slot, int entry);
+/* Back to zeros; its memory goes back to the system. 0, or -1 with errno. */
+int wsgid_pages_clear(const wsgid_slot_t *slot, int entry);
 /* Anybody. Whether the page says that its process is ready. */
 int wsgid_pages_is_ready(const wsgid_slot_t *slot, int entry);
 

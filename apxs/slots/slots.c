@@ -28,8 +28,8 @@ void *wsgid_map_shared(apr_size_t size, int fd)
             next = space; /* the system's next addresses are at the other end */
         }
     }
-    memory = mmap(next, size, PROT_READ | PROT_WRITE, MAP_SHARED | (fd < 0 ? MAP_ANONYMOUS : 0), fd,
-                  0);
+    memory = mmap(next, size, fd < 0 ? PROT_READ | PROT_WRITE : PROT_READ,
+                  MAP_SHARED | (fd < 0 ? MAP_ANONYMOUS : 0), fd, 0);
     if (memory == MAP_FAILED) {
         return NULL;
     }
@@ -109,8 +109,12 @@ void wsgid_slots_share(wsgid_slot_t *slot, wsgid_share_e share)
 
 void wsgid_slots_enter_child(wsgid_slot_t *slot)
 {
-    slot->block->ledgers = NULL; /* they have not been inherited */
-    wsgid_pages_close_descriptor(slot->block);
+    wsgid_block_t *block = slot->block;
+
+    block->ledgers = NULL; /* they have not been inherited */
+    /* children only read the words: no stray write of theirs changes one */
+    (void)mprotect(block->words, block->slots * sizeof(*block->words), PROT_READ);
+    wsgid_pages_close_descriptor(block);
 }
 
 /* ---- what may be expected of it */

@@ -76,16 +76,34 @@ static const char *parent_of(apr_pool_t *p, const char *prefix)
     return slash == prefix ? "/" : apr_pstrmemdup(p, prefix, slash - prefix);
 }
 
+/* The first directory above, from below, in which every user can put another one in the place of
+ * what is there; NULL if there is none. In a sticky one (/tmp) that is its owner's right. */
+static const char *find_open_parent(apr_pool_t *p, const char *directory)
+{
+    char *real = realpath(directory, NULL);
+    const char *at = real ? apr_pstrdup(p, real) : "/";
+    struct stat there;
+
+    free(real);
+    while (at[1]) {
+        at = parent_of(p, at);
+        if (stat(at, &there) == 0 && (there.st_mode & (S_IWOTH | S_ISVTX)) == S_IWOTH) {
+            return at;
+        }
+    }
+    return NULL;
+}
+
 static const char *check_access(apr_pool_t *p, const char *directory, const struct stat *there)
 {
+    const char *open_one;
+
     if (there->st_uid != 0 && there->st_uid != geteuid()) {
         return apr_psprintf(p, "%s belongs to uid %ld, and must belong to root", directory,
                             (long)there->st_uid);
     }
-    if (there->st_mode & S_IWOTH) {
-        return apr_psprintf(p, "every user can write to %s", directory);
-    }
-    return NULL;
+    open_one = there->st_mode & S_IWOTH ? directory : find_open_parent(p, directory);
+    return open_one ? apr_psprintf(p, "every user can write to %s", open_one) : NULL;
 }
 
 const char *wsgid_socket_directory_check(apr_pool_t *p, const char *prefix)

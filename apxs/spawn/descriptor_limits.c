@@ -36,8 +36,7 @@ typedef struct {
 
 static int needed_by_httpd(const server_rec *s)
 {
-    const apr_array_header_t *groups = wsgid_groups_all();
-    int count = OF_HTTPD + (groups ? groups->nelts * OF_GROUP : 0);
+    int count = OF_HTTPD;
 
     for (; s; s = s->next) {
         count += OF_SERVER;

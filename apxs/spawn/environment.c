@@ -2,12 +2,15 @@
  * The environment variables of a daemon: a few of our own, then those of env-file=, then env=. A
  * later value replaces an earlier one.
  *
- * Runs in the forked process. The file is read with root's rights; the variables are put together
- * once the interpreter is known.
+ * Runs in the forked process. The file is read with root's rights, so no other user may choose what
+ * is opened; the variables are put together once the interpreter is known.
  */
 #include "spawn/spawn.h"
 
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SEARCH_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -108,6 +111,74 @@ static void refuse_file(const wsgid_child_t *child, const char *why, int error)
 }
 
 #define UNREADABLE "name a file that the user who starts httpd can read"
+#define FOREIGN                                                                                   \
+    "a symbolic link on the way does not belong to root, so its owner could have any file read: " \
+    "name the file itself, or give the link to root (chown -h root)"
+#define NOT_A_FILE "it is not a regular file: name one"
+#define MAX_LINKS  40 /* as in the kernel: more symbolic links are a loop */
+
+/* The target of a link and the rest of the path behind it; NULL with errno. */
+static const char *follow(apr_pool_t *p, int link, const struct stat *there, const char *rest)
+{
+    char target[PATH_MAX];
+    ssize_t length;
+
+    if (there->st_uid != 0 && there->st_uid != geteuid()) {
+        errno = EPERM;
+        return NULL;
+    }
+    length = readlinkat(link, "", target, sizeof(target));
+    return length < 0 ? NULL : apr_pstrcat(p, apr_pstrmemdup(p, target, length), "/", rest, NULL);
+}
+
+/* Walks along an absolute path, and follows only links that root, or who started httpd, has made. A
+ * descriptor for fstat, with its answer; -1 with errno, which is EPERM for the link of another. */
+static int walk(apr_pool_t *p, const char *path, struct stat *there)
+{
+    int at = open("/", O_PATH | O_CLOEXEC);
+    int links = 0;
+
+    while (at >= 0 && *(path += strspn(path, "/"))) {
+        apr_size_t length = strcspn(path, "/");
+        int next = openat(at, apr_pstrmemdup(p, path, length), O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        int is_link = next >= 0 && fstat(next, there) == 0 && S_ISLNK(there->st_mode);
+
+        path += length;
+        if (is_link) {
+            errno = ELOOP;
+            path = links++ < MAX_LINKS ? follow(p, next, there, path) : NULL;
+            if (!path) {
+                return -1;
+            }
+            next = *path == '/' ? open("/", O_PATH | O_CLOEXEC) : fcntl(at, F_DUPFD_CLOEXEC, 0);
+        }
+        (void)close(at);
+        at = next;
+    }
+    return at >= 0 && fstat(at, there) == 0 ? at : -1;
+}
+
+/* What else is not a regular file is never opened: a FIFO would wait for its writer. */
+static FILE *open_file(wsgid_child_t *child, const char *path)
+{
+    char name[32];
+    struct stat there;
+    int fd = walk(child->pool, path, &there);
+    FILE *stream;
+
+    if (fd < 0) {
+        refuse_file(child, errno == EPERM ? FOREIGN : UNREADABLE, errno);
+    }
+    if (!S_ISREG(there.st_mode)) {
+        refuse_file(child, NOT_A_FILE, 0);
+    }
+    apr_snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+    stream = fopen(name, "re");
+    if (!stream) {
+        refuse_file(child, UNREADABLE, errno);
+    }
+    return stream;
+}
 
 /* Only the forked process reads the file, so that secrets in it never enter httpd's own memory. */
 static void read_lines(wsgid_child_t *child, FILE *stream)
@@ -141,10 +212,7 @@ void wsgid_environment_read_file(wsgid_child_t *child)
     if (!path) {
         return;
     }
-    stream = fopen(path, "re");
-    if (!stream) {
-        refuse_file(child, UNREADABLE, errno);
-    }
+    stream = open_file(child, path);
     read_lines(child, stream);
     (void)fclose(stream);
 }

@@ -5,9 +5,12 @@
  * Rules: only the parent uses the name service (wsgid_privileges_look_up). In the forked process
  * each step is a row of the table `steps`. The order matters: limits and priority first, and the
  * chroot before the ids, because these need root; the supplementary groups before the user, because
- * they need root, too; then the proof that root is gone; the home directory last, because the user
- * itself must be able to enter it. Each step is checked. The first that fails is logged and ends
- * the process.
+ * they need root, too; then the capabilities, and the proof that root is gone; the home directory
+ * last, because the user itself must be able to enter it. Each step is checked. The first that
+ * fails is logged and ends the process.
+ *
+ * An ordinary user may start httpd with capabilities of its own (ambient ones, as systemd gives):
+ * no process keeps any of them.
  *
  * PR_SET_NO_NEW_PRIVS is deliberately not set: it would break every application that sends mail
  * through sendmail (setgid postdrop) or calls sudo. PR_SET_PDEATHSIG is not needed: the lifeline
@@ -18,6 +21,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <pwd.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -246,6 +250,36 @@ static int set_uid(drop_t *drop)
                : 0;
 }
 
+/* ---- capabilities */
+
+/* What a program that is set-uid root gets. This needs CAP_SETPCAP; whoever took it from httpd has
+ * decided about the rest, too. */
+static int empty_bounding_set(drop_t *drop)
+{
+    int capability;
+
+    if (WSGID_NUMBER(drop->group, PRIVILEGED_PROGRAMS)) {
+        return 0;
+    }
+    for (capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++) {
+        if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) {
+            return errno == EPERM ? 0 : -1;
+        }
+    }
+    return 0;
+}
+
+/* Permitted, effective, inheritable; and ambient, which the kernel keeps within the others. */
+static int drop_capabilities(drop_t *drop)
+{
+    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3];
+
+    (void)drop;
+    memset(none, 0, sizeof(none));
+    return (int)syscall(SYS_capset, &header, none);
+}
+
 /* ---- proof */
 
 static int is_named(const wsgid_identity_t *identity, gid_t gid)
@@ -292,7 +326,6 @@ static int ids_are_right(const wsgid_identity_t *identity)
     return 1;
 }
 
-/* With unusual securebits setuid would not take capabilities away. */
 static int has_no_capabilities(void)
 {
     struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
@@ -304,7 +337,7 @@ static int has_no_capabilities(void)
         return 0;
     }
     for (i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
-        if (data[i].effective || data[i].permitted) {
+        if (data[i].effective || data[i].permitted || data[i].inheritable) {
             return 0;
         }
     }
@@ -318,16 +351,13 @@ static int root_cannot_be_regained(void)
 
 static int prove(drop_t *drop)
 {
-    if (!drop->identity->changes) {
-        return 0;
-    }
     errno = EPERM;
     drop->detail = "a user or group id is not as set";
-    if (!ids_are_right(drop->identity)) {
+    if (drop->identity->changes && !ids_are_right(drop->identity)) {
         return -1;
     }
     drop->detail = "a supplementary group is left";
-    if (!groups_are_right(drop->identity)) {
+    if (drop->identity->changes && !groups_are_right(drop->identity)) {
         return -1;
     }
     drop->detail = "capabilities are left";
@@ -377,8 +407,10 @@ static const step_t steps[] = {
     { "change the root directory", change_root, "chroot= must be a directory" },
     { "set the group", set_gid, "httpd needs CAP_SETGID" },
     { "set the supplementary groups", set_groups, "httpd needs CAP_SETGID" },
+    { "empty the capability bounding set", empty_bounding_set, "allow prctl(PR_CAPBSET_DROP)" },
     { "set the user", set_uid,
       "httpd needs CAP_SETUID, and the user must be allowed another process (ulimit -u)" },
+    { "drop all capabilities", drop_capabilities, "allow the system call capset" },
     { "give up root for good", prove, "httpd must run with the usual securebits and capabilities" },
     { "set the umask", set_mask, "" },
     { "enter the home directory", enter_home,

@@ -2,9 +2,9 @@
 their control sockets (pywsgid/daemon/process/control.py answers).
 
 control_sockets.py finds the sockets and carries questions and answers; control_answers.py checks
-what comes back. Rules: a daemon process belongs to another user, and the terminal may be root's, so
-everything it sent is printed without control characters. A process belongs to the group that its
-own answer names.
+what comes back, control_identity.py whether the process is the one that it says. Rules: a daemon
+process belongs to another user, and the terminal may be root's, so everything it sent is printed
+without control characters.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from datetime import datetime
 
 from pywsgid.cli import control_sockets
 from pywsgid.cli.control_answers import IDENTITY, Answer, parse
+from pywsgid.cli.control_identity import contradiction
 from pywsgid.cli.messages import Failure, note
 from pywsgid.cli.users import user_name
 from pywsgid.wire import process_abi
@@ -77,6 +78,13 @@ def ask_all(paths: Iterable[str], question: str) -> tuple[dict[str, Answer], lis
                 f"WSGID0443: {printable(path)}: the process there sent an answer that this command "
                 "does not understand, so it is not shown: use the pywsgid that belongs to the "
                 "loaded mod_wsgid.so, and reload httpd after an update"
+            )
+        elif wrong := contradiction(path, answer):
+            note(
+                f"WSGID0444: {printable(path)}: the process there says that it is process "
+                f"{answer['pid']} of group {answer['group']!r}, but {printable(wrong)}, so it is "
+                "not shown: an application answers in its place: find out which one serves that "
+                "socket (ss -xlp), and whether it was taken over"
             )
         else:
             valid[path] = answer

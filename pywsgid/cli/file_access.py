@@ -34,6 +34,20 @@ def first_writable(path: str, identity: Identity) -> str | None:
     return _as_user(identity, lambda: _first_writable(path), path)
 
 
+def writable_by_all(path: str) -> str | None:
+    """Returns the first directory on the way to `path`, or `path`, in which every user can replace
+    what is there; None if there is none."""
+    for way in _ways(path):
+        for directory in (*_parents(way), way):
+            try:
+                mode = os.stat(directory).st_mode
+            except OSError:
+                break
+            if mode & stat.S_IWOTH and not (mode & stat.S_ISVTX and directory != way):
+                return directory
+    return None
+
+
 def _as_user(identity: Identity, find: Callable[[], str | None], otherwise: str) -> str | None:
     """Returns what `find` returns as that user; `otherwise` if this process cannot become it."""
     reader, writer = os.pipe()
@@ -69,7 +83,8 @@ def _first_writable(path: str) -> str | None:
                 break  # the user gets no further on this way
             # In a sticky directory (/tmp), a user cannot replace what belongs to others.
             is_sticky = found.st_mode & stat.S_ISVTX and directory != way
-            may_write = os.access(directory, os.W_OK | os.X_OK, effective_ids=True)
+            needs = os.W_OK | os.X_OK if stat.S_ISDIR(found.st_mode) else os.W_OK
+            may_write = os.access(directory, needs, effective_ids=True)
             if found.st_uid == os.geteuid() or (may_write and not is_sticky):
                 return directory
     return None

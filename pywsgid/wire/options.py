@@ -71,6 +71,12 @@ OPTIONS: dict[str, Option] = {
         "Directory that becomes the root of the file system for the processes. The Python "
         "interpreter must be inside it.",
     ),
+    "privileged-programs": Option(
+        "flag", "off", 0, 0, False, "",
+        "Whether programs that become root when an application starts them, such as sudo, may "
+        "use root's capabilities. off: the capability bounding set of the processes is empty, "
+        "so such programs fail.",
+    ),
     "socket-user": Option(
         "user", None, 0, 4294967294, False, "",
         "Owner of the group's sockets. Only this user's processes may connect to them. Default:"
@@ -100,7 +106,7 @@ OPTIONS: dict[str, Option] = {
         "path", None, 0, 0, False, "",
         "File with environment variables of the processes, one NAME=VALUE in each line. It is "
         "read as root each time a process starts, so the group's user need not be able to read "
-        "it.",
+        "it. Symbolic links are followed only if they belong to root.",
     ),
     "lang": Option(
         "text", None, 1, 128, False, "",

@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -271,3 +272,51 @@ def test_without_proc_after_chroot_one_line_says_what_is_not_protected(make_http
     assert httpd.get("/app").status_code == 200
     assert len(httpd.log.find(f"WSGID0101.*ChrootDir {httpd.root}")) == 1
     shutil.rmtree(httpd.root / inside.relative_to(httpd.root).parts[0])
+
+
+# -------- directories above that of the sockets
+
+
+def test_a_directory_above_that_everybody_can_write_to_stops_the_start(make_httpd):
+    """Whoever can rename the directory of the sockets can put another one in its place."""
+    httpd = make_httpd("WSGISocketPrefix ${FILES}/open/ours/x\n" + CONFIGURATION, start=None)
+    (httpd.files / "open" / "ours").mkdir(parents=True)
+    (httpd.files / "open").chmod(0o777)
+    code, output = httpd.configtest()
+    assert code != 0
+    assert "WSGID0061" in output and f"every user can write to {httpd.files}/open" in output
+    (httpd.files / "open").chmod(0o1777)  # sticky: only its owner can rename "ours"
+    assert httpd.configtest()[0] == 0
+
+
+@as_root
+def test_who_may_write_above_the_sockets_gets_no_request(make_httpd):
+    """Root has let another group write to the directory of the sockets."""
+    httpd = make_httpd(OWN_DIRECTORY, start=None)
+    place, user = httpd.files / "sockets", machine.other_users()[1]
+    place.mkdir()
+    os.chown(place, 0, user.pw_gid)
+    place.chmod(0o775)
+    httpd.start()
+    (outer,) = private_directories(place)
+    names = [path.name for path in request_sockets(outer)]
+    outer.rename(place / "moved")
+    (outer / "s").mkdir(parents=True)
+    for path in (outer, outer / "s"):
+        os.chown(path, user.pw_uid, user.pw_gid)
+        path.chmod(0o777)
+    theirs = [socket.socket(socket.AF_UNIX) for _ in names]
+    for name, one in zip(names, theirs):
+        one.bind(str(outer / "s" / name))
+        os.chmod(outer / "s" / name, 0o777)
+        one.listen()
+        one.setblocking(False)
+    answers = [answer.status_code for answer in Crowd(httpd, "/app", 8).join()]
+    assert set(answers) <= {200, 503}
+    for one in theirs:
+        with pytest.raises(BlockingIOError):
+            one.accept()
+        one.close()
+    httpd.log.accept_all("WSGID0062|WSGID0063|WSGID0179|WSGID0165|WSGID0163")
+    shutil.rmtree(place / "moved")
+    httpd.stop()

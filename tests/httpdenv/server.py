@@ -48,7 +48,8 @@ class Httpd:
 
     `text` is added to the base configuration (httpdenv.configuration lists the variables it may
     use); `ours` is False for an httpd without mod_wsgid; `user` runs the whole server as that
-    account instead of as root; `descriptors` are the soft and the hard limit that it starts with.
+    account instead of as root, with the `capabilities` (of setpriv, as "+setuid"); `descriptors`
+    are the soft and the hard limit that it starts with.
     """
 
     def __init__(
@@ -62,10 +63,12 @@ class Httpd:
         log_level: str | None = None,
         ours: bool = True,
         user: str | None = None,
+        capabilities: str | None = None,
         environment: dict[str, str] | None = None,
         descriptors: tuple[int, int] | None = None,
     ) -> None:
         self.stage, self.mpm, self.user = stage, mpm, user
+        self._capabilities = capabilities
         self.root = machine.temporary_directory("wsgid-")
         for name in ("conf", "logs", "run", "files"):
             (self.root / name).mkdir()
@@ -257,6 +260,7 @@ class Httpd:
         defines = ["-DROOT_RUNS"] if os.geteuid() == 0 and self.user is None else []
         return [
             *self._limits,
+            *self._capable_account(),
             machine.httpd(),
             "-d",
             str(self.root),
@@ -265,8 +269,16 @@ class Httpd:
             *defines,
         ]
 
+    def _capable_account(self) -> list[str]:
+        """What becomes the account and keeps the capabilities."""
+        if self.user is None or self._capabilities is None:
+            return []
+        entry, sets = pwd.getpwnam(self.user), self._capabilities
+        become = [f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"]
+        return ["setpriv", *become, f"--inh-caps={sets}", f"--ambient-caps={sets}"]
+
     def _identity(self) -> dict[str, Any]:
-        if self.user is None or os.geteuid() != 0:
+        if self.user is None or os.geteuid() != 0 or self._capabilities is not None:
             return {}
         entry = pwd.getpwnam(self.user)
         return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}

@@ -4,8 +4,10 @@ directories, as the group's user finds them."""
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from pywsgid.cli import file_access
+from pywsgid.cli.check.daemon_environment import NotSafe, open_env_file
 from pywsgid.cli.check.findings import UNKNOWN, Finding, Findings
 from pywsgid.cli.check.interpreter_probe import LEAST, Launch, Problem
 from pywsgid.cli.check.subject import Subject, user_text
@@ -100,12 +102,27 @@ def _check_directories(subject: Subject, group: Group) -> Findings:
 
 
 def _check_existence(subject: Subject, group: Group) -> Findings:
-    for option, exists in (("env-file", os.path.isfile), ("chroot", os.path.isdir)):
-        for value in group.all(option):
-            if not exists(subject.configuration.path(value)):
-                kind = "file" if option == "env-file" else "directory"
-                what = f"daemon group '{group.name}': {option}={value}: the {kind} does not exist"
-                yield Finding(group.line.place, "WSGID0424", what, "correct the path")
+    for value in group.all("env-file"):
+        for code, problem, fix in _file_problems(subject.configuration.path(value)):
+            what = f"daemon group '{group.name}': env-file={value}: {problem}"
+            yield Finding(group.line.place, code, what, fix)
+    for value in group.all("chroot"):
+        if not os.path.isdir(subject.configuration.path(value)):
+            what = f"daemon group '{group.name}': chroot={value}: the directory does not exist"
+            yield Finding(group.line.place, "WSGID0424", what, "correct the path")
+
+
+def _file_problems(path: str) -> Iterator[tuple[str, str, str]]:
+    """What the module would say of a file of env-file=: code, problem, fix."""
+    try:
+        open_env_file(path).close()
+    except NotSafe as refused:
+        problem, fix = refused.args
+        yield "WSGID0081", problem, fix
+    except FileNotFoundError:
+        yield "WSGID0424", "the file does not exist", "correct the path"
+    except OSError as error:
+        yield "WSGID0424", f"it cannot be read ({error.strerror})", "correct the path or its mode"
 
 
 def _directory_problem(directory: str, identity: Identity | None) -> Problem | None:

@@ -26,6 +26,7 @@ from pywsgid.cli.check.option_checks import check_groups, check_options
 from pywsgid.cli.check.script_checks import check_scripts
 from pywsgid.cli.check.server_checks import check_server, check_sockets
 from pywsgid.cli.check.subject import NAMES_OF_THEIRS, OURS, THEIRS, Subject
+from pywsgid.cli.check.trust_checks import check_users, check_writers
 from pywsgid.cli.check.wsgi_conf import Configuration
 from pywsgid.cli.messages import Failure
 from pywsgid.cli.server import NoServer, Server, find_server
@@ -37,6 +38,7 @@ CHECKS = (
     check_options,
     check_groups,
     check_server,
+    check_users,
     check_sockets,
     check_references,
     check_interpreters,
@@ -44,6 +46,7 @@ CHECKS = (
     check_order,
     check_django,
     check_scripts,
+    check_writers,
     check_application_groups,
     check_embedded_mode,
 )

@@ -104,4 +104,7 @@ def _directory_problem(directory: str) -> str | None:
         return "it is not a directory"
     if found.st_uid not in (0, os.geteuid()):
         return f"it belongs to uid {found.st_uid} and not to root"
-    return "everybody may write to it" if found.st_mode & stat.S_IWOTH else None
+    if found.st_mode & stat.S_IWOTH:
+        return "everybody may write to it"
+    writable = file_access.writable_by_all(directory)
+    return f"everybody may write to {writable}" if writable else None

@@ -25,6 +25,7 @@ from pywsgid.cli.serve.application_files import with_reachable_files
 from pywsgid.cli.serve.foreground import Stop
 from pywsgid.cli.serve.generated_files import make_directory, write
 from pywsgid.cli.serve.healing import Healer
+from pywsgid.cli.serve.hidden_values import hide_values
 from pywsgid.cli.serve.interpreter import check_module, interpreter_option
 from pywsgid.cli.serve.prechecks import (
     application_identity,
@@ -89,6 +90,7 @@ def planned(options: dict[str, Any], module: str) -> Site:
 
     Raises Failure for what would not work.
     """
+    hide_values()
     server = usable_server()
     check_options(options)
     goal = target.find(
@@ -129,7 +131,7 @@ def written(site: Site) -> Site:
         raise Failure(
             "WSGID0410", str(error), "httpd's configuration cannot contain that: rename the file"
         ) from error
-    write(os.path.join(site.root, CONFIGURATION), text)
+    write(os.path.join(site.root, CONFIGURATION), text, 0o600)  # --env may name secrets
     return site
 
 

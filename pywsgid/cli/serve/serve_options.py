@@ -11,11 +11,13 @@ Rules: this file does not know what an option does; httpd_conf.py does.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
 from functools import partial
 
 from pywsgid.cli import option_values
 from pywsgid.cli.serve.command_option import Option, log_level, path, port, size, url_path, word
+from pywsgid.cli.serve.hidden_values import from_environment
 from pywsgid.wire.options import OPTIONS
 
 # -------- the options of WSGIDaemonProcess
@@ -35,13 +37,16 @@ METAVARS = {
     "groups": "GROUPS",
     "path": "PATH",
     "paths": "DIRECTORY",
-    "assignments": "NAME=VALUE",
+    "assignments": "NAME[=VALUE]",
 }
 # Options whose help differs from that of WSGIDaemonProcess.
 HELP = {
     "user": "User that the application runs as. Default: the web server's user (www-data, apache "
     "...) if root runs the command, else the user who runs it.",
     "group": "Primary group of the application. Default: the primary group of its user.",
+    "env": "Environment variable of the application. Without =VALUE, the value is the one that "
+    "this command has. Prefer that, or --env-file, for secrets: a command line is in the shell's "
+    "history, and every user can read it until this command hides the value.",
     "python": "Python interpreter that the application runs under. Default: the one that runs "
     "pywsgid, if the application's user can run it.",
     "python-home": "Virtual environment that the application runs in. Default: the one that "
@@ -57,6 +62,7 @@ def daemon_value(name: str, text: str) -> str:
     Raises ArgumentTypeError for what is not a value of its type.
     """
     option = OPTIONS[name]
+    text = from_environment(text, os.environ) if option.type == "assignments" else text
     problem = option_values.problem(option, word(text))
     if problem:
         raise argparse.ArgumentTypeError(f"{text} {problem}")

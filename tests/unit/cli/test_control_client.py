@@ -32,6 +32,12 @@ def test_the_quantiles_of_a_histogram(times, half, most):
     assert control_client.quantile(buckets, 0.99) == pytest.approx(most)
 
 
+@pytest.fixture(autouse=True)
+def processes_are_not_looked_at(monkeypatch):
+    """The processes of these answers do not exist (tests/hostile/test_identity.py)."""
+    monkeypatch.setattr(control_client, "contradiction", lambda path, answer: None)
+
+
 CONTROL = "\x1b]0;mine\x07\rover"
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from wsgiref.validate import validator
-
 from typing import NamedTuple
+from wsgiref.validate import validator
 
 import pytest
 from responseenv import TEXT, Exchange, run, start
