@@ -13,7 +13,7 @@
 # make analyze    compiles with warnings as errors and with gcc's analyzer; the gcc of Debian 12 is the one that has to pass
 # make sanitize   build/sanitize/mod_wsgid.so with ASan and UBSan; then WSGID_SANITIZE=1 pytest
 # make test-sanitized                   a short selection of tests with that build
-# make fuzz       random input for the codecs and for what reads a daemon's page, at length  (FUZZ=100 SEED=2)
+# make fuzz       random input for the codecs and for what reads a daemon's page, random frames for httpd, at length  (FUZZ=100 SEED=2)
 # make torture    random faults under load, at length  (SECONDS=300 SEED=2)
 # make bench, bench-short, bench-publish    mod_wsgid and its peers, side by side  (BENCH="--only hello --rounds 3")
 # make test-bench                           installs the peers and tests the bench
@@ -121,7 +121,7 @@ test: all $(VENV)/.test
 	@$(PYTEST) $(TESTS)
 
 # What has found faults in C that nothing else did, within a minute.
-SANITIZED := $(addprefix tests/httpd/test_,bodies.py files.py hostile.py truncation.py) tests/hostile/test_page_fuzz.py
+SANITIZED := $(addprefix tests/httpd/test_,bodies.py files.py hostile.py truncation.py) tests/hostile
 
 test-sanitized: all sanitize $(VENV)/.test
 	@echo "pytest with ASan and UBSan: $(SANITIZED)"
@@ -131,11 +131,11 @@ SECONDS ?= 300
 SEED ?= 1
 FUZZ ?= 100
 
-# Random input for the codecs and, with ASan, for what reads a daemon's page: FUZZ times as much as in `make test`. SEED is where that
-# of the sanitized codec begins.
+# Random input for the codecs and, with ASan, for what reads a daemon's page and a daemon's frames: FUZZ times as much as in
+# `make test`. SEED is where that of the sanitized codec begins.
 fuzz: all sanitize $(VENV)/.test
 	@WSGID_FUZZ=$(FUZZ) WSGID_FUZZ_SEED=$(SEED) $(PYTEST) -o timeout=0 tests/wire
-	@WSGID_SANITIZE=1 WSGID_FUZZ=$(FUZZ) $(PYTEST) -o timeout=0 tests/hostile/test_page_fuzz.py
+	@WSGID_FUZZ=$(FUZZ) WSGID_SANITIZE=1 $(PYTEST) -o timeout=0 tests/hostile/test_page_fuzz.py tests/hostile/test_fuzz_response.py
 
 torture: all $(VENV)/.test
 	@WSGID_TORTURE_SECONDS=$(SECONDS) WSGID_TORTURE_SEED=$(SEED) $(PY) -m pytest -q tests/httpd/test_torture.py

@@ -43,6 +43,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
     (void)wsgid_descriptor_limits_restore(); /* it can only lower the limit */
     wsgid_in_flight_claim_row(s);
     wsgid_dispatch_child_init(pchild, s);
+    wsgid_spool_child_init(pchild);
     wsgid_keepalive_child_init();
 }
 

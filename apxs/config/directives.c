@@ -17,6 +17,7 @@
 #include "config/groups.h"
 #include "config/mentions.h"
 #include "config/notices.h"
+#include "config/option_types.h"
 #include "config/route.h"
 #include "config/scopes.h"
 #include "config/sections.h"
@@ -186,6 +187,24 @@ static const char *set_socket_prefix(cmd_parms *cmd, void *dir, const char *text
     }
     config->socket_prefix = path;
     return NULL;
+}
+
+static const char *set_response_total(cmd_parms *cmd, void *dir, const char *text)
+{
+    static const wsgid_option_t total = { .name = "WSGIResponseBufferTotal",
+                                          .type = WSGID_TYPE_SIZE,
+                                          .least = 1024 * 1024,
+                                          .most = APR_INT64_C(1) << 40 };
+    wsgid_server_config_t *config = ap_get_module_config(cmd->server->module_config, &wsgid_module);
+    wsgid_value_t value = { 0 };
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    (void)dir;
+    if (!error) {
+        error = wsgid_option_types_parse(cmd->pool, &total, &value, text);
+        config->response_total = (apr_size_t)value.number;
+    }
+    return error;
 }
 
 static const char *set_python(cmd_parms *cmd, void *dir, const char *text)

@@ -6,12 +6,15 @@
 
 #include "config/aliases.h"
 
+#define RESPONSE_TOTAL (64 * 1024 * 1024) /* the default of WSGIResponseBufferTotal */
+
 void *wsgid_scopes_create_server(apr_pool_t *p, server_rec *s)
 {
     wsgid_server_config_t *config = apr_pcalloc(p, sizeof(*config));
 
     (void)s;
     config->aliases = apr_array_make(p, 4, sizeof(wsgid_alias_t));
+    config->response_total = RESPONSE_TOTAL;
     return config;
 }
 
@@ -68,4 +71,11 @@ const char *wsgid_scopes_socket_prefix(apr_pool_t *p, server_rec *s)
 
     return config && config->socket_prefix ? config->socket_prefix
                                            : ap_runtime_dir_relative(p, "wsgid");
+}
+
+apr_size_t wsgid_scopes_response_total(const server_rec *s)
+{
+    const wsgid_server_config_t *config = ap_get_module_config(s->module_config, &wsgid_module);
+
+    return config->response_total;
 }

@@ -1,9 +1,9 @@
 /*
  * What the configuration says in each scope: a record for each server and one for each directory.
  *
- * Public: wsgid_scopes_socket_prefix, and the four functions of the module record. The records are
- * for the files of config/ alone. They live in pconf and do not change after the configuration has
- * been read.
+ * Public: wsgid_scopes_socket_prefix, wsgid_scopes_response_total, and the four functions of the
+ * module record. The records are for the files of config/ alone. They live in pconf and do not
+ * change after the configuration has been read.
  */
 #ifndef WSGID_SCOPES_H
 #define WSGID_SCOPES_H
@@ -24,6 +24,9 @@ void *wsgid_scopes_merge_directory(apr_pool_t *p, void *base, void *add);
  */
 const char *wsgid_scopes_socket_prefix(apr_pool_t *p, server_rec *s);
 
+/* Returns WSGIResponseBufferTotal in bytes. */
+apr_size_t wsgid_scopes_response_total(const server_rec *s);
+
 /* ---- for config/ */
 
 #define WSGID_UNSET (-1) /* of a number that no directive sets */
@@ -31,6 +34,7 @@ const char *wsgid_scopes_socket_prefix(apr_pool_t *p, server_rec *s);
 typedef struct {
     const char *socket_prefix;   /* of the main server; NULL: the default */
     apr_array_header_t *aliases; /* wsgid_alias_t, in the order in which they are tried */
+    apr_size_t response_total;   /* of the main server */
 } wsgid_server_config_t;
 
 /* The server scope is the outermost directory. NULL and WSGID_UNSET: no directive says anything. */

@@ -3,10 +3,11 @@
  * there.
  *
  * httpd's output filters block while the client is slow, and a client may be slow because it waits
- * for httpd to read its upload. So a large response goes out in slices, and only while the client's
- * socket has room. The rest waits in a queue of up to response-buffer-size bytes; meanwhile neither
- * the daemon's thread nor the upload has to wait. This cannot be done for a stream of HTTP/2, which
- * has no socket of its own: there httpd's own flow control blocks.
+ * for httpd to read its upload. So a large response goes out in slices, and only while the client
+ * takes more. The rest waits in a queue: in memory up to response-buffer-size bytes, then, if the
+ * client is slow, in a temporary file. Meanwhile neither the daemon's thread nor the upload has to
+ * wait. Whether the client takes more, its socket says; a stream of HTTP/2 has none: see
+ * untaken_t.
  *
  * Only this file passes anything to httpd's output filters.
  */
@@ -16,11 +17,123 @@
 #include <poll.h>
 #include <linux/sock_diag.h>
 
+#include "config/scopes.h"
 #include "http_ssl.h"
 
 /* An idle connection takes this much without blocking: it is less than the smallest send buffer and
  * the smallest receive buffer together. */
 #define AT_ONCE (64 * 1024)
+/* A client is slow if it takes less than this in that time: 100 MB/s. For a faster one, a file
+ * would cost more than the daemon's waiting. */
+#define SLOW_BYTES (2 * 1024 * 1024)
+#define SLOW_TIME  apr_time_from_msec(20)
+/* Once a response has a temporary file, it keeps no more than this in memory: httpd's allocators
+ * hold on to what they have had. */
+#define SPOOL_AT_ONCE (256 * 1024)
+/* A stream of HTTP/2 takes a bucket of any size, as long as it has less than H2StreamMaxMemSize,
+ * which is 32 KB by default (the documentation says 64). */
+#define STREAM_LOW (32 * 1024)
+/* Such a bucket has at least so many bytes, and at most so many if the client takes them quickly.
+ */
+#define STREAM_SLICE     (64 * 1024)
+#define STREAM_SLICE_MAX (1024 * 1024)
+#define STREAM_WAIT      200 /* microseconds, for a start */
+/* A full disk is logged again after this time. */
+#define LOG_AGAIN apr_time_from_sec(60)
+
+/* What the queues of all exchanges of this child have in memory. */
+static apr_size_t total_in_memory;
+
+/* ---- a stream of HTTP/2 */
+
+/*
+ * How many bytes httpd's HTTP/2 has been given and has not taken yet. Its filters would block when
+ * they have more than H2StreamMaxMemSize, and nothing says how much they have. But they free a
+ * bucket once they have taken it. Buckets may outlive the exchange, so the last one frees this.
+ */
+typedef struct wsgid_untaken_t {
+    apr_size_t bytes;
+    int users; /* buckets, and the exchange */
+} untaken_t;
+
+typedef struct {
+    untaken_t *untaken; /* NULL: nobody counts */
+    apr_size_t length;
+    char bytes[];
+} parcel_t;
+
+static void release(untaken_t *untaken)
+{
+    if (untaken && __atomic_sub_fetch(&untaken->users, 1, __ATOMIC_ACQ_REL) == 0) {
+        apr_bucket_free(untaken);
+    }
+}
+
+/* For a bucket: frees its bytes. Maybe in another thread. */
+static void free_parcel(void *bytes)
+{
+    parcel_t *parcel = bytes;
+
+    if (parcel->untaken) {
+        __atomic_sub_fetch(&parcel->untaken->bytes, parcel->length, __ATOMIC_RELEASE);
+        release(parcel->untaken);
+    }
+    apr_bucket_free(parcel);
+}
+
+/* Makes the bytes of the queue, in memory or in the temporary file, one bucket that is counted. */
+static apr_status_t make_parcel(wsgid_exchange_t *x)
+{
+    apr_bucket_alloc_t *allocator = x->r->connection->bucket_alloc;
+    apr_size_t length = x->client.queued;
+    parcel_t *parcel = apr_bucket_alloc(sizeof(*parcel) + length, allocator);
+    apr_bucket *bucket;
+    apr_status_t rv = apr_brigade_flatten(x->client.queue, parcel->bytes, &length);
+
+    if (rv != APR_SUCCESS) {
+        apr_bucket_free(parcel);
+        return rv;
+    }
+    parcel->length = length;
+    parcel->untaken = x->client.untaken;
+    if (parcel->untaken) {
+        __atomic_add_fetch(&parcel->untaken->bytes, length, __ATOMIC_RELAXED);
+        __atomic_add_fetch(&parcel->untaken->users, 1, __ATOMIC_RELAXED);
+    }
+    apr_brigade_cleanup(x->client.queue);
+    bucket = apr_bucket_heap_create((char *)parcel, sizeof(*parcel) + length, free_parcel,
+                                    allocator);
+    bucket->start = sizeof(*parcel);
+    bucket->length = length;
+    APR_BRIGADE_INSERT_TAIL(x->client.queue, bucket);
+    return APR_SUCCESS;
+}
+
+static apr_size_t untaken_bytes(const wsgid_exchange_t *x)
+{
+    return __atomic_load_n(&x->client.untaken->bytes, __ATOMIC_ACQUIRE);
+}
+
+/* How many bytes the stream takes now without blocking. Its filters free what they have taken when
+ * they are called. */
+static apr_size_t stream_room(wsgid_exchange_t *x)
+{
+    apr_size_t before = untaken_bytes(x), after;
+    apr_time_t now = wsgid_clock_now();
+
+    (void)ap_pass_brigade(x->r->connection->output_filters, x->client.rest); /* empty */
+    after = untaken_bytes(x);
+    if (now - x->client.passed_at > SLOW_TIME) {
+        x->client.slice = STREAM_SLICE;
+    }
+    else if (after == 0 && before >= x->client.slice && before < STREAM_SLICE_MAX) {
+        x->client.slice *= 2;
+    }
+    if (after < before) {
+        x->client.passed_at = now;
+    }
+    return after < STREAM_LOW ? x->client.slice : 0;
+}
 
 /* ---- the connection */
 
@@ -50,6 +163,13 @@ void wsgid_client_open(wsgid_exchange_t *x)
         x->client.socket = -1;
     }
     x->client.input = x->client.socket >= 0 ? x->client.socket : find_pipe(c);
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 129) /* httpd's HTTP/2 was another one before */
+    if (c->master) {
+        x->client.untaken = apr_bucket_alloc(sizeof(untaken_t), c->bucket_alloc);
+        *x->client.untaken = (untaken_t){ .users = 1 };
+        x->client.slice = STREAM_SLICE;
+    }
+#endif
     x->client.queue = apr_brigade_create(x->r->pool, c->bucket_alloc);
     x->client.rest = apr_brigade_create(x->r->pool, c->bucket_alloc);
 }
@@ -145,15 +265,141 @@ void wsgid_client_drop_queue(wsgid_exchange_t *x)
     x->client.queued = 0;
 }
 
-int wsgid_client_is_queue_full(const wsgid_exchange_t *x)
+/* ---- how much of the queue is where */
+
+static void count_memory(wsgid_exchange_t *x, apr_size_t bytes)
 {
-    return x->client.queued >= (apr_size_t)WSGID_NUMBER(x->group, RESPONSE_BUFFER_SIZE);
+    if (bytes != x->client.in_memory) {
+        __atomic_add_fetch(&total_in_memory, bytes - x->client.in_memory, __ATOMIC_RELAXED);
+        x->client.in_memory = bytes;
+    }
+}
+
+void wsgid_client_close(wsgid_exchange_t *x)
+{
+    count_memory(x, 0);
+    release(x->client.untaken);
+    x->client.untaken = NULL;
+}
+
+/* Whether the queue has as much in memory as it may. */
+static int is_memory_full(const wsgid_exchange_t *x)
+{
+    apr_size_t bytes = x->client.in_memory;
+
+    if (bytes < AT_ONCE) {
+        return 0;
+    }
+    return bytes >= (apr_size_t)WSGID_NUMBER(x->group, RESPONSE_BUFFER_SIZE)
+           || (x->client.spool && !x->client.spool_failed && bytes >= SPOOL_AT_ONCE)
+           || __atomic_load_n(&total_in_memory, __ATOMIC_RELAXED)
+                  > wsgid_scopes_response_total(x->r->server);
+}
+
+/* For a queue that is full. */
+static int is_slow(wsgid_exchange_t *x)
+{
+    apr_time_t now = wsgid_clock_now();
+
+    if (!x->client.full_at || x->client.passed_bytes - x->client.full_passed >= SLOW_BYTES) {
+        x->client.full_at = now;
+        x->client.full_passed = x->client.passed_bytes;
+    }
+    return now - x->client.full_at >= SLOW_TIME;
+}
+
+static int is_spooled(const wsgid_exchange_t *x, const apr_bucket *bucket)
+{
+    return APR_BUCKET_IS_FILE(bucket)
+           && ((const apr_bucket_file *)bucket->data)->fd == x->client.spool;
+}
+
+/* Writes a bucket's bytes to the end of the temporary file. The bucket before it gets longer if it
+ * ends there; else another one is inserted. */
+static apr_status_t spool_bucket(wsgid_exchange_t *x, apr_bucket *bucket)
+{
+    apr_bucket *before = APR_BUCKET_PREV(bucket), *file;
+    apr_off_t at = x->client.spool_end;
+    const char *bytes;
+    apr_size_t length;
+    apr_status_t rv = apr_bucket_read(bucket, &bytes, &length, APR_BLOCK_READ);
+
+    if (rv == APR_SUCCESS) {
+        rv = wsgid_spool_write(x->client.spool, at, bytes, length);
+    }
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    x->client.spool_end += (apr_off_t)length;
+    if (before != APR_BRIGADE_SENTINEL(x->client.queue) && is_spooled(x, before)
+        && before->start + (apr_off_t)before->length == at) {
+        before->length += length;
+    }
+    else {
+        file = apr_bucket_file_create(x->client.spool, at, length, x->r->pool, bucket->list);
+        (void)apr_bucket_file_enable_mmap(file, 0); /* its bytes change later */
+        APR_BUCKET_INSERT_BEFORE(bucket, file);
+    }
+    apr_bucket_delete(bucket);
+    return APR_SUCCESS;
+}
+
+static void log_full_disk(const wsgid_exchange_t *x, apr_status_t rv)
+{
+    static apr_time_t logged_at;
+    apr_time_t now = apr_time_now();
+
+    if (now - __atomic_load_n(&logged_at, __ATOMIC_RELAXED) < LOG_AGAIN) {
+        return;
+    }
+    __atomic_store_n(&logged_at, now, __ATOMIC_RELAXED);
+    ap_log_rerror(
+        APLOG_MARK, APLOG_WARNING, rv, x->r,
+        "WSGID0180: group '%s': a response to a slow client cannot be put into a temporary "
+        "file in %s, so a thread of the application waits for the client. Free space "
+        "there, or name another directory in TMPDIR in httpd's environment",
+        x->group->label, wsgid_spool_directory());
+}
+
+/* Whether the temporary file has room for what the queue has in memory. */
+static int can_spool(const wsgid_exchange_t *x)
+{
+    return !x->client.spool_failed
+           && x->client.spool_end + (apr_off_t)x->client.in_memory
+                  <= WSGID_NUMBER(x->group, RESPONSE_SPOOL_SIZE);
+}
+
+/* Moves what the queue has in memory to the temporary file. */
+static void spool(wsgid_exchange_t *x)
+{
+    apr_bucket *bucket = APR_BRIGADE_FIRST(x->client.queue), *next;
+    apr_status_t rv = APR_SUCCESS;
+
+    if (!can_spool(x)) {
+        return;
+    }
+    if (!x->client.spool) {
+        rv = wsgid_spool_open(&x->client.spool, x->r->pool);
+    }
+    for (; rv == APR_SUCCESS && bucket != APR_BRIGADE_SENTINEL(x->client.queue); bucket = next) {
+        next = APR_BUCKET_NEXT(bucket);
+        if (!APR_BUCKET_IS_METADATA(bucket) && !APR_BUCKET_IS_FILE(bucket)) {
+            rv = spool_bucket(x, bucket);
+        }
+    }
+    if (rv == APR_SUCCESS) {
+        count_memory(x, 0);
+    }
+    else {
+        x->client.spool_failed = 1;
+        log_full_disk(x, rv);
+    }
 }
 
 /* ---- to the filters */
 
 /*
- * How many bytes the client's socket takes now without blocking; the maximum, if that is unknown.
+ * How many bytes the client takes now without blocking; the maximum, if that is unknown.
  *
  * If less than a quarter of the send buffer is free, the answer is 0, so that each slice is worth a
  * system call. poll() reports room from a third on, so waiting for POLLOUT always leads on. Only a
@@ -161,12 +407,15 @@ int wsgid_client_is_queue_full(const wsgid_exchange_t *x)
  * a body into pieces of some 500 bytes, and each of them costs 1,300 bytes more. Bytes that wait in
  * the filters for a flush also need room.
  */
-static apr_size_t free_room(const wsgid_exchange_t *x)
+static apr_size_t free_room(wsgid_exchange_t *x)
 {
     apr_uint32_t memory[SK_MEMINFO_VARS];
     socklen_t size = sizeof(memory);
     apr_uint32_t left;
 
+    if (x->client.untaken && x->client.queued > 0 && !x->response.has_ended) {
+        return stream_room(x);
+    }
     if (x->client.socket < 0
         || (x->client.passed_bytes + x->client.queued <= AT_ONCE && x->upload.is_read)
         || getsockopt(x->client.socket, SOL_SOCKET, SO_MEMINFO, memory, &size) != 0) {
@@ -222,6 +471,16 @@ static apr_status_t pass_queue(wsgid_exchange_t *x)
 /* The same; flush: all that the filters have goes out now. */
 static apr_status_t pass(wsgid_exchange_t *x, int flush)
 {
+    int is_last = x->response.has_ended && APR_BRIGADE_EMPTY(x->client.rest);
+    apr_status_t rv;
+
+    /* The filters may keep a file, and it is written to until the last part is passed. */
+    if ((x->client.untaken || x->client.spool) && x->client.queued > 0 && !is_last) {
+        rv = make_parcel(x);
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+    }
     if (!APR_BRIGADE_EMPTY(x->client.queue)) {
         x->client.unflushed += x->client.queued + 1; /* not 0, even for a head alone */
     }
@@ -297,18 +556,28 @@ static void copy_bytes(wsgid_exchange_t *x, apr_bucket *bucket)
 }
 
 /* The next receive overwrites the bytes of wsgid_client_queue_bytes(), so those that stay in the
- * queue are copied. */
+ * queue are copied. What is too much for memory goes to the temporary file. */
 static void keep(wsgid_exchange_t *x)
 {
     apr_bucket *bucket, *next;
+    apr_size_t in_memory = 0, in_file = 0;
 
     for (bucket = APR_BRIGADE_FIRST(x->client.queue);
          bucket != APR_BRIGADE_SENTINEL(x->client.queue); bucket = next) {
         next = APR_BUCKET_NEXT(bucket);
+        *(APR_BUCKET_IS_FILE(bucket) ? &in_file : &in_memory) += bucket->length;
         if (APR_BUCKET_IS_TRANSIENT(bucket)) {
             copy_bytes(x, bucket);
         }
     }
+    count_memory(x, in_memory);
+    if (in_file == 0) {
+        x->client.spool_end = 0;
+    }
+    if (!x->response.has_ended && is_memory_full(x) && is_slow(x)) {
+        spool(x);
+    }
+    x->client.is_full = is_memory_full(x);
 }
 
 /* ---- delivery */
@@ -372,10 +641,18 @@ static apr_status_t deliver_all(wsgid_exchange_t *x)
 
 apr_status_t wsgid_client_finish(wsgid_exchange_t *x)
 {
-    /* for a large file the flush might block, and blocking is the MPM's job */
-    int waits = x->client.file_bytes <= AT_ONCE && wsgid_keepalive_may_wait(x);
-    apr_status_t rv = deliver_all(x);
+    apr_status_t rv = APR_SUCCESS;
+    int waits;
 
+    if (x->client.spool && x->upload.is_read) {
+        spool(x); /* the rest: a client that is slow keeps no thread of an asynchronous MPM */
+        x->client.file_bytes += (apr_uint64_t)x->client.spool_end;
+    }
+    if (!x->client.spool || !x->upload.is_read || x->client.spool_failed) {
+        rv = deliver_all(x);
+    }
+    /* for a large file the flush might block, and blocking is the MPM's job */
+    waits = x->client.file_bytes <= AT_ONCE && wsgid_keepalive_may_wait(x);
     if (rv == APR_SUCCESS) {
         /* httpd reads the rest of an upload before it flushes by itself */
         rv = pass(x, waits || !x->upload.is_read);
@@ -389,4 +666,19 @@ apr_status_t wsgid_client_finish(wsgid_exchange_t *x)
         x->r->connection->keepalive = AP_CONN_CLOSE;
     }
     return rv;
+}
+
+/* Nothing reports that a stream of HTTP/2 has taken bytes: ask in a moment, and then ever less
+ * often while it takes none. */
+apr_interval_time_t wsgid_client_wait(const wsgid_exchange_t *x)
+{
+    apr_interval_time_t longest = x->client.is_full && can_spool(x) ? SLOW_TIME
+                                                                    : WSGID_CHANNEL_SLICE;
+    apr_interval_time_t wait;
+
+    if (!x->client.untaken || x->client.queued == 0) {
+        return longest;
+    }
+    wait = STREAM_WAIT + (wsgid_clock_now() - x->client.passed_at) / 4;
+    return wait < longest ? wait : longest;
 }

@@ -8,7 +8,7 @@
  *   body.c        the request's body, from the client to the daemon
  *   response.c    frames from the daemon; with head.c (status line and headers), file.c (FILE
  *                 frames) and sendfile.c (X-Sendfile)
- *   client.c      the response, to the client
+ *   client.c      the response, to the client; spool.c holds what is too much for memory
  *   keepalive.c   waits a moment for the client's next request
  *   failures.c    what went wrong: the log line and the HTTP status
  *   access_log.c  notes for access logs
@@ -21,8 +21,8 @@
  *   failures.c turns it into an HTTP status.
  * - Calls go one way (make lint finds circles): request.c, failures.c, response.c, sendfile.c,
  *   file.c, client.c, body.c, channel.c, exchange.c; each calls only files behind it here, or
- *   one of the others (head.c, environ.c, dispatch.c, keepalive.c, access_log.c), which call
- *   exchange.c.
+ *   one of the others (head.c, environ.c, dispatch.c, keepalive.c, access_log.c, spool.c), which
+ *   call exchange.c.
  */
 #ifndef WSGID_EXCHANGE_H
 #define WSGID_EXCHANGE_H
@@ -159,6 +159,9 @@ typedef struct {
         int in_frame;            /* in a RESPONSE, DATA or FILE frame, behind the head */
         apr_uint32_t frame_left; /* body bytes of that frame that have not come */
         int frame_ends;          /* that frame has the flag END */
+        apr_off_t declared;      /* how long the body must be; -1: any length */
+        apr_uint64_t length;     /* how long it is, with what is to come of this frame */
+        apr_size_t interim;      /* what interim responses have cost httpd */
     } response;
 
     /* client.c: the response, to the client */
@@ -168,14 +171,23 @@ typedef struct {
         int input;            /* poll() reports more of the upload here; -1: nothing does */
         int has_begun;        /* httpd's filters have some of the response: r is final */
         apr_size_t queued;    /* bytes in the queue, without those of whole files */
+        int is_full;          /* so many wait that no more must be received */
         apr_size_t unflushed; /* bytes that the filters may still hold back */
         apr_time_t passed_at; /* wsgid_clock_now() when the filters last got something */
         /* private */
         apr_bucket_brigade *queue; /* what the filters have not got yet */
         apr_bucket_brigade *rest;  /* only while a slice is passed: what follows it */
-        apr_uint64_t passed_bytes; /* bytes that the filters have got */
-        apr_uint64_t file_bytes;   /* bytes of whole files, which the kernel sends in one go */
-        int closes;                /* the client knows that its connection ends */
+        apr_size_t in_memory;      /* bytes of the queue, as counted in the child's total */
+        apr_file_t *spool;         /* further bytes of the queue; NULL: none yet */
+        apr_off_t spool_end;       /* where the next of them go */
+        int spool_failed;
+        apr_uint64_t passed_bytes;       /* bytes that the filters have got */
+        apr_uint64_t file_bytes;         /* of whole files, which the kernel sends in one go */
+        apr_time_t full_at;              /* is_slow() measures the client from here; 0: not yet */
+        apr_uint64_t full_passed;        /* passed_bytes then */
+        struct wsgid_untaken_t *untaken; /* of a stream of HTTP/2; NULL: not known */
+        apr_size_t slice;                /* what it gets at once */
+        int closes;                      /* the client knows that its connection ends */
     } client;
 
     /* exchange.c; read by failures.c */
@@ -331,8 +343,8 @@ void wsgid_response_truncate(wsgid_exchange_t *x);
  * WSGID_E_BAD_RESPONSE. */
 apr_status_t wsgid_head_check(wsgid_exchange_t *x, const unsigned char *head, apr_size_t length,
                               const char *class);
-/* Puts a final head into r. */
-void wsgid_head_set(request_rec *r, const unsigned char *head, apr_size_t length);
+/* Puts a final head into r. Returns Content-Length, or -1 if there is none. */
+apr_off_t wsgid_head_set(request_rec *r, const unsigned char *head, apr_size_t length);
 /* Takes it out of r again. */
 void wsgid_head_clear(request_rec *r);
 /* Sends an interim response to the client. */
@@ -357,15 +369,33 @@ int wsgid_sendfile_is_wanted(const wsgid_exchange_t *x);
 /* Queues the file that X-Sendfile names. WSGID_E_SENDFILE if it must not be sent. */
 apr_status_t wsgid_sendfile_append(wsgid_exchange_t *x);
 
+/* ---- spool.c; for client.c and file.c */
+
+/* Opens a temporary file. It is closed with the pool. An error of the system. */
+apr_status_t wsgid_spool_open(apr_file_t **file, apr_pool_t *pool);
+/* Writes all of the bytes at this offset, or an error of the system. */
+apr_status_t wsgid_spool_write(apr_file_t *file, apr_off_t at, const char *bytes,
+                               apr_size_t length);
+/* Where temporary files are, for log lines. */
+const char *wsgid_spool_directory(void);
+/*
+ * Makes an apr_file_t that owns a copy of the descriptor: all filters, and the beams of HTTP/2,
+ * expect that of a file bucket. apr_os_file_put() makes one that does not own it, so APR opens
+ * another file first, and the copy replaces its descriptor.
+ */
+apr_status_t wsgid_spool_adopt(apr_file_t **file, int fd, apr_pool_t *pool);
+
 /* ---- client.c */
 
 /* For request.c: once for each exchange. */
 void wsgid_client_open(wsgid_exchange_t *x);
 /* For request.c: whether the client has closed its connection, or its sending side. */
 int wsgid_client_is_gone(const wsgid_exchange_t *x);
-/* For request.c: whether response-buffer-size bytes wait for the client, so that no more must be
- * received. */
-int wsgid_client_is_queue_full(const wsgid_exchange_t *x);
+/* For request.c: at the end of each exchange, whatever became of it. */
+void wsgid_client_close(wsgid_exchange_t *x);
+/* For request.c: how long to wait at most before wsgid_client_deliver() may find that the client
+ * takes more. */
+apr_interval_time_t wsgid_client_wait(const wsgid_exchange_t *x);
 /* For response.c: appends a bucket to the queue. */
 void wsgid_client_queue(wsgid_exchange_t *x, apr_bucket *bucket);
 /* For response.c: appends bytes of the receive buffer. They must stay there until

@@ -71,7 +71,7 @@ static const row_t rows[] = {
       "request may have had effects, so it is not sent again" },
     { WSGID_E_CLIENT_TOO_SLOW, 502, APLOG_INFO, 0, "WSGID0177",
       "the daemon gave up sending the response, because the client reads it too slowly",
-      "If such clients are worth waiting for, raise response-buffer-size= or send-timeout=" },
+      "If such clients are worth waiting for, raise response-spool-size= or send-timeout=" },
     { WSGID_E_TIMEOUT, 504, APLOG_ERR, 0, "WSGID0167",
       "the daemon sent nothing within socket-timeout=: the application is stuck or slow",
       "'kill -USR2 PID' logs what each thread of the process is doing. Raise socket-timeout= if "

@@ -8,12 +8,9 @@
  */
 #include "request/exchange.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "apr_portable.h"
 
 /* NULL, or why this descriptor is refused. */
 static const char *refusal(int fd, apr_uint64_t offset, apr_uint64_t length)
@@ -36,26 +33,6 @@ static const char *refusal(int fd, apr_uint64_t offset, apr_uint64_t length)
     return NULL;
 }
 
-/*
- * Makes an apr_file_t that owns a copy of the descriptor: all filters, and the beams of HTTP/2,
- * expect that of a file bucket. apr_os_file_put() makes one that does not own it, so APR opens
- * another file first, and the copy replaces its descriptor.
- */
-static apr_status_t adopt(apr_file_t **file, int fd, apr_pool_t *pool)
-{
-    apr_os_file_t own;
-    apr_status_t rv = apr_file_open(file, "/dev/null", APR_FOPEN_READ | APR_FOPEN_SENDFILE_ENABLED,
-                                    APR_FPROT_OS_DEFAULT, pool);
-
-    if (rv == APR_SUCCESS) {
-        rv = apr_os_file_get(&own, *file);
-    }
-    if (rv == APR_SUCCESS && dup3(fd, own, O_CLOEXEC) < 0) {
-        rv = errno;
-    }
-    return rv;
-}
-
 /* The descriptor stays the caller's. */
 static apr_status_t append_part(wsgid_exchange_t *x, int fd, apr_uint64_t offset,
                                 apr_uint64_t length)
@@ -67,7 +44,7 @@ static apr_status_t append_part(wsgid_exchange_t *x, int fd, apr_uint64_t offset
     if (why_not) {
         return wsgid_exchange_fail(x, WSGID_E_PROTOCOL, 0, why_not);
     }
-    rv = adopt(&file, fd, x->r->pool);
+    rv = wsgid_spool_adopt(&file, fd, x->r->pool);
     return rv == APR_SUCCESS && length > 0
                ? wsgid_client_queue_file(x, file, (apr_off_t)offset, (apr_off_t)length)
                : rv;

@@ -82,16 +82,14 @@ apr_status_t wsgid_head_check(wsgid_exchange_t *x, const unsigned char *head, ap
     return rv;
 }
 
-static void set_header(request_rec *r, const char *name, const char *value)
+static void set_header(request_rec *r, const char *name, const char *value, apr_off_t *declared)
 {
-    apr_off_t length;
-
     if (!ap_cstr_casecmp(name, "Content-Type")) {
         ap_set_content_type(r, apr_pstrdup(r->pool, value));
     }
     else if (!ap_cstr_casecmp(name, "Content-Length")) {
-        if (ap_parse_strict_length(&length, value)) {
-            ap_set_content_length(r, length);
+        if (ap_parse_strict_length(declared, value)) {
+            ap_set_content_length(r, *declared);
         }
     }
     else {
@@ -99,17 +97,19 @@ static void set_header(request_rec *r, const char *name, const char *value)
     }
 }
 
-void wsgid_head_set(request_rec *r, const unsigned char *head, apr_size_t length)
+apr_off_t wsgid_head_set(request_rec *r, const unsigned char *head, apr_size_t length)
 {
     const unsigned char *cursor = head, *end = head + length;
     const char *line = wsgid_wire_next_string(&cursor, end, NULL);
     const char *name;
+    apr_off_t declared = -1;
 
     r->status = status_of(line, WSGID_HEAD_FINAL);
     r->status_line = apr_pstrdup(r->pool, line);
     while ((name = wsgid_wire_next_string(&cursor, end, NULL))) {
-        set_header(r, name, wsgid_wire_next_string(&cursor, end, NULL));
+        set_header(r, name, wsgid_wire_next_string(&cursor, end, NULL), &declared);
     }
+    return declared;
 }
 
 void wsgid_head_clear(request_rec *r)

@@ -138,7 +138,7 @@ static apr_status_t check_progress(wsgid_exchange_t *x)
     if (wsgid_client_is_gone(x)) {
         return WSGID_E_CLIENT_GONE;
     }
-    if (wsgid_client_is_queue_full(x)) { /* it is the client's turn */
+    if (x->client.is_full) { /* it is the client's turn */
         return is_over(x->r->server->timeout, last_moved(x)) ? WSGID_E_CLIENT_GONE : APR_SUCCESS;
     }
     return is_over(WSGID_NUMBER(x->group, SOCKET_TIMEOUT), last_moved(x)) ? time_out(x)
@@ -158,20 +158,23 @@ static int is_two_ways(const wsgid_exchange_t *x)
 static apr_status_t wait_for_either(wsgid_exchange_t *x)
 {
     struct pollfd fds[2] = { { .fd = x->connection.fd }, { .fd = x->client.input } };
-    apr_interval_time_t slice = x->client.input < 0 && wsgid_body_is_wanted(x)
-                                    ? BLIND_WAIT
-                                    : WSGID_CHANNEL_SLICE;
+    apr_interval_time_t slice = wsgid_client_wait(x);
+    struct timespec limit;
     int count, i;
 
-    fds[0].events = (wsgid_client_is_queue_full(x) ? 0 : POLLIN)
-                    | (wsgid_body_is_unsent(x) ? POLLOUT : 0);
-    fds[1].events = (wsgid_body_is_wanted(x) ? POLLIN : 0) | (x->client.queued > 0 ? POLLOUT : 0);
+    if (x->client.input < 0 && wsgid_body_is_wanted(x)) {
+        slice = BLIND_WAIT;
+    }
+    fds[0].events = (x->client.is_full ? 0 : POLLIN) | (wsgid_body_is_unsent(x) ? POLLOUT : 0);
+    fds[1].events = (wsgid_body_is_wanted(x) ? POLLIN : 0)
+                    | (x->client.queued > 0 && x->client.socket >= 0 ? POLLOUT : 0);
     for (i = 0; i < 2; i++) {
         if (!fds[i].events) {
             fds[i].fd = -1; /* otherwise POLLHUP would end every wait at once */
         }
     }
-    count = poll(fds, 2, (int)apr_time_as_msec(slice));
+    limit = (struct timespec){ apr_time_sec(slice), apr_time_usec(slice) * 1000 };
+    count = ppoll(fds, 2, &limit, NULL);
     if (count < 0 && errno != EINTR) {
         return errno;
     }
@@ -187,9 +190,8 @@ static apr_status_t receive_more(wsgid_exchange_t *x)
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = wsgid_client_is_queue_full(x)
-             ? APR_EAGAIN
-             : wsgid_response_receive(x, x->client.unflushed == 0 && !is_two_ways(x));
+    rv = x->client.is_full ? APR_EAGAIN
+                           : wsgid_response_receive(x, x->client.unflushed == 0 && !is_two_ways(x));
     if (rv == APR_EAGAIN && x->client.unflushed > 0 && x->client.queued == 0) {
         return wsgid_client_flush(x);
     }
@@ -336,6 +338,7 @@ int wsgid_request_handler(request_rec *r)
     const wsgid_route_t *route = wsgid_route_find(r);
     wsgid_exchange_t *x;
     apr_status_t rv;
+    int status;
 
     /* 1. Is it for this module? */
     if (!route) {
@@ -365,5 +368,7 @@ int wsgid_request_handler(request_rec *r)
     }
 
     /* 6. It went well, or not. */
-    return rv == APR_SUCCESS ? OK : wsgid_failures_answer(x, rv);
+    status = rv == APR_SUCCESS ? OK : wsgid_failures_answer(x, rv);
+    wsgid_client_close(x);
+    return status;
 }

@@ -17,6 +17,8 @@ int wsgid_access_log_log_transaction(request_rec *r);
 
 /* dispatch.c: makes room for this child's idle connections. Logs WSGID0150. */
 void wsgid_dispatch_child_init(apr_pool_t *pchild, server_rec *s);
+/* spool.c: chooses the directory of temporary files. */
+void wsgid_spool_child_init(apr_pool_t *pchild);
 /* keepalive.c: finds out whether waiting for clients pays with this MPM. */
 void wsgid_keepalive_child_init(void);
 

@@ -9,6 +9,12 @@
  */
 #include "request/exchange.h"
 
+/* Interim responses cost httpd memory until the request ends: so many bytes, each with its
+ * overhead. More of them are left out: they are only hints. Also, an idle connection takes that
+ * much without blocking. */
+#define INTERIM_MAX      (64 * 1024)
+#define INTERIM_OVERHEAD 512
+
 typedef apr_status_t frame_handler(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame);
 
 /* ---- frames against the protocol */
@@ -61,11 +67,42 @@ static void end_response(wsgid_exchange_t *x)
     x->response.has_ended = 1;
 }
 
-static void begin_body(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame, apr_uint32_t length)
+/*
+ * How long the body must be, or -1. A client finds the end of a body by its length alone, and takes
+ * what follows for the next response. For HEAD, httpd sends no body, whatever comes.
+ */
+static apr_off_t expected_length(const request_rec *r, apr_off_t declared)
+{
+    if (r->header_only) {
+        return -1;
+    }
+    return r->status == HTTP_NO_CONTENT || r->status == HTTP_NOT_MODIFIED ? 0 : declared;
+}
+
+/* Counts the body bytes of a frame, before any of them is used. */
+static apr_status_t count_body(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame,
+                               apr_uint64_t length)
+{
+    apr_uint64_t left = (apr_uint64_t)x->response.declared - x->response.length;
+    int is_longer = length > left, is_shorter = (frame->flags & WSGID_WIRE_END) && length < left;
+
+    if (x->response.declared >= 0 && (is_longer || is_shorter)) {
+        return fail_protocol(
+            x,
+            apr_psprintf(x->r->pool, "the body is %s than its head says: %" APR_OFF_T_FMT " bytes",
+                         is_longer ? "longer" : "shorter", x->response.declared));
+    }
+    x->response.length += length;
+    return APR_SUCCESS;
+}
+
+static apr_status_t begin_body(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame,
+                               apr_uint32_t length)
 {
     x->response.in_frame = 1;
     x->response.frame_left = length;
     x->response.frame_ends = frame->flags & WSGID_WIRE_END;
+    return count_body(x, frame, length);
 }
 
 /* Moves body bytes of the current frame from the receive buffer to the client's queue. */
@@ -189,15 +226,19 @@ static apr_status_t send_named_file(wsgid_exchange_t *x)
 static apr_status_t begin_response(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame,
                                    uint32_t head)
 {
-    wsgid_head_set(x->r, payload(x) + WSGID_WIRE_RESPONSE_PREFIX, head);
+    apr_off_t declared = wsgid_head_set(x->r, payload(x) + WSGID_WIRE_RESPONSE_PREFIX, head);
+    apr_status_t rv;
+
+    x->response.declared = expected_length(x->r, declared);
+    x->response.length = 0;
     x->response.has_begun = 1;
     settle_upload(x);
     if (x->route->error_override && ap_is_HTTP_ERROR(x->r->status)) {
         return override(x);
     }
-    begin_body(x, frame, frame->length - WSGID_WIRE_RESPONSE_PREFIX - head);
+    rv = begin_body(x, frame, frame->length - WSGID_WIRE_RESPONSE_PREFIX - head);
     wsgid_channel_skip(x, WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_RESPONSE_PREFIX + head);
-    return wsgid_sendfile_is_wanted(x) ? send_named_file(x) : APR_SUCCESS;
+    return rv == APR_SUCCESS && wsgid_sendfile_is_wanted(x) ? send_named_file(x) : rv;
 }
 
 static apr_status_t on_response(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
@@ -219,26 +260,30 @@ static apr_status_t on_data(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame
     if (!x->response.has_begun) {
         return fail_order(x, frame->type);
     }
-    begin_body(x, frame, frame->length);
     wsgid_channel_skip(x, WSGID_WIRE_HEADER_SIZE);
-    return APR_SUCCESS;
+    return begin_body(x, frame, frame->length);
 }
 
+/* A file ends the response, so a request has one descriptor at most. */
 static apr_status_t on_file(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
 {
-    int ends = frame->flags & WSGID_WIRE_END;
     apr_status_t rv = need(x, frame->length);
+    apr_uint64_t length;
 
-    if (!x->response.has_begun) {
+    if (!x->response.has_begun || !(frame->flags & WSGID_WIRE_END)) {
         return fail_order(x, frame->type);
     }
-    if (rv == APR_SUCCESS && !(ends && wsgid_file_is_unchanged(x))) {
-        rv = wsgid_file_append(x, wsgid_wire_get_u64(payload(x)),
-                               wsgid_wire_get_u64(payload(x) + 8));
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    length = wsgid_wire_get_u64(payload(x) + 8);
+    rv = count_body(x, frame, length);
+    if (rv == APR_SUCCESS && (x->response.length != length || !wsgid_file_is_unchanged(x))) {
+        rv = wsgid_file_append(x, wsgid_wire_get_u64(payload(x)), length);
     }
     if (rv == APR_SUCCESS) {
         skip_frame(x, frame);
-        begin_body(x, frame, 0);
+        end_response(x);
     }
     return rv;
 }
@@ -258,7 +303,10 @@ static apr_status_t on_interim(wsgid_exchange_t *x, const wsgid_wire_frame_t *fr
         rv = wsgid_head_check(x, payload(x), frame->length, WSGID_HEAD_INTERIM);
     }
     if (rv == APR_SUCCESS) {
-        wsgid_head_send_interim(x->r, payload(x), frame->length);
+        x->response.interim += INTERIM_OVERHEAD + frame->length;
+        if (x->response.interim <= INTERIM_MAX) {
+            wsgid_head_send_interim(x->r, payload(x), frame->length);
+        }
         skip_frame(x, frame);
     }
     return rv;
@@ -428,7 +476,7 @@ void wsgid_response_truncate(wsgid_exchange_t *x)
     c->keepalive = AP_CONN_CLOSE;
     wsgid_client_queue(x,
                        ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, x->r->pool, c->bucket_alloc));
-    wsgid_client_queue(x, apr_bucket_eos_create(c->bucket_alloc));
+    end_response(x); /* nothing more comes */
     /* the response has failed already: if the client has gone as well, nothing changes */
     (void)wsgid_client_finish(x);
 }

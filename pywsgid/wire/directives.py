@@ -19,6 +19,7 @@ DIRECTIVES: tuple[str, ...] = (
     "WSGIApplicationGroup",
     "WSGIRestrictProcess",
     "WSGISocketPrefix",
+    "WSGIResponseBufferTotal",
     "WSGIPythonHome",
     "WSGIPythonPath",
 )

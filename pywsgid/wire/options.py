@@ -139,15 +139,23 @@ OPTIONS: dict[str, Option] = {
     "send-timeout": Option(
         "seconds", None, 0, 86400, True, "seconds",
         "How long, in total for one response, a thread waits for httpd to accept more of it "
-        "because the client is slow and response-buffer-size is used up. After that time the "
-        "response is aborted. 0 means the default. Default: no limit in total, so that large "
-        "downloads over slow connections complete; but if a client accepts nothing for socket-"
-        "timeout, its response is aborted.",
+        "because the client is slow and response-buffer-size and response-spool-size are used "
+        "up. After that time the response is aborted. 0 means the default. Default: no limit in"
+        " total, so that large downloads over slow connections complete; but if a client "
+        "accepts nothing for socket-timeout, its response is aborted.",
     ),
     "response-buffer-size": Option(
         "size", 8388608, 65536, 1073741824, False, "bytes",
-        "How much of a response httpd accepts from a process ahead of the client. A slow client"
-        " then keeps a thread of httpd busy, but no thread of the process.",
+        "How much of a response httpd keeps in memory, ahead of the client. A slow client then "
+        "keeps a thread of httpd busy, but no thread of the process. WSGIResponseBufferTotal "
+        "limits the memory of all responses together.",
+    ),
+    "response-spool-size": Option(
+        "size", 268435456, 0, 1099511627776, False, "bytes",
+        "How much of a response httpd puts into a temporary file, once memory is used up and "
+        "the client is still slow. The file is in the directory that TMPDIR names in httpd's "
+        "environment, or else in /var/tmp; it has no name. Beyond this size, or if the disk is "
+        "full, the thread of the process waits for the client. 0: no file.",
     ),
     "queue-limit": Option(
         "integer", 0, 0, 1000000, False, "requests",

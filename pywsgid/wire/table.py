@@ -157,7 +157,8 @@ FRAMES = (
         "FILE",
         0x13,
         "daemon",
-        "a part of a file; its descriptor comes with the first byte (SCM_RIGHTS)",
+        "the end of the body, a part of a file; its descriptor comes with the first byte "
+        "(SCM_RIGHTS)",
         fields=(Field("u64", "offset", "first byte"), Field("u64", "length", "bytes")),
         flags=("END",),
     ),
@@ -255,7 +256,6 @@ ORDER = {
             "CREDIT": "answering",
             "DATA": "answering",
             "DATA END": "done",
-            "FILE": "answering",
             "FILE END": "done",
             "ABORT": "closed",
         },
@@ -505,10 +505,11 @@ FACTS_SIZE = 4096
 FUNCTIONS = (
     Function(
         "wsgid_hub_t *wsgid_hub_create(int listener, const void *allowed, int allowed_count, "
-        "double timeout, double send_limit, double send_silence, int gated, int crowded, char *page)",
+        "double timeout, double send_limit, double send_silence, int gated, int crowded, "
+        "char *page)",
         "Times are seconds. `gated`: there is a GIL. `crowded`: the group has at least as many "
-        "processes as there are processors for it. `allowed` (uids) and `page` (the statistics page, or NULL) must live "
-        "as long as the hub, which is never freed. NULL: errno.",
+        "processes as there are processors for it. `allowed` (uids) and `page` (the statistics "
+        "page, or NULL) must live as long as the hub, which is never freed. NULL: errno.",
     ),
     Function(
         "int wsgid_hub_fits(int interface)",

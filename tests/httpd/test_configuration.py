@@ -63,6 +63,10 @@ REFUSED = {
     "size, unknown suffix": (group("memory-limit=1T"), "WSGID0003: memory-limit=1T: not a number of bytes (K, M or G"),
     "size, overflow": (group("memory-limit=9999999999G"), "WSGID0003: memory-limit=9999999999G: not a number of bytes"),
     "size, too large": (group("log-rate-limit=2G"), "WSGID0003: log-rate-limit=2G: not a number of bytes (K, M or G"),
+    "size of a directive": (
+        "WSGIResponseBufferTotal 1K", "WSGID0003: WSGIResponseBufferTotal=1K: not a number of bytes (K, M or G may"),
+    "size of a directive, negative": (
+        "WSGIResponseBufferTotal -1", "WSGID0003: WSGIResponseBufferTotal=-1: not a number of bytes"),
     "octal": (group("umask=089"), "WSGID0003: umask=089: not an octal number from 0 to 777"),
     "octal, too large": (group("umask=1000"), "WSGID0003: umask=1000: not an octal number from 0 to 777"),
     "path, empty": (group("home="), "WSGID0003: home=: not a path (absolute, or relative to ServerRoot)"),
@@ -150,6 +154,7 @@ ACCEPTED = [
     "WSGIProcessName %{ENV:A_b}",
     "WSGIScriptAlias /y/ z pass-authorization=On callable-object=%{ENV:X}\nWSGIScriptAlias / /x",
     "WSGISocketPrefix run/s\nWSGIPythonHome /venv\nWSGIPythonPath /a:/b\nWSGIPythonPath /c",
+    "WSGIResponseBufferTotal 1G\n" + group("response-spool-size=0 response-buffer-size=64K"),
     "WSGICallableObject app\nWSGIPassAuthorization On\nWSGIApplicationGroup %{GLOBAL}",
 ]
 

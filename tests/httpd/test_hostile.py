@@ -10,6 +10,7 @@ import struct
 
 import pytest
 from httpdenv import processes, wait_until
+from httpdenv.frames import OK, STARTED, file, frame, response
 
 from pywsgid.wire import protocol
 
@@ -24,7 +25,6 @@ WSGIScriptAlias /hello ${APPS}/hello.wsgi
     ServerLimit 1
 </IfModule>
 """
-OK = "200 OK"
 
 
 @pytest.fixture(scope="module")
@@ -33,30 +33,6 @@ def httpd(make_httpd):
     assert server.get("/hello").status_code == 200
     assert len(server.children()) == 1
     return server
-
-
-def frame(
-    kind: int, payload: bytes = b"", flags: int = 0, length: int | None = None, reserved: int = 0
-) -> bytes:
-    return (
-        struct.pack("<BBHI", kind, flags, reserved, len(payload) if length is None else length)
-        + payload
-    )
-
-
-def response(
-    *strings: str, body: bytes = b"", flags: int = 0, head_length: int | None = None
-) -> bytes:
-    head = b"".join(string.encode("latin-1") + b"\0" for string in strings)
-    prefix = struct.pack("<I", len(head) if head_length is None else head_length)
-    return frame(protocol.RESPONSE, prefix + head + body, flags)
-
-
-def file(offset: int, length: int) -> bytes:
-    return response(OK) + frame(protocol.FILE, struct.pack("<QQ", offset, length), protocol.END)
-
-
-STARTED = frame(protocol.STARTED, struct.pack("<II", 1, 0))
 
 
 def provoke(httpd, data: bytes, descriptor: str = "none", begin: bytes = STARTED):

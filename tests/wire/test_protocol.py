@@ -272,7 +272,7 @@ def apply_step(connection, step):
     [
         [REQ_END, BEGUN, RES_END],
         [REQ_END, BEGUN, (LOG, 0), (OVERLOADED, 0)],
-        [REQ_END, BEGUN, RES, (DATA, 0), (FILE, 0), (DATA, END)],
+        [REQ_END, BEGUN, RES, (DATA, 0), (FILE, END)],
         [
             REQ_END,
             BEGUN,
@@ -357,6 +357,7 @@ def test_nothing_may_follow_from_a_daemon_that_gave_up(last):
         ([], BEGUN),
         ([REQ_END, BEGUN], (DATA, 0)),
         ([REQ_END, BEGUN], (FILE, END)),
+        ([REQ_END, BEGUN, RES], (FILE, 0)),
         ([REQ_END, BEGUN, RES], (RESPONSE, 0)),
         ([REQ_END, BEGUN, RES], (INTERIM, 0)),
         ([REQ_END, BEGUN, RES], (RETRY, 0)),

@@ -133,18 +133,18 @@ def check_status(status: Any) -> str:
             'the status must be a str such as "200 OK", not ' + type(status).__name__,
             START_RESPONSE,
         )
-    status = text_of(status)
-    if len(status) < 4 or status[3] != " " or not (status[:3].isascii() and status[:3].isdigit()):
+    text = text_of(status)
+    if len(text) < 4 or text[3] != " " or not (text[:3].isascii() and text[:3].isdigit()):
         raise Violation(
-            "the status must be three digits, a space and a reason, not %a" % status[:100],
+            "the status must be three digits, a space and a reason, not %a" % text[:100],
             START_RESPONSE,
         )
-    if status < "2":
+    if text < "2":
         raise Violation(
-            "the status %a is not final: use one from 200 on" % status[:100], START_RESPONSE
+            "the status %a is not final: use one from 200 on" % text[:100], START_RESPONSE
         )
-    check_value(status, "the status")
-    return status
+    check_value(text, "the status")
+    return text
 
 
 def check_value(value: str, what: str, name: str = "") -> None:
@@ -174,7 +174,7 @@ def control_name(character: str) -> str:
     )
 
 
-def check_name(name: Any, names: dict[str, str]) -> str:
+def check_name(name: str, names: dict[str, str]) -> str:
     """A header's name; returns it in lower case. `names` is Known.names."""
     if not name or not TOKEN.issuperset(name):
         raise Violation("%a is not a valid name of a header" % name[:100], START_RESPONSE)

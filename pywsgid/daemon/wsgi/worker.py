@@ -133,7 +133,7 @@ class Worker:
                 logs.WARN,
                 "WSGID0326: group %r: the response to %s is cut off %.1f s after the request "
                 "began: %s, because the client reads too slowly; if such clients matter, raise "
-                "response-buffer-size= or send-timeout="
+                "response-spool-size= or send-timeout="
                 % (group, line, time.monotonic() - self.since, reason.strerror),
                 environ,
             )
