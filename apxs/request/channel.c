@@ -105,7 +105,7 @@ static uint64_t new_request_id(void)
 
 static uint8_t request_flags(const wsgid_exchange_t *x)
 {
-    if (x->upload.is_read) {
+    if (x->upload.is_read && x->upload.stored == 0) {
         return WSGID_WIRE_END;
     }
     return x->r->expecting_100 ? WSGID_WIRE_ON_DEMAND : 0;

@@ -194,12 +194,17 @@ int wsgid_dispatch_is_worth_waiting(const wsgid_exchange_t *x)
     return 0;
 }
 
+/* How many requests the processes of the group can run at once. */
+static apr_uint64_t count_threads(const wsgid_group_t *group, const choice_t *choice)
+{
+    return (apr_uint64_t)WSGID_NUMBER(group, THREADS) * choice->slots;
+}
+
 static int is_queue_limit_reached(const wsgid_group_t *group, const choice_t *choice)
 {
     apr_uint64_t limit = (apr_uint64_t)WSGID_NUMBER(group, QUEUE_LIMIT);
-    apr_uint64_t running = (apr_uint64_t)WSGID_NUMBER(group, THREADS) * choice->slots;
 
-    return limit > 0 && choice->in_flight >= running + limit;
+    return limit > 0 && choice->in_flight >= count_threads(group, choice) + limit;
 }
 
 /* ---- a new connection */
@@ -309,6 +314,23 @@ apr_status_t wsgid_dispatch_choose(wsgid_exchange_t *x, const wsgid_slot_t *avoi
     return choice.is_booting && (x->group->slot_count > 1 || !wsgid_slots_is_open(choice.slot))
                ? APR_EAGAIN
                : APR_SUCCESS;
+}
+
+int wsgid_dispatch_has_room(wsgid_exchange_t *x)
+{
+    choice_t choice = choose(x->group, NULL);
+
+    if (!choice.slot) {
+        return 1; /* an attempt finds out why */
+    }
+    /* requests that come at the same moment see each other: each counts itself, then looks */
+    move(x, choice.slot);
+    choice = choose(x->group, NULL);
+    if (choice.in_flight * 2 < count_threads(x->group, &choice) + 2) { /* its own does not matter */
+        return 1;
+    }
+    move(x, NULL);
+    return 0;
 }
 
 apr_status_t wsgid_dispatch_connect(wsgid_exchange_t *x)

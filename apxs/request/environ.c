@@ -251,5 +251,12 @@ apr_status_t wsgid_environ_build(wsgid_exchange_t *x)
     put_connection(x);
     put_request_line(x);
     put_ours(x);
-    return x->environ.length <= WSGID_WIRE_MAX_ENVIRON ? APR_SUCCESS : WSGID_E_ENVIRON_TOO_LARGE;
+    if (x->environ.length <= WSGID_WIRE_MAX_ENVIRON) {
+        return APR_SUCCESS;
+    }
+    return wsgid_exchange_fail(x, WSGID_E_ENVIRON_TOO_LARGE,
+                               x->environ.length - x->environ.line > x->environ.line
+                                   ? HTTP_REQUEST_URI_TOO_LARGE
+                                   : HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE,
+                               NULL);
 }

@@ -46,6 +46,7 @@ enum {
     WSGID_E_UNKNOWN_GROUP,
     WSGID_E_GROUP_UNSET,     /* a variable chooses the group, and it is not set */
     WSGID_E_GROUP_FORBIDDEN, /* WSGIRestrictProcess does not allow the group */
+    WSGID_E_CODING,          /* a transfer coding other than chunked */
     WSGID_E_CHUNKED,         /* a chunked body, and WSGIChunkedRequest is Off */
     WSGID_E_QUEUE_LIMIT,     /* more requests than queue-limit allows are waiting */
     WSGID_E_QUEUE_TIMEOUT,   /* no daemon read the request within queue-timeout */
@@ -61,6 +62,7 @@ enum {
     WSGID_E_BAD_RESPONSE,    /* a status line or header that must not reach a client */
     WSGID_E_OVERLOADED,      /* the daemon sent OVERLOADED: it is overloaded */
     WSGID_E_ABORTED,         /* the daemon sent ABORT, with a status and a log line */
+    /* more than the wire carries; with a status */
     WSGID_E_ENVIRON_TOO_LARGE,
     WSGID_E_REQUEST_BODY, /* httpd's input filters refused the body, with a status */
     WSGID_E_OVERRIDDEN,   /* WSGIErrorOverride: ErrorDocument replaces the body; with a status */
@@ -92,8 +94,9 @@ typedef struct {
     /* request.c: when what happened. wsgid_clock_now() but for ready_wall. */
     struct {
         /* readable */
-        apr_time_t accepted;   /* the handler began: queue-timeout counts from here */
-        apr_time_t ready;      /* ready to be sent for the first time; 0: not yet */
+        apr_time_t accepted;   /* the handler began */
+        apr_time_t ready;      /* ready to be sent for the first time; 0: not yet. queue-timeout
+                                  counts from here */
         apr_time_t ready_wall; /* the same by apr_time_now(), for the daemon */
         apr_time_t done;       /* no daemon works on it any more */
     } timing;
@@ -122,6 +125,8 @@ typedef struct {
         apr_size_t start_length; /* of these */
         apr_off_t declared;      /* Content-Length; -1: none, so the body may be endless */
         int is_read;             /* all of the body has been read from the client */
+        apr_time_t came_at;      /* wsgid_clock_now() when some was last read from the client */
+        apr_off_t stored;        /* bytes that have been read, wait here and need credit */
         int has_credit;          /* the daemon has granted some: it has started */
         /* private */
         apr_off_t taken; /* bytes read from the client so far */
@@ -129,7 +134,9 @@ typedef struct {
         apr_uint64_t credit;
         unsigned char *frame;              /* the current BODY frame; NULL: none yet */
         apr_size_t frame_start, frame_end; /* what of it is still to be sent */
-        apr_bucket_brigade *brigade;
+        apr_bucket_brigade *brigade;       /* what the filters have given, not yet read */
+        apr_bucket_brigade *store; /* the stored bytes: blocks, the last one behind the file */
+        apr_file_t *spool;         /* the file; NULL: none yet */
     } upload;
 
     /* channel.c: the receive buffer. Frames are read in place: see wsgid_channel_bytes(). */
@@ -240,6 +247,9 @@ apr_status_t wsgid_dispatch_choose(wsgid_exchange_t *x, const wsgid_slot_t *avoi
  * _CONNECT_TIMEOUT, _NOT_STARTED or an error of the system; then there is neither connection nor
  * slot. */
 apr_status_t wsgid_dispatch_connect(wsgid_exchange_t *x);
+/* For body.c: whether fewer than half of the group's threads have a request. Then x counts as in
+ * flight from now on. */
+int wsgid_dispatch_has_room(wsgid_exchange_t *x);
 /* Also for channel.c. Whether a request that no process has read may stay with its slot: a process
  * is ready there, or is starting while no slot of the group has a ready one. */
 int wsgid_dispatch_is_worth_waiting(const wsgid_exchange_t *x);
@@ -296,6 +306,9 @@ int wsgid_channel_hang_up(const wsgid_exchange_t *x);
 /* For request.c: reads the start of the body, which travels in REQUEST. WSGID_E_REQUEST_BODY or
  * WSGID_E_CLIENT_GONE. */
 apr_status_t wsgid_body_read_start(wsgid_exchange_t *x);
+/* For request.c: reads more of the body while request-buffering lets the request wait for it.
+ * WSGID_E_REQUEST_BODY, WSGID_E_CLIENT_GONE or an error of the system. */
+apr_status_t wsgid_body_store(wsgid_exchange_t *x);
 /* For request.c: before each attempt. */
 void wsgid_body_begin(wsgid_exchange_t *x);
 /* For request.c: sends as much of the body as credit, client and daemon allow without waiting.

@@ -30,6 +30,9 @@ static const row_t rows[] = {
     { WSGID_E_NO_EXEC_CGI, 403, APLOG_ERR, 0, "WSGID0153",
       "the script is not run, because Options ExecCGI is off in its directory",
       "Add 'Options +ExecCGI' for that directory, or use WSGIScriptAlias" },
+    { WSGID_E_CODING, 501, APLOG_INFO, 0, "WSGID0182",
+      "the request's body has a transfer coding that httpd cannot decode",
+      "Clients may use Content-Length or chunked, but no other Transfer-Encoding" },
     { WSGID_E_CHUNKED, 411, APLOG_INFO, 0, "WSGID0155",
       "the request has a chunked body, which WSGIChunkedRequest Off refuses",
       "Set WSGIChunkedRequest On if the application can read a body of unknown length" },
@@ -88,9 +91,10 @@ static const row_t rows[] = {
       "WSGID0360 in the group's log says what to do" },
     /* the log line and its code come from the daemon */
     { WSGID_E_ABORTED, 0, APLOG_ERR, 0, NULL, NULL, NULL },
-    { WSGID_E_ENVIRON_TOO_LARGE, 500, APLOG_ERR, 0, "WSGID0170",
-      "the headers and variables of the request are larger than 1 MiB together",
-      "Lower LimitRequestFields or LimitRequestFieldSize, or set fewer variables" },
+    { WSGID_E_ENVIRON_TOO_LARGE, 0, APLOG_INFO, 0, "WSGID0170",
+      "the URL, the headers and the variables of the request are larger than 1 MiB together",
+      "Lower LimitRequestLine, LimitRequestFields or LimitRequestFieldSize, or set fewer "
+      "variables" },
     { WSGID_E_REQUEST_BODY, 0, APLOG_INFO, 0, "WSGID0171", "the request's body could not be read",
       "If such requests should be accepted, raise the limit that was exceeded (LimitRequestBody, "
       "RequestReadTimeout, socket-timeout=)" },

@@ -53,6 +53,22 @@ static apr_status_t check_script(wsgid_exchange_t *x)
     return why == APR_SUCCESS ? APR_SUCCESS : wsgid_exchange_fail(x, why, 0, x->route->script);
 }
 
+/* httpd decodes chunks, and nothing else: the application would get coded bytes. */
+static apr_status_t check_coding(wsgid_exchange_t *x)
+{
+    const char *coding = apr_table_get(x->r->headers_in, "Transfer-Encoding");
+
+    if (!coding) {
+        return APR_SUCCESS;
+    }
+    if (ap_cstr_casecmp(coding, "chunked")) {
+        return wsgid_exchange_fail(x, WSGID_E_CODING, 0,
+                                   apr_psprintf(x->r->pool, "'%.80s'",
+                                                ap_escape_logitem(x->r->pool, coding)));
+    }
+    return x->route->chunked_request ? APR_SUCCESS : WSGID_E_CHUNKED;
+}
+
 static apr_status_t check_group(const wsgid_exchange_t *x)
 {
     if (x->route->choice == WSGID_ROUTE_FORBIDDEN) {
@@ -71,11 +87,7 @@ static apr_status_t check_request(wsgid_exchange_t *x)
     if (rv == APR_SUCCESS) {
         rv = check_group(x);
     }
-    if (rv == APR_SUCCESS && !x->route->chunked_request
-        && apr_table_get(x->r->headers_in, "Transfer-Encoding")) {
-        rv = WSGID_E_CHUNKED;
-    }
-    return rv;
+    return rv == APR_SUCCESS ? check_coding(x) : rv;
 }
 
 /* ---- is it still worth waiting? */
@@ -85,10 +97,13 @@ static int is_over(apr_interval_time_t limit, apr_time_t since)
     return limit > 0 && wsgid_clock_now() - since > limit;
 }
 
-/* When something last came from the daemon or went to the client. */
+/* When something last came from the daemon or the client, or went to the client. */
 static apr_time_t last_moved(const wsgid_exchange_t *x)
 {
-    return x->received.came_at > x->client.passed_at ? x->received.came_at : x->client.passed_at;
+    apr_time_t came_at = x->received.came_at > x->upload.came_at ? x->received.came_at
+                                                                 : x->upload.came_at;
+
+    return came_at > x->client.passed_at ? came_at : x->client.passed_at;
 }
 
 /* For a request that the daemon has not read: why not to wait any longer, or APR_SUCCESS. */
@@ -97,9 +112,8 @@ static apr_status_t check_queue(const wsgid_exchange_t *x)
     if (!wsgid_dispatch_is_worth_waiting(x)) {
         return WSGID_E_NOT_STARTED;
     }
-    return is_over(WSGID_NUMBER(x->group, QUEUE_TIMEOUT), x->timing.accepted)
-               ? WSGID_E_QUEUE_TIMEOUT
-               : APR_SUCCESS;
+    return is_over(WSGID_NUMBER(x->group, QUEUE_TIMEOUT), x->timing.ready) ? WSGID_E_QUEUE_TIMEOUT
+                                                                           : APR_SUCCESS;
 }
 
 /* The process that has read the request or, before it has said so, those that may have. */
@@ -232,7 +246,7 @@ static apr_status_t pump(wsgid_exchange_t *x)
  * APR_SUCCESS. */
 static apr_status_t check_start(wsgid_exchange_t *x, apr_time_t since)
 {
-    if (is_over(WSGID_NUMBER(x->group, QUEUE_TIMEOUT), x->timing.accepted)) {
+    if (is_over(WSGID_NUMBER(x->group, QUEUE_TIMEOUT), x->timing.ready)) {
         return WSGID_E_QUEUE_TIMEOUT;
     }
     if (wsgid_client_is_gone(x)) {
@@ -349,12 +363,15 @@ int wsgid_request_handler(request_rec *r)
     x = new_exchange(r, route);
     rv = check_request(x);
 
-    /* 3. What travels in the REQUEST frame. */
+    /* 3. What travels in the REQUEST frame; the rest of the body, if the request waits for it. */
     if (rv == APR_SUCCESS) {
         rv = wsgid_body_read_start(x);
     }
     if (rv == APR_SUCCESS) {
         rv = wsgid_environ_build(x);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = wsgid_body_store(x);
     }
 
     /* 4. A daemon runs it. */

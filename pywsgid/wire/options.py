@@ -131,6 +131,26 @@ OPTIONS: dict[str, Option] = {
         "for a process that is still loading its application is limited by queue-timeout "
         "instead, and the loading itself by startup-timeout.",
     ),
+    "request-buffering": Option(
+        "choice", "auto", 0, 0, False, "auto|on|off",
+        "Whether a request waits in httpd until its body has come, so that a slow upload keeps "
+        "no thread of the group busy. auto: while half of the group's threads have requests; "
+        "otherwise it starts at once, and the application reads the body as it comes. on: "
+        "always. off: never, for applications that answer before they have the whole body. A "
+        "body that is larger than request-buffer-size and request-spool-size together goes on "
+        "to the application. A body with a Content-Length of up to 64 KiB is always waited for;"
+        " one that the client announces with Expect: 100-continue never is.",
+    ),
+    "request-buffer-size": Option(
+        "size", 1048576, 65536, 1073741824, False, "bytes",
+        "How much of a body that waits in httpd is kept in memory.",
+    ),
+    "request-spool-size": Option(
+        "size", 67108864, 0, 1099511627776, False, "bytes",
+        "How much more of it is kept in a temporary file. The file is in the directory that "
+        "TMPDIR names in httpd's environment, or else in /var/tmp; it has no name. Beyond this "
+        "size, or if the disk is full, the request goes on to the application. 0: no file.",
+    ),
     "socket-timeout": Option(
         "seconds", None, 0, 86400, True, "seconds",
         "How long httpd and a process wait for the next byte from each other. 0 means the "
