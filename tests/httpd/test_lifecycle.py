@@ -84,7 +84,7 @@ def test_idle_connections_to_a_killed_daemon_cost_no_request(httpd):
     with httpd.session() as session:
         for _ in range(5):
             old = session.get(httpd.url("/"), timeout=10).json()["pid"]
-            with httpd.log.expects(f"WSGID0052.*{old}"):
+            with httpd.log.allows(f"WSGID0052.*{old}"):  # summed up after some that are alike
                 os.kill(old, signal.SIGKILL)
                 assert session.get(httpd.url("/"), timeout=10).json()["pid"] != old
 

@@ -91,7 +91,7 @@ def test_a_slow_request_is_logged_and_continues(httpd):
     assert re.search(
         r'its thread:\n  File ".*app.wsgi", line .* in application\n    time.sleep', found[0].text
     )
-    assert re.match(r"\[request \S+\] WSGID0352", found[0].text)
+    assert re.match(r"\[group slow\] \[request \S+\] WSGID0352", found[0].text)
 
 
 def test_a_deadlock_is_logged_and_ended_and_costs_no_other_request(httpd):

@@ -74,6 +74,7 @@ class Torturer:
         self.httpd.graceful()
 
     def reconfigure(self) -> None:
+        self.httpd.slots_added = 2
         self.httpd.configure(
             self.text(self.random.choice([1, 2, 3]), self.random.choice([0, 5000, 20000]))
         )

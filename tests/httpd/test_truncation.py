@@ -83,9 +83,9 @@ def test_a_process_killed_after_the_headers_is_visible(httpd, over, query):
     pid = httpd.wait_for_daemons("app", 1)
     with httpd.log.expects(KILLED), httpd.log.allows(DEATH):
         done = run_curl(httpd, over, f"/broken/kill{query}")
+        httpd.wait_for_daemons("app", 1, without=pid)
     assert_broken_off(done)
     assert len(done.body) == BLOCK
-    httpd.wait_for_daemons("app", 1, without=pid)
 
 
 @pytest.mark.parametrize("over", EVERY_WAY)

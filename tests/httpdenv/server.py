@@ -84,6 +84,7 @@ class Httpd:
         self.log = self.log_of("error_log")
         self._foreground: subprocess.Popen[bytes] | None = None
         self._descriptors = 0
+        self.slots_added = 0  # at most so many since the start, for a higher processes=
         self._how = "daemon"
         self.configure(text)
 
@@ -333,7 +334,7 @@ class Httpd:
         if not self.is_running or self._how == "debug":
             return
         wait_until(
-            lambda: len(processes.descriptors(self.pid)) <= self._descriptors,
+            lambda: len(processes.descriptors(self.pid)) <= self._descriptors + self.slots_added,
             lambda: (
                 f"the parent to have {self._descriptors} descriptors again: {processes.descriptors(self.pid)}"
             ),
