@@ -355,6 +355,7 @@ def test_httpd_that_is_process_1_serves_and_warns(make_httpd):
             wait_until(lambda: answers(httpd), "an answer")
         finally:
             process.kill()  # and with it, everything in the namespace
+    wait_until(lambda: not processes.using(httpd.root), "everything to end")
     shutil.rmtree(httpd.root / "run")  # what an httpd that was killed leaves
     httpd.log.accept_all("WSGID0064")
 
