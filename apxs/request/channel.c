@@ -305,6 +305,10 @@ static void make_room(wsgid_exchange_t *x)
     apr_size_t room = x->received.needed > BUFFER_ROOM ? x->received.needed : BUFFER_ROOM;
 
     if (x->received.room < room) {
+        /* doubled, as what is too small now is freed only with the request */
+        room = room > 2 * x->received.room ? room : 2 * x->received.room;
+    }
+    if (x->received.room < room) {
         unsigned char *larger = apr_palloc(x->r->pool, room);
 
         if (available > 0) {
@@ -356,6 +360,15 @@ apr_status_t wsgid_channel_receive_body(wsgid_exchange_t *x, apr_size_t left, in
         return rv;
     }
     body = got < room ? got : room;
+    if (body < BODY_BUCKET / 4 && body <= x->received.room && got == body) {
+        /* a bucket would have much more memory than bytes, and one that is kept counts its bytes */
+        memcpy(x->received.bytes, bytes, body);
+        apr_bucket_free(bytes);
+        *bucket = NULL;
+        x->received.start = 0;
+        x->received.end = body;
+        return APR_SUCCESS;
+    }
     *bucket = apr_bucket_heap_create(bytes, body, apr_bucket_free, allocator);
     x->received.start = 0;
     x->received.end = got - body;

@@ -121,7 +121,10 @@ static apr_size_t stream_room(wsgid_exchange_t *x)
     apr_size_t before = untaken_bytes(x), after;
     apr_time_t now = wsgid_clock_now();
 
-    (void)ap_pass_brigade(x->r->connection->output_filters, x->client.rest); /* empty */
+    if (ap_pass_brigade(x->r->connection->output_filters, x->client.rest) != APR_SUCCESS
+        || x->r->connection->aborted) {
+        return (apr_size_t)-1; /* it has been reset, as passing the next part will show */
+    }
     after = untaken_bytes(x);
     if (now - x->client.passed_at > SLOW_TIME) {
         x->client.slice = STREAM_SLICE;
@@ -361,12 +364,11 @@ static void log_full_disk(const wsgid_exchange_t *x, apr_status_t rv)
         x->group->label, wsgid_spool_directory());
 }
 
-/* Whether the temporary file has room for what the queue has in memory. */
+/* Whether the temporary file has room. It may exceed its size by what the queue has in memory. */
 static int can_spool(const wsgid_exchange_t *x)
 {
     return !x->client.spool_failed
-           && x->client.spool_end + (apr_off_t)x->client.in_memory
-                  <= WSGID_NUMBER(x->group, RESPONSE_SPOOL_SIZE);
+           && x->client.spool_end < WSGID_NUMBER(x->group, RESPONSE_SPOOL_SIZE);
 }
 
 /* Moves what the queue has in memory to the temporary file. */

@@ -323,6 +323,9 @@ int wsgid_dispatch_has_room(wsgid_exchange_t *x)
     if (!choice.slot) {
         return 1; /* an attempt finds out why */
     }
+    if (choice.in_flight * 2 >= count_threads(x->group, &choice)) {
+        return 0;
+    }
     /* requests that come at the same moment see each other: each counts itself, then looks */
     move(x, choice.slot);
     choice = choose(x->group, NULL);

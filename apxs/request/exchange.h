@@ -280,7 +280,8 @@ apr_status_t wsgid_channel_send(wsgid_exchange_t *x, const unsigned char *bytes,
  */
 apr_status_t wsgid_channel_receive(wsgid_exchange_t *x, int wait);
 /* The same for body bytes, up to 'left' of them, into a bucket of their own; what follows them goes
- * into the buffer, which must be empty. *bucket is set only on success. */
+ * into the buffer, which must be empty. *bucket is set only on success; NULL: so few have come that
+ * they are in the buffer, too. */
 apr_status_t wsgid_channel_receive_body(wsgid_exchange_t *x, apr_size_t left, int wait,
                                         apr_bucket **bucket);
 /* For response.c: the bytes in the buffer that have not been handled, and how many these are. */

@@ -138,7 +138,7 @@ static apr_status_t receive_body(wsgid_exchange_t *x, int wait)
     apr_bucket *bucket;
     apr_status_t rv = wsgid_channel_receive_body(x, x->response.frame_left, wait, &bucket);
 
-    if (rv == APR_SUCCESS) {
+    if (rv == APR_SUCCESS && bucket) { /* else the bytes are in the receive buffer */
         x->response.frame_left -= (apr_uint32_t)bucket->length;
         wsgid_client_queue(x, bucket);
     }

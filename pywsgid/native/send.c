@@ -241,10 +241,16 @@ int wsgid_send_abort(wsgid_endpoint_t *endpoint, int64_t id, const char *a, size
 {
     /* If another thread has the lock, a frame is being sent, which these must not cut in two. */
     int is_free = pthread_mutex_trylock(&endpoint->sending.lock) == 0;
-    wsgid_connection_t *connection = __atomic_load_n(&endpoint->connection, __ATOMIC_ACQUIRE);
+    wsgid_connection_t *connection;
     int64_t *facts = endpoint->facts;
-    int runs = connection && is_open(endpoint) && !facts[FACT_GONE] && facts[FACT_ID] == id;
+    int runs;
 
+    if (!is_free) {
+        /* The request may end meanwhile. Its connection is given back under this lock. */
+        (void)pthread_mutex_lock(&endpoint->hub->lock);
+    }
+    connection = __atomic_load_n(&endpoint->connection, __ATOMIC_ACQUIRE);
+    runs = connection && is_open(endpoint) && !facts[FACT_GONE] && facts[FACT_ID] == id;
     if (runs) {
         facts[FACT_GONE] = 1;
         if (is_free) {
@@ -252,9 +258,7 @@ int wsgid_send_abort(wsgid_endpoint_t *endpoint, int64_t id, const char *a, size
         }
         (void)shutdown(connection->fd, SHUT_RDWR); /* ends a send or a receive that waits */
     }
-    if (is_free) {
-        (void)pthread_mutex_unlock(&endpoint->sending.lock);
-    }
+    (void)pthread_mutex_unlock(is_free ? &endpoint->sending.lock : &endpoint->hub->lock);
     return runs;
 }
 
@@ -275,7 +279,6 @@ wsgid_connection_t *wsgid_send_end(wsgid_endpoint_t *endpoint, const char *a, si
 
     lock(&endpoint->sending.lock);
     connection = endpoint->connection;
-    __atomic_store_n(&endpoint->sending.open, 0, __ATOMIC_RELAXED);
     if (connection) {
         int error = facts[FACT_GONE] ? 0 : send_pieces(endpoint, a, a_size, b, b_size, -1);
 
@@ -285,6 +288,7 @@ wsgid_connection_t *wsgid_send_end(wsgid_endpoint_t *endpoint, const char *a, si
         *keep = *keep && facts[FACT_COMPLETE] && !facts[FACT_GONE]
                 && receiving->start == receiving->end;
     }
+    __atomic_store_n(&endpoint->sending.open, 0, __ATOMIC_RELAXED); /* not before: see abort */
     __atomic_store_n(&endpoint->connection, NULL, __ATOMIC_RELEASE);
     (void)pthread_mutex_unlock(&endpoint->sending.lock);
     return connection;

@@ -229,12 +229,13 @@ class Exchange:
         """
         if self._file is not None:
             self._finish_with(self._file)
-        else:
+        elif self._head or self._keep:  # else it has been done, or next() closes the connection
             head, tail = self._head, self._tail
             self._lib.wsgid_endpoint_flush(
                 self._handle, head, len(head), tail, len(tail), self._keep
             )
         self._head = self._tail = b""
+        self._keep = False
 
     def drop(self) -> None:
         """Closes the connection at once; nothing more is sent."""

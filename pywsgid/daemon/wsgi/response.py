@@ -358,6 +358,8 @@ class Response:
         any thread; never waits.
         """
         exchange = self._exchange
+        if self.state == COMPLETE:
+            return bool(exchange.gone)
         return exchange is None or exchange.is_hung_up()
 
     # ---- what the worker calls
@@ -519,8 +521,8 @@ class Response:
             parts = protocol.encode_response(self._head(), block, True)
         else:
             parts = protocol.encode_data(block, True)
-        self.state = COMPLETE
         self._exchange.finish(parts, True)
+        self.state = COMPLETE  # not before: until then fail() can replace the last frames
         self._exchange.flush()
 
     def _check_client(self) -> None:

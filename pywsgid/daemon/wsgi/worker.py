@@ -376,10 +376,16 @@ class Request:
             return
         if self._response.state == COMPLETE:  # httpd does not hear of it, so it cannot log it
             self._log.write(logs.ERROR, "%s [%s]" % (reason, request_line(self._environ)))
+            return
         self._fail(504 if isinstance(error, RequestTimeout) else 500, reason)
 
     def _reason(self, error: BaseException) -> str:
         """The message for an error, with its code."""
+        if self._response.state == COMPLETE and not isinstance(error, Violation):
+            return (
+                "WSGID0342: the application raised %s after its whole response had been sent: the "
+                "client has got it" % logs.describe(error)
+            )
         if isinstance(error, RequestTimeout):
             limit = self._service.configuration.request_timeout
             return (
@@ -397,11 +403,6 @@ class Request:
             return (
                 "WSGID0345: the headers of the application's response cannot be sent: %s: send "
                 "fewer or shorter headers" % error
-            )
-        if self._response.state == COMPLETE:
-            return (
-                "WSGID0342: the application raised %s after its whole response had been sent: the "
-                "client has got it" % logs.describe(error)
             )
         if self._response.state >= SENT:
             return (
