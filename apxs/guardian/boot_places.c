@@ -16,10 +16,10 @@
 #define PATIENCE     apr_time_from_sec(5) /* a process has its place for so long */
 /* A guardian that has found no place looks again after POLL, and later if there are many. */
 #define POLL           apr_time_from_msec(10)
-#define POLL_FOR_GROUP 200 /* microseconds */
+#define POLL_FOR_GROUP 1000 /* microseconds */
 
 static long places;
-static apr_time_t next_try; /* wsgid_clock_now(); past: nobody needs a place */
+static apr_time_t next_try; /* wsgid_clock_now(); 0: nobody needs a place */
 
 apr_status_t wsgid_boot_places_open(void)
 {
@@ -85,7 +85,12 @@ apr_time_t wsgid_boot_places_end(const wsgid_process_t *process)
     return process->boot_place ? process->born + PATIENCE : 0;
 }
 
+void wsgid_boot_places_forget_try(void)
+{
+    next_try = 0;
+}
+
 apr_time_t wsgid_boot_places_next_try(void)
 {
-    return next_try > wsgid_clock_now() ? next_try : 0;
+    return next_try;
 }

@@ -31,6 +31,7 @@
 /* How often they look, at first and later: a thousand guardians look, too. */
 #define START_POLL       apr_time_from_msec(5)
 #define LATER_POLL       apr_time_from_msec(100)
+#define UNANNOUNCED_POLL apr_time_from_sec(1)
 #define DESCENDANTS_POLL apr_time_from_msec(50)
 #define LEAST_SLEEP      apr_time_from_msec(1) /* whatever the deadlines say */
 #define STOP_POLL apr_time_from_msec(100)      /* while it stops: processes that cannot be reaped */
@@ -39,14 +40,13 @@
 
 typedef struct {
     wsgid_guardian_t given;
-    int signals;       /* signalfd */
-    int parent;        /* pidfd of httpd's parent; -1: there is none */
-    int wakeup[2];     /* the wake-up pipe: read end, write end */
-    apr_time_t forked; /* wsgid_clock_now() */
-    apr_time_t begun;  /* when all guardians had been forked */
-    int has_started;   /* daemons may run */
-    int is_stopped;    /* SIGTERM */
-    int is_orphaned;   /* httpd's parent has ended */
+    int signals;      /* signalfd */
+    int parent;       /* pidfd of httpd's parent; -1: there is none */
+    int wakeup[2];    /* the wake-up pipe: read end, write end */
+    apr_time_t begun; /* wsgid_clock_now() when all guardians had been forked */
+    int has_started;  /* daemons may run */
+    int is_stopped;   /* SIGTERM */
+    int is_orphaned;  /* httpd's parent has ended */
 } loop_t;
 
 /* Static: this process is one guardian. */
@@ -120,6 +120,16 @@ static void act(void)
 
 /* ---- sleeping */
 
+/* How long until the next look whether daemons may run. A signal says that all guardians have been
+ * forked; without it, somebody has killed httpd's parent. */
+static apr_interval_time_t start_poll(apr_time_t now)
+{
+    if (!wsgid_policy_is_announced()) {
+        return UNANNOUNCED_POLL;
+    }
+    return now - loop.begun < LATER_POLL ? START_POLL : LATER_POLL;
+}
+
 static apr_time_t next_moment(void)
 {
     apr_time_t now = wsgid_clock_now();
@@ -129,8 +139,7 @@ static apr_time_t next_moment(void)
         wsgid_clock_earlier(&next, wsgid_output_next());
     }
     if (!loop.has_started) {
-        wsgid_clock_earlier(&next,
-                            now + (now - loop.forked < LATER_POLL ? START_POLL : LATER_POLL));
+        wsgid_clock_earlier(&next, now + start_poll(now));
     }
     if (wsgid_descendants_poll()) {
         wsgid_clock_earlier(&next, now + DESCENDANTS_POLL);
@@ -182,13 +191,14 @@ static void begin(const wsgid_guardian_t *given)
     apr_pool_t *pool;
 
     loop.given = *given;
-    loop.forked = loop.begun = wsgid_clock_now();
+    loop.begun = wsgid_clock_now();
     loop.signals = wsgid_boundary_cross(given->group);
     loop.parent = open_parent(given->parent);
     apr_pool_create(&pool, ap_server_conf->process->pool);
     if (opened != APR_SUCCESS || pipe2(loop.wakeup, O_CLOEXEC | O_NONBLOCK) != 0
         || wsgid_log_queue_begin(given->group->server, pool) != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, given->group->server,
+        ap_log_error(APLOG_MARK, APLOG_CRIT, opened != APR_SUCCESS ? opened : errno,
+                     given->group->server,
                      "WSGID0068: group '%s': its guardian has no descriptor or memory left: raise "
                      "httpd's limits of open files and memory (ulimit -n, LimitNOFILE= of its "
                      "service)",

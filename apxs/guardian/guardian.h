@@ -292,6 +292,8 @@ void wsgid_boot_places_give_back(wsgid_process_t *process);
  * counts; 0: it has none. */
 void wsgid_boot_places_review(wsgid_process_t *process);
 apr_time_t wsgid_boot_places_end(const wsgid_process_t *process);
+/* Before a poll: whoever still needs a place tries again. */
+void wsgid_boot_places_forget_try(void);
 /* When to look for a place again; 0: nobody has missed one. */
 apr_time_t wsgid_boot_places_next_try(void);
 
@@ -446,6 +448,9 @@ void wsgid_sockets_poll(wsgid_slot_record_t *slot);
 
 /* Removes the slot's sockets: it exists no more. */
 void wsgid_sockets_remove(wsgid_slot_record_t *slot);
+/* Closes sockets of an older configuration whose names lead to others now: what waits in their
+ * backlogs is sent again. */
+void wsgid_sockets_close_dead(wsgid_slot_record_t *slot);
 
 /* ---- transfer.c: sockets go from one guardian to the next */
 

@@ -349,14 +349,24 @@ static void reap_guardians(void)
     }
 }
 
-static void supersede_guardians(void)
+static void watch_guardians(void)
 {
     record_t *record;
 
     reap_guardians();
     for (record = retained->first; record; record = record->next) {
-        (void)kill(record->pid, WSGID_SIGNAL_SUPERSEDED);
         watch(record);
+    }
+}
+
+/* Tells the older guardians and the new ones that this configuration begins: they sleep until
+ * then. Thousands that looked for it now and then would keep the processors from this process. */
+static void wake_guardians(void)
+{
+    record_t *record;
+
+    for (record = retained->first; record; record = record->next) {
+        (void)kill(record->pid, WSGID_SIGNAL_SUPERSEDED);
     }
 }
 
@@ -548,10 +558,11 @@ int wsgid_parent_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s
     }
     watch_children();
     expect_starts();
-    supersede_guardians();
+    watch_guardians();
     release_slots();
     wsgid_parent_poll();
     wsgid_slot_list_announce();
+    wake_guardians();
     return OK;
 }
 

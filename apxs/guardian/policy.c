@@ -22,8 +22,9 @@
 #define POLL_NEWER   apr_time_from_msec(100)
 #define POLL_BOOTING \
     apr_time_from_msec(10) /* while that one boots, so that it is noticed at once */
-#define POLL_ORPHANS  apr_time_from_msec(250)
-#define POLL_CHILDREN apr_time_from_msec(250)
+#define POLL_UNANNOUNCED apr_time_from_sec(5)
+#define POLL_ORPHANS     apr_time_from_msec(250)
+#define POLL_CHILDREN    apr_time_from_msec(250)
 
 /* The sockets come first: requests may wait in their backlogs before any process starts. */
 void wsgid_policy_begin(void)
@@ -193,6 +194,7 @@ static void look_after(wsgid_slot_record_t *slot)
     }
     note_ready(slot);
     do_duty(slot);
+    wsgid_sockets_close_dead(slot);
     if (wsgid_roles_is_newest(slot) && !wsgid_slot_list_is_wanted(slot)) {
         remove_slot(slot);
     }
@@ -202,6 +204,7 @@ void wsgid_policy_poll(void)
 {
     wsgid_slot_record_t *slot;
 
+    wsgid_boot_places_forget_try();
     for (slot = wsgid_roles_next_slot(NULL); slot; slot = wsgid_roles_next_slot(slot)) {
         look_after(slot);
     }
@@ -211,6 +214,9 @@ void wsgid_policy_poll(void)
 
 static apr_interval_time_t poll_for_newer(const wsgid_slot_record_t *slot)
 {
+    if (wsgid_ledger_current(slot->shared) <= wsgid_roles_configuration()) {
+        return POLL_UNANNOUNCED; /* a signal comes when its processes may start */
+    }
     return wsgid_ledger_newer_process(slot->shared, wsgid_roles_configuration()) ? POLL_BOOTING
                                                                                  : POLL_NEWER;
 }

@@ -68,6 +68,24 @@ void wsgid_sockets_remove(wsgid_slot_record_t *slot)
     }
 }
 
+static void close_both(wsgid_slot_record_t *slot)
+{
+    int i;
+
+    for (i = 0; i < WSGID_SOCKETS; i++) {
+        (void)close(slot->sockets[i]);
+        slot->sockets[i] = -1;
+    }
+}
+
+void wsgid_sockets_close_dead(wsgid_slot_record_t *slot)
+{
+    if (!wsgid_roles_is_newest(slot) && slot->sockets[WSGID_SOCKET_OF_REQUESTS] >= 0
+        && slot->file != wsgid_listener_file(slot->paths[WSGID_SOCKET_OF_REQUESTS])) {
+        close_both(slot);
+    }
+}
+
 /* ---- the first ones */
 
 /* The configuration may have changed since they were created. */

@@ -17,7 +17,7 @@
 #include "http_main.h"
 
 /* For the answers to all questions of a guardian. */
-#define PATIENCE apr_time_from_sec(2)
+#define PATIENCE apr_time_from_sec(10)
 
 typedef struct {
     int index; /* of the slot */

@@ -114,6 +114,11 @@ void wsgid_ledger_set_process(wsgid_slot_t *slot, int entry, pid_t pid, apr_uint
     __atomic_store_n(&place->pid, pid, __ATOMIC_RELEASE);
 }
 
+void wsgid_ledger_set_pid(wsgid_slot_t *slot, int entry, pid_t pid)
+{
+    __atomic_store_n(&ledger_of(slot)->entry[entry].pid, pid, __ATOMIC_RELEASE);
+}
+
 void wsgid_ledger_release(wsgid_slot_t *slot, int entry)
 {
     wsgid_ledger_set_process(slot, entry, 0, 0);

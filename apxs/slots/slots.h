@@ -114,6 +114,8 @@ int wsgid_ledger_is_free(const wsgid_slot_t *slot, int entry);
 /* A guardian. Which process it has forked into its entry, and when that began (start time of
  * /proc/PID/stat). */
 void wsgid_ledger_set_process(wsgid_slot_t *slot, int entry, pid_t pid, apr_uint64_t born);
+/* By the process itself, which does not know when it began, as its guardian will. */
+void wsgid_ledger_set_pid(wsgid_slot_t *slot, int entry, pid_t pid);
 
 /* A process whose guardian has been killed. */
 typedef struct {

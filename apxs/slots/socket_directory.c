@@ -37,7 +37,7 @@
 #define RETAINED_KEY WSGID_RETAINED("socket_directory")
 /* ".4194304.99999.999.sock" and the NUL: the largest pid of Linux, many slots. A path in a private
  * directory is shorter. */
-#define SUFFIX_ROOM      24
+#define SUFFIX_ROOM      32
 #define DESCRIPTORS      "/proc/self/fd"
 #define SUID_DUMPABLE    "/proc/sys/fs/suid_dumpable"
 #define OUTER_MODE       0700

@@ -19,7 +19,7 @@
 /* In a guardian, which has the parent's limit: two sockets and a lifeline; and what it needs
  * itself, with the lifelines of processes that are being replaced. */
 #define OF_PROCESS  3
-#define OF_GUARDIAN 16
+#define OF_GUARDIAN 32
 /* What httpd itself opens, about, */
 #define OF_HTTPD 32
 /* and for each virtual host: an ErrorLog and a CustomLog. */

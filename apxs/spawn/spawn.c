@@ -183,7 +183,7 @@ static void become(void *data)
     wsgid_child_t *child = data;
 
     /* at once: if the guardian is killed now, nobody else knows that this process exists */
-    wsgid_ledger_set_process(child->start->shared, child->start->entry, getpid(), 0);
+    wsgid_ledger_set_pid(child->start->shared, child->start->entry, getpid());
     reset_signals();
     (void)setsid(); /* no terminal: an application must not type into an administrator's shell */
     place_descriptors(child);

@@ -126,7 +126,7 @@ def test_an_httpd_whose_limit_is_high_enough_keeps_it(httpd):
         (
             "WSGIDaemonProcess many processes=1000",
             "the 1000 processes of group 'many' need 3 each in their guardian, "
-            "which itself needs about 16, which makes 3016",
+            "which itself needs about 32, which makes 3032",
         ),
         (
             "".join(f"WSGIDaemonProcess g{i}\n" for i in range(2100)),

@@ -527,11 +527,11 @@ def test_a_guardian_that_is_stopped_does_not_keep_the_next_one_from_serving(serv
     os.kill(guardian, signal.SIGSTOP)
     try:
         httpd.graceful()
-        wait_until(lambda: set(httpd.daemons("app")) - set(old), "new daemons", 8)
+        wait_until(lambda: set(httpd.daemons("app")) - set(old), "new daemons", 20)
         wait_until(
             lambda: int(httpd.get("/?name").text.split("\n")[1]) not in old,
             "an answer of a new daemon",
-            8,
+            20,
         )
     finally:
         os.kill(guardian, signal.SIGCONT)

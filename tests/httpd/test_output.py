@@ -227,7 +227,7 @@ def test_a_program_that_does_not_read_the_log_delays_nothing(stuck):
     os.kill(old[0], signal.SIGKILL)
     httpd.wait_for_daemons("raw", 2, without=old[:1])
     post(httpd, b"still here\n")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20  # for ever, if anything waited for the program
     (httpd.files / "go").touch()
     wait_for_lines(httpd, "flood 0", 10_000, httpd.files / "copy")
     wait_for_lines(httpd, "still here", 1, httpd.files / "copy")
@@ -246,7 +246,7 @@ def test_what_does_not_fit_into_the_queue_is_counted(stuck):
         dropped = sum(int(match[1]) for match in MISSING.finditer(copy.read_text()))
         return dropped + len(lines_with(httpd, "flood 0", copy))
 
-    wait_until(lambda: accounted() == 100_000, lambda: copy.read_text()[-2000:], 10)
+    wait_until(lambda: accounted() == 100_000, lambda: copy.read_text()[-2000:], 30)
     assert "ErrorLog has not taken them in time" in copy.read_text()
 
 
