@@ -17,6 +17,7 @@
 /* A guardian that has found no place looks again after POLL, and later if there are many. */
 #define POLL           apr_time_from_msec(10)
 #define POLL_FOR_GROUP 1000 /* microseconds */
+#define SPREAD         7919 /* microseconds between guardians whose numbers follow each other */
 
 static long places;
 static apr_time_t next_try; /* wsgid_clock_now(); 0: nobody needs a place */
@@ -52,6 +53,15 @@ static int is_ours(int place)
     return 0;
 }
 
+/* Until the next try. Each guardian has another one: all have been woken at the same moment, and a
+ * place that is given back shall not wait for the next one. */
+static apr_interval_time_t until_next_try(void)
+{
+    apr_interval_time_t range = POLL + 2 * POLL_FOR_GROUP * wsgid_groups_all()->nelts;
+
+    return POLL / 2 + ((apr_time_t)getpid() * SPREAD + wsgid_clock_now()) % range;
+}
+
 int wsgid_boot_places_take(void)
 {
     int place;
@@ -61,7 +71,7 @@ int wsgid_boot_places_take(void)
             return place;
         }
     }
-    next_try = wsgid_clock_now() + POLL + POLL_FOR_GROUP * wsgid_groups_all()->nelts;
+    next_try = wsgid_clock_now() + until_next_try();
     return 0;
 }
 
