@@ -35,8 +35,8 @@
 #include "unixd.h"
 
 #define RETAINED_KEY WSGID_RETAINED("socket_directory")
-/* ".4194304.99999.999.sock" and the NUL: the largest pid of Linux, many slots. A path in a private
- * directory is shorter. */
+/* ".4194304/s/99999.1000000.door" and the NUL: the largest pid of Linux, many groups and restarts.
+ * Other paths are shorter. */
 #define SUFFIX_ROOM      32
 #define DESCRIPTORS      "/proc/self/fd"
 #define SUID_DUMPABLE    "/proc/sys/fs/suid_dumpable"
