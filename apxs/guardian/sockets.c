@@ -86,6 +86,16 @@ void wsgid_sockets_close_dead(wsgid_slot_record_t *slot)
     }
 }
 
+/* A newer guardian may have created its own while this one created these, in their place. Its next
+ * look then finds none, and creates them again. */
+static void give_way(wsgid_slot_record_t *slot)
+{
+    if (!wsgid_roles_is_newest(slot)
+        && slot->file == wsgid_listener_file(slot->paths[WSGID_SOCKET_OF_REQUESTS])) {
+        wsgid_sockets_remove(slot);
+    }
+}
+
 /* ---- the first ones */
 
 /* The configuration may have changed since they were created. */
@@ -125,9 +135,13 @@ static void open_first(wsgid_slot_record_t *slot)
         adapt(slot);
         return;
     }
+    if (!wsgid_roles_is_newest(slot)) { /* the answer took long, and a newer guardian has begun */
+        return;
+    }
     status = create(slot, fresh);
     if (status == APR_SUCCESS) {
         set_sockets(slot, fresh);
+        give_way(slot);
     }
     else {
         log_impossible(slot, status);
@@ -166,6 +180,7 @@ static void bind_again(wsgid_slot_record_t *slot, const char *why)
         return;
     }
     set_sockets(slot, fresh);
+    give_way(slot);
     slot->deaf = slot->started;
     wsgid_transfer_renew();
     ap_log_error(APLOG_MARK, APLOG_WARNING, 0, slot->server,

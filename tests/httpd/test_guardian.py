@@ -540,6 +540,25 @@ def test_a_guardian_that_is_stopped_does_not_keep_the_next_one_from_serving(serv
     assert all_are_answered(httpd)
 
 
+def test_a_guardian_that_goes_on_late_does_not_take_the_place_of_a_newer_one(serve):
+    """It had asked for the sockets, and got no answer. Those of the newer guardian stay."""
+    httpd = serve(TWO)
+    old, guardians = httpd.wait_for_daemons("app", 2), httpd.guardians("app")
+    for _ in range(2):
+        os.kill(guardians[-1], signal.SIGSTOP)
+        httpd.graceful()
+        wait_until(lambda: set(httpd.guardians("app")) - set(guardians), "another guardian")
+        guardians += set(httpd.guardians("app")) - set(guardians)
+    try:
+        wait_until(lambda: len(set(httpd.daemons("app")) - set(old)) == 2, "new daemons", 20)
+    finally:
+        for guardian in guardians[:2]:
+            os.kill(guardian, signal.SIGCONT)
+    wait_until_gone(find(guardians[:2]), "the guardians before")
+    httpd.wait_for_daemons("app", 2, without=old)
+    assert all_are_answered(httpd)
+
+
 # -------- slots come and go
 
 
