@@ -338,7 +338,7 @@ class Httpd:
             lambda: (
                 f"the parent to have {self._descriptors} descriptors again: {processes.descriptors(self.pid)}"
             ),
-            5.0,
+            15.0,  # an old child of httpd may need ten, and keeps the guardian of a removed group
         )
 
     def assert_nothing_left(self) -> None:
