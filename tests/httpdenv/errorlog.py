@@ -9,6 +9,7 @@ of the log is a record of its own, without a level.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ PREFIX = re.compile(
     r"\[(?P<time>[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d [^\]]+)\] \[(?P<module>[\w.-]*):(?P<level>\w+)\] "
     r"\[pid (?P<pid>\d+)(?::tid \d+)?\] ?(?P<text>.*)"
 )
+LATE = 5.0
 SEVERE = {"emerg", "alert", "crit", "error", "warn"}
 # httpd reports a crash of its child at notice; sanitizers and the interpreter write without a
 # level.
@@ -83,6 +85,7 @@ class ErrorLog:
         self.path = path
         self._checked = 0
         self._accepted: set[int] = set()
+        self._allowed: list[tuple[float, tuple[str, ...], int]] = []  # until when, what, from where
 
     def mark(self) -> int:
         """Returns the position where the log ends now."""
@@ -133,11 +136,12 @@ class ErrorLog:
     @contextmanager
     def allows(self, *patterns: str) -> Iterator[None]:
         """Like expects(), but a pattern need not match: for lines that depend on which of two
-        processes is faster.
+        processes is faster. A matching line may also come LATE seconds after the block: what a
+        daemon prints goes through its guardian.
         """
         since = self.mark()
         yield
-        self._accept(patterns, since)
+        self._allowed.append((time.monotonic() + LATE, patterns, since))
 
     def accept_all(self, *patterns: str) -> None:
         """Accepts matching records in the whole log, earlier ones too: for a server that tests one
@@ -159,12 +163,20 @@ class ErrorLog:
     def unexpected(self) -> list[Record]:
         """Returns the bad records that were not accepted and that no earlier call returned."""
         lines = self._lines(self._checked)
+        self._accept_allowed()
         new = _joined(_parse(lines, self._checked))
         self._checked += len(lines)
         if any(CONTINUED.match(record.text) for record in new):  # maybe of an earlier record
             first_lines = {record.position for record in self.records()}
             new = [record for record in new if record.position in first_lines]
         return [record for record in new if record.is_bad and record.position not in self._accepted]
+
+
+    def _accept_allowed(self) -> None:
+        for _, patterns, since in self._allowed:
+            self._accept(patterns, since)
+        now = time.monotonic()
+        self._allowed = [allowed for allowed in self._allowed if allowed[0] > now]
 
 
 def _rest_of_traceback(first: Record, records: list[Record]) -> Iterator[Record]:
