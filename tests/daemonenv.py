@@ -206,7 +206,7 @@ class Statistics:
 
     def __init__(self, *fields: Any) -> None:
         (self.version, self.state, self.started, self.finished, self.replacement_requests, self.replacement_reason, self.watchdog, self.change,
-         self.errors, self.since, self.threads, self.reserved, python, self.queue_time, self.application_time,
+         self.errors, self.since, self.threads, self.at_once, python, self.queue_time, self.application_time,
          *buckets) = fields  # fmt: skip
         self.python = python.rstrip(b"\0").decode()
         self.queue_times, self.application_times = (

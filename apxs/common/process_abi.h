@@ -72,7 +72,7 @@ typedef enum {
     ((state) == WSGID_STATE_BOOTING || (state) == WSGID_STATE_READY || (state) == WSGID_STATE_DRAINING)
 
 /* The statistics page: a daemon writes it, so it is hostile input. */
-#define WSGID_PAGE_VERSION     5
+#define WSGID_PAGE_VERSION     6
 #define WSGID_PAGE_SIZE        (64 * 1024) /* bytes; only what is used takes memory */
 /* microseconds: bucket 0 of a histogram counts what took less, each further one what took less
  * than twice as long, the last one all the rest (134 seconds and more) */
@@ -107,7 +107,8 @@ typedef struct {
     uint64_t errors;
     uint64_t since; /* CLOCK_REALTIME in microseconds: when the process began */
     uint32_t threads; /* that run requests */
-    uint32_t reserved; /* 0 */
+    /* how many requests it runs at once at most, as it has found by measuring; 0: no limit */
+    uint32_t at_once;
     char python[WSGID_PAGE_PYTHON]; /* "3.11.2" and NULs */
     uint64_t queue_time; /* sum of the µs from `sent` until a thread had read the request */
     uint64_t application_time; /* sum of the µs from then until the thread was free again */
@@ -126,7 +127,7 @@ _Static_assert(offsetof(wsgid_page_t, change) == 40, "change");
 _Static_assert(offsetof(wsgid_page_t, errors) == 48, "errors");
 _Static_assert(offsetof(wsgid_page_t, since) == 56, "since");
 _Static_assert(offsetof(wsgid_page_t, threads) == 64, "threads");
-_Static_assert(offsetof(wsgid_page_t, reserved) == 68, "reserved");
+_Static_assert(offsetof(wsgid_page_t, at_once) == 68, "at_once");
 _Static_assert(offsetof(wsgid_page_t, python) == 72, "python");
 _Static_assert(offsetof(wsgid_page_t, queue_time) == 96, "queue_time");
 _Static_assert(offsetof(wsgid_page_t, application_time) == 104, "application_time");

@@ -85,6 +85,7 @@ static void put_process(request_rec *r, const wsgid_status_process_t *process)
     put_time(r, "uptime_seconds", process->uptime > 0 ? (double)process->uptime : 0);
     put_number(r, "threads", process->threads);
     put_number(r, "busy_threads", process->busy);
+    put_number(r, "at_once", process->at_once);
     put_counts(r, &process->counts);
     if (process->memory >= 0) {
         put_number(r, "memory_bytes", process->memory);

@@ -247,6 +247,9 @@ static void fill_process(apr_pool_t *p, const wsgid_group_t *group, const wsgid_
     process->python = python_version(p, &entry->page);
     process->threads = threads_of(group, &entry->page);
     process->busy = busy_threads(&entry->page, process->threads);
+    process->at_once = entry->page.at_once <= (apr_uint32_t)process->threads
+                           ? (int)entry->page.at_once
+                           : 0;
     process->running = running_threads(p, slot, which, process, now);
     wsgid_totals_read_page(&entry->page, &process->counts);
     process->memory = wsgid_status_procfs_memory(entry->pid);

@@ -35,6 +35,7 @@ typedef struct {
     const char *python;         /* "3.11.2"; NULL: unknown */
     int threads;
     int busy;
+    int at_once; /* how many run at once at most, as it has measured; 0: no limit */
     /* wsgid_status_request_t: what its busy threads run, longest first */
     const apr_array_header_t *running;
     wsgid_counts_t counts;

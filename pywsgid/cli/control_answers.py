@@ -104,6 +104,7 @@ RECORDS = {  # question -> its answer; the answer to any other question is IDENT
         python=_text,
         since=_seconds,
         threads=_whole,
+        at_once=_whole,
         running=RUNNING,
         queue=_whole,
         started=_whole,

@@ -188,10 +188,11 @@ def describe(one: Answer) -> str:
     """Returns the lines that `pywsgid status` prints for a process."""
     rate = "unknown" if one["rate"] is None else one["rate"]
     since = datetime.fromtimestamp(one["since"]).strftime("%Y-%m-%d %H:%M:%S")
+    limit = f" (at most {one['at_once']} at once)" if one["at_once"] else ""
     lines = [
         f"group '{one['group']}' slot {one['slot']}: process {one['pid']} is {one['state']} "
         f"since {since}, Python {one['python']}, user {user_name(one['uid'])}, "
-        f"{len(one['running'])} of {one['threads']} threads busy, {one['queue']} waiting, "
+        f"{len(one['running'])} of {one['threads']} threads busy{limit}, {one['queue']} waiting, "
         f"{one['finished']} requests, {rate} per second, {one['errors']} errors"
     ]
     times = {

@@ -183,6 +183,14 @@ static void learn_cpu(wsgid_gate_t *gate)
     }
 }
 
+void wsgid_gate_renew_limit(wsgid_hub_t *hub)
+{
+    wsgid_gate_t *gate = &hub->gate;
+
+    gate->limit = gate->gated ? wsgid_concurrency_limit(&gate->concurrency) : WSGID_UNLIMITED;
+    wsgid_measure_limit(hub, gate->gated ? gate->limit : 0);
+}
+
 static void end_window(wsgid_hub_t *hub, int64_t now)
 {
     wsgid_gate_t *gate = &hub->gate;
@@ -197,7 +205,7 @@ static void end_window(wsgid_hub_t *hub, int64_t now)
     }
     learn_cpu(gate);
     wsgid_concurrency_learn(&gate->concurrency, &gate->window);
-    gate->limit = wsgid_concurrency_limit(&gate->concurrency);
+    wsgid_gate_renew_limit(hub);
     wsgid_gate_fill(gate, gate->limit);
     if (gate->limit != limit) {
         gate->settling = gate->limit > limit ? gate->limit : limit;
@@ -335,7 +343,7 @@ static void begin(wsgid_hub_t *hub)
     wsgid_gate_t *gate = &hub->gate;
 
     wsgid_concurrency_start(&gate->concurrency, gate->workers, gate->crowded);
-    gate->limit = gate->gated ? wsgid_concurrency_limit(&gate->concurrency) : WSGID_UNLIMITED;
+    wsgid_gate_renew_limit(hub);
     begin_window(hub, wsgid_gate_now());
     wsgid_gate_fill(gate, gate->limit);
 }

@@ -259,6 +259,8 @@ void wsgid_measure_begin(wsgid_endpoint_t *endpoint, uint64_t sent, const char *
                          size_t length);
 /* The worker has no request any more. */
 void wsgid_measure_end(wsgid_endpoint_t *endpoint);
+/* How many requests run at once at most; 0: no limit. Under the hub's lock. */
+void wsgid_measure_limit(const wsgid_hub_t *hub, int limit);
 
 /* ---- outcome.c */
 
@@ -350,6 +352,8 @@ void wsgid_gate_leave(wsgid_endpoint_t *endpoint);
 void wsgid_gate_step_back(wsgid_endpoint_t *endpoint);
 /* Takes the admission of a worker away. */
 void wsgid_gate_expel(wsgid_endpoint_t *endpoint);
+/* Takes over the limit that concurrency.c has found. */
+void wsgid_gate_renew_limit(wsgid_hub_t *hub);
 /* Admits parked workers until there are `limit`. */
 void wsgid_gate_fill(wsgid_gate_t *gate, int limit);
 /* Whether this worker is admitted and runs a request. */

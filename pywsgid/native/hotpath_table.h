@@ -62,7 +62,7 @@ enum {
     (WSGID_ENVIRON_AT + WSGID_WIRE_MAX_ENVIRON + WSGID_WIRE_MAX_START + 1)
 
 /* Changes with this table: whether Python and C were made from the same. */
-#define WSGID_INTERFACE 630324873
+#define WSGID_INTERFACE 1984585955
 
 typedef struct wsgid_hub wsgid_hub_t;
 typedef struct wsgid_endpoint wsgid_endpoint_t;

@@ -81,6 +81,15 @@ static void end_row(const wsgid_endpoint_t *endpoint, int was_begun)
     }
 }
 
+void wsgid_measure_limit(const wsgid_hub_t *hub, int limit)
+{
+    wsgid_page_t *page = (wsgid_page_t *)(void *)hub->page;
+
+    if (page) {
+        __atomic_store_n(&page->at_once, (uint32_t)limit, __ATOMIC_RELAXED);
+    }
+}
+
 void wsgid_measure_begin(wsgid_endpoint_t *endpoint, uint64_t sent, const char *line, size_t length)
 {
     wsgid_page_t *page = page_of(endpoint);

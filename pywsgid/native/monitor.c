@@ -122,7 +122,7 @@ static void look(wsgid_hub_t *hub, int64_t now)
         gate->watch.alarmed = ALARMED_FOR;
         gate->watch.warned_until = now + WARNED_FOR;
         wsgid_concurrency_expect_waits(&gate->concurrency);
-        gate->limit = wsgid_concurrency_limit(&gate->concurrency);
+        wsgid_gate_renew_limit(hub);
     }
     wsgid_gate_fill(gate, gate->limit);
 }

@@ -42,7 +42,7 @@ ENVIRON_AT = 32
 BUFFER_SIZE = 1114145  # one byte more, to see that there is more
 
 # Whether Python and C were made from the same table: wsgid_hub_fits().
-INTERFACE = 630324873
+INTERFACE = 1984585955
 
 # What of the extension is called: result, arguments, as letters.
 # p address, b bytes, i int, q 64 bits, z size, d double.

@@ -53,7 +53,7 @@ STATE_READY = 2  # takes requests
 STATE_DRAINING = 3  # takes no more requests, finishes those that it has read
 
 # The statistics page.
-PAGE_VERSION = 5
+PAGE_VERSION = 6
 PAGE_SIZE = 64 * 1024  # bytes; only what is used takes memory
 # microseconds: bucket 0 of a histogram counts what took less, each further one what took less than
 # twice as long, the last one all the rest (134 seconds and more)
@@ -87,7 +87,8 @@ PAGE_CHANGE_AT = 40
 PAGE_ERRORS_AT = 48
 PAGE_SINCE_AT = 56  # CLOCK_REALTIME in microseconds: when the process began
 PAGE_THREADS_AT = 64  # that run requests
-PAGE_RESERVED_AT = 68  # 0
+# how many requests it runs at once at most, as it has found by measuring; 0: no limit
+PAGE_AT_ONCE_AT = 68
 PAGE_PYTHON_AT = 72  # "3.11.2" and NULs
 PAGE_QUEUE_TIME_AT = 96  # sum of the µs from `sent` until a thread had read the request
 PAGE_APPLICATION_TIME_AT = 104  # sum of the µs from then until the thread was free again

@@ -371,7 +371,7 @@ REPLACEMENT_REASONS = (
 
 # A daemon writes it, and httpd reads it as hostile input: copied, bounded, never a pointer or an
 # index.
-PAGE_VERSION = 5
+PAGE_VERSION = 6
 PAGE_SIZES = (
     Constant("SIZE", 64 * KIB, "bytes; only what is used takes memory"),
     Constant(
@@ -426,7 +426,11 @@ PAGE = (
     ),
     Field("u64", "since", "CLOCK_REALTIME in microseconds: when the process began"),
     Field("u32", "threads", "that run requests"),
-    Field("u32", "reserved", "0"),
+    Field(
+        "u32",
+        "at_once",
+        "how many requests it runs at once at most, as it has found by measuring; 0: no limit",
+    ),
     Field("bytes", "python", '"3.11.2" and NULs', "PYTHON"),
     Field("u64", "queue_time", "sum of the µs from `sent` until a thread had read the request"),
     Field("u64", "application_time", "sum of the µs from then until the thread was free again"),

@@ -544,11 +544,14 @@ def test_a_guardian_that_goes_on_late_does_not_take_the_place_of_a_newer_one(ser
     """It had asked for the sockets, and got no answer. Those of the newer guardian stay."""
     httpd = serve(TWO)
     old, guardians = httpd.wait_for_daemons("app", 2), httpd.guardians("app")
+
+    def another() -> list[int]:
+        return [pid for pid in httpd.guardians("app") if pid not in guardians]
+
     for _ in range(2):
         os.kill(guardians[-1], signal.SIGSTOP)
         httpd.graceful()
-        wait_until(lambda: set(httpd.guardians("app")) - set(guardians), "another guardian")
-        guardians += set(httpd.guardians("app")) - set(guardians)
+        guardians += wait_until(another, "another guardian")
     try:
         wait_until(lambda: len(set(httpd.daemons("app")) - set(old)) == 2, "new daemons", 20)
     finally:

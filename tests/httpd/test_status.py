@@ -107,6 +107,7 @@ def test_processes_are_shown_with_their_start_times(httpd):
     assert group["user"] == machine.web_user()
     for process in shown:
         assert (process["state"], process["threads"]) == ("ready", 2)
+        assert 1 <= process["at_once"] <= 2
         assert process["uptime_seconds"] > 0
         assert process["memory_bytes"] > 1 << 20
         assert process["cpu_seconds"] > 0

@@ -171,7 +171,6 @@ class ErrorLog:
             new = [record for record in new if record.position in first_lines]
         return [record for record in new if record.is_bad and record.position not in self._accepted]
 
-
     def _accept_allowed(self) -> None:
         for _, patterns, since in self._allowed:
             self._accept(patterns, since)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _STATE = struct.Struct("<I")
 _COUNT = struct.Struct("<Q")
 _COUNTS = struct.Struct("<QQ")
-_IDENTITY = struct.Struct("<QII%ds" % process_abi.PAGE_PYTHON)  # since, threads, reserved, python
+_IDENTITY = struct.Struct("<QII%ds" % process_abi.PAGE_PYTHON)  # since, threads, at once, python
 _TIMES = struct.Struct("<%dQ" % process_abi.PAGE_BUCKETS)
 SHORT_BUCKETS = 12  # of the queue times: up to PAGE_FIRST << 11, 66 ms
 _SHORT_TIMES = struct.Struct("<%dQ" % SHORT_BUCKETS)
@@ -72,15 +72,21 @@ class Page:
             _COUNT.pack_into(self.memory, process_abi.PAGE_ERRORS_AT, errors + 1)
 
     def measured(self) -> dict[str, Any]:
-        """The number of errors, and the histograms of the time that requests spent in the queue and
-        in the application.
+        """How many requests run at once at most, the number of errors, and the histograms of the
+        time that requests spent in the queue and in the application.
         """
         (errors,) = _COUNT.unpack_from(self.memory, process_abi.PAGE_ERRORS_AT)
         queue, application = (
             _TIMES.unpack_from(self.memory, at)
             for at in (process_abi.PAGE_QUEUE_TIMES_AT, process_abi.PAGE_APPLICATION_TIMES_AT)
         )
-        return {"errors": errors, "queue_times": queue, "application_times": application}
+        (at_once,) = _STATE.unpack_from(self.memory, process_abi.PAGE_AT_ONCE_AT)
+        return {
+            "at_once": at_once,
+            "errors": errors,
+            "queue_times": queue,
+            "application_times": application,
+        }
 
     def short_waits(self) -> int:
         """How many requests have waited for a thread for less than some tens of milliseconds."""

@@ -60,7 +60,7 @@ def test_the_page_identifies_the_process(tmp_path):
     before = time.time_ns() // 1000
     with Daemon(tmp_path, threads=4) as daemon:
         page = daemon.statistics()
-    assert (page.version, page.threads, page.reserved) == (process_abi.PAGE_VERSION, 4, 0)
+    assert (page.version, page.threads, page.at_once) == (process_abi.PAGE_VERSION, 4, 1)
     assert page.python == sys.version.split()[0]
     assert before <= page.since <= time.time_ns() // 1000
 
