@@ -8,9 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "apr_user.h"
 #include "unixd.h"
 
+#include "config/accounts.h"
 #include "config/notices.h"
 #include "config/option_types.h"
 
@@ -20,25 +20,6 @@ static void set_computed(wsgid_value_t *value, apr_int64_t number, const char *t
     value->text = text;
 }
 
-static const char *number_text(apr_pool_t *p, apr_int64_t id)
-{
-    return apr_psprintf(p, "#%" APR_INT64_T_FMT, id);
-}
-
-static const char *user_text(apr_pool_t *p, apr_int64_t uid)
-{
-    char *name;
-
-    return apr_uid_name_get(&name, (apr_uid_t)uid, p) == APR_SUCCESS ? name : number_text(p, uid);
-}
-
-static const char *group_text(apr_pool_t *p, apr_int64_t gid)
-{
-    char *name;
-
-    return apr_gid_name_get(&name, (apr_gid_t)gid, p) == APR_SUCCESS ? name : number_text(p, gid);
-}
-
 static void notice_no_effect(apr_pool_t *p, const char *where, wsgid_option_e id)
 {
     wsgid_notices_log_once(wsgid_options_name(id), where,
@@ -46,7 +27,8 @@ static void notice_no_effect(apr_pool_t *p, const char *where, wsgid_option_e id
                                         "WSGID0024: %s= has no effect: httpd was not started by "
                                         "root, so the daemons run as %s, like httpd; start "
                                         "httpd as root, or remove the option",
-                                        wsgid_options_name(id), user_text(p, geteuid())));
+                                        wsgid_options_name(id),
+                                        wsgid_accounts_user_text(p, geteuid())));
 }
 
 /* Only root can become another user: without it the daemons run as httpd's user, whatever the
@@ -66,9 +48,9 @@ static void set_own_identity(apr_pool_t *p, const char *where, wsgid_value_t *va
         }
         memset(value, 0, sizeof(*value));
     }
-    set_computed(&values[WSGID_OPT_USER], geteuid(), user_text(p, geteuid()));
-    set_computed(&values[WSGID_OPT_GROUP], getegid(), group_text(p, getegid()));
-    set_computed(&values[WSGID_OPT_SOCKET_USER], geteuid(), user_text(p, geteuid()));
+    set_computed(&values[WSGID_OPT_USER], geteuid(), wsgid_accounts_user_text(p, geteuid()));
+    set_computed(&values[WSGID_OPT_GROUP], getegid(), wsgid_accounts_group_text(p, getegid()));
+    set_computed(&values[WSGID_OPT_SOCKET_USER], geteuid(), wsgid_accounts_user_text(p, geteuid()));
 }
 
 static const char *set_identity(apr_pool_t *p, const char *where, wsgid_value_t *values)
@@ -79,11 +61,11 @@ static const char *set_identity(apr_pool_t *p, const char *where, wsgid_value_t 
     }
     if (!values[WSGID_OPT_SOCKET_USER].given) {
         set_computed(&values[WSGID_OPT_SOCKET_USER], ap_unixd_config.user_id,
-                     user_text(p, ap_unixd_config.user_id));
+                     wsgid_accounts_user_text(p, ap_unixd_config.user_id));
     }
     if (!values[WSGID_OPT_GROUP].given) {
         set_computed(&values[WSGID_OPT_GROUP], ap_unixd_config.group_id,
-                     group_text(p, ap_unixd_config.group_id));
+                     wsgid_accounts_group_text(p, ap_unixd_config.group_id));
     }
     if (values[WSGID_OPT_USER].given) {
         return NULL;
@@ -93,7 +75,7 @@ static const char *set_identity(apr_pool_t *p, const char *where, wsgid_value_t 
                "name another user with httpd's User or with the option user=";
     }
     set_computed(&values[WSGID_OPT_USER], ap_unixd_config.user_id,
-                 user_text(p, ap_unixd_config.user_id));
+                 wsgid_accounts_user_text(p, ap_unixd_config.user_id));
     return NULL;
 }
 

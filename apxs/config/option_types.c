@@ -11,7 +11,8 @@
 #include <limits.h>
 
 #include "apr_lib.h"
-#include "apr_user.h"
+
+#include "config/accounts.h"
 
 /* ---- refusals */
 
@@ -194,16 +195,15 @@ static int take_id(const char *text, apr_int64_t *id)
 static const char *parse_user(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value,
                               const char *text)
 {
-    apr_uid_t uid;
-    apr_gid_t gid;
-
     if (!take_id(text, &value->number)) {
-        if (!*text || apr_uid_get(&uid, &gid, text, p) != APR_SUCCESS) {
+        const wsgid_account_t *account = wsgid_accounts_user(p, text);
+
+        if (!account->name) {
             return apr_psprintf(
                 p, "WSGID0005: %s=%s: there is no such user; name one that exists, or #UID",
                 option->name, text);
         }
-        value->number = uid;
+        value->number = account->id;
     }
     if (!in_bounds(option, value->number)) {
         return apr_psprintf(
@@ -218,16 +218,14 @@ static const char *parse_user(apr_pool_t *p, const wsgid_option_t *option, wsgid
 
 static int find_group(apr_pool_t *p, const char *text, apr_int64_t *id)
 {
-    apr_gid_t gid;
+    const wsgid_account_t *account;
 
     if (take_id(text, id)) {
         return 1;
     }
-    if (!*text || apr_gid_get(&gid, text, p) != APR_SUCCESS) {
-        return 0;
-    }
-    *id = gid;
-    return 1;
+    account = wsgid_accounts_group(p, text);
+    *id = account->id;
+    return account->name != NULL;
 }
 
 static const char *refuse_group(apr_pool_t *p, const wsgid_option_t *option, const char *text)

@@ -7,11 +7,11 @@
  */
 #include "config/trust.h"
 
-#include <pwd.h>
 #include <unistd.h>
 
 #include "unixd.h"
 
+#include "config/accounts.h"
 #include "config/groups.h"
 
 typedef int test_t(const wsgid_group_t *group);
@@ -59,13 +59,13 @@ static int has_neighbours(void)
 /* Of a user who is in httpd's Group anyhow, group= would change nothing. */
 static int has_httpds_group(const wsgid_group_t *group)
 {
-    const struct passwd *entry;
+    const wsgid_account_t *user;
 
     if (!group->value[WSGID_OPT_USER].given || group->value[WSGID_OPT_GROUP].given) {
         return 0;
     }
-    entry = getpwuid((uid_t)WSGID_NUMBER(group, USER));
-    return !entry || entry->pw_gid != ap_unixd_config.group_id;
+    user = wsgid_accounts_user(group->server->process->pconf, WSGID_TEXT(group, USER));
+    return !user->name || user->primary != ap_unixd_config.group_id;
 }
 
 void wsgid_trust_post_config(apr_pool_t *p, server_rec *s)

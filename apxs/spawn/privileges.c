@@ -16,20 +16,19 @@
  * through sendmail (setgid postdrop) or calls sudo. PR_SET_PDEATHSIG is not needed: the lifeline
  * shows a daemon that httpd has ended, and lets it finish its requests.
  */
+#include "config/accounts.h"
 #include "spawn/spawn.h"
 
 #include <grp.h>
 #include <linux/capability.h>
-#include <pwd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define MAX_GROUPS   65536 /* NGROUPS_MAX of Linux */
-#define FIRST_GROUPS 64    /* enough for nearly every user; else a second call asks for more */
-#define CPU_GRACE    5 /* seconds between SIGXCPU, which an application may handle, and SIGKILL */
+#define MAX_GROUPS 65536 /* NGROUPS_MAX of Linux */
+#define CPU_GRACE  5     /* seconds between SIGXCPU, which an application may handle, and SIGKILL */
 
 typedef struct {
     const wsgid_group_t *group;
@@ -37,17 +36,9 @@ typedef struct {
     const char *detail; /* what a step was doing, for its log line */
 } drop_t;
 
+static gid_t found[MAX_GROUPS]; /* takes memory only as far as it is used */
+
 /* ---- in the parent: looking up the user */
-
-static const struct passwd *find_user(const wsgid_group_t *group)
-{
-    const char *name = WSGID_TEXT(group, USER);
-    uid_t uid = (uid_t)WSGID_NUMBER(group, USER);
-    const struct passwd *entry = name && *name != '#' ? getpwnam(name) : NULL;
-
-    /* two names may share a uid: the configured one counts */
-    return entry && entry->pw_uid == uid ? entry : getpwuid(uid);
-}
 
 /* Leaves out root's group unless it is the user's primary group: the configuration has to name it.
  */
@@ -64,44 +55,20 @@ static int without_root(gid_t *groups, int count, gid_t primary)
     return kept;
 }
 
-static int list_groups(apr_pool_t *p, wsgid_identity_t *identity, int room)
-{
-    gid_t *groups = apr_palloc(p, room * sizeof(*groups));
-    int count = room;
-
-    if (getgrouplist(identity->name, identity->gid, groups, &count) < 0) {
-        return count > room && count <= MAX_GROUPS ? list_groups(p, identity, count) : -1;
-    }
-    identity->groups = groups;
-    identity->group_count = without_root(groups, count, identity->gid);
-    return 0;
-}
-
 /* A user without a name is in its primary group only. */
-static int groups_of_user(apr_pool_t *p, wsgid_identity_t *identity)
+static int list_groups(apr_pool_t *p, wsgid_identity_t *identity)
 {
-    if (identity->name) {
-        return list_groups(p, identity, FIRST_GROUPS);
-    }
-    identity->groups = apr_pmemdup(p, &identity->gid, sizeof(gid_t));
-    identity->group_count = 1;
-    return 0;
-}
+    int count = MAX_GROUPS;
 
-static int group_id(const char *name, gid_t *gid)
-{
-    const struct group *entry;
-    char *end;
-
-    if (*name == '#') {
-        *gid = (gid_t)strtoul(name + 1, &end, 10);
-        return name[1] && !*end ? 0 : -1;
+    *found = identity->gid;
+    if (!identity->name) {
+        count = 1;
     }
-    entry = getgrnam(name);
-    if (!entry) {
+    else if (getgrouplist(identity->name, identity->gid, found, &count) < 0) {
         return -1;
     }
-    *gid = entry->gr_gid;
+    identity->group_count = without_root(found, count, identity->gid);
+    identity->groups = apr_pmemdup(p, found, identity->group_count * sizeof(*found));
     return 0;
 }
 
@@ -112,9 +79,7 @@ static int groups_named(apr_pool_t *p, wsgid_identity_t *identity, const apr_arr
 
     groups[0] = identity->gid;
     for (i = 0; i < names->nelts; i++) {
-        if (group_id(APR_ARRAY_IDX(names, i, const char *), &groups[i + 1]) != 0) {
-            return -1;
-        }
+        groups[i + 1] = wsgid_accounts_group(p, APR_ARRAY_IDX(names, i, const char *))->id;
     }
     identity->groups = groups;
     identity->group_count = names->nelts + 1;
@@ -123,23 +88,27 @@ static int groups_named(apr_pool_t *p, wsgid_identity_t *identity, const apr_arr
 
 const wsgid_identity_t *wsgid_privileges_look_up(apr_pool_t *p, const wsgid_group_t *group)
 {
-    wsgid_identity_t *identity = apr_pcalloc(p, sizeof(*identity));
-    const apr_array_header_t *names = group->value[WSGID_OPT_SUPPLEMENTARY_GROUPS].list;
-    const struct passwd *entry;
-    int failed;
+    const wsgid_value_t *names = &group->value[WSGID_OPT_SUPPLEMENTARY_GROUPS];
+    const wsgid_account_t *user = wsgid_accounts_user(p, WSGID_TEXT(group, USER));
+    int is_root = geteuid() == 0;
+    gid_t gid = is_root ? (gid_t)WSGID_NUMBER(group, GROUP) : getegid();
+    const char *key = apr_psprintf(p, "mod_wsgid.identity\n%s\n%ld\n%s", WSGID_TEXT(group, USER),
+                                   (long)gid, names->text ? names->text : "");
+    wsgid_identity_t *identity;
+    void *known = NULL;
 
-    identity->changes = geteuid() == 0;
-    identity->uid = identity->changes ? (uid_t)WSGID_NUMBER(group, USER) : geteuid();
-    identity->gid = identity->changes ? (gid_t)WSGID_NUMBER(group, GROUP) : getegid();
-    entry = find_user(group);
-    identity->name = entry ? apr_pstrdup(p, entry->pw_name) : NULL;
-    identity->home = entry && entry->pw_dir && *entry->pw_dir == '/' ? apr_pstrdup(p, entry->pw_dir)
-                                                                     : "/";
-    if (!identity->changes) {
-        return identity;
+    (void)apr_pool_userdata_get(&known, key, p); /* cannot fail */
+    if (known) {
+        return known;
     }
-    failed = names ? groups_named(p, identity, names) : groups_of_user(p, identity);
-    if (failed) {
+    identity = apr_pcalloc(p, sizeof(*identity));
+    identity->changes = is_root;
+    identity->uid = is_root ? (uid_t)WSGID_NUMBER(group, USER) : geteuid();
+    identity->gid = gid;
+    identity->name = user->name;
+    identity->home = user->home && *user->home == '/' ? user->home : "/";
+    if (is_root
+        && (names->list ? groups_named(p, identity, names->list) : list_groups(p, identity)) != 0) {
         ap_log_error(
             APLOG_MARK, APLOG_ERR, 0, group->server,
             "WSGID0070: group '%s': cannot look up the supplementary groups of uid %ld: correct "
@@ -147,6 +116,7 @@ const wsgid_identity_t *wsgid_privileges_look_up(apr_pool_t *p, const wsgid_grou
             group->label, (long)identity->uid);
         return NULL;
     }
+    (void)apr_pool_userdata_setn(identity, key, NULL, p);
     return identity;
 }
 
@@ -296,12 +266,11 @@ static int is_named(const wsgid_identity_t *identity, gid_t gid)
 
 static int groups_are_right(const wsgid_identity_t *identity)
 {
-    static gid_t groups[MAX_GROUPS];
-    int count = getgroups(MAX_GROUPS, groups);
+    int count = getgroups(MAX_GROUPS, found);
     int i;
 
     for (i = 0; i < count; i++) {
-        if (!is_named(identity, groups[i])) {
+        if (!is_named(identity, found[i])) {
             return 0;
         }
     }
