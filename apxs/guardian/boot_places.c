@@ -6,6 +6,9 @@
  * the kernel frees it even if the guardian is killed. A process that boots for long loses it: a
  * slow import, which may wait for something else, delays nobody. Children of httpd do not have the
  * file, so none can keep guardians from starting anything.
+ *
+ * A slot that nobody serves goes first: while one waits for a place, its guardian shares a lock on
+ * another byte, and successors of processes that serve take none.
  */
 #include "guardian/guardian.h"
 
@@ -19,7 +22,11 @@
 #define POLL_FOR_GROUP 1000 /* microseconds */
 #define SPREAD         7919 /* microseconds between guardians whose numbers follow each other */
 
+#define WAITING        0    /* the byte that says so; places are numbered from 1 */
+
 static long places;
+static int has_missed; /* in this poll a slot that nobody serves has found no place */
+static int is_waiting; /* since the poll before: we have the lock */
 static apr_time_t next_try; /* wsgid_clock_now(); 0: nobody needs a place */
 
 apr_status_t wsgid_boot_places_open(void)
@@ -35,9 +42,7 @@ int wsgid_boot_places_descriptor(void)
 
 static int set_lock(int place, short type)
 {
-    struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = place, .l_len = 1 };
-
-    return fcntl(wsgid_boot_places_descriptor(), F_SETLK, &lock) == 0;
+    return wsgid_child_locks_set(wsgid_boot_places_descriptor(), place, type) == APR_SUCCESS;
 }
 
 /* For the kernel, a lock of this guardian does not exclude another one of it. */
@@ -62,15 +67,19 @@ static apr_interval_time_t until_next_try(void)
     return POLL / 2 + ((apr_time_t)getpid() * SPREAD + wsgid_clock_now()) % range;
 }
 
-int wsgid_boot_places_take(void)
+int wsgid_boot_places_take(int is_served)
 {
+    int has_to_wait = is_served
+                      && (is_waiting
+                          || wsgid_child_locks_any(wsgid_boot_places_descriptor(), WAITING, 1));
     int place;
 
-    for (place = 1; place <= places; place++) {
+    for (place = 1; place <= places && !has_to_wait; place++) {
         if (!is_ours(place) && set_lock(place, F_WRLCK)) {
             return place;
         }
     }
+    has_missed |= !is_served;
     next_try = wsgid_clock_now() + until_next_try();
     return 0;
 }
@@ -95,9 +104,18 @@ apr_time_t wsgid_boot_places_end(const wsgid_process_t *process)
     return process->boot_place ? process->born + PATIENCE : 0;
 }
 
-void wsgid_boot_places_forget_try(void)
+void wsgid_boot_places_begin_poll(void)
 {
     next_try = 0;
+    has_missed = 0;
+}
+
+void wsgid_boot_places_end_poll(void)
+{
+    if (is_waiting != has_missed) {
+        is_waiting = has_missed;
+        (void)set_lock(WAITING, is_waiting ? F_RDLCK : F_UNLCK); /* else nobody lets it go first */
+    }
 }
 
 apr_time_t wsgid_boot_places_next_try(void)

@@ -47,30 +47,33 @@ int wsgid_child_locks_descriptor(void)
     return wsgid_child_locks_file(RETAINED_KEY);
 }
 
-apr_status_t wsgid_child_locks_take(apr_uint32_t configuration)
+apr_status_t wsgid_child_locks_set(int file, off_t byte, short type)
 {
-    struct flock lock = {
-        .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = (off_t)configuration, .l_len = 1
-    };
+    struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
 
-    return fcntl(wsgid_child_locks_descriptor(), F_SETLK, &lock) == 0 ? APR_SUCCESS : errno;
+    return fcntl(file, F_SETLK, &lock) == 0 ? APR_SUCCESS : errno;
 }
 
-static int is_any_locked(off_t first, off_t end)
+int wsgid_child_locks_any(int file, off_t first, off_t count)
 {
     struct flock lock = {
-        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = first, .l_len = end - first
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = first, .l_len = count
     };
 
-    return fcntl(wsgid_child_locks_descriptor(), F_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+    return fcntl(file, F_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+}
+
+apr_status_t wsgid_child_locks_take(apr_uint32_t configuration)
+{
+    return wsgid_child_locks_set(wsgid_child_locks_descriptor(), configuration, F_RDLCK);
 }
 
 int wsgid_child_locks_live(apr_uint32_t configuration)
 {
-    return is_any_locked((off_t)configuration, (off_t)configuration + 1);
+    return wsgid_child_locks_any(wsgid_child_locks_descriptor(), configuration, 1);
 }
 
 int wsgid_child_locks_live_up_to(apr_uint32_t configuration)
 {
-    return is_any_locked(0, (off_t)configuration + 1);
+    return wsgid_child_locks_any(wsgid_child_locks_descriptor(), 0, (off_t)configuration + 1);
 }

@@ -276,6 +276,10 @@ apr_status_t wsgid_child_locks_take(apr_uint32_t configuration);
 int wsgid_child_locks_live(apr_uint32_t configuration);
 int wsgid_child_locks_live_up_to(apr_uint32_t configuration);
 
+/* Sets or removes a lock of this process on a byte of such a file (F_RDLCK, F_WRLCK, F_UNLCK). */
+apr_status_t wsgid_child_locks_set(int file, off_t byte, short type);
+/* Whether another process has locked one of the bytes. */
+int wsgid_child_locks_any(int file, off_t first, off_t count);
 /* Creates a file for locks that is kept over restarts, or finds it; its descriptor, or -1. */
 apr_status_t wsgid_child_locks_make_file(const char *key, const char *name);
 int wsgid_child_locks_file(const char *key);
@@ -285,15 +289,17 @@ int wsgid_child_locks_file(const char *key);
 /* post_config, in the parent. */
 apr_status_t wsgid_boot_places_open(void);
 int wsgid_boot_places_descriptor(void);
-/* A guardian. Takes a place for a process that it is about to fork; 0: there is none. */
-int wsgid_boot_places_take(void);
+/* A guardian. Takes a place for a process that it is about to fork; 0: there is none. is_served:
+ * another process serves the slot meanwhile. */
+int wsgid_boot_places_take(int is_served);
 void wsgid_boot_places_give_back(wsgid_process_t *process);
 /* Gives the place back if the process has booted, or takes long; when that is, as wsgid_clock_now()
  * counts; 0: it has none. */
 void wsgid_boot_places_review(wsgid_process_t *process);
 apr_time_t wsgid_boot_places_end(const wsgid_process_t *process);
-/* Before a poll: whoever still needs a place tries again. */
-void wsgid_boot_places_forget_try(void);
+/* Around a poll: whoever still needs a place tries again. */
+void wsgid_boot_places_begin_poll(void);
+void wsgid_boot_places_end_poll(void);
 /* When to look for a place again; 0: nobody has missed one. */
 apr_time_t wsgid_boot_places_next_try(void);
 

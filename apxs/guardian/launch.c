@@ -257,7 +257,7 @@ apr_status_t wsgid_launch_process(wsgid_slot_record_t *slot, wsgid_process_t *pr
     wsgid_process_t *free = find_free_entry(slot);
     apr_status_t status = APR_EBUSY;
 
-    if (free && !(free->boot_place = wsgid_boot_places_take())) {
+    if (free && !(free->boot_place = wsgid_boot_places_take(wsgid_entries_is_any_ready(slot->shared)))) {
         wsgid_slot_list_step_phase(slot, WSGID_PHASE_STARTED, 0); /* requests may wait for it */
     }
     else if (free) {

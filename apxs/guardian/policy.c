@@ -204,10 +204,11 @@ void wsgid_policy_poll(void)
 {
     wsgid_slot_record_t *slot;
 
-    wsgid_boot_places_forget_try();
+    wsgid_boot_places_begin_poll();
     for (slot = wsgid_roles_next_slot(NULL); slot; slot = wsgid_roles_next_slot(slot)) {
         look_after(slot);
     }
+    wsgid_boot_places_end_poll();
 }
 
 /* ---- when the next poll is due */

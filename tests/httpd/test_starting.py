@@ -348,3 +348,36 @@ def test_imports_that_hang_delay_other_groups_for_a_few_seconds_only(serve_group
     answer = httpd.get(f"/g{PLACES}")
     assert int(answer.text) not in pids
     assert answer.elapsed.total_seconds() < 8
+
+
+# -------- places to boot
+
+
+def test_slots_that_nobody_serves_start_before_successors_of_processes_that_serve(serve):
+    httpd = serve("", start=None)
+    hello = (httpd.stage.apps / "hello.wsgi").read_text()
+    httpd.write("slow.wsgi", f"import time\ntime.sleep(0.5)\n{hello}")
+
+    def configure(*groups: str) -> None:
+        httpd.configure(
+            "".join(
+                f"WSGIDaemonProcess {name}\n"
+                f"WSGIScriptAlias /{name} ${{FILES}}/slow.wsgi process-name={name}\n"
+                for name in groups
+            )
+        )
+
+    served, fresh = [f"served{n}" for n in range(12)], [f"fresh{n}" for n in range(4)]
+    configure(*served)
+    httpd.start()
+    httpd.wait_for_daemons(None, 12, timeout=60)
+    wait_until(lambda: len(httpd.log.find("WSGID0053.*is ready")) >= 12, "all to be ready", 60)
+    configure(*served, *fresh)
+    since = httpd.log.mark()
+    httpd.graceful()
+    wait_until(lambda: len(httpd.log.find("WSGID0050", since)) == 16, "all starts", 60)
+    starts = [record.text for record in httpd.log.find("WSGID0050", since)]
+    last = max(number for number, text in enumerate(starts) if "group 'fresh" in text)
+    places = (os.cpu_count() or 1) + 1
+    before = [text for text in starts[:last] if "group 'served" in text]
+    assert len(before) <= places, starts  # as many as there were places at first
