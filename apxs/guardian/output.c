@@ -13,7 +13,8 @@
  *   - The guardian never waits: not for the pipe, nor for the log (log_queue.c).
  *   - What is too much is dropped: what exceeds log-rate-limit, or the log's queue. If a line is,
  *     so are all that follow within a second; then one line counts them. If a process dies, the
- *     last of them are logged nevertheless: they may say why.
+ *     last of them are logged nevertheless: they may say why. That is limited, too: else a group
+ *     could log without end by dying again and again.
  */
 #include "guardian/guardian.h"
 
@@ -27,6 +28,7 @@
 
 #define INPUT_ROOM 65536                /* what a pipe usually holds */
 #define BURST      apr_time_from_sec(8) /* for so long, log-rate-limit may be used in advance */
+#define LAST_BURST apr_time_from_sec(8) /* and for so long in addition, by last lines */
 #define GAP        apr_time_from_sec(1)
 #define LAST_ROOM  ((apr_size_t)32 * 1024)
 #define LINE_COST  100 /* bytes that a line of input gets in front, about */
@@ -391,7 +393,7 @@ void wsgid_output_drain(void)
         left -= (int)length;
     }
     finish_line();
-    if (output.gap_end) {
+    if (output.gap_end && output.used - wsgid_clock_now() <= BURST + LAST_BURST) {
         end_gap(wsgid_clock_now(), 1);
     }
     wsgid_log_queue_flush();

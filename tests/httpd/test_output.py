@@ -193,6 +193,18 @@ def test_the_last_words_are_logged_even_in_a_flood(serve):
     assert len(lines_with(httpd, "in crash")) == 2
 
 
+def test_last_words_are_limited_where_processes_flood_and_die_again_and_again(serve):
+    httpd = serve(ONE.format("log-rate-limit=10K"))
+    begun = time.monotonic()
+    with httpd.log.allows("."):
+        for _ in range(12):
+            httpd.get("/raw/crash-in-flood?20000")
+        wait_until(lambda: httpd.get("/raw/pid").status_code == 200, "the next process")
+    written = sum(len(line) for line in text_of(httpd).splitlines() if "[group raw]" in line)
+    seconds = 8 + 8 + time.monotonic() - begun
+    assert written < seconds * 10 * 1024 + 64 * 1024  # the last words of one process
+
+
 def test_without_a_limit_everything_is_logged(serve):
     httpd = serve(ONE.format("log-rate-limit=0"))
     assert httpd.get("/raw/flood?100000").status_code == 200
