@@ -107,7 +107,18 @@ static int send_message(const message_t *text, const int *sockets, const struct 
     return sendmsg(door, &message, MSG_DONTWAIT) == (ssize_t)sizeof(*text);
 }
 
-/* Whether one had come. */
+static void discard(const letter_t *letter)
+{
+    int i;
+
+    for (i = 0; i < WSGID_SOCKETS; i++) {
+        if (letter->sockets[i] >= 0) {
+            (void)close(letter->sockets[i]);
+        }
+    }
+}
+
+/* Whether one had come. Descriptors that have come without its form are closed. */
 static int receive(letter_t *letter)
 {
     rights_t rights;
@@ -118,16 +129,19 @@ static int receive(letter_t *letter)
                               .msg_iovlen = 1,
                               .msg_control = &rights,
                               .msg_controllen = sizeof(rights) };
-    ssize_t length = recvmsg(door, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    ssize_t length = recvmsg(door, &message, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
     const struct cmsghdr *header = length >= 0 ? CMSG_FIRSTHDR(&message) : NULL;
 
     letter->from_length = message.msg_namelen;
     memset(letter->sockets, -1, sizeof(letter->sockets));
-    if (header && header->cmsg_type == SCM_RIGHTS
-        && header->cmsg_len == CMSG_LEN(sizeof(letter->sockets))) {
-        memcpy(letter->sockets, CMSG_DATA(header), sizeof(letter->sockets));
+    if (header && header->cmsg_type == SCM_RIGHTS) { /* there is room for no more than these */
+        memcpy(letter->sockets, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
     }
-    return length == (ssize_t)sizeof(letter->text);
+    if (length != (ssize_t)sizeof(letter->text)) {
+        discard(letter);
+        return 0;
+    }
+    return 1;
 }
 
 /* ---- the old guardian */
@@ -143,17 +157,6 @@ static void answer(const letter_t *letter)
     text.file = slot ? slot->file : 0;
     (void)send_message(&text, slot && slot->sockets[0] >= 0 ? slot->sockets : NULL, &letter->from,
                        letter->from_length); /* nobody waits for long */
-}
-
-static void discard(const letter_t *letter)
-{
-    int i;
-
-    for (i = 0; i < WSGID_SOCKETS; i++) {
-        if (letter->sockets[i] >= 0) {
-            (void)close(letter->sockets[i]);
-        }
-    }
 }
 
 void wsgid_transfer_answer(void)
@@ -181,7 +184,7 @@ static int wait_for_letter(letter_t *letter)
 /* Whether the sockets are those to which the paths lead: not if others have been created since. */
 static int is_right(const wsgid_slot_record_t *slot, const letter_t *letter)
 {
-    return letter->sockets[0] >= 0
+    return letter->sockets[0] >= 0 && letter->sockets[1] >= 0
            && letter->text.file == wsgid_listener_file(slot->paths[WSGID_SOCKET_OF_REQUESTS]);
 }
 

@@ -12,6 +12,8 @@ import re
 import resource
 import shutil
 import signal
+import socket
+import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -560,6 +562,29 @@ def test_a_guardian_that_goes_on_late_does_not_take_the_place_of_a_newer_one(ser
     wait_until_gone(find(guardians[:2]), "the guardians before")
     httpd.wait_for_daemons("app", 2, without=old)
     assert all_are_answered(httpd)
+
+
+def test_a_guardian_keeps_no_descriptor_of_a_letter_without_its_form(serve, tmp_path):
+    """Only root can write to its door, so such a letter is another version's."""
+    httpd = serve(SLOW)
+    httpd.wait_for_daemons("app", 1)
+    (guardian,) = httpd.guardians("app")
+    (door,) = (path for path in sockets(httpd) if path.suffix == ".door")
+    marker, question = httpd.write("marker", ""), struct.pack("iiQ", 0, 0, 0)
+    with (
+        marker.open() as file,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as letters,
+    ):
+        letters.bind(str(tmp_path / "letters"))
+        letters.connect(str(door))
+        letters.settimeout(10)
+        for text in (question, question[:-1], question + b"x", b""):
+            for count in range(1, 4):
+                socket.send_fds(letters, [text], [file.fileno()] * count)
+        letters.send(question)
+        answers = [letters.recv(64) for _ in range(4)]  # three of letters with the right length
+    assert {len(answer) for answer in answers} == {len(question)}
+    assert str(marker) not in processes.descriptors(guardian).values()
 
 
 # -------- slots come and go
