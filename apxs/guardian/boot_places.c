@@ -22,11 +22,11 @@
 #define POLL_FOR_GROUP 1000 /* microseconds */
 #define SPREAD         7919 /* microseconds between guardians whose numbers follow each other */
 
-#define WAITING        0    /* the byte that says so; places are numbered from 1 */
+#define WAITING 0 /* the byte that says so; places are numbered from 1 */
 
 static long places;
-static int has_missed; /* in this poll a slot that nobody serves has found no place */
-static int is_waiting; /* since the poll before: we have the lock */
+static int has_missed;      /* in this poll a slot that nobody serves has found no place */
+static int is_waiting;      /* since the poll before: we have the lock */
 static apr_time_t next_try; /* wsgid_clock_now(); 0: nobody needs a place */
 
 apr_status_t wsgid_boot_places_open(void)

@@ -195,7 +195,9 @@ static void begin(const wsgid_guardian_t *given)
     loop.signals = wsgid_boundary_cross(given->group);
     loop.parent = open_parent(given->parent);
     apr_pool_create(&pool, ap_server_conf->process->pool);
+    wsgid_roles_begin(given);
     if (opened != APR_SUCCESS || pipe2(loop.wakeup, O_CLOEXEC | O_NONBLOCK) != 0
+        || wsgid_orphans_begin() != APR_SUCCESS
         || wsgid_log_queue_begin(given->group->server, pool) != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, opened != APR_SUCCESS ? opened : errno,
                      given->group->server,
@@ -207,7 +209,6 @@ static void begin(const wsgid_guardian_t *given)
     }
     wsgid_output_begin(given->group);
     wsgid_launch_begin(loop.wakeup[1]);
-    wsgid_roles_begin(given);
     wsgid_transfer_begin(&loop.given);
     wsgid_policy_begin();
 }

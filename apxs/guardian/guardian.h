@@ -71,6 +71,7 @@ void wsgid_parent_child_init(server_rec *s);
 typedef struct {
     wsgid_group_t *group;
     apr_uint32_t configuration;
+    apr_uint32_t number; /* no other guardian of this httpd has it */
     pid_t parent;
 } wsgid_guardian_t;
 
@@ -390,6 +391,8 @@ void wsgid_policy_say_down(void);
 void wsgid_roles_begin(const wsgid_guardian_t *guardian);
 /* The number of its configuration. */
 apr_uint32_t wsgid_roles_configuration(void);
+/* What it writes into the ledger's entries. */
+wsgid_owner_t wsgid_roles_owner(void);
 /* httpd ends; wsgid_clock_now() when that was noted, or 0. */
 void wsgid_roles_note_stop(void);
 apr_time_t wsgid_roles_stop_began(void);
@@ -439,8 +442,10 @@ void wsgid_after_death_handle(wsgid_process_t *process, wsgid_death_t death);
 
 /* ---- orphans.c: the processes of a guardian that was killed */
 
+/* A guardian begins: others see that it lives. */
+apr_status_t wsgid_orphans_begin(void);
 /* Takes over those of a slot, if this guardian is the newest; and notices when they have ended. */
-void wsgid_orphans_poll(wsgid_slot_record_t *slot, apr_uint32_t configuration, int is_newest);
+void wsgid_orphans_poll(wsgid_slot_record_t *slot);
 /* Whether it still runs, and its pid is not another's. */
 int wsgid_orphans_is_alive(const wsgid_process_t *process);
 /* The start time of a process in ticks since the system started, as /proc shows it; 0: unknown. */

@@ -47,7 +47,7 @@ static wsgid_process_t *find_free(wsgid_slot_record_t *slot)
     int i;
 
     for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
-        if (slot->processes[i].state == WSGID_STATE_FREE && wsgid_ledger_is_free(slot->shared, i)) {
+        if (slot->processes[i].state == WSGID_STATE_FREE && !wsgid_ledger_owner(slot->shared, i)) {
             return &slot->processes[i];
         }
     }
@@ -221,7 +221,7 @@ static apr_status_t launch_in(wsgid_process_t *process, wsgid_process_t *predece
     int lifeline = -1;
     apr_status_t status;
 
-    if (!wsgid_entries_claim(slot->shared, entry, configuration)) {
+    if (!wsgid_entries_claim(slot->shared, entry, wsgid_roles_owner())) {
         return APR_EBUSY; /* another guardian was faster: the next poll looks again */
     }
     status = make_lifeline(&lifeline, &process->lifeline);
@@ -257,7 +257,8 @@ apr_status_t wsgid_launch_process(wsgid_slot_record_t *slot, wsgid_process_t *pr
     wsgid_process_t *free = find_free_entry(slot);
     apr_status_t status = APR_EBUSY;
 
-    if (free && !(free->boot_place = wsgid_boot_places_take(wsgid_entries_is_any_ready(slot->shared)))) {
+    if (free
+        && !(free->boot_place = wsgid_boot_places_take(wsgid_entries_is_any_ready(slot->shared)))) {
         wsgid_slot_list_step_phase(slot, WSGID_PHASE_STARTED, 0); /* requests may wait for it */
     }
     else if (free) {

@@ -3,7 +3,8 @@
  * entries. They are not its children: it can only look whether they still run. They leave by
  * themselves, because their lifeline has ended; it kills those that do not (time_limits.c).
  *
- * A pid may be given to another process, so the start time of the process is compared, too.
+ * A pid may be given to another process. So a guardian shows that it lives by a lock on a byte of
+ * its own, in the file of boot_places.c, and of a daemon the start time is compared, too.
  */
 #include "guardian/guardian.h"
 
@@ -49,14 +50,15 @@ int wsgid_orphans_is_alive(const wsgid_process_t *process)
            && wsgid_orphans_start_time(process->pid) == process->start_time;
 }
 
-static void adopt(wsgid_process_t *process, const wsgid_orphan_t *orphan)
+static void adopt(wsgid_process_t *process, pid_t pid, apr_uint64_t born,
+                  apr_uint32_t configuration)
 {
     wsgid_slot_record_t *slot = process->slot;
 
-    process->pid = orphan->pid;
+    process->pid = pid;
     /* 0: its guardian did not come to note it */
-    process->start_time = orphan->born ? orphan->born : wsgid_orphans_start_time(orphan->pid);
-    process->configuration = orphan->configuration;
+    process->start_time = born ? born : wsgid_orphans_start_time(pid);
+    process->configuration = configuration;
     process->is_orphan = 1;
     process->is_killed = 0;
     process->has_been_ready = 1;
@@ -81,9 +83,45 @@ static void release(wsgid_process_t *process)
     wsgid_process_release(process);
 }
 
-void wsgid_orphans_poll(wsgid_slot_record_t *slot, apr_uint32_t configuration, int is_newest)
+/* ---- guardians */
+
+#define LIVES ((off_t)1 << 32) /* bytes from here on; those of places to boot are before */
+
+static off_t life_of(wsgid_owner_t owner)
 {
-    wsgid_orphan_t orphan;
+    return LIVES + WSGID_OWNER_NUMBER(owner);
+}
+
+apr_status_t wsgid_orphans_begin(void)
+{
+    return wsgid_child_locks_set(wsgid_boot_places_descriptor(), life_of(wsgid_roles_owner()),
+                                 F_WRLCK);
+}
+
+/* Takes over an entry whose guardian was killed. */
+static void inherit(wsgid_process_t *process)
+{
+    wsgid_slot_t *shared = process->slot->shared;
+    int entry = wsgid_process_entry(process);
+    wsgid_owner_t owner = wsgid_ledger_owner(shared, entry);
+    apr_uint64_t born;
+    pid_t pid;
+
+    if (!owner || wsgid_child_locks_any(wsgid_boot_places_descriptor(), life_of(owner), 1)
+        || !wsgid_ledger_take(shared, entry, owner, wsgid_roles_owner())) {
+        return;
+    }
+    pid = wsgid_ledger_process(shared, entry, &born);
+    if (pid) {
+        adopt(process, pid, born, WSGID_OWNER_CONFIGURATION(owner));
+    }
+    else {
+        wsgid_entries_release(shared, entry);
+    }
+}
+
+void wsgid_orphans_poll(wsgid_slot_record_t *slot)
+{
     int i;
 
     for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
@@ -92,15 +130,8 @@ void wsgid_orphans_poll(wsgid_slot_record_t *slot, apr_uint32_t configuration, i
         if (process->is_orphan && !wsgid_orphans_is_alive(process)) {
             release(process);
         }
-        if (!is_newest || process->state != WSGID_STATE_FREE
-            || !wsgid_ledger_inherit(slot->shared, i, configuration, &orphan)) {
-            continue;
-        }
-        if (orphan.pid) {
-            adopt(process, &orphan);
-        }
-        else {
-            wsgid_entries_release(slot->shared, i);
+        if (process->state == WSGID_STATE_FREE && wsgid_roles_is_newest(slot)) {
+            inherit(process); /* never an entry of our own: that has a process */
         }
     }
 }

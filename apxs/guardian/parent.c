@@ -52,7 +52,8 @@ typedef struct {
     pid_t parent;
     apr_uint32_t configuration; /* the number of the current configuration, from 1 */
     record_t *first;
-    int brief; /* guardians in a row that have ended early */
+    apr_uint32_t guardians; /* that have been forked so far */
+    int brief;              /* guardians in a row that have ended early */
 } retained_parent_t;
 
 /* This configuration only, as all static data is: the module is loaded anew on each restart. */
@@ -156,7 +157,7 @@ static void log_fork_failure(const wsgid_group_t *group, int error)
 
 static void fork_guardian(wsgid_group_t *group)
 {
-    wsgid_guardian_t guardian = { group, retained->configuration, getpid() };
+    wsgid_guardian_t guardian = { group, retained->configuration, ++retained->guardians, getpid() };
     record_t *record;
     pid_t pid;
 

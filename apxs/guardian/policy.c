@@ -161,7 +161,7 @@ static int has_no_process(const wsgid_slot_record_t *slot)
     int i;
 
     for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
-        if (!wsgid_ledger_is_free(slot->shared, i)) {
+        if (wsgid_ledger_owner(slot->shared, i)) {
             return 0;
         }
     }
@@ -187,7 +187,7 @@ static void look_after(wsgid_slot_record_t *slot)
     int i;
 
     wsgid_process_observe(slot);
-    wsgid_orphans_poll(slot, wsgid_roles_configuration(), wsgid_roles_is_newest(slot));
+    wsgid_orphans_poll(slot);
     for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
         wsgid_time_limits_enforce(&slot->processes[i]);
         wsgid_boot_places_review(&slot->processes[i]);

@@ -20,6 +20,11 @@ apr_uint32_t wsgid_roles_configuration(void)
     return guardian.configuration;
 }
 
+wsgid_owner_t wsgid_roles_owner(void)
+{
+    return WSGID_OWNER(guardian.configuration, guardian.number);
+}
+
 /* ---- the end */
 
 void wsgid_roles_note_stop(void)

@@ -232,7 +232,8 @@ int wsgid_transfer_take(const wsgid_slot_record_t *slot, int sockets[WSGID_SOCKE
     }
     apr_pool_create(&pool, slot->pool);
     for (entry = 0; entry < WSGID_SLOT_PROCESSES && !is_taken; entry++) {
-        is_taken = ask(slot, wsgid_ledger_owner(slot->shared, entry), pool, sockets);
+        is_taken = ask(slot, WSGID_OWNER_CONFIGURATION(wsgid_ledger_owner(slot->shared, entry)),
+                       pool, sockets);
     }
     apr_pool_destroy(pool);
     return is_taken;

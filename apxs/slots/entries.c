@@ -17,9 +17,9 @@ static int is_full(const wsgid_slot_t *slot, int entry)
     return __atomic_load_n(&wsgid_words_of(slot)->full[entry], __ATOMIC_ACQUIRE) != 0;
 }
 
-int wsgid_entries_claim(wsgid_slot_t *slot, int entry, apr_uint32_t configuration)
+int wsgid_entries_claim(wsgid_slot_t *slot, int entry, wsgid_owner_t owner)
 {
-    if (!wsgid_ledger_claim(slot, entry, configuration)) {
+    if (!wsgid_ledger_take(slot, entry, 0, owner)) {
         return 0;
     }
     if (wsgid_pages_clear(slot, entry) != 0) {

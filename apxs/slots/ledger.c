@@ -12,15 +12,6 @@
  */
 #include "slots/slot_memory.h"
 
-#include <signal.h>
-#include <unistd.h>
-
-/* The owner of an entry in one word, so that it can be claimed with one compare-and-swap. */
-static uint64_t owner_word(apr_uint32_t configuration, pid_t guardian)
-{
-    return (uint64_t)configuration << 32 | (uint32_t)guardian;
-}
-
 static wsgid_ledger_t *ledger_of(const wsgid_slot_t *slot)
 {
     return &slot->block->ledgers[slot->index];
@@ -97,13 +88,10 @@ apr_uint32_t wsgid_ledger_newest_ready(const wsgid_slot_t *slot)
 
 /* ---- process entries */
 
-int wsgid_ledger_claim(wsgid_slot_t *slot, int entry, apr_uint32_t configuration)
+int wsgid_ledger_take(wsgid_slot_t *slot, int entry, wsgid_owner_t from, wsgid_owner_t owner)
 {
-    wsgid_ledger_entry_t *place = &ledger_of(slot)->entry[entry];
-    uint64_t nobody = 0;
-
-    return __atomic_compare_exchange_n(&place->owner, &nobody, owner_word(configuration, getpid()),
-                                       0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n(&ledger_of(slot)->entry[entry].owner, &from, owner, 0,
+                                       __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
 void wsgid_ledger_set_process(wsgid_slot_t *slot, int entry, pid_t pid, apr_uint64_t born)
@@ -125,48 +113,28 @@ void wsgid_ledger_release(wsgid_slot_t *slot, int entry)
     __atomic_store_n(&ledger_of(slot)->entry[entry].owner, 0, __ATOMIC_RELEASE);
 }
 
-apr_uint32_t wsgid_ledger_owner(const wsgid_slot_t *slot, int entry)
+wsgid_owner_t wsgid_ledger_owner(const wsgid_slot_t *slot, int entry)
 {
-    return __atomic_load_n(&ledger_of(slot)->entry[entry].owner, __ATOMIC_ACQUIRE) >> 32;
+    return __atomic_load_n(&ledger_of(slot)->entry[entry].owner, __ATOMIC_ACQUIRE);
 }
 
-int wsgid_ledger_is_free(const wsgid_slot_t *slot, int entry)
+pid_t wsgid_ledger_process(const wsgid_slot_t *slot, int entry, apr_uint64_t *born)
 {
-    return __atomic_load_n(&ledger_of(slot)->entry[entry].owner, __ATOMIC_ACQUIRE) == 0;
+    const wsgid_ledger_entry_t *place = &ledger_of(slot)->entry[entry];
+
+    *born = __atomic_load_n(&place->born, __ATOMIC_RELAXED);
+    return __atomic_load_n(&place->pid, __ATOMIC_ACQUIRE);
 }
 
 pid_t wsgid_ledger_newer_process(const wsgid_slot_t *slot, apr_uint32_t configuration)
 {
+    apr_uint64_t unused;
     int entry;
 
     for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
-        const wsgid_ledger_entry_t *place = &ledger_of(slot)->entry[entry];
-
-        if (__atomic_load_n(&place->owner, __ATOMIC_ACQUIRE) >> 32 > configuration) {
-            return __atomic_load_n(&place->pid, __ATOMIC_ACQUIRE);
+        if (WSGID_OWNER_CONFIGURATION(wsgid_ledger_owner(slot, entry)) > configuration) {
+            return wsgid_ledger_process(slot, entry, &unused);
         }
     }
     return 0;
-}
-
-static int is_alive(pid_t pid)
-{
-    return kill(pid, 0) == 0 || errno != ESRCH;
-}
-
-int wsgid_ledger_inherit(wsgid_slot_t *slot, int entry, apr_uint32_t configuration,
-                         wsgid_orphan_t *orphan)
-{
-    wsgid_ledger_entry_t *place = &ledger_of(slot)->entry[entry];
-    uint64_t owner = __atomic_load_n(&place->owner, __ATOMIC_ACQUIRE);
-
-    if (owner == 0 || (pid_t)(uint32_t)owner == getpid() || is_alive((pid_t)(uint32_t)owner)
-        || !__atomic_compare_exchange_n(&place->owner, &owner, owner_word(configuration, getpid()),
-                                        0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-        return 0;
-    }
-    orphan->configuration = (apr_uint32_t)(owner >> 32);
-    orphan->pid = __atomic_load_n(&place->pid, __ATOMIC_ACQUIRE);
-    orphan->born = __atomic_load_n(&place->born, __ATOMIC_RELAXED);
-    return 1;
 }

@@ -40,7 +40,7 @@ typedef struct {
 
 /* ledger.c. Shared memory that children of httpd do not inherit. */
 typedef struct {
-    uint64_t owner; /* configuration << 32 | pid of its guardian; 0: free */
+    uint64_t owner; /* wsgid_owner_t */
     uint64_t born;  /* start time of the process */
     pid_t pid;      /* 0: none */
 } wsgid_ledger_entry_t;
@@ -102,8 +102,6 @@ int wsgid_pages_is_ready(const wsgid_slot_t *slot, int entry);
 apr_status_t wsgid_ledger_open(wsgid_block_t *block);
 void wsgid_ledger_close(wsgid_block_t *block);
 void wsgid_ledger_share(wsgid_block_t *block, int with_forks);
-/* Claims a free entry for this process, the guardian of a configuration. Whether it was free. */
-int wsgid_ledger_claim(wsgid_slot_t *slot, int entry, apr_uint32_t configuration);
 void wsgid_ledger_release(wsgid_slot_t *slot, int entry);
 
 /* in_flight.c, for slots.c in the parent: maps the rows of a block; and which slots are counted. */

@@ -107,32 +107,28 @@ void wsgid_ledger_note_ready(wsgid_slot_t *slot, apr_uint32_t configuration);
 apr_uint32_t wsgid_ledger_newest_ready(const wsgid_slot_t *slot);
 /* A process that the guardian of a newer configuration has started; 0: there is none. */
 pid_t wsgid_ledger_newer_process(const wsgid_slot_t *slot, apr_uint32_t configuration);
-/* The configuration of the guardian that has the entry; 0: none has. */
-apr_uint32_t wsgid_ledger_owner(const wsgid_slot_t *slot, int entry);
-/* Whether no guardian has the entry. */
-int wsgid_ledger_is_free(const wsgid_slot_t *slot, int entry);
+/* The guardian that has an entry, in one word, so that one compare-and-swap takes it: its
+ * configuration, and a number that no other guardian of this httpd has. 0: nobody. */
+typedef apr_uint64_t wsgid_owner_t;
+#define WSGID_OWNER(configuration, number) ((wsgid_owner_t)(configuration) << 32 | (number))
+#define WSGID_OWNER_CONFIGURATION(owner)   ((apr_uint32_t)((owner) >> 32))
+#define WSGID_OWNER_NUMBER(owner)          ((apr_uint32_t)(owner))
+wsgid_owner_t wsgid_ledger_owner(const wsgid_slot_t *slot, int entry);
+/* Takes an entry from its owner, who does not need it any more. Whether that one still had it. */
+int wsgid_ledger_take(wsgid_slot_t *slot, int entry, wsgid_owner_t from, wsgid_owner_t owner);
+/* The process in an entry, 0: it has not been forked; and its start time, 0: not noted yet. */
+pid_t wsgid_ledger_process(const wsgid_slot_t *slot, int entry, apr_uint64_t *born);
 /* A guardian. Which process it has forked into its entry, and when that began (start time of
  * /proc/PID/stat). */
 void wsgid_ledger_set_process(wsgid_slot_t *slot, int entry, pid_t pid, apr_uint64_t born);
 /* By the process itself, which does not know when it began, as its guardian will. */
 void wsgid_ledger_set_pid(wsgid_slot_t *slot, int entry, pid_t pid);
 
-/* A process whose guardian has been killed. */
-typedef struct {
-    apr_uint32_t configuration;
-    pid_t pid; /* 0: it had not been forked */
-    apr_uint64_t born;
-} wsgid_orphan_t;
-/* A guardian. Takes over an entry whose guardian no longer runs. 0: there is nothing to take
- * over. */
-int wsgid_ledger_inherit(wsgid_slot_t *slot, int entry, apr_uint32_t configuration,
-                         wsgid_orphan_t *orphan);
-
 /* ---- entries.c: which process is in which entry */
 
 /* A guardian. Claims a free entry for a process that is about to be forked, and clears its page. 0
  * if another guardian has the entry. */
-int wsgid_entries_claim(wsgid_slot_t *slot, int entry, apr_uint32_t configuration);
+int wsgid_entries_claim(wsgid_slot_t *slot, int entry, wsgid_owner_t owner);
 /* A guardian. The process has been reaped, or was never forked: the entry is free. */
 void wsgid_entries_release(wsgid_slot_t *slot, int entry);
 /* A guardian. Records which process is in the entry, for messages and the status page. born: as
