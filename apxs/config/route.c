@@ -42,14 +42,14 @@ static const char *without_double_slashes(apr_pool_t *p, const char *path)
 
 static void split_url(request_rec *r, wsgid_route_t *route)
 {
-    const char *info = r->path_info ? r->path_info : "";
-    const char *name = *info ? apr_pstrmemdup(r->pool, r->uri,
-                                              (apr_size_t)ap_find_path_info(r->uri, info))
-                             : r->uri;
+    const char *url = without_double_slashes(r->pool, r->uri);
+    const char *info = without_double_slashes(r->pool, r->path_info ? r->path_info : "");
 
     route->script = r->filename;
-    route->script_name = without_double_slashes(r->pool, name);
-    route->path_info = without_double_slashes(r->pool, info);
+    route->script_name = *info ? apr_pstrmemdup(r->pool, url,
+                                                (apr_size_t)ap_find_path_info(url, info))
+                               : url;
+    route->path_info = info;
 }
 
 /* ---- the group, the application group and the callable */

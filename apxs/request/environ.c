@@ -4,12 +4,15 @@
  *
  * If a key occurs twice, the later one counts. So the block begins with what anybody may have set
  * (SetEnv, RewriteRule [E=], mod_ssl) and ends with what httpd knows for certain. The daemon itself
- * makes the keys that begin with wsgi.; those with mod_wsgi. carry what only httpd knows. The key
- * wsgid.waited_in_httpd is for the daemon alone (arrival.c).
+ * makes the keys that begin with wsgi., but for wsgi.url_scheme; those with mod_wsgi. carry what
+ * only httpd knows. The key wsgid.waited_in_httpd is for the daemon alone (arrival.c).
  */
 #include "request/exchange.h"
 
 #define FIRST_SIZE 4096 /* enough for a browser's request */
+
+/* The variable by which SetEnv, SetEnvIf or mod_ssl say so. */
+#define HTTPS "HTTPS"
 
 /* ---- the block */
 
@@ -54,6 +57,19 @@ static void put_number(wsgid_exchange_t *x, const char *key, apr_int64_t number)
 
     apr_snprintf(text, sizeof(text), "%" APR_INT64_T_FMT, number);
     put(x, key, text);
+}
+
+static void put_table(wsgid_exchange_t *x, const apr_table_t *table)
+{
+    const apr_array_header_t *entries = apr_table_elts(table);
+    const apr_table_entry_t *entry = (const apr_table_entry_t *)entries->elts;
+    int i;
+
+    for (i = 0; i < entries->nelts; i++) {
+        if (entry[i].key && strcmp(entry[i].key, HTTPS)) { /* that is in wsgi.url_scheme */
+            put(x, entry[i].key, entry[i].val ? entry[i].val : "");
+        }
+    }
 }
 
 /* ---- request headers */
@@ -143,15 +159,8 @@ static void put_headers(wsgid_exchange_t *x)
 static void put_variables(wsgid_exchange_t *x)
 {
     request_rec *r = x->r;
-    const apr_array_header_t *variables = apr_table_elts(r->subprocess_env);
-    const apr_table_entry_t *entry = (const apr_table_entry_t *)variables->elts;
-    int i;
 
-    for (i = 0; i < variables->nelts; i++) {
-        if (entry[i].key) {
-            put(x, entry[i].key, entry[i].val ? entry[i].val : "");
-        }
-    }
+    put_table(x, r->subprocess_env);
     if (r->prev) {
         put(x, "REDIRECT_URL", r->prev->uri);
         put(x, "REDIRECT_QUERY_STRING", r->prev->args);
@@ -160,6 +169,14 @@ static void put_variables(wsgid_exchange_t *x)
 }
 
 /* ---- the connection and the server */
+
+/* As mod_wsgi does it: TLS may end at a proxy in front of httpd. */
+static int is_https(const request_rec *r)
+{
+    const char *value = apr_table_get(r->subprocess_env, HTTPS);
+
+    return value && (!strcmp(value, "1") || !ap_cstr_casecmp(value, "on"));
+}
 
 static void put_connection(wsgid_exchange_t *x)
 {
@@ -171,12 +188,13 @@ static void put_connection(wsgid_exchange_t *x)
     put(x, "SERVER_ADDR", c->local_ip);
     put_number(x, "SERVER_PORT", ap_get_server_port(r));
     put(x, "SERVER_ADMIN", r->server->server_admin);
-    put(x, "REMOTE_HOST", ap_get_useragent_host(r, REMOTE_HOST, NULL));
     put(x, "REMOTE_ADDR", r->useragent_ip);
     put_number(x, "REMOTE_PORT", c->client_addr->port);
     put(x, "REMOTE_USER", r->user);
     put(x, "AUTH_TYPE", r->ap_auth_type);
     put(x, "DOCUMENT_ROOT", ap_document_root(r));
+    put(x, "CONTEXT_PREFIX", ap_context_prefix(r));
+    put(x, "CONTEXT_DOCUMENT_ROOT", ap_context_document_root(r));
     put(x, "REQUEST_SCHEME", ap_http_scheme(r));
 }
 
@@ -228,6 +246,7 @@ static void put_ours(wsgid_exchange_t *x)
     conn_rec *c = r->connection;
     apr_interval_time_t waited = wsgid_arrival_wait(x);
 
+    put(x, "wsgi.url_scheme", is_https(r) ? "https" : ap_http_scheme(r));
     put(x, "mod_wsgi.application_group", route->application_group);
     put(x, "mod_wsgi.callable_object", route->callable);
     put(x, "mod_wsgi.request_handler", r->handler);
@@ -244,13 +263,31 @@ static void put_ours(wsgid_exchange_t *x)
     }
 }
 
+/* httpd's own modules see these keys, too: mod_headers, for example, and LogFormat "%{HTTP_HOST}e".
+ */
+static void publish(const wsgid_exchange_t *x, apr_size_t from, apr_size_t to)
+{
+    const char *key = x->environ.bytes + from, *value;
+
+    for (; key < x->environ.bytes + to; key = value + strlen(value) + 1) {
+        value = key + strlen(key) + 1;
+        /* apr_table_setn() would take five times as long (access_log.c) */
+        apr_table_addn(x->r->subprocess_env, key, value);
+    }
+}
+
 apr_status_t wsgid_environ_build(wsgid_exchange_t *x)
 {
+    apr_size_t known, ours;
+
     put_variables(x);
+    known = x->environ.length;
     put_headers(x);
     put_connection(x);
     put_request_line(x);
+    ours = x->environ.length;
     put_ours(x);
+    publish(x, known, ours);
     if (x->environ.length <= WSGID_WIRE_MAX_ENVIRON) {
         return APR_SUCCESS;
     }

@@ -58,7 +58,16 @@ static long uid_of_httpd(const wsgid_group_t *group)
                                           : (long)ap_unixd_config.user_id;
 }
 
-static void put_internal(FILE *block, const wsgid_start_t *start)
+/* "2.4.71" */
+static const char *httpd_version(apr_pool_t *p)
+{
+    ap_version_t version;
+
+    ap_get_server_revision(&version);
+    return apr_psprintf(p, "%d.%d.%d", version.major, version.minor, version.patch);
+}
+
+static void put_internal(FILE *block, apr_pool_t *p, const wsgid_start_t *start)
 {
     const wsgid_group_t *group = start->group;
 
@@ -72,7 +81,7 @@ static void put_internal(FILE *block, const wsgid_start_t *start)
     put_number(block, "log-level",
                ap_get_server_module_loglevel(group->server, APLOG_MODULE_INDEX));
     put_number(block, "request-log-level", wsgid_logs_most_verbose());
-    put(block, "module-version", WSGID_VERSION);
+    put(block, "httpd-version", httpd_version(p));
     put_number(block, "wire-version", WSGID_WIRE_VERSION);
     if (start->predecessor >= 0) {
         put(block, "successor", "1");
@@ -142,7 +151,7 @@ static apr_status_t compose_block(const wsgid_start_t *start, apr_pool_t *p, cha
     for (option = 0; option < WSGID_OPT_COUNT; option++) {
         put_option(block, start->group, option);
     }
-    put_internal(block, start);
+    put_internal(block, p, start);
     put_scripts(block, p, start->group->scripts);
     put_loaded(block, start->loaded);
     failed = ferror(block);

@@ -72,7 +72,7 @@ KEYS: dict[str, tuple[str, Callable[[str], Any], Any]] = {
     "httpd-uid": ("httpd_uid", int, REQUIRED),
     "log-level": ("log_level", int, 4),
     "request-log-level": ("request_log_level", int, 0),
-    "module-version": ("module_version", str, ""),
+    "httpd-version": ("httpd_version", str, REQUIRED),
     "wire-version": ("wire_version", int, REQUIRED),
     "processes-named": ("processes_named", _flag, False),
     "successor": ("successor", _flag, False),
@@ -99,7 +99,7 @@ class Configuration(DaemonOptions):
         "httpd_uid",
         "log_level",
         "request_log_level",
-        "module_version",
+        "httpd_version",
         "wire_version",
         "processes_named",
         "successor",
@@ -113,7 +113,7 @@ class Configuration(DaemonOptions):
     httpd_uid: int
     log_level: int
     request_log_level: int
-    module_version: str
+    httpd_version: str
     wire_version: int
     processes_named: bool
     successor: bool

@@ -6,10 +6,16 @@ import json
 
 import pytest
 from httpdenv.client import request
+from httpdenv.waiting import wait_until
 
 CONFIGURATION = """
 ServerAdmin admin@localhost
 MergeSlashes Off
+HostnameLookups On
+LogFormat "%{HTTP_HOST}e %{REQUEST_METHOD}e %{PATH_INFO}e %{QUERY_STRING}e" variables
+CustomLog logs/access_log variables
+Header set X-Variables "%{HTTP_HOST}e %{REQUEST_METHOD}e %{PATH_INFO}e %{QUERY_STRING}e"
+SetEnvIf X-Https (.+) HTTPS=$1
 WSGIScriptAlias /at/a/mount ${APPS}/environ.wsgi
 WSGIScriptAlias /directory ${APPS}
 WSGIScriptAliasMatch "^/match/([^/]+)" ${APPS}/$1.wsgi
@@ -40,7 +46,7 @@ SetEnvIf Request_URI "^/at" FROM_SETENVIF=yes
 
 @pytest.fixture(scope="module")
 def httpd(make_httpd):
-    return make_httpd(CONFIGURATION, modules=["ssl"])
+    return make_httpd(CONFIGURATION, modules=["ssl", "headers"])
 
 
 def environ(
@@ -107,6 +113,19 @@ def test_encoded_slashes_are_decoded_if_allowed(httpd):
     assert paths(environ(httpd, "/a%2Fb", "DECODED_PORT"))[1] == "/a/b"
 
 
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/at/a/mount/a//b", ("/at/a/mount", "/a/b")),
+        ("//at//a/mount//b//", ("/at/a/mount", "/b/")),
+        ("/directory/environ.wsgi/a//b", ("/directory/environ.wsgi", "/a/b")),
+        ("/directory//environ.wsgi//a", ("/directory/environ.wsgi", "/a")),
+    ],
+)
+def test_double_slashes_do_not_move_the_end_of_script_name(httpd, target, expected):
+    assert paths(environ(httpd, target)) == expected
+
+
 def test_double_slashes_of_path_info_collapse(httpd):
     """As with mod_wsgi."""
     assert paths(environ(httpd, "/at/a/mount//x///y"))[1] == "/x/y"
@@ -167,6 +186,15 @@ def test_url_scheme_is_https_with_tls(httpd):
     assert seen["wsgi.url_scheme"] == "https"
 
 
+@pytest.mark.parametrize(
+    ("value", "scheme"), [("on", "https"), ("1", "https"), ("off", "http"), ("true", "http")]
+)
+def test_https_becomes_the_url_scheme(httpd, value, scheme):
+    seen = environ(httpd, "/at/a/mount", "PORT", "GET", f"X-Https: {value}")
+    assert seen["wsgi.url_scheme"] == scheme
+    assert "HTTPS" not in seen
+
+
 def test_set_env_is_passed_on(httpd):
     seen = environ(httpd, "/at/a/mount")
     assert seen["OWN_VARIABLE"] == "a value"
@@ -192,6 +220,30 @@ def test_mod_wsgis_keys_are_there(httpd):
     assert seen["mod_wsgi.path_info"] == "/x"
     assert seen["mod_wsgi.process_group"] == ""
     assert seen["mod_wsgi.callable_object"] == "application"
+    assert seen["mod_wsgi.handler_script"] == ""
+    assert seen["mod_wsgi.version"] == "tuple: (6, 1, 1)"
+    assert seen["apache.version"].startswith("tuple: (2, 4, ")
+    assert seen["mod_wsgi.thread_id"] > 0
+
+
+def test_the_context_is_httpds(httpd):
+    seen = environ(httpd, "/at/a/mount/x")
+    assert seen["CONTEXT_PREFIX"] == "/at/a/mount"
+    assert seen["CONTEXT_DOCUMENT_ROOT"].endswith("/environ.wsgi")
+
+
+def test_no_host_name_of_the_client_is_in_environ(httpd):
+    """As with mod_wsgi."""
+    assert "REMOTE_HOST" not in environ(httpd, "/at/a/mount")
+
+
+def test_httpds_modules_see_the_variables_of_the_request(httpd):
+    with httpd.wire() as wire:
+        wire.send(request("PUT", "/at/a/mount/x?y=1", "Content-Length: 0", host="shop.example"))
+        headers = wire.read_response().all("X-Variables")
+    assert headers == ["shop.example PUT /x y=1"]
+    log = httpd.root / "logs" / "access_log"
+    wait_until(lambda: "shop.example PUT /x y=1\n" in log.read_text(), "the access log")
 
 
 def test_the_daemons_own_environment_is_not_in_environ(httpd):

@@ -1,8 +1,9 @@
 """The environ of a request, made from the block that httpd sent (docs/design.md).
 
 Rules: httpd has made the CGI variables and the headers; they are taken as they are, decoded as
-latin-1 (PEP 3333, "Unicode Issues"). Added here are the wsgi. keys; and times, which httpd sends as
-microseconds, become seconds. What messages read from an environ is in request_info.py.
+latin-1 (PEP 3333, "Unicode Issues"). Added here are the wsgi. keys but wsgi.url_scheme; and times,
+which httpd sends as microseconds, become seconds. What messages read from an environ is in
+request_info.py.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pywsgid.daemon.interfaces import Buffer, Environ
 
 
+# The version of mod_wsgi whose environ, directives and options this is: applications compare it.
+MOD_WSGI_VERSION = (6, 1, 1)
 # httpd measures this only while requests have to wait (apxs/request/arrival.c).
 WAITED_IN_HTTPD = "wsgid.waited_in_httpd"
 
@@ -34,7 +37,8 @@ class Template:
             "wsgi.run_once": False,
             "wsgi.input_terminated": True,
             "wsgi.file_wrapper": file_wrapper.FileWrapper,
-            "mod_wsgi.version": version_tuple(configuration.module_version),
+            "mod_wsgi.version": MOD_WSGI_VERSION,
+            "apache.version": version_tuple(configuration.httpd_version),
             "mod_wsgi.process_group": configuration.group,
             "mod_wsgi.daemon_start": daemon_start,
         }
@@ -46,25 +50,11 @@ class Template:
         """
         environ: Environ = protocol.parse_environ(block)
         environ.update(self._constant)
-        get = environ.get
-        if get("HTTPS"):
-            environ["wsgi.url_scheme"] = scheme(environ)
-        else:
-            environ["wsgi.url_scheme"] = get("REQUEST_SCHEME") or "http"
         environ["mod_wsgi.queue_start"] = sent / 1000000
-        value = get(REQUEST_START)
+        value = environ.get(REQUEST_START)
         if value is not None:
             environ[REQUEST_START] = seconds(value)
         return environ
-
-
-def scheme(environ: Environ) -> str:
-    """wsgi.url_scheme. HTTPS counts more than REQUEST_SCHEME, as TLS may end at a proxy in front of
-    httpd.
-    """
-    if environ.get("HTTPS", "").lower() in ("on", "1", "yes", "true"):
-        return "https"
-    return environ.get("REQUEST_SCHEME") or "http"
 
 
 def seconds(microseconds: str) -> float:
@@ -84,9 +74,5 @@ def waited_in_httpd(environ: Environ) -> int:
 
 
 def version_tuple(text: str) -> tuple[int, ...]:
-    """'0.1.0' -> (0, 1, 0)."""
-    return (
-        tuple(int(part) if part.isdecimal() else 0 for part in text.split("."))
-        if text
-        else (0, 0, 0)
-    )
+    """'2.4.71' -> (2, 4, 71)."""
+    return tuple(int(part) for part in text.split("."))

@@ -164,6 +164,7 @@ class Worker:
             exchange.uncount()
             return
         self.since = time.monotonic()
+        environ["mod_wsgi.thread_id"] = self.number
         self.environ = environ
         self._target = environ.get(TARGET[0], "?"), environ.get(TARGET[1]), environ.get(TARGET[2])
         request = Request(self, service, exchange, environ, self._guard)

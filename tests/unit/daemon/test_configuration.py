@@ -9,7 +9,13 @@ from pywsgid.daemon.request_info import request_line
 from pywsgid.daemon.wsgi import environ
 from pywsgid.wire import options, protocol
 
-LEAST = {"group": "site", "slot": "0", "httpd-uid": "33", "wire-version": str(protocol.VERSION)}
+LEAST = {
+    "group": "site",
+    "slot": "0",
+    "httpd-uid": "33",
+    "httpd-version": "2.4.0",
+    "wire-version": str(protocol.VERSION),
+}
 
 
 def block(**more):
@@ -89,7 +95,7 @@ def build(pairs, **options):
 def test_environ_has_the_keys_of_wsgi_and_mod_wsgi():
     found = build(
         {"REQUEST_METHOD": "GET", "mod_wsgi.request_start": "1700000000123456"},
-        module_version="1.2.3",
+        httpd_version="2.4.71",
         processes="2",
     )
     assert (found["mod_wsgi.request_start"], found["mod_wsgi.queue_start"]) == (
@@ -100,10 +106,12 @@ def test_environ_has_the_keys_of_wsgi_and_mod_wsgi():
         found["mod_wsgi.version"],
         found["mod_wsgi.process_group"],
         found["mod_wsgi.daemon_start"],
+        found["apache.version"],
     ) == (
-        (1, 2, 3),
+        (6, 1, 1),
         "site",
         1.5,
+        (2, 4, 71),
     )
     assert (found["wsgi.version"], found["wsgi.run_once"], found["wsgi.input_terminated"]) == (
         (1, 0),
@@ -117,21 +125,6 @@ def test_multithread_and_multiprocess_match_the_group():
     found = build({}, threads="1")
     assert (found["wsgi.multithread"], found["wsgi.multiprocess"]) == (False, False)
     assert build({}, processes_named="1")["wsgi.multiprocess"]
-
-
-@pytest.mark.parametrize(
-    ("pairs", "scheme"),
-    [
-        ({}, "http"),
-        ({"REQUEST_SCHEME": "https"}, "https"),
-        ({"HTTPS": "on"}, "https"),
-        ({"HTTPS": "1"}, "https"),
-        ({"HTTPS": "off", "REQUEST_SCHEME": "http"}, "http"),
-        ({"HTTPS": "On", "REQUEST_SCHEME": "http"}, "https"),
-    ],
-)
-def test_the_scheme(pairs, scheme):
-    assert build(pairs)["wsgi.url_scheme"] == scheme
 
 
 def test_each_request_has_an_environ_of_its_own():
