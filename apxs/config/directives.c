@@ -21,6 +21,7 @@
 #include "config/route.h"
 #include "config/scopes.h"
 #include "config/sections.h"
+#include "config/trusted_proxies.h"
 #include "config/variables.h"
 #include "slots/socket_directory.h"
 

@@ -61,6 +61,9 @@ void *wsgid_scopes_merge_directory(apr_pool_t *p, void *base, void *add)
     TAKE(script_reloading, WSGID_UNSET)
     TAKE(sendfile, NULL)
     TAKE(allowed, NULL)
+    TAKE(proxies, NULL)
+    TAKE(proxy_headers, 0)
+    TAKE(proxy_classes, 0)
 #undef TAKE
     return merged;
 }

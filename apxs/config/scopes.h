@@ -49,6 +49,9 @@ typedef struct {
     int map_head_to_get;                /* wsgid_map_head_e */
     const apr_array_header_t *sendfile; /* const char *: directories, symbolic links resolved */
     struct apr_hash_t *allowed;         /* WSGIRestrictProcess: names of groups; NULL: all */
+    apr_array_header_t *proxies;        /* apr_ipsubnet_t *: WSGITrustedProxies; NULL: none */
+    unsigned proxy_headers; /* WSGITrustedProxyHeaders: see trusted_proxies.c; 0: none */
+    unsigned proxy_classes; /* these, and all others with the same purposes */
 } wsgid_directory_config_t;
 
 #endif

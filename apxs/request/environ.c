@@ -9,6 +9,8 @@
  */
 #include "request/exchange.h"
 
+#include "config/trusted_proxies.h"
+
 #define FIRST_SIZE 4096 /* enough for a browser's request */
 
 /* The variable by which SetEnv, SetEnvIf or mod_ssl say so. */
@@ -133,7 +135,7 @@ static int has_cgi_pass_auth(const request_rec *r)
     return core->cgi_pass_auth == AP_CGI_PASS_AUTH_ON;
 }
 
-static void put_headers(wsgid_exchange_t *x)
+static void put_headers(wsgid_exchange_t *x, const wsgid_judgement_t *judgement)
 {
     request_rec *r = x->r;
     const apr_array_header_t *headers = apr_table_elts(r->headers_in);
@@ -141,7 +143,9 @@ static void put_headers(wsgid_exchange_t *x)
     int i;
 
     for (i = 0; i < headers->nelts; i++) {
-        if (entry[i].key && !is_withheld(entry[i].key) && append_header_key(x, entry[i].key)) {
+        if (entry[i].key && !is_withheld(entry[i].key)
+            && !wsgid_trusted_proxies_hides(judgement, entry[i].key)
+            && append_header_key(x, entry[i].key)) {
             append(x, entry[i].val, strlen(entry[i].val));
         }
     }
@@ -278,15 +282,21 @@ static void publish(const wsgid_exchange_t *x, apr_size_t from, apr_size_t to)
 
 apr_status_t wsgid_environ_build(wsgid_exchange_t *x)
 {
-    apr_size_t known, ours;
+    const wsgid_judgement_t *judgement = wsgid_trusted_proxies_judge(x->r);
+    apr_size_t known, ours, judged;
 
     put_variables(x);
     known = x->environ.length;
-    put_headers(x);
+    put_headers(x, judgement);
     put_connection(x);
     put_request_line(x);
     ours = x->environ.length;
     put_ours(x);
+    judged = x->environ.length;
+    if (judgement) {
+        put_table(x, judgement->variables);
+    }
+    publish(x, judged, x->environ.length); /* of two values, a table has the first */
     publish(x, known, ours);
     if (x->environ.length <= WSGID_WIRE_MAX_ENVIRON) {
         return APR_SUCCESS;

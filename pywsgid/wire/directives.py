@@ -16,6 +16,8 @@ DIRECTIVES: tuple[str, ...] = (
     "WSGIMapHEADToGET",
     "WSGIScriptReloading",
     "WSGISendfilePath",
+    "WSGITrustedProxies",
+    "WSGITrustedProxyHeaders",
     "WSGIApplicationGroup",
     "WSGIRestrictProcess",
     "WSGISocketPrefix",
@@ -64,8 +66,6 @@ FOREIGN: dict[str, str] = {
     "WSGIVerboseDebugging": "use LogLevel wsgid:debug instead",
     "WSGIPassApacheRequest": "a daemon has no access to httpd's request structure; remove it",
     "WSGIIgnoreActivity": "every request counts for inactivity-timeout; remove it",
-    "WSGITrustedProxyHeaders": "use mod_remoteip instead",
-    "WSGITrustedProxies": "use mod_remoteip (RemoteIPTrustedProxy) instead",
     "WSGIEnableSendfile": "use httpd's own EnableSendfile instead",
 }
 
