@@ -192,7 +192,6 @@ def _complete(result: Configuration, values: dict[str, Any]) -> Configuration:
             "the module speaks version %d of the wire protocol and this pywsgid version %d: "
             "restart httpd" % (result.wire_version, protocol.VERSION)
         )
-    result.threads = max(1, result.threads)
     # 0 counts as not set (options.def): a peer that is stuck must not hold a thread for ever.
     result.socket_timeout = result.socket_timeout or DEFAULT_SOCKET_TIMEOUT
     return result

@@ -341,9 +341,9 @@ def make_transport(service: Service, allowed: set[int]) -> Transport:
 
 def make_workers(service: Service) -> list[worker.Worker]:
     """Returns the workers, whose threads do not run yet, or ends the process if there is no memory
-    for all of them.
+    for all of them. With threads=0 there is one, which refuses all requests.
     """
-    wanted = service.configuration.threads
+    wanted = max(1, service.configuration.threads)
     workers: list[worker.Worker] = []
     try:
         while len(workers) < wanted:

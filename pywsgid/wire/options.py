@@ -37,10 +37,11 @@ OPTIONS: dict[str, Option] = {
         "wsgi.multiprocess is true.",
     ),
     "threads": Option(
-        "integer", 15, 1, 4096, True, "threads",
+        "integer", 15, 0, 4096, True, "threads",
         "Number of requests that each process handles at the same time, at most. How many of "
         "them run at once is found while it serves, so a larger number does not slow down "
-        "others.",
+        "others. 0: the processes only import their scripts (WSGIImportScript), as background "
+        "services.",
     ),
     "user": Option(
         "user", None, 1, 4294967294, False, "",

@@ -156,6 +156,9 @@ class Worker:
             exchange.drop()
             exchange.uncount()
             return
+        if not service.configuration.threads:
+            self._refuse(exchange)
+            return
         if self._is_stale(exchange, environ):
             exchange.uncount()
             return
@@ -172,6 +175,17 @@ class Worker:
         request.run()
         if service.request_counter is not None:
             service.request_counter.count()
+
+    def _refuse(self, exchange: Exchange) -> None:
+        """threads=0: the process only imports its scripts."""
+        self._service.page.error()
+        reason = (
+            "WSGID0372: group %r has threads=0, so it only imports scripts (WSGIImportScript) and "
+            "runs no requests: send this URL to another group, or raise threads="
+            % self._service.log.group
+        )
+        exchange.finish((protocol.encode_abort(500, reason),), False)
+        exchange.uncount()
 
     def _is_stale(self, exchange: Exchange, environ: Environ) -> bool:
         """Whether a request has waited too long: httpd has taken it back; or the process is

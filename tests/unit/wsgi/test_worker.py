@@ -31,6 +31,7 @@ def test_a_request_that_httpd_takes_back_while_a_thread_reads_it_is_sent_back():
         template=SimpleNamespace(build=lambda environ, sent: {}),
         transport=SimpleNamespace(exchange=lambda: exchange),
         watch=None,
+        configuration=SimpleNamespace(threads=1),
     )
     worker.Worker(0, service)._serve(exchange)
     assert exchange.finished == (protocol.encode_retry(),)
