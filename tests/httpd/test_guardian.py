@@ -788,36 +788,6 @@ def kill_guardian(httpd) -> None:
     httpd.log.wait_for("WSGID0310", since)
 
 
-NEXT_PID = Path("/proc/sys/kernel/ns_last_pid")
-
-
-def kill_for_the_same_pid(httpd, guardian: Process) -> bool:
-    """Kills it; whether its successor has got the same pid."""
-    with NEXT_PID.open("w") as next_pid, httpd.log.expects("WSGID0078"):
-        os.kill(guardian.pid, signal.SIGKILL)
-        while processes.find(guardian.pid) == guardian or not httpd.guardians("app"):
-            for _ in range(100):
-                os.pwrite(next_pid.fileno(), b"%d" % (guardian.pid - 1), 0)
-        httpd.log.wait_for("WSGID0078")
-    return httpd.guardians("app") == [guardian.pid]
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root chooses the next pid")
-def test_a_killed_guardian_is_not_taken_for_the_process_that_has_its_pid_now(serve):
-    httpd = serve(TWO)
-    for _ in range(20):
-        old, guardians = httpd.wait_for_daemons("app", 2), httpd.guardians("app")
-        since = httpd.log.mark()
-        if kill_for_the_same_pid(httpd, *find(guardians)):
-            break
-        httpd.wait_for_daemons("app", 2, without=old)
-    else:
-        pytest.skip("other processes have taken the pid")
-    for pid in old:
-        httpd.log.wait_for(f"WSGID0076.*process {pid} ", since)
-        httpd.log.wait_for(f"WSGID0077.*process {pid},", since)
-
-
 def test_what_runs_when_a_guardian_is_killed_may_take_longer_than_shutdown_timeout(serve):
     httpd = serve(BRIEF)
     held = HeldRequests(httpd, "/", "long")
