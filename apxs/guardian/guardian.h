@@ -349,7 +349,7 @@ void wsgid_log_queue_end(void);
 /* post_config, in the parent. The pipe for the output of a group, until p is cleared. The parent
  * has only the read end, to save descriptors. */
 apr_status_t wsgid_output_open(apr_pool_t *p, wsgid_group_t *group);
-/* In a guardian, as long as it has all rights. */
+/* In a guardian. Fails without /proc. */
 apr_status_t wsgid_output_open_to_write(wsgid_group_t *group);
 /* In a child of httpd. */
 void wsgid_output_close(wsgid_group_t *group);

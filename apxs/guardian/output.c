@@ -86,21 +86,26 @@ static apr_status_t close_pipe(void *group)
     return APR_SUCCESS;
 }
 
-/* The group's user owns the pipe and may write, so that its processes can open /dev/stderr. */
+/* Processes of the group open /dev/stderr with their Group's right, and guardians as the owner: so
+ * these need no capability for it. The parent tries what each guardian will do. */
 apr_status_t wsgid_output_open(apr_pool_t *p, wsgid_group_t *group)
 {
+    apr_status_t status;
+
     if (pipe2(group->output, O_CLOEXEC) != 0) {
         return errno;
     }
     apr_pool_cleanup_register(p, group, close_pipe, apr_pool_cleanup_null);
-    if (fcntl(group->output[0], F_SETFL, O_NONBLOCK) != 0 || fchmod(group->output[1], 0200) != 0
+    if (fcntl(group->output[0], F_SETFL, O_NONBLOCK) != 0 || fchmod(group->output[1], 0220) != 0
         || (geteuid() == 0
-            && fchown(group->output[1], (uid_t)WSGID_NUMBER(group, USER), (gid_t)-1) != 0)) {
+            && fchown(group->output[1], (uid_t)-1, (gid_t)WSGID_NUMBER(group, GROUP)) != 0)) {
         return errno;
     }
     (void)close(group->output[1]);
+    status = wsgid_output_open_to_write(group);
+    (void)close(group->output[1]);
     group->output[1] = -1;
-    return APR_SUCCESS;
+    return status;
 }
 
 apr_status_t wsgid_output_open_to_write(wsgid_group_t *group)

@@ -515,9 +515,12 @@ static int open_outputs(apr_pool_t *pconf)
         if (status != APR_SUCCESS) {
             ap_log_error(APLOG_MARK, APLOG_CRIT, status, group->server,
                          "WSGID0123: group '%s': cannot create the pipe for the output of its "
-                         "processes: raise httpd's limit of open files (ulimit -n, LimitNOFILE= of "
-                         "its service)",
-                         group->label);
+                         "processes: %s",
+                         group->label,
+                         status == ENOENT || status == EACCES
+                             ? "it is opened as /proc/self/fd/N, so mount /proc for httpd"
+                             : "raise httpd's limit of open files (ulimit -n, LimitNOFILE= of its "
+                               "service)");
             return HTTP_INTERNAL_SERVER_ERROR;
         }
     }

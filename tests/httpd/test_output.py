@@ -7,11 +7,12 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from httpdenv import Crowd, processes, wait_until
+from httpdenv import Crowd, StartFailed, machine, processes, wait_until
 
 ONE = """
 WSGIDaemonProcess raw {}
@@ -323,6 +324,44 @@ def test_with_errorlog_syslog_httpd_logs_the_lines(serve, gcc, tmp_path):
     assert "[wsgid:warn]" in ours and f"[group raw] [process {pid}] ours in syslog" in ours
     assert [line for line in lines if "WSGID0303" in line]
     httpd.log.accept_all(".")
+
+
+# -------- where httpd has less than usual
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up what it has")
+
+
+@as_root
+def test_a_root_that_may_not_override_permissions_can_log_what_daemons_write(serve):
+    user = machine.other_users()[0]
+    identity = f'user={user.pw_name} "group=#{user.pw_gid}"'
+    httpd = serve(ONE.format(identity), start=None)
+    httpd._limits = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    httpd.start()
+    post(httpd, b"echo from a shell > /dev/stderr", "/raw/shell")
+    wait_for_lines(httpd, "from a shell", 1)
+    (guardian,) = httpd.guardians()
+    with httpd.log.expects("WSGID0078"):
+        os.kill(guardian, signal.SIGKILL)
+        httpd.log.wait_for("WSGID0078")
+    post(httpd, b"echo once more > /dev/stderr", "/raw/shell")
+    wait_for_lines(httpd, "once more", 1)
+
+
+@as_root
+def test_without_proc_httpd_does_not_start_and_one_line_says_why(make_httpd):
+    without_proc = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "-"]
+    if subprocess.run([*without_proc, "true"], check=False).returncode:
+        pytest.skip("no mount namespaces on this machine")
+    httpd = make_httpd(ONE.format(""), start=None)
+    httpd._limits = without_proc
+    with (
+        httpd.log.expects("WSGID0123: group 'raw'.*mount /proc") as lines,
+        httpd.log.allows("AH00020: Configuration Failed"),
+        pytest.raises(StartFailed),
+    ):
+        httpd.start("foreground")
+    assert len(lines) == 1
 
 
 # -------- restarts
