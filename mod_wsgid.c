@@ -73,11 +73,13 @@ static void register_hooks(apr_pool_t *p)
      * map every URL. */
     static const char *const before_us[] = { "mod_alias.c", NULL };
     static const char *const after_us[] = { "mod_userdir.c", "mod_vhost_alias.c", NULL };
+    /* It forks a process that executes nothing: what we open must not be there yet. */
+    static const char *const forks[] = { "mod_cgid.c", NULL };
 
     (void)p;
     ap_hook_pre_config(wsgid_directives_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_config(post_config, forks, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_status(child_status, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_monitor(monitor, NULL, NULL, APR_HOOK_MIDDLE);

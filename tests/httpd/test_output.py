@@ -124,6 +124,23 @@ def test_children_of_httpd_do_not_have_the_pipe(httpd):
         assert pipe not in processes.descriptors(pid).values()
 
 
+def test_the_process_of_mod_cgid_does_not_have_the_pipe(serve):
+    """It is a fork of httpd's parent that executes nothing. Whatever the order of LoadModule is."""
+    httpd = serve(ONE.format(""), start=None, modules=["cgid"])
+    configuration = httpd.root / "conf" / "httpd.conf"
+    lines = configuration.read_text().splitlines(keepends=True)
+    lines.sort(key=lambda line: "LoadModule cgid_module" in line)
+    configuration.write_text("".join(lines))
+    httpd.start()
+    for _ in range(2):
+        pipe = processes.descriptors(httpd.wait_for_daemons("raw", 1)[0])[2]
+        children = [child.pid for child in processes.children(httpd.pid)]
+        assert len(children) >= 3  # with a guardian, mod_cgid's process and a child of httpd
+        having = [pid for pid in children if pipe in processes.descriptors(pid).values()]
+        assert having and set(having) <= set(httpd.guardians("raw"))
+        httpd.graceful()
+
+
 # -------- crashes
 
 
