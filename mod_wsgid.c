@@ -9,6 +9,7 @@
 #include "apxs/config/aliases.h"
 #include "apxs/config/completion.h"
 #include "apxs/config/directives.h"
+#include "apxs/config/names.h"
 #include "apxs/config/scopes.h"
 #include "apxs/config/trust.h"
 #include "apxs/guardian/guardian.h"
@@ -76,7 +77,7 @@ static void register_hooks(apr_pool_t *p)
     /* It forks a process that executes nothing: what we open must not be there yet. */
     static const char *const forks[] = { "mod_cgid.c", NULL };
 
-    (void)p;
+    wsgid_names_add(p);
     ap_hook_pre_config(wsgid_directives_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, forks, NULL, APR_HOOK_MIDDLE);
@@ -99,3 +100,6 @@ module AP_MODULE_DECLARE_DATA wsgid_module = {
     register_hooks,
     0                                   /* no flags */
 };
+
+/* LoadModule wsgi_module .../mod_wsgid.so: mod_wsgi's line, with another file. */
+extern module AP_MODULE_DECLARE_DATA wsgi_module __attribute__((alias("wsgid_module")));

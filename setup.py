@@ -30,7 +30,7 @@ PATTERNS = ("mod_wsgid.c", "apxs/**/*.c", "apxs/**/*.h", "apxs/**/*.def", "apxs/
 COMPILE = ["-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra"]
 # Nothing but the module record may be seen from outside. The quotes are for the shell that apxs
 # hands its command to.
-LINK = ["-Wl,-export-symbols-regex", "-Wl,'^wsgid_module$'"]
+LINK = ["-Wl,-export-symbols-regex", "-Wl,'^wsgid?_module$'"]
 SANITIZE = "-fsanitize=address,undefined"
 
 

@@ -16,6 +16,7 @@
 #include "config/aliases.h"
 #include "config/groups.h"
 #include "config/mentions.h"
+#include "config/names.h"
 #include "config/notices.h"
 #include "config/option_types.h"
 #include "config/route.h"
@@ -30,18 +31,6 @@
 
 /* ---- pre_config */
 
-/* mod_wsgi beside us would act on the same directives. */
-static int check_modules(void)
-{
-    if (!ap_find_linked_module("mod_wsgi.c")) {
-        return OK;
-    }
-    ap_log_error(APLOG_MARK, APLOG_CRIT, 0, NULL,
-                 "WSGID0001: mod_wsgi is loaded as well as mod_wsgid, and both define the same "
-                 "directives: remove one of the two LoadModule lines (on Debian: a2dismod wsgi)");
-    return HTTP_INTERNAL_SERVER_ERROR;
-}
-
 int wsgid_directives_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
 {
     (void)plog;
@@ -50,7 +39,7 @@ int wsgid_directives_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t 
     wsgid_mentions_reset(pconf);
     wsgid_sections_reset(pconf);
     wsgid_groups_reset(pconf);
-    return check_modules();
+    return wsgid_names_check();
 }
 
 /* ---- the functions of single directives */

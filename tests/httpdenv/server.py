@@ -154,10 +154,10 @@ class Httpd:
             return process is not None and process.is_alive and str(self.root) in process.command
         return False
 
-    def configtest(self) -> tuple[int, str]:
-        """`apachectl configtest`: the exit code and the output."""
+    def configtest(self, *words: str) -> tuple[int, str]:
+        """`apachectl configtest`, with further arguments: the exit code and the output."""
         done = subprocess.run(
-            [*self._command(), "-t"],
+            [*self._command(), "-t", *words],
             capture_output=True,
             text=True,
             check=False,

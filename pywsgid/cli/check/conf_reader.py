@@ -22,6 +22,8 @@ from pywsgid.cli.check.conf_syntax import (
 )
 from pywsgid.cli.server import Server
 
+OURS = "wsgid_module"
+NAMES_OF_OURS = (OURS, "mod_wsgid.c", "wsgi_module", "mod_wsgi.c")  # apxs/config/names.c
 MAX_DEPTH = 64  # of Include; httpd's own limit is 256, and 20 for directories
 VARIABLE = re.compile(r"\$\{([^}]+)\}")
 # Sections that httpd reads or skips at once. Their lines belong to the section around them.
@@ -38,17 +40,6 @@ COMPARISONS = {
 
 
 @dataclass
-class ModuleBlock:
-    """An <IfModule> section, read or skipped."""
-
-    module: str  # as written: wsgi_module, mod_wsgi.c
-    wanted: bool  # False for <IfModule !...>
-    place: str
-    holds: bool = True  # False if the section is skipped
-    names: list[str] = field(default_factory=list)  # of the directives in it
-
-
-@dataclass
 class Reading:
     """A configuration, and the state that its own lines change while it is read."""
 
@@ -62,7 +53,6 @@ class Reading:
     loaded: dict[str, Directive | None] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
     gaps: list[tuple[str, str]] = field(default_factory=list)  # (place, what is not followed)
-    blocks: list[ModuleBlock] = field(default_factory=list)
 
     def path(self, text: str) -> str:
         """Returns a path of the configuration as an absolute path."""
@@ -103,7 +93,6 @@ class _Open:
 
     is_condition: bool = False
     is_skipped: bool = False
-    block: ModuleBlock | None = None
 
 
 class _File:
@@ -134,9 +123,6 @@ class _File:
                 self._sections.pop()
 
     def _line(self, number: int, name: str, arguments: str) -> None:
-        for section in self._open:
-            if section.block:
-                section.block.names.append(name)
         if self._open and self._open[-1].is_skipped:
             if name.startswith("<"):
                 self._open.append(_Open(is_skipped=True))
@@ -153,10 +139,7 @@ class _File:
         key = line.key[1:]
         if key in CONDITIONS:
             holds = _holds(self._reading, key, line)
-            block = _module_block(line, holds) if key == "ifmodule" else None
-            if block:
-                self._reading.blocks.append(block)
-            return _Open(is_condition=True, is_skipped=not holds, block=block)
+            return _Open(is_condition=True, is_skipped=not holds)
         if key == "macro":
             self._reading.gaps.append((line.place, MACRO))
             return _Open(is_skipped=True)
@@ -181,7 +164,8 @@ class _File:
             reading.defines.pop(words[0], None)
             return
         if line.key == "loadmodule" and len(words) > 1:
-            reading.loaded.setdefault(words[0], line)
+            is_ours = os.path.basename(words[1]) == "mod_wsgid.so"  # wsgi_module names it, too
+            reading.loaded.setdefault(OURS if is_ours else words[0], line)
         if line.key == "serverroot" and words:
             reading.root = words[0]
         reading.directives.append(line)
@@ -234,13 +218,10 @@ def _holds(reading: Reading, key: str, line: Directive) -> bool:
     return True
 
 
-def _module_block(line: Directive, holds: bool) -> ModuleBlock:
-    word = next(iter(line.words), "")
-    return ModuleBlock(word.removeprefix("!"), not word.startswith("!"), line.place, holds)
-
-
 def _is_loaded(reading: Reading, name: str) -> bool:
-    """By identifier (wsgi_module) or by source file (mod_wsgi.c)."""
+    """By identifier (cgi_module) or by source file (mod_cgi.c). Ours has mod_wsgi's names, too."""
+    if OURS in reading.loaded and name in NAMES_OF_OURS:
+        return True
     if not name.endswith(".c"):
         return name in reading.loaded
     base = name.removesuffix(".c")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pywsgid.cli.check import conf_dump, conf_reader
 from pywsgid.cli.check.alias_checks import check_django, check_order
-from pywsgid.cli.check.conf_reader import Reading
+from pywsgid.cli.check.conf_reader import OURS, Reading
 from pywsgid.cli.check.conf_syntax import Directive
 from pywsgid.cli.check.findings import UNKNOWN, Finding
 from pywsgid.cli.check.group_checks import check_interpreters, check_paths
@@ -20,12 +20,12 @@ from pywsgid.cli.check.httpd_build import Build, build_of, debian_variables
 from pywsgid.cli.check.httpd_errors import httpd_errors
 from pywsgid.cli.check.interpreter_probe import InterpreterProbe
 from pywsgid.cli.check.migration_checks import check_application_groups, check_embedded_mode
-from pywsgid.cli.check.module_checks import check_blocks, check_modules
+from pywsgid.cli.check.module_checks import check_modules
 from pywsgid.cli.check.name_checks import check_directives, check_references
 from pywsgid.cli.check.option_checks import check_groups, check_options
 from pywsgid.cli.check.script_checks import check_scripts
 from pywsgid.cli.check.server_checks import check_server, check_sockets
-from pywsgid.cli.check.subject import NAMES_OF_THEIRS, OURS, THEIRS, Subject
+from pywsgid.cli.check.subject import THEIRS, Subject
 from pywsgid.cli.check.trust_checks import check_users, check_writers
 from pywsgid.cli.check.wsgi_conf import Configuration
 from pywsgid.cli.messages import Failure
@@ -33,7 +33,6 @@ from pywsgid.cli.server import NoServer, Server, find_server
 
 CHECKS = (
     check_modules,
-    check_blocks,
     check_directives,
     check_options,
     check_groups,
@@ -84,7 +83,6 @@ def inspect(arguments: argparse.Namespace, module: str | None) -> Inspection:
         probe,
         configuration.path(runtime) if runtime else build.runtime,
         place=path,
-        blocks=reading.blocks,
     )
     findings = all_findings(subject)
     findings += [] if dumped else gaps(reading)
@@ -174,10 +172,8 @@ def all_findings(subject: Subject) -> list[Finding]:
 
 
 def is_about_wsgi(subject: Subject) -> bool:
-    return (
-        any(name in subject.loaded for name in (OURS, THEIRS))
-        or any(line.key.lstrip("<").startswith("wsgi") for line in subject.configuration.directives)
-        or any(block.module in NAMES_OF_THEIRS for block in subject.blocks)
+    return any(name in subject.loaded for name in (OURS, THEIRS)) or any(
+        line.key.lstrip("<").startswith("wsgi") for line in subject.configuration.directives
     )
 
 

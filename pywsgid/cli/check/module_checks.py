@@ -1,13 +1,13 @@
-"""Checks that mod_wsgid is loaded and complete, and that no section waits for mod_wsgi."""
+"""Checks that mod_wsgid is loaded and complete."""
 
 from __future__ import annotations
 
 import os
 
-from pywsgid.cli.check.conf_reader import ModuleBlock
+from pywsgid.cli.check.conf_reader import OURS
 from pywsgid.cli.check.conf_syntax import Directive
-from pywsgid.cli.check.findings import NOTE, PROBLEM, Finding, Findings
-from pywsgid.cli.check.subject import NAMES_OF_OURS, NAMES_OF_THEIRS, OURS, THEIRS, Subject
+from pywsgid.cli.check.findings import Finding, Findings
+from pywsgid.cli.check.subject import THEIRS, Subject
 
 
 def check_modules(subject: Subject) -> Findings:
@@ -59,59 +59,3 @@ def _check_module_file(subject: Subject, line: Directive) -> Findings:
             f"pywsgid/daemon/boot.py is not beside {path}, so the module cannot start a daemon",
             "run `make install`, which puts the package there",
         )
-
-
-# -------- sections for one of both modules
-
-
-def check_blocks(subject: Subject) -> Findings:
-    """<IfModule mod_wsgi.c> and <IfModule wsgi_module>: mod_wsgid has neither name, so httpd skips
-    the section."""
-    has_our_own = any(block.module in NAMES_OF_OURS and block.wanted for block in subject.blocks)
-    for block in subject.blocks:
-        if block.module not in NAMES_OF_THEIRS or not block.names:
-            continue
-        if block.wanted:
-            yield _skipped_block(block, has_our_own)
-        elif "loadmodule" not in map(str.lower, block.names):
-            yield _read_block(block)
-
-
-def _skipped_block(block: ModuleBlock, has_our_own: bool) -> Finding:
-    """With a section for each of both modules, it is only a note."""
-    what = (
-        "will be skipped when mod_wsgid replaces mod_wsgi"
-        if block.holds
-        else "is skipped because mod_wsgi is not loaded"
-    )
-    return Finding(
-        block.place,
-        "WSGID0446",
-        f"<IfModule {block.module}> {what}, with {_contents(block)}",
-        "write <IfModule wsgid_module>, or remove this line and its </IfModule>",
-        NOTE if has_our_own else PROBLEM,
-    )
-
-
-def _read_block(block: ModuleBlock) -> Finding:
-    what = (
-        "is read because mod_wsgi is not loaded"
-        if block.holds
-        else "will be read when mod_wsgid replaces mod_wsgi"
-    )
-    return Finding(
-        block.place,
-        "WSGID0446",
-        f"<IfModule !{block.module}> {what}, with {_contents(block)}",
-        "write <IfModule !wsgid_module> if the section is for servers without WSGI",
-        NOTE,
-    )
-
-
-def _contents(block: ModuleBlock) -> str:
-    """The names of its directives: those of WSGI first, three at most."""
-    names = sorted(
-        dict.fromkeys(name.lstrip("<") for name in block.names),
-        key=lambda name: not name.lower().startswith("wsgi"),
-    )
-    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")

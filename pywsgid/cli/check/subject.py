@@ -6,16 +6,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 
-from pywsgid.cli.check.conf_reader import ModuleBlock
 from pywsgid.cli.check.conf_syntax import Directive
 from pywsgid.cli.check.daemon_environment import environment
 from pywsgid.cli.check.interpreter_probe import InterpreterProbe, Launch
 from pywsgid.cli.check.wsgi_conf import DEFAULT_GROUP, Alias, Configuration, Group
 from pywsgid.cli.users import Identity, group_id, identity_of, name_of
 
-OURS, THEIRS = "wsgid_module", "wsgi_module"
-# The names that <IfModule> may use: the identifier of LoadModule, and the source file.
-NAMES_OF_OURS, NAMES_OF_THEIRS = (OURS, "mod_wsgid.c"), (THEIRS, "mod_wsgi.c")
+THEIRS = "wsgi_module"
 
 
 @dataclass
@@ -29,7 +26,6 @@ class Subject:
     runtime: str  # DefaultRuntimeDir
     is_root: bool = field(default_factory=lambda: os.geteuid() == 0)
     place: str = ""  # of a finding about no line: the configuration itself
-    blocks: list[ModuleBlock] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.groups = self.configuration.groups()
