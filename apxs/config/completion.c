@@ -10,6 +10,7 @@
 
 #include "config/aliases.h"
 #include "config/groups.h"
+#include "config/handlers.h"
 #include "config/mentions.h"
 #include "config/option_defaults.h"
 #include "config/options.h"
@@ -63,12 +64,13 @@ static void find_default(apr_pool_t *p, server_rec *s, const wsgid_alias_t *alia
 }
 
 /*
- * Creates the default group if a request can lead to it: no group is defined at all (then it serves
- * everything, AddHandler included), a directive names %{GLOBAL}, or an alias has no group.
+ * Creates the default group if a request can lead to it: no group is defined at all, a directive
+ * names %{GLOBAL} or %{ENV:name}, or an alias or a handler has no group.
  */
 static void add_default_group(apr_pool_t *pconf, server_rec *main_server)
 {
-    int wanted = !wsgid_groups_all()->nelts || wsgid_mentions_has(WSGID_DEFAULT_GROUP);
+    int wanted = !wsgid_groups_all()->nelts || wsgid_mentions_has(WSGID_DEFAULT_GROUP)
+                 || wsgid_handlers_want_default();
 
     visit_aliases(pconf, main_server, find_default, &wanted);
     if (wanted && !wsgid_groups_find(WSGID_DEFAULT_GROUP)) {

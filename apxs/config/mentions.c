@@ -4,6 +4,7 @@
  */
 #include "config/mentions.h"
 
+#include "config/groups.h"
 #include "config/notices.h"
 #include "config/variables.h"
 
@@ -20,7 +21,8 @@ void wsgid_mentions_reset(apr_pool_t *pconf)
 
 void wsgid_mentions_add(const cmd_parms *cmd, const char *value)
 {
-    const char *name = wsgid_variables_literal(value);
+    const char *name = wsgid_variables_may_be_default(value) ? WSGID_DEFAULT_GROUP
+                                                             : wsgid_variables_literal(value);
     wsgid_mention_t *mention;
 
     if (!name || wsgid_notices_is_htaccess(cmd)) {

@@ -17,8 +17,8 @@ typedef struct {
 /* pre_config: forgets the mentions of the previous reading. */
 void wsgid_mentions_reset(apr_pool_t *pconf);
 
-/* Remembers that a directive names a group. Ignores a value that only a request can resolve, and
- * .htaccess files. */
+/* Remembers that a directive names a group; %{ENV:name} may be the default one. Ignores other
+ * values that only a request can resolve, and .htaccess files. */
 void wsgid_mentions_add(const cmd_parms *cmd, const char *value);
 
 /* Whether a directive names this group. */

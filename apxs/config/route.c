@@ -9,20 +9,17 @@
 
 #include "config/aliases.h"
 #include "config/groups.h"
+#include "config/handlers.h"
 #include "config/scopes.h"
 #include "config/variables.h"
 
 #include "apr_hash.h"
 
-/* mod_wsgi's names of its handler, for configurations that come from there. */
-#define MOD_WSGI_HANDLER "wsgi-script"
-#define MOD_WSGI_TYPE    "application/x-httpd-wsgi" /* for AddType */
-
 static int is_ours(const request_rec *r)
 {
     return r->handler
-           && (!strcmp(r->handler, WSGID_HANDLER) || !strcmp(r->handler, MOD_WSGI_HANDLER)
-               || !strcmp(r->handler, MOD_WSGI_TYPE));
+           && (!strcmp(r->handler, WSGID_HANDLER) || !strcmp(r->handler, WSGID_HANDLER_WSGI)
+               || !strcmp(r->handler, WSGID_HANDLER_TYPE));
 }
 
 /* ---- the URL */
@@ -66,7 +63,7 @@ static const char *resolve(request_rec *r, const char *value, const char *otherw
 static void choose_group(request_rec *r, wsgid_route_t *route, const char *value,
                          apr_hash_t *allowed)
 {
-    const char *name = value ? wsgid_variables_resolve(r, value) : WSGID_DEFAULT_GROUP;
+    const char *name = value ? wsgid_variables_group(r, value) : WSGID_DEFAULT_GROUP;
 
     route->group = name ? name : value;
     if (!name) {

@@ -79,6 +79,11 @@ static const char *resolve_env(request_rec *r, const char *name)
     return found ? found : getenv(name);
 }
 
+static int is_env(const char *value)
+{
+    return !strncmp(value, ENV_PREFIX, strlen(ENV_PREFIX));
+}
+
 int wsgid_variables_is_variable(const char *value)
 {
     return strstr(value, "%{") != NULL;
@@ -126,4 +131,16 @@ const char *wsgid_variables_resolve(request_rec *r, const char *value)
     }
     name = env_name(r->pool, value);
     return name ? resolve_env(r, name) : NULL;
+}
+
+const char *wsgid_variables_group(request_rec *r, const char *value)
+{
+    const char *name = wsgid_variables_resolve(r, value);
+
+    return name || !is_env(value) ? name : WSGID_DEFAULT_GROUP;
+}
+
+int wsgid_variables_may_be_default(const char *value)
+{
+    return is_env(value) || !strcmp(value, "%{GLOBAL}");
 }

@@ -24,4 +24,11 @@ const char *wsgid_variables_literal(const char *value);
  * that wsgid_variables_check has accepted. */
 const char *wsgid_variables_resolve(request_rec *r, const char *value);
 
+/* Returns the group that a value stands for in this request: the default one for %{ENV:name} that
+ * is not set, NULL for any other variable that is not set. */
+const char *wsgid_variables_group(request_rec *r, const char *value);
+
+/* Whether a value may stand for the default group. */
+int wsgid_variables_may_be_default(const char *value);
+
 #endif

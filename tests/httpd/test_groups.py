@@ -100,9 +100,8 @@ def test_an_unknown_group_is_a_500_and_the_line_names_the_known_groups(httpd):
     assert len(lines) == 1
 
 
-def test_a_variable_that_is_not_set_is_a_500(httpd):
-    with httpd.log.expects("WSGID0160"):
-        assert httpd.get("/variable").status_code == 500
+def test_an_environment_variable_that_is_not_set_means_the_default_group(httpd):
+    assert group_of(httpd, "/variable") == ""
 
 
 def test_processes_1_makes_multiprocess_true(httpd):

@@ -92,3 +92,69 @@ def test_a_script_that_does_not_exist_is_a_404(httpd):
 
 def test_htaccess_can_name_the_callable(httpd):
     assert httpd.get("/allowed/named/app.wsgi").text == "other"
+
+
+# -------- beside a daemon group
+
+BESIDE = """
+WSGIDaemonProcess one
+WSGIScriptAlias /one ${APPS}/whoami.wsgi process-group=one
+DocumentRoot ${FILES}
+"""
+DIRECTORY = """
+<Directory ${FILES}>
+    Options +ExecCGI
+    %s
+</Directory>
+"""
+WAYS = {
+    "AddHandler": (DIRECTORY % "AddHandler wsgi-script .wsgi", None),
+    "SetHandler": (DIRECTORY % "SetHandler wsgi-script", None),
+    "AddType": (DIRECTORY % "AddType application/x-httpd-wsgi .wsgi", None),
+    "RewriteRule": (DIRECTORY % "RewriteEngine On\nRewriteRule . - [H=wsgi-script]", None),
+    "htaccess": (DIRECTORY % "AllowOverride All", "AddHandler wsgi-script .wsgi"),
+    "htaccess with a list": (
+        DIRECTORY % "AllowOverrideList AddHandler",
+        "AddHandler wsgi-script .wsgi",
+    ),
+    "virtual host": (
+        "<VirtualHost *>%s</VirtualHost>" % (DIRECTORY % "AddHandler wsgi-script .wsgi"),
+        None,
+    ),
+    "another host's group": (
+        DIRECTORY % "AddHandler wsgi-script .wsgi"
+        + "<VirtualHost *>\n</VirtualHost>\n"
+        + "<VirtualHost 127.0.0.1:${OTHER_PORT}>\nWSGIProcessGroup one\n</VirtualHost>",
+        None,
+    ),
+    "variable": (
+        "WSGIProcessGroup %{ENV:G}\n" + DIRECTORY % "AddHandler wsgi-script .wsgi",
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_handler_without_a_group_runs_in_the_default_group_beside_others(serve, stage, way):
+    text, htaccess = WAYS[way]
+    files = {"app.wsgi": (stage.apps / "environ.wsgi").read_text()}
+    if htaccess:
+        files[".htaccess"] = htaccess
+    httpd = serve(BESIDE + text, files=files, modules=["rewrite"])
+    assert httpd.get("/app.wsgi/x").json()["mod_wsgi.process_group"] == ""
+
+
+NOT_USED = {
+    "no handler": "",
+    "a handler in a group": "<Directory ${FILES}>\nWSGIProcessGroup one\nSetHandler wsgi-script\n</Directory>",
+    "handlers in a group": "WSGIProcessGroup one\n" + DIRECTORY % "SetHandler wsgi-script",
+    "no .htaccess": DIRECTORY % "AllowOverride None\nAllowOverrideList None",
+    ".htaccess without handlers": DIRECTORY % "AllowOverride AuthConfig Limit",
+}
+
+
+@pytest.mark.parametrize("case", NOT_USED)
+def test_the_default_group_costs_no_process_where_nothing_can_use_it(serve, case):
+    httpd = serve(BESIDE + NOT_USED[case])
+    httpd.wait_for_daemons("one", 1)
+    assert not httpd.guardians("%{GLOBAL}")

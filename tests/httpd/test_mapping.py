@@ -130,8 +130,15 @@ def test_resource_variable_is_server_and_script(httpd, environ):
 
 
 def test_unset_variable_is_named_in_the_log(httpd):
-    with httpd.log.expects(r"WSGID0160: group '%\{ENV:CHOSEN\}': this variable .* is not set"):
-        assert httpd.get("/env").status_code == 500
+    """An HTTP/1.0 request without Host."""
+    with httpd.log.expects(r"WSGID0160: group '%\{HOST\}': this variable .* is not set"):
+        with httpd.wire() as wire:
+            wire.send(b"GET /host HTTP/1.0\r\n\r\n")
+            assert wire.read_response().status == 500
+
+
+def test_unset_environment_variable_means_the_default_group(environ):
+    assert environ("/env")["mod_wsgi.process_group"] == ""
 
 
 def test_group_from_a_variable_must_exist(httpd):

@@ -1,0 +1,19 @@
+/*
+ * The handlers that the configuration sets, outside of aliases.
+ *
+ * Private to config/.
+ */
+#ifndef WSGID_HANDLERS_H
+#define WSGID_HANDLERS_H
+
+#include "wsgid.h"
+
+/* mod_wsgi's names of its handler, for configurations that come from there. */
+#define WSGID_HANDLER_WSGI "wsgi-script"
+#define WSGID_HANDLER_TYPE "application/x-httpd-wsgi" /* for AddType */
+
+/* Whether a handler may lead to a script where no directive names a group. It may do so in every
+ * .htaccess file that is allowed to set one. In check_config. */
+int wsgid_handlers_want_default(void);
+
+#endif
