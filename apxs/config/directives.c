@@ -166,13 +166,12 @@ static const char *set_socket_prefix(cmd_parms *cmd, void *dir, const char *text
             "relative to ServerRoot",
             text, MAX_SOCKET_PREFIX);
     }
-    wsgid_socket_directory_restore(cmd->pool, path);
     wrong = wsgid_socket_directory_check(cmd->pool, path);
     if (wrong) {
         return apr_psprintf(
             cmd->pool,
             "WSGID0061: sockets cannot be created under WSGISocketPrefix %s: %s: choose a path in "
-            "a directory of root's that exists and that only root can write to",
+            "a directory of root's that no other user can change",
             text, wrong);
     }
     config->socket_prefix = path;

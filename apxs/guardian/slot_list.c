@@ -220,9 +220,8 @@ static const char *find_directory(apr_pool_t *p, const char *prefix,
     if (!prefix) {
         return "DefaultRuntimeDir is not a directory";
     }
-    wsgid_socket_directory_restore(p, prefix);
-    wrong = wsgid_socket_directory_check(p, prefix);
-    if (wrong) {
+    wrong = wsgid_socket_directory_create(p, prefix);
+    if (wrong || (wrong = wsgid_socket_directory_check(p, prefix))) {
         return wrong;
     }
     if (!slot_list->first) {
@@ -240,7 +239,7 @@ static int prepare_directory(apr_pool_t *p, const char *prefix,
         ap_log_error(
             APLOG_MARK, APLOG_CRIT, 0, main_server,
             "WSGID0061: cannot create sockets: %s; set WSGISocketPrefix to a short path in "
-            "a directory of root's that only root can write to",
+            "a directory of root's that no other user can change",
             wrong);
         return HTTP_INTERNAL_SERVER_ERROR;
     }

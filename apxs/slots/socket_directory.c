@@ -37,12 +37,12 @@
 #define RETAINED_KEY WSGID_RETAINED("socket_directory")
 /* ".4194304/s/99999.1000000.door" and the NUL: the largest pid of Linux, many groups and restarts.
  * Other paths are shorter. */
-#define SUFFIX_ROOM      32
-#define DESCRIPTORS      "/proc/self/fd"
-#define SUID_DUMPABLE    "/proc/sys/fs/suid_dumpable"
-#define OUTER_MODE       0700
-#define INNER_MODE       0711
-#define REPLACEMENT_MODE 0755 /* of a directory in place of one that was removed */
+#define SUFFIX_ROOM   32
+#define DESCRIPTORS   "/proc/self/fd"
+#define SUID_DUMPABLE "/proc/sys/fs/suid_dumpable"
+#define OUTER_MODE    0700
+#define INNER_MODE    0711
+#define PARENT_MODE   0755 /* of a directory that was missing */
 
 struct wsgid_socket_directory_t {
     wsgid_socket_directory_t *next;
@@ -76,8 +76,14 @@ static const char *parent_of(apr_pool_t *p, const char *prefix)
     return slash == prefix ? "/" : apr_pstrmemdup(p, prefix, slash - prefix);
 }
 
-/* The first directory above, from below, in which every user can put another one in the place of
- * what is there; NULL if there is none. In a sticky one (/tmp) that is its owner's right. */
+/* Whether every user can put something else in the place of what is there. In a sticky directory
+ * (/tmp) that is its owner's right. */
+static int is_open(const struct stat *directory)
+{
+    return (directory->st_mode & (S_IWOTH | S_ISVTX)) == S_IWOTH;
+}
+
+/* The first directory above, from below, that is open; NULL if there is none. */
 static const char *find_open_parent(apr_pool_t *p, const char *directory)
 {
     char *real = realpath(directory, NULL);
@@ -87,7 +93,7 @@ static const char *find_open_parent(apr_pool_t *p, const char *directory)
     free(real);
     while (at[1]) {
         at = parent_of(p, at);
-        if (stat(at, &there) == 0 && (there.st_mode & (S_IWOTH | S_ISVTX)) == S_IWOTH) {
+        if (stat(at, &there) == 0 && is_open(&there)) {
             return at;
         }
     }
@@ -102,7 +108,7 @@ static const char *check_access(apr_pool_t *p, const char *directory, const stru
         return apr_psprintf(p, "%s belongs to uid %ld, and must belong to root", directory,
                             (long)there->st_uid);
     }
-    open_one = there->st_mode & S_IWOTH ? directory : find_open_parent(p, directory);
+    open_one = is_open(there) ? directory : find_open_parent(p, directory);
     return open_one ? apr_psprintf(p, "every user can write to %s", open_one) : NULL;
 }
 
@@ -119,7 +125,9 @@ const char *wsgid_socket_directory_check(apr_pool_t *p, const char *prefix)
             prefix, (int)sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1, SUFFIX_ROOM - 1);
     }
     if (stat(directory, &there) != 0) {
-        return apr_psprintf(p, "%s: %s", directory, strerror(errno));
+        return errno == ENOENT && ap_is_directory(p, parent_of(p, directory))
+                   ? NULL /* the start creates it */
+                   : apr_psprintf(p, "%s: %s", directory, strerror(errno));
     }
     if (!S_ISDIR(there.st_mode)) {
         return apr_psprintf(p, "%s is not a directory", directory);
@@ -209,7 +217,8 @@ static void log_exposure(apr_pool_t *p, server_rec *s, exposure_e exposure)
 
 /* ---- the private directory */
 
-/* Nobody else has created it: the directory above is writable for root only. */
+/* Nobody else has created it, and nobody else can replace it: the directory above is writable for
+ * root only, or sticky. */
 static apr_status_t make_directory(const char *path, mode_t mode)
 {
     struct stat there;
@@ -305,25 +314,16 @@ static wsgid_socket_directory_t *add(apr_pool_t *pool, const char *prefix, int i
     return directory;
 }
 
-/* If it fails, wsgid_socket_directory_check says so. */
-static void create_again(const char *path)
+const char *wsgid_socket_directory_create(apr_pool_t *p, const char *prefix)
 {
-    if (mkdir(path, REPLACEMENT_MODE) == 0) {
-        (void)chmod(path, REPLACEMENT_MODE); /* whatever the umask is */
-    }
-}
+    const char *path = parent_of(p, prefix);
 
-void wsgid_socket_directory_restore(apr_pool_t *p, const char *prefix)
-{
-    retained_directories_t *known = ap_retained_data_get(RETAINED_KEY);
-    const wsgid_socket_directory_t *directory = known ? known->first : NULL;
-
-    for (; directory; directory = directory->next) {
-        if (!strcmp(directory->prefix, prefix)) {
-            create_again(parent_of(p, prefix));
-            return;
-        }
+    if (mkdir(path, PARENT_MODE) == 0) {
+        return chmod(path, PARENT_MODE) == 0 ? NULL : strerror(errno); /* whatever the umask is */
     }
+    return errno == EEXIST ? NULL
+                           : apr_psprintf(p, "%s does not exist and cannot be created: %s", path,
+                                          strerror(errno));
 }
 
 const char *wsgid_socket_directory_prepare(apr_pool_t *p, server_rec *s, const char *prefix,

@@ -17,11 +17,12 @@ typedef struct wsgid_socket_directory_t wsgid_socket_directory_t;
 /* A private directory is named "PREFIX.PID", and its sockets are in this directory within. */
 #define WSGID_SOCKET_INNER "/s"
 
-/* NULL, or why sockets must not be created under this prefix. In p. */
+/* NULL, or why sockets must not be created under this prefix. In p. Its directory may be missing if
+ * wsgid_socket_directory_create can create it. */
 const char *wsgid_socket_directory_check(apr_pool_t *p, const char *prefix);
-/* If this httpd has had sockets under this prefix, and the directory has been removed since:
- * creates it again, so that wsgid_socket_directory_check finds it. */
-void wsgid_socket_directory_restore(apr_pool_t *p, const char *prefix);
+/* Creates the directory above the sockets if it is missing: one level, and nothing else. NULL, or
+ * why not, in p. At a start or restart, before wsgid_socket_directory_check. */
+const char *wsgid_socket_directory_create(apr_pool_t *p, const char *prefix);
 
 /* Once User and ChrootDir are known. Finds or creates the directory for a prefix, private if that
  * is possible. Logs once what is not protected. NULL, or why not, in p. */

@@ -132,9 +132,9 @@ def httpd_is_found_once():
 @pytest.fixture
 def place(stage) -> Iterator[Place]:
     root = machine.temporary_directory("wsgid-check-")
-    for name in ("app", "run", "conf"):
+    for name, mode in (("app", 0o755), ("run", 0o755), ("conf", 0o755), ("open", 0o777)):
         (root / name).mkdir()
-        (root / name).chmod(0o755)
+        (root / name).chmod(mode)
     made = Place(root, stage.module)
     made.write("app/site.wsgi", GOOD)
     yield made
@@ -159,6 +159,21 @@ def test_the_default_group_is_checked_too(place):
     assert place.check(ALIAS).code == 0
     place.write("app/site.wsgi", "import no_such_module")
     assert "no_such_module" in place.check(ALIAS).find("WSGID0332")
+
+
+@pytest.mark.parametrize("prefix", ["/tmp/wsgid", "missing/wsgid"])
+def test_a_sticky_directory_and_one_that_the_start_creates_will_do_for_the_sockets(place, prefix):
+    assert place.check(f"WSGISocketPrefix {prefix}\nWSGIDaemonProcess x").lines == []
+
+
+def test_without_a_runtime_directory_the_check_is_about_the_one_that_httpd_uses(place):
+    """Debian's httpd keeps its PidFile in /run, and its sockets in /var/run/apache2."""
+    httpd = inspection.find_server()
+    text = place.base().replace("DefaultRuntimeDir run", "")
+    words = ["-f", place.write("conf/bare.conf", text), "-t", "-D", "DUMP_RUN_CFG"]
+    done = subprocess.run([httpd.program, *words], capture_output=True, text=True)
+    runtime = httpd_build.build_of(httpd).runtime
+    assert f'Mutex default: dir="{runtime}/"' in done.stdout, done.stderr
 
 
 # -------- one fault, one line
@@ -302,10 +317,10 @@ FAULTS = {
         "add <Directory",
     ),
     "socket directory": (
-        "WSGISocketPrefix /nowhere/wsgid\nWSGIDaemonProcess x",
+        "WSGISocketPrefix /nowhere/at/wsgid\nWSGIDaemonProcess x",
         "WSGID0061",
         "Prefix",
-        "in /nowhere: No such file or directory: set WSGISocketPrefix",
+        "in /nowhere/at: /nowhere does not exist: set WSGISocketPrefix",
     ),
     "socket path": (
         f"WSGISocketPrefix run/{'x' * 90}\nWSGIDaemonProcess x",
@@ -314,13 +329,13 @@ FAULTS = {
         "longer than 72 bytes: set WSGISocketPrefix to a shorter path",
     ),
     "runtime directory": (
-        "DefaultRuntimeDir /tmp\nWSGIDaemonProcess x",
+        "DefaultRuntimeDir @APP@/../open\nWSGIDaemonProcess x",
         "WSGID0061",
-        "Dir /tmp",
+        "/../open",
         "everybody",
     ),
     "open socket directory": (
-        "WSGISocketPrefix /tmp/wsgid\nWSGIDaemonProcess x",
+        "WSGISocketPrefix @APP@/../open/wsgid\nWSGIDaemonProcess x",
         "WSGID0061",
         "Prefix",
         "everybody",

@@ -114,11 +114,8 @@ REFUSED = {
     "alias with a bad expression": ("WSGIScriptAliasMatch ( /x", "WSGID0020: '(' is not a valid regular expression"),
     "restriction by a variable": ("WSGIRestrictProcess %{HOST}", "WSGID0025: WSGIRestrictProcess %{HOST}: write names"),
     "socket prefix nowhere": (
-        "WSGISocketPrefix /nowhere/x",
-        "WSGID0061: sockets cannot be created under WSGISocketPrefix /nowhere/x: /nowhere: No such file or directory"),
-    "socket prefix for everybody": (
-        "WSGISocketPrefix /tmp/x",
-        "WSGID0061: sockets cannot be created under WSGISocketPrefix /tmp/x: every user can write to /tmp"),
+        "WSGISocketPrefix /nowhere/at/x",
+        "WSGID0061: sockets cannot be created under WSGISocketPrefix /nowhere/at/x: /nowhere/at: No such file or directory"),
     "long socket prefix": ("WSGISocketPrefix /" + "x" * 72, "WSGID0026: WSGISocketPrefix /xxx"),
 }  # fmt: skip
 
@@ -153,6 +150,8 @@ ACCEPTED = [
     ),
     "WSGIProcessName %{ENV:A_b}",
     "WSGIScriptAlias /y/ z pass-authorization=On callable-object=%{ENV:X}\nWSGIScriptAlias / /x",
+    "WSGISocketPrefix /tmp/x",
+    "WSGISocketPrefix missing/x",
     "WSGISocketPrefix run/s\nWSGIPythonHome /venv\nWSGIPythonPath /a:/b\nWSGIPythonPath /c",
     "WSGIResponseBufferTotal 1G\n" + group("response-spool-size=0 response-buffer-size=64K"),
     "WSGICallableObject app\nWSGIPassAuthorization On\nWSGIApplicationGroup %{GLOBAL}",

@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from httpdenv import Crowd, machine, processes, wait_until
+from httpdenv import Crowd, StartFailed, machine, processes, wait_until
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide a socket from its user")
 children_are_hidden = pytest.mark.skipif(
@@ -272,6 +272,37 @@ def test_without_proc_after_chroot_one_line_says_what_is_not_protected(make_http
     assert httpd.get("/app").status_code == 200
     assert len(httpd.log.find(f"WSGID0101.*ChrootDir {httpd.root}")) == 1
     shutil.rmtree(httpd.root / inside.relative_to(httpd.root).parts[0])
+
+
+# -------- a directory that is missing
+
+
+def test_the_start_creates_the_directory_of_the_sockets_if_only_that_is_missing(make_httpd):
+    """As with httpd's own runtime directory, which only its init script creates."""
+    httpd = make_httpd("WSGISocketPrefix ${FILES}/missing/x\n" + CONFIGURATION, start=None)
+    assert httpd.configtest()[0] == 0
+    made = httpd.files / "missing"
+    assert not made.exists()
+    httpd.start()
+    assert httpd.get("/app").status_code == 200
+    assert (made.stat().st_uid, made.stat().st_mode & 0o7777) == (os.geteuid(), 0o755)
+
+
+def test_the_start_creates_one_level_only(make_httpd):
+    httpd = make_httpd("WSGISocketPrefix ${FILES}/far/away/x\n" + CONFIGURATION, start=None)
+    code, output = httpd.configtest()
+    assert code != 0 and "WSGID0061" in output
+    with pytest.raises(StartFailed, match="far/away: No such file or directory"):
+        httpd.start()
+    assert not (httpd.files / "far").exists()
+
+
+def test_sockets_may_be_in_a_sticky_directory(make_httpd):
+    httpd = make_httpd("WSGISocketPrefix ${FILES}/sticky/x\n" + CONFIGURATION, start=None)
+    (httpd.files / "sticky").mkdir()
+    (httpd.files / "sticky").chmod(0o1777)
+    httpd.start()
+    assert httpd.get("/app").status_code == 200
 
 
 # -------- directories above that of the sockets

@@ -9,12 +9,12 @@ import shlex
 import subprocess
 from dataclasses import dataclass
 
-from pywsgid.cli.server import Server
+from pywsgid.cli.server import NoServer, Server
 
 
 @dataclass(frozen=True)
 class Build:
-    """What `httpd -V` prints."""
+    """What httpd says of itself."""
 
     root: str  # the default ServerRoot
     configuration: str  # the file that it reads
@@ -30,9 +30,27 @@ def build_of(server: Server) -> Build:
     return Build(
         root,
         os.path.join(root, settings.get("SERVER_CONFIG_FILE", "httpd.conf")),
-        os.path.dirname(os.path.join(root, settings.get("DEFAULT_PIDLOG", "logs/httpd.pid"))),
+        _runtime(server)
+        or os.path.dirname(os.path.join(root, settings.get("DEFAULT_PIDLOG", "logs/httpd.pid"))),
         tuple(int(part) for part in version[1].split(".")) if version else (2, 4),
     )
+
+
+def _runtime(server: Server) -> str | None:
+    """The default DefaultRuntimeDir: httpd prints it only as the directory of its mutexes, and only
+    for a configuration."""
+    try:
+        lines = [*server.mpm(), "ErrorLog /dev/null", "ServerName localhost"]
+    except NoServer:
+        return None
+    words = [word for line in lines for word in ("-C", line)]
+    done = subprocess.run(
+        [server.program, "-t", "-D", "DUMP_RUN_CFG", "-f", "/dev/null", *words],
+        capture_output=True,
+        text=True,
+    )
+    found = re.search(r'^Mutex default: dir="(.+?)/*"', done.stdout, re.MULTILINE)
+    return found[1] if found else None
 
 
 def debian_variables(path: str, root: str) -> dict[str, str] | None:

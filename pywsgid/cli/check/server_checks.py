@@ -77,7 +77,7 @@ def _prefix_wrong(prefix: str, longest: int) -> tuple[str, str] | None:
     directory = os.path.dirname(prefix)
     problem = _directory_problem(directory)
     if problem:
-        fix = "set WSGISocketPrefix to a path in a directory of root that only root can write to"
+        fix = "set WSGISocketPrefix to a path in a directory of root that no other user can change"
         return f"httpd cannot keep its sockets in {directory}: {problem}", fix
     return None
 
@@ -98,13 +98,14 @@ def _reach_wrong(prefix: str, identity: Identity | None) -> tuple[str, str] | No
 def _directory_problem(directory: str) -> str | None:
     try:
         found = os.stat(directory)
+    except FileNotFoundError:
+        above = os.path.dirname(directory)
+        return None if os.path.isdir(above) else f"{above} does not exist"  # the start creates one
     except OSError as error:
         return str(error.strerror)
     if not stat.S_ISDIR(found.st_mode):
         return "it is not a directory"
     if found.st_uid not in (0, os.geteuid()):
         return f"it belongs to uid {found.st_uid} and not to root"
-    if found.st_mode & stat.S_IWOTH:
-        return "everybody may write to it"
-    writable = file_access.writable_by_all(directory)
+    writable = file_access.writable_by_all(os.path.join(directory, "x"))
     return f"everybody may write to {writable}" if writable else None
