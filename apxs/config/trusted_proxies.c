@@ -6,6 +6,9 @@
  * the others, and none at all from anybody else. The peer of the connection decides, not the
  * client's address that mod_remoteip may have found out. Where it has, that address stays: it has
  * already used up a part of the header.
+ *
+ * Without WSGITrustedProxies everybody is believed, as mod_wsgi does it: many configurations rely
+ * on that behind a firewall. It is logged, as any client can then say who it is.
  */
 #include "config/trusted_proxies.h"
 
@@ -110,7 +113,10 @@ static int is_trusted(const wsgid_directory_config_t *config, apr_sockaddr_t *ad
 {
     int i;
 
-    for (i = 0; config->proxies && i < config->proxies->nelts; i++) {
+    if (!config->proxies) {
+        return 1;
+    }
+    for (i = 0; i < config->proxies->nelts; i++) {
         if (apr_ipsubnet_test(APR_ARRAY_IDX(config->proxies, i, apr_ipsubnet_t *), address)) {
             return 1;
         }
@@ -131,7 +137,8 @@ static apr_sockaddr_t *parse_address(apr_pool_t *p, const char *text)
 }
 
 /* Each proxy has appended the address of its peer. So the last address that is no trusted proxy's
- * is the client's. *from: where in the list it is. NULL: what is there is not an address. */
+ * is the client's; the first one, if everybody is trusted. *from: where in the list it is. NULL:
+ * what is there is not an address. */
 static const char *find_client(request_rec *r, const wsgid_directory_config_t *config,
                                const char *list, const char **from)
 {
@@ -194,15 +201,15 @@ static void apply(request_rec *r, const wsgid_directory_config_t *config, unsign
 }
 
 /* Once for each child of httpd. */
-static void log_nobody(request_rec *r)
+static void log_everybody(request_rec *r)
 {
     static int is_logged;
 
     if (!__atomic_exchange_n(&is_logged, 1, __ATOMIC_RELAXED)) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
                       "WSGID0183: WSGITrustedProxyHeaders names headers, but WSGITrustedProxies no "
-                      "proxy, so these headers are removed from all requests: name the addresses "
-                      "of your proxies in WSGITrustedProxies");
+                      "proxy, so whoever sends these headers is believed: name the addresses of "
+                      "your proxies in WSGITrustedProxies");
     }
 }
 
@@ -219,7 +226,7 @@ const wsgid_judgement_t *wsgid_trusted_proxies_judge(request_rec *r)
     judgement->hidden = config->proxy_classes;
     judgement->variables = apr_table_make(r->pool, 8);
     if (!config->proxies) {
-        log_nobody(r);
+        log_everybody(r);
     }
     if (is_trusted(config, r->connection->client_addr)) {
         judgement->hidden &= ~config->proxy_headers;

@@ -12,7 +12,7 @@ CONFIGURATION = """
 WSGIScriptAlias /plain ${APPS}/environ.wsgi
 WSGIScriptAlias /trusted ${APPS}/environ.wsgi
 WSGIScriptAlias /untrusted ${APPS}/environ.wsgi
-WSGIScriptAlias /nobody ${APPS}/environ.wsgi
+WSGIScriptAlias /anybody ${APPS}/environ.wsgi
 WSGIScriptAlias /remoteip ${APPS}/environ.wsgi
 WSGITrustedProxyHeaders X-Forwarded-For X-Forwarded-Proto X-Forwarded-Host
 WSGITrustedProxyHeaders X-Forwarded-Port X-Forwarded-Server X-Script-Name
@@ -90,10 +90,11 @@ def test_forged_headers_of_anybody_else_do_not_reach_the_application(httpd):
     assert (seen["HTTP_HOST"], seen["SCRIPT_NAME"]) == ("localhost", "/untrusted")
 
 
-def test_without_trusted_proxies_nobody_is_believed(httpd):
+def test_without_trusted_proxies_everybody_is_believed_and_that_is_said_once(httpd):
+    sent = "X-Forwarded-For: 203.0.113.9, 198.51.100.2"
     with httpd.log.expects("WSGID0183"):
-        assert headers_of(environ(httpd, "/nobody", *ALL)) == {}
-    assert headers_of(environ(httpd, "/nobody", *ALL)) == {}  # and that is said once
+        assert environ(httpd, "/anybody", sent)["REMOTE_ADDR"] == "203.0.113.9"
+    assert environ(httpd, "/anybody", sent)["REMOTE_ADDR"] == "203.0.113.9"
 
 
 def test_headers_without_a_trusted_one_of_their_purpose_stay(httpd):
