@@ -50,6 +50,17 @@ PYTHON_ROOMS = {
     "native": {"wire"},
     "wire": set(),
 }
+# Applications patch these. Only these files use the modules themselves.
+COPIED = {"_signal", "_socket", "_thread", "os", "select", "time"}
+PATCHED = {"signal", "socket", "selectors", "threading"}
+OWN = {
+    "boot.py": COPIED,  # before anything else
+    "system.py": COPIED,
+    "interfaces.py": COPIED,
+    "main.py": {"threading"},
+    "cpython.py": {"threading"},
+    "stacks.py": {"threading"},
+}
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 INCLUDE = re.compile(r'^\s*#\s*include "((?:\w+/)*)(\w+\.\w+)"', re.MULTILINE)
 
@@ -102,6 +113,26 @@ def python_breaches() -> Iterator[str]:
             used = room_of(module)
             if used != room and used not in PYTHON_ROOMS[room]:
                 yield f"{path.relative_to(ROOT)}: {room or 'pywsgid'} may not use {module}"
+
+
+def outside(node: ast.AST) -> Iterator[str]:
+    """The modules that are not ours and that a file imports when it runs, wherever."""
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name):  # if TYPE_CHECKING:
+        return
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        yield node.module or ""
+    for child in ast.iter_child_nodes(node):
+        yield from outside(child)
+
+
+def patched_breaches() -> Iterator[str]:
+    """Files of the daemon that use what applications patch (pywsgid/daemon/system.py)."""
+    for path in sorted((ROOT / "pywsgid/daemon").rglob("*.py")):
+        found = set(outside(ast.parse(path.read_text(encoding="utf-8"))))
+        for name in sorted(found & (COPIED | PATCHED) - OWN.get(path.name, set())):
+            yield f"{path.relative_to(ROOT)}: takes {name} that the application may have patched"
 
 
 # -------- circles
@@ -170,7 +201,12 @@ def circle_breaches() -> Iterator[str]:
 
 
 def main() -> int:
-    breaches = [*c_breaches(), *python_breaches(), *circle_breaches()]
+    breaches = [
+        *c_breaches(),
+        *python_breaches(),
+        *patched_breaches(),
+        *circle_breaches(),
+    ]
     for breach in breaches:
         print(f"check_imports: {breach}", file=sys.stderr)
     return 1 if breaches else 0

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import sys
 
+from pywsgid.daemon.system import _thread
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
     from typing import Any
 else:
-    import _signal
-    from _thread import _local, get_native_id as _native_id
+    from pywsgid.daemon.system import _signal
+
+    _local, _native_id = _thread._local, _thread.get_native_id
 
 # The halves of signal and threading that are written in C (all). `import signal` takes 3 ms more;
 # the names from _thread are those that `threading` offers. No daemon starts where they are missing.
@@ -60,8 +63,13 @@ def join_threads() -> None:
     import threading
 
     shutdown: Callable[[], None] | None = getattr(threading, "_shutdown", None)
-    if shutdown is not None:
-        shutdown()
+    if shutdown is None:
+        return
+    # If a request loads eventlet, it takes the main thread for another one, and waits for its end.
+    names = shutdown.__globals__
+    if are_locks_replaced() and "_main_thread" in names:
+        names["_main_thread"]._ident = names["get_ident"]()
+    shutdown()
 
 
 def run_exit_handlers() -> None:
@@ -76,7 +84,37 @@ def run_exit_handlers() -> None:
         run()
 
 
-# -------- other threads
+# -------- threads
+
+
+def name_thread(name: str) -> None:
+    """Has `threading` know the calling thread, which _thread.start_new_thread() has started, by
+    that name, and traces it as threading.settrace() and threading.setprofile() have asked for.
+
+    threading.current_thread() of a thread that it has not started, all.
+    """
+    try:
+        import threading
+
+        threading.current_thread().name = name
+        sys.settrace(threading.gettrace())
+        sys.setprofile(threading.getprofile())
+    except Exception:
+        pass  # the application has replaced parts of it
+
+
+def are_locks_replaced() -> bool:
+    """Whether the application has replaced the locks of `_thread`."""
+    return getattr(sys.modules["_thread"], "allocate_lock", None) is not _thread.allocate_lock
+
+
+def keep_import_locks() -> None:
+    """Lets `import` use locks of threads whatever becomes of `_thread`: gevent's would keep threads
+    that import at the same time waiting for ever.
+
+    importlib._bootstrap._thread, all; eventlet replaces it in the same way.
+    """
+    vars(sys.modules["_frozen_importlib"])["_thread"] = _thread
 
 
 def current_frames() -> dict[int, FrameType]:

@@ -8,7 +8,6 @@ described where it is implemented.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from types import FrameType, TracebackType
 from typing import Any, Protocol, TypeAlias
@@ -82,7 +81,7 @@ class Worker(Protocol):
     @property
     def since(self) -> float: ...
     @property
-    def thread(self) -> threading.Thread: ...
+    def identity(self) -> int: ...
     @property
     def is_abandoned(self) -> bool: ...
     @property

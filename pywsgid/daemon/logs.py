@@ -23,9 +23,8 @@ its own: application/log_records.py.
 
 from __future__ import annotations
 
-import os
-
 from pywsgid.daemon.cpython import Local, native_id
+from pywsgid.daemon.system import os
 from pywsgid.wire import process_abi
 
 # Callers write logs.WARN: for most of them this is the module of log lines.

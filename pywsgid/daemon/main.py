@@ -13,10 +13,8 @@ thread for the main one. `socket`, `signal` and `logging` would add 3 to 8 ms ea
 from __future__ import annotations
 
 import faulthandler
-import os
 import sys
 import threading
-import time
 
 from pywsgid.daemon import configuration as configurations, cpython, logs, streams
 from pywsgid.daemon.application import loader, logging_import, reloader
@@ -31,6 +29,7 @@ from pywsgid.daemon.process import (
     wakeup,
     watchdog,
 )
+from pywsgid.daemon.system import _thread, os, time
 from pywsgid.daemon.transport import extension, hotpath
 from pywsgid.daemon.wsgi import environ, overload, worker
 from pywsgid.wire import process_abi
@@ -73,6 +72,7 @@ class Service:
         self.request_counter: RequestCounter | None = None
         self.watch: Watch | None = None
         self.overload: overload.Overload | None = None
+        self._is_warned_of_locks = False
 
     def _make_reload_barrier(self, holds: bool) -> reloader.ReloadBarrier:
         return reloader.ReloadBarrier(self.loader, self.changes, self.life, self.log, holds)
@@ -80,12 +80,24 @@ class Service:
     def script_loaded(self, script: loader.Script, name: str) -> None:
         """A script has been loaded, and has the callable `name`."""
         self.page.loaded(name, script.path)
+        if self.configuration.threads > 1 and cpython.are_locks_replaced():
+            self._warn_of_locks()
         if (
             script.reload_required is not None
             and self.reload_barrier is None
             and self.configuration.reload != "off"
         ):
             self.reload_barrier = self._make_reload_barrier(False)
+
+    def _warn_of_locks(self) -> None:
+        if not self._is_warned_of_locks:
+            self._is_warned_of_locks = True
+            self.log.write(
+                logs.WARN,
+                "WSGID0373: group %r: the application has replaced Python's locks (gevent or "
+                "eventlet do that), and theirs may hang when several threads want one: set "
+                "threads=1, and raise processes=" % self.log.group,
+            )
 
     def worker_ended(self) -> None:
         """A worker's thread has ended."""
@@ -159,7 +171,7 @@ def serve(service: Service) -> NoReturn:
     allowed = {0, os.geteuid(), configuration.httpd_uid}
     service.transport = make_transport(service, allowed)
     if configuration.stack_size:
-        threading.stack_size(configuration.stack_size)
+        _thread.stack_size(configuration.stack_size)
     add_periodic_tasks(service)
     workers = make_workers(service)
     service.signals.take_signals()
@@ -231,6 +243,8 @@ def set_up(log: logs.Log, configuration: Configuration) -> tuple[streams.Stream,
     captured = streams.capture_streams(log)
     threading.excepthook = lambda raised: log_thread_failure(log, raised)
     logging_import.when_imported("logging", lambda: adopt_logging(log))
+    if configuration.threads > 1:
+        cpython.keep_import_locks()
     sys.argv = ["mod_wsgid"]
     add_paths(log, configuration)
     return captured
@@ -323,7 +337,7 @@ def make_transport(service: Service, allowed: set[int]) -> Transport:
             "WSGID0329: group %r: this process cannot start without pywsgid's extension, its "
             "compiled part. %s" % (service.log.group, error),
         )
-        for stream in (sys.stdout, sys.stderr):
+        for stream in service.streams:
             stream.flush()
         os._exit(process_abi.EXIT_INTERPRETER)  # without the application's atexit handlers
     return hotpath.Transport(

@@ -12,11 +12,11 @@ has loaded.
 
 from __future__ import annotations
 
-import os
 import sys
 
 from pywsgid.daemon.application.error_page import ErrorPages, traceback_text
 from pywsgid.daemon.application.source_watcher import Watcher
+from pywsgid.daemon.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,15 +16,13 @@ script is tried again. Where depends on the process:
 
 from __future__ import annotations
 
-import _thread
 import binascii
 import builtins
-import os
 import sys
-import time
 from importlib.machinery import ModuleSpec, SourceFileLoader
 
 from pywsgid.daemon import logs
+from pywsgid.daemon.system import _thread, os, time
 from pywsgid.wire import django_settings
 
 TYPE_CHECKING = False

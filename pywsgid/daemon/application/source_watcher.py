@@ -5,13 +5,11 @@ Only the development mode uses it. In production reload=hot checks the script al
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
-import time
 
 import pywsgid
 from pywsgid.daemon.application.loader import stamp_of
+from pywsgid.daemon.system import _thread, os, time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,17 +24,20 @@ SOURCES = (".py", ".html", ".jinja", ".jinja2", ".j2", ".mako")
 SKIPPED = ("__pycache__", "node_modules", "site-packages", "dist-packages")  # directories
 
 
-class Watcher(threading.Thread):
+class Watcher:
     """Touches the file `touch` when a source changes, appears or disappears: one of `files`, one in
     `directories`, or a module that is loaded.
     """
 
     def __init__(self, files: Sequence[str], directories: Sequence[str], touch: str) -> None:
-        super().__init__(name="wsgid-develop", daemon=True)
         self._files = files
         self._directories = directories
         self._touch = touch
         self._known = self._scan()  # before the application is loaded, so that no change is missed
+
+    def start(self) -> None:
+        """Starts the thread."""
+        _thread.start_new_thread(self.run, ())
 
     def run(self) -> None:
         pause = INTERVAL

@@ -10,15 +10,13 @@ Rules: nothing here waits for a worker. Nothing that a peer sends is used but th
 
 from __future__ import annotations
 
-import _socket
-import os
 import struct
 import sys
-import time
 
 from pywsgid.daemon import cpython, logs
 from pywsgid.daemon.process.descriptors import are_missing
 from pywsgid.daemon.request_info import request_line
+from pywsgid.daemon.system import _socket, os, time
 from pywsgid.wire import process_abi
 
 TYPE_CHECKING = False

@@ -9,9 +9,9 @@ imported when the first descriptor is scarce, and whatever fails for EMFILE is t
 from __future__ import annotations
 
 import errno
-import os
 
 from pywsgid.daemon import logs
+from pywsgid.daemon.system import os
 from pywsgid.wire import process_abi
 
 TYPE_CHECKING = False

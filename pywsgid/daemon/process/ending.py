@@ -8,13 +8,11 @@ alone.
 
 from __future__ import annotations
 
-import _thread
 import faulthandler
-import os
 import sys
-import time
 
 from pywsgid.daemon import cpython, logs
+from pywsgid.daemon.system import _thread, os, time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,8 +37,22 @@ def end_process(
     grace = max(GRACE_LEAST, min(left, GRACE_MOST))
     _thread.start_new_thread(_give_up_after, (grace, give_up))
     faulthandler.dump_traceback_later(grace + HUNG_AFTER, exit=True, file=2)
-    cpython.join_threads()
-    cpython.run_exit_handlers()
+    for finish in (cpython.join_threads, cpython.run_exit_handlers):
+        try:
+            finish()
+        except BaseException as error:
+            log.write(
+                logs.WARN,
+                "WSGID0374: group %r: the process exits without waiting for threads and atexit "
+                "handlers of the application, which has replaced parts of threading: %s; see "
+                "that these work at the end of the process" % (log.group, logs.describe(error)),
+            )
+    flush_streams(log)
+    os._exit(code)
+
+
+def flush_streams(log: logs.Log) -> None:
+    """Flushes what the application has in place of sys.stdout and sys.stderr."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -51,7 +63,6 @@ def end_process(
                 "sys.stdout or sys.stderr cannot be flushed at the end: %s; what it still held is "
                 "lost: fix its flush()" % (log.group, logs.describe(error)),
             )
-    os._exit(code)
 
 
 def _give_up_after(grace: float, give_up: Callable[[float], None]) -> None:

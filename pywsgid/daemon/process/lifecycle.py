@@ -21,14 +21,10 @@ What the main thread waits for, and in which order it acts, is in main_loop.py.
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
-import time
-
 from pywsgid.daemon import logs
 from pywsgid.daemon.process import ending, wakeup
 from pywsgid.daemon.process.states import TRANSITIONS
+from pywsgid.daemon.system import _thread, os, time
 from pywsgid.wire import process_abi
 
 TYPE_CHECKING = False
@@ -74,8 +70,8 @@ class Lifecycle:
         self._configuration = configuration
         self._page = page
         self._transport: Transport | None = None
-        # Its lock is reentrant: an action may take a step itself.
-        self._changed = threading.Condition()
+        self._lock = _thread.allocate_lock()
+        self._waiting: list[_thread.LockType] = []  # see await_replacement()
         self._ended_workers = 0
         self._exit_code = 0
         self._replacement_requests = 0
@@ -88,28 +84,33 @@ class Lifecycle:
         """Takes the process to the state that `event` leads to. `details` are the arguments of the
         action on the way. An event that is impossible in this state is logged and ignored.
         """
-        with self._changed:
-            before = self.state
-            transition: Any = TRANSITIONS[before].get(event, IMPOSSIBLE)
-            if transition is None:
-                return
-            if transition is IMPOSSIBLE:
-                self._log.write(
-                    logs.ERROR,
-                    "WSGID0318: group %r: the event %r is impossible in the state %r and is "
-                    "ignored: this is a bug in mod_wsgid, please report "
-                    "it" % (self._log.group, event, before),
-                )
-                return
-            self.state, action = transition
+        with self._lock:
+            self._step(event, *details)
+
+    def _step(self, event: str, *details: Any) -> None:
+        """step(), for those who hold the lock."""
+        before = self.state
+        transition: Any = TRANSITIONS[before].get(event, IMPOSSIBLE)
+        if transition is None:
+            return
+        if transition is IMPOSSIBLE:
             self._log.write(
-                logs.DEBUG,
-                "WSGID0317: group %r: state: was %s, is %s (%s)"
-                % (self._log.group, before, self.state, event),
+                logs.ERROR,
+                "WSGID0318: group %r: the event %r is impossible in the state %r and is "
+                "ignored: this is a bug in mod_wsgid, please report "
+                "it" % (self._log.group, event, before),
             )
-            if action:
-                getattr(self, "_" + action)(*details)
-            self._changed.notify_all()
+            return
+        self.state, action = transition
+        self._log.write(
+            logs.DEBUG,
+            "WSGID0317: group %r: state: was %s, is %s (%s)"
+            % (self._log.group, before, self.state, event),
+        )
+        if action:
+            getattr(self, "_" + action)(*details)
+        while self._waiting:
+            self._waiting.pop().release()
 
     @property
     def takes_requests(self) -> bool:
@@ -119,7 +120,7 @@ class Lifecycle:
 
     def worker_ended(self) -> None:
         """A worker's thread has ended."""
-        with self._changed:
+        with self._lock:
             self._ended_workers += 1
         self.wake()
 
@@ -133,21 +134,25 @@ class Lifecycle:
         loaded. False: not now, since a request is open, or the process leaves, or (with
         `after_backoff`) a replacement failed a short while ago. The caller then tries again later.
         """
-        with self._changed:
+        with self._lock:
             if self.state != "ready" or (after_backoff and time.monotonic() < self._not_before):
                 return False
-            self.step("due", reason, why, change)
+            self._step("due", reason, why, change)
             return True
 
     def await_replacement(self) -> bool:
         """Waits until the open request for a replacement is answered. True: the replacement serves
         and this process leaves. False: this process goes on.
         """
-        with self._changed:
-            requests = self._replacement_requests
-            while self.state == "replacing" and self._replacement_requests == requests:
-                self._changed.wait()
-            return not self.takes_requests
+        requests = self._replacement_requests
+        answered = _thread.allocate_lock()
+        answered.acquire()
+        while True:
+            with self._lock:
+                if self.state != "replacing" or self._replacement_requests != requests:
+                    return not self.takes_requests
+                self._waiting.append(answered)
+            answered.acquire()
 
     # ---- from the main loop
 
@@ -188,8 +193,7 @@ class Lifecycle:
     # ---- the actions of the table, which run with the lock of step()
 
     def _fail(self) -> None:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+        ending.flush_streams(self._log)
         # Without threads and atexit handlers: the application is imported by half.
         os._exit(process_abi.EXIT_LOAD)
 

@@ -8,11 +8,8 @@ exceeds it until its replacement is ready.
 
 from __future__ import annotations
 
-import os
-import threading
-import time
-
 from pywsgid.daemon import logs
+from pywsgid.daemon.system import _thread, os, time
 from pywsgid.wire import process_abi
 
 TYPE_CHECKING = False
@@ -49,7 +46,7 @@ class Requests:
     def __init__(self, most: int, jitter: int, wake: Callable[[], None]) -> None:
         # `random` would take 3 ms to import, for a number that may be guessed.
         self.most = most + int.from_bytes(os.urandom(8), "little") % (jitter + 1)
-        self._lock = threading.Lock()
+        self._lock = _thread.allocate_lock()
         self._count = 0
         self._wake = wake
 

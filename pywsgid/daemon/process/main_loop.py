@@ -8,13 +8,10 @@ the time at which it is due; the loop sleeps until the first of them, for ever i
 
 from __future__ import annotations
 
-import os
-import select
-import time
-
 from pywsgid.daemon import logs
 from pywsgid.daemon.process import descriptors, lifecycle
 from pywsgid.daemon.process.signals import DRAIN_SIGNALS, STACKS_SIGNAL, WAKE
+from pywsgid.daemon.system import os, select, time
 from pywsgid.wire import process_abi
 
 TYPE_CHECKING = False

@@ -8,12 +8,10 @@ same. What is measured for each request is written by C: pywsgid/native/measure.
 from __future__ import annotations
 
 import mmap
-import os
 import struct
 import sys
-import threading
-import time
 
+from pywsgid.daemon.system import _thread, os, time
 from pywsgid.wire import process_abi
 
 TYPE_CHECKING = False
@@ -52,7 +50,7 @@ class Page:
 
     def __init__(self, memory: mmap.mmap | bytearray, threads: int) -> None:
         self.memory = memory
-        self._lock = threading.Lock()
+        self._lock = _thread.allocate_lock()
         self._replacement_requests = 0
         self._scripts: set[bytes] = set()
         self._scripts_end = process_abi.PAGE_SCRIPTS
@@ -106,7 +104,7 @@ class Page:
     def forget(self) -> None:
         """For a forked child, which must not change its parent's page."""
         self.memory = bytearray(process_abi.PAGE_SIZE)
-        self._lock = threading.Lock()
+        self._lock = _thread.allocate_lock()
 
     def loaded(self, callable_name: str, path: str) -> None:
         """Notes a script that is loaded, as a replacement must be able to load it, too. Without

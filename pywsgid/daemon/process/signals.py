@@ -15,9 +15,8 @@ Until the process is ready, signals have their default effects: there is nothing
 
 from __future__ import annotations
 
-import os
-
 from pywsgid.daemon.cpython import Local, signals
+from pywsgid.daemon.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,13 +9,12 @@ takes 3.13t up to a second while more threads compute than there are processors.
 from __future__ import annotations
 
 import faulthandler
-import os
 import threading
-import time
 
 import pywsgid
 from pywsgid.daemon import cpython, logs
 from pywsgid.daemon.request_info import request_line
+from pywsgid.daemon.system import os, time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def describe_worker(worker: Worker) -> str | None:
 
 
 def stack_text(identity: int | None) -> str:
-    """A thread's stack, in the form of text_of(). `identity` is threading.Thread.ident."""
+    """A thread's stack, in the form of text_of(). `identity` is that of _thread.get_ident()."""
     return text_of(take().get(identity or 0))
 
 
@@ -96,7 +95,7 @@ def _is_ours(path: str) -> bool:
 
 def texts(workers: Iterable[Worker]) -> list[tuple[str, str]]:
     """(name of the thread and its request, stack) of every thread; those with a request first."""
-    running = {worker.thread.ident: describe_worker(worker) for worker in workers}
+    running = {worker.identity: describe_worker(worker) for worker in workers}
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     stacks = take()
     order = sorted(stacks, key=lambda identity: (not running.get(identity), identity in running))
@@ -122,7 +121,7 @@ def dump_running(log: logs.Log, workers: Iterable[Worker]) -> None:
     for worker in workers:
         what = describe_worker(worker)
         if what is not None:
-            stack = text_of(stacks.get(worker.thread.ident or 0))
+            stack = text_of(stacks.get(worker.identity or 0))
             log.write(
                 logs.WARN,
                 "WSGID0313: group %r: cut off while it was running: %s\n%s"

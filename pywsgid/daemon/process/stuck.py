@@ -28,13 +28,11 @@ asked; there only the guard's own lock is safe (Guard._end).
 
 from __future__ import annotations
 
-import threading
-import time
-
 from pywsgid import RequestTimeout
 from pywsgid.daemon import cpython, logs
 from pywsgid.daemon.process import stacks
 from pywsgid.daemon.request_info import request_line
+from pywsgid.daemon.system import _thread, time
 from pywsgid.wire import process_abi, protocol
 
 TYPE_CHECKING = False
@@ -56,7 +54,7 @@ class Guard:
     def __init__(self, worker: Worker, exchange: Exchange) -> None:
         self.worker = worker
         self._exchange = exchange
-        self.lock = threading.RLock()  # its holder decides what becomes of the call
+        self.lock = _thread.RLock()  # its holder decides what becomes of the call
         self.environ: Environ | None = None
         self._input: Input | None = None  # wsgi.input, as we made it
         self.since = 0.0
@@ -92,8 +90,7 @@ class Guard:
             self.environ = self._input = None
             self.is_abandoned = False
         if self.interrupted_at:
-            assert self.worker.thread.ident is not None
-            cpython.raise_in_thread(self.worker.thread.ident, None)
+            cpython.raise_in_thread(self.worker.identity, None)
             try:
                 self.lock.release()  # which the `with` of an interrupted _end() has lost
             except RuntimeError:
@@ -107,8 +104,7 @@ class Guard:
         its thread is about to take a lock.
         """
         with self.lock:
-            identity = self.worker.thread.ident
-            assert identity is not None
+            identity = self.worker.identity
             if not self._is_running(since) or cpython.is_entering_with(identity):
                 return False
             self.interrupted_at = now
@@ -191,7 +187,7 @@ class Watch:
                 request_line(running),
                 lasted,
                 self._slow,
-                stacks.stack_text(guard.worker.thread.ident),
+                stacks.stack_text(guard.worker.identity),
             ),
             running,
         )

@@ -6,8 +6,7 @@ Rules: a byte only says "look"; what has changed is in the page. Never waits.
 
 from __future__ import annotations
 
-import os
-
+from pywsgid.daemon.system import os
 from pywsgid.wire import process_abi
 
 

@@ -8,12 +8,9 @@ They use faulthandler's C thread, which needs no GIL. What concerns a single req
 from __future__ import annotations
 
 import faulthandler
-import os
-import select
-import threading
-import time
 
 from pywsgid.daemon import logs
+from pywsgid.daemon.system import _thread, os, select, time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,8 +44,10 @@ class BootWatch:
             # For an import that hangs in C. Its exit code is Python's own, so it comes second.
             faulthandler.dump_traceback_later(timeout + HUNG_AFTER, exit=True, file=2)
             page.watchdog(time.monotonic() + timeout + HUNG_AFTER)
-        self._thread = threading.Thread(target=self._run, name="wsgid-boot", daemon=True)
-        self._thread.start()
+        self._main_thread = _thread.get_ident()
+        self._running = _thread.allocate_lock()  # held while the thread runs
+        self._running.acquire()
+        _thread.start_new_thread(self._run, ())
 
     def stop(self) -> None:
         """The application is loaded."""
@@ -56,7 +55,7 @@ class BootWatch:
             faulthandler.cancel_dump_traceback_later()
             self._page.watchdog(0)
         os.eventfd_write(self._stop, 1)
-        self._thread.join()
+        self._running.acquire()
         os.close(self._stop)
 
     def _run(self) -> None:
@@ -69,6 +68,7 @@ class BootWatch:
             self._log_slow_import()
             events = dict(poll.poll((self._timeout - slow) * 1000 if self._timeout else None))
         if self._stop in events:
+            self._running.release()
             return
         if events:
             self._life.step("replaced" if events[self._lifeline] & select.POLLIN else "orphaned")
@@ -88,7 +88,7 @@ class BootWatch:
             logs.WARN,
             "WSGID0371: group %r: not ready after %g s, as its scripts are still loading: the "
             "stack below shows what the import is doing\n%s"
-            % (self._log.group, SLOW, stacks.stack_text(threading.main_thread().ident)),
+            % (self._log.group, SLOW, stacks.stack_text(self._main_thread)),
         )
 
 

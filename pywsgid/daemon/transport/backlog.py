@@ -4,9 +4,9 @@ answer to sock_diag(7).
 
 from __future__ import annotations
 
-import _socket
-import os
 import struct
+
+from pywsgid.daemon.system import _socket, os
 
 NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20

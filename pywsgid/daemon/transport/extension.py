@@ -16,10 +16,10 @@ addresses; all results are numbers and addresses.
 
 from __future__ import annotations
 
-import os
 import sys
 
 import pywsgid
+from pywsgid.daemon.system import os
 from pywsgid.wire.hotpath_abi import FUNCTIONS, INTERFACE
 
 TYPE_CHECKING = False

@@ -28,10 +28,10 @@ from __future__ import annotations
 
 import errno
 import mmap
-import os
 import struct
 
 from pywsgid.daemon.cpython import has_gil, is_free_threaded
+from pywsgid.daemon.system import os
 from pywsgid.daemon.transport.peer import (
     PeerGone,
     PeerSilent,

@@ -10,9 +10,8 @@ process's own log. Any thread may write.
 
 from __future__ import annotations
 
-from _thread import RLock
-
 from pywsgid.daemon import logs
+from pywsgid.daemon.system import _thread
 from pywsgid.wire import protocol
 
 TYPE_CHECKING = False
@@ -62,7 +61,7 @@ class Errors:
         one at once, the first in the list counts. Reentrant, as a __del__ may write meanwhile.
         """
         if not self._locks:
-            self._locks.append(RLock())
+            self._locks.append(_thread.RLock())
         return self._locks[0]
 
     def record(self, level: int, text: str, code: str) -> None:

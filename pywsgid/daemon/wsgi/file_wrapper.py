@@ -11,10 +11,11 @@ and never wrong.
 
 from __future__ import annotations
 
-import os
 import stat
 import sys
 from io import BufferedRandom, BufferedReader, FileIO
+
+from pywsgid.daemon.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -27,10 +27,8 @@ statistics page tells whether there were such requests.
 
 from __future__ import annotations
 
-import threading
-import time
-
 from pywsgid.daemon import logs
+from pywsgid.daemon.system import _thread, time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +73,7 @@ class Overload:
         self._wake = wake
         self._ready_at = ready_at
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = _thread.allocate_lock()
         self._queue = _Queue(page)
         self._is_overloaded = False
         self._is_trial = False

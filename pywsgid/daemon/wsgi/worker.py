@@ -9,13 +9,11 @@ process that others share.
 
 from __future__ import annotations
 
-import threading
-import time
-
 from pywsgid import RequestTimeout
-from pywsgid.daemon import logs
+from pywsgid.daemon import cpython, logs
 from pywsgid.daemon.application import loader
 from pywsgid.daemon.request_info import SCRIPT_RELOADING, request_line
+from pywsgid.daemon.system import _thread, time
 from pywsgid.daemon.transport.peer import PeerSilent, Unsent
 from pywsgid.daemon.wsgi import errors
 from pywsgid.daemon.wsgi.environ import waited_in_httpd
@@ -62,7 +60,7 @@ class Worker:
         self.known = known()
         # TARGET of the last request, for messages that come later: its environ must not be kept.
         self._target: tuple[Any, ...] = ()
-        self.thread = threading.Thread(target=self._run, name="wsgid-%d" % number, daemon=True)
+        self.identity = 0  # of its thread (_thread.get_ident())
         self._service = service
         self._exchange: Exchange = service.transport.exchange()
         self._guard: Guard | None = None
@@ -81,11 +79,13 @@ class Worker:
 
     def start(self) -> None:
         """RuntimeError or MemoryError if the system refuses the thread."""
-        self.thread.start()
+        _thread.start_new_thread(self._run, ())
 
     def _run(self) -> None:
+        self.identity = _thread.get_ident()
         logs.current.worker = self
         try:
+            cpython.name_thread("wsgid-%d" % self.number)
             while True:
                 try:
                     if not self._next():
