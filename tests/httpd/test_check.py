@@ -187,10 +187,10 @@ FAULTS = {
         "did you mean threads?",
     ),
     "value": (
-        "WSGIDaemonProcess shop threads=0",
+        "WSGIDaemonProcess shop processes=0",
         "WSGID0003",
-        "threads=0",
-        "the value is not a whole number from 1 to 4096",
+        "processes=0",
+        "the value is not a whole number from 1 to 1000",
     ),
     "twice": ("WSGIDaemonProcess shop threads=2 threads=3", "WSGID0004", "threads=2", "keep one"),
     "user": (
@@ -837,7 +837,7 @@ def debians_layout(place) -> Path:
         "etc/sites-available/shop.conf",
         """<VirtualHost *:80>
     ServerName shop
-    WSGIDaemonProcess shop threads=0 \\
+    WSGIDaemonProcess shop processes=0 \\
         home=${SITE}
     WSGIProcessGroup shop
     WSGIScriptAlias / ${SITE}/site.wsgi
@@ -847,7 +847,7 @@ def debians_layout(place) -> Path:
 </VirtualHost>
 """,
     )
-    place.write("etc/sites-available/off.conf", "WSGIDaemonProcess off threads=0\n")
+    place.write("etc/sites-available/off.conf", "WSGIDaemonProcess off processes=0\n")
     for kind, chosen in (
         ("mods", ["mpm_event.load", "authz_core.load", "wsgid.load", "wsgid.conf"]),
         ("sites", ["shop.conf"]),
@@ -892,7 +892,7 @@ def test_debians_layout_is_read_with_its_variables(place):
     assert (result.code, len(result.lines)) == (1, 1), result.out
     assert result.find("WSGID0003").startswith(f"{shop}:4: ")
     assert "WSGID0422" in run_check(main, "-D", "EXTRA").out
-    shop.write_text(shop.read_text().replace("threads=0", "threads=2"))
+    shop.write_text(shop.read_text().replace("processes=0", "processes=2"))
     assert run_check(main).out == f"{main}, 1 daemon group, 1 script: no problems found\n"
 
 

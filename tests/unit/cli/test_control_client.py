@@ -50,6 +50,7 @@ ANSWER = {
     "python": "3.11.2",
     "uid": 1,
     "threads": 1,
+    "at_once": 1,
     "queue": 0,
     "started": 0,
     "finished": 0,
