@@ -27,10 +27,11 @@ static const char *shown_url(const wsgid_alias_t *alias)
 
 /* ---- the line */
 
-static const char *set_text(apr_pool_t *p, const char **place, const char *value)
+/* Any text is an application group: mod_wsgi takes what is no variable as a name. */
+static const char *set_text(apr_pool_t *p, const char *name, const char **place, const char *value)
 {
     *place = apr_pstrdup(p, value);
-    return wsgid_variables_check(p, value);
+    return strcmp(name, "application-group") ? wsgid_variables_check(p, value) : NULL;
 }
 
 static const char *set_flag(apr_pool_t *p, int *place, const char *name, const char *value)
@@ -66,7 +67,8 @@ static const char *set_option(apr_pool_t *p, wsgid_alias_t *alias, const char *n
             "keep one",
             name);
     }
-    return text ? set_text(p, text, value) : set_flag(p, &alias->pass_authorization, name, value);
+    return text ? set_text(p, name, text, value)
+                : set_flag(p, &alias->pass_authorization, name, value);
 }
 
 static const char *set_options(cmd_parms *cmd, wsgid_alias_t *alias, const char *words)
@@ -168,6 +170,30 @@ const char *wsgid_aliases_define(cmd_parms *cmd, void *dir, const char *words)
     }
     warn_if_shadowed(cmd, config->aliases, &alias);
     APR_ARRAY_PUSH(config->aliases, wsgid_alias_t) = alias;
+    return NULL;
+}
+
+const char *wsgid_aliases_import(cmd_parms *cmd, void *dir, const char *words)
+{
+    wsgid_server_config_t *config = ap_get_module_config(cmd->server->module_config, &wsgid_module);
+    wsgid_alias_t import = { .pass_authorization = WSGID_UNSET };
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    const char *path = ap_getword_conf(cmd->pool, &words);
+
+    (void)dir;
+    import.target = *path ? ap_server_root_relative(cmd->pool, path) : NULL;
+    if (error || (error = set_options(cmd, &import, words))) {
+        return error;
+    }
+    if (!import.group) {
+        import.group = "%{GLOBAL}";
+        wsgid_mentions_add(cmd, import.group);
+    }
+    if (!import.target || !wsgid_variables_literal(import.group)) {
+        return "WSGID0034: write WSGIImportScript PATH process-group=NAME; the name is that of a "
+               "WSGIDaemonProcess, or %{GLOBAL}";
+    }
+    APR_ARRAY_PUSH(config->imports, wsgid_alias_t) = import;
     return NULL;
 }
 

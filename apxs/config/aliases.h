@@ -35,6 +35,9 @@ typedef struct {
 /* Directive function of both; cmd->info is not NULL for WSGIScriptAliasMatch. */
 const char *wsgid_aliases_define(cmd_parms *cmd, void *dir, const char *words);
 
+/* Directive function of WSGIImportScript. Its target and its group, a literal one, are set. */
+const char *wsgid_aliases_import(cmd_parms *cmd, void *dir, const char *words);
+
 /* Returns the alias that sent this request to its script, or NULL. */
 const wsgid_alias_t *wsgid_aliases_of(request_rec *r);
 

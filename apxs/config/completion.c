@@ -78,13 +78,14 @@ static void add_default_group(apr_pool_t *pconf, server_rec *main_server)
     }
 }
 
+/* callable: "" if any will do. */
 static int has_script(const wsgid_group_t *group, const char *path, const char *callable)
 {
     int i;
 
     for (i = 0; i < group->scripts->nelts; i++) {
         const wsgid_script_t *script = &APR_ARRAY_IDX(group->scripts, i, wsgid_script_t);
-        if (!strcmp(script->path, path) && !strcmp(script->callable, callable)) {
+        if (!strcmp(script->path, path) && (!*callable || !strcmp(script->callable, callable))) {
             return 1;
         }
     }
@@ -109,12 +110,36 @@ static int is_settled(const server_rec *s, const wsgid_alias_t *alias)
                || wsgid_sections_decide(WSGID_SECTION_CALLABLE, s, alias) == WSGID_DECIDES_NOT);
 }
 
+static void push_script(const wsgid_group_t *group, apr_pool_t *pconf, const char *path,
+                        const char *callable)
+{
+    wsgid_script_t *script = apr_array_push(group->scripts);
+
+    script->path = apr_pstrdup(pconf, path);
+    script->callable = apr_pstrdup(pconf, callable);
+}
+
+/* WSGIImportScript: after the aliases, which load a script for both. */
+static void add_imports(apr_pool_t *pconf, server_rec *main_server)
+{
+    const wsgid_server_config_t *config = ap_get_module_config(main_server->module_config,
+                                                               &wsgid_module);
+    int i;
+
+    for (i = 0; i < config->imports->nelts; i++) {
+        const wsgid_alias_t *import = &APR_ARRAY_IDX(config->imports, i, wsgid_alias_t);
+        const wsgid_group_t *group = wsgid_groups_find(wsgid_variables_literal(import->group));
+        if (group && !has_script(group, import->target, "")) {
+            push_script(group, pconf, import->target, "");
+        }
+    }
+}
+
 static void add_script(apr_pool_t *p, server_rec *s, const wsgid_alias_t *alias, void *pconf)
 {
     const char *callable = alias->callable ? alias->callable : server_scope(s)->callable;
     const char *name = is_settled(s, alias) ? alias_group(s, alias) : NULL;
     wsgid_group_t *group = name ? wsgid_groups_find(name) : NULL;
-    wsgid_script_t *script;
 
     if (!callable) {
         callable = WSGID_DEFAULT_CALLABLE;
@@ -123,9 +148,7 @@ static void add_script(apr_pool_t *p, server_rec *s, const wsgid_alias_t *alias,
         || has_script(group, alias->target, callable) || !is_file(p, alias->target)) {
         return;
     }
-    script = apr_array_push(group->scripts);
-    script->path = apr_pstrdup(pconf, alias->target);
-    script->callable = apr_pstrdup(pconf, callable);
+    push_script(group, pconf, alias->target, callable);
 }
 
 /* ---- the options of every group */
@@ -148,6 +171,9 @@ static const char *complete_group(apr_pool_t *p, wsgid_group_t *group)
         wsgid_groups_apply_default(group, WSGID_OPT_PYTHON_HOME);
     }
     wsgid_groups_apply_default(group, WSGID_OPT_PYTHON_PATH);
+    wsgid_groups_apply_default(group, WSGID_OPT_PYTHON_EGGS);
+    wsgid_groups_apply_default(group, WSGID_OPT_SWITCH_INTERVAL);
+    wsgid_groups_apply_variables(p, group);
     error = wsgid_options_apply_defaults(p, group->value);
     if (!error) {
         error = wsgid_option_defaults_compute(p, group->server, group->where, group->value);
@@ -201,6 +227,7 @@ int wsgid_completion_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_
         }
     }
     visit_aliases(ptemp, main_server, add_script, pconf);
+    add_imports(pconf, main_server);
     warn_of_unknown_groups(ptemp, main_server);
     return OK;
 }

@@ -77,13 +77,10 @@ static const char *set_callable(cmd_parms *cmd, void *dir, const char *name)
 static const char *set_application_group(cmd_parms *cmd, void *dir, const char *name)
 {
     wsgid_directory_config_t *config = dir;
-    const char *error = wsgid_variables_check(cmd->pool, name);
 
-    if (!error) {
-        config->application_group = name;
-        wsgid_notices_check_application_group(cmd, name);
-    }
-    return error;
+    config->application_group = name; /* any text: mod_wsgi takes what is no variable as a name */
+    wsgid_notices_check_application_group(cmd, name);
+    return NULL;
 }
 
 static const char *set_map_head(cmd_parms *cmd, void *dir, const char *value)
@@ -191,6 +188,13 @@ static const char *set_response_total(cmd_parms *cmd, void *dir, const char *tex
     (void)dir;
     if (!error) {
         error = wsgid_option_types_parse(cmd->pool, &total, &value, text);
+        if (!error && value.is_adjusted) {
+            error = apr_psprintf(
+                cmd->pool,
+                "WSGID0003: WSGIResponseBufferTotal=%s: not a number of bytes (K, M or G may follow) "
+                "from 1M to 1024G",
+                text);
+        }
         config->response_total = (apr_size_t)value.number;
     }
     return error;
@@ -201,8 +205,47 @@ static const char *set_python(cmd_parms *cmd, void *dir, const char *text)
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
 
     (void)dir;
-    return error ? error
-                 : wsgid_groups_set_default(cmd->pool, (wsgid_option_e)(intptr_t)cmd->info, text);
+    return error ? error : wsgid_groups_set_default(cmd, (wsgid_option_e)(intptr_t)cmd->info, text);
+}
+
+static const char *set_variable(cmd_parms *cmd, void *dir, const char *value)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    (void)dir;
+    if (!error) {
+        wsgid_groups_set_variable(cmd->pool, cmd->info, value, NULL);
+    }
+    return error;
+}
+
+static const char *add_warnings(cmd_parms *cmd, void *dir, const char *filter)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    (void)dir;
+    if (!error) {
+        wsgid_groups_set_variable(cmd->pool, "PYTHONWARNINGS", filter, ",");
+    }
+    return error;
+}
+
+/* Python ends at once with any other value. */
+static const char *set_hash_seed(cmd_parms *cmd, void *dir, const char *value)
+{
+    if (strcmp(value, "random")
+        && (!*value || value[strspn(value, "0123456789")] || strlen(value) > 10
+            || apr_atoi64(value) > UINT32_MAX)) {
+        return apr_psprintf(
+            cmd->pool, "WSGID0033: WSGIPythonHashSeed %s: write random, or a number from 0 to %u",
+            value, UINT32_MAX);
+    }
+    return set_variable(cmd, dir, value);
+}
+
+static const char *set_no_bytecode(cmd_parms *cmd, void *dir, int is_on)
+{
+    return set_variable(cmd, dir, is_on ? "1" : "");
 }
 
 /* The lines inside a container need no function: httpd does not look at them. */

@@ -17,21 +17,23 @@
 static struct {
     apr_array_header_t *all; /* wsgid_group_t *, in order of definition */
     apr_hash_t *by_name;
-    wsgid_value_t *defaults; /* [WSGID_OPT_COUNT]: WSGIPythonHome, WSGIPythonPath */
+    wsgid_value_t *defaults; /* [WSGID_OPT_COUNT]: WSGIPythonHome, WSGIPythonPath ... */
+    apr_table_t *variables;  /* WSGIPythonOptimize ...: what comes before env= */
 } known;
 
 void wsgid_groups_reset(apr_pool_t *pconf)
 {
     known.all = apr_array_make(pconf, 8, sizeof(wsgid_group_t *));
     known.by_name = apr_hash_make(pconf);
+    known.variables = apr_table_make(pconf, 4);
     known.defaults = apr_pcalloc(pconf, WSGID_OPT_COUNT * sizeof(wsgid_value_t));
 }
 
-const char *wsgid_groups_set_default(apr_pool_t *p, wsgid_option_e option, const char *value)
+const char *wsgid_groups_set_default(const cmd_parms *cmd, wsgid_option_e option, const char *value)
 {
     /* The last line applies, as with httpd's own directives. */
     memset(&known.defaults[option], 0, sizeof(*known.defaults));
-    return wsgid_options_set(p, known.defaults, option, value);
+    return wsgid_options_set(cmd, known.defaults, option, value);
 }
 
 void wsgid_groups_apply_default(wsgid_group_t *group, wsgid_option_e option)
@@ -39,6 +41,29 @@ void wsgid_groups_apply_default(wsgid_group_t *group, wsgid_option_e option)
     if (!group->value[option].given) {
         group->value[option] = known.defaults[option];
     }
+}
+
+void wsgid_groups_set_variable(apr_pool_t *p, const char *name, const char *value,
+                               const char *joint)
+{
+    const char *before = joint ? apr_table_get(known.variables, name) : NULL;
+
+    apr_table_set(known.variables, name,
+                  before ? apr_pstrcat(p, before, joint, value, NULL) : value);
+}
+
+void wsgid_groups_apply_variables(apr_pool_t *p, wsgid_group_t *group)
+{
+    const apr_array_header_t *variables = apr_table_elts(known.variables);
+    apr_array_header_t *list = apr_array_make(p, variables->nelts, sizeof(const char *));
+    wsgid_value_t *own = &group->value[WSGID_OPT_ENV];
+    int i;
+
+    for (i = 0; i < variables->nelts; i++) {
+        const apr_table_entry_t *entry = &APR_ARRAY_IDX(variables, i, apr_table_entry_t);
+        APR_ARRAY_PUSH(list, const char *) = apr_pstrcat(p, entry->key, "=", entry->val, NULL);
+    }
+    own->list = own->list ? apr_array_append(p, list, own->list) : list;
 }
 
 /* ---- definition */
@@ -71,8 +96,8 @@ static const char *check_name(apr_pool_t *p, const char *name)
         return refuse_name(p, name, apr_psprintf(p, "it is longer than %d bytes", MAX_NAME));
     }
     for (c = name; *c; c++) {
-        if (*c == '/' || apr_iscntrl(*c) || apr_isspace(*c)) {
-            return refuse_name(p, name, "it contains a slash, a space or a control character");
+        if (*c == '/' || apr_iscntrl(*c)) {
+            return refuse_name(p, name, "it contains a slash or a control character");
         }
     }
     return NULL;

@@ -18,7 +18,7 @@
 /* A script that a process loads before it is ready. */
 typedef struct {
     const char *path;
-    const char *callable;
+    const char *callable; /* "" for WSGIImportScript: it need not define an application */
 } wsgid_script_t;
 
 /* A daemon group. Lives in pconf; after check_config only the fields of other rooms change. */
@@ -72,11 +72,20 @@ const char *wsgid_groups_define(cmd_parms *cmd, const char *name, const char *wo
 
 /* Sets the default of an option for all groups that do not name it: WSGIPythonHome and
  * WSGIPythonPath. Returns NULL, or one line for httpd to report. */
-const char *wsgid_groups_set_default(apr_pool_t *p, wsgid_option_e option, const char *value);
+const char *wsgid_groups_set_default(const cmd_parms *cmd, wsgid_option_e option,
+                                     const char *value);
 
 /* Gives a group the default of an option that wsgid_groups_set_default has set, if the group does
  * not name the option. */
 void wsgid_groups_apply_default(wsgid_group_t *group, wsgid_option_e option);
+
+/* Sets an environment variable for all groups, behind what the same name has already if there is a
+ * joint. */
+void wsgid_groups_set_variable(apr_pool_t *p, const char *name, const char *value,
+                               const char *joint);
+
+/* Gives a group the variables for all groups; its own ones (env=) come after them. */
+void wsgid_groups_apply_variables(apr_pool_t *p, wsgid_group_t *group);
 
 /* Adds a group without options and returns it. name and where live in p or longer. */
 wsgid_group_t *wsgid_groups_add(apr_pool_t *p, const char *name, server_rec *s, const char *where);

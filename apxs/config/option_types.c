@@ -73,9 +73,11 @@ static const char *parse_integer(apr_pool_t *p, const wsgid_option_t *option, ws
 {
     const char *rest = text;
 
-    if (!take_number(&rest, 10, &value->number) || *rest || !in_bounds(option, value->number)) {
+    if (!take_number(&rest, 10, &value->number) || *rest || value->number < option->least) {
         return refuse_number(p, option, text, "a whole number");
     }
+    value->is_adjusted = value->number > option->most; /* mod_wsgi has no bound */
+    value->number = value->is_adjusted ? option->most : value->number;
     value->text = apr_psprintf(p, "%" APR_INT64_T_FMT, value->number);
     return NULL;
 }
@@ -120,9 +122,14 @@ static const char *parse_seconds(apr_pool_t *p, const wsgid_option_t *option, ws
     apr_int64_t whole;
     apr_int64_t fraction;
 
-    if (*text == '-' || !take_number(&rest, 10, &whole) || !take_fraction(&rest, &fraction) || *rest
-        || !in_bounds(option, whole) || (whole == option->most && fraction)) {
+    if (*text == '-' || !take_number(&rest, 10, &whole) || !take_fraction(&rest, &fraction)
+        || *rest) {
         return refuse_number(p, option, text, "a number of seconds");
+    }
+    if (whole >= option->most) {
+        value->is_adjusted = whole > option->most || fraction;
+        whole = option->most;
+        fraction = 0;
     }
     value->number = whole * APR_USEC_PER_SEC + fraction;
     value->text = wsgid_option_types_seconds(p, value->number);
@@ -149,11 +156,15 @@ static const char *parse_size(apr_pool_t *p, const wsgid_option_t *option, wsgid
     int shift;
 
     if (!take_number(&rest, 10, &value->number) || (shift = size_shift(rest)) < 0
-        || value->number < 0 || value->number > (option->most >> shift)
-        || !in_bounds(option, value->number << shift)) {
+        || value->number < 0) {
         return refuse_number(p, option, text, "a number of bytes (K, M or G may follow)");
     }
-    value->number <<= shift;
+    value->is_adjusted = value->number > option->most >> shift;
+    value->number = value->is_adjusted ? option->most : value->number << shift;
+    if (value->number < option->least) {
+        value->number = option->least;
+        value->is_adjusted = 1;
+    }
     value->text = apr_psprintf(p, "%" APR_INT64_T_FMT, value->number);
     return NULL;
 }

@@ -179,15 +179,46 @@ static const char *parse_value(apr_pool_t *p, wsgid_option_e id, wsgid_value_t *
     return wsgid_option_types_parse(p, &options[id], value, text);
 }
 
-const char *wsgid_options_set(apr_pool_t *p, wsgid_value_t *values, wsgid_option_e id,
+/* Whether the text says that the option is not given. */
+static int is_nothing(const wsgid_option_t *option, const char *text)
+{
+    if (!*text) {
+        return !option->least
+               && (option->type == WSGID_TYPE_TEXT || option->type == WSGID_TYPE_PATH
+                   || option->type == WSGID_TYPE_PATHS || option->type == WSGID_TYPE_GROUPS);
+    }
+    return option->type == WSGID_TYPE_SIZE && option->least && !strcmp(text, "0");
+}
+
+static void give_notice(const cmd_parms *cmd, const char *line)
+{
+    const char *where = wsgid_notices_where(cmd);
+
+    wsgid_notices_log_once(apr_pstrcat(cmd->pool, where, line, NULL), where, line);
+}
+
+const char *wsgid_options_set(const cmd_parms *cmd, wsgid_value_t *values, wsgid_option_e id,
                               const char *text)
 {
-    if (values[id].given && options[id].type < WSGID_TYPE_PATHS) {
-        return apr_psprintf(p, "WSGID0004: %s= is given twice (%s and %s); keep one",
-                            options[id].name, values[id].text, text);
+    const wsgid_option_t *option = &options[id];
+    wsgid_value_t *value = &values[id];
+    const char *error;
+
+    if (value->given && option->type < WSGID_TYPE_PATHS) {
+        give_notice(cmd, apr_psprintf(cmd->pool, "WSGID0004: %s= is given twice: %s=%s is used",
+                                      option->name, option->name, text));
+        memset(value, 0, sizeof(*value));
     }
-    values[id].given = 1;
-    return parse_value(p, id, &values[id], text);
+    if (is_nothing(option, text)) {
+        return NULL;
+    }
+    value->given = 1;
+    error = parse_value(cmd->pool, id, value, text);
+    if (!error && value->is_adjusted) {
+        give_notice(cmd, apr_psprintf(cmd->pool, "WSGID0032: %s=%s is out of range: %s is used",
+                                      option->name, text, value->text));
+    }
+    return error;
 }
 
 static const char *parse_word(const cmd_parms *cmd, wsgid_value_t *values, const char *name,
@@ -207,7 +238,7 @@ static const char *parse_word(const cmd_parms *cmd, wsgid_value_t *values, const
     if (id < 0) {
         return accept_foreign(cmd, name) ? NULL : refuse_name(p, name);
     }
-    return wsgid_options_set(p, values, id, text);
+    return wsgid_options_set(cmd, values, id, text);
 }
 
 const char *wsgid_options_parse(const cmd_parms *cmd, wsgid_value_t *values, const char *words)

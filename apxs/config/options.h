@@ -20,6 +20,7 @@ typedef enum {
 /* The value of an option. text is NULL for an option that is not given and has no default. */
 typedef struct {
     int given;                /* named in the configuration */
+    int is_adjusted;          /* to the bounds of the option, while a line is read */
     apr_int64_t number;       /* SIZE in bytes, SECONDS in microseconds, id of USER and GROUP */
     const char *text;         /* canonical text, as the daemon gets it */
     apr_array_header_t *list; /* of a list: const char * each */
@@ -57,9 +58,11 @@ int wsgid_options_equal(const wsgid_value_t *a, const wsgid_value_t *b);
 int wsgid_options_next_word(apr_pool_t *p, const char **words, const char **name,
                             const char **value);
 
-/* Gives an option its value; a second value only for a list, which it extends. Returns NULL, or one
- * line for httpd to report. */
-const char *wsgid_options_set(apr_pool_t *p, wsgid_value_t *values, wsgid_option_e option,
+/* Gives an option its value, in the place of an earlier one; a list is extended. Empty, where that
+ * is allowed, means that the option is not given, and so does 0 for a size that must be larger.
+ * Gives notice of what is not used as it is written. Returns NULL, or one line for httpd to report.
+ */
+const char *wsgid_options_set(const cmd_parms *cmd, wsgid_value_t *values, wsgid_option_e option,
                               const char *text);
 
 #endif

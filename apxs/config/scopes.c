@@ -14,6 +14,7 @@ void *wsgid_scopes_create_server(apr_pool_t *p, server_rec *s)
 
     (void)s;
     config->aliases = apr_array_make(p, 4, sizeof(wsgid_alias_t));
+    config->imports = apr_array_make(p, 4, sizeof(wsgid_alias_t));
     config->response_total = RESPONSE_TOTAL;
     return config;
 }

@@ -83,6 +83,12 @@ static void put_internal(FILE *block, apr_pool_t *p, const wsgid_start_t *start)
     put_number(block, "request-log-level", wsgid_logs_most_verbose());
     put(block, "httpd-version", httpd_version(p));
     put_number(block, "wire-version", WSGID_WIRE_VERSION);
+    if (WSGID_TEXT(group, SCRIPT_USER)) {
+        put_number(block, "script-uid", (long)WSGID_NUMBER(group, SCRIPT_USER));
+    }
+    if (WSGID_TEXT(group, SCRIPT_GROUP)) {
+        put_number(block, "script-gid", (long)WSGID_NUMBER(group, SCRIPT_GROUP));
+    }
     if (start->predecessor >= 0) {
         put(block, "successor", "1");
     }

@@ -236,6 +236,7 @@ char *const *wsgid_environment_make(const wsgid_child_t *child)
     set_variable(p, environment, "HOME", child->group->identity->home);
     set_variable(p, environment, "USER", child->group->identity->name);
     set_variable(p, environment, "LOGNAME", child->group->identity->name);
+    set_variable(p, environment, "PYTHON_EGG_CACHE", WSGID_TEXT(child->group, PYTHON_EGGS));
     set_all(environment, child->from_file);
     set_all(environment, child->group->value[WSGID_OPT_ENV].list);
     APR_ARRAY_PUSH(environment, const char *) = NULL;

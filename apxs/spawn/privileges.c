@@ -347,7 +347,8 @@ static int set_mask(drop_t *drop)
     return 0;
 }
 
-/* home= must work. The user's own home need not exist: www-data's often does not. */
+/* home= must work. The home of the user that user= names need not exist. httpd's own user has none
+ * for this purpose: its processes are in /, as with mod_wsgi. */
 static int enter_home(drop_t *drop)
 {
     drop->detail = WSGID_TEXT(drop->group, HOME);
@@ -355,7 +356,9 @@ static int enter_home(drop_t *drop)
         return chdir(drop->detail);
     }
     drop->detail = "/";
-    return chdir(drop->identity->home) == 0 ? 0 : chdir("/");
+    return drop->group->value[WSGID_OPT_USER].given && chdir(drop->identity->home) == 0
+               ? 0
+               : chdir("/");
 }
 
 /* ---- the order */

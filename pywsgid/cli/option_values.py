@@ -15,6 +15,9 @@ from pywsgid.wire.options import Option
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
+# Types whose value may be empty if `least` is 0: then the option is not given.
+MAY_BE_EMPTY = ("text", "path", "paths", "groups")
+
 Check = Callable[[Option, str], str | None]
 
 
@@ -22,16 +25,39 @@ def problem(option: Option, text: str) -> str | None:
     """Returns why `text` is not a value of `option`, as in "is not a whole number from 1 to 1000";
     None if it is one.
     """
+    if is_nothing(option, text):
+        return None
     check = CHECKS.get(option.type)
     return check(option, text) if check else None
 
 
-def _number(pattern: str, kind: str, value: Callable[[re.Match[str]], float]) -> Check:
-    """Returns the check of a type that is a number of some kind, within the option's limits."""
+def is_nothing(option: Option, text: str) -> bool:
+    """Returns whether the text says that the option is not given."""
+    if not text:
+        return option.type in MAY_BE_EMPTY and not option.least
+    return option.type == "size" and text == "0" and option.least > 0
+
+
+def adjusted(option: Option, text: str) -> float | None:
+    """Returns the bound that is used in the place of a number beyond it; None if there is no need.
+    `text` is a value of the option."""
+    if option.type not in NUMBERS:
+        return None
+    pattern, _, number = NUMBERS[option.type]
+    match = re.fullmatch(pattern, text, re.ASCII)
+    value = number(match) if match else option.least
+    used = min(max(value, option.least), option.most)
+    return None if used == value else used
+
+
+def _number(type: str) -> Check:
+    """Returns the check of a type that is a number of some kind. httpd adjusts what is beyond the
+    option's bounds, but for a number that is too small."""
+    pattern, kind, number = NUMBERS[type]
 
     def check(option: Option, text: str) -> str | None:
         match = re.fullmatch(pattern, text, re.ASCII)
-        if match and option.least <= value(match) <= option.most:
+        if match and (type == "size" or option.least <= number(match)) and number(match) < 1 << 63:
             return None
         return f"is not {kind} from {option.least} to {option.most}"
 
@@ -63,14 +89,20 @@ def _assignment(option: Option, text: str) -> str | None:
     return None if is_one else "does not have the form NAME=VALUE"
 
 
-CHECKS: dict[str, Check] = {
-    "integer": _number(r"-?\d+", "a whole number", lambda match: int(match[0])),
-    "seconds": _number(r"\d+(\.\d+)?", "a number of seconds", lambda match: float(match[0])),
-    "size": _number(
+# How they are written, what they are called, and their value.
+NUMBERS: dict[str, tuple[str, str, Callable[[re.Match[str]], float]]] = {
+    "integer": (r"-?\d+", "a whole number", lambda match: int(match[0])),
+    "seconds": (r"\d+(\.\d{1,6})?", "a number of seconds", lambda match: float(match[0])),
+    "size": (
         r"(\d+)([KMGkmg]?)",
         "a number of bytes (K, M or G may follow)",
         lambda match: int(match[1]) * UNITS[match[2].upper()],
     ),
+}
+CHECKS: dict[str, Check] = {
+    "integer": _number("integer"),
+    "seconds": _number("seconds"),
+    "size": _number("size"),
     "octal": _octal,
     "flag": _flag,
     "text": _text,

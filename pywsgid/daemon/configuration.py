@@ -24,14 +24,17 @@ class ConfigurationError(Exception):
 
 
 class Script:
-    """A script to load before the daemon is ready, from `callable:/path`. ValueError."""
+    """A script to load before the daemon is ready, from `callable:/path`. ValueError.
+
+    The callable of a WSGIImportScript is "": the script need not define an application.
+    """
 
     __slots__ = ("path", "callable")
 
     def __init__(self, text: str) -> None:
         # The name of a callable contains no colon, but a path may.
         self.callable, colon, self.path = text.partition(":")
-        if not colon or not self.callable or not self.path:
+        if not colon or not self.path:
             raise ValueError("not callable:/path")
 
 
@@ -76,6 +79,8 @@ KEYS: dict[str, tuple[str, Callable[[str], Any], Any]] = {
     "wire-version": ("wire_version", int, REQUIRED),
     "processes-named": ("processes_named", _flag, False),
     "successor": ("successor", _flag, False),
+    "script-uid": ("script_uid", int, -1),
+    "script-gid": ("script_gid", int, -1),
 }
 KEYS |= {
     name: (attribute, PARSERS[type], default)
@@ -103,6 +108,8 @@ class Configuration(DaemonOptions):
         "wire_version",
         "processes_named",
         "successor",
+        "script_uid",
+        "script_gid",
         "scripts",
         "loaded",
     )
@@ -117,6 +124,8 @@ class Configuration(DaemonOptions):
     wire_version: int
     processes_named: bool
     successor: bool
+    script_uid: int  # -1: any
+    script_gid: int
     scripts: list[Script]
     loaded: list[Script]
 

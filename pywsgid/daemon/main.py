@@ -55,7 +55,8 @@ class Service:
         self.log = log
         self.configuration = configuration
         self.page = statistics
-        self.loader = loader.Loader(on_load=self.script_loaded)
+        owner = configuration.script_uid, configuration.script_gid
+        self.loader = loader.Loader(on_load=self.script_loaded, owner=owner)
         self.template = environ.Template(configuration, time.time())
         self.signals = signals.SignalPipe()
         self.life = lifecycle.Lifecycle(log, configuration, statistics, self.signals.wake)
@@ -246,6 +247,8 @@ def set_up(log: logs.Log, configuration: Configuration) -> tuple[streams.Stream,
     if configuration.threads > 1:
         cpython.keep_import_locks()
     sys.argv = ["mod_wsgid"]
+    if configuration.switch_interval:
+        sys.setswitchinterval(configuration.switch_interval)
     add_paths(log, configuration)
     return captured
 
@@ -302,17 +305,19 @@ def preload(service: Service) -> bool:
     """Loads the scripts that are known, and those that the process to be replaced has loaded unless
     they have been removed since.
 
-    False if there are some and none could be loaded, or if one of the other process's could not:
-    then that one goes on serving.
+    False if there are some with an application (or of a group without threads) and none could be
+    loaded, or if one of the other process's could not: then that one goes on serving.
     """
     wanted = {(script.path, script.callable): False for script in service.configuration.scripts}
     for script in service.configuration.loaded:
         if (script.path, script.callable) in wanted or loader.stamp_of(script.path) is not None:
             wanted[script.path, script.callable] = True
-    results = [(load_script(service, *script), is_needed) for script, is_needed in wanted.items()]
-    if any(is_needed and not is_loaded for is_loaded, is_needed in results):
+    loaded = {script: load_script(service, *script) for script in wanted}
+    if any(is_needed and not loaded[script] for script, is_needed in wanted.items()):
         return False
-    return not results or any(is_loaded for is_loaded, _ in results)
+    is_service = not service.configuration.threads
+    results = [is_loaded for (_, name), is_loaded in loaded.items() if name or is_service]
+    return not results or any(results)
 
 
 def load_script(service: Service, path: str, callable_name: str) -> bool:

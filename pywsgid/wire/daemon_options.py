@@ -14,6 +14,7 @@ class DaemonOptions:
         "threads",
         "home",
         "python_path",
+        "switch_interval",
         "display_name",
         "socket_timeout",
         "send_timeout",
@@ -38,6 +39,7 @@ class DaemonOptions:
     threads: int
     home: str
     python_path: list[str]
+    switch_interval: float
     display_name: str
     socket_timeout: float
     send_timeout: float
@@ -64,6 +66,7 @@ DAEMON_OPTIONS: dict[str, tuple[str, str, object]] = {
     "threads": ("threads", "integer", 15),
     "home": ("home", "path", ""),
     "python-path": ("python_path", "paths", ()),
+    "switch-interval": ("switch_interval", "seconds", 0.0),
     "display-name": ("display_name", "text", "%{GROUP}"),
     "socket-timeout": ("socket_timeout", "seconds", 0.0),
     "send-timeout": ("send_timeout", "seconds", 0.0),

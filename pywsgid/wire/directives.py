@@ -24,18 +24,19 @@ DIRECTIVES: tuple[str, ...] = (
     "WSGIResponseBufferTotal",
     "WSGIPythonHome",
     "WSGIPythonPath",
+    "WSGIPythonEggs",
+    "WSGISwitchInterval",
+    "WSGIPythonOptimize",
+    "WSGIPythonWarnings",
+    "WSGIPythonHashSeed",
+    "WSGIDontWriteBytecode",
+    "WSGIImportScript",
 )
 
 # Accepted without effect.
 FOREIGN: dict[str, str] = {
     "WSGISocketRotation": "sockets keep their paths when httpd restarts; remove it",
     "WSGIAcceptMutex": "daemons need no mutex to share a socket; remove it",
-    "WSGIPythonEggs": "set PYTHON_EGG_CACHE with env= of WSGIDaemonProcess instead",
-    "WSGIPythonOptimize": "set PYTHONOPTIMIZE with env= of WSGIDaemonProcess instead",
-    "WSGIPythonWarnings": "set PYTHONWARNINGS with env= of WSGIDaemonProcess instead",
-    "WSGIPythonHashSeed": "set PYTHONHASHSEED with env= of WSGIDaemonProcess instead",
-    "WSGIDontWriteBytecode": "set PYTHONDONTWRITEBYTECODE with env= of WSGIDaemonProcess instead",
-    "WSGISwitchInterval": "call sys.setswitchinterval() in the application instead",
     "WSGIPerInterpreterGIL": (
         "a process has one interpreter; use processes= of WSGIDaemonProcess instead"
     ),
@@ -55,10 +56,6 @@ FOREIGN: dict[str, str] = {
         "the calls of signal.signal() from the application"
     ),
     "WSGICaseSensitivity": "paths are case sensitive; remove it",
-    "WSGIImportScript": (
-        "the script of a WSGIScriptAlias with process-name= is loaded at start; use that "
-        "instead"
-    ),
     "WSGIServerMetrics": "a daemon cannot see httpd's scoreboard; remove it",
     "WSGITelemetryService": "nothing is reported to a telemetry service; remove it",
     "WSGITelemetryOptions": "nothing is reported to a telemetry service; remove it",

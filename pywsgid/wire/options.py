@@ -62,13 +62,13 @@ OPTIONS: dict[str, Option] = {
         "with.",
     ),
     "home": Option(
-        "path", None, 0, 0, True, "",
+        "path", None, 1, 0, True, "",
         "Working directory of the processes. If the option is given, Python also looks for "
-        "modules there first. Default: the user's home directory, or / if the user cannot enter"
-        " it.",
+        "modules there first. Default: the home directory of the user that user= names, or / "
+        "without user= or if the user cannot enter it.",
     ),
     "chroot": Option(
-        "path", None, 0, 0, False, "",
+        "path", None, 1, 0, False, "",
         "Directory that becomes the root of the file system for the processes. The Python "
         "interpreter must be inside it.",
     ),
@@ -84,7 +84,7 @@ OPTIONS: dict[str, Option] = {
         " httpd's User.",
     ),
     "python": Option(
-        "path", None, 0, 0, False, "",
+        "path", None, 1, 0, False, "",
         "Python interpreter to run. Default: bin/python in python-home, or, without python-"
         "home, the interpreter that the module was built with.",
     ),
@@ -98,27 +98,47 @@ OPTIONS: dict[str, Option] = {
         "Directories that Python searches for modules before all others except home. Their .pth"
         " files are processed. Default: WSGIPythonPath.",
     ),
+    "python-eggs": Option(
+        "path", None, 0, 0, False, "",
+        "Directory for what is unpacked from eggs (PYTHON_EGG_CACHE). WSGIPythonEggs sets it "
+        "for all groups.",
+    ),
+    "switch-interval": Option(
+        "seconds", 0.0, 0, 3600, True, "seconds",
+        "After this time a thread that runs Python lets another one run "
+        "(sys.setswitchinterval()). 0: Python's own time, 0.005. WSGISwitchInterval sets it for"
+        " all groups.",
+    ),
+    "script-user": Option(
+        "user", None, 0, 4294967294, False, "",
+        "User that every script of the group must belong to: a name or #UID. A script of "
+        "another user is not loaded.",
+    ),
+    "script-group": Option(
+        "groupid", None, 0, 4294967294, False, "",
+        "Group that every script of the group must belong to: a name or #GID.",
+    ),
     "env": Option(
         "assignments", None, 0, 0, False, "",
         "Environment variable of the processes. Their environment does not come from httpd, "
         "except for TZ. This option overrides env-file.",
     ),
     "env-file": Option(
-        "path", None, 0, 0, False, "",
+        "path", None, 1, 0, False, "",
         "File with environment variables of the processes, one NAME=VALUE in each line. It is "
         "read as root each time a process starts, so the group's user need not be able to read "
         "it. Symbolic links are followed only if they belong to root.",
     ),
     "lang": Option(
-        "text", None, 1, 128, False, "",
+        "text", None, 0, 128, False, "",
         "Value of LANG in the processes' environment. Default: C.UTF-8.",
     ),
     "locale": Option(
-        "text", None, 1, 128, False, "",
+        "text", None, 0, 128, False, "",
         "Value of LC_ALL in the processes' environment. Default: LC_ALL is not set.",
     ),
     "display-name": Option(
-        "text", "%{GROUP}", 1, 128, True, "",
+        "text", "%{GROUP}", 0, 128, True, "",
         "Name of the processes in ps and top. %{GROUP} is replaced by wsgid:NAME.",
     ),
     "listen-backlog": Option(
@@ -289,7 +309,7 @@ OPTIONS: dict[str, Option] = {
         "limit.",
     ),
     "stack-size": Option(
-        "size", None, 65536, 1073741824, True, "bytes",
+        "size", None, 524288, 1073741824, True, "bytes",
         "Stack size of the main thread (RLIMIT_STACK) and of each worker thread. Default: the "
         "system's.",
     ),
@@ -310,9 +330,5 @@ FOREIGN: dict[str, str] = {
     "receive-buffer-size": "the kernel chooses the socket buffers; remove the option",
     "header-buffer-size": "response headers may have 256K in all; remove the option",
     "response-flush-delay": "httpd passes data on when it arrives; remove the option",
-    "python-eggs": "set PYTHON_EGG_CACHE with env= instead",
-    "switch-interval": "call sys.setswitchinterval() in the application instead",
-    "script-user": "the owner of the script is not checked; protect its directory instead",
-    "script-group": "the group of the script is not checked; protect its directory instead",
     "server-metrics": "a daemon cannot see httpd's scoreboard; remove the option",
 }

@@ -176,6 +176,28 @@ def test_without_a_runtime_directory_the_check_is_about_the_one_that_httpd_uses(
     assert f'Mutex default: dir="{runtime}/"' in done.stdout, done.stderr
 
 
+NOTED = {
+    "threads=2 threads=3": "WSGID0004: daemon group 'shop': threads= is given twice (2 and 3): the last",
+    "socket-timeout=2147483647": "WSGID0032: .*: the value is out of range: 86400 is used",
+    "stack-size=64K": "WSGID0032: .*: 524288 is used",
+}
+
+
+@pytest.mark.parametrize("option", NOTED)
+def test_what_is_used_otherwise_than_written_is_a_note(place, option):
+    result = place.check(f"WSGIDaemonProcess shop {option}\nWSGIProcessName shop\n{ALIAS}")
+    assert result.code == 0
+    (line,) = result.lines
+    assert re.search(": note: " + NOTED[option].replace("(", r"\(").replace(")", r"\)"), line)
+
+
+def test_values_that_mod_wsgi_express_writes_are_no_findings(place):
+    options = "python-path='' python-home= lang='' locale= display-name= supplementary-groups="
+    text = f"WSGIDaemonProcess 'my shop' {options} response-buffer-size=0 script-user=root"
+    result = place.check(f"{text}\nWSGIProcessName 'my shop'\n{ALIAS}")
+    assert (result.code, result.lines) == (0, [])
+
+
 # -------- one fault, one line
 
 FAULTS = {
@@ -192,7 +214,6 @@ FAULTS = {
         "processes=0",
         "the value is not a whole number from 1 to 1000",
     ),
-    "twice": ("WSGIDaemonProcess shop threads=2 threads=3", "WSGID0004", "threads=2", "keep one"),
     "user": (
         "WSGIDaemonProcess shop user=no_such_user",
         "WSGID0005",
@@ -767,7 +788,7 @@ def test_what_to_change_in_an_old_configuration_is_reported(place):
         f"""
 WSGIRestrictStdout Off
 <VirtualHost *:80>
-    WSGIDaemonProcess shop python={PYTHON} home=@APP@ processes=2 threads=15 script-user=root \\
+    WSGIDaemonProcess shop python={PYTHON} home=@APP@ processes=2 threads=15 eviction-timeout=5 \\
         display-name='a b'
     WSGIProcessGroup shop
     WSGIApplicationGroup shop-1
@@ -780,7 +801,7 @@ WSGIRestrictStdout Off
     )
     assert f'LoadModule wsgid_module "{CHECKOUT}' in result.find("WSGID0420")
     assert "note: WSGID0014: WSGIRestrictStdout has no effect" in result.find("WSGID0014")
-    assert "script-user= has no effect in mod_wsgid: " in result.find("WSGID0013")
+    assert "eviction-timeout= has no effect in mod_wsgid: " in result.find("WSGID0013")
     assert "application group shop-1 has no effect" in result.find("WSGID0017")
     assert result.find("WSGID0427").startswith(place.line_of("", " application-group="))
     assert (result.code, len(result.lines)) == (1, 5)
@@ -811,7 +832,7 @@ def test_a_configuration_that_serves_nothing_is_not_reported_as_good(place):
 
 
 def test_notes_count_as_problems_only_with_strict(place):
-    text = f"WSGIDaemonProcess shop script-user=root\nWSGIProcessName shop\n{ALIAS}"
+    text = f"WSGIDaemonProcess shop eviction-timeout=1\nWSGIProcessName shop\n{ALIAS}"
     assert place.check(text).code == 0
     assert place.check(text, "--strict").code == 1
 
@@ -837,7 +858,7 @@ def debians_layout(place) -> Path:
         "etc/sites-available/shop.conf",
         """<VirtualHost *:80>
     ServerName shop
-    WSGIDaemonProcess shop processes=0 \\
+    WSGIDaemonProcess shop threads=x \\
         home=${SITE}
     WSGIProcessGroup shop
     WSGIScriptAlias / ${SITE}/site.wsgi
@@ -847,7 +868,7 @@ def debians_layout(place) -> Path:
 </VirtualHost>
 """,
     )
-    place.write("etc/sites-available/off.conf", "WSGIDaemonProcess off processes=0\n")
+    place.write("etc/sites-available/off.conf", "WSGIDaemonProcess off threads=x\n")
     for kind, chosen in (
         ("mods", ["mpm_event.load", "authz_core.load", "wsgid.load", "wsgid.conf"]),
         ("sites", ["shop.conf"]),
@@ -892,7 +913,7 @@ def test_debians_layout_is_read_with_its_variables(place):
     assert (result.code, len(result.lines)) == (1, 1), result.out
     assert result.find("WSGID0003").startswith(f"{shop}:4: ")
     assert "WSGID0422" in run_check(main, "-D", "EXTRA").out
-    shop.write_text(shop.read_text().replace("processes=0", "processes=2"))
+    shop.write_text(shop.read_text().replace("threads=x", "threads=2"))
     assert run_check(main).out == f"{main}, 1 daemon group, 1 script: no problems found\n"
 
 

@@ -1,4 +1,4 @@
-"""A configuration that names mod_wsgi where httpd asks for a module: <IfModule>, LoadModule, LogLevel."""
+"""A configuration that names mod_wsgi where httpd asks for a module: <IfModule>, LogLevel ..."""
 
 import re
 

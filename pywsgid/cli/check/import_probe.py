@@ -5,9 +5,9 @@ application's user may not be able to read the file. So this file imports nothin
 what pywsgid/daemon does at start: home= and python-path= come first in sys.path, and the script
 becomes a module of its own.
 
-ORDER is JSON: {"script": path, "callable": name, "home": path, "python_path": [path], "descriptor":
-number}. The result is one line of JSON, written to the descriptor: {"error": "", "version":
-"3.11.2"}.
+ORDER is JSON: {"script": path, "callable": name, "home": path, "python_path": [path], "cwd": path,
+"descriptor": number}. Without a name, the script need not define an application. The result is one
+line of JSON, written to the descriptor: {"error": "", "version": "3.11.2"}.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ def load(path: str, name: str) -> str:
         exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
     except BaseException as error:
         return "the import failed with " + describe(error)
+    if not name:
+        return ""
     target = module
     for part in name.split("."):
         if not hasattr(target, part):
@@ -72,7 +74,7 @@ def main() -> None:
     del sys.path[0]  # python -c puts "" there, a daemon does not
     sys.argv = ["mod_wsgid"]
     try:
-        os.chdir(order["home"] or os.environ.get("HOME", "/"))
+        os.chdir(order["cwd"])
     except OSError:
         os.chdir("/")
     try:

@@ -65,6 +65,7 @@ class Script:
     callable: str
     home: str  # "" if the group has none
     python_path: list[str]
+    cwd: str
 
 
 class Problem(NamedTuple):

@@ -22,6 +22,7 @@ class Wrong(NamedTuple):
     code: str
     what: str
     fix: str
+    kind: str = PROBLEM
 
 
 def check_options(subject: Subject) -> Findings:
@@ -31,9 +32,8 @@ def check_options(subject: Subject) -> Findings:
             wrong = _option_wrong(name, value, seen)
             if wrong:
                 what = f"daemon group '{group.name}': {wrong.what}"
-                kind = NOTE if name in FOREIGN else PROBLEM
-                yield Finding(group.line.place, wrong.code, what, wrong.fix, kind)
-            seen.setdefault(name, value)
+                yield Finding(group.line.place, wrong.code, what, wrong.fix, wrong.kind)
+            seen[name] = value
         if "python" in seen and "python-home" in seen:
             yield Finding(
                 group.line.place,
@@ -63,18 +63,20 @@ def _option_wrong(name: str, value: str, seen: dict[str, str]) -> Wrong | None:
         fix = "write option=value, with quotes around a value that contains spaces"
         return Wrong("WSGID0008", f"'{value}' is not an option", fix)
     if name in FOREIGN:
-        return Wrong("WSGID0013", f"{name}= has no effect in mod_wsgid", FOREIGN[name])
+        return Wrong("WSGID0013", f"{name}= has no effect in mod_wsgid", FOREIGN[name], NOTE)
     if name not in OPTIONS:
         fix = suggestion(name, [*OPTIONS, *FOREIGN], "see docs/reference/options.md")
         return Wrong("WSGID0002", f"there is no option {name}=", fix)
     if name in seen and OPTIONS[name].type not in REPEATABLE_TYPES:
         what = f"{name}= is given twice ({seen[name]} and {value})"
-        return Wrong("WSGID0004", what, "keep one of them")
+        return Wrong("WSGID0004", what, "the last one is used; keep one of them", NOTE)
     wrong = _value_wrong(OPTIONS[name], value)
     return wrong and wrong._replace(what=f"{name}={value}: {wrong.what}")
 
 
 def _value_wrong(option: Option, value: str) -> Wrong | None:
+    if option_values.is_nothing(option, value):
+        return None
     if option.type == "user":
         return _user_wrong(option, value)
     if option.type in ("groupid", "groups"):
@@ -82,7 +84,11 @@ def _value_wrong(option: Option, value: str) -> Wrong | None:
         what = f"there is no group {missing[0]}" if missing else ""
         return Wrong("WSGID0006", what, "name a group that exists, or #GID") if missing else None
     problem = option_values.problem(option, value)
-    return Wrong("WSGID0003", f"the value {problem}", "correct the value") if problem else None
+    if problem:
+        return Wrong("WSGID0003", f"the value {problem}", "correct the value")
+    used = option_values.adjusted(option, value)
+    what, fix = "the value is out of range", f"{used} is used; write that"
+    return None if used is None else Wrong("WSGID0032", what, fix, NOTE)
 
 
 def _user_wrong(option: Option, value: str) -> Wrong | None:

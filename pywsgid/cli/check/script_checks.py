@@ -102,7 +102,8 @@ def _check_import(subject: Subject, alias: Alias, path: str, group: Group) -> Fi
         return
     home = group.get("home")
     directory = subject.configuration.path(home) if home else ""
-    script = Script(path, alias.callable, directory, subject.python_path(group))
+    cwd = directory or (launch.variables["HOME"] if group.get("user") else "/")
+    script = Script(path, alias.callable, directory, subject.python_path(group), cwd)
     problem = subject.probe.import_problem(launch, script)
     if problem:
         yield Finding(

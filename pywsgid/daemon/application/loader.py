@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from pywsgid.daemon.interfaces import Application, Stamp
 
+    Owner = tuple[int, int]  # script-user= and script-group=; -1: anybody
     Found = tuple[Application, float]  # a callable, and when its script was loaded (time.time())
 
 # Seconds: long enough not to import in a loop, short enough not to be noticed after a fix.
@@ -61,11 +62,12 @@ class Script:
 
     __slots__ = (
         *("path", "module", "stamp", "loaded_at", "is_watched", "reload_required"),
-        *("_lock", "_failure", "_failed_at", "_failed_stamp"),
+        *("_owner", "_lock", "_failure", "_failed_at", "_failed_stamp"),
     )
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, owner: Owner) -> None:
         self.path = path
+        self._owner = owner
         self.module: ModuleType | None = None
         self.stamp: Stamp | None = None
         self.loaded_at = 0.0  # time.time()
@@ -98,7 +100,7 @@ class Script:
     def _try(self) -> tuple[int, LoadFailure | None]:
         stamp = stamp_of(self.path)
         try:
-            module = import_script(self.path)
+            module = import_script(self.path, self._owner)
         except LoadFailure as failure:
             self._failure, self._failed_at, self._failed_stamp = failure, time.monotonic(), stamp
             return FAILED_NOW, failure
@@ -114,10 +116,13 @@ class Script:
 
 class Loader:
     """The scripts of this process. `on_load` is called with a Script that is loaded and the name of
-    the callable, perhaps more than once for the same.
+    the callable, perhaps more than once for the same. `owner` is who a script must belong to.
     """
 
-    def __init__(self, on_load: Callable[[Script, str], None] | None = None) -> None:
+    def __init__(
+        self, on_load: Callable[[Script, str], None] | None = None, owner: Owner = (-1, -1)
+    ) -> None:
+        self._owner = owner
         self._scripts: dict[str, Script] = {}
         self._lock = _thread.allocate_lock()
         self._callables: dict[tuple[str, str], Found] = {}  # (path, name) -> what was found
@@ -142,7 +147,7 @@ class Loader:
 
     def load(self, path: str, name: str, remember: bool = True) -> tuple[int, Found | LoadFailure]:
         """(LOADED, what find() returns) or (another outcome, the LoadFailure). With `remember`,
-        find() finds it from now on.
+        find() finds it from now on. Without a name, what is found is the module.
         """
         script = self._script(path)
         state, failure = script.load(self._has_loaded)
@@ -162,7 +167,7 @@ class Loader:
         with self._lock:
             script = self._scripts.get(path)
             if script is None:
-                script = self._scripts[path] = Script(path)
+                script = self._scripts[path] = Script(path, self._owner)
             return script
 
     def _has_loaded(self) -> bool:
@@ -193,10 +198,11 @@ def module_name(path: str) -> str:
     return name
 
 
-def read_source(path: str) -> bytes:
-    """The bytes of a script. LoadFailure if it cannot be read."""
+def read_source(path: str, owner: Owner) -> bytes:
+    """The bytes of a script. LoadFailure if it cannot be read, or belongs to somebody else."""
     try:
         with open(path, "rb") as file:
+            check_owner(path, os.fstat(file.fileno()), owner)
             return file.read()
     except FileNotFoundError:
         raise LoadFailure(
@@ -214,6 +220,18 @@ def read_source(path: str) -> bytes:
             "the group as another user (user=)"
             % (path, os.geteuid(), error.strerror, blocked_by(path))
         ) from None
+
+
+def check_owner(path: str, status: os.stat_result, owner: Owner) -> None:
+    """LoadFailure if script-user= or script-group= forbid the script."""
+    found = status.st_uid, status.st_gid
+    for kind, wanted, there in zip(("user", "group"), owner, found, strict=True):
+        if wanted not in (-1, there):
+            raise LoadFailure(
+                "WSGID0035: script %s is not loaded, because it belongs to %s %d, and script-%s= "
+                "demands %d: find out who has replaced it, or correct the option"
+                % (path, kind, there, kind, wanted)
+            )
 
 
 def example_script(directory: str) -> str:
@@ -248,11 +266,11 @@ def check_settings(path: str, source: bytes) -> None:
         )
 
 
-def import_script(path: str) -> ModuleType:
+def import_script(path: str, owner: Owner) -> ModuleType:
     """Runs a script as a module. LoadFailure for whatever it raises: not even SystemExit ends the
     process.
     """
-    source = read_source(path)
+    source = read_source(path, owner)
     check_settings(path, source)
     name = module_name(path)
     module = type(sys)(name)
@@ -289,8 +307,12 @@ def load_fix(error: BaseException) -> str:
 
 
 def look_up(script: Script, name: str) -> Application:
-    """The callable `name`, which may be dotted, of a loaded script. LoadFailure without one."""
+    """The callable `name`, which may be dotted, of a loaded script. LoadFailure without one. The
+    module itself if there is no name.
+    """
     target: object = script.module
+    if not name:
+        return target  # type: ignore[return-value]
     for part in name.split("."):
         try:
             target = getattr(target, part)

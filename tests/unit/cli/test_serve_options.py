@@ -15,7 +15,7 @@ from pywsgid.wire.options import OPTIONS
         "--port=-1",
         "--port=65536",
         "--port=http",
-        "--threads=-1",
+        "--processes=0",
         "--env=1A=b",
         "--mount-point=shop",
         "--log-level=loud",

@@ -69,7 +69,7 @@ def test_a_socket_timeout_of_0_is_the_default():
         block(successor="yes"),
         block(socket_timeout="nan"),
         block(script="nocolon"),
-        block(script=":/x"),
+        block(script="application:"),
         block(slot=""),
     ],
 )

@@ -21,7 +21,7 @@ NAMES = re.findall(
 # The parent gives these to a daemon besides the options (docs/design.md).
 NOT_OPTIONS = {
     "group", "slot", "page", "processes-named", "httpd-uid", "log-level", "request-log-level",
-    "httpd-version", "wire-version", "successor",
+    "httpd-version", "wire-version", "successor", "script-uid", "script-gid",
 }  # fmt: skip
 DESIGN = """# Design
 
