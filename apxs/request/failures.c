@@ -206,6 +206,11 @@ int wsgid_failures_answer(wsgid_exchange_t *x, apr_status_t why)
         x->r->connection->aborted = 1;
         return OK; /* no status reaches anybody; mod_proxy does the same */
     }
+    if (why == WSGID_E_ABORTED && x->response.length > 0 && !x->client.has_begun) {
+        /* The application has sent a block: what becomes of it must not depend on whether it came
+         * together with the ABORT. */
+        why = wsgid_client_flush(x) == WSGID_E_FILTER ? WSGID_E_FILTER : why;
+    }
     if (x->client.has_begun && why != WSGID_E_FILTER) {
         wsgid_response_truncate(x);
         return OK;

@@ -1,5 +1,5 @@
 """Breaks off its response in the way that the path names; violates WSGI on purpose. With the query
-"length", it declares a Content-Length.
+"length", it declares a Content-Length; with "small", the first block is small.
 
 /raise, /kill and /short stop after the first of two blocks, /long sends a block too many, /late
 raises after the last one, /whole is complete.
@@ -20,8 +20,8 @@ def after_the_first(kind):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def blocks(kind):
-    yield BLOCK
+def blocks(kind, first=BLOCK):
+    yield first
     after_the_first(kind)
     if kind != "short":
         yield BLOCK
@@ -36,4 +36,5 @@ def application(environ, start_response):
     if environ["QUERY_STRING"] == "length":
         headers.append(("Content-Length", str(2 * len(BLOCK))))
     start_response("200 OK", headers)
-    return blocks(environ["PATH_INFO"].strip("/"))
+    first = b"small" if environ["QUERY_STRING"] == "small" else BLOCK
+    return blocks(environ["PATH_INFO"].strip("/"), first)

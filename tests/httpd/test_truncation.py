@@ -71,6 +71,21 @@ def test_an_exception_after_the_headers_is_visible(httpd, over, query):
 
 
 @pytest.mark.parametrize("over", EVERY_WAY)
+def test_an_exception_after_a_block_is_visible_however_soon_it_comes(httpd, over):
+    """httpd often gets a small block and what follows it in one piece. With HTTP/2, a reset may
+    overtake the head.
+    """
+    with httpd.log.expects(*RAISED):
+        outcomes = [run_curl(httpd, over, "/broken/raise?small") for _ in range(20)]
+    for done in outcomes:
+        if over in ("h2c", "h2"):
+            assert (done.code, done.status in (0, 200)) == (STREAM_RESET, True), done
+        else:
+            assert_broken_off(done)
+            assert done.body == b"small"
+
+
+@pytest.mark.parametrize("over", EVERY_WAY)
 def test_an_exception_after_the_last_block_of_a_known_length_reaches_only_the_log(httpd, over):
     with httpd.log.expects("WSGID0342.*RuntimeError.*the client has got it", "Traceback", LATE):
         done = run_curl(httpd, over, "/broken/late?length")

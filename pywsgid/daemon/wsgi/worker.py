@@ -421,9 +421,8 @@ class Request:
             )
         if self._response.state >= SENT:
             return (
-                "WSGID0342: the application raised %s after its headers had been sent to httpd: "
-                "the client gets 500, or a response that breaks off if it has received a part of "
-                "it" % logs.describe(error)
+                "WSGID0342: the application raised %s after its first block: the client gets a "
+                "response that breaks off" % logs.describe(error)
             )
         return "WSGID0340: the application raised %s" % logs.describe(error)
 
