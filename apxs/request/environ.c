@@ -204,13 +204,30 @@ static void put_connection(wsgid_exchange_t *x)
 
 /* ---- the request line */
 
-/* WSGIMapHEADToGET. By default HEAD becomes GET if there are filters (of type AP_FTYPE_CONTENT_SET
- * or before) that make headers from the body. */
+/* Whether there are filters (of type AP_FTYPE_CONTENT_SET or before) that may make headers from the
+ * body. These of mod_headers, mod_expires and mod_session do not look at it. */
+static int is_body_filtered(const request_rec *r)
+{
+    static const char *const names[] = { "fixup_headers_out", "mod_expires", "mod_session_out",
+                                         NULL };
+    const ap_filter_t *filter = r->output_filters;
+    int i;
+
+    for (; filter->frec->ftype < AP_FTYPE_PROTOCOL; filter = filter->next) {
+        for (i = 0; names[i] && ap_cstr_casecmp(names[i], filter->frec->name); i++) {
+        }
+        if (!names[i]) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* WSGIMapHEADToGET. */
 static const char *method(const request_rec *r, const wsgid_route_t *route)
 {
     int maps = route->map_head_to_get == WSGID_MAP_HEAD_ON
-               || (route->map_head_to_get == WSGID_MAP_HEAD_AUTO
-                   && r->output_filters->frec->ftype < AP_FTYPE_PROTOCOL);
+               || (route->map_head_to_get == WSGID_MAP_HEAD_AUTO && is_body_filtered(r));
 
     return maps && r->header_only && r->method_number == M_GET ? "GET" : r->method;
 }

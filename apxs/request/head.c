@@ -40,8 +40,9 @@ static int is_hop_by_hop(const char *name)
     return 0;
 }
 
+/* declared: the Content-Length of an earlier header; -1: none. */
 static apr_status_t check_header(wsgid_exchange_t *x, const char *name, const char *value,
-                                 int *lengths)
+                                 apr_off_t *declared)
 {
     apr_off_t length;
 
@@ -54,9 +55,11 @@ static apr_status_t check_header(wsgid_exchange_t *x, const char *name, const ch
     if (is_hop_by_hop(name)) {
         return refuse_head(x, "only the server may send this header", name);
     }
-    if (!ap_cstr_casecmp(name, "Content-Length")
-        && (!ap_parse_strict_length(&length, value) || ++*lengths > 1)) {
-        return refuse_head(x, "Content-Length is not a number, or is sent twice", value);
+    if (!ap_cstr_casecmp(name, "Content-Length")) {
+        if (!ap_parse_strict_length(&length, value) || (*declared >= 0 && *declared != length)) {
+            return refuse_head(x, "Content-Length is not a number, or two", value);
+        }
+        *declared = length;
     }
     return APR_SUCCESS;
 }
@@ -67,7 +70,8 @@ apr_status_t wsgid_head_check(wsgid_exchange_t *x, const unsigned char *head, ap
     const unsigned char *cursor = head, *end = head + length;
     const char *line = wsgid_wire_next_string(&cursor, end, NULL);
     const char *name;
-    int status = status_of(line, class), lengths = 0;
+    int status = status_of(line, class);
+    apr_off_t declared = -1;
     apr_status_t rv = APR_SUCCESS;
 
     if (!status) {
@@ -77,7 +81,7 @@ apr_status_t wsgid_head_check(wsgid_exchange_t *x, const unsigned char *head, ap
         return refuse_head(x, "only the server may send status 100 or 101", NULL);
     }
     while (rv == APR_SUCCESS && (name = wsgid_wire_next_string(&cursor, end, NULL))) {
-        rv = check_header(x, name, wsgid_wire_next_string(&cursor, end, NULL), &lengths);
+        rv = check_header(x, name, wsgid_wire_next_string(&cursor, end, NULL), &declared);
     }
     return rv;
 }

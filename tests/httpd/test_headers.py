@@ -111,6 +111,12 @@ def test_headers_about_the_connection_are_left_out_and_logged_once(httpd):
         assert each.all("Upgrade") == []
 
 
+def test_the_same_content_length_twice_is_one(httpd):
+    response = raw(httpd, "200 OK", [TEXT, ("Content-Length", "4"), ("Content-Length", "4")])
+    assert (response.status, response.all("Content-Length")) == (200, ["4"])
+    assert response.body == b"body"
+
+
 def test_cookies_are_not_joined(httpd):
     cookies = ["a=1; Path=/", "b=2; Path=/; HttpOnly", "a=1; Path=/"]
     response = raw(httpd, "200 OK", [TEXT, *(("Set-Cookie", cookie) for cookie in cookies)])

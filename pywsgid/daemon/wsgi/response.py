@@ -209,7 +209,7 @@ def check_headers(headers: Any, names: dict[str, str]) -> tuple[Headers, int | N
             "the headers must be a list of tuples (name, value), not " + type(headers).__name__,
             START_RESPONSE,
         )
-    sent, length = [], None
+    sent, length, is_file = [], None, False
     for pair in headers:
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise WrongType(
@@ -231,8 +231,13 @@ def check_headers(headers: Any, names: dict[str, str]) -> tuple[Headers, int | N
         check_value(value, "the header ", name)
         if lower == "content-length":
             length = check_content_length(value, length)
+        elif lower == "x-sendfile":
+            is_file = True
         if lower not in HOP_BY_HOP:
             sent.append((name, value))
+    if is_file and length is not None:  # it is the file's, and httpd finds that out itself
+        sent = [pair for pair in sent if pair[0].lower() != "content-length"]
+        length = None
     return sent, length
 
 
