@@ -18,9 +18,6 @@
 #define FRAME_ROOM (64 * 1024)
 /* Bytes of a waiting body are kept in blocks of this size, however small the pieces that come. */
 #define BLOCK (64 * 1024)
-/* How often to look for more of a waiting body that poll() cannot report on (HTTP/2 before httpd
- * 2.4.58). */
-#define BLIND_WAIT apr_time_from_msec(5)
 /* How long an end of an HTTP/2 body may turn out to be a reset. */
 #define RESET_WAITS 10
 #define RESET_WAIT  apr_time_from_msec(1)
@@ -43,9 +40,9 @@ static apr_status_t refuse_body(wsgid_exchange_t *x, apr_status_t rv)
         || APR_STATUS_IS_EOF(rv) || APR_STATUS_IS_INCOMPLETE(rv)) {
         return WSGID_E_CLIENT_GONE;
     }
-    return wsgid_exchange_fail(x, WSGID_E_REQUEST_BODY,
-                               ap_map_http_request_error(rv, HTTP_BAD_REQUEST),
-                               apr_psprintf(x->r->pool, "%pm", &rv));
+    return wsgid_exchange_fail(
+        x, WSGID_E_REQUEST_BODY, ap_map_http_request_error(rv, HTTP_BAD_REQUEST),
+        rv == AP_FILTER_ERROR ? "httpd has refused it" : apr_psprintf(x->r->pool, "%pm", &rv));
 }
 
 /* Copies as much of a bucket as there is room for. The rest of it becomes the next bucket. */
@@ -261,7 +258,7 @@ static apr_status_t fill_block(wsgid_exchange_t *x, apr_bucket *block)
 {
     unsigned char *bytes = (unsigned char *)((apr_bucket_heap *)block->data)->base;
     struct pollfd client = { .fd = x->client.input, .events = POLLIN };
-    apr_interval_time_t slice = client.fd < 0 ? BLIND_WAIT : WSGID_CHANNEL_SLICE;
+    apr_interval_time_t slice = client.fd < 0 ? WSGID_BODY_BLIND_WAIT : WSGID_CHANNEL_SLICE;
     apr_size_t taken;
     apr_status_t rv = read_client(x, bytes + block->length, BLOCK - block->length,
                                   APR_NONBLOCK_READ, &taken);

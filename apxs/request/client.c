@@ -38,6 +38,9 @@
 #define STREAM_SLICE     (64 * 1024)
 #define STREAM_SLICE_MAX (1024 * 1024)
 #define STREAM_WAIT      200 /* microseconds, for a start */
+/* How long to read a body that nobody wants, if nothing comes and at most. */
+#define DRAIN_IDLE apr_time_from_sec(2)
+#define DRAIN_MOST apr_time_from_sec(30)
 /* A full disk is logged again after this time. */
 #define LOG_AGAIN apr_time_from_sec(60)
 
@@ -446,6 +449,20 @@ static int is_loss(apr_status_t rv, int had_begun)
            || APR_STATUS_IS_EPIPE(rv) || APR_STATUS_IS_TIMEUP(rv);
 }
 
+/* httpd cuts ranges out of what it gets in one piece, which depends on chance for a page of an
+ * application. So it does that for files alone, and for GET alone (RFC 9110, section 14.2). */
+static void refuse_ranges(const wsgid_exchange_t *x)
+{
+    request_rec *r = x->r;
+
+    if (!r->main && !(x->response.is_file && r->method_number == M_GET && !r->header_only)
+        && (apr_table_get(r->headers_in, "Range")
+            || apr_table_get(r->headers_in, "Request-Range"))) {
+        /* it is not there after an ErrorDocument, for example */
+        (void)ap_remove_output_filter_byhandle(r->output_filters, "BYTERANGE");
+    }
+}
+
 /* Gives the whole queue to the filters; nothing if there is none. */
 static apr_status_t pass_queue(wsgid_exchange_t *x)
 {
@@ -456,8 +473,11 @@ static apr_status_t pass_queue(wsgid_exchange_t *x)
     if (APR_BRIGADE_EMPTY(x->client.queue)) {
         return APR_SUCCESS;
     }
-    if (!x->client.has_begun && x->response.has_ended) {
-        wsgid_client_announce_close(x);
+    if (!x->client.has_begun) {
+        refuse_ranges(x);
+        if (x->response.has_ended) {
+            wsgid_client_announce_close(x);
+        }
     }
     x->client.has_begun = 1;
     x->client.passed_bytes += x->client.queued;
@@ -641,17 +661,64 @@ static apr_status_t deliver_all(wsgid_exchange_t *x)
     return rv;
 }
 
+/*
+ * Whether the rest of the upload is read and thrown away before the response ends. A stream of
+ * HTTP/2 that ends before its upload is reset, and some clients then report nothing else: curl
+ * 7.88, for one. (With HTTP/1.1 that is what httpd's lingering close is for; the limits are the
+ * same.) A long successful response is not held up.
+ */
+static int is_drained(const wsgid_exchange_t *x)
+{
+    return x->r->connection->master && !x->upload.is_read && !x->upload.forgone
+           && !x->response.is_cut
+           && (x->r->status >= HTTP_MULTIPLE_CHOICES
+               || (!x->client.has_begun && x->client.queued <= AT_ONCE));
+}
+
+static void drain(wsgid_exchange_t *x)
+{
+    struct pollfd client = { .fd = x->client.input, .events = POLLIN };
+    apr_interval_time_t slice = client.fd < 0 ? WSGID_BODY_BLIND_WAIT : WSGID_CHANNEL_SLICE;
+    apr_time_t began = wsgid_clock_now(), now = began;
+
+    x->upload.came_at = began;
+    while (wsgid_body_discard(x) == APR_SUCCESS && !x->upload.is_read && !x->r->connection->aborted
+           && now - began < DRAIN_MOST && now - x->upload.came_at < DRAIN_IDLE) {
+        /* an error of poll() ends the wait like anything else */
+        (void)poll(&client, 1, (int)apr_time_as_msec(slice));
+        now = wsgid_clock_now();
+    }
+}
+
+static void queue_end(wsgid_exchange_t *x)
+{
+    wsgid_client_queue(x, apr_bucket_eos_create(x->r->connection->bucket_alloc));
+}
+
 apr_status_t wsgid_client_finish(wsgid_exchange_t *x)
 {
     apr_status_t rv = APR_SUCCESS;
+    int drains = is_drained(x);
     int waits;
 
+    if (drains && x->r->status < HTTP_MULTIPLE_CHOICES) {
+        drain(x); /* curl 7.88 does not go on once it has the whole body of such a response */
+        drains = 0;
+    }
+    if (!drains) {
+        queue_end(x);
+    }
     if (x->client.spool && x->upload.is_read) {
         spool(x); /* the rest: a client that is slow keeps no thread of an asynchronous MPM */
         x->client.file_bytes += (apr_uint64_t)x->client.spool_end;
     }
     if (!x->client.spool || !x->upload.is_read || x->client.spool_failed) {
         rv = deliver_all(x);
+    }
+    if (rv == APR_SUCCESS && drains) {
+        rv = pass(x, 1);
+        drain(x);
+        queue_end(x);
     }
     /* for a large file the flush might block, and blocking is the MPM's job */
     waits = x->client.file_bytes <= AT_ONCE && wsgid_keepalive_may_wait(x);

@@ -160,8 +160,9 @@ typedef struct {
         apr_uint32_t pid;    /* 0: not known */
         apr_uint32_t waited; /* microseconds in the queue */
         int has_begun;       /* RESPONSE; its head is in r */
-        int has_ended;       /* all of the response */
+        int has_ended;       /* all of the response; client.c then queues its end */
         int is_cut;          /* the rest was not received: the connection cannot be used again */
+        int is_file;         /* it is one whole file */
         /* private */
         int in_frame;            /* in a RESPONSE, DATA or FILE frame, behind the head */
         apr_uint32_t frame_left; /* body bytes of that frame that have not come */
@@ -303,6 +304,10 @@ int wsgid_channel_is_request_unread(const wsgid_exchange_t *x);
 int wsgid_channel_hang_up(const wsgid_exchange_t *x);
 
 /* ---- body.c */
+
+/* How often to look for more of a body that poll() cannot report on (HTTP/2 before httpd 2.4.58).
+ */
+#define WSGID_BODY_BLIND_WAIT apr_time_from_msec(5)
 
 /* For request.c: reads the start of the body, which travels in REQUEST. WSGID_E_REQUEST_BODY or
  * WSGID_E_CLIENT_GONE. */

@@ -15,8 +15,6 @@
 /* After so many daemons that did not start the request, another one hardly will. Attempts on
  * connections that were idle do not count. */
 #define MAX_FRESH_ATTEMPTS 8
-/* How often to try an upload that poll() cannot report on (HTTP/2 before httpd 2.4.58). */
-#define BLIND_WAIT apr_time_from_msec(5)
 /* How often to check whether a process has started; short compared with how long that takes. */
 #define START_WAIT apr_time_from_msec(10)
 
@@ -177,7 +175,7 @@ static apr_status_t wait_for_either(wsgid_exchange_t *x)
     int count, i;
 
     if (x->client.input < 0 && wsgid_body_is_wanted(x)) {
-        slice = BLIND_WAIT;
+        slice = WSGID_BODY_BLIND_WAIT;
     }
     fds[0].events = (x->client.is_full ? 0 : POLLIN) | (wsgid_body_is_unsent(x) ? POLLOUT : 0);
     fds[1].events = (wsgid_body_is_wanted(x) ? POLLIN : 0)

@@ -61,12 +61,6 @@ static void skip_frame(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
 
 /* ---- body bytes */
 
-static void end_response(wsgid_exchange_t *x)
-{
-    wsgid_client_queue(x, apr_bucket_eos_create(x->r->connection->bucket_alloc));
-    x->response.has_ended = 1;
-}
-
 /*
  * How long the body must be, or -1. A client finds the end of a body by its length alone, and takes
  * what follows for the next response. For HEAD, httpd sends no body, whatever comes.
@@ -127,7 +121,7 @@ static apr_status_t consume_body(wsgid_exchange_t *x)
     }
     x->response.in_frame = 0;
     if (x->response.frame_ends) {
-        end_response(x);
+        x->response.has_ended = 1;
     }
     return APR_SUCCESS;
 }
@@ -215,10 +209,11 @@ static apr_status_t send_named_file(wsgid_exchange_t *x)
     }
     x->response.is_cut = !x->response.frame_ends
                          || wsgid_channel_available(x) < x->response.frame_left;
+    x->response.is_file = 1;
     wsgid_channel_skip(x, x->response.is_cut ? wsgid_channel_available(x) : x->response.frame_left);
     x->response.frame_left = 0;
     x->response.in_frame = 0;
-    end_response(x);
+    x->response.has_ended = 1;
     return APR_SUCCESS;
 }
 
@@ -278,12 +273,13 @@ static apr_status_t on_file(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame
     }
     length = wsgid_wire_get_u64(payload(x) + 8);
     rv = count_body(x, frame, length);
-    if (rv == APR_SUCCESS && (x->response.length != length || !wsgid_file_is_unchanged(x))) {
+    x->response.is_file = x->response.length == length;
+    if (rv == APR_SUCCESS && !(x->response.is_file && wsgid_file_is_unchanged(x))) {
         rv = wsgid_file_append(x, wsgid_wire_get_u64(payload(x)), length);
     }
     if (rv == APR_SUCCESS) {
         skip_frame(x, frame);
-        end_response(x);
+        x->response.has_ended = 1;
     }
     return rv;
 }
@@ -476,7 +472,7 @@ void wsgid_response_truncate(wsgid_exchange_t *x)
     c->keepalive = AP_CONN_CLOSE;
     wsgid_client_queue(x,
                        ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, x->r->pool, c->bucket_alloc));
-    end_response(x); /* nothing more comes */
+    x->response.has_ended = x->response.is_cut = 1; /* nothing more comes */
     /* the response has failed already: if the client has gone as well, nothing changes */
     (void)wsgid_client_finish(x);
 }

@@ -163,6 +163,23 @@ def test_a_range_is_cut_out_by_httpd(httpd, over, asked, got):
     assert (done.code, done.status, done.body == content()[got]) == (0, 206, True), done.error
 
 
+@pytest.mark.parametrize("method", ["POST", "HEAD"])
+def test_a_range_is_for_get_alone(httpd, method):
+    """RFC 9110, section 14.2."""
+    path = put(httpd, "whole", content())
+    response = httpd.request(method, f"/files{path}", headers={"Range": "bytes=0-9"})
+    assert (response.status_code, response.headers["Content-Length"]) == (200, str(SIZE))
+
+
+@pytest.mark.parametrize("over", EVERY_WAY)
+@pytest.mark.parametrize("kind", ["bytes", "own"])
+def test_what_an_application_makes_itself_is_not_cut(httpd, over, kind):
+    """Whether httpd could cut it would depend on whether it comes in one piece."""
+    path = put(httpd, "small", b"a page")
+    done = run_curl(httpd, over, f"/files{path}?kind={kind}&length=6", "-H", "Range: bytes=0-1")
+    assert (done.code, done.status, done.body) == (0, 200, b"a page"), done.error
+
+
 def test_several_ranges_come_as_parts(httpd):
     path = put(httpd, "whole", content())
     response = httpd.get(f"/files{path}", headers={"Range": "bytes=0-7,80-87"})
@@ -285,6 +302,13 @@ def test_x_sendfile_sends_the_file_in_place_of_the_body(httpd, allowed):
 def test_x_sendfile_works_over_every_version_of_http(httpd, allowed, over):
     done = run_curl(httpd, over, f"/sendfile?path={allowed}")
     assert (done.code, done.status, done.body == content()) == (0, 200, True), done.error
+
+
+def test_x_sendfile_may_come_with_the_length_of_the_file(httpd, allowed):
+    """As Flask with USE_X_SENDFILE has it, whose body is empty then."""
+    response = sendfile(httpd, allowed, ("h", f"Content-Length:{SIZE}"), ("empty", "1"))
+    assert (response.status_code, response.content == content()) == (200, True)
+    assert response.headers["Content-Length"] == str(SIZE)
 
 
 def test_x_sendfile_adds_validators_and_answers_conditions_and_ranges(httpd, allowed):

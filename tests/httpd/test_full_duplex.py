@@ -17,6 +17,7 @@ WSGIDaemonProcess app threads=4
 WSGIProcessName app
 LimitRequestBody 0
 WSGIScriptAlias /unread ${APPS}/unread.wsgi
+WSGIScriptAlias /early ${APPS}/early.wsgi
 WSGIScriptAlias /turns ${APPS}/turns.wsgi
 WSGIScriptAlias /expecting ${APPS}/expecting.wsgi
 WSGIScriptAlias /echo ${APPS}/echo.wsgi
@@ -124,6 +125,30 @@ def test_curl_gets_the_answer_to_an_upload_that_nobody_reads(httpd, over, kind):
     done = run_curl(httpd, over, f"/unread/{kind}?{ANSWER}", *options, data=b"u" * UPLOAD)
     assert (done.code, done.status, len(done.body)) == (0, 200, ANSWER), done.error
     assert done.seconds < WITHIN
+
+
+@pytest.mark.parametrize("status", [200, 302, 401, 413, 500])
+@pytest.mark.parametrize("over", EVERY_WAY)
+def test_curl_sees_an_early_answer(httpd, over, status):
+    """curl 7.88 reports only an error if a stream of HTTP/2 ends before its upload."""
+    options = ["--data-binary", "@-", "-H", "Expect:"]
+    for size in (100_000, UPLOAD):
+        done = run_curl(httpd, over, f"/early?{status}", *options, data=b"u" * size)
+        assert (done.code, done.status, done.body) == (0, status, b"early"), done.error
+
+
+def test_an_early_answer_is_not_held_up_by_a_client_that_sends_no_more(httpd):
+    exchange = http2.Exchange(httpd.ports["PORT"])
+    with exchange.socket:
+        answer = exchange.begin("POST", "/early?413", [("content-length", "100000")])
+        began = time.monotonic()
+        while not answer.body:
+            exchange.take()
+        assert time.monotonic() - began < 1
+        while not answer.is_over:
+            exchange.take()
+    assert (answer.status, answer.body, answer.ended) == (413, b"early", True)
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("size", [UPLOAD, 8 << 30])

@@ -18,6 +18,8 @@ WSGIScriptAlias /on ${APPS}/method.wsgi
 WSGIScriptAlias /off ${APPS}/method.wsgi
 WSGIScriptAlias /deflated ${APPS}/method.wsgi
 WSGIScriptAlias /off-deflated ${APPS}/method.wsgi
+WSGIScriptAlias /stamped ${APPS}/method.wsgi
+WSGIScriptAlias /stamped-deflated ${APPS}/method.wsgi
 WSGIScriptAlias /lines ${APPS}/lines.wsgi
 WSGIScriptAlias /streaming ${APPS}/streaming.wsgi
 WSGIScriptAlias /zipped ${APPS}/streaming.wsgi
@@ -45,6 +47,11 @@ WSGIScriptAlias /broken ${APPS}/broken.wsgi
 </LocationMatch>
 <LocationMatch ^/(lines/zip|zipped|broken)>
     SetOutputFilter DEFLATE
+</LocationMatch>
+<LocationMatch ^/stamped>
+    Header set X-Stamp yes
+    ExpiresActive On
+    ExpiresDefault "access plus 1 day"
 </LocationMatch>
 <Location /overridden>
     WSGIErrorOverride On
@@ -77,7 +84,18 @@ Action via-wsgi /page virtual
     SetHandler via-wsgi
 </Location>
 """ + HOSTS.replace("Protocols", "RewriteEngine on\nRewriteOptions Inherit\nProtocols")
-EXTRA = ("deflate", "filter", "cache", "cache_disk", "rewrite", "include", "dir", "actions")
+EXTRA = (
+    "headers",
+    "expires",
+    "deflate",
+    "filter",
+    "cache",
+    "cache_disk",
+    "rewrite",
+    "include",
+    "dir",
+    "actions",
+)
 FILES = {
     "including.shtml": '<p>before <!--#include virtual="/hello" --> between '
     '<!--#include virtual="/method?length" --> after</p>\n',
@@ -105,6 +123,8 @@ def httpd(make_httpd):
         ("/on", "GET"),
         ("/off", "HEAD"),
         ("/off-deflated", "HEAD"),
+        ("/stamped", "HEAD"),  # mod_headers and mod_expires do not look at the body
+        ("/stamped-deflated", "GET"),
     ],
 )
 def test_head_reaches_the_application_as_configured(httpd, path, method):
@@ -225,9 +245,11 @@ def test_trailers_are_dropped(httpd):
 @pytest.mark.parametrize("over", ["http/1.1", "tls"])
 def test_a_declared_body_over_the_limit_is_a_413(httpd, over, way):
     options = ["-H", "Expect:", "--data-binary", "@-"]
+    since = httpd.log.mark()
     with httpd.log.allows("AH01588", "WSGID0171"):
         done = run_curl(httpd, over, f"/limited/{way}", *options, data=b"x" * 150_000)
     assert done.status == 413, done.error
+    httpd.log.wait_for(r"WSGID0171.*\(httpd has refused it\)", since)
 
 
 def test_a_declared_body_over_the_limit_is_a_413_over_http_2(httpd):
