@@ -8,6 +8,8 @@ request_info.py.
 
 from __future__ import annotations
 
+import os
+
 from pywsgid.daemon.request_info import REQUEST_START
 from pywsgid.daemon.wsgi import file_wrapper
 from pywsgid.wire import protocol
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 # The version of mod_wsgi whose environ, directives and options this is: applications compare it.
 MOD_WSGI_VERSION = (6, 1, 1)
+# Paths of files are decoded as the file system's are, so that the application can open them.
+PATHS = ("SCRIPT_FILENAME", "DOCUMENT_ROOT")
 # httpd measures this only while requests have to wait (apxs/request/arrival.c).
 WAITED_IN_HTTPD = "wsgid.waited_in_httpd"
 
@@ -51,6 +55,10 @@ class Template:
         environ: Environ = protocol.parse_environ(block)
         environ.update(self._constant)
         environ["mod_wsgi.queue_start"] = sent / 1000000
+        for key in PATHS:
+            path = environ.get(key, "")
+            if not path.isascii():
+                environ[key] = os.fsdecode(path.encode("latin-1"))
         value = environ.get(REQUEST_START)
         if value is not None:
             environ[REQUEST_START] = seconds(value)

@@ -20,6 +20,8 @@ may be left out; none comes again.
 
 from __future__ import annotations
 
+import os
+
 from pywsgid.daemon.cpython import has_gil
 from pywsgid.daemon.transport.peer import PeerGone
 from pywsgid.daemon.wsgi import file_wrapper
@@ -228,17 +230,31 @@ def check_headers(headers: Any, names: dict[str, str]) -> tuple[Headers, int | N
                 START_RESPONSE,
             )
         value = text_of(value)
-        check_value(value, "the header ", name)
         if lower == "content-length":
             length = check_content_length(value, length)
         elif lower == "x-sendfile":
             is_file = True
+            value = file_name(value)
+        check_value(value, "the header ", name)
         if lower not in HOP_BY_HOP:
             sent.append((name, value))
     if is_file and length is not None:  # it is the file's, and httpd finds that out itself
         sent = [pair for pair in sent if pair[0].lower() != "content-length"]
         length = None
     return sent, length
+
+
+def file_name(value: str) -> str:
+    """The value of X-Sendfile with the bytes of the file system, decoded as latin-1. Applications
+    give either these, or the name as open() takes it.
+    """
+    if value.isascii():
+        return value
+    try:
+        value.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return os.fsencode(value).decode("latin-1")
+    return value
 
 
 def check_block(block: Any, what: str = "a block of the response") -> None:
