@@ -24,6 +24,8 @@ class Stream(io.TextIOBase):
     errors = "backslashreplace"
     newlines = None
     mode = "w"
+    line_buffering = True
+    write_through = False
     # Whether any thread has ever left a line unfinished: only then is it checked after a request.
     has_begun = False
 
@@ -33,7 +35,7 @@ class Stream(io.TextIOBase):
         self._descriptor = descriptor
         self._started = Local()  # .text: the unfinished line of a thread
         self.name = name
-        self.buffer = _Bytes(self)
+        self.buffer = Bytes(self)
 
     def write(self, text: str) -> int:
         if not isinstance(text, str):
@@ -79,23 +81,46 @@ class Stream(io.TextIOBase):
     def writable(self) -> bool:
         return True
 
+    def detach(self) -> Any:
+        """The buffer; the stream itself can be used as before."""
+        return self.buffer
+
     def reconfigure(self, **_: object) -> None:
         """Does nothing: programs ask for UTF-8 or line buffering, and the stream has both."""
 
 
-class _Bytes:
-    """Stream.buffer."""
+class Bytes(io.BufferedIOBase):
+    """The `buffer` of a text stream of ours. Programs put a TextIOWrapper around it."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
-        self.raw = self
+
+    @property
+    def raw(self) -> Any:
+        return self
+
+    @property
+    def name(self) -> str:
+        return str(self._stream.name)
+
+    mode = "wb"
 
     def write(self, data: Any) -> int:
         self._stream.write(str(data, "utf-8", "backslashreplace"))
         return len(data)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Does nothing: a wrapper that goes flushes it and closes it."""
+
+    def fileno(self) -> int:
+        descriptor: int = self._stream.fileno()
+        return descriptor
+
+    def writable(self) -> bool:
+        return True
 
 
 def capture_streams(log: logs.Log) -> tuple[Stream, Stream]:

@@ -16,6 +16,8 @@ WSGIProcessName talker
 WSGIScriptAlias /errors ${APPS}/errors.wsgi
 WSGIScriptAlias /output ${APPS}/output.wsgi
 WSGIScriptAlias /rules ${APPS}/rules.wsgi
+WSGIDaemonProcess wrapper
+WSGIScriptAlias /wrapped ${FILES}/wrapped.wsgi process-name=wrapper
 <VirtualHost 127.0.0.1:${PORT}>
 </VirtualHost>
 <VirtualHost 127.0.0.1:${OWN_PORT}>
@@ -23,10 +25,25 @@ WSGIScriptAlias /rules ${APPS}/rules.wsgi
 </VirtualHost>
 """
 
+# What many programs begin with, so that they can print anything.
+WRAPPED = """
+import io, sys
+
+sys.stdout = io.TextIOWrapper(sys.stdout.detach(), encoding="utf-8", line_buffering=True)
+print("wrapped at import", __name__)
+
+
+def application(environ, start_response):
+    print("wrapped in a request")
+    environ["wsgi.errors"].buffer.write(b"bytes for wsgi.errors\\n")
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
+"""
+
 
 @pytest.fixture(scope="module")
 def httpd(make_httpd):
-    return make_httpd(CONFIGURATION)
+    return make_httpd(CONFIGURATION, files={"wrapped.wsgi": WRAPPED})
 
 
 @pytest.fixture
@@ -120,3 +137,11 @@ def test_every_line_has_the_time_zone_of_httpd_even_if_the_application_sets_anot
     if zone:
         httpd.log.wait_for("zone JST")
     httpd.log.accept_all("zone|logged here")
+
+
+def test_a_script_may_put_a_wrapper_around_the_bytes_of_a_stream(httpd):
+    since = httpd.log.mark()
+    with httpd.log.expects("bytes for wsgi.errors"):
+        assert httpd.get("/wrapped").status_code == 200
+    assert httpd.log.wait_for("wrapped at import _mod_wsgi_")
+    assert httpd.log.wait_for("wrapped in a request", since)

@@ -38,7 +38,7 @@ def load(path: str, name: str) -> str:
     """Imports the script; returns "", or why its application cannot be used. Raises OSError."""
     with open(path, "rb") as file:
         source = file.read()
-    module = type(sys)("_wsgid_probe")
+    module = type(sys)("_mod_wsgi_probe")
     vars(module).update(__file__=path, __builtins__=builtins)
     sys.modules[module.__name__] = module
     try:

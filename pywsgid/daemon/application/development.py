@@ -70,7 +70,7 @@ def load(script: str, code: str, name: str) -> Any:
     if script:
         with open(script, "rb") as file:
             source = file.read()
-    module = type(sys)("_wsgid_develop")
+    module = type(sys)("_mod_wsgi_develop")
     module.__file__ = script or "<pywsgid serve>"
     sys.modules[module.__name__] = module
     exec(compile(source, module.__file__, "exec", dont_inherit=True), module.__dict__)

@@ -189,10 +189,11 @@ def stamp_of(path: str) -> Stamp | None:
 
 
 def module_name(path: str) -> str:
-    """`_wsgid_` and a checksum of the path: the same in every process, so that an object which was
-    pickled in one can be unpickled in another.
+    """`_mod_wsgi_` and a checksum of the path: the same in every process, so that an object which
+    was pickled in one can be unpickled in another. Applications ask for this beginning of
+    `__name__` to know that a server has loaded them.
     """
-    name = "_wsgid_%08x" % binascii.crc32(os.fsencode(path))
+    name = "_mod_wsgi_%08x" % binascii.crc32(os.fsencode(path))
     while name in sys.modules and getattr(sys.modules[name], "__file__", None) != path:
         name += "_"  # two paths have the same checksum
     return name

@@ -10,7 +10,7 @@ process's own log. Any thread may write.
 
 from __future__ import annotations
 
-from pywsgid.daemon import logs
+from pywsgid.daemon import logs, streams
 from pywsgid.daemon.system import _thread
 from pywsgid.wire import protocol
 
@@ -29,6 +29,7 @@ class Errors:
 
     __slots__ = ("_exchange", "_locks", "_log", "_partial")
 
+    name = "<wsgi.errors>"
     encoding = "utf-8"
     errors = "backslashreplace"
     closed = False
@@ -101,11 +102,22 @@ class Errors:
         if text:
             self.application(logs.ERROR, logs.loose_lines(text))
 
-    def detach(self) -> None:
+    def end(self) -> None:
         """The request ends: sends the unfinished line. Later lines go to the process's log."""
         if self._partial:
             self.flush()
         self._exchange = None
+
+    @property
+    def buffer(self) -> streams.Bytes:
+        return streams.Bytes(self)
+
+    def detach(self) -> streams.Bytes:
+        """The buffer; the stream itself can be used as before."""
+        return self.buffer
+
+    def fileno(self) -> int:
+        return 2
 
     def isatty(self) -> bool:
         return False

@@ -292,7 +292,7 @@ class Request:
             for stream in self._service.streams:
                 if stream.has_begun:
                     stream.flush()
-            self.errors.detach()
+            self.errors.end()
             if self._response.left_out:
                 self._say_left_out(self._response.left_out)
             # The response is sent before close() is called, so that nobody has to wait for that.
@@ -341,7 +341,7 @@ class Request:
         """Answers a request whose script or callable cannot be had; `state` is the loader's."""
         if state == loader.LEAVE:
             self._exchange.finish((protocol.encode_retry(),), False)
-            self.errors.detach()
+            self.errors.end()
             self._service.leave_to_load_again(failure)
         elif state == loader.FAILED_NOW:
             if failure.trace:
@@ -357,7 +357,7 @@ class Request:
     def _answer(self, status: int, reason: str) -> None:
         """Answers a request that does not reach the application."""
         self._fail(status, reason)
-        self.errors.detach()
+        self.errors.end()
 
     def _fail(self, status: int, reason: str) -> None:
         """Ends the response with an error of ours (Response.fail())."""

@@ -26,7 +26,7 @@ def write(tmp_path):
         return str(path)
 
     yield write
-    for name in [name for name in sys.modules if name.startswith("_wsgid_")]:
+    for name in [name for name in sys.modules if name.startswith("_mod_wsgi_")]:
         del sys.modules[name]
 
 
@@ -48,7 +48,7 @@ def test_a_script_is_a_module_that_can_be_found(write):
     )
     name, file, again = load(path)()
     assert file == again == path
-    assert name.startswith("_wsgid_")
+    assert name.startswith("_mod_wsgi_")
 
 
 def test_its_directory_is_not_put_on_the_path(write):
@@ -65,7 +65,7 @@ def test_the_name_is_the_same_in_every_process():
     assert (
         loader.module_name("/srv/site/app.wsgi")
         == loader.module_name("/srv/site/app.wsgi")
-        == "_wsgid_" + loader.module_name("/srv/site/app.wsgi")[7:]
+        == "_mod_wsgi_" + loader.module_name("/srv/site/app.wsgi")[10:]
     )
     assert loader.module_name("/srv/site/app.wsgi") != loader.module_name("/srv/other/app.wsgi")
 

@@ -5,6 +5,7 @@ captured streams, `logging`, wsgi.errors.
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import logging.config
 import os
@@ -171,6 +172,25 @@ def test_lines_of_two_threads_do_not_mix(log, stream):
     assert [text for _, text in log.lines()] == ["other", "mine too"]
 
 
+def test_a_stream_can_be_wrapped_and_written_to_as_bytes(stream, log):
+    wrapper = io.TextIOWrapper(stream.detach(), encoding="utf-8")
+    print("caf\xe9", file=wrapper)
+    wrapper.flush()
+    del wrapper
+    stream.buffer.writelines([b"one", b" line\n", b"another\n"])
+    print("still there", file=stream)
+    assert [text for _, text in log.lines()] == ["caf\xe9", "one line", "another", "still there"]
+
+
+def test_wsgi_errors_can_be_written_to_as_bytes(log):
+    exchange, errors = make(log)
+    errors.buffer.write(b"one")
+    errors.buffer.writelines([b" line\n"])
+    with io.TextIOWrapper(errors.detach(), encoding="utf-8") as wrapper:
+        wrapper.write("another\n")
+    assert [text for _, text in exchange.lines] == ["one line", "another"]
+
+
 def test_a_stream_has_the_methods_that_libraries_expect(stream, log):
     assert stream.fileno() == 1
     assert not stream.isatty()
@@ -261,7 +281,7 @@ def test_a_record_belongs_to_the_request_of_its_thread(log, shop, monkeypatch):
     log.level, log.request_level = logs.WARN, logs.INFO
     shop.info("one\ntwo")
     shop.debug("too much")
-    errors.detach()
+    errors.end()
     shop.info("not wanted here")
     shop.error("after its end")
     assert exchange.lines == [(logs.INFO, "shop: one"), (logs.INFO, "| two")]
@@ -481,13 +501,13 @@ def test_flush_and_the_end_of_the_request_send_an_unfinished_line(log):
     assert exchange.lines == []
     errors.flush()
     errors.write("dangling")
-    errors.detach()
+    errors.end()
     assert [text for _, text in exchange.lines] == ["begun", "dangling"]
 
 
 def test_after_the_request_lines_go_to_the_process_log(log):
     exchange, errors = make(log)
-    errors.detach()
+    errors.end()
     errors.write("late\n")
     assert (exchange.lines, log.lines()) == ([], [("error", "late")])
 
@@ -498,7 +518,7 @@ def test_a_line_of_another_thread_does_not_get_into_the_next_request(log):
     class Moving(Exchange):
         @property
         def id(self):
-            errors.detach()
+            errors.end()
             return 8
 
         @id.setter
