@@ -76,6 +76,15 @@ $(VENV)/.lint: $(VENV)/.build
 	@$(PY) -m pip install -q -r $@.txt
 	@touch $@
 
+# What tests/dropin compares with. Those tests are skipped where it cannot be built; `make clean` makes it try again.
+build/.peer: | $(VENV)/.test
+	@echo "pip: what tests/dropin compares with"
+	@mkdir -p build
+	@$(PY) tools/requirements.py peer > $@.txt
+	@PATH="$$PATH:/usr/sbin" $(PY) -m pip install -q --no-deps --target build/peer -r $@.txt >$@.log 2>&1 || \
+		echo "  (not available here: see $@.log)"
+	@touch $@
+
 # pywsgid is linked into .venv by itself, not by a line in a .pth file: its neighbours in the checkout are nobody's modules.
 $(VENV)/.run: $(VENV)/.build
 	@ln -sfn "$(HERE)/pywsgid" "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pywsgid"
@@ -117,7 +126,7 @@ run: all
 WORKERS ?= $(shell cores=$$(nproc 2>/dev/null || echo 1); echo $$((cores < 7 ? cores + 1 : 8)))
 PYTEST := $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-test: all $(VENV)/.test
+test: all $(VENV)/.test build/.peer
 	@$(PYTEST) $(TESTS)
 
 # What has found faults in C that nothing else did, within a minute.

@@ -119,9 +119,9 @@ class Httpd:
 
     def write(self, name: str, text: str) -> Path:
         """Writes a file in ${FILES}, replaced atomically, readable by everybody."""
-        path, fresh = self.files / name, self.files / f".{name}.new"
+        path = self.files / name
+        fresh = path.with_name(f".{path.name}.new")
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh.parent.mkdir(parents=True, exist_ok=True)
         fresh.write_text(text)
         fresh.chmod(0o644)
         fresh.rename(path)

@@ -1,0 +1,64 @@
+"""start(): an httpd with the module that the test runs with. dropinenv explains the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dropinenv
+import pytest
+from dropinenv import Peer
+from httpdenv import Httpd, Stage
+
+
+@pytest.fixture(scope="module", params=dropinenv.MODULES)
+def module(request: pytest.FixtureRequest) -> str:
+    """The module that serves, by name."""
+    if request.param == "mod_wsgi" and dropinenv.mod_wsgi() is None:
+        pytest.skip(dropinenv.MISSING)
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def start(
+    module: str, running: list[Httpd], stage: Stage, certificates: Path
+) -> Callable[..., Httpd]:
+    """Starts an httpd with this configuration text; `files` are written to ${FILES} first."""
+
+    def run(
+        text: str, *, files: dict[str, str] | None = None, begin: bool = True, **options: Any
+    ) -> Httpd:
+        kind = Httpd if module == "wsgid" else Peer
+        server = kind(text, stage, certificates=certificates, **options)
+        running.append(server)
+        for name, content in (files or {}).items():
+            server.write(name, content)
+        return server.start() if begin else server
+
+    return run
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        mark = item.get_closest_marker("missing")
+        if mark and item.callspec.params.get("module", "wsgid") == "wsgid":
+            strict = mark.kwargs.get("strict", True)
+            item.add_marker(pytest.mark.xfail(strict=strict, reason=mark.args[0]))
+
+
+@pytest.fixture(autouse=True)
+def stop_what_a_test_started(
+    request: pytest.FixtureRequest, running: list[Httpd], watch_the_logs: None
+) -> Iterator[None]:
+    """A module keeps its server; a server that a test started ends with it. A test of what is still
+    missing may leave lines in the log.
+    """
+    before = len(running)
+    yield
+    for server in running[before:]:
+        if server.is_running:
+            server.stop()
+    if request.node.get_closest_marker("missing"):
+        for server in running:
+            server.log.accept_all("")
