@@ -39,7 +39,17 @@ PYTHON_ROOMS = {
         "daemon.process",
         "daemon.wsgi",
         "daemon.application",
+        "daemon.mod_wsgi_api",
         "daemon.transport",
+        "wire",
+        "",
+    },
+    # Unlike the others it may look into the rooms beside it: it shows what they have.
+    "daemon.mod_wsgi_api": {
+        "daemon",
+        "daemon.process",
+        "daemon.wsgi",
+        "daemon.application",
         "wire",
         "",
     },

@@ -82,6 +82,9 @@ static void put_internal(FILE *block, apr_pool_t *p, const wsgid_start_t *start)
                ap_get_server_module_loglevel(group->server, APLOG_MODULE_INDEX));
     put_number(block, "request-log-level", wsgid_logs_most_verbose());
     put(block, "httpd-version", httpd_version(p));
+    put(block, "httpd-description", ap_get_server_description());
+    put(block, "httpd-mpm", ap_show_mpm());
+    put(block, "httpd-built", ap_get_server_built());
     put_number(block, "wire-version", WSGID_WIRE_VERSION);
     if (WSGID_TEXT(group, SCRIPT_USER)) {
         put_number(block, "script-uid", (long)WSGID_NUMBER(group, SCRIPT_USER));

@@ -77,6 +77,9 @@ KEYS: dict[str, tuple[str, Callable[[str], Any], Any]] = {
     "request-log-level": ("request_log_level", int, 0),
     "httpd-version": ("httpd_version", str, REQUIRED),
     "wire-version": ("wire_version", int, REQUIRED),
+    "httpd-description": ("httpd_description", str, ""),
+    "httpd-mpm": ("httpd_mpm", str, ""),
+    "httpd-built": ("httpd_built", str, ""),
     "processes-named": ("processes_named", _flag, False),
     "successor": ("successor", _flag, False),
     "script-uid": ("script_uid", int, -1),
@@ -106,6 +109,9 @@ class Configuration(DaemonOptions):
         "request_log_level",
         "httpd_version",
         "wire_version",
+        "httpd_description",
+        "httpd_mpm",
+        "httpd_built",
         "processes_named",
         "successor",
         "script_uid",
@@ -122,6 +128,9 @@ class Configuration(DaemonOptions):
     request_log_level: int
     httpd_version: str
     wire_version: int
+    httpd_description: str
+    httpd_mpm: str
+    httpd_built: str
     processes_named: bool
     successor: bool
     script_uid: int  # -1: any

@@ -18,6 +18,7 @@ import threading
 
 from pywsgid.daemon import configuration as configurations, cpython, logs, streams
 from pywsgid.daemon.application import loader, logging_import, reloader
+from pywsgid.daemon.mod_wsgi_api import modules
 from pywsgid.daemon.process import (
     control,
     descriptors,
@@ -36,6 +37,7 @@ from pywsgid.wire import process_abi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
     from pywsgid.daemon.configuration import Configuration
@@ -46,9 +48,10 @@ CONFIGURATION_MAX = 16 * 1024 * 1024
 
 
 class Service:
-    """What the parts of this process share. `transport` is set before the first worker is made;
-    `reload_barrier`, `request_counter` and `watch` are None if the configuration does not ask for
-    them, and `overload` if queue-timeout says how long requests may wait.
+    """What the parts of this process share. `transport` is set before the first worker is made, and
+    `request_type` is what workers run; `reload_barrier`, `request_counter` and `watch` are None if
+    the configuration does not ask for them, and `overload` if queue-timeout says how long requests
+    may wait.
     """
 
     def __init__(self, log: logs.Log, configuration: Configuration, statistics: page.Page) -> None:
@@ -57,7 +60,9 @@ class Service:
         self.page = statistics
         owner = configuration.script_uid, configuration.script_gid
         self.loader = loader.Loader(on_load=self.script_loaded, owner=owner)
-        self.template = environ.Template(configuration, time.time())
+        self.started = time.time()
+        self.template = environ.Template(configuration, self.started)
+        self.request_type: Callable[..., worker.Request] = worker.Request
         self.signals = signals.SignalPipe()
         self.life = lifecycle.Lifecycle(log, configuration, statistics, self.signals.wake)
         self.loop = main_loop.MainLoop(
@@ -158,6 +163,7 @@ def serve(service: Service) -> NoReturn:
     """Loads the scripts, serves, and ends the process."""
     log, configuration, life = service.log, service.configuration, service.life
     service.streams = set_up(log, configuration)
+    modules.install(service)
     watch = watchdog.BootWatch(
         log, life, service.page, configuration.startup_timeout, process_abi.FD_LIFELINE
     )

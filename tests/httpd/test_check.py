@@ -473,7 +473,9 @@ def test_a_script_is_imported_as_its_daemon_would(place):
     place.write(
         "app/site.wsgi",
         """
-import os, sys, beside, further
+import os, sys, beside, further, mod_wsgi, apache
+from mod_wsgi import process_group
+assert process_group == "shop" and mod_wsgi.subscribe_events(print) is print and apache.version
 assert sys.argv == ["mod_wsgid"], sys.argv
 assert os.environ == {**os.environ, "A": "b c", "FROM": "file", "LANG": "C.UTF-8"}
 assert "PYTHONPATH" not in os.environ

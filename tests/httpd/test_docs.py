@@ -202,30 +202,6 @@ def test_django(served):
     assert "DJANGO" in ask(httpd, "/static/admin/css/base.css")
 
 
-def test_the_replacements_for_the_mod_wsgi_python_module_exist(served):
-    text = (
-        page("moving-from-mod_wsgi.md")
-        .text.partition("imports mod_wsgi\n")[2]
-        .partition("\n## ")[0]
-    )
-    application = """
-try:
-    import mod_wsgi
-except ImportError:
-    def application(environ, start_response):
-        start_response("200 OK", [])
-        return [" ".join(key for key in environ if key.startswith("mod_wsgi.")).encode()]
-"""
-    httpd = served("deploying.md", files={"/srv/shop/current/site.wsgi": application})
-    keys = ask(httpd).split()
-    named = [
-        name
-        for name in ("version", "process_group", "application_group")
-        if f"`mod_wsgi.{name}`" in text
-    ]
-    assert len(named) == 3 and {f"mod_wsgi.{name}" for name in named} <= {*keys}
-
-
 def test_several_sites(served):
     httpd = served(
         "several-sites.md", files={"/srv/alice/site.wsgi": PLAIN, "/srv/bob/site.wsgi": PLAIN}

@@ -6,8 +6,8 @@ what pywsgid/daemon does at start: home= and python-path= come first in sys.path
 becomes a module of its own.
 
 ORDER is JSON: {"script": path, "callable": name, "home": path, "python_path": [path], "cwd": path,
-"descriptor": number}. Without a name, the script need not define an application. The result is one
-line of JSON, written to the descriptor: {"error": "", "version": "3.11.2"}.
+"group": name, "descriptor": number}. Without a name, the script need not define an application. The
+result is one line of JSON, written to the descriptor: {"error": "", "version": "3.11.2"}.
 """
 
 from __future__ import annotations
@@ -17,6 +17,25 @@ import json
 import os
 import sys
 import traceback
+from importlib.machinery import PathFinder
+
+
+class BuiltIn(type(sys)):  # type: ignore[misc]
+    """In place of a module that a daemon has built in (`mod_wsgi`, `apache`): its functions return
+    what they are given, as decorators do.
+    """
+
+    def __init__(self, name: str, group: str) -> None:
+        super().__init__(name)
+        installed = PathFinder.find_spec(name)
+        if installed is not None and installed.submodule_search_locations is not None:
+            self.__path__ = list(installed.submodule_search_locations)
+        self.process_group, self.application_group, self.version = group, "", (0, 0, 0)
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *given: given[0] if given else None
 
 
 def add_paths(home: str, python_path: list[str]) -> None:
@@ -79,6 +98,8 @@ def main() -> None:
         os.chdir("/")
     try:
         add_paths(order["home"], order["python_path"])
+        for name in ("mod_wsgi", "apache"):
+            sys.modules[name] = BuiltIn(name, order["group"])
         answer = load(order["script"], order["callable"])
     except OSError as error:
         answer = f"it cannot be read: {error.strerror}"

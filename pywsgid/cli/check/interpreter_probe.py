@@ -66,6 +66,7 @@ class Script:
     home: str  # "" if the group has none
     python_path: list[str]
     cwd: str
+    group: str
 
 
 class Problem(NamedTuple):

@@ -76,10 +76,13 @@ class Handler(logging.Handler):
         if self._log.may_want(level):
             self._log.application(level, logs.record_lines(self._text(record)))
 
+    def format(self, record: logging.LogRecord) -> str:
+        if record.name == "root":
+            return self._root_formatter.format(record)
+        return super().format(record)
+
     def _text(self, record: logging.LogRecord) -> str:
         try:
-            if record.name == "root":
-                return self._root_formatter.format(record)
             return self.format(record)
         except Exception as error:
             # Arguments that do not match the format must not harm the caller.
@@ -122,6 +125,28 @@ class AboveRoot(logging.Logger):
     @level.setter
     def level(self, level: int) -> None:
         pass
+
+
+class ExplicitHandler(Handler):
+    """mod_wsgi.LogHandler: a Handler that the application adds to a logger itself."""
+
+    log: logs.Log
+
+    def __init__(self, level: int = logging.NOTSET) -> None:
+        super().__init__(self.log, level)
+        self.setFormatter(None)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return logging.Handler.format(self, record)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        logs.current.written = weakref.ref(record)
+
+
+def explicit_handler(log: logs.Log) -> type[ExplicitHandler]:
+    """mod_wsgi.LogHandler."""
+    return type("LogHandler", (ExplicitHandler,), {"__module__": "mod_wsgi", "log": log})
 
 
 def adopt(log: logs.Log) -> None:

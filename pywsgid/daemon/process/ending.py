@@ -27,9 +27,14 @@ HUNG_AFTER = 5.0
 
 
 def end_process(
-    log: logs.Log, left: float, code: int, give_up: Callable[[float], None]
+    log: logs.Log,
+    left: float,
+    code: int,
+    give_up: Callable[[float], None],
+    at_end: Callable[[], None] | None = None,
 ) -> NoReturn:
-    """Joins threads, runs atexit handlers, flushes the streams and exits with `code`.
+    """Calls `at_end`, joins threads, runs atexit handlers, flushes the streams and exits with
+    `code`.
 
     `left` is what remains of the time limit, in seconds. If that is not enough, give_up(seconds
     that were granted) is called in another thread and has to end the process.
@@ -37,6 +42,8 @@ def end_process(
     grace = max(GRACE_LEAST, min(left, GRACE_MOST))
     _thread.start_new_thread(_give_up_after, (grace, give_up))
     faulthandler.dump_traceback_later(grace + HUNG_AFTER, exit=True, file=2)
+    if at_end is not None:
+        at_end()
     for finish in (cpython.join_threads, cpython.run_exit_handlers):
         try:
             finish()

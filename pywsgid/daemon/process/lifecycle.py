@@ -65,6 +65,11 @@ class Lifecycle:
         self.replacement_reason = process_abi.REPLACE_NONE
         self.workers: Sequence[Worker] = ()
         self.deadline = NEVER  # monotonic: the end of the drain
+        self.left_because = ""  # `why` of the drain
+        # What the application wants to be told (mod_wsgi_api/events.py): in the main thread before
+        # it waits for the application's threads; and (name, number) of SIGUSR2.
+        self.at_end: Callable[[], None] | None = None
+        self.at_signal: Callable[[str, int], None] | None = None
         self.wake = wake
         self._log = log
         self._configuration = configuration
@@ -187,7 +192,11 @@ class Lifecycle:
         """Ends the process, in the state "ending"."""
         left = self.deadline - time.monotonic()
         ending.end_process(
-            self._log, left, self._exit_code, lambda grace: self.step("expired", grace)
+            self._log,
+            left,
+            self._exit_code,
+            lambda grace: self.step("expired", grace),
+            self.at_end,
         )
 
     # ---- the actions of the table, which run with the lock of step()
@@ -249,6 +258,7 @@ class Lifecycle:
         """Takes no more requests. `bound` in seconds; 0: as long as it takes."""
         self.deadline = time.monotonic() + bound if bound else NEVER
         self._exit_code = code
+        self.left_because = why
         self._page.set_state(process_abi.STATE_DRAINING)
         if why != GUARDIAN_HAS_ENDED:
             wakeup.wake_guardian()

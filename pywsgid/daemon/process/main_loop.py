@@ -158,5 +158,7 @@ class MainLoop:
                 from pywsgid.daemon.process import stacks
 
                 stacks.dump_all(self._log, self._life.workers)
+                if self._life.at_signal is not None:
+                    self._life.at_signal("SIGUSR2", number)
             elif number == WAKE:
                 self._run_tasks(True)

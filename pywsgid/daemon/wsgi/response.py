@@ -383,6 +383,11 @@ class Response:
             return bool(exchange.gone)
         return exchange is None or exchange.is_hung_up()
 
+    @property
+    def sent(self) -> int:
+        """How many bytes of the body have been sent."""
+        return 0 if self._bodiless else self._sent
+
     # ---- what the worker calls
 
     def run(self, result: Any) -> None:

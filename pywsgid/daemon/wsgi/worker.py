@@ -170,7 +170,7 @@ class Worker:
         environ["mod_wsgi.thread_id"] = self.number
         self.environ = environ
         self._target = environ.get(TARGET[0], "?"), environ.get(TARGET[1]), environ.get(TARGET[2])
-        request = Request(self, service, exchange, environ, self._guard)
+        request = service.request_type(self, service, exchange, environ, self._guard)
         self.errors = request.errors
         request.run()
         if service.request_counter is not None:

@@ -21,7 +21,8 @@ NAMES = re.findall(
 # The parent gives these to a daemon besides the options (docs/design.md).
 NOT_OPTIONS = {
     "group", "slot", "page", "processes-named", "httpd-uid", "log-level", "request-log-level",
-    "httpd-version", "wire-version", "successor", "script-uid", "script-gid",
+    "httpd-version", "wire-version", "successor", "script-uid", "script-gid", "httpd-description",
+    "httpd-mpm", "httpd-built",
 }  # fmt: skip
 DESIGN = """# Design
 
