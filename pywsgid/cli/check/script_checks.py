@@ -103,9 +103,7 @@ def _check_import(subject: Subject, alias: Alias, path: str, group: Group) -> Fi
     home = group.get("home")
     directory = subject.configuration.path(home) if home else ""
     cwd = directory or (launch.variables["HOME"] if group.get("user") else "/")
-    script = Script(
-        path, alias.callable, directory, subject.python_path(group), cwd, group.name
-    )
+    script = Script(path, alias.callable, directory, subject.python_path(group), cwd, group.name)
     problem = subject.probe.import_problem(launch, script)
     if problem:
         yield Finding(

@@ -8,9 +8,9 @@ request_info.py.
 
 from __future__ import annotations
 
-import os
 
 from pywsgid.daemon.request_info import REQUEST_START
+from pywsgid.daemon.system import os
 from pywsgid.daemon.wsgi import file_wrapper
 from pywsgid.wire import protocol
 

@@ -20,9 +20,9 @@ may be left out; none comes again.
 
 from __future__ import annotations
 
-import os
 
 from pywsgid.daemon.cpython import has_gil
+from pywsgid.daemon.system import os
 from pywsgid.daemon.transport.peer import PeerGone
 from pywsgid.daemon.wsgi import file_wrapper
 from pywsgid.wire import protocol
