@@ -8,7 +8,6 @@ request_info.py.
 
 from __future__ import annotations
 
-
 from pywsgid.daemon.request_info import REQUEST_START
 from pywsgid.daemon.system import os
 from pywsgid.daemon.wsgi import file_wrapper

@@ -20,7 +20,6 @@ may be left out; none comes again.
 
 from __future__ import annotations
 
-
 from pywsgid.daemon.cpython import has_gil
 from pywsgid.daemon.system import os
 from pywsgid.daemon.transport.peer import PeerGone
