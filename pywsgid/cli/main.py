@@ -10,6 +10,7 @@ whatever is missing.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -255,10 +256,15 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the command that `words` (default: sys.argv) name, and returns the exit status."""
-    arguments = parsed(words)
-    command: Command = arguments.command
     try:
-        return command.run(arguments)
+        try:
+            arguments = parsed(words)
+            command: Command = arguments.command
+            return command.run(arguments)
+        finally:
+            sys.stdout.flush()
     except Failure as failure:
         print(f"pywsgid: {failure}", file=sys.stderr)
-        return 1
+    except BrokenPipeError:  # its reader has seen enough: `pywsgid status | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes again
+    return 1

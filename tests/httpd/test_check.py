@@ -198,6 +198,85 @@ def test_values_that_mod_wsgi_express_writes_are_no_findings(place):
     assert (result.code, result.lines) == (0, [])
 
 
+# -------- what leads to a script
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "AddHandler wsgi-script .wsgi",
+        "SetHandler wsgi-script",
+        "AddType application/x-httpd-wsgi .wsgi",
+    ],
+)
+def test_the_scripts_of_a_handler_are_counted_and_imported(place, line):
+    text = f"WSGIDaemonProcess shop\n<Directory @APP@>\nOptions ExecCGI\n{line}\n</Directory>"
+    load = "\n".join([*machine.load_lines(["mime"]), configuration.load_ours(place.module)])
+    text += f"\nTypesConfig {place.write('conf/mime.types', '')}"
+    result = place.check(text, load=load)
+    assert (result.code, result.lines) == (0, []) and "1 daemon group, 1 script" in result.out
+    place.write("app/site.wsgi", "import no_such_module")
+    found = place.check(text, load=load).find("WSGID0332")
+    assert found.startswith(place.line_of("", line)) and "no_such_module" in found
+
+
+def test_an_import_script_is_imported_and_need_not_define_an_application(place):
+    text = f"{ALIAS}\nWSGIDaemonProcess shop\nWSGIImportScript @APP@/work.py process-group=shop"
+    place.write("app/work.py", "import os")
+    result = place.check(text)
+    assert (result.code, result.lines) == (0, []) and "2 scripts" in result.out
+    place.write("app/work.py", "import no_such_module")
+    assert "work.py cannot be loaded" in place.check(text).find("WSGID0332")
+    (place.root / "app/work.py").unlink()
+    assert "correct the path in WSGIImportScript" in place.check(text).find("WSGID0330")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["WSGIScriptAlias /x/ @APP@/site.wsgi/x/", "WSGIScriptAlias /x @APP@/site.wsgi/x"],
+)
+def test_a_target_with_a_part_of_the_url_behind_the_script_is_no_fault(place, line):
+    result = place.check(line)
+    assert (result.code, result.lines) == (0, []) and "1 script" in result.out
+
+
+@pytest.mark.parametrize(
+    "line", ["AllowOverride All", "AllowOverride FileInfo", "AllowOverrideList SetHandler"]
+)
+def test_a_htaccess_file_may_serve_something(place, line):
+    text = f"<Directory @APP@>\n{line}\n</Directory>\nWSGIDaemonProcess shop"
+    assert "nothing is served" not in place.check(text).out
+    text = text.replace(line, "AllowOverride AuthConfig")
+    assert "nothing is served" in place.check(text).out
+
+
+def test_lines_that_say_the_same_are_reported_once(place):
+    text = f"{ALIAS}\n" + "WSGIRestrictStdout Off\n" * 21
+    assert "remove it" in place.check(text).find("WSGID0014")
+    assert "(also at 20 more lines)" in place.check(text).find("WSGID0014")
+
+
+def test_a_provider_of_mod_wsgi_is_reported_with_the_fix(place):
+    text = (
+        f"{ALIAS}\n<Location /x>\nAuthType Basic\nAuthName x\nAuthBasicProvider wsgi\n</Location>"
+    )
+    modules = machine.load_lines(["auth_basic", "authn_core"])
+    load = "\n".join([*modules, configuration.load_ours(place.module)])
+    found = place.check(text, load=load).find("WSGID0015")
+    assert "no provider named wsgi: use an AuthBasicProvider of httpd (file" in found
+
+
+def test_multiviews_in_a_directory_of_scripts_is_reported(place):
+    section = "<Directory @APP@>\nOptions MultiViews\n</Directory>\n"
+    alias = "WSGIScriptAlias /apps @APP@\n"
+    found = place.check(alias + section).find("WSGID0450")
+    assert found.startswith(place.line_of("", "Options MultiViews"))
+    for inner in ("Options -MultiViews", "Options ExecCGI"):
+        text = alias + section + f"<Directory @APP@>\n{inner}\n</Directory>"
+        assert place.check(text).lines == []
+    assert place.check(ALIAS + "\n" + section).lines == []
+
+
 # -------- one fault, one line
 
 FAULTS = {

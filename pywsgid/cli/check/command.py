@@ -13,11 +13,11 @@ import sys
 from pywsgid.cli.check.findings import NOTE, PROBLEM, UNKNOWN, Finding
 from pywsgid.cli.check.inspection import inspect
 from pywsgid.cli.check.subject import Subject
+from pywsgid.cli.check.wsgi_conf import HANDLERS
 from pywsgid.cli.messages import Failure
 
 FINE, WRONG, NOT_CHECKED = 0, 1, 2  # exit statuses
 TIMEOUT = 30.0  # seconds
-HANDLERS = ("wsgid-script", "wsgi-script")  # ours, mod_wsgi's
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +78,7 @@ def counts_of(findings: list[Finding]) -> dict[str, int]:
 
 def described(subject: Subject) -> str:
     """Returns what was checked, as in "1 daemon group, 2 scripts"."""
-    groups, scripts = len(subject.by_name), len(subject.aliases)
+    groups, scripts = len(subject.by_name), len(subject.scripts)
     return f"{counted(groups, 'daemon group')}, {counted(scripts, 'script')}"
 
 
@@ -99,8 +99,16 @@ def counted(count: int, noun: str) -> str:
 
 
 def serves(subject: Subject) -> bool:
-    """Returns whether any request can reach a script: by an alias, or by a handler."""
-    handlers = subject.configuration.named("addhandler", "sethandler")
-    return bool(subject.aliases) or any(
-        word in HANDLERS for line in handlers for word in line.words
+    """Returns whether a request may reach a script: by an alias, or by a handler, which a .htaccess
+    file may set, too. A script that is only imported needs no request."""
+    return bool(subject.scripts) or any(
+        handler in line.arguments or line.key.startswith("allowoverride") and _is_open(line.words)
+        for line in subject.configuration.directives
+        for handler in HANDLERS
     )
+
+
+def _is_open(words: list[str]) -> bool:
+    """Whether AllowOverride or AllowOverrideList lets a .htaccess file set a handler."""
+    allowed = {word.lower().partition("=")[0] for word in words}
+    return bool(allowed - {"none", "authconfig", "indexes", "limit", "options", "nonfatal"})

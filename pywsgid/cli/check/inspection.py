@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 
 from pywsgid.cli.check import conf_dump, conf_reader
 from pywsgid.cli.check.alias_checks import check_django, check_order
@@ -23,7 +24,7 @@ from pywsgid.cli.check.migration_checks import check_application_groups, check_e
 from pywsgid.cli.check.module_checks import check_modules
 from pywsgid.cli.check.name_checks import check_directives, check_references
 from pywsgid.cli.check.option_checks import check_groups, check_options
-from pywsgid.cli.check.script_checks import check_scripts
+from pywsgid.cli.check.script_checks import check_multiviews, check_scripts
 from pywsgid.cli.check.server_checks import check_server, check_sockets
 from pywsgid.cli.check.subject import THEIRS, Subject
 from pywsgid.cli.check.trust_checks import check_users, check_writers
@@ -45,6 +46,7 @@ CHECKS = (
     check_order,
     check_django,
     check_scripts,
+    check_multiviews,
     check_writers,
     check_application_groups,
     check_embedded_mode,
@@ -87,7 +89,7 @@ def inspect(arguments: argparse.Namespace, module: str | None) -> Inspection:
     findings = all_findings(subject)
     findings += [] if dumped else gaps(reading)
     findings += httpd_errors(output, path, findings) if code else []
-    return Inspection(path, subject, in_order(findings, reading.files))
+    return Inspection(path, subject, once_each(in_order(findings, reading.files)))
 
 
 def usable_server() -> Server:
@@ -181,6 +183,19 @@ def gaps(reading: Reading) -> list[Finding]:
     """Returns a finding for each part that our own reading does not follow."""
     fix = "correct what httpd refuses, and check again: httpd then reads the whole file itself"
     return [Finding(place, "WSGID0429", what, fix, UNKNOWN) for place, what in reading.gaps]
+
+
+def once_each(findings: list[Finding]) -> list[Finding]:
+    """Returns one finding, the first, in the place of all that differ in their place alone."""
+    again = Counter(replace(one, place="") for one in findings)
+    first: dict[Finding, Finding] = {}
+    for one in findings:
+        first.setdefault(replace(one, place=""), one)
+    return [
+        replace(one, what=f"{one.what} (also at {count - 1} more lines)") if count > 1 else one
+        for same, one in first.items()
+        for count in [again[same]]
+    ]
 
 
 def in_order(findings: list[Finding], files: list[str]) -> list[Finding]:

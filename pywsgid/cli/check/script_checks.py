@@ -1,10 +1,11 @@
-"""Checks the script of each WSGIScriptAlias: it exists, the users can reach it, httpd may run it,
-and it can be imported."""
+"""Checks the script of each WSGIScriptAlias, WSGIImportScript and handler: it exists, the users can
+reach it, httpd may run it, and it can be imported."""
 
 from __future__ import annotations
 
 import fnmatch
 import os
+from dataclasses import replace
 
 from pywsgid.cli import file_access
 from pywsgid.cli.check.conf_syntax import Directive, Section
@@ -19,7 +20,7 @@ ONLY_A_REQUEST_DECIDES = ("location", "locationmatch", "if", "directorymatch", "
 def check_scripts(subject: Subject) -> Findings:
     """Each script is imported once for each group and application name that it is used with."""
     imported: set[tuple[str, str, str | None]] = set()
-    for alias in subject.aliases:
+    for alias in subject.scripts:
         if alias.path is None or alias.group is None:
             yield _unknown(alias)
             continue
@@ -37,12 +38,15 @@ def check_scripts(subject: Subject) -> Findings:
 
 
 def _unknown(alias: Alias) -> Finding:
-    what = "script" if alias.path is None else "daemon group"
+    what, fix = "daemon group", "make sure that WSGIDaemonProcess defines each possible group"
+    if alias.path is None:
+        what = "script"
+        fix = "make sure that each possible script is there, readable for the group's user"
     return Finding(
         alias.line.place,
         "WSGID0425",
         f"the {what} depends on the request, so it is not checked here",
-        f"check each possible {what} yourself",
+        fix,
         NOTE,
     )
 
@@ -57,7 +61,7 @@ def _check_file(subject: Subject, alias: Alias, path: str, group: Group) -> Find
             alias.line.place,
             "WSGID0330",
             f"{path} does not exist" + (f" ({missing} is missing)" if missing != path else ""),
-            "correct the path in WSGIScriptAlias, or create the file",
+            f"correct the path in {alias.line.name}, or create the file",
         )
         return
     if not subject.can_become(group):
@@ -87,6 +91,41 @@ def _first_missing(path: str) -> str:
     while not os.path.exists(os.path.dirname(path)):
         path = os.path.dirname(path)
     return path
+
+
+def check_multiviews(subject: Subject) -> Findings:
+    """mod_negotiation finds a script under its name without extension, and sends it as a file."""
+    for alias in subject.aliases:
+        if not alias.path or not os.path.isdir(alias.path):
+            continue
+        line = _multiviews(subject, os.path.join(alias.path, "x"))
+        if line:
+            yield Finding(
+                line.place,
+                "WSGID0450",
+                f"with MultiViews, httpd sends the source of a script in {alias.path} to whoever "
+                "requests it without its extension",
+                "remove MultiViews from Options of that directory (Options -MultiViews)",
+            )
+
+
+def _multiviews(subject: Subject, path: str) -> Directive | None:
+    """The line that sets MultiViews for a file, if none unsets it: that of a longer directory
+    counts for more."""
+    lines = [
+        (len(section.words[0]), line)
+        for line in subject.configuration.named("options")
+        for section in line.sections[-1:]
+        if section.name.lower() == "directory" and covers(section, path)
+    ]
+    found = None
+    for _, line in sorted(lines, key=lambda pair: pair[0]):
+        words = [word.lower() for word in line.words]
+        if "multiviews" in words or "+multiviews" in words:
+            found = line
+        elif "-multiviews" in words or not all(word[0] in "+-" for word in words):
+            found = None
+    return found
 
 
 # -------- the import
@@ -133,6 +172,8 @@ def _import_fix(problem: Problem) -> str:
 
 def _check_access(subject: Subject, alias: Alias) -> Findings:
     """`Require all denied` in the innermost <Directory> that decides about access."""
+    if alias.path and os.path.isdir(alias.path):
+        alias = replace(alias, path=os.path.join(alias.path, "x"))  # any script in it
     best: tuple[tuple[int, int, int], Directive] | None = None
     for line in subject.configuration.named("require", "order", "allow", "deny"):
         weight = _access_weight(line.sections, alias)

@@ -30,6 +30,8 @@ class Subject:
     def __post_init__(self) -> None:
         self.groups = self.configuration.groups()
         self.aliases = self.configuration.aliases()
+        others = self.configuration.imports() + self.configuration.handled()
+        self.scripts = self.aliases + others
         self.by_name = {group.name or DEFAULT_GROUP: group for group in self.groups}
 
     # -------- groups
@@ -49,7 +51,7 @@ class Subject:
     def used_groups(self) -> list[Group]:
         """The defined groups, and the default group if it serves a script."""
         groups = list({group.name: group for group in self.groups}.values())
-        is_used = any(alias.group == DEFAULT_GROUP for alias in self.aliases)
+        is_used = any(script.group == DEFAULT_GROUP for script in self.scripts)
         if is_used and DEFAULT_GROUP not in self.by_name:
             groups.append(self.default_group)
         return groups

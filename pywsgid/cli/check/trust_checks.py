@@ -109,7 +109,7 @@ def _identities(subject: Subject) -> list[Identity]:
 
 def _code(subject: Subject, group: Group) -> list[str]:
     """What a process of the group executes or imports, as far as the configuration names it."""
-    scripts = [one.path for one in subject.aliases if one.path and subject.group_of(one) == group]
+    scripts = [one.path for one in subject.scripts if one.path and subject.group_of(one) == group]
     home = [subject.configuration.path(value) for value in group.all("home")]
     paths = [*scripts, *home, *subject.python_path(group), subject.launch(group).python]
     return [path for path in dict.fromkeys(paths) if os.path.exists(path)]

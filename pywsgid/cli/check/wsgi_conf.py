@@ -1,8 +1,9 @@
 """What a configuration means for WSGI: its daemon groups, its scripts, and which group serves which
 script.
 
-The directives of mod_wsgi and of mod_wsgid count alike. Rules: this file does not use the machine
-and does not judge; the checks do. What only a request can decide (%{ENV:x}, $1) is None.
+The directives of mod_wsgi and of mod_wsgid count alike. Rules: this file does not judge; the checks
+do. It asks the machine only for files that the configuration does not name itself. What only a
+request can decide (%{ENV:x}, $1) is None.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ DEFAULT_GROUP = "%{GLOBAL}"
 GROUP_DIRECTIVES = ("wsgiprocessname", "wsgiprocessgroup")
 ALIASES = ("wsgiscriptalias", "wsgiscriptaliasmatch")
 GROUP_OPTIONS = ("process-name", "process-group")
+HANDLERS = ("wsgid-script", "wsgi-script", "application/x-httpd-wsgi")  # ours, mod_wsgi's
+HANDLER_LINES = ("addhandler", "sethandler", "addtype", "forcetype")
+FILES_MOST = 100  # of a directory with a handler
 QUOTED = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
 OPTION = re.compile(rf"""\s*(?:([^=\s"']+)=({QUOTED}|\S*)|({QUOTED}|\S+))""")
 # Sections of another host. The lines of the main server hold in it, too.
@@ -45,8 +49,9 @@ class Group:
 
 @dataclass(frozen=True)
 class Alias:
-    """A WSGIScriptAlias line: the URL and the path of a script, the group that serves it, and the
-    name of its application. None stands for what depends on the request."""
+    """A line that leads to a script: the URL ("" for WSGIImportScript and for a handler) and the
+    path of the script, the group that serves it, and the name of its application ("" if it need
+    not have one). None stands for what depends on the request."""
 
     line: Directive
     url: str
@@ -92,10 +97,53 @@ class Configuration:
     def aliases(self) -> list[Alias]:
         return [self._alias(line) for line in self.named(*ALIASES) if len(line.words) > 1]
 
+    def imports(self) -> list[Alias]:
+        """The scripts of WSGIImportScript."""
+        found = []
+        for line in self.named("wsgiimportscript"):
+            first, rest = heads(line.arguments, 1)
+            given = dict(options(rest))
+            group = next((given[name] for name in GROUP_OPTIONS if name in given), DEFAULT_GROUP)
+            found += [Alias(line, "", self.path(path), literal(group), "") for path in first]
+        return found
+
+    def handled(self) -> list[Alias]:
+        """The scripts that AddHandler, SetHandler and the like lead to, in directories that are
+        named: those that are there."""
+        found = []
+        for line in self.named(*HANDLER_LINES):
+            for path in self._files_of(line) if line.words and line.words[0] in HANDLERS else ():
+                group = self.in_force(GROUP_DIRECTIVES, line, "", path) or DEFAULT_GROUP
+                name = self.in_force(("wsgicallableobject",), line, "", path) or "application"
+                found.append(Alias(line, "", path, literal(group), literal(name)))
+        return found
+
+    def _files_of(self, line: Directive) -> list[str]:
+        """The files that get a handler, FILES_MOST at most."""
+        names = [section for section in line.sections if section.name.lower() != "virtualhost"]
+        kinds = [section.name.lower() for section in names]
+        if kinds[:1] != ["directory"] or set(kinds[1:]) > {"files"} or not names[0].words:
+            return []
+        patterns = [section.words[0] for section in names[1:] if section.words]
+        endings = tuple("." + word.lstrip(".") for word in line.words[1:])
+        top = names[0].words[0]
+        found: list[str] = []
+        for directory, _, files in os.walk(top) if os.path.isdir(top) else ():
+            found += [
+                os.path.join(directory, name)
+                for name in sorted(files)
+                if (not endings or name.endswith(endings))
+                and all(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+            ]
+            if len(found) >= FILES_MOST or not endings:
+                break  # SetHandler is for one directory, rarely for a tree
+        return found[:FILES_MOST]
+
     def _alias(self, line: Directive) -> Alias:
         (url, target), rest = heads(line.arguments, 2)
         given = dict(options(rest))
-        path = None if line.key == "wsgiscriptaliasmatch" and "$" in target else self.path(target)
+        is_open = line.key == "wsgiscriptaliasmatch" and "$" in target
+        path = None if is_open else script_in(self.path(target))
         group = (
             next((given[name] for name in GROUP_OPTIONS if name in given), None)
             or self.in_force(GROUP_DIRECTIVES, line, url, path)
@@ -119,6 +167,17 @@ class Configuration:
             if weight is not None and line.words and (best is None or weight >= best[0]):
                 best = weight, line.words[0]
         return best[1] if best else None
+
+
+def script_in(target: str) -> str:
+    """Returns the script that a target names, perhaps with a part of the URL path behind it, as in
+    /srv/site.wsgi/shop; else the target."""
+    path = target
+    while path != os.path.dirname(path):
+        if os.path.isfile(path):
+            return path
+        path = os.path.dirname(path)
+    return target
 
 
 def heads(text: str, count: int) -> tuple[list[str], str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 
 import pytest
 from clienv import pywsgid
@@ -36,6 +38,17 @@ def test_the_module_is_found_in_the_package_beside_it_and_in_a_checkout(
     (tmp_path / place / "mod_wsgid.so").touch()
     monkeypatch.setattr(module, "PACKAGE", str(tmp_path / "pywsgid"))
     assert os.path.samefile(module.find_module(), tmp_path / place / "mod_wsgid.so")
+
+
+@pytest.mark.parametrize("words", [["version"], ["check", "--help"]])
+def test_a_reader_that_has_seen_enough_is_no_error(words):
+    """As with `pywsgid status | head`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "pywsgid", *words]
+    with os.fdopen(writer, "w") as pipe:
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True)
+    assert done.stderr == ""
 
 
 def test_version_is_that_of_the_package():
