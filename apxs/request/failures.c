@@ -108,6 +108,11 @@ static const row_t rows[] = {
       "Correct the application, WSGISendfilePath or the permissions of the file" },
     { WSGID_E_FILTER, AP_FILTER_ERROR, APLOG_DEBUG, 0, "WSGID0176",
       "an output filter of httpd failed, or sent a response of its own", "" },
+    { EACCES, 502, APLOG_ERR, 0, "WSGID0173",
+      "this process of httpd may not connect to the daemon (permission denied), because it runs as "
+      "another user than the socket is for (AssignUserID of mpm-itk, ChrootDir)",
+      "Name that user with socket-user= in the group's WSGIDaemonProcess, and give hosts with other "
+      "users other groups" },
     /* any other code: an error of the operating system, which httpd adds to the line */
     { APR_SUCCESS, 502, APLOG_ERR, 0, "WSGID0173", "the connection to the daemon failed",
       "The system's error, at the start of this line, says why" }

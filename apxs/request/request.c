@@ -39,14 +39,14 @@ static apr_status_t check_script(wsgid_exchange_t *x)
     const request_rec *r = x->r;
     apr_status_t why = APR_SUCCESS;
 
-    if (r->finfo.filetype == APR_NOFILE) {
+    if (!x->route->is_aliased && !(ap_allow_options(x->r) & OPT_EXECCGI)) {
+        why = WSGID_E_NO_EXEC_CGI;
+    }
+    else if (r->finfo.filetype == APR_NOFILE) {
         why = WSGID_E_NO_SCRIPT;
     }
     else if (r->finfo.filetype == APR_DIR) {
         why = WSGID_E_DIRECTORY;
-    }
-    else if (!x->route->is_aliased && !(ap_allow_options(x->r) & OPT_EXECCGI)) {
-        why = WSGID_E_NO_EXEC_CGI;
     }
     return why == APR_SUCCESS ? APR_SUCCESS : wsgid_exchange_fail(x, why, 0, x->route->script);
 }

@@ -17,6 +17,7 @@ from pywsgid.cli.messages import Failure
 # The web server's user on Debian, on Fedora and RHEL, and on Arch. `nobody` exists everywhere, so
 # it comes last.
 WEB_USERS = ("www-data", "apache", "http", "nobody")
+NO_ID = (1 << 32) - 1  # (uid_t)-1
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,18 @@ class Identity:
 
 
 def identity_of(name: str) -> Identity:
-    """Returns the user with that name, or with the number in `#UID`.
+    """Returns the user with that name, or with the number in `#UID`: that one needs no account, and
+    is then in the group with its number.
 
     Raises KeyError if there is no such user.
     """
-    entry = (
-        pwd.getpwuid(int(name[1:]))
-        if name.startswith("#") and name[1:].isdecimal()
-        else pwd.getpwnam(name)
-    )
+    uid = int(name[1:]) if name.startswith("#") and name[1:].isdecimal() else -1
+    try:
+        entry = pwd.getpwnam(name) if uid < 0 else pwd.getpwuid(uid)
+    except KeyError:
+        if not 0 <= uid < NO_ID:
+            raise
+        return Identity(name, uid, uid)
     return Identity(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 

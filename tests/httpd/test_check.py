@@ -757,6 +757,27 @@ else:
 
 
 @root_only
+def test_a_user_by_number_needs_no_account(place):
+    text = f"WSGIDaemonProcess shop user=#52001 group=#52001\nWSGIProcessName shop\n{ALIAS}"
+    result = place.check(text)
+    assert (result.code, result.lines) == (0, [])
+    assert "WSGID0005" in place.check(text.replace("user=#52001", "user=#4294967295")).out
+
+
+def test_a_host_of_another_user_needs_socket_user(place):
+    """httpd here has no mpm-itk, so it refuses the line; the check reads on."""
+    other = machine.other_users()[0].pw_name
+    text = (
+        "WSGIDaemonProcess shop\n<VirtualHost *>\n"
+        f"AssignUserID {other} {other}\nWSGIProcessName shop\n{ALIAS}\n</VirtualHost>"
+    )
+    found = place.check(text).find("WSGID0451")
+    assert found.startswith(place.line_of("", "AssignUserID")) and f"socket-user={other}" in found
+    given = text.replace("Process shop\n<", f"Process shop socket-user={other}\n<")
+    assert "WSGID0451" not in place.check(given).out
+
+
+@root_only
 def test_httpds_user_needs_the_directory_of_the_sockets_only_after_chroot(place):
     closed = place.root / "closed"
     closed.mkdir(mode=0o700)

@@ -85,6 +85,11 @@ def test_without_exec_cgi_the_answer_is_a_403_and_is_logged(httpd):
     assert "wsgiref" not in response.text
 
 
+def test_without_exec_cgi_a_script_that_does_not_exist_is_a_403_too(httpd):
+    with httpd.log.expects("WSGID0153.*forbidden/missing.wsgi"):
+        assert httpd.get("/forbidden/missing.wsgi").status_code == 403
+
+
 def test_a_script_that_does_not_exist_is_a_404(httpd):
     with httpd.log.allows("WSGID0151"):
         assert httpd.get("/allowed/missing.wsgi").status_code == 404

@@ -274,6 +274,18 @@ def test_without_proc_after_chroot_one_line_says_what_is_not_protected(make_http
     shutil.rmtree(httpd.root / inside.relative_to(httpd.root).parts[0])
 
 
+@as_root
+def test_a_child_of_httpd_that_runs_as_another_user_is_told_about_socket_user(make_httpd):
+    """As with AssignUserID of mpm-itk."""
+    other = machine.other_users()[0].pw_name
+    httpd = make_httpd(
+        f"WSGIDaemonProcess app socket-user={other}\n"
+        "WSGIScriptAlias /app ${APPS}/whoami.wsgi process-name=app"
+    )
+    with httpd.log.expects("WSGID0173: .*another user.*AssignUserID of mpm-itk.*socket-user="):
+        assert httpd.get("/app").status_code == 502
+
+
 # -------- a directory that is missing
 
 

@@ -27,7 +27,7 @@ from pywsgid.cli.check.option_checks import check_groups, check_options
 from pywsgid.cli.check.script_checks import check_multiviews, check_scripts
 from pywsgid.cli.check.server_checks import check_server, check_sockets
 from pywsgid.cli.check.subject import THEIRS, Subject
-from pywsgid.cli.check.trust_checks import check_users, check_writers
+from pywsgid.cli.check.trust_checks import check_assigned_users, check_users, check_writers
 from pywsgid.cli.check.wsgi_conf import Configuration
 from pywsgid.cli.messages import Failure
 from pywsgid.cli.server import NoServer, Server, find_server
@@ -39,6 +39,7 @@ CHECKS = (
     check_groups,
     check_server,
     check_users,
+    check_assigned_users,
     check_sockets,
     check_references,
     check_interpreters,

@@ -12,9 +12,10 @@ import os
 from collections.abc import Iterator
 
 from pywsgid.cli import file_access
+from pywsgid.cli.check.conf_syntax import Directive
 from pywsgid.cli.check.findings import NOTE, Finding, Findings
 from pywsgid.cli.check.subject import Subject, user_text
-from pywsgid.cli.check.wsgi_conf import Group
+from pywsgid.cli.check.wsgi_conf import Group, hosts
 from pywsgid.cli.users import Identity, identity_of
 
 # What runs programs as httpd's user, as in apxs/config/trust.c.
@@ -76,6 +77,29 @@ def _has_httpds_group(group: Group, httpd: Identity) -> bool:
         return identity.uid != 0 and identity.gid != httpd.gid
     except KeyError:
         return False  # option_checks.py reports it
+
+
+def check_assigned_users(subject: Subject) -> Findings:
+    """AssignUserID of mpm-itk: requests of a host come from a process of that user, which needs
+    socket-user=."""
+    for line in subject.configuration.named("assignuserid"):
+        for name in line.words[:1]:
+            for group in _groups_of_host(subject, line):
+                if (group.get("socket-user") or subject.configuration.text("user")) != name:
+                    yield Finding(
+                        line.place,
+                        "WSGID0451",
+                        f"httpd serves this host as user {name}, who may not connect to daemon "
+                        f"group '{group.name}'",
+                        f"give it socket-user={name}, and hosts with other users other groups",
+                    )
+
+
+def _groups_of_host(subject: Subject, line: Directive) -> list[Group]:
+    """The groups that serve scripts of the host that a line is in."""
+    scripts = [one for one in subject.scripts if hosts(one.line.sections) == hosts(line.sections)]
+    found = [subject.group_of(one) for one in scripts if one.url]
+    return list({group.name: group for group in found if group}.values())
 
 
 # -------- the code
