@@ -277,6 +277,34 @@ def test_multiviews_in_a_directory_of_scripts_is_reported(place):
     assert place.check(ALIAS + "\n" + section).lines == []
 
 
+NEIGHBOUR = "import sys; sys.path.insert(0, {place!r}); import app\n" + GOOD
+
+
+def test_two_applications_with_modules_of_one_name_are_reported(place):
+    for name in ("one", "two"):
+        place.write(f"app/{name}/app.py", "")
+        text = NEIGHBOUR.format(place=str(place.root / "app" / name))
+        place.write(f"app/{name}/site.wsgi", text)
+    lines = [f"WSGIScriptAlias /{name} @APP@/{name}/site.wsgi" for name in ("one", "two")]
+    found = place.check("\n".join(lines)).find("WSGID0452")
+    assert (
+        found.startswith(place.line_of("", "Alias /two")) and "both import a module 'app'" in found
+    )
+    apart = [f"WSGIDaemonProcess {name}\n" for name in ("one", "two")]
+    apart += [f"{line} process-group={line.split()[1][1:]}\n" for line in lines]
+    assert place.check("".join(apart)).lines == []
+
+
+def test_monkey_patching_with_several_threads_is_noted(place):
+    place.write("app/gevent/__init__.py", "")
+    place.write("app/gevent/monkey.py", "saved = {'socket': {}}")
+    place.write("app/site.wsgi", "import gevent.monkey\n" + GOOD)
+    text = "WSGIDaemonProcess shop home=@APP@\nWSGIProcessName shop\n" + ALIAS
+    result = place.check(text)
+    assert result.code == 0 and "note: WSGID0373" in result.find("WSGID0373")
+    assert place.check(text.replace("home", "threads=1 home")).lines == []
+
+
 # -------- one fault, one line
 
 FAULTS = {

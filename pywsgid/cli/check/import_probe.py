@@ -7,7 +7,9 @@ becomes a module of its own.
 
 ORDER is JSON: {"script": path, "callable": name, "home": path, "python_path": [path], "cwd": path,
 "group": name, "descriptor": number}. Without a name, the script need not define an application. The
-result is one line of JSON, written to the descriptor: {"error": "", "version": "3.11.2"}.
+result is one line of JSON, written to the descriptor: {"error": "", "version": "3.11.2",
+"modules": {name: path}, "patched": false}: with the application's own top-level modules, and
+whether gevent or eventlet have patched the standard library.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ import os
 import sys
 import traceback
 from importlib.machinery import PathFinder
+
+MODULES_MOST = 200  # a pipe must hold the result
 
 
 class BuiltIn(type(sys)):  # type: ignore[misc]
@@ -74,6 +78,25 @@ def load(path: str, name: str) -> str:
     return "" if callable(target) else f"{name!r} in it is not callable"
 
 
+def own_modules() -> dict[str, str]:
+    """The paths of the modules that come from neither Python nor site-packages, MODULES_MOST at
+    most."""
+    others = tuple({os.path.join(p, "") for p in (sys.prefix, sys.base_prefix, "/usr/lib")})
+    found = {}
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__file__", None)
+        is_other = "." in name or name.startswith("_mod_wsgi_")
+        if isinstance(path, str) and not is_other and not path.startswith(others):
+            found[name] = path
+    return dict(list(found.items())[:MODULES_MOST])
+
+
+def is_patched() -> bool:
+    """Whether gevent or eventlet have replaced parts of the standard library."""
+    gevent, eventlet = (sys.modules.get(name) for name in ("gevent.monkey", "eventlet.patcher"))
+    return bool(getattr(gevent, "saved", None) or getattr(eventlet, "already_patched", None))
+
+
 def describe(error: BaseException) -> str:
     """Returns the exception, with the file and line that raised it unless that is the script
     itself."""
@@ -103,7 +126,12 @@ def main() -> None:
         answer = load(order["script"], order["callable"])
     except OSError as error:
         answer = f"it cannot be read: {error.strerror}"
-    result = {"error": answer, "version": sys.version.split()[0]}
+    result = {
+        "error": answer,
+        "version": sys.version.split()[0],
+        "modules": own_modules(),
+        "patched": is_patched(),
+    }
     os.write(order["descriptor"], json.dumps(result).encode())
     os._exit(0)  # does not wait for threads and atexit handlers of the application
 

@@ -24,7 +24,7 @@ from pywsgid.cli.check.migration_checks import check_application_groups, check_e
 from pywsgid.cli.check.module_checks import check_modules
 from pywsgid.cli.check.name_checks import check_directives, check_references
 from pywsgid.cli.check.option_checks import check_groups, check_options
-from pywsgid.cli.check.script_checks import check_multiviews, check_scripts
+from pywsgid.cli.check.script_checks import check_multiviews, check_neighbours, check_scripts
 from pywsgid.cli.check.server_checks import check_server, check_sockets
 from pywsgid.cli.check.subject import THEIRS, Subject
 from pywsgid.cli.check.trust_checks import check_assigned_users, check_users, check_writers
@@ -47,6 +47,7 @@ CHECKS = (
     check_order,
     check_django,
     check_scripts,
+    check_neighbours,
     check_multiviews,
     check_writers,
     check_application_groups,

@@ -99,6 +99,9 @@ class InterpreterProbe:
         self._imports = imports
         self._problems: dict[tuple[Any, ...], Problem | None] = {}
         self._extension_problems: dict[tuple[Any, ...], Problem | None] = {}
+        # What the scripts that were imported have imported themselves: script -> {name: path}
+        self.modules: dict[str, dict[str, str]] = {}
+        self.patched: set[str] = set()  # scripts that use gevent's or eventlet's monkey-patching
         path = os.path.join(os.path.dirname(__file__), "import_probe.py")
         with open(path, encoding="utf-8") as file:
             self._source = file.read()
@@ -177,6 +180,14 @@ class InterpreterProbe:
             os.close(writer)
         answer = _read_and_close(reader)
         if answer:
+            with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                found = json.loads(answer)
+                self.modules[script.script] = {
+                    printable(str(name)[:TEXT_MAX]): printable(str(path)[:TEXT_MAX])
+                    for name, path in found["modules"].items()
+                }
+                if found["patched"]:
+                    self.patched.add(script.script)
             return _reported(answer)
         if ended.code is not None:
             what = f"the import ended the process ({_how(ended.code)})"

@@ -167,6 +167,42 @@ def _import_fix(problem: Problem) -> str:
     return "correct the script"
 
 
+# -------- what the imports have shown
+
+
+def check_neighbours(subject: Subject) -> Findings:
+    """Scripts of one group share an interpreter. To be called after check_scripts."""
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    for script in subject.scripts:
+        group = subject.group_of(script)
+        if not group or not script.path:
+            continue
+        if script.path in subject.probe.patched and group.get("threads") != "1":
+            yield _patched(script, group)
+        for name, path in subject.probe.modules.get(script.path, {}).items():
+            other, its_path = first.setdefault((group.name, name), (script.path, path))
+            if its_path != path:
+                yield Finding(
+                    script.line.place,
+                    "WSGID0452",
+                    f"{script.path} and {other} both import a module '{name}', but not the same "
+                    f"one ({path}, {its_path}), and a process has one of that name",
+                    "give each application a WSGIDaemonProcess of its own",
+                )
+                break
+
+
+def _patched(script: Alias, group: Group) -> Finding:
+    return Finding(
+        script.line.place,
+        "WSGID0373",
+        f"daemon group '{group.name}': gevent or eventlet patch the standard library in "
+        f"{script.path}, and their locks may hang when several threads want one",
+        "set threads=1, and raise processes=",
+        NOTE,
+    )
+
+
 # -------- access
 
 
