@@ -74,7 +74,8 @@ wsgid_slot_state_e wsgid_slots_state(const wsgid_slot_t *slot);
  * counts. */
 apr_time_t wsgid_slots_next_try(const wsgid_slot_t *slot);
 
-/* The totals, for guardians, which write them (totals.h). */
+/* The totals, for guardians, which write them (totals.h); others may read when something last
+ * happened. */
 wsgid_totals_t *wsgid_slots_totals(wsgid_slot_t *slot);
 
 /* A process entry and its statistics page at one moment. */

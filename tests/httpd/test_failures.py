@@ -104,7 +104,7 @@ def test_a_memory_limit_too_low_for_python_is_named_in_the_line_about_the_death(
     )
     option, _, megabytes = limit.removesuffix("M").partition("=")
     httpd.log.wait_for(f"WSGID0056.* under {option}={int(megabytes) << 20}[;,] ", timeout=5)
-    quickly(httpd, "/", 503)
+    quickly(httpd, "/", 500, 503)
     httpd.stop()  # or it would keep trying
     httpd.log.accept_all(".")
 
@@ -224,6 +224,25 @@ def test_an_extension_that_cannot_be_loaded_is_logged_and_answered_with_503(make
     httpd.log.wait_for(r"WSGID00\d\d.*exit code 85", timeout=WITHIN)
     quickly(httpd, "/", 503)
     accept_all_of_ours(httpd)
+
+
+@pytest.mark.parametrize("when", ["at start", "with a request"])
+def test_a_script_that_cannot_be_loaded_is_a_500_whenever_it_is_loaded(serve, when):
+    """As with mod_wsgi. Once it is corrected, it is served without a restart."""
+    script, known = "WSGIScriptAlias / ${FILES}/site.wsgi", " process-name=app"
+    httpd = serve(
+        f"WSGIDaemonProcess app\n{script}{known if when == 'at start' else ''}\n"
+        "<Location />\n    WSGIProcessName app\n</Location>\n",
+        files={"site.wsgi": "raise RuntimeError('broken')"},
+    )
+    if when == "at start":
+        httpd.log.wait_for(r"WSGID00\d\d.*next.*app|WSGID0056", timeout=WITHIN)
+    for _ in range(3):
+        response = httpd.get("/")
+        assert (response.status_code, response.headers.get("Retry-After")) == (500, None)
+    httpd.write("site.wsgi", (httpd.stage.apps / "hello.wsgi").read_text())
+    wait_until(lambda: httpd.get("/").status_code == 200, "the corrected script", 15)
+    httpd.log.accept_all(".")
 
 
 def test_a_group_that_cannot_start_does_not_affect_others(make_httpd):
