@@ -54,6 +54,7 @@ DEFAULT_LEVEL = WARN  # httpd's own, until the configuration has been read
 # continued on the next one.
 LINE_MAX = 3072
 MARK = chr(process_abi.OUTPUT_MARK)  # tells the guardian that a line is one of these
+CAUSES_MOST = 10  # exceptions that are followed from one to its cause
 CONTINUED = "| "  # begins every further line of a record
 REQUEST_ID = "mod_wsgi.request_id"  # key of the environ
 
@@ -220,6 +221,17 @@ def traceback_text(error: BaseException, whole: bool = False) -> str:
             type(error).__name__,
             type(broken).__name__,
         )
+
+
+def is_disconnect(error: BaseException | None) -> bool:
+    """Whether an exception means that the client has gone, or was raised from one that does. That
+    is an everyday event, and worth neither an error nor a traceback.
+    """
+    for _ in range(CAUSES_MOST):
+        if error is None or getattr(error, "is_disconnect", False):
+            break
+        error = error.__cause__
+    return bool(getattr(error, "is_disconnect", False))
 
 
 def describe(error: BaseException) -> str:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 # (from this level of `logging` on, httpd's level)
 LEVELS = ((50, logs.CRIT), (40, logs.ERROR), (30, logs.WARN), (20, logs.INFO), (10, logs.DEBUG))
 FINEST = 8  # trace1
+CLIENT_GONE = "the client has gone while it sent the request"
 EMIT = logging.StreamHandler.emit.__code__
 
 
@@ -72,9 +73,12 @@ class Handler(logging.Handler):
         return found
 
     def emit(self, record: logging.LogRecord) -> None:
-        level = level_of(record.levelno)
+        level, text = level_of(record.levelno), ""
+        if record.exc_info and logs.is_disconnect(record.exc_info[1]):
+            level = max(level, logs.INFO)
+            text = "%s: %s (%s)" % (record.name, record.getMessage(), CLIENT_GONE)
         if self._log.may_want(level):
-            self._log.application(level, logs.record_lines(self._text(record)))
+            self._log.application(level, logs.record_lines(text or self._text(record)))
 
     def format(self, record: logging.LogRecord) -> str:
         if record.name == "root":

@@ -16,6 +16,8 @@ class PeerGone(ConnectionError):
     request.
     """
 
+    is_disconnect = True  # see logs.is_disconnect()
+
     def __init__(self, text: str = "the client has gone", number: int = errno.EPIPE) -> None:
         super().__init__(number, text)
 

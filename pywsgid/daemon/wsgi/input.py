@@ -33,8 +33,12 @@ WINDOW = 384 * 1024
 LARGE = 1024 * 1024
 
 
-class InputLost(OSError):
-    """The rest of the request's body will never come."""
+class InputLost(ConnectionResetError):
+    """The rest of the request's body will never come. An OSError is what frameworks take for a
+    client that has vanished.
+    """
+
+    is_disconnect = False  # see logs.is_disconnect()
 
 
 class Input:
@@ -93,10 +97,12 @@ class Input:
 
     def _lost(self, error: Exception) -> InputLost:
         reason = error.strerror if isinstance(error, OSError) else "the connection to httpd broke"
-        return InputLost(
+        lost = InputLost(
             errno.ECONNRESET,
             "the request's body broke off after %d bytes: %s" % (self._count, reason),
         )
+        lost.is_disconnect = isinstance(error, PeerGone)
+        return lost
 
     def _take(self, size: int) -> bytes:
         """At most `size` of the received bytes."""

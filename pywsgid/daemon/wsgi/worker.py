@@ -368,7 +368,7 @@ class Request:
 
     def _failed(self, error: BaseException) -> None:
         """Logs an error and, if that is still possible, answers the client."""
-        if self._exchange.gone and isinstance(error, OSError):
+        if self._exchange.gone and (isinstance(error, OSError) or logs.is_disconnect(error)):
             if self._exchange.unsent is None:  # else the worker logs the reason (WSGID0326)
                 self._log.write(
                     logs.DEBUG,

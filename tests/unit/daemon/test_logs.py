@@ -22,6 +22,7 @@ from pywsgid.daemon import logs, streams
 from pywsgid.daemon.application import log_records
 from pywsgid.daemon.transport.peer import PeerGone
 from pywsgid.daemon.wsgi.errors import Errors
+from pywsgid.daemon.wsgi.input import InputLost
 from pywsgid.wire import protocol
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -617,3 +618,18 @@ def test_any_text_can_be_sent(log, text):
     exchange, errors = make(log)
     errors.write(text + "\n")
     assert len(exchange.lines) == 1
+
+
+def test_a_record_about_a_client_that_has_gone_is_one_line_at_info(log, shop):
+    gone = InputLost(errno.ECONNRESET, "the body broke off")
+    gone.is_disconnect = True
+    try:
+        raise ValueError("unreadable") from gone
+    except ValueError:
+        shop.exception("Internal Server Error: %s", "/upload")
+    shop.error("another")
+    assert log.lines()[0] == (
+        "info",
+        "shop: Internal Server Error: /upload (the client has gone while it sent the request)",
+    )
+    assert len(log.lines()) == 2

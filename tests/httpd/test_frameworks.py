@@ -1,0 +1,65 @@
+"""Frameworks under mod_wsgid, all in one process: uploads with and without a length, forms, and
+clients that break off their upload.
+"""
+
+from __future__ import annotations
+
+import pytest
+from httpdenv import pythons
+
+CONFIGURATION = """
+WSGIDaemonProcess app threads=5 python-home=@HOME@
+WSGIProcessName app
+WSGIScriptAlias / ${APPS}/frameworks.wsgi
+"""
+NAMES = ("bottle", "cherrypy", "django", "falcon", "flask", "pyramid")
+PACKAGES = (
+    "bottle",
+    "cherrypy",
+    "django>=4.2",
+    "falcon",
+    "flask>=3",
+    "pyramid",
+    "setuptools<81",
+    "wsgidav",
+)
+
+
+@pytest.fixture(scope="module")
+def httpd(make_httpd):
+    python = pythons.for_daemons()
+    if python is None:
+        pytest.skip("no Python >= 3.10 on this machine that the daemons' user can reach")
+    home = pythons.virtualenv(python, *PACKAGES)
+    httpd = make_httpd(CONFIGURATION.replace("@HOME@", str(home)))
+    httpd.log.wait_for("WSGID0303", timeout=30)
+    return httpd
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_form_is_received(httpd, name):
+    response = httpd.post(
+        f"/{name}/form", {"text": "Zoe"}, files={"file": ("a.bin", b"x" * 100_000)}
+    )
+    assert (response.status_code, response.text) == (200, "Zoe 100000")
+
+
+# What a framework itself writes to wsgi.errors is its own; these do that for any exception.
+TALKATIVE = {"bottle", "falcon"}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in TALKATIVE])
+@pytest.mark.parametrize("path", ("upload", "form"))
+def test_a_broken_upload_is_no_error(httpd, name, path):
+    since = httpd.log.mark()
+    with httpd.wire() as wire:
+        wire.send(
+            b"POST /%s/%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
+            % (name.encode(), path.encode())
+            + b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+            + b'--x\r\nContent-Disposition: form-data; name="text"\r\n\r\n'
+            + b"a" * 100_000
+        )
+    assert httpd.get(f"/{name}/upload").status_code in (200, 404, 405)
+    httpd.log.wait_for("WSGID0324|the client has gone", since)
+    assert [record for record in httpd.log.records(since) if record.is_bad] == []
