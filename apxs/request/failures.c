@@ -107,7 +107,7 @@ static const row_t rows[] = {
       "Correct the application, WSGISendfilePath or the permissions of the file" },
     { WSGID_E_FILTER, AP_FILTER_ERROR, APLOG_DEBUG, "WSGID0176",
       "an output filter of httpd failed, or sent a response of its own", "" },
-    { EACCES, 502, APLOG_ERR, 0, "WSGID0173",
+    { EACCES, 502, APLOG_ERR, "WSGID0173",
       "this process of httpd may not connect to the daemon (permission denied), because it runs as "
       "another user than the socket is for (AssignUserID of mpm-itk, ChrootDir)",
       "Name that user with socket-user= in the group's WSGIDaemonProcess, and give hosts with other "

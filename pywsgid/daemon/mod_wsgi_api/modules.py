@@ -36,7 +36,7 @@ class ApiModule(ModuleType):
     def __init__(self, name: str, log: logs.Log, make: Callable[[], tuple[Names, Names]]) -> None:
         super().__init__(name)
         self.__spec__ = ModuleSpec(name, None, origin="pywsgid")
-        self.__dict__["_wsgid"] = (log, make, _thread.RLock())
+        self.__dict__["_wsgid"] = log, make
 
     def __getattr__(self, name: str) -> Any:
         # Whoever looks at all modules (inspect, warnings) asks for names such as __file__. Only
@@ -78,8 +78,9 @@ def install(service: Service) -> None:
 
 def _fill(module: ApiModule) -> None:
     """Makes the names of a module, once. Whoever asks within that, gets what is there so far."""
-    log, make, lock = module.__dict__["_wsgid"]
-    with lock:
+    log, make = module.__dict__["_wsgid"]
+    # Made when it is first needed: eventlet complains of each that is there when it patches.
+    with module.__dict__.setdefault("_wsgid_lock", _thread.RLock()):
         if "_wsgid_late" in module.__dict__:
             return
         values, late = make()
