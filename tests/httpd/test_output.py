@@ -251,11 +251,12 @@ def stuck(serve):
 
 def test_a_program_that_does_not_read_the_log_delays_nothing(stuck):
     httpd = stuck
-    old = httpd.wait_for_daemons("raw", 2)
+    httpd.wait_for_daemons("raw", 2)
+    ready = int(httpd.get("/raw/pid").text)
     begun = time.monotonic()
     assert httpd.get("/raw/flood?10000").status_code == 200  # 1 MB, the pipes hold 128 KB
-    os.kill(old[0], signal.SIGKILL)
-    httpd.wait_for_daemons("raw", 2, without=old[:1])
+    os.kill(ready, signal.SIGKILL)
+    httpd.wait_for_daemons("raw", 2, without=[ready])
     post(httpd, b"still here\n")
     assert time.monotonic() - begun < 20  # for ever, if anything waited for the program
     (httpd.files / "go").touch()
