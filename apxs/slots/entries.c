@@ -7,14 +7,9 @@
  */
 #include "slots/slot_memory.h"
 
-static void set_full(wsgid_slot_t *slot, int entry, int full)
+static pid_t process_in(const wsgid_slot_t *slot, int entry)
 {
-    __atomic_store_n(&wsgid_words_of(slot)->full[entry], full, __ATOMIC_RELEASE);
-}
-
-static int is_full(const wsgid_slot_t *slot, int entry)
-{
-    return __atomic_load_n(&wsgid_words_of(slot)->full[entry], __ATOMIC_ACQUIRE) != 0;
+    return __atomic_load_n(&wsgid_words_of(slot)->pid[entry], __ATOMIC_ACQUIRE);
 }
 
 int wsgid_entries_claim(wsgid_slot_t *slot, int entry, wsgid_owner_t owner)
@@ -26,14 +21,12 @@ int wsgid_entries_claim(wsgid_slot_t *slot, int entry, wsgid_owner_t owner)
         wsgid_ledger_release(slot, entry);
         return 0;
     }
-    set_full(slot, entry, 1);
     return 1;
 }
 
 void wsgid_entries_release(wsgid_slot_t *slot, int entry)
 {
     wsgid_entries_set_process(slot, entry, 0, 0);
-    set_full(slot, entry, 0);
     wsgid_ledger_release(slot, entry);
 }
 
@@ -48,7 +41,7 @@ int wsgid_entries_is_any_ready(const wsgid_slot_t *slot)
     int entry;
 
     for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
-        if (is_full(slot, entry) && wsgid_pages_is_ready(slot, entry)) {
+        if (process_in(slot, entry) && wsgid_pages_is_ready(slot, entry)) {
             return 1;
         }
     }
@@ -58,10 +51,9 @@ int wsgid_entries_is_any_ready(const wsgid_slot_t *slot)
 void wsgid_entries_snapshot(const wsgid_slot_t *slot, int entry, wsgid_entry_snapshot_t *snapshot)
 {
     memset(snapshot, 0, sizeof(*snapshot));
-    snapshot->pid = __atomic_load_n(&wsgid_words_of(slot)->pid[entry], __ATOMIC_ACQUIRE);
+    snapshot->pid = process_in(slot, entry);
     snapshot->born = __atomic_load_n(&wsgid_words_of(slot)->born[entry], __ATOMIC_RELAXED);
-    snapshot->full = is_full(slot, entry) && snapshot->pid;
-    if (snapshot->full) {
+    if (snapshot->pid) {
         wsgid_pages_read(slot, entry, &snapshot->page);
     }
 }
@@ -72,7 +64,7 @@ wsgid_pids_t wsgid_entries_pids(const wsgid_slot_t *slot)
     int entry;
 
     for (entry = 0; entry < WSGID_SLOT_PROCESSES; entry++) {
-        pids.pid[entry] = __atomic_load_n(&wsgid_words_of(slot)->pid[entry], __ATOMIC_RELAXED);
+        pids.pid[entry] = process_in(slot, entry);
     }
     return pids;
 }

@@ -59,21 +59,20 @@ static int count_rows(void)
 
 static apr_status_t ensure_registry(void)
 {
-    registry_t *registry;
-    int rows;
+    int rows = count_rows();
+    wsgid_mapping_t registry;
+    apr_status_t status;
 
     if (find_retained()) {
         return APR_SUCCESS;
     }
-    rows = count_rows();
-    registry = wsgid_map_shared(sizeof(registry_t) + rows * sizeof(pid_t), -1);
-    if (!registry) {
-        return errno;
+    status = wsgid_map_shared(&registry, sizeof(registry_t) + rows * sizeof(pid_t), -1);
+    if (status == APR_SUCCESS) {
+        retained = ap_retained_data_create(RETAINED_KEY, sizeof(*retained));
+        retained->registry = registry.at;
+        retained->rows = rows;
     }
-    retained = ap_retained_data_create(RETAINED_KEY, sizeof(*retained));
-    retained->registry = registry;
-    retained->rows = rows;
-    return APR_SUCCESS;
+    return status;
 }
 
 static void raise_high_water(registry_t *registry, uint32_t value)
@@ -120,7 +119,9 @@ void wsgid_in_flight_claim_row(server_rec *s)
 
 static wsgid_in_flight_row_t *row_of(const wsgid_slot_t *slot, int row)
 {
-    return &slot->block->rows[slot->index * retained->rows + row];
+    wsgid_in_flight_row_t *rows = slot->block->mapping[WSGID_ROWS].at;
+
+    return &rows[slot->index * retained->rows + row];
 }
 
 /* Clears the counts first: afterwards another child may claim the row. */
@@ -150,32 +151,15 @@ void wsgid_in_flight_child_status(pid_t pid, mpm_child_status status)
 
 /* ---- the rows of a slot */
 
-static apr_size_t size_of(const wsgid_block_t *block)
-{
-    return (apr_size_t)block->slots * find_retained()->rows * sizeof(wsgid_in_flight_row_t);
-}
-
 apr_status_t wsgid_in_flight_open(wsgid_block_t *block)
 {
     apr_status_t status = ensure_registry();
 
-    if (status != APR_SUCCESS) {
-        return status;
-    }
-    block->rows = wsgid_map_shared(size_of(block), -1);
-    return block->rows ? APR_SUCCESS : errno;
-}
-
-void wsgid_in_flight_close(wsgid_block_t *block)
-{
-    if (block->rows) {
-        (void)munmap(block->rows, size_of(block));
-    }
-}
-
-void wsgid_in_flight_share(wsgid_block_t *block, int with_forks)
-{
-    (void)madvise(block->rows, size_of(block), with_forks ? MADV_DOFORK : MADV_DONTFORK);
+    return status == APR_SUCCESS ? wsgid_map_shared(&block->mapping[WSGID_ROWS],
+                                                    (apr_size_t)block->slots * retained->rows
+                                                        * sizeof(wsgid_in_flight_row_t),
+                                                    -1)
+                                 : status;
 }
 
 void wsgid_in_flight_attach(wsgid_slot_t *slot)

@@ -14,33 +14,7 @@
 
 static wsgid_ledger_t *ledger_of(const wsgid_slot_t *slot)
 {
-    return &slot->block->ledgers[slot->index];
-}
-
-static apr_size_t size_of(const wsgid_block_t *block)
-{
-    return (apr_size_t)block->slots * sizeof(*block->ledgers);
-}
-
-apr_status_t wsgid_ledger_open(wsgid_block_t *block)
-{
-    block->ledgers = wsgid_map_shared(size_of(block), -1);
-    if (!block->ledgers || madvise(block->ledgers, size_of(block), MADV_DONTFORK) != 0) {
-        return errno;
-    }
-    return APR_SUCCESS;
-}
-
-void wsgid_ledger_share(wsgid_block_t *block, int with_forks)
-{
-    (void)madvise(block->ledgers, size_of(block), with_forks ? MADV_DOFORK : MADV_DONTFORK);
-}
-
-void wsgid_ledger_close(wsgid_block_t *block)
-{
-    if (block->ledgers) {
-        (void)munmap(block->ledgers, size_of(block));
-    }
+    return (wsgid_ledger_t *)slot->block->mapping[WSGID_LEDGERS].at + slot->index;
 }
 
 /* ---- which configuration the slot needs, and has */

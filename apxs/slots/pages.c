@@ -34,34 +34,25 @@ static int make_memfd(apr_size_t size)
 
 /* Not even code that has taken over a child of httpd can write to a daemon's page: what is opened
  * for reading cannot be made writable again. */
-static unsigned char *map_for_reading(int fd, apr_size_t size)
-{
-    char path[sizeof("/proc/self/fd/") + 11];
-    unsigned char *pages;
-    int reader;
-
-    (void)apr_snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    reader = open(path, O_RDONLY | O_CLOEXEC);
-    pages = wsgid_map_shared(size, reader >= 0 ? reader : fd);
-    if (reader >= 0) {
-        (void)close(reader);
-    }
-    return pages;
-}
-
-static apr_size_t size_of(const wsgid_block_t *block)
-{
-    return (apr_size_t)block->slots * WSGID_SLOT_PROCESSES * WSGID_PAGE_SIZE;
-}
-
 apr_status_t wsgid_pages_open(wsgid_block_t *block)
 {
-    block->memfd = make_memfd(size_of(block));
+    apr_size_t size = (apr_size_t)block->slots * WSGID_SLOT_PROCESSES * WSGID_PAGE_SIZE;
+    char path[sizeof("/proc/self/fd/") + 11];
+    apr_status_t status;
+    int reader;
+
+    block->memfd = make_memfd(size);
     if (block->memfd < 0) {
         return errno;
     }
-    block->pages = map_for_reading(block->memfd, size_of(block));
-    return block->pages ? APR_SUCCESS : errno;
+    (void)apr_snprintf(path, sizeof(path), "/proc/self/fd/%d", block->memfd);
+    reader = open(path, O_RDONLY | O_CLOEXEC);
+    status = wsgid_map_shared(&block->mapping[WSGID_PAGES], size,
+                              reader >= 0 ? reader : block->memfd);
+    if (reader >= 0) {
+        (void)close(reader);
+    }
+    return status;
 }
 
 int wsgid_pages_descriptor(const wsgid_slot_t *slot)
@@ -76,7 +67,9 @@ apr_size_t wsgid_pages_offset(const wsgid_slot_t *slot, int entry)
 
 static const wsgid_page_t *page_of(const wsgid_slot_t *slot, int entry)
 {
-    return (const wsgid_page_t *)(slot->block->pages + wsgid_pages_offset(slot, entry));
+    const char *pages = slot->block->mapping[WSGID_PAGES].at;
+
+    return (const wsgid_page_t *)(pages + wsgid_pages_offset(slot, entry));
 }
 
 void wsgid_pages_close_descriptor(wsgid_block_t *block)
@@ -85,19 +78,6 @@ void wsgid_pages_close_descriptor(wsgid_block_t *block)
         (void)close(block->memfd);
     }
     block->memfd = -1;
-}
-
-void wsgid_pages_close(wsgid_block_t *block)
-{
-    wsgid_pages_close_descriptor(block);
-    if (block->pages) {
-        (void)munmap(block->pages, size_of(block));
-    }
-}
-
-void wsgid_pages_share(wsgid_block_t *block, int with_forks)
-{
-    (void)madvise(block->pages, size_of(block), with_forks ? MADV_DOFORK : MADV_DONTFORK);
 }
 
 int wsgid_pages_clear(const wsgid_slot_t *slot, int entry)

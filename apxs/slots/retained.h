@@ -13,7 +13,7 @@
 #ifndef WSGID_RETAINED_H
 #define WSGID_RETAINED_H
 
-#define WSGID_LAYOUT         "layout-I"
+#define WSGID_LAYOUT         "layout-J"
 #define WSGID_RETAINED(what) "mod_wsgid." WSGID_LAYOUT "." what
 
 #endif

@@ -29,12 +29,11 @@
 
 /* Shared memory. */
 typedef struct {
-    uint32_t phase;                      /* wsgid_slot_state_e, never READY */
-    uint32_t is_open;                    /* it has sockets */
-    uint32_t full[WSGID_SLOT_PROCESSES]; /* the entry holds a process that has not been reaped */
-    int64_t next_try;                    /* as wsgid_clock_now() counts */
-    pid_t pid[WSGID_SLOT_PROCESSES];     /* for messages; 0: none */
-    int64_t born[WSGID_SLOT_PROCESSES];  /* when its back-off, if any, is over */
+    uint32_t phase;                     /* wsgid_slot_state_e, never READY */
+    uint32_t is_open;                   /* it has sockets */
+    int64_t next_try;                   /* as wsgid_clock_now() counts */
+    pid_t pid[WSGID_SLOT_PROCESSES];    /* that has not been reaped; 0: none */
+    int64_t born[WSGID_SLOT_PROCESSES]; /* when its back-off, if any, is over */
     wsgid_totals_t totals;
 } wsgid_slot_words_t;
 
@@ -59,16 +58,27 @@ typedef struct {
     unsigned char padding[WSGID_CACHE_LINE - sizeof(uint32_t)];
 } wsgid_in_flight_row_t;
 
+/* Shared memory: of a memfd, for reading only; or anonymous and zeroed. */
+typedef struct {
+    void *at; /* NULL: it is not mapped */
+    apr_size_t size;
+} wsgid_mapping_t;
+
+enum {
+    WSGID_PAGES,
+    WSGID_WORDS,   /* wsgid_slot_words_t of each slot */
+    WSGID_ROWS,    /* wsgid_in_flight_row_t of each slot and child of httpd */
+    WSGID_LEDGERS, /* wsgid_ledger_t of each slot; children do not have it */
+    WSGID_MAPPINGS
+};
+
 /* The memory of slots that were created together. */
 typedef struct {
     apr_pool_t *pool; /* of this structure and its slots */
     int slots;
-    int users;            /* slots that have not been destroyed */
-    int memfd;            /* of the pages; -1 in children */
-    unsigned char *pages; /* all that follow are NULL until they are mapped */
-    wsgid_slot_words_t *words;
-    wsgid_in_flight_row_t *rows;
-    wsgid_ledger_t *ledgers; /* NULL in children */
+    int users; /* slots that have not been destroyed */
+    int memfd; /* of the pages; -1 in children */
+    wsgid_mapping_t mapping[WSGID_MAPPINGS];
 } wsgid_block_t;
 
 struct wsgid_slot_t {
@@ -79,35 +89,27 @@ struct wsgid_slot_t {
     struct sockaddr_un address;
 };
 
-/* slots.c. Shared memory: of a memfd, for reading only, or (-1) anonymous and zeroed; NULL with
- * errno. */
-void *wsgid_map_shared(apr_size_t size, int fd);
+/* slots.c. fd: a memfd, or -1. */
+apr_status_t wsgid_map_shared(wsgid_mapping_t *mapping, apr_size_t size, int fd);
 
 static inline wsgid_slot_words_t *wsgid_words_of(const wsgid_slot_t *slot)
 {
-    return &slot->block->words[slot->index];
+    return (wsgid_slot_words_t *)slot->block->mapping[WSGID_WORDS].at + slot->index;
 }
 
 /* pages.c, for slots.c and entries.c in the parent. */
 apr_status_t wsgid_pages_open(wsgid_block_t *block);
 void wsgid_pages_close_descriptor(wsgid_block_t *block);
-void wsgid_pages_close(wsgid_block_t *block);
-void wsgid_pages_share(wsgid_block_t *block, int with_forks);
 /* Back to zeros; its memory goes back to the system. 0, or -1 with errno. */
 int wsgid_pages_clear(const wsgid_slot_t *slot, int entry);
 /* Anybody. Whether the page says that its process is ready. */
 int wsgid_pages_is_ready(const wsgid_slot_t *slot, int entry);
 
-/* ledger.c, for slots.c and entries.c. */
-apr_status_t wsgid_ledger_open(wsgid_block_t *block);
-void wsgid_ledger_close(wsgid_block_t *block);
-void wsgid_ledger_share(wsgid_block_t *block, int with_forks);
+/* ledger.c, for entries.c. */
 void wsgid_ledger_release(wsgid_slot_t *slot, int entry);
 
 /* in_flight.c, for slots.c in the parent: maps the rows of a block; and which slots are counted. */
 apr_status_t wsgid_in_flight_open(wsgid_block_t *block);
-void wsgid_in_flight_close(wsgid_block_t *block);
-void wsgid_in_flight_share(wsgid_block_t *block, int with_forks);
 void wsgid_in_flight_attach(wsgid_slot_t *slot);
 void wsgid_in_flight_detach(wsgid_slot_t *slot);
 

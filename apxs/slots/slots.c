@@ -15,7 +15,7 @@
 
 /* Shared memory has addresses of its own, far from those that httpd's pools get: in between, it
  * would spread the pools over more page tables, of which each guardian has a copy. */
-void *wsgid_map_shared(apr_size_t size, int fd)
+apr_status_t wsgid_map_shared(wsgid_mapping_t *mapping, apr_size_t size, int fd)
 {
     static char *next;
     void *memory;
@@ -31,33 +31,52 @@ void *wsgid_map_shared(apr_size_t size, int fd)
     memory = mmap(next, size, fd < 0 ? PROT_READ | PROT_WRITE : PROT_READ,
                   MAP_SHARED | (fd < 0 ? MAP_ANONYMOUS : 0), fd, 0);
     if (memory == MAP_FAILED) {
-        return NULL;
+        return errno;
     }
+    mapping->at = memory;
+    mapping->size = size;
     next = (char *)memory + APR_ALIGN(size, WSGID_PAGE_SIZE); /* a multiple of the system's pages */
-    return memory;
+    return APR_SUCCESS;
 }
 
 /* ---- creation and destruction */
 
+/* Whether processes that the parent forks from now on inherit it. */
+static apr_status_t share(const wsgid_mapping_t *mapping, int with_forks)
+{
+    return madvise(mapping->at, mapping->size, with_forks ? MADV_DOFORK : MADV_DONTFORK) == 0
+               ? APR_SUCCESS
+               : errno;
+}
+
 static apr_status_t make_memory(wsgid_block_t *block)
 {
+    wsgid_mapping_t *mapping = block->mapping;
+    apr_size_t slots = (apr_size_t)block->slots;
     apr_status_t status = wsgid_in_flight_open(block);
 
     if (status == APR_SUCCESS) {
-        block->words = wsgid_map_shared(block->slots * sizeof(*block->words), -1);
-        status = block->words ? wsgid_ledger_open(block) : errno;
+        status = wsgid_map_shared(&mapping[WSGID_WORDS], slots * sizeof(wsgid_slot_words_t), -1);
+    }
+    if (status == APR_SUCCESS) {
+        status = wsgid_map_shared(&mapping[WSGID_LEDGERS], slots * sizeof(wsgid_ledger_t), -1);
+    }
+    if (status == APR_SUCCESS) {
+        status = share(&mapping[WSGID_LEDGERS], 0);
     }
     return status == APR_SUCCESS ? wsgid_pages_open(block) : status;
 }
 
 static void destroy_block(wsgid_block_t *block)
 {
-    wsgid_in_flight_close(block);
-    wsgid_pages_close(block);
-    if (block->words) {
-        (void)munmap(block->words, block->slots * sizeof(*block->words));
+    int i;
+
+    wsgid_pages_close_descriptor(block);
+    for (i = 0; i < WSGID_MAPPINGS; i++) {
+        if (block->mapping[i].at) {
+            (void)munmap(block->mapping[i].at, block->mapping[i].size);
+        }
     }
-    wsgid_ledger_close(block);
     apr_pool_destroy(block->pool);
 }
 
@@ -95,26 +114,25 @@ void wsgid_slots_destroy(wsgid_slot_t *slot)
     }
 }
 
-void wsgid_slots_share(wsgid_slot_t *slot, wsgid_share_e share)
+void wsgid_slots_share(wsgid_slot_t *slot, wsgid_share_e share_with)
 {
-    wsgid_block_t *block = slot->block;
-    int is_known = share != WSGID_SHARE_NOTHING;
+    int i;
 
-    wsgid_in_flight_share(block, is_known);
-    wsgid_pages_share(block, is_known);
-    (void)madvise(block->words, block->slots * sizeof(*block->words),
-                  is_known ? MADV_DOFORK : MADV_DONTFORK);
-    wsgid_ledger_share(block, share == WSGID_SHARE_WITH_GUARDIAN);
+    for (i = 0; i < WSGID_MAPPINGS; i++) {
+        (void)share(&slot->block->mapping[i], i == WSGID_LEDGERS
+                                                  ? share_with == WSGID_SHARE_WITH_GUARDIAN
+                                                  : share_with != WSGID_SHARE_NOTHING);
+    }
 }
 
 void wsgid_slots_enter_child(wsgid_slot_t *slot)
 {
-    wsgid_block_t *block = slot->block;
+    wsgid_mapping_t *mapping = slot->block->mapping;
 
-    block->ledgers = NULL; /* they have not been inherited */
+    mapping[WSGID_LEDGERS].at = NULL; /* they have not been inherited */
     /* children only read the words: no stray write of theirs changes one */
-    (void)mprotect(block->words, block->slots * sizeof(*block->words), PROT_READ);
-    wsgid_pages_close_descriptor(block);
+    (void)mprotect(mapping[WSGID_WORDS].at, mapping[WSGID_WORDS].size, PROT_READ);
+    wsgid_pages_close_descriptor(slot->block);
 }
 
 /* ---- what may be expected of it */

@@ -46,7 +46,7 @@ typedef enum {
 } wsgid_share_e;
 /* Parent. What processes that it forks from now on get of the slot's memory; at first as children
  * do. */
-void wsgid_slots_share(wsgid_slot_t *slot, wsgid_share_e share);
+void wsgid_slots_share(wsgid_slot_t *slot, wsgid_share_e share_with);
 /* A child of httpd. Gives up what only the parent and guardians need. */
 void wsgid_slots_enter_child(wsgid_slot_t *slot);
 
@@ -80,8 +80,7 @@ wsgid_totals_t *wsgid_slots_totals(wsgid_slot_t *slot);
 
 /* A process entry and its statistics page at one moment. */
 typedef struct {
-    int full; /* else the rest is zero */
-    pid_t pid;
+    pid_t pid;       /* 0: there is none, and the page is zero */
     apr_time_t born; /* as wsgid_clock_now() counts; in the future during a back-off */
     wsgid_page_t page;
 } wsgid_entry_snapshot_t;

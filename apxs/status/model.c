@@ -281,7 +281,7 @@ static void fill_slot(apr_pool_t *p, const wsgid_group_t *group, const wsgid_slo
     memcpy(status->ends, totals.ends, sizeof(status->ends));
     status->counts = totals.gone;
     for (which = 0; which < WSGID_SLOT_PROCESSES; which++) {
-        if (entries[which].full) {
+        if (entries[which].pid) {
             wsgid_status_process_t *process = apr_array_push(processes);
             fill_process(p, group, slot, which, &entries[which], now, process);
             wsgid_totals_add(&status->counts, &process->counts);
