@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -21,20 +20,6 @@
 #include "http_main.h"
 
 /* ---- signals */
-
-/* Handlers of httpd and of other modules must not run here. */
-static void reset_handlers(void)
-{
-    struct sigaction action;
-    int number;
-
-    memset(&action, 0, sizeof(action));
-    action.sa_handler = SIG_DFL;
-    for (number = 1; number < NSIG; number++) {
-        /* fails for SIGKILL, SIGSTOP and those of the C library */
-        (void)sigaction(number, &action, NULL);
-    }
-}
 
 static int open_signals(void)
 {
@@ -89,7 +74,7 @@ static void close_others(apr_array_header_t *kept)
         }
         next = fds[i] >= next ? fds[i] + 1 : next;
     }
-    wsgid_spawn_close_from(next);
+    wsgid_spawn_close_range(next, WSGID_SPAWN_ALL);
 }
 
 static void close_descriptors(const wsgid_group_t *group, int signals)
@@ -147,46 +132,21 @@ static void reduce_capabilities(void)
 
 /* ---- the name */
 
-#define ARG_START 44 /* numbers after the state in /proc/PID/stat: where the command line is */
-#define ARG_END   45
-
-/* The part of this process's memory that ps shows as its command line. */
-static int find_command_line(char **start, char **end)
-{
-    char text[2048] = "";
-    unsigned long values[ARG_END + 1] = { 0 };
-    FILE *file = fopen("/proc/self/stat", "re");
-    char *at;
-    int i;
-
-    if (!file) {
-        return 0;
-    }
-    at = fgets(text, sizeof(text), file) ? strrchr(text, ')') : NULL;
-    (void)fclose(file);
-    if (!at || strlen(at) < 4) {
-        return 0;
-    }
-    at += 3; /* ") S" */
-    for (i = 0; i <= ARG_END; i++) {
-        values[i] = strtoul(at, &at, 10);
-    }
-    *start = (char *)values[ARG_START]; /* NOLINT: the kernel says where */
-    *end = (char *)values[ARG_END];
-    return *start && *end > *start;
-}
+/* Numbers after the state in /proc/PID/stat: where in memory the command line is that ps shows. */
+#define ARG_START 45
+#define ARG_END   46
 
 /* The name in syslog would change with the command line, into which it points. */
 static void set_title(const wsgid_group_t *group)
 {
     static char ident[64];
-    char *start;
-    char *end;
+    char *start = (char *)wsgid_orphans_stat(getpid(), ARG_START); /* NOLINT: the kernel says so */
+    char *end = (char *)wsgid_orphans_stat(getpid(), ARG_END);     /* NOLINT */
 
     (void)prctl(PR_SET_NAME, "wsgid-guardian");
     apr_cpystrn(ident, ap_server_argv0, sizeof(ident));
     openlog(ident, LOG_CONS | LOG_PID, 0); /* as httpd's; 0 keeps the facility */
-    if (find_command_line(&start, &end)) {
+    if (start && end > start) {
         memset(start, 0, (apr_size_t)(end - start));
         apr_snprintf(start, (apr_size_t)(end - start), "wsgid:%s (guardian)", group->label);
     }
@@ -197,7 +157,7 @@ int wsgid_boundary_cross(const wsgid_group_t *group)
     int signals;
 
     (void)setsid();
-    reset_handlers();
+    wsgid_spawn_reset_handlers();
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* what daemons leave behind belongs to us */
     signals = open_signals();
     if (signals < 0) {

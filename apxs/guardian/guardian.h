@@ -448,8 +448,10 @@ apr_status_t wsgid_orphans_begin(void);
 void wsgid_orphans_poll(wsgid_slot_record_t *slot);
 /* Whether it still runs, and its pid is not another's. */
 int wsgid_orphans_is_alive(const wsgid_process_t *process);
-/* The start time of a process in ticks since the system started, as /proc shows it; 0: unknown. */
+/* The start time of a process in ticks since the system started; 0: unknown. */
 apr_uint64_t wsgid_orphans_start_time(pid_t pid);
+/* Of the numbers after the state in /proc/PID/stat, the first or a later one; 0: unknown. */
+apr_uint64_t wsgid_orphans_stat(pid_t pid, int which);
 
 /* ---- sockets.c: the sockets of slots */
 

@@ -16,7 +16,7 @@
 #define STAT_ROOM  1024
 #define START_TIME 19 /* numbers after the state in /proc/PID/stat (proc(5)) */
 
-apr_uint64_t wsgid_orphans_start_time(pid_t pid)
+apr_uint64_t wsgid_orphans_stat(pid_t pid, int which)
 {
     char path[64];
     char text[STAT_ROOM];
@@ -38,10 +38,15 @@ apr_uint64_t wsgid_orphans_start_time(pid_t pid)
     if (!at || strlen(at) < 4) {
         return 0;
     }
-    for (i = 0, at += 3; i < START_TIME; i++) {
+    for (i = 0, at += 3; i < which; i++) {
         number = strtoull(at, &at, 10);
     }
     return number;
+}
+
+apr_uint64_t wsgid_orphans_start_time(pid_t pid)
+{
+    return wsgid_orphans_stat(pid, START_TIME);
 }
 
 int wsgid_orphans_is_alive(const wsgid_process_t *process)

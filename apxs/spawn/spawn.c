@@ -20,12 +20,9 @@
 
 /* ---- signals */
 
-/* Handlers of httpd and of other modules must not run here, and ignored signals would stay ignored
- * after exec. */
-static void reset_signals(void)
+void wsgid_spawn_reset_handlers(void)
 {
     struct sigaction action;
-    sigset_t none;
     int number;
 
     memset(&action, 0, sizeof(action));
@@ -34,8 +31,6 @@ static void reset_signals(void)
         /* fails for SIGKILL, SIGSTOP and those of the C library */
         (void)sigaction(number, &action, NULL);
     }
-    (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 /* ---- descriptors */
@@ -48,50 +43,31 @@ int wsgid_spawn_log_descriptor(const server_rec *s)
 }
 
 /* Where close_range is missing (Linux before 5.9) or forbidden. */
-static void close_one_by_one(int first)
+static void close_one_by_one(unsigned first, unsigned last)
 {
     DIR *stream = opendir("/proc/self/fd");
     struct dirent *entry;
-    long last = sysconf(_SC_OPEN_MAX);
-    int fd;
 
-    if (!stream) {
-        for (fd = first; fd < last; fd++) {
-            (void)close(fd);
-        }
-        return;
-    }
-    while ((entry = readdir(stream))) {
-        fd = atoi(entry->d_name);
-        if (fd >= first && fd != dirfd(stream)) {
-            (void)close(fd);
+    while (stream && (entry = readdir(stream))) {
+        unsigned fd = (unsigned)strtoul(entry->d_name, NULL, 10);
+
+        if (fd >= first && fd <= last && (int)fd != dirfd(stream)) {
+            (void)close((int)fd);
         }
     }
-    (void)closedir(stream);
-}
-
-void wsgid_spawn_close_from(int first)
-{
-#ifdef SYS_close_range
-    if (syscall(SYS_close_range, first, ~0U, 0) == 0) {
-        return;
+    if (stream) {
+        (void)closedir(stream);
     }
-#endif
-    close_one_by_one(first);
 }
 
-void wsgid_spawn_close_range(int first, int last)
+void wsgid_spawn_close_range(unsigned first, unsigned last)
 {
-    int fd;
-
 #ifdef SYS_close_range
     if (syscall(SYS_close_range, first, last, 0) == 0) {
         return;
     }
 #endif
-    for (fd = first; fd <= last; fd++) {
-        (void)close(fd);
-    }
+    close_one_by_one(first, last);
 }
 
 /* Moves each source to its place. A source may be in the place of another, so all are first moved
@@ -154,7 +130,7 @@ static void place_descriptors(wsgid_child_t *child)
                      child->group->label);
         _exit(WSGID_EXIT_CONFIGURATION);
     }
-    wsgid_spawn_close_from(PLACES);
+    wsgid_spawn_close_range(PLACES, WSGID_SPAWN_ALL);
     move_log(child);
 }
 
@@ -181,10 +157,13 @@ static void execute(const wsgid_child_t *child)
 static void become(void *data)
 {
     wsgid_child_t *child = data;
+    sigset_t none;
 
     /* at once: if the guardian is killed now, nobody else knows that this process exists */
     wsgid_ledger_set_pid(child->start->shared, child->start->entry, getpid());
-    reset_signals();
+    wsgid_spawn_reset_handlers();
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)setsid(); /* no terminal: an application must not type into an administrator's shell */
     place_descriptors(child);
     wsgid_environment_read_file(child);

@@ -79,9 +79,13 @@ pid_t wsgid_spawn_fork(void (*become)(void *data), void *data);
 /* The descriptor of a server's ErrorLog; -1: it is no file (syslog). */
 int wsgid_spawn_log_descriptor(const server_rec *s);
 
-/* Closes all descriptors from `first` on; or up to `last`. */
-void wsgid_spawn_close_from(int first);
-void wsgid_spawn_close_range(int first, int last);
+/* Closes the descriptors from `first` up to `last`, or from `first` on. */
+void wsgid_spawn_close_range(unsigned first, unsigned last);
+#define WSGID_SPAWN_ALL (~0U)
+
+/* Handlers of httpd and of other modules must not run in a forked process, and signals that are
+ * ignored would stay so after exec. */
+void wsgid_spawn_reset_handlers(void);
 
 /* ---- descriptor_limits.c */
 
