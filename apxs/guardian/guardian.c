@@ -209,7 +209,7 @@ static void begin(const wsgid_guardian_t *given)
     }
     wsgid_output_begin(given->group);
     wsgid_launch_begin(loop.wakeup[1]);
-    wsgid_transfer_begin(&loop.given);
+    wsgid_transfer_open_door();
     wsgid_policy_begin();
 }
 

@@ -263,6 +263,8 @@ void wsgid_slot_list_share(const wsgid_group_t *group, wsgid_share_e share);
 void wsgid_slot_list_end(void);
 /* In a child of httpd. Gives up what only the parent and guardians need. */
 void wsgid_slot_list_enter_child(void);
+/* Removes the socket files of a slot, if they are there. */
+void wsgid_slot_list_unlink(const wsgid_slot_record_t *slot);
 /* A guardian. Removes the socket files of its group, and its own door. */
 void wsgid_slot_list_remove_sockets(const wsgid_group_t *group, apr_uint32_t configuration);
 
@@ -401,7 +403,7 @@ void wsgid_roles_note_orphaned(void);
 int wsgid_roles_is_orphaned(void);
 /* The slots of its group, and the processes in them: the next one after this, or the first after
  * NULL; NULL: there is none. */
-wsgid_slot_record_t *wsgid_roles_next_slot(wsgid_slot_record_t *slot);
+wsgid_slot_record_t *wsgid_roles_next_slot(const wsgid_slot_record_t *slot);
 wsgid_process_t *wsgid_roles_next_process(wsgid_process_t *process);
 /* Whether no newer configuration has the slot. */
 int wsgid_roles_is_newest(const wsgid_slot_record_t *slot);
@@ -467,9 +469,8 @@ void wsgid_sockets_close_dead(wsgid_slot_record_t *slot);
 
 /* ---- transfer.c: sockets go from one guardian to the next */
 
-void wsgid_transfer_begin(const wsgid_guardian_t *guardian);
-/* Some sockets had been removed, and perhaps the door, too. */
-void wsgid_transfer_renew(void);
+/* A guardian begins; or some sockets had been removed, and perhaps the door, too. */
+void wsgid_transfer_open_door(void);
 /* Can be read when another guardian asks; -1: cannot be asked. */
 int wsgid_transfer_descriptor(void);
 /* Hands over what has been asked for. */

@@ -57,7 +57,7 @@ static struct {
 typedef struct {
     char text[LAST_ROOM];
     apr_size_t length;
-    apr_size_t cost;
+    unsigned long lines;
 } last_lines_t;
 
 static last_lines_t last_lines[2];
@@ -223,52 +223,23 @@ static void begin_gap(apr_time_t now, int is_log_slow)
     output.is_log_slow = is_log_slow;
 }
 
-static void count_dropped(const char *line, apr_size_t length)
+/* Of the lines that are dropped, the last ones are kept: they may be a process's last words. */
+static void drop_line(const char *line, apr_size_t length)
 {
-    (void)line;
+    last_lines_t *half = &last_lines[last_half];
+
     output.dropped_lines++;
     output.dropped_bytes += length;
-}
-
-static void uncount_dropped(const char *line, apr_size_t length)
-{
-    (void)line;
-    output.dropped_lines--;
-    output.dropped_bytes -= length;
-}
-
-/* Of the lines that are dropped, the last ones are kept: they may be a process's last words. */
-static void keep_last(const char *line, apr_size_t length)
-{
-    if (last_lines[last_half].cost + length + LINE_COST > LAST_ROOM) {
+    if (half->length + length + 1 + (half->lines + 1) * LINE_COST > LAST_ROOM) {
         last_half = !last_half;
-        last_lines[last_half].length = last_lines[last_half].cost = 0;
+        half = &last_lines[last_half];
+        half->length = half->lines = 0;
     }
-    if (length + LINE_COST <= LAST_ROOM) {
-        last_lines_t *half = &last_lines[last_half];
-
+    if (length + 1 + LINE_COST <= LAST_ROOM) {
         memcpy(half->text + half->length, line, length);
         half->text[half->length + length] = '\n';
         half->length += length + 1;
-        half->cost += length + LINE_COST;
-    }
-}
-
-static void for_each_last(void (*act)(const char *line, apr_size_t length))
-{
-    int i;
-
-    for (i = 0; i < 2; i++) {
-        const last_lines_t *half = &last_lines[i == 0 ? !last_half : last_half];
-        const char *line = half->text;
-        const char *end = half->text + half->length;
-
-        while (line < end) {
-            const char *feed = memchr(line, '\n', (apr_size_t)(end - line));
-
-            act(line, (apr_size_t)(feed - line));
-            line = feed + 1;
-        }
+        half->lines++;
     }
 }
 
@@ -277,6 +248,19 @@ static void pass_line(const char *line, apr_size_t length)
     output.added = 0;
     write_line(line, length);
     use(wsgid_clock_now(), output.added);
+}
+
+static void pass_lines(const last_lines_t *half)
+{
+    const char *line = half->text;
+    const char *end = half->text + half->length;
+
+    while (line < end) {
+        const char *feed = memchr(line, '\n', (apr_size_t)(end - line));
+
+        pass_line(line, (apr_size_t)(feed - line));
+        line = feed + 1;
+    }
 }
 
 static void report_dropped(void)
@@ -296,23 +280,27 @@ static void report_dropped(void)
 
 static void end_gap(apr_time_t now, int with_last_lines)
 {
+    int i;
+
     if (!wsgid_log_queue_has_room()) {
         output.gap_end = now + GAP;
         return;
     }
-    if (with_last_lines) {
-        for_each_last(uncount_dropped);
+    for (i = 0; with_last_lines && i < 2; i++) {
+        output.dropped_lines -= last_lines[i].lines;
+        output.dropped_bytes -= last_lines[i].length - last_lines[i].lines; /* without their ends */
     }
     if (output.dropped_lines > 0) {
         report_dropped();
     }
     if (with_last_lines) {
-        for_each_last(pass_line);
+        pass_lines(&last_lines[!last_half]);
+        pass_lines(&last_lines[last_half]);
     }
     output.gap_end = 0;
     output.dropped_lines = output.dropped_bytes = 0;
-    last_lines[0].length = last_lines[0].cost = 0;
-    last_lines[1].length = last_lines[1].cost = 0;
+    last_lines[0].length = last_lines[0].lines = 0;
+    last_lines[1].length = last_lines[1].lines = 0;
 }
 
 static void take_line(const char *line, apr_size_t length)
@@ -326,8 +314,7 @@ static void take_line(const char *line, apr_size_t length)
         begin_gap(now, 1);
     }
     if (output.gap_end) {
-        count_dropped(line, length);
-        keep_last(line, length);
+        drop_line(line, length);
     }
     else {
         pass_line(line, length);

@@ -37,7 +37,6 @@ typedef struct record_t record_t;
 struct record_t {
     record_t *next;
     apr_pool_t *pool; /* of this record, below the process pool */
-    const char *label;
     const char *door; /* of its transfer.c */
     pid_t pid;
     apr_uint32_t configuration;
@@ -79,7 +78,6 @@ static record_t *add_record(wsgid_group_t *group)
     apr_pool_create(&pool, process_pool);
     record = apr_pcalloc(pool, sizeof(*record));
     record->pool = pool;
-    record->label = apr_pstrdup(pool, group->label);
     record->configuration = retained->configuration;
     record->shutdown_timeout = WSGID_NUMBER(group, SHUTDOWN_TIMEOUT);
     record->forked = wsgid_clock_now();

@@ -49,13 +49,14 @@ int wsgid_roles_is_orphaned(void)
 
 /* ---- its slots and processes */
 
-wsgid_slot_record_t *wsgid_roles_next_slot(wsgid_slot_record_t *slot)
+wsgid_slot_record_t *wsgid_roles_next_slot(const wsgid_slot_record_t *slot)
 {
-    slot = slot ? slot->next : wsgid_slot_list_first();
-    while (slot && slot->group != guardian.group) {
-        slot = slot->next;
+    wsgid_slot_record_t *next = slot ? slot->next : wsgid_slot_list_first();
+
+    while (next && next->group != guardian.group) {
+        next = next->next;
     }
-    return slot;
+    return next;
 }
 
 wsgid_process_t *wsgid_roles_next_process(wsgid_process_t *process)

@@ -297,7 +297,7 @@ void wsgid_slot_list_announce(void)
 /* ---- releasing */
 
 /* They may be gone already. */
-static void remove_sockets(const wsgid_slot_record_t *slot)
+void wsgid_slot_list_unlink(const wsgid_slot_record_t *slot)
 {
     int i;
 
@@ -316,7 +316,7 @@ void wsgid_slot_list_free(wsgid_slot_record_t *slot)
             break;
         }
     }
-    remove_sockets(slot);
+    wsgid_slot_list_unlink(slot);
     if (slot->shared) {
         wsgid_slots_destroy(slot->shared);
     }
@@ -403,7 +403,7 @@ void wsgid_slot_list_remove_sockets(const wsgid_group_t *group, apr_uint32_t con
 
     for (slot = slot_list->first; slot; slot = slot->next) {
         if (slot->group == group) {
-            remove_sockets(slot);
+            wsgid_slot_list_unlink(slot);
         }
     }
     apr_pool_create(&pool, main_server->process->pool);

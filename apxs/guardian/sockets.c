@@ -41,7 +41,7 @@ static apr_status_t create(const wsgid_slot_record_t *slot, int fresh[WSGID_SOCK
     return status;
 }
 
-static void set_sockets(wsgid_slot_record_t *slot, const int fresh[WSGID_SOCKETS])
+static void close_both(wsgid_slot_record_t *slot)
 {
     int i;
 
@@ -49,8 +49,14 @@ static void set_sockets(wsgid_slot_record_t *slot, const int fresh[WSGID_SOCKETS
         if (slot->sockets[i] >= 0) {
             (void)close(slot->sockets[i]);
         }
-        slot->sockets[i] = fresh[i];
+        slot->sockets[i] = -1;
     }
+}
+
+static void set_sockets(wsgid_slot_record_t *slot, const int fresh[WSGID_SOCKETS])
+{
+    close_both(slot);
+    memcpy(slot->sockets, fresh, sizeof(slot->sockets));
     slot->file = wsgid_listener_file(slot->paths[WSGID_SOCKET_OF_REQUESTS]);
     slot->lost_logged = 0;
     wsgid_slots_set_open(slot->shared, 1);
@@ -58,24 +64,9 @@ static void set_sockets(wsgid_slot_record_t *slot, const int fresh[WSGID_SOCKETS
 
 void wsgid_sockets_remove(wsgid_slot_record_t *slot)
 {
-    static const int none[WSGID_SOCKETS] = { -1, -1 };
-    int i;
-
-    set_sockets(slot, none);
+    close_both(slot);
     wsgid_slots_set_open(slot->shared, 0);
-    for (i = 0; i < WSGID_SOCKETS; i++) {
-        (void)unlink(slot->paths[i]); /* it may be gone already */
-    }
-}
-
-static void close_both(wsgid_slot_record_t *slot)
-{
-    int i;
-
-    for (i = 0; i < WSGID_SOCKETS; i++) {
-        (void)close(slot->sockets[i]);
-        slot->sockets[i] = -1;
-    }
+    wsgid_slot_list_unlink(slot);
 }
 
 void wsgid_sockets_close_dead(wsgid_slot_record_t *slot)
@@ -182,7 +173,7 @@ static void bind_again(wsgid_slot_record_t *slot, const char *why)
     set_sockets(slot, fresh);
     give_way(slot);
     slot->deaf = slot->started;
-    wsgid_transfer_renew();
+    wsgid_transfer_open_door();
     ap_log_error(APLOG_MARK, APLOG_WARNING, 0, slot->server,
                  "WSGID0062: group '%s' slot %d: %s; its sockets (%s) have been created again, and "
                  "a new process starts with them",

@@ -38,26 +38,21 @@ typedef union {
     char room[CMSG_SPACE(sizeof(int) * WSGID_SOCKETS)];
 } rights_t;
 
-static const wsgid_guardian_t *guardian;
 static int door = -1;
-static apr_time_t deadline;
+static apr_time_t deadline; /* wsgid_clock_now(); 0: nothing has been asked */
 
-static const wsgid_slot_record_t *next_slot(const wsgid_slot_record_t *slot)
+static const char *door_of(apr_pool_t *p, apr_uint32_t configuration)
 {
-    slot = slot ? slot->next : wsgid_slot_list_first();
-    while (slot && slot->group != guardian->group) {
-        slot = slot->next;
-    }
-    return slot;
+    return wsgid_slot_list_door(p, wsgid_roles_next_slot(NULL)->group, configuration);
 }
 
-static void open_door(void)
+void wsgid_transfer_open_door(void)
 {
     apr_pool_t *pool;
     const char *path;
 
     apr_pool_create(&pool, ap_server_conf->process->pool);
-    path = wsgid_slot_list_door(pool, guardian->group, guardian->configuration);
+    path = door_of(pool, wsgid_roles_configuration());
     if (door < 0 || !wsgid_listener_file(path)) {
         if (door >= 0) {
             (void)close(door);
@@ -66,18 +61,6 @@ static void open_door(void)
         (void)wsgid_listener_open_door(path, &door);
     }
     apr_pool_destroy(pool);
-}
-
-void wsgid_transfer_begin(const wsgid_guardian_t *given)
-{
-    guardian = given;
-    deadline = wsgid_clock_now() + PATIENCE;
-    open_door();
-}
-
-void wsgid_transfer_renew(void)
-{
-    open_door();
 }
 
 int wsgid_transfer_descriptor(void)
@@ -149,10 +132,10 @@ static int receive(letter_t *letter)
 static void answer(const letter_t *letter)
 {
     message_t text = { letter->text.index, 1, 0 };
-    const wsgid_slot_record_t *slot = next_slot(NULL);
+    const wsgid_slot_record_t *slot = wsgid_roles_next_slot(NULL);
 
     while (slot && slot->index != text.index) {
-        slot = next_slot(slot);
+        slot = wsgid_roles_next_slot(slot);
     }
     text.file = slot ? slot->file : 0;
     (void)send_message(&text, slot && slot->sockets[0] >= 0 ? slot->sockets : NULL, &letter->from,
@@ -214,10 +197,8 @@ static int ask(const wsgid_slot_record_t *slot, apr_uint32_t configuration, apr_
     message_t text = { slot->index, 0, 0 };
     struct sockaddr_un to;
 
-    return configuration && configuration != guardian->configuration
-           && wsgid_listener_set_address(&to,
-                                         wsgid_slot_list_door(p, guardian->group, configuration))
-                  == APR_SUCCESS
+    return configuration && configuration != wsgid_roles_configuration()
+           && wsgid_listener_set_address(&to, door_of(p, configuration)) == APR_SUCCESS
            && send_message(&text, NULL, &to, sizeof(to)) && await_answer(slot, sockets);
 }
 
@@ -227,6 +208,9 @@ int wsgid_transfer_take(const wsgid_slot_record_t *slot, int sockets[WSGID_SOCKE
     int entry;
     int is_taken = 0;
 
+    if (!deadline) {
+        deadline = wsgid_clock_now() + PATIENCE;
+    }
     if (door < 0 || wsgid_clock_now() >= deadline) {
         return 0;
     }

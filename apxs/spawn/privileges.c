@@ -144,26 +144,23 @@ static int limit(int resource, const wsgid_value_t *value, rlim_t grace)
 
 static int set_limits(drop_t *drop)
 {
-    const wsgid_value_t *value = drop->group->value;
+    static const struct {
+        wsgid_option_e option;
+        int resource;
+        rlim_t grace;
+    } limits[] = { { WSGID_OPT_CPU_TIME_LIMIT, RLIMIT_CPU, CPU_GRACE },
+                   { WSGID_OPT_STACK_SIZE, RLIMIT_STACK, 0 },
+                   { WSGID_OPT_MEMORY_LIMIT, RLIMIT_DATA, 0 },
+                   { WSGID_OPT_VIRTUAL_MEMORY_LIMIT, RLIMIT_AS, 0 } };
+    int failed = wsgid_descriptor_limits_restore();
+    apr_size_t i;
 
     drop->detail = "open files";
-    if (wsgid_descriptor_limits_restore() != 0) {
-        return -1;
+    for (i = 0; !failed && i < sizeof(limits) / sizeof(*limits); i++) {
+        drop->detail = wsgid_options_name(limits[i].option);
+        failed = limit(limits[i].resource, &drop->group->value[limits[i].option], limits[i].grace);
     }
-    drop->detail = "cpu-time-limit";
-    if (limit(RLIMIT_CPU, &value[WSGID_OPT_CPU_TIME_LIMIT], CPU_GRACE) != 0) {
-        return -1;
-    }
-    drop->detail = "stack-size";
-    if (limit(RLIMIT_STACK, &value[WSGID_OPT_STACK_SIZE], 0) != 0) {
-        return -1;
-    }
-    drop->detail = "memory-limit";
-    if (limit(RLIMIT_DATA, &value[WSGID_OPT_MEMORY_LIMIT], 0) != 0) {
-        return -1;
-    }
-    drop->detail = "virtual-memory-limit";
-    return limit(RLIMIT_AS, &value[WSGID_OPT_VIRTUAL_MEMORY_LIMIT], 0);
+    return failed;
 }
 
 static int reset_oom_score(drop_t *drop)
