@@ -76,8 +76,8 @@ static void delay_next(wsgid_slot_record_t *slot)
     }
     slot->next_start = wsgid_clock_now() + slot->delay;
     wsgid_backoff_note_scripts(slot);
-    wsgid_slot_list_step_phase(
-        slot, slot->delay > WSGID_SHORT_DELAY ? WSGID_PHASE_DELAYED : WSGID_PHASE_STARTED,
+    wsgid_slot_list_set_phase(
+        slot, slot->delay > WSGID_SHORT_DELAY ? WSGID_SLOT_WAITING : WSGID_SLOT_BOOTING,
         slot->next_start);
 }
 
@@ -105,6 +105,6 @@ void wsgid_after_death_handle(wsgid_process_t *process, wsgid_death_t death)
         report_death(&dead, death, life, was_youngest);
     }
     if (wsgid_roles_is_down(slot) && wsgid_process_all_free(slot)) {
-        wsgid_slot_list_step_phase(slot, WSGID_PHASE_EMPTIED, 0);
+        wsgid_slot_list_set_phase(slot, WSGID_SLOT_DOWN, 0);
     }
 }

@@ -245,9 +245,10 @@ void wsgid_slot_list_announce(void);
 /* Whether the group of the slot is to have it now. If it has fewer processes than before, its
  * guardian removes the slots that are left over. */
 int wsgid_slot_list_is_wanted(const wsgid_slot_record_t *slot);
-/* Changes the phase of a slot (slots/phase.c). */
-void wsgid_slot_list_step_phase(const wsgid_slot_record_t *slot, wsgid_phase_event_e event,
-                                apr_time_t next_try);
+/* The parent and guardians. What to expect of a slot while none of its processes is ready: never
+ * WSGID_SLOT_READY. Logs a change at debug. next_try: as wsgid_clock_now() counts; 0: none. */
+void wsgid_slot_list_set_phase(const wsgid_slot_record_t *slot, wsgid_slot_state_e phase,
+                               apr_time_t next_try);
 /* Before the module is unloaded: clears all pointers into it and into pconf. */
 void wsgid_slot_list_detach(void);
 /* Releases the slots of older configurations that none since `oldest` has had. */

@@ -188,7 +188,7 @@ static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *pred
     apr_pool_create(&pool, slot->pool);
     start.loaded = scripts_to_keep(pool, predecessor, configuration);
     process->born = wsgid_clock_now();
-    wsgid_slot_list_step_phase(slot, WSGID_PHASE_STARTED, 0);
+    wsgid_slot_list_set_phase(slot, WSGID_SLOT_BOOTING, 0);
     status = wsgid_spawn_process(&process->pid, &start, pool);
     apr_pool_destroy(pool);
     if (start.predecessor >= 0) {
@@ -202,7 +202,7 @@ static void fail_to_start(wsgid_slot_record_t *slot, apr_status_t status)
     int is_known = slot->fork_failed != 0;
 
     slot->fork_failed = wsgid_clock_now();
-    wsgid_slot_list_step_phase(slot, WSGID_PHASE_UNFORKABLE, slot->fork_failed + FORK_RETRY);
+    wsgid_slot_list_set_phase(slot, WSGID_SLOT_WAITING, slot->fork_failed + FORK_RETRY);
     if (is_known) {
         return;
     }
@@ -259,7 +259,7 @@ apr_status_t wsgid_launch_process(wsgid_slot_record_t *slot, wsgid_process_t *pr
 
     if (free
         && !(free->boot_place = wsgid_boot_places_take(wsgid_entries_is_any_ready(slot->shared)))) {
-        wsgid_slot_list_step_phase(slot, WSGID_PHASE_STARTED, 0); /* requests may wait for it */
+        wsgid_slot_list_set_phase(slot, WSGID_SLOT_BOOTING, 0); /* requests may wait for it */
     }
     else if (free) {
         status = launch_in(free, predecessor);

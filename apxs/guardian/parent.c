@@ -376,7 +376,7 @@ static void expect_starts(void)
 
     for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
         if (slot->group && wsgid_slot_list_is_wanted(slot)) {
-            wsgid_slot_list_step_phase(slot, WSGID_PHASE_STARTED, 0);
+            wsgid_slot_list_set_phase(slot, WSGID_SLOT_BOOTING, 0);
         }
     }
 }

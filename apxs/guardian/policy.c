@@ -176,7 +176,7 @@ static void remove_slot(wsgid_slot_record_t *slot)
         return;
     }
     wsgid_ledger_note_ready(slot->shared, wsgid_roles_configuration());
-    wsgid_slot_list_step_phase(slot, WSGID_PHASE_EMPTIED, 0);
+    wsgid_slot_list_set_phase(slot, WSGID_SLOT_DOWN, 0);
     if (has_no_process(slot)) {
         wsgid_sockets_remove(slot);
     }
@@ -364,7 +364,7 @@ void wsgid_policy_say_down(void)
 
     for (slot = wsgid_roles_next_slot(NULL); slot; slot = wsgid_roles_next_slot(slot)) {
         if (wsgid_roles_is_down(slot)) {
-            wsgid_slot_list_step_phase(slot, WSGID_PHASE_EMPTIED, 0);
+            wsgid_slot_list_set_phase(slot, WSGID_SLOT_DOWN, 0);
         }
     }
 }

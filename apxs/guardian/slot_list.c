@@ -323,12 +323,18 @@ void wsgid_slot_list_free(wsgid_slot_record_t *slot)
     apr_pool_destroy(slot->pool);
 }
 
-void wsgid_slot_list_step_phase(const wsgid_slot_record_t *slot, wsgid_phase_event_e event,
-                                apr_time_t next_try)
+void wsgid_slot_list_set_phase(const wsgid_slot_record_t *slot, wsgid_slot_state_e phase,
+                               apr_time_t next_try)
 {
-    wsgid_slot_name_t name = { slot->server, slot->label, slot->index };
+    static const char *const names[WSGID_SLOT_READY] = { "down", "waiting", "booting" };
+    wsgid_slot_state_e before = wsgid_slots_phase(slot->shared);
 
-    wsgid_phase_step(slot->shared, &name, event, next_try);
+    if (phase != before) {
+        ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, slot->server,
+                     "WSGID0069: group '%s' slot %d: was %s, is %s", slot->label, slot->index,
+                     names[before], names[phase]);
+    }
+    wsgid_slots_set_phase(slot->shared, phase, next_try);
 }
 
 void wsgid_slot_list_release_before(apr_uint32_t oldest)

@@ -105,7 +105,7 @@ static void log_impossible(wsgid_slot_record_t *slot, apr_status_t status)
 {
     apr_time_t next = wsgid_clock_now() + INTERVAL;
 
-    wsgid_slot_list_step_phase(slot, WSGID_PHASE_UNFORKABLE, next);
+    wsgid_slot_list_set_phase(slot, WSGID_SLOT_WAITING, next);
     if (!slot->lost_logged) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, status, slot->server,
                      "WSGID0060: group '%s' slot %d: cannot create its socket %s: check that "

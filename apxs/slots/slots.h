@@ -63,7 +63,7 @@ int wsgid_slots_is_open(const wsgid_slot_t *slot);
 /* Anybody. Whether the slot exists: it has sockets, or will have. */
 int wsgid_slots_exists(const wsgid_slot_t *slot);
 
-/* phase.c only. What may be expected of a slot without a ready process: never WSGID_SLOT_READY.
+/* wsgid_slot_list_set_phase() only. What may be expected of a slot without a ready process: never WSGID_SLOT_READY.
  * next_try: as wsgid_clock_now() counts. */
 wsgid_slot_state_e wsgid_slots_phase(const wsgid_slot_t *slot);
 void wsgid_slots_set_phase(wsgid_slot_t *slot, wsgid_slot_state_e phase, apr_time_t next_try);
@@ -181,27 +181,5 @@ void wsgid_in_flight_enter(wsgid_slot_t *slot);
 void wsgid_in_flight_leave(wsgid_slot_t *slot);
 /* Anybody. The requests that all children of httpd have sent to this slot and not finished. */
 unsigned wsgid_in_flight_count(const wsgid_slot_t *slot);
-
-/* ---- phase.c: what to expect of a slot without a ready process */
-
-typedef enum {
-    WSGID_PHASE_STARTED,    /* a process has been forked and is starting */
-    WSGID_PHASE_DELAYED,    /* none will be forked before next_try */
-    WSGID_PHASE_UNFORKABLE, /* none can be forked; the next attempt is after next_try */
-    WSGID_PHASE_EMPTIED,    /* its last process has ended, and no other will follow */
-    WSGID_PHASE_EVENTS
-} wsgid_phase_event_e;
-
-/* How log messages name a slot, and where they go. */
-typedef struct {
-    server_rec *server;
-    const char *label; /* of its group */
-    int index;
-} wsgid_slot_name_t;
-
-/* The parent and guardians. Changes the phase by the table in phase.c, the only
- * place that may, and logs the change at debug. next_try: as wsgid_clock_now() counts; 0: none. */
-void wsgid_phase_step(wsgid_slot_t *slot, const wsgid_slot_name_t *name, wsgid_phase_event_e event,
-                      apr_time_t next_try);
 
 #endif

@@ -164,6 +164,5 @@ IN_HTTPD = {state.name: state.meaning for state in table.STATES if state.in_http
 IN_DAEMON = {state.name: state.meaning for state in table.STATES if state.in_daemon}
 SECTIONS = {
     "process": picture(read_c_machine, "apxs/guardian/process.c", IN_HTTPD),
-    "slot": picture(read_c_machine, "apxs/slots/phase.c", {}),
     "daemon": picture(read_python_machine, "pywsgid/daemon/process/states.py", IN_DAEMON),
 }
