@@ -104,7 +104,7 @@ void wsgid_after_death_handle(wsgid_process_t *process, wsgid_death_t death)
     if (!dead.is_killed) { /* else a line has said so (kill_late) */
         report_death(&dead, death, life, was_youngest);
     }
-    if (wsgid_roles_is_down(slot) && wsgid_process_all_free(slot)) {
+    if (wsgid_roles_is_down(slot) && !wsgid_process_youngest(slot, WSGID_NOT_FREE)) {
         wsgid_slot_list_set_phase(slot, WSGID_SLOT_DOWN, 0);
     }
 }

@@ -45,8 +45,6 @@ typedef struct {
     int wakeup[2];    /* the wake-up pipe: read end, write end */
     apr_time_t begun; /* wsgid_clock_now() when all guardians had been forked */
     int has_started;  /* daemons may run */
-    int is_stopped;   /* SIGTERM */
-    int is_orphaned;  /* httpd's parent has ended */
 } loop_t;
 
 /* Static: this process is one guardian. */
@@ -59,13 +57,11 @@ static void read_signals(void)
     struct signalfd_siginfo info;
 
     while (read(loop.signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-        switch (info.ssi_signo) {
-        case SIGTERM: loop.is_stopped = 1; break;
-        default: break; /* SIGCHLD, or there is a newer configuration: what follows looks anyway */
+        if (info.ssi_signo == SIGTERM) { /* else what follows looks anyway */
+            wsgid_policy_stop();
         }
     }
-    if (!loop.is_orphaned && getppid() != loop.given.parent) {
-        loop.is_orphaned = 1;
+    if (getppid() != loop.given.parent) {
         wsgid_roles_note_orphaned();
     }
 }
@@ -105,17 +101,7 @@ static int may_start(void)
 
 static int may_act(void)
 {
-    return may_start() || loop.is_stopped || loop.is_orphaned;
-}
-
-static void act(void)
-{
-    if (loop.is_stopped) {
-        wsgid_policy_stop();
-    }
-    if (may_act()) {
-        wsgid_policy_poll();
-    }
+    return may_start() || wsgid_roles_stop_began() || wsgid_roles_is_orphaned();
 }
 
 /* ---- sleeping */
@@ -144,7 +130,7 @@ static apr_time_t next_moment(void)
     if (wsgid_descendants_poll()) {
         wsgid_clock_earlier(&next, now + DESCENDANTS_POLL);
     }
-    if (loop.is_stopped) {
+    if (wsgid_roles_stop_began()) {
         wsgid_clock_earlier(&next, now + STOP_POLL);
     }
     if (loop.parent < 0) {
@@ -158,7 +144,7 @@ static void sleep_until(apr_time_t moment)
     /* once the parent has ended, its pidfd would be ready for ever */
     struct pollfd ends[4 + WSGID_OUTPUT_ENDS] = { { loop.signals, POLLIN, 0 },
                                                   { loop.wakeup[0], POLLIN, 0 },
-                                                  { loop.is_orphaned ? -1 : loop.parent, POLLIN,
+                                                  { wsgid_roles_is_orphaned() ? -1 : loop.parent, POLLIN,
                                                     0 },
                                                   { wsgid_transfer_descriptor(), POLLIN, 0 } };
     apr_interval_time_t left = moment - wsgid_clock_now();
@@ -219,7 +205,7 @@ static void end(void)
 {
     wsgid_policy_say_down();
     wsgid_descendants_end();
-    if (loop.is_orphaned && !wsgid_child_locks_live_up_to(APR_UINT32_MAX)) {
+    if (wsgid_roles_is_orphaned() && !wsgid_child_locks_live_up_to(APR_UINT32_MAX)) {
         wsgid_slot_list_remove_sockets(loop.given.group, loop.given.configuration);
         wsgid_socket_directory_remove_all(); /* the last guardian finds them empty */
     }
@@ -236,7 +222,9 @@ void wsgid_guardian_run(void *given)
         wsgid_transfer_answer();
         wsgid_output_poll();
         reap();
-        act();
+        if (may_act()) {
+            wsgid_policy_poll();
+        }
         if (wsgid_policy_is_over()) {
             end();
         }

@@ -177,8 +177,6 @@ wsgid_process_t *wsgid_process_oldest(wsgid_slot_record_t *slot, unsigned states
 #define WSGID_IN(state) (1U << WSGID_STATE_##state)
 #define WSGID_NOT_FREE  (~WSGID_IN(FREE))
 #define WSGID_CURRENT   (WSGID_IN(BOOTING) | WSGID_IN(READY)) /* it serves, or will */
-/* Whether the slot has no process at all. */
-int wsgid_process_all_free(const wsgid_slot_record_t *slot);
 /* Reads the pages of the slot's processes, and updates their states. */
 void wsgid_process_observe(wsgid_slot_record_t *slot);
 /* Asks a process to leave; it finishes the requests that it has read. */

@@ -130,17 +130,6 @@ static void do_duty(wsgid_slot_record_t *slot)
 
 /* ---- one slot */
 
-static void note_ready(const wsgid_slot_record_t *slot)
-{
-    int i;
-
-    for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
-        if (slot->processes[i].state == WSGID_STATE_READY) {
-            wsgid_ledger_note_ready(slot->shared, wsgid_roles_configuration());
-        }
-    }
-}
-
 /* ---- a slot that the group is to have no longer */
 
 static int has_ready_slot(void)
@@ -192,7 +181,9 @@ static void look_after(wsgid_slot_record_t *slot)
         wsgid_time_limits_enforce(&slot->processes[i]);
         wsgid_boot_places_review(&slot->processes[i]);
     }
-    note_ready(slot);
+    if (wsgid_process_youngest(slot, WSGID_IN(READY))) {
+        wsgid_ledger_note_ready(slot->shared, wsgid_roles_configuration());
+    }
     do_duty(slot);
     wsgid_sockets_close_dead(slot);
     if (wsgid_roles_is_newest(slot) && !wsgid_slot_list_is_wanted(slot)) {

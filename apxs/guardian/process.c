@@ -154,18 +154,6 @@ wsgid_process_t *wsgid_process_oldest(wsgid_slot_record_t *slot, unsigned states
     return find_process(slot, states, 0);
 }
 
-int wsgid_process_all_free(const wsgid_slot_record_t *slot)
-{
-    int i;
-
-    for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
-        if (slot->processes[i].state != WSGID_STATE_FREE) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
 /* A process that does not serve yet has nothing to finish, and a signal interrupts even a long
  * import. If it becomes ready at this very moment, the signal asks the same as the lifeline. */
 void wsgid_process_ask_to_leave(wsgid_process_t *process)

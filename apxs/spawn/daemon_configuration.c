@@ -117,46 +117,11 @@ static void put_loaded(FILE *block, const apr_array_header_t *loaded)
     }
 }
 
-static apr_status_t write_all(int fd, const char *bytes, apr_size_t length)
+static apr_status_t write_block(const wsgid_start_t *start, apr_pool_t *p, FILE *block)
 {
-    while (length > 0) {
-        ssize_t written = write(fd, bytes, length);
-        if (written < 0 && errno != EINTR) {
-            return errno;
-        }
-        if (written > 0) {
-            bytes += written;
-            length -= written;
-        }
-    }
-    return APR_SUCCESS;
-}
-
-/* Afterwards nobody can change it, not even the daemon. */
-static apr_status_t seal(int fd, const char *bytes, apr_size_t length)
-{
-    apr_status_t status = write_all(fd, bytes, length);
-
-    if (status != APR_SUCCESS) {
-        return status;
-    }
-    if (lseek(fd, 0, SEEK_SET) != 0
-        || fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0) {
-        return errno;
-    }
-    return APR_SUCCESS;
-}
-
-static apr_status_t compose_block(const wsgid_start_t *start, apr_pool_t *p, char **bytes,
-                                  size_t *length)
-{
-    FILE *block = open_memstream(bytes, length);
     int option;
     int failed;
 
-    if (!block) {
-        return errno;
-    }
     for (option = 0; option < WSGID_OPT_COUNT; option++) {
         put_option(block, start->group, option);
     }
@@ -167,18 +132,29 @@ static apr_status_t compose_block(const wsgid_start_t *start, apr_pool_t *p, cha
     return fclose(block) != 0 || failed ? APR_ENOMEM : APR_SUCCESS;
 }
 
+/* Afterwards nobody can change it, not even the daemon. */
+static apr_status_t seal(int fd)
+{
+    int seals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
+
+    return lseek(fd, 0, SEEK_SET) == 0 && fcntl(fd, F_ADD_SEALS, seals) == 0 ? APR_SUCCESS : errno;
+}
+
 apr_status_t wsgid_daemon_configuration_make(const wsgid_start_t *start, apr_pool_t *p, int *fd)
 {
-    char *bytes = NULL;
-    size_t length = 0;
-    apr_status_t status = compose_block(start, p, &bytes, &length);
+    int writer = memfd_create("wsgid-configuration", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    FILE *block;
+    apr_status_t status;
 
-    *fd = -1;
-    if (status == APR_SUCCESS) {
-        *fd = memfd_create("wsgid-configuration", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-        status = *fd < 0 ? errno : seal(*fd, bytes, length);
+    *fd = writer >= 0 ? fcntl(writer, F_DUPFD_CLOEXEC, 0) : -1;
+    block = *fd >= 0 ? fdopen(writer, "w") : NULL;
+    status = block ? write_block(start, p, block) : errno; /* closes the writer */
+    if (!block && writer >= 0) {
+        (void)close(writer);
     }
-    free(bytes);
+    if (status == APR_SUCCESS) {
+        status = seal(*fd);
+    }
     if (status != APR_SUCCESS && *fd >= 0) {
         (void)close(*fd);
         *fd = -1;
