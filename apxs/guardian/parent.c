@@ -501,30 +501,6 @@ static void warn_process_1(server_rec *s)
     }
 }
 
-static int open_outputs(apr_pool_t *pconf)
-{
-    const apr_array_header_t *groups = wsgid_groups_all();
-    int i;
-
-    for (i = 0; groups && i < groups->nelts; i++) {
-        wsgid_group_t *group = APR_ARRAY_IDX(groups, i, wsgid_group_t *);
-        apr_status_t status = wsgid_output_open(pconf, group);
-
-        if (status != APR_SUCCESS) {
-            ap_log_error(APLOG_MARK, APLOG_CRIT, status, group->server,
-                         "WSGID0123: group '%s': cannot create the pipe for the output of its "
-                         "processes: %s",
-                         group->label,
-                         status == ENOENT || status == EACCES
-                             ? "it is opened as /proc/self/fd/N, so mount /proc for httpd"
-                             : "raise httpd's limit of open files (ulimit -n, LimitNOFILE= of its "
-                               "service)");
-            return HTTP_INTERNAL_SERVER_ERROR;
-        }
-    }
-    return OK;
-}
-
 static void close_outputs(void)
 {
     const apr_array_header_t *groups = wsgid_groups_all();
@@ -554,7 +530,6 @@ int wsgid_parent_post_config(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     result = wsgid_slot_list_prepare(pconf, ptemp, s, retained->configuration);
-    result = result == OK ? open_outputs(pconf) : result;
     if (result != OK) {
         return result;
     }

@@ -57,26 +57,21 @@ static int may_start(wsgid_slot_record_t *slot)
     return 1;
 }
 
-/* The serving process has a listener to which nobody can connect. */
-static void replace_deaf(wsgid_slot_record_t *slot)
-{
-    if (wsgid_process_youngest(slot, WSGID_CURRENT)->serial <= slot->deaf && may_start(slot)) {
-        (void)wsgid_launch_process(slot, NULL);
-    }
-}
-
 static void start_missing(wsgid_slot_record_t *slot)
 {
+    const wsgid_process_t *current;
+
     wsgid_sockets_poll(slot);
     if (slot->sockets[0] < 0 || wsgid_launch_is_pointless(slot)) {
         return;
     }
-    if (wsgid_process_youngest(slot, WSGID_CURRENT)) {
-        replace_deaf(slot);
-        wsgid_replacements_grant(slot);
-    }
-    else if (may_start(slot)) {
+    current = wsgid_process_youngest(slot, WSGID_CURRENT);
+    /* one that is deaf has a listener to which nobody can connect */
+    if ((!current || current->serial <= slot->deaf) && may_start(slot)) {
         (void)wsgid_launch_process(slot, NULL); /* a failure is logged; the next poll tries again */
+    }
+    if (current) {
+        wsgid_replacements_grant(slot);
     }
 }
 

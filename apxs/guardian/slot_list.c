@@ -188,6 +188,24 @@ static void attach_all(apr_pool_t *pconf, wsgid_group_t *group,
     }
 }
 
+static int open_output(apr_pool_t *pconf, wsgid_group_t *group)
+{
+    apr_status_t status = wsgid_output_open(pconf, group);
+
+    if (status == APR_SUCCESS) {
+        return OK;
+    }
+    ap_log_error(APLOG_MARK, APLOG_CRIT, status, group->server,
+                 "WSGID0123: group '%s': cannot create the pipe for the output of its processes: "
+                 "%s",
+                 group->label,
+                 status == ENOENT || status == EACCES
+                     ? "it is opened as /proc/self/fd/N, so mount /proc for httpd"
+                     : "raise httpd's limit of open files (ulimit -n, LimitNOFILE= of its "
+                       "service)");
+    return HTTP_INTERNAL_SERVER_ERROR;
+}
+
 static int prepare_group(apr_pool_t *pconf, apr_pool_t *ptemp, wsgid_group_t *group,
                          const wsgid_socket_directory_t *directory)
 {
@@ -208,7 +226,7 @@ static int prepare_group(apr_pool_t *pconf, apr_pool_t *ptemp, wsgid_group_t *gr
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     attach_all(pconf, group, directory, identity);
-    return OK;
+    return open_output(pconf, group);
 }
 
 /* NULL, or why the sockets cannot be there. */
