@@ -144,8 +144,8 @@ static void sleep_until(apr_time_t moment)
     /* once the parent has ended, its pidfd would be ready for ever */
     struct pollfd ends[4 + WSGID_OUTPUT_ENDS] = { { loop.signals, POLLIN, 0 },
                                                   { loop.wakeup[0], POLLIN, 0 },
-                                                  { wsgid_roles_is_orphaned() ? -1 : loop.parent, POLLIN,
-                                                    0 },
+                                                  { wsgid_roles_is_orphaned() ? -1 : loop.parent,
+                                                    POLLIN, 0 },
                                                   { wsgid_transfer_descriptor(), POLLIN, 0 } };
     apr_interval_time_t left = moment - wsgid_clock_now();
     struct timespec limit;

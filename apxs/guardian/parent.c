@@ -455,12 +455,9 @@ static apr_status_t detach(void *unused)
 /* Warns if another version of this module has run in this httpd: we do not know its processes. */
 static void check_layout(server_rec *s)
 {
-    char *last = ap_retained_data_get(LAYOUT_KEY);
+    char *last = wsgid_retained_find(LAYOUT_KEY, LAYOUT_ROOM);
 
-    if (!last) {
-        last = ap_retained_data_create(LAYOUT_KEY, LAYOUT_ROOM);
-    }
-    else if (strcmp(last, WSGID_LAYOUT)) {
+    if (*last && strcmp(last, WSGID_LAYOUT)) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
                      "WSGID0072: this restart has loaded another version of mod_wsgid, which "
                      "cannot take over the running processes (%s, not %s): new processes start; "
@@ -474,10 +471,7 @@ static void check_layout(server_rec *s)
 static void begin_configuration(apr_pool_t *pconf, server_rec *s)
 {
     check_layout(s);
-    retained = ap_retained_data_get(RETAINED_KEY);
-    if (!retained) {
-        retained = ap_retained_data_create(RETAINED_KEY, sizeof(*retained));
-    }
+    retained = wsgid_retained_find(RETAINED_KEY, sizeof(*retained));
     retained->parent = getpid();
     retained->configuration++;
     configuration_pool = pconf;

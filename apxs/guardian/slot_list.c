@@ -285,10 +285,7 @@ static void find_slot_list(server_rec *s)
 {
     wsgid_slot_record_t *slot;
 
-    slot_list = ap_retained_data_get(RETAINED_KEY);
-    if (!slot_list) {
-        slot_list = ap_retained_data_create(RETAINED_KEY, sizeof(*slot_list));
-    }
+    slot_list = wsgid_retained_find(RETAINED_KEY, sizeof(*slot_list));
     main_server = s;
     for (slot = slot_list->first; slot; slot = slot->next) {
         slot->server = s; /* until it is attached to a group */

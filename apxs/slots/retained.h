@@ -13,7 +13,17 @@
 #ifndef WSGID_RETAINED_H
 #define WSGID_RETAINED_H
 
+#include "wsgid.h"
+
 #define WSGID_LAYOUT         "layout-J"
 #define WSGID_RETAINED(what) "mod_wsgid." WSGID_LAYOUT "." what
+
+/* What is kept under this key; at first zeros. */
+static inline void *wsgid_retained_find(const char *key, apr_size_t size)
+{
+    void *data = ap_retained_data_get(key);
+
+    return data ? data : ap_retained_data_create(key, size);
+}
 
 #endif

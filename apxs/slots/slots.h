@@ -63,8 +63,8 @@ int wsgid_slots_is_open(const wsgid_slot_t *slot);
 /* Anybody. Whether the slot exists: it has sockets, or will have. */
 int wsgid_slots_exists(const wsgid_slot_t *slot);
 
-/* wsgid_slot_list_set_phase() only. What may be expected of a slot without a ready process: never WSGID_SLOT_READY.
- * next_try: as wsgid_clock_now() counts. */
+/* wsgid_slot_list_set_phase() only. What may be expected of a slot without a ready process: never
+ * WSGID_SLOT_READY. next_try: as wsgid_clock_now() counts. */
 wsgid_slot_state_e wsgid_slots_phase(const wsgid_slot_t *slot);
 void wsgid_slots_set_phase(wsgid_slot_t *slot, wsgid_slot_state_e phase, apr_time_t next_try);
 

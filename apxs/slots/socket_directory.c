@@ -278,14 +278,6 @@ static int is_intact(const wsgid_socket_directory_t *directory)
 
 /* ---- directories of this httpd */
 
-static void find_retained(void)
-{
-    retained = ap_retained_data_get(RETAINED_KEY);
-    if (!retained) {
-        retained = ap_retained_data_create(RETAINED_KEY, sizeof(*retained));
-    }
-}
-
 static wsgid_socket_directory_t *find(const char *prefix, int is_private)
 {
     wsgid_socket_directory_t *directory;
@@ -334,7 +326,7 @@ const char *wsgid_socket_directory_prepare(apr_pool_t *p, server_rec *s, const c
     wsgid_socket_directory_t *directory;
     apr_status_t status;
 
-    find_retained();
+    retained = wsgid_retained_find(RETAINED_KEY, sizeof(*retained));
     log_exposure(p, s, exposure);
     directory = find(prefix, is_private);
     if (!directory) {

@@ -7,6 +7,7 @@
  * limit only, the parent raises its soft limit. All others get the original one back: a program
  * that uses select() cannot handle descriptors above 1,023, and some close all up to the limit.
  */
+#include "slots/retained.h"
 #include "slots/slots.h"
 #include "spawn/spawn.h"
 
@@ -111,14 +112,11 @@ int wsgid_descriptor_limits_check(const server_rec *s)
 
 void wsgid_descriptor_limits_raise(const server_rec *s)
 {
-    retained_limits_t *retained = ap_retained_data_get(RETAINED_KEY);
+    retained_limits_t *retained = wsgid_retained_find(RETAINED_KEY, sizeof(*retained));
     struct rlimit limits;
 
     if (getrlimit(RLIMIT_NOFILE, &limits) != 0) {
         return;
-    }
-    if (!retained) {
-        retained = ap_retained_data_create(RETAINED_KEY, sizeof(*retained));
     }
     if (limits.rlim_cur != retained->ours) { /* also if somebody has set it meanwhile */
         retained->original = limits.rlim_cur;
