@@ -62,6 +62,12 @@ def leave_behind():
 # -------- daemons that are traced or stopped
 
 
+def is_asleep(process: Process) -> bool:
+    """Whether none of its threads runs or could run."""
+    threads = Path(f"/proc/{process.pid}/task").glob("*/stat")
+    return {thread.read_text().rpartition(")")[2].split()[0] for thread in threads} == {"S"}
+
+
 @pytest.fixture(params=["traced", "stopped"])
 def paralysed(request, serve, leave_behind):
     """An httpd, and its daemon, which cannot react."""
@@ -70,6 +76,8 @@ def paralysed(request, serve, leave_behind):
     if request.param == "traced":
         leave_behind(httpd, "tracer")
     else:
+        # Not before it has counted the request as finished: one that runs has no limit.
+        wait_until(lambda: is_asleep(daemon), "the daemon to be idle")
         os.kill(daemon.pid, signal.SIGSTOP)
     yield httpd, daemon
     if daemon.is_alive:
