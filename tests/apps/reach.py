@@ -22,19 +22,29 @@ def attempt(path):
     return "connected"
 
 
-def descriptors():
-    """The descriptors of other processes, as far as this one may see them."""
+def target(descriptor):
+    try:
+        return os.readlink(descriptor)
+    except OSError:  # it has been closed, or nobody may know
+        return ""
+
+
+def descriptors(directories):
+    """The descriptors of these directories in other processes, as far as this one may see them.
+    (Another httpd of this machine may have sockets of the same names.)
+    """
     return [
         path
         for path in glob.glob("/proc/[0-9]*/fd/*")
-        if not path.startswith(f"/proc/{os.getpid()}/")
+        if not path.startswith(f"/proc/{os.getpid()}/") and target(path) in directories
     ]
 
 
 def answer(query):
     paths = query.split("&")
     names = {os.path.basename(path) for path in paths}
-    ways = [f"{descriptor}/{name}" for descriptor in descriptors() for name in names]
+    found = descriptors({os.path.dirname(path) for path in paths})
+    ways = [f"{descriptor}/{name}" for descriptor in found for name in names]
     return json.dumps(
         {
             "uid": os.getuid(),
