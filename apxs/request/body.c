@@ -219,7 +219,7 @@ static int can_spool(wsgid_exchange_t *x, apr_bucket *block)
 {
     apr_status_t rv = spool_block(x, block);
 
-    if (rv != APR_SUCCESS) {
+    if (rv != APR_SUCCESS && wsgid_spool_may_log()) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, rv, x->r,
                       "%sWSGID0181: group '%s': a thread of the group waits for the rest of a "
                       "request's body, because no more of it can be written to a temporary file in "

@@ -7,7 +7,7 @@
  * takes more. The rest waits in a queue: in memory up to response-buffer-size bytes, then, if the
  * client is slow, in a temporary file. Meanwhile neither the daemon's thread nor the upload has to
  * wait. Whether the client takes more, its socket says; a stream of HTTP/2 has none: see
- * untaken_t.
+ * stream.c.
  *
  * Only this file passes anything to httpd's output filters.
  */
@@ -30,116 +30,12 @@
 /* Once a response has a temporary file, it keeps no more than this in memory: httpd's allocators
  * hold on to what they have had. */
 #define SPOOL_AT_ONCE (256 * 1024)
-/* A stream of HTTP/2 takes a bucket of any size, as long as it has less than H2StreamMaxMemSize,
- * which is 32 KB by default (the documentation says 64). */
-#define STREAM_LOW (32 * 1024)
-/* Such a bucket has at least so many bytes, and at most so many if the client takes them quickly.
- */
-#define STREAM_SLICE     (64 * 1024)
-#define STREAM_SLICE_MAX (1024 * 1024)
-#define STREAM_WAIT      200 /* microseconds, for a start */
+#define STREAM_WAIT   200 /* microseconds: see wsgid_client_wait() */
 /* How long to read a body that nobody wants, if nothing comes and at most. */
 #define DRAIN_IDLE apr_time_from_sec(2)
 #define DRAIN_MOST apr_time_from_sec(30)
-/* A full disk is logged again after this time. */
-#define LOG_AGAIN apr_time_from_sec(60)
-
 /* What the queues of all exchanges of this child have in memory. */
 static apr_size_t total_in_memory;
-
-/* ---- a stream of HTTP/2 */
-
-/*
- * How many bytes httpd's HTTP/2 has been given and has not taken yet. Its filters would block when
- * they have more than H2StreamMaxMemSize, and nothing says how much they have. But they free a
- * bucket once they have taken it. Buckets may outlive the exchange, so the last one frees this.
- */
-typedef struct wsgid_untaken_t {
-    apr_size_t bytes;
-    int users; /* buckets, and the exchange */
-} untaken_t;
-
-typedef struct {
-    untaken_t *untaken; /* NULL: nobody counts */
-    apr_size_t length;
-    char bytes[];
-} parcel_t;
-
-static void release(untaken_t *untaken)
-{
-    if (untaken && __atomic_sub_fetch(&untaken->users, 1, __ATOMIC_ACQ_REL) == 0) {
-        apr_bucket_free(untaken);
-    }
-}
-
-/* For a bucket: frees its bytes. Maybe in another thread. */
-static void free_parcel(void *bytes)
-{
-    parcel_t *parcel = bytes;
-
-    if (parcel->untaken) {
-        __atomic_sub_fetch(&parcel->untaken->bytes, parcel->length, __ATOMIC_RELEASE);
-        release(parcel->untaken);
-    }
-    apr_bucket_free(parcel);
-}
-
-/* Makes the bytes of the queue, in memory or in the temporary file, one bucket that is counted. */
-static apr_status_t make_parcel(wsgid_exchange_t *x)
-{
-    apr_bucket_alloc_t *allocator = x->r->connection->bucket_alloc;
-    apr_size_t length = x->client.queued;
-    parcel_t *parcel = apr_bucket_alloc(sizeof(*parcel) + length, allocator);
-    apr_bucket *bucket;
-    apr_status_t rv = apr_brigade_flatten(x->client.queue, parcel->bytes, &length);
-
-    if (rv != APR_SUCCESS) {
-        apr_bucket_free(parcel);
-        return rv;
-    }
-    parcel->length = length;
-    parcel->untaken = x->client.untaken;
-    if (parcel->untaken) {
-        __atomic_add_fetch(&parcel->untaken->bytes, length, __ATOMIC_RELAXED);
-        __atomic_add_fetch(&parcel->untaken->users, 1, __ATOMIC_RELAXED);
-    }
-    apr_brigade_cleanup(x->client.queue);
-    bucket = apr_bucket_heap_create((char *)parcel, sizeof(*parcel) + length, free_parcel,
-                                    allocator);
-    bucket->start = sizeof(*parcel);
-    bucket->length = length;
-    APR_BRIGADE_INSERT_TAIL(x->client.queue, bucket);
-    return APR_SUCCESS;
-}
-
-static apr_size_t untaken_bytes(const wsgid_exchange_t *x)
-{
-    return __atomic_load_n(&x->client.untaken->bytes, __ATOMIC_ACQUIRE);
-}
-
-/* How many bytes the stream takes now without blocking. Its filters free what they have taken when
- * they are called. */
-static apr_size_t stream_room(wsgid_exchange_t *x)
-{
-    apr_size_t before = untaken_bytes(x), after;
-    apr_time_t now = wsgid_clock_now();
-
-    if (ap_pass_brigade(x->r->connection->output_filters, x->client.rest) != APR_SUCCESS
-        || x->r->connection->aborted) {
-        return (apr_size_t)-1; /* it has been reset, as passing the next part will show */
-    }
-    after = untaken_bytes(x);
-    if (now - x->client.passed_at > SLOW_TIME) {
-        x->client.slice = STREAM_SLICE;
-    }
-    else if (after == 0 && before >= x->client.slice && before < STREAM_SLICE_MAX) {
-        x->client.slice *= 2;
-    }
-    if (after < before) {
-        x->client.passed_at = now;
-    }
-    return after < STREAM_LOW ? x->client.slice : 0;
-}
 
 /* ---- the connection */
 
@@ -169,13 +65,7 @@ void wsgid_client_open(wsgid_exchange_t *x)
         x->client.socket = -1;
     }
     x->client.input = x->client.socket >= 0 ? x->client.socket : find_pipe(c);
-#if AP_MODULE_MAGIC_AT_LEAST(20120211, 129) /* httpd's HTTP/2 was another one before */
-    if (c->master) {
-        x->client.untaken = apr_bucket_alloc(sizeof(untaken_t), c->bucket_alloc);
-        *x->client.untaken = (untaken_t){ .users = 1 };
-        x->client.slice = STREAM_SLICE;
-    }
-#endif
+    wsgid_stream_open(x);
     x->client.queue = apr_brigade_create(x->r->pool, c->bucket_alloc);
     x->client.rest = apr_brigade_create(x->r->pool, c->bucket_alloc);
 }
@@ -284,8 +174,7 @@ static void count_memory(wsgid_exchange_t *x, apr_size_t bytes)
 void wsgid_client_close(wsgid_exchange_t *x)
 {
     count_memory(x, 0);
-    release(x->client.untaken);
-    x->client.untaken = NULL;
+    wsgid_stream_close(x);
 }
 
 /* Whether the queue has as much in memory as it may. */
@@ -352,19 +241,14 @@ static apr_status_t spool_bucket(wsgid_exchange_t *x, apr_bucket *bucket)
 
 static void log_full_disk(const wsgid_exchange_t *x, apr_status_t rv)
 {
-    static apr_time_t logged_at;
-    apr_time_t now = apr_time_now();
-
-    if (now - __atomic_load_n(&logged_at, __ATOMIC_RELAXED) < LOG_AGAIN) {
-        return;
+    if (wsgid_spool_may_log()) {
+        ap_log_rerror(
+            APLOG_MARK, APLOG_WARNING, rv, x->r,
+            "WSGID0180: group '%s': a response to a slow client cannot be put into a temporary "
+            "file in %s, so a thread of the application waits for the client. Free space "
+            "there, or name another directory in TMPDIR in httpd's environment",
+            x->group->label, wsgid_spool_directory());
     }
-    __atomic_store_n(&logged_at, now, __ATOMIC_RELAXED);
-    ap_log_rerror(
-        APLOG_MARK, APLOG_WARNING, rv, x->r,
-        "WSGID0180: group '%s': a response to a slow client cannot be put into a temporary "
-        "file in %s, so a thread of the application waits for the client. Free space "
-        "there, or name another directory in TMPDIR in httpd's environment",
-        x->group->label, wsgid_spool_directory());
 }
 
 /* Whether the temporary file has room. It may exceed its size by what the queue has in memory. */
@@ -403,6 +287,17 @@ static void spool(wsgid_exchange_t *x)
 
 /* ---- to the filters */
 
+static apr_size_t stream_room(wsgid_exchange_t *x)
+{
+    int has_taken;
+    apr_size_t room = wsgid_stream_room(x, x->client.rest, &has_taken);
+
+    if (has_taken) {
+        x->client.passed_at = wsgid_clock_now();
+    }
+    return room;
+}
+
 /*
  * How many bytes the client takes now without blocking; the maximum, if that is unknown.
  *
@@ -418,7 +313,7 @@ static apr_size_t free_room(wsgid_exchange_t *x)
     socklen_t size = sizeof(memory);
     apr_uint32_t left;
 
-    if (x->client.untaken && x->client.queued > 0 && !x->response.has_ended) {
+    if (x->stream.untaken && x->client.queued > 0 && !x->response.has_ended) {
         return stream_room(x);
     }
     if (x->client.socket < 0
@@ -497,8 +392,8 @@ static apr_status_t pass(wsgid_exchange_t *x, int flush)
     apr_status_t rv;
 
     /* The filters may keep a file, and it is written to until the last part is passed. */
-    if ((x->client.untaken || x->client.spool) && x->client.queued > 0 && !is_last) {
-        rv = make_parcel(x);
+    if ((x->stream.untaken || x->client.spool) && x->client.queued > 0 && !is_last) {
+        rv = wsgid_stream_pack(x, x->client.queue, x->client.queued);
         if (rv != APR_SUCCESS) {
             return rv;
         }
@@ -745,7 +640,7 @@ apr_interval_time_t wsgid_client_wait(const wsgid_exchange_t *x)
                                                                     : WSGID_CHANNEL_SLICE;
     apr_interval_time_t wait;
 
-    if (!x->client.untaken || x->client.queued == 0) {
+    if (!x->stream.untaken || x->client.queued == 0) {
         return longest;
     }
     wait = STREAM_WAIT + (wsgid_clock_now() - x->client.passed_at) / 4;

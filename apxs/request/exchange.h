@@ -8,7 +8,8 @@
  *   body.c        the request's body, from the client to the daemon
  *   response.c    frames from the daemon; with head.c (status line and headers), file.c (FILE
  *                 frames) and sendfile.c (X-Sendfile)
- *   client.c      the response, to the client; spool.c holds what is too much for memory
+ *   client.c      the response, to the client; stream.c, what a stream of HTTP/2 takes of it;
+ *                 spool.c holds what is too much for memory
  *   keepalive.c   waits a moment for the client's next request
  *   failures.c    what went wrong: the log line and the HTTP status
  *   access_log.c  notes for access logs
@@ -21,8 +22,8 @@
  *   failures.c turns it into an HTTP status.
  * - Calls go one way (make lint finds circles): request.c, failures.c, response.c, sendfile.c,
  *   file.c, client.c, body.c, channel.c, exchange.c; each calls only files behind it here, or
- *   one of the others (head.c, environ.c, dispatch.c, keepalive.c, access_log.c, spool.c), which
- *   call exchange.c.
+ *   one of the others (head.c, environ.c, dispatch.c, keepalive.c, access_log.c, stream.c,
+ *   spool.c), which call exchange.c.
  */
 #ifndef WSGID_EXCHANGE_H
 #define WSGID_EXCHANGE_H
@@ -189,14 +190,20 @@ typedef struct {
         apr_file_t *spool;         /* further bytes of the queue; NULL: none yet */
         apr_off_t spool_end;       /* where the next of them go */
         int spool_failed;
-        apr_uint64_t passed_bytes;       /* bytes that the filters have got */
-        apr_uint64_t file_bytes;         /* of whole files, which the kernel sends in one go */
-        apr_time_t full_at;              /* is_slow() measures the client from here; 0: not yet */
-        apr_uint64_t full_passed;        /* passed_bytes then */
-        struct wsgid_untaken_t *untaken; /* of a stream of HTTP/2; NULL: not known */
-        apr_size_t slice;                /* what it gets at once */
-        int closes;                      /* the client knows that its connection ends */
+        apr_uint64_t passed_bytes; /* bytes that the filters have got */
+        apr_uint64_t file_bytes;   /* of whole files, which the kernel sends in one go */
+        apr_time_t full_at;        /* is_slow() measures the client from here; 0: not yet */
+        apr_uint64_t full_passed;  /* passed_bytes then */
+        int closes;                /* the client knows that its connection ends */
     } client;
+
+    /* stream.c: a stream of HTTP/2 */
+    struct {
+        /* readable */
+        struct wsgid_untaken_t *untaken; /* NULL: how much it takes is not known */
+        /* private */
+        apr_size_t slice; /* what it gets at once */
+    } stream;
 
     /* exchange.c; read by failures.c */
     struct {
@@ -395,6 +402,8 @@ apr_status_t wsgid_spool_open(apr_file_t **file, apr_pool_t *pool);
 /* Writes all of the bytes at this offset, or an error of the system. */
 apr_status_t wsgid_spool_write(apr_file_t *file, apr_off_t at, const char *bytes,
                                apr_size_t length);
+/* Whether to log that a temporary file cannot be written: once a minute in each child of httpd. */
+int wsgid_spool_may_log(void);
 /* Where temporary files are, for log lines. */
 const char *wsgid_spool_directory(void);
 /*
@@ -437,6 +446,18 @@ apr_status_t wsgid_client_flush(wsgid_exchange_t *x);
 /* For request.c and failures.c: delivers all that is left, and waits as long as the client takes
  * some of it. */
 apr_status_t wsgid_client_finish(wsgid_exchange_t *x);
+
+/* ---- stream.c; for client.c */
+
+/* Once for each exchange; the end, whatever became of it. */
+void wsgid_stream_open(wsgid_exchange_t *x);
+void wsgid_stream_close(wsgid_exchange_t *x);
+/* Makes the bytes of a brigade, in memory or in a temporary file, one bucket that is counted. */
+apr_status_t wsgid_stream_pack(const wsgid_exchange_t *x, apr_bucket_brigade *brigade,
+                               apr_size_t length);
+/* How many bytes the stream takes now without blocking. *has_taken: it has taken some since the
+ * last call. Only if x->stream.untaken is set. */
+apr_size_t wsgid_stream_room(wsgid_exchange_t *x, apr_bucket_brigade *empty, int *has_taken);
 
 /* ---- keepalive.c; for client.c */
 

@@ -15,6 +15,9 @@
 
 #include "apr_portable.h"
 
+/* A full disk is logged again after this time. */
+#define LOG_AGAIN apr_time_from_sec(60)
+
 static const char *directory = "/tmp";
 
 /* Large files belong in /var/tmp: /tmp is often in memory. */
@@ -26,6 +29,16 @@ void wsgid_spool_child_init(apr_pool_t *pchild)
     else if (apr_temp_dir_get(&directory, pchild) != APR_SUCCESS) {
         directory = "/tmp";
     }
+}
+
+int wsgid_spool_may_log(void)
+{
+    static apr_time_t logged_at;
+    apr_time_t now = apr_time_now(), before = __atomic_load_n(&logged_at, __ATOMIC_RELAXED);
+
+    return now - before >= LOG_AGAIN
+           && __atomic_compare_exchange_n(&logged_at, &before, now, 0, __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED);
 }
 
 const char *wsgid_spool_directory(void)
