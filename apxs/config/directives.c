@@ -83,6 +83,20 @@ static const char *set_application_group(cmd_parms *cmd, void *dir, const char *
     return NULL;
 }
 
+static const char *set_chunked(cmd_parms *cmd, void *dir, const char *value)
+{
+    static const char *const values[] = { "off", "on", "buffer" }; /* as wsgid_chunked_e */
+    int *chunked = &((wsgid_directory_config_t *)dir)->chunked_request;
+
+    for (*chunked = WSGID_CHUNKED_BUFFER; *chunked >= 0; --*chunked) {
+        if (!ap_cstr_casecmp(value, values[*chunked])) {
+            return NULL;
+        }
+    }
+    return apr_psprintf(
+        cmd->pool, "WSGID0375: WSGIChunkedRequest %s: the value must be On, Buffer or Off", value);
+}
+
 static const char *set_map_head(cmd_parms *cmd, void *dir, const char *value)
 {
     wsgid_directory_config_t *config = dir;
@@ -276,7 +290,6 @@ static const char *refuse(cmd_parms *cmd, void *dir, const char *words)
 
 #define PASS_AUTHORIZATION APR_OFFSETOF(wsgid_directory_config_t, pass_authorization)
 #define ERROR_OVERRIDE     APR_OFFSETOF(wsgid_directory_config_t, error_override)
-#define CHUNKED_REQUEST    APR_OFFSETOF(wsgid_directory_config_t, chunked_request)
 #define SCRIPT_RELOADING   APR_OFFSETOF(wsgid_directory_config_t, script_reloading)
 
 #define IN_SERVER    RSRC_CONF

@@ -17,6 +17,9 @@
 /* WSGIMapHEADToGET. */
 typedef enum { WSGID_MAP_HEAD_AUTO, WSGID_MAP_HEAD_ON, WSGID_MAP_HEAD_OFF } wsgid_map_head_e;
 
+/* WSGIChunkedRequest. */
+typedef enum { WSGID_CHUNKED_OFF, WSGID_CHUNKED_ON, WSGID_CHUNKED_BUFFER } wsgid_chunked_e;
+
 /* Whether the configuration gives this request a group. */
 typedef enum {
     WSGID_ROUTE_CHOSEN,   /* yes, by this name; whether there is such a group is not checked here */
@@ -44,9 +47,9 @@ typedef struct {
     /* how: 0 or 1 */
     int pass_authorization; /* the application sees the Authorization header */
     int error_override;     /* httpd's ErrorDocument replaces pages with an error status */
-    int chunked_request;    /* a request body of unknown length is accepted */
     int script_reloading;   /* changes of the script file are looked for */
     wsgid_map_head_e map_head_to_get;
+    wsgid_chunked_e chunked_request; /* what becomes of a request body of unknown length */
     /* const char *: absolute directories that X-Sendfile may name files in; NULL: X-Sendfile is a
      * header like any other */
     const apr_array_header_t *sendfile;

@@ -45,7 +45,7 @@ typedef struct {
     const char *callable;
     int pass_authorization;
     int error_override;
-    int chunked_request;
+    int chunked_request; /* wsgid_chunked_e */
     int script_reloading;
     int map_head_to_get;                /* wsgid_map_head_e */
     const apr_array_header_t *sendfile; /* const char *: directories, symbolic links resolved */

@@ -152,6 +152,23 @@ static apr_status_t read_client(wsgid_exchange_t *x, unsigned char *to, apr_size
     return rv == APR_SUCCESS ? rv : refuse_body(x, rv);
 }
 
+/* Whether the request waits for its whole body, to have a length. */
+static int is_buffered(const wsgid_exchange_t *x)
+{
+    return x->upload.declared < 0 && x->route->chunked_request == WSGID_CHUNKED_BUFFER;
+}
+
+/* Sends 100 Continue now that the application wants the body. httpd's own filter would send it only
+ * when a read blocks. Once the response has begun it is too late (wsgid_body_forgo_continue). */
+static void send_continue(request_rec *r)
+{
+    if (r->expecting_100) {
+        r->status = HTTP_CONTINUE;
+        ap_send_interim_response(r, 0);
+        r->status = HTTP_OK;
+    }
+}
+
 apr_status_t wsgid_body_read_start(wsgid_exchange_t *x)
 {
     apr_off_t declared = declared_length(x->r);
@@ -168,6 +185,10 @@ apr_status_t wsgid_body_read_start(wsgid_exchange_t *x)
     }
     x->upload.brigade = apr_brigade_create(x->r->pool, x->r->connection->bucket_alloc);
     x->upload.came_at = x->timing.accepted;
+    if (is_buffered(x)) {
+        send_continue(x->r);
+        return wsgid_body_store(x);
+    }
     if (x->r->expecting_100) {
         /* reading makes httpd send 100 Continue: only once the application wants the body */
         return APR_SUCCESS;
@@ -185,7 +206,8 @@ static int must_wait(wsgid_exchange_t *x)
 {
     const char *buffering = WSGID_TEXT(x->group, REQUEST_BUFFERING);
 
-    return !strcmp(buffering, "on") || (!strcmp(buffering, "auto") && !wsgid_dispatch_has_room(x));
+    return is_buffered(x) || !strcmp(buffering, "on")
+           || (!strcmp(buffering, "auto") && !wsgid_dispatch_has_room(x));
 }
 
 /* Moves the bytes of the last block to a temporary file, whose bucket stands before it. */
@@ -284,7 +306,9 @@ apr_status_t wsgid_body_store(wsgid_exchange_t *x)
     if (x->upload.is_read || x->r->expecting_100) {
         return APR_SUCCESS;
     }
-    x->upload.store = apr_brigade_create(x->r->pool, x->r->connection->bucket_alloc);
+    if (!x->upload.store) {
+        x->upload.store = apr_brigade_create(x->r->pool, x->r->connection->bucket_alloc);
+    }
     while (rv == APR_SUCCESS && !x->upload.is_read && must_wait(x)
            && (block = find_block(x)) != NULL) {
         rv = fill_block(x, block);
@@ -335,17 +359,6 @@ static void frame_bytes(wsgid_exchange_t *x, apr_size_t length)
     x->upload.frame_start = 0;
     x->upload.frame_end = WSGID_WIRE_HEADER_SIZE + length;
     x->upload.credit -= length;
-}
-
-/* Sends 100 Continue now that the application wants the body. httpd's own filter would send it only
- * when a read blocks. Once the response has begun it is too late (wsgid_body_forgo_continue). */
-static void send_continue(request_rec *r)
-{
-    if (r->expecting_100) {
-        r->status = HTTP_CONTINUE;
-        ap_send_interim_response(r, 0);
-        r->status = HTTP_OK;
-    }
 }
 
 void wsgid_body_forgo_continue(wsgid_exchange_t *x)

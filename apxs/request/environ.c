@@ -151,6 +151,9 @@ static void put_headers(wsgid_exchange_t *x, const wsgid_judgement_t *judgement)
     }
     put(x, "CONTENT_TYPE", apr_table_get(r->headers_in, "Content-Type"));
     put(x, "CONTENT_LENGTH", apr_table_get(r->headers_in, "Content-Length"));
+    if (x->upload.store && x->upload.is_read && x->upload.declared < 0) {
+        put_number(x, "CONTENT_LENGTH", x->upload.stored); /* WSGIChunkedRequest Buffer */
+    }
     if (x->route->pass_authorization || has_cgi_pass_auth(r)) {
         put(x, "HTTP_AUTHORIZATION", apr_table_get(r->headers_in, "Authorization"));
     }

@@ -4,13 +4,23 @@ clients that break off their upload.
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from httpdenv import pythons
 
 CONFIGURATION = """
 WSGIDaemonProcess app threads=5 python-home=@HOME@
 WSGIProcessName app
-WSGIScriptAlias / ${APPS}/frameworks.wsgi
+<VirtualHost 127.0.0.1:${PORT}>
+    Protocols h2c http/1.1
+    WSGIScriptAlias / ${APPS}/frameworks.wsgi
+</VirtualHost>
+<VirtualHost 127.0.0.1:${BUFFERED_PORT}>
+    Protocols h2c http/1.1
+    WSGIChunkedRequest Buffer
+    WSGIScriptAlias / ${APPS}/frameworks.wsgi
+</VirtualHost>
 """
 NAMES = ("bottle", "cherrypy", "django", "falcon", "flask", "pyramid")
 PACKAGES = (
@@ -31,7 +41,7 @@ def httpd(make_httpd):
     if python is None:
         pytest.skip("no Python >= 3.10 on this machine that the daemons' user can reach")
     home = pythons.virtualenv(python, *PACKAGES)
-    httpd = make_httpd(CONFIGURATION.replace("@HOME@", str(home)))
+    httpd = make_httpd(CONFIGURATION.replace("@HOME@", str(home)), modules=["http2"])
     httpd.log.wait_for("WSGID0303", timeout=30)
     return httpd
 
@@ -42,6 +52,47 @@ def test_a_form_is_received(httpd, name):
         f"/{name}/form", {"text": "Zoe"}, files={"file": ("a.bin", b"x" * 100_000)}
     )
     assert (response.status_code, response.text) == (200, "Zoe 100000")
+
+
+def without_length(httpd, version: str, name: str, data: bytes) -> str:
+    """What the framework has read of an upload over HTTP/1.1 chunked or HTTP/2 without a length."""
+    how = {
+        "1.1": ["--http1.1", "-H", "Transfer-Encoding: chunked"],
+        "2": ["--http2-prior-knowledge", "-T", "-"],
+    }
+    done = subprocess.run(
+        [
+            "curl",
+            "-s",
+            "-X",
+            "POST",
+            *how[version],
+            *(["--data-binary", "@-"] if version == "1.1" else []),
+            httpd.url(f"/{name}/upload", port="BUFFERED_PORT"),
+        ],
+        input=data,
+        capture_output=True,
+        check=True,
+        timeout=30,
+    )
+    return done.stdout.decode()
+
+
+@pytest.mark.parametrize("version", ("1.1", "2"))
+@pytest.mark.parametrize("size", (0, 1000, 3_000_000))
+@pytest.mark.parametrize("name", NAMES)
+def test_a_buffered_upload_without_a_length_is_whole(httpd, name, size, version):
+    assert without_length(httpd, version, name, b"x" * size) == str(size)
+
+
+def test_a_buffered_upload_reaches_a_dav_server(httpd):
+    assert (
+        httpd.request(
+            "PUT", "/dav/file", data=iter([b"one", b"two"]), port="BUFFERED_PORT"
+        ).status_code
+        == 201
+    )
+    assert httpd.get("/dav/file", port="BUFFERED_PORT").text == "onetwo"
 
 
 # What a framework itself writes to wsgi.errors is its own; these do that for any exception.
