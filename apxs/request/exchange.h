@@ -67,6 +67,7 @@ enum {
     WSGID_E_ENVIRON_TOO_LARGE,
     WSGID_E_REQUEST_BODY, /* httpd's input filters refused the body, with a status */
     WSGID_E_OVERRIDDEN,   /* WSGIErrorOverride: ErrorDocument replaces the body; with a status */
+    WSGID_E_REDIRECTED,   /* 200 and Location: /path: httpd serves that path instead */
     WSGID_E_SENDFILE,     /* X-Sendfile names a file that must not be sent; with a status */
     WSGID_E_FILTER,       /* an output filter failed, or sent a response of its own (416, say) */
     WSGID_E_CLIENT_GONE

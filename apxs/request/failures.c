@@ -102,6 +102,8 @@ static const row_t rows[] = {
     { WSGID_E_OVERRIDDEN, 0, APLOG_DEBUG, "WSGID0174",
       "httpd's ErrorDocument replaces the application's error page, as WSGIErrorOverride is On",
       "" },
+    { WSGID_E_REDIRECTED, 0, APLOG_DEBUG, "WSGID0502",
+      "the Location of the application's response is a path, which httpd serves instead", "" },
     { WSGID_E_SENDFILE, 0, APLOG_ERR, "WSGID0175",
       "the application's X-Sendfile header names a file that must not be sent",
       "Correct the application, WSGISendfilePath or the permissions of the file" },

@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <poll.h>
 
+#include "http_request.h"
+
 /* After so many daemons that did not start the request, another one hardly will. Attempts on
  * connections that were idle do not count. */
 #define MAX_FRESH_ATTEMPTS 8
@@ -345,6 +347,29 @@ static apr_status_t run(wsgid_exchange_t *x)
     return rv == WSGID_E_NOT_STARTED ? WSGID_E_NEVER_STARTED : rv;
 }
 
+/* httpd serves the path of the application's Location, as after a CGI program. */
+static int redirect(wsgid_exchange_t *x)
+{
+    request_rec *r = x->r;
+
+    if (x->client.closes) {
+        r->connection->keepalive = AP_CONN_CLOSE; /* what is left of the body is not read */
+    }
+    else {
+        int status = ap_discard_request_body(r);
+
+        if (status != OK) {
+            return status;
+        }
+    }
+    r->method = "GET";
+    r->method_number = M_GET;
+    apr_table_unset(r->headers_in, "Content-Length");
+    apr_table_unset(r->headers_in, "Transfer-Encoding");
+    ap_internal_redirect(x->failure.detail, r);
+    return OK;
+}
+
 int wsgid_request_handler(request_rec *r)
 {
     const wsgid_route_t *route = wsgid_route_find(r);
@@ -385,5 +410,5 @@ int wsgid_request_handler(request_rec *r)
     /* 6. It went well, or not. */
     status = rv == APR_SUCCESS ? OK : wsgid_failures_answer(x, rv);
     wsgid_client_close(x);
-    return status;
+    return rv == WSGID_E_REDIRECTED ? redirect(x) : status;
 }

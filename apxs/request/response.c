@@ -183,9 +183,9 @@ static int add_header(void *table, const char *name, const char *value)
     return 1;
 }
 
-/* httpd's ErrorDocument replaces the body. These headers of the application still reach the client.
- */
-static apr_status_t override(wsgid_exchange_t *x)
+/* httpd's own response replaces the application's. These headers of the application still reach the
+ * client. */
+static apr_status_t replace(wsgid_exchange_t *x, apr_status_t why, int status, const char *detail)
 {
     static const char *const kept[] = { "Set-Cookie", "WWW-Authenticate", "Retry-After", "Allow",
                                         NULL };
@@ -195,7 +195,7 @@ static apr_status_t override(wsgid_exchange_t *x)
     for (i = 0; kept[i]; i++) {
         apr_table_do(add_header, r->err_headers_out, r->headers_out, kept[i], NULL);
     }
-    return wsgid_exchange_fail(x, WSGID_E_OVERRIDDEN, r->status, NULL);
+    return wsgid_exchange_fail(x, why, status, detail);
 }
 
 /* The file that X-Sendfile names replaces the body. A body that has not come completely is not
@@ -222,6 +222,7 @@ static apr_status_t begin_response(wsgid_exchange_t *x, const wsgid_wire_frame_t
                                    uint32_t head)
 {
     apr_off_t declared = wsgid_head_set(x->r, payload(x) + WSGID_WIRE_RESPONSE_PREFIX, head);
+    const char *location = apr_table_get(x->r->headers_out, "Location");
     apr_status_t rv;
 
     x->response.declared = expected_length(x->r, declared);
@@ -229,7 +230,10 @@ static apr_status_t begin_response(wsgid_exchange_t *x, const wsgid_wire_frame_t
     x->response.has_begun = 1;
     settle_upload(x);
     if (x->route->error_override && ap_is_HTTP_ERROR(x->r->status)) {
-        return override(x);
+        return replace(x, WSGID_E_OVERRIDDEN, x->r->status, NULL);
+    }
+    if (x->r->status == HTTP_OK && location && location[0] == '/') {
+        return replace(x, WSGID_E_REDIRECTED, OK, location);
     }
     rv = begin_body(x, frame, frame->length - WSGID_WIRE_RESPONSE_PREFIX - head);
     wsgid_channel_skip(x, WSGID_WIRE_HEADER_SIZE + WSGID_WIRE_RESPONSE_PREFIX + head);

@@ -6,7 +6,6 @@ import json
 import urllib.parse
 
 import pytest
-from dropinenv import differs
 from httpdenv.client import request
 
 CONFIGURATION = """
@@ -128,8 +127,7 @@ def test_a_304_keeps_no_length_of_a_body(httpd):
 def test_a_local_location_with_status_200(httpd):
     httpd.write("target.txt", "the target")
     answer = answer_to(httpd, ("Location", "/?{}"), status="200 OK", body="")
-    expected = differs(httpd, "200 with `Location: /path`", wsgid=b"", mod_wsgi=b"body")
-    assert answer.body == expected
+    assert answer.body == b"body"
 
 
 @pytest.mark.parametrize(
