@@ -290,6 +290,7 @@ static const char *refuse(cmd_parms *cmd, void *dir, const char *words)
 
 #define PASS_AUTHORIZATION APR_OFFSETOF(wsgid_directory_config_t, pass_authorization)
 #define ERROR_OVERRIDE     APR_OFFSETOF(wsgid_directory_config_t, error_override)
+#define USER_HEADER        APR_OFFSETOF(wsgid_directory_config_t, user_header)
 #define SCRIPT_RELOADING   APR_OFFSETOF(wsgid_directory_config_t, script_reloading)
 
 #define IN_SERVER    RSRC_CONF

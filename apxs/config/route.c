@@ -100,6 +100,7 @@ static void set_flags(wsgid_route_t *route, const wsgid_alias_t *alias,
     route->script_reloading = config->script_reloading != 0;
     route->map_head_to_get = config->map_head_to_get == WSGID_UNSET ? WSGID_MAP_HEAD_AUTO
                                                                     : config->map_head_to_get;
+    route->user_header = config->user_header;
     route->sendfile = config->sendfile;
 }
 

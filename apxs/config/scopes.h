@@ -47,7 +47,8 @@ typedef struct {
     int error_override;
     int chunked_request; /* wsgid_chunked_e */
     int script_reloading;
-    int map_head_to_get;                /* wsgid_map_head_e */
+    int map_head_to_get; /* wsgid_map_head_e */
+    const char *user_header;
     const apr_array_header_t *sendfile; /* const char *: directories, symbolic links resolved */
     struct apr_hash_t *allowed;         /* WSGIRestrictProcess: names of groups; NULL: all */
     apr_array_header_t *proxies;        /* apr_ipsubnet_t *: WSGITrustedProxies; NULL: none */

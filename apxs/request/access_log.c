@@ -76,6 +76,7 @@ int wsgid_access_log_log_transaction(request_rec *r)
         last = each;
     }
     if (x) {
+        last->user = last->user ? last->user : x->r->user; /* WSGIUserHeader */
         note_all(last, x);
     }
     if (x && x->r != last) {

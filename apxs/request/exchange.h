@@ -370,12 +370,12 @@ void wsgid_response_truncate(wsgid_exchange_t *x);
  * WSGID_E_BAD_RESPONSE. */
 apr_status_t wsgid_head_check(wsgid_exchange_t *x, const unsigned char *head, apr_size_t length,
                               const char *class);
-/* Puts a final head into r. Returns Content-Length, or -1 if there is none. */
-apr_off_t wsgid_head_set(request_rec *r, const unsigned char *head, apr_size_t length);
+/* Puts a final head into x->r. Returns Content-Length, or -1 if there is none. */
+apr_off_t wsgid_head_set(wsgid_exchange_t *x, const unsigned char *head, apr_size_t length);
 /* Takes it out of r again. */
 void wsgid_head_clear(request_rec *r);
 /* Sends an interim response to the client. */
-void wsgid_head_send_interim(request_rec *r, const unsigned char *head, apr_size_t length);
+void wsgid_head_send_interim(wsgid_exchange_t *x, const unsigned char *head, apr_size_t length);
 
 /* ---- file.c; for response.c and sendfile.c */
 

@@ -101,8 +101,21 @@ static void set_header(request_rec *r, const char *name, const char *value, apr_
     }
 }
 
-apr_off_t wsgid_head_set(request_rec *r, const unsigned char *head, apr_size_t length)
+/* WSGIUserHeader: who the application's user is, for the access log and not for the client. */
+static void take_user(wsgid_exchange_t *x)
 {
+    const char *name = x->route->user_header;
+    const char *user = name ? apr_table_get(x->r->headers_out, name) : NULL;
+
+    if (user) {
+        x->r->user = apr_pstrdup(x->r->pool, user);
+        apr_table_unset(x->r->headers_out, name);
+    }
+}
+
+apr_off_t wsgid_head_set(wsgid_exchange_t *x, const unsigned char *head, apr_size_t length)
+{
+    request_rec *r = x->r;
     const unsigned char *cursor = head, *end = head + length;
     const char *line = wsgid_wire_next_string(&cursor, end, NULL);
     const char *name;
@@ -113,6 +126,7 @@ apr_off_t wsgid_head_set(request_rec *r, const unsigned char *head, apr_size_t l
     while ((name = wsgid_wire_next_string(&cursor, end, NULL))) {
         set_header(r, name, wsgid_wire_next_string(&cursor, end, NULL), &declared);
     }
+    take_user(x);
     return declared;
 }
 
@@ -127,8 +141,9 @@ void wsgid_head_clear(request_rec *r)
 
 /* httpd sends an interim response from the request's own fields, so these are set only for the
  * call. */
-void wsgid_head_send_interim(request_rec *r, const unsigned char *head, apr_size_t length)
+void wsgid_head_send_interim(wsgid_exchange_t *x, const unsigned char *head, apr_size_t length)
 {
+    request_rec *r = x->r;
     const unsigned char *cursor = head, *end = head + length;
     const char *line = wsgid_wire_next_string(&cursor, end, NULL);
     apr_table_t *headers = r->headers_out;
@@ -138,6 +153,7 @@ void wsgid_head_send_interim(request_rec *r, const unsigned char *head, apr_size
     while ((name = wsgid_wire_next_string(&cursor, end, NULL))) {
         apr_table_add(r->headers_out, name, wsgid_wire_next_string(&cursor, end, NULL));
     }
+    take_user(x);
     r->status = status_of(line, WSGID_HEAD_INTERIM);
     r->status_line = apr_pstrdup(r->pool, line);
     ap_send_interim_response(r, 1);

@@ -221,7 +221,7 @@ static apr_status_t send_named_file(wsgid_exchange_t *x)
 static apr_status_t begin_response(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame,
                                    uint32_t head)
 {
-    apr_off_t declared = wsgid_head_set(x->r, payload(x) + WSGID_WIRE_RESPONSE_PREFIX, head);
+    apr_off_t declared = wsgid_head_set(x, payload(x) + WSGID_WIRE_RESPONSE_PREFIX, head);
     const char *location = apr_table_get(x->r->headers_out, "Location");
     apr_status_t rv;
 
@@ -305,7 +305,7 @@ static apr_status_t on_interim(wsgid_exchange_t *x, const wsgid_wire_frame_t *fr
     if (rv == APR_SUCCESS) {
         x->response.interim += INTERIM_OVERHEAD + frame->length;
         if (x->response.interim <= INTERIM_MAX) {
-            wsgid_head_send_interim(x->r, payload(x), frame->length);
+            wsgid_head_send_interim(x, payload(x), frame->length);
         }
         skip_frame(x, frame);
     }

@@ -15,6 +15,7 @@ DIRECTIVES: tuple[str, ...] = (
     "WSGIChunkedRequest",
     "WSGIMapHEADToGET",
     "WSGIScriptReloading",
+    "WSGIUserHeader",
     "WSGISendfilePath",
     "WSGITrustedProxies",
     "WSGITrustedProxyHeaders",
