@@ -333,6 +333,15 @@ def load_script(service: Service, path: str, callable_name: str) -> bool:
         return True
     text = "%s [group %r]" % (found, service.log.group)
     service.log.write(logs.ERROR, text + "\n" + found.trace if found.trace else text)
+    error = found.__context__
+    if service.configuration.successor and error is not None and loader.is_about_taken(error):
+        service.log.write(
+            logs.WARN,
+            "WSGID0503: group %r: the process that this one should replace still runs beside it, "
+            "serves with the old code, and may hold what the script wants (%s): run `pywsgid "
+            "restart %s`, which ends that process at once"
+            % (service.log.group, logs.describe(error), service.log.group),
+        )
     return False
 
 

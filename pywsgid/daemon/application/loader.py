@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import binascii
 import builtins
+import errno
 import sys
 from importlib.machinery import ModuleSpec, SourceFileLoader
 
@@ -305,6 +306,13 @@ def load_fix(error: BaseException) -> str:
             "script is then tried again without a restart" % os.geteuid()
         )
     return "fix what the traceback shows: the script is then tried again without a restart"
+
+
+def is_about_taken(error: BaseException) -> bool:
+    """Whether an exception may mean that another process has a port, a lock or the like."""
+    if isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EAGAIN, errno.EBUSY):
+        return True
+    return any(word in logs.describe(error).lower() for word in ("lock", "in use"))
 
 
 def look_up(script: Script, name: str) -> Application:
