@@ -50,7 +50,7 @@ typedef struct {
     int script_reloading;   /* changes of the script file are looked for */
     wsgid_map_head_e map_head_to_get;
     wsgid_chunked_e chunked_request; /* what becomes of a request body of unknown length */
-    const char *user_header; /* becomes r->user and is not sent to the client; NULL: none */
+    const char *user_header;         /* becomes r->user and is not sent to the client; NULL: none */
     /* const char *: absolute directories that X-Sendfile may name files in; NULL: X-Sendfile is a
      * header like any other */
     const apr_array_header_t *sendfile;

@@ -65,7 +65,9 @@ def test_a_back_off_ignores_the_clock(make_httpd, clock, step):
     """A slot waits two seconds before its next start. Clients, the status page and the next start
     all see the right time.
     """
-    httpd = make_httpd(BROKEN, files={"broken.wsgi": "1 / 0\n"}, environment=clock.environment)
+    httpd = make_httpd(
+        BROKEN, files={"broken.wsgi": "import os\nos._exit(3)\n"}, environment=clock.environment
+    )
     since = httpd.log.wait_for("WSGID0056.*next try in 2 s").position
     clock.set(step)
     answer = httpd.get("/broken")
