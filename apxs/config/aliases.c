@@ -177,12 +177,12 @@ const char *wsgid_aliases_import(cmd_parms *cmd, void *dir, const char *words)
 {
     wsgid_server_config_t *config = ap_get_module_config(cmd->server->module_config, &wsgid_module);
     wsgid_alias_t import = { .pass_authorization = WSGID_UNSET };
-    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
     const char *path = ap_getword_conf(cmd->pool, &words);
+    const char *error;
 
     (void)dir;
     import.target = *path ? ap_server_root_relative(cmd->pool, path) : NULL;
-    if (error || (error = set_options(cmd, &import, words))) {
+    if ((error = set_options(cmd, &import, words))) {
         return error;
     }
     if (!import.group) {

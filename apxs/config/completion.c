@@ -120,10 +120,9 @@ static void push_script(const wsgid_group_t *group, apr_pool_t *pconf, const cha
 }
 
 /* WSGIImportScript: after the aliases, which load a script for both. */
-static void add_imports(apr_pool_t *pconf, server_rec *main_server)
+static void add_imports(apr_pool_t *pconf, const server_rec *s)
 {
-    const wsgid_server_config_t *config = ap_get_module_config(main_server->module_config,
-                                                               &wsgid_module);
+    const wsgid_server_config_t *config = ap_get_module_config(s->module_config, &wsgid_module);
     int i;
 
     for (i = 0; i < config->imports->nelts; i++) {
@@ -212,6 +211,7 @@ int wsgid_completion_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_
                                   server_rec *main_server)
 {
     const apr_array_header_t *groups = wsgid_groups_all();
+    const server_rec *s;
     int i;
 
     (void)plog;
@@ -227,7 +227,9 @@ int wsgid_completion_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_
         }
     }
     visit_aliases(ptemp, main_server, add_script, pconf);
-    add_imports(pconf, main_server);
+    for (s = main_server; s; s = s->next) {
+        add_imports(pconf, s);
+    }
     warn_of_unknown_groups(ptemp, main_server);
     return OK;
 }

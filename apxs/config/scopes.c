@@ -27,6 +27,7 @@ void *wsgid_scopes_merge_server(apr_pool_t *p, void *base, void *add)
     wsgid_server_config_t *merged = apr_pmemdup(p, main_server, sizeof(*merged));
 
     merged->aliases = apr_array_append(p, host->aliases, main_server->aliases);
+    merged->imports = host->imports;
     return merged;
 }
 

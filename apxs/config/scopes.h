@@ -34,7 +34,7 @@ apr_size_t wsgid_scopes_response_total(const server_rec *s);
 typedef struct {
     const char *socket_prefix;   /* of the main server; NULL: the default */
     apr_array_header_t *aliases; /* wsgid_alias_t, in the order in which they are tried */
-    apr_array_header_t *imports; /* wsgid_alias_t of WSGIImportScript, of the main server */
+    apr_array_header_t *imports; /* wsgid_alias_t of WSGIImportScript, of this server alone */
     apr_size_t response_total;   /* of the main server */
 } wsgid_server_config_t;
 
