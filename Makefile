@@ -76,12 +76,13 @@ $(VENV)/.lint: $(VENV)/.build
 	@$(PY) -m pip install -q -r $@.txt
 	@touch $@
 
-# What tests/dropin compares with. Those tests are skipped where it cannot be built; `make clean` makes it try again.
+# What tests/dropin compares with, not from pip's cache: there it may be linked with another Python of the same version. Where
+# it cannot be built, those tests are skipped; `make clean` makes it try again.
 build/.peer: | $(VENV)/.test
 	@echo "pip: what tests/dropin compares with"
 	@mkdir -p build
 	@$(PY) tools/requirements.py peer > $@.txt
-	@PATH="$$PATH:/usr/sbin" $(PY) -m pip install -q --no-deps --target build/peer -r $@.txt >$@.log 2>&1 || \
+	@PATH="$$PATH:/usr/sbin" $(PY) -m pip install -q --no-cache-dir --no-deps --target build/peer -r $@.txt >$@.log 2>&1 || \
 		echo "  (not available here: see $@.log)"
 	@touch $@
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,9 +65,14 @@ class Peer(Httpd):
         super().__init__(text, stage, ours=False, **options)
 
     def configure(self, text: str) -> None:
-        # It takes the directory that httpd was built with, whatever DefaultRuntimeDir says.
-        own = f'LoadModule wsgi_module "{mod_wsgi()}"\nWSGISocketPrefix run/wsgi\n'
-        super().configure(own + text)
+        # Its sockets go where httpd was built to have them, whatever DefaultRuntimeDir says; the Python
+        # is the one that it was built for.
+        own = [
+            f'LoadModule wsgi_module "{mod_wsgi()}"',
+            "WSGISocketPrefix run/wsgi",
+            f'WSGIPythonHome "{sys.base_prefix}"',
+        ]
+        super().configure("\n".join([*own, text]))
 
     def log_of(self, name: str) -> ErrorLog:
         path = self.root / "logs" / name

@@ -350,7 +350,6 @@ CASES = {
             "/ipa/ui/file.txt": "a static file",
             "/KdcProxy": "/KdcProxy -",
         },
-        missing="issue: WSGIImportScript, times above 86400",
     ),
     "trac": Case(
         TRAC,
@@ -365,7 +364,6 @@ CASES = {
     "graphite": Case(
         GRAPHITE,
         {"/render/?x": "- /render/", "/content/file.txt": "a static file"},
-        unchecked="issue: WSGIImportScript",
     ),
     "mailman": Case(
         MAILMAN,
@@ -401,12 +399,10 @@ CASES = {
             "/script.wsgi/x": "/script.wsgi /x",
             "OTHER_PORT /script.wsgi/x": "/script.wsgi /x Basic dXNlcjpwdw==",
         },
-        missing="issue: empty values",
     ),
     "reviewboard": Case(
         REVIEWBOARD,
         {"/reviews/r/1": "- /reviews/r/1 Basic dXNlcjpwdw=="},
-        missing="issue: %{GROUP}",
     ),
 }
 MODULES = (

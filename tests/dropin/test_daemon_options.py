@@ -61,8 +61,6 @@ ACCEPTED = [
     "response-flush-delay=5",
     "script-user=@OWNER@",
     "script-group=@OWNER@",
-]
-MISSING = [
     "socket-timeout=2147483647",
     "connect-timeout=100000 queue-timeout=90000 request-timeout=1000000",
     "deadlock-timeout=100000 inactivity-timeout=2147483647 graceful-timeout=99999",
@@ -126,7 +124,6 @@ def seen(httpd, name):
 
 
 @root_only
-@pytest.mark.missing("issue: cwd without user=")
 def test_the_working_directory_without_user_is_the_root(start):
     entry = machine.other_users()[0]
     text = f"User {entry.pw_name}\n" + group("plain", "")
@@ -182,7 +179,6 @@ def test_the_name_in_ps(httpd):
     assert seen(httpd, "title")["title"].startswith("(wsgi:mine)")
 
 
-@pytest.mark.missing("issue: every directive of the interpreter's that can takes effect")
 def test_switch_interval(httpd):
     assert seen(httpd, "switch")["switch"] == 0.5
 
@@ -202,19 +198,13 @@ def test_supplementary_groups(httpd):
     assert entry.pw_gid in found["groups"] and len(found["groups"]) >= 2
 
 
-VALUES = pytest.mark.missing("issue: values that configurations have")
-
-
-@pytest.mark.parametrize(
-    "options", [*ACCEPTED, *(pytest.param(options, marks=VALUES) for options in MISSING)]
-)
+@pytest.mark.parametrize("options", ACCEPTED)
 def test_values_that_configurations_have(start, options):
     server = start(group("site", options), files=FILES)
     assert server.get("/site").status_code == 200
     server.stop()
 
 
-@pytest.mark.missing("issue: threads=0")
 def test_a_service_process_without_threads_imports_its_script(start):
     text = """
     WSGIDaemonProcess service threads=0

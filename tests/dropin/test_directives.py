@@ -135,7 +135,6 @@ FLAGS = {
 }
 
 
-@pytest.mark.missing("issue: every directive of the interpreter's that can takes effect")
 @pytest.mark.parametrize("line", FLAGS)
 def test_a_directive_of_the_interpreter_takes_effect(start, line):
     script = f"""
@@ -146,3 +145,5 @@ def application(environ, start_response):
 """
     server = start(f"{line}\n{DAEMON}{ALIAS}", files={"site.wsgi": script})
     assert server.get("/site").text == "True"
+    server.stop()
+    server.log.accept_all("ResourceWarning", "Traceback", "Exception ignored")

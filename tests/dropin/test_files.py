@@ -151,7 +151,6 @@ def test_the_length_of_a_wrapped_file_is_known(httpd):
 
 
 @pytest.mark.parametrize("name", ["page", "slow_page", "length_page"])
-@pytest.mark.missing("issue: Range on dynamic pages")
 def test_a_range_of_a_page_is_the_whole_page(httpd, name):
     answers = [httpd.get(f"/{name}", headers={"Range": "bytes=0-99"}) for _ in range(10)]
     assert {(answer.status_code, len(answer.content)) for answer in answers} == {(200, 6000)}
@@ -168,7 +167,6 @@ def test_a_range_of_a_wrapped_file(httpd):
     assert (answer.status_code, answer.text) == expected
 
 
-@pytest.mark.missing("issue: Range of a POST")
 def test_a_range_of_a_post_means_nothing(httpd):
     answer = httpd.post("/sendfile/whole", b"x", headers={"Range": "bytes=10-19"})
     assert (answer.status_code, answer.text) == (200, DATA)
@@ -195,7 +193,6 @@ def test_head_reaches_the_application_as(httpd, path, method):
     assert (answer.headers["X-Method"], answer.content) == (method, b"")
 
 
-@pytest.mark.missing("issue: HEAD where only mod_headers or mod_expires act")
 def test_head_where_a_filter_only_sets_headers_reaches_the_application_as(httpd):
     method = differs(httpd, "only filters that need the body", wsgid="HEAD", mod_wsgi="GET")
     assert httpd.request("HEAD", "/expires/method").headers["X-Method"] == method

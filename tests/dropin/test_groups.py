@@ -134,7 +134,6 @@ def test_a_variable_that_is_not_set_chooses(httpd):
     assert httpd.get("/unset").status_code == expected
 
 
-@pytest.mark.missing("issue: blanks in a group's name")
 def test_a_group_with_a_blank_in_its_name(start):
     text = """
     WSGIDaemonProcess "with blank"

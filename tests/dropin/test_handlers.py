@@ -104,7 +104,6 @@ def test_without_exec_cgi_a_script_is_forbidden(httpd):
         assert httpd.get("/without-exec/app.wsgi").status_code == 403
 
 
-@pytest.mark.missing("issue: a handler without ExecCGI and without a file: 403")
 def test_without_exec_cgi_a_missing_script_is_forbidden_too(httpd):
     with httpd.log.allows("WSGID", "AH"):
         assert httpd.get("/without-exec/none.wsgi").status_code == 403

@@ -90,7 +90,6 @@ def test_headers_of_the_connection_do_not_harm_a_response(httpd, pair):
     assert (answer.status, answer.body) == (200, b"body")
 
 
-@pytest.mark.missing("issue: Content-Length twice with the same value")
 def test_the_same_length_twice_is_accepted(httpd):
     answer = answer_to(httpd, ("Content-Length", "4"), ("Content-Length", "4"))
     assert (answer.status, answer.all("Content-Length"), answer.body) == (200, ["4"], b"body")

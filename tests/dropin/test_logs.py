@@ -78,8 +78,6 @@ LINES = {
     "empty_lines": "after empty lines",
     "unicode": "via pr",
 }
-STREAMS = pytest.mark.missing("issue: standard streams")
-MISSING = ("errors_buffer", "stdout_writelines")
 
 
 @pytest.fixture(scope="module")
@@ -88,15 +86,12 @@ def httpd(start):
     return start(CONFIGURATION, files=files)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=STREAMS) if name in MISSING else name for name in LINES]
-)
+@pytest.mark.parametrize("name", LINES)
 def test_what_is_written_is_in_the_log(httpd, name):
     with httpd.log.expects(LINES[name]):
         assert httpd.get(f"/site/{name}").text == "done"
 
 
-@STREAMS
 def test_detached_streams(start):
     server = start(CONFIGURATION, files={"site.wsgi": DETACHED})
     with server.log.expects("printed after detach"):
