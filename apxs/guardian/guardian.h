@@ -179,6 +179,8 @@ wsgid_process_t *wsgid_process_oldest(wsgid_slot_record_t *slot, unsigned states
 #define WSGID_CURRENT   (WSGID_IN(BOOTING) | WSGID_IN(READY)) /* it serves, or will */
 /* Reads the pages of the slot's processes, and updates their states. */
 void wsgid_process_observe(wsgid_slot_record_t *slot);
+/* replacement=stop-first: no process may start beside another one of its slot. */
+int wsgid_process_stops_first(const wsgid_slot_record_t *slot);
 /* Asks a process to leave; it finishes the requests that it has read. */
 void wsgid_process_ask_to_leave(wsgid_process_t *process);
 /* Tells a process that the successor it requested cannot take over, so that it goes on serving. */

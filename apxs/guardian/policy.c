@@ -47,9 +47,25 @@ int wsgid_policy_is_announced(void)
 
 /* ---- starting what is missing */
 
+/* With replacement=stop-first, no process starts beside another one, whoever's it is. */
+static int must_wait_for_another(const wsgid_slot_record_t *slot)
+{
+    int entry;
+
+    for (entry = 0; wsgid_process_stops_first(slot) && entry < WSGID_SLOT_PROCESSES; entry++) {
+        if (wsgid_ledger_owner(slot->shared, entry)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* Whether the back-off is over, by time or because a script has changed. */
 static int may_start(wsgid_slot_record_t *slot)
 {
+    if (must_wait_for_another(slot)) {
+        return 0;
+    }
     if (slot->next_start > wsgid_clock_now() && !wsgid_backoff_scripts_changed(slot)) {
         return 0;
     }
@@ -111,7 +127,7 @@ static void do_duty(wsgid_slot_record_t *slot)
         }
         else {
             wsgid_replacements_refuse(serving); /* the newer guardian starts one anyway */
-            let_go(slot, serving);
+            let_go(slot, wsgid_process_stops_first(slot) ? NULL : serving);
         }
         break;
     case WSGID_DUTY_BOOT: let_go(slot, wsgid_process_oldest(slot, WSGID_IN(BOOTING))); break;

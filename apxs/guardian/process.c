@@ -156,6 +156,11 @@ wsgid_process_t *wsgid_process_oldest(wsgid_slot_record_t *slot, unsigned states
 
 /* A process that does not serve yet has nothing to finish, and a signal interrupts even a long
  * import. If it becomes ready at this very moment, the signal asks the same as the lifeline. */
+int wsgid_process_stops_first(const wsgid_slot_record_t *slot)
+{
+    return slot->group && !strcmp(WSGID_TEXT(slot->group, REPLACEMENT), "stop-first");
+}
+
 void wsgid_process_ask_to_leave(wsgid_process_t *process)
 {
     if (process->state == WSGID_STATE_BOOTING) {

@@ -37,6 +37,10 @@ void wsgid_replacements_grant(wsgid_slot_record_t *slot)
         wsgid_process_refuse_replacement(serving);
         return;
     }
+    if (wsgid_process_stops_first(slot)) {
+        wsgid_process_ask_to_leave(serving); /* another one starts when it has ended */
+        return;
+    }
     if (wsgid_launch_process(slot, serving)
         == APR_SUCCESS) { /* otherwise the next call tries again */
         slot->delay = 0;

@@ -338,8 +338,8 @@ def load_script(service: Service, path: str, callable_name: str) -> bool:
         service.log.write(
             logs.WARN,
             "WSGID0503: group %r: the process that this one should replace still runs beside it, "
-            "serves with the old code, and may hold what the script wants (%s): run `pywsgid "
-            "restart %s`, which ends that process at once"
+            "serves with the old code, and may hold what the script wants (%s): set "
+            "replacement=stop-first; `pywsgid restart %s` lets the new code take over at once"
             % (service.log.group, logs.describe(error), service.log.group),
         )
     return False

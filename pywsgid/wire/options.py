@@ -237,6 +237,14 @@ OPTIONS: dict[str, Option] = {
         "script may define reload_required(path). It is called for each request; if it returns "
         "true, that counts as a change.",
     ),
+    "replacement": Option(
+        "choice", "start-first", 0, 0, False, "start-first|stop-first",
+        "In which order a process is replaced, for whatever reason. start-first: the old "
+        "process serves until the new one is ready. stop-first: the old process ends before the"
+        " new one starts, for scripts that take something when they are imported that only one "
+        "process can have (a port, a lock); requests wait meanwhile, also while a new script "
+        "cannot be loaded.",
+    ),
     "maximum-requests": Option(
         "integer", 0, 0, 2147483647, True, "requests",
         "Number of requests after which a process is replaced. 0: never. For every kind of "
