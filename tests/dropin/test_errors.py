@@ -172,7 +172,6 @@ def test_a_body_that_is_too_short(httpd):
     )
 
 
-@pytest.mark.missing("issue: a body longer than its Content-Length")
 @pytest.mark.parametrize("name", ["long", "long_blocks"])
 def test_a_body_that_is_too_long_is_cut(httpd, name):
     with httpd.log.allows("WSGID"):

@@ -28,7 +28,7 @@ from pywsgid.wire import protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from pywsgid.daemon.interfaces import Exchange, ExcInfo, Headers, Parts
@@ -414,13 +414,7 @@ class Response:
             blocks = iter(result)
         except TypeError:
             raise Violation(not_iterable(result), SPECIFICATION) from None
-        for block in blocks:
-            if type(block) is not bytes:
-                check_block(block)
-            self._block(block)
-            if self._bodiless and self.state >= SENT:
-                break  # the rest would not be sent anyway
-        self._end()
+        self._send_blocks(blocks)
 
     def fail(self, status: int, reason: str) -> None:
         """Ends a response that cannot be completed. The client gets `status` if nothing has been
@@ -438,12 +432,40 @@ class Response:
 
     # ---- inside
 
+    def _send_blocks(self, blocks: Iterable[bytes]) -> None:
+        for block in blocks:
+            if type(block) is not bytes:
+                check_block(block)
+            try:
+                self._block(block)
+            except LengthMismatch:
+                self._send_rest(block)
+                raise
+            if self._bodiless and self.state >= SENT:
+                break  # the rest would not be sent anyway
+        self._end()
+
+    def _send_rest(self, block: bytes) -> None:
+        """The body is longer than its Content-Length: the client gets as much as that says, and
+        only the log the error (PEP 3333, "Handling the Content-Length Header").
+        """
+        assert self._length is not None
+        rest = block[: self._length - self._sent]
+        if rest:
+            self._block(rest)
+        if self.state != COMPLETE:
+            self._end()
+            self.state = COMPLETE
+
     def _send_whole(self, blocks: list[bytes] | tuple[bytes, ...]) -> None:
-        """A complete body: one send. A wrong length is found before anything has been sent."""
+        """A complete body: one send. If it is too short, nothing is sent."""
         total = 0
         for block in blocks:
             check_block(block)
             total += len(block)
+        if self._length is not None and total > self._length and not self._bodiless:
+            self._send_blocks(blocks)
+            return
         self._sent = total
         if self._length != total:
             if self._length is None and not self._lengthless and (total or not self._head_only):
@@ -528,9 +550,10 @@ class Response:
             if state < COMPLETE:
                 self._check_client()
             return
-        self._sent = sent = self._sent + len(block)
+        sent = self._sent + len(block)
         if length is not None and sent > length and not self._bodiless:
             raise LengthMismatch("the body is longer than its Content-Length, %d bytes" % length)
+        self._sent = sent
         if sent == length and not self._bodiless and self._exchange.complete:
             self._complete(block)
         elif state == HELD:

@@ -149,8 +149,8 @@ def test_head_keeps_the_applications_length():
 # ---- Content-Length
 
 
-@pytest.mark.parametrize("blocks", [[b"ab"], [b"abcd"], [b"ab", b"cd"], []])
-def test_a_list_of_the_wrong_length_is_noticed_before_anything_is_sent(blocks):
+@pytest.mark.parametrize("blocks", [[b"ab"], []])
+def test_a_list_that_is_too_short_is_noticed_before_anything_is_sent(blocks):
     exchange = Exchange()
     response = Response(exchange, "GET")
     response.start_response("200 OK", [("Content-Length", "3")])
@@ -159,15 +159,36 @@ def test_a_list_of_the_wrong_length_is_noticed_before_anything_is_sent(blocks):
     assert exchange.all == []
 
 
-@pytest.mark.parametrize("blocks", [[b"ab"], [b"ab", b"cd"], [b"abcd"]])
-def test_a_generator_of_the_wrong_length_does_not_end_the_response(blocks):
+def test_a_generator_that_is_too_short_does_not_end_the_response():
     exchange = Exchange()
     response = Response(exchange, "GET")
     response.start_response("200 OK", [("Content-Length", "3")])
     with pytest.raises(LengthMismatch):
-        response.run(iter(blocks))
+        response.run(iter([b"ab"]))
     assert not any(end for _, end, _ in exchange.all)
-    assert len(exchange.body if exchange.all else b"") <= 3
+
+
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize("kind", [list, iter])
+@pytest.mark.parametrize("blocks", [[b"abcd"], [b"ab", b"cd", b"ef"], [b"abc", b"d"]])
+def test_of_a_body_that_is_too_long_the_right_bytes_are_sent(blocks, kind, complete):
+    exchange = Exchange()
+    exchange.complete = complete
+    response = Response(exchange, "GET")
+    response.start_response("200 OK", [("Content-Length", "3")])
+    with pytest.raises(LengthMismatch):
+        response.run(kind(blocks))
+    response.fail(500, "does nothing any more")
+    assert (exchange.body, exchange.names[-1][-1]) == (b"abc", "+")
+
+
+def test_a_write_beyond_the_length_is_the_applications_error():
+    exchange = Exchange()
+    write = Response(exchange, "GET").start_response("200 OK", [("Content-Length", "3")])
+    write(b"ab")
+    with pytest.raises(LengthMismatch):
+        write(b"cd")
+    assert exchange.body == b"ab"
 
 
 @pytest.mark.parametrize("blocks", [[b"abc"], [b"a", b"", b"bc"]])
