@@ -6,6 +6,7 @@
  * does is in the file that its name says: wsgid_groups_... is in apxs/config/groups.c. How the
  * parts fit together is in docs/design.md.
  */
+#include "apxs/auth/auth.h"
 #include "apxs/config/aliases.h"
 #include "apxs/config/completion.h"
 #include "apxs/config/directives.h"
@@ -88,6 +89,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_handler(wsgid_request_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_log_transaction(wsgid_access_log_log_transaction, NULL, NULL, APR_HOOK_FIRST);
     wsgid_status_handler_register_hooks();
+    wsgid_auth_register_hooks(p);
 }
 
 module AP_MODULE_DECLARE_DATA wsgid_module = {

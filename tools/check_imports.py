@@ -24,6 +24,7 @@ C_ROOMS = {
     "guardian": {"spawn", "slots", "config", "common"},
     "spawn": {"slots", "config", "common"},
     "request": {"config", "slots", "common"},
+    "auth": {"request", "config", "common"},
     "status": {"config", "slots", "common"},
     "slots": {"common"},
     "common": set(),

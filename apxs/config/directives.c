@@ -14,6 +14,7 @@
 #include "apr_hash.h"
 
 #include "config/aliases.h"
+#include "config/deciders.h"
 #include "config/groups.h"
 #include "config/mentions.h"
 #include "config/names.h"
@@ -296,6 +297,7 @@ static const char *refuse(cmd_parms *cmd, void *dir, const char *words)
 #define IN_SERVER    RSRC_CONF
 #define IN_DIRECTORY (RSRC_CONF | ACCESS_CONF)
 #define IN_HTACCESS  OR_FILEINFO
+#define IN_AUTH      (RSRC_CONF | OR_AUTHCFG)
 
 const command_rec wsgid_directives_table[] = {
 #define DIRECTIVE(how, name, function, data, context, syntax, ...) \

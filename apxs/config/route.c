@@ -8,6 +8,7 @@
 #include "config/route.h"
 
 #include "config/aliases.h"
+#include "config/deciders.h"
 #include "config/groups.h"
 #include "config/handlers.h"
 #include "config/scopes.h"
@@ -123,5 +124,31 @@ const wsgid_route_t *wsgid_route_find(request_rec *r)
     split_url(r, route);
     choose_application(r, route, alias, config);
     set_flags(route, alias, config);
+    route->handler_script = "";
+    return route;
+}
+
+const wsgid_route_t *wsgid_route_to_decider(request_rec *r, wsgid_decider_e decider,
+                                            const char *function)
+{
+    const wsgid_directory_config_t *config = ap_get_module_config(r->per_dir_config, &wsgid_module);
+    const wsgid_script_place_t *place = config->deciders[decider];
+    wsgid_route_t *route;
+
+    if (!place) {
+        return NULL;
+    }
+    route = apr_pcalloc(r->pool, sizeof(*route));
+    split_url(r, route);
+    /* WSGIRestrictProcess is about variables: the administrator has written this name */
+    choose_group(r, route, place->group,
+                 place->group && wsgid_variables_is_variable(place->group) ? config->allowed
+                                                                           : NULL);
+    route->application_group = resolve(r, place->application_group, "");
+    route->callable = function;
+    route->handler_script = place->path;
+    route->pass_authorization = config->pass_authorization == 1;
+    route->script_reloading = config->script_reloading != 0;
+    route->map_head_to_get = WSGID_MAP_HEAD_OFF;
     return route;
 }

@@ -20,6 +20,14 @@ typedef enum { WSGID_MAP_HEAD_AUTO, WSGID_MAP_HEAD_ON, WSGID_MAP_HEAD_OFF } wsgi
 /* WSGIChunkedRequest. */
 typedef enum { WSGID_CHUNKED_OFF, WSGID_CHUNKED_ON, WSGID_CHUNKED_BUFFER } wsgid_chunked_e;
 
+/* What a function of a script decides, and the directive that names the script. */
+typedef enum {
+    WSGID_DECIDER_ACCESS, /* WSGIAccessScript */
+    WSGID_DECIDER_USER,   /* WSGIAuthUserScript */
+    WSGID_DECIDER_GROUP,  /* WSGIAuthGroupScript */
+    WSGID_DECIDER_COUNT
+} wsgid_decider_e;
+
 /* Whether the configuration gives this request a group. */
 typedef enum {
     WSGID_ROUTE_CHOSEN,   /* yes, by this name; whether there is such a group is not checked here */
@@ -43,6 +51,7 @@ typedef struct {
     const char *group;           /* "": the default group; UNSET: the variable, as it is written */
     const char *application_group;
     const char *callable;
+    const char *handler_script; /* what is loaded instead of the script; "": nothing */
 
     /* how: 0 or 1 */
     int pass_authorization; /* the application sees the Authorization header */
@@ -63,5 +72,14 @@ typedef struct {
  * Called by the content handler, once for each request.
  */
 const wsgid_route_t *wsgid_route_find(request_rec *r);
+
+/*
+ * The route to a function that decides about the request, or NULL if no directive names a script
+ * for that here.
+ *
+ * r: past map_to_storage. function: "NAME()", for the daemon.
+ */
+const wsgid_route_t *wsgid_route_to_decider(request_rec *r, wsgid_decider_e decider,
+                                            const char *function);
 
 #endif

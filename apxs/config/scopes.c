@@ -48,6 +48,7 @@ void *wsgid_scopes_merge_directory(apr_pool_t *p, void *base, void *add)
 {
     const wsgid_directory_config_t *inner = add;
     wsgid_directory_config_t *merged = apr_pmemdup(p, base, sizeof(*merged));
+    int i;
 
 #define TAKE(field, unset)            \
     if (inner->field != unset) {      \
@@ -67,6 +68,9 @@ void *wsgid_scopes_merge_directory(apr_pool_t *p, void *base, void *add)
     TAKE(proxies, NULL)
     TAKE(proxy_headers, 0)
     TAKE(proxy_classes, 0)
+    for (i = 0; i < WSGID_DECIDER_COUNT; i++) {
+        TAKE(deciders[i], NULL)
+    }
 #undef TAKE
     return merged;
 }

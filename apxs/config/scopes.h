@@ -8,6 +8,7 @@
 #ifndef WSGID_SCOPES_H
 #define WSGID_SCOPES_H
 
+#include "config/route.h"
 #include "wsgid.h"
 
 /* ---- public */
@@ -54,6 +55,7 @@ typedef struct {
     apr_array_header_t *proxies;        /* apr_ipsubnet_t *: WSGITrustedProxies; NULL: none */
     unsigned proxy_headers; /* WSGITrustedProxyHeaders: see trusted_proxies.c; 0: none */
     unsigned proxy_classes; /* these, and all others with the same purposes */
+    const struct wsgid_script_place_t *deciders[WSGID_DECIDER_COUNT]; /* NULL: none */
 } wsgid_directory_config_t;
 
 #endif

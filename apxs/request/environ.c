@@ -273,6 +273,7 @@ static void put_ours(wsgid_exchange_t *x)
     put(x, "wsgi.url_scheme", is_https(r) ? "https" : ap_http_scheme(r));
     put(x, "mod_wsgi.application_group", route->application_group);
     put(x, "mod_wsgi.callable_object", route->callable);
+    put(x, "mod_wsgi.handler_script", route->handler_script);
     put(x, "mod_wsgi.request_handler", r->handler);
     put(x, "mod_wsgi.script_reloading", route->script_reloading ? "1" : "0");
     put(x, "mod_wsgi.mount_point", route->mount_point);
@@ -303,6 +304,7 @@ static void publish(const wsgid_exchange_t *x, apr_size_t from, apr_size_t to)
 apr_status_t wsgid_environ_build(wsgid_exchange_t *x)
 {
     const wsgid_judgement_t *judgement = wsgid_trusted_proxies_judge(x->r);
+    const char *const *word;
     apr_size_t known, ours, judged;
 
     put_variables(x);
@@ -315,6 +317,9 @@ apr_status_t wsgid_environ_build(wsgid_exchange_t *x)
     judged = x->environ.length;
     if (judgement) {
         put_table(x, judgement->variables);
+    }
+    for (word = x->question; word && *word; word += 2) {
+        put(x, word[0], word[1]);
     }
     publish(x, judged, x->environ.length); /* of two values, a table has the first */
     publish(x, known, ours);

@@ -82,6 +82,9 @@ typedef struct {
     request_rec *r;
     const wsgid_route_t *route;
     wsgid_group_t *group; /* NULL: the route names a group that does not exist */
+    /* For a question, whose response has no body and is not the client's: what its script is asked,
+     * as a name, its value and so on, up to NULL. NULL: a request. */
+    const char *const *question;
 
     /* environ.c: the environ block, "key\0value\0..."; grows while it is built */
     struct {

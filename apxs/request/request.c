@@ -30,7 +30,6 @@ static wsgid_exchange_t *new_exchange(request_rec *r, const wsgid_route_t *route
     x->connection.fd = x->received.file = -1;
     x->timing.accepted = wsgid_clock_now();
     wsgid_client_open(x);
-    wsgid_access_log_keep(x);
     return x;
 }
 
@@ -224,6 +223,10 @@ static apr_status_t pump(wsgid_exchange_t *x)
         if (rv == APR_SUCCESS) {
             rv = receive_more(x);
         }
+        if (rv == APR_SUCCESS && x->question
+            && is_over(WSGID_NUMBER(x->group, SOCKET_TIMEOUT), x->timing.ready)) {
+            rv = time_out(x); /* a script that only logs does not prolong it */
+        }
         if (rv == APR_SUCCESS) {
             rv = wsgid_response_consume(x);
             if (rv == APR_EAGAIN) {
@@ -384,6 +387,7 @@ int wsgid_request_handler(request_rec *r)
 
     /* 2. May it be run, and by which group? */
     x = new_exchange(r, route);
+    wsgid_access_log_keep(x);
     rv = check_request(x);
 
     /* 3. What travels in the REQUEST frame; the rest of the body, if the request waits for it. */
@@ -411,4 +415,33 @@ int wsgid_request_handler(request_rec *r)
     status = rv == APR_SUCCESS ? OK : wsgid_failures_answer(x, rv);
     wsgid_client_close(x);
     return rv == WSGID_E_REDIRECTED ? redirect(x) : status;
+}
+
+int wsgid_request_ask(request_rec *r, const wsgid_route_t *route, const char *const *question,
+                      const request_rec **answer)
+{
+    request_rec *copy = apr_pmemdup(r->pool, r, sizeof(*r));
+    wsgid_exchange_t *x;
+    apr_status_t rv;
+    int status = OK;
+
+    copy->headers_out = apr_table_make(r->pool, 2);
+    copy->subprocess_env = apr_table_copy(r->pool, r->subprocess_env);
+    x = new_exchange(copy, route);
+    x->question = question;
+    x->upload.is_read = 1; /* the body is the request's */
+    rv = check_group(x);
+    if (rv == APR_SUCCESS) {
+        rv = wsgid_environ_build(x);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = run(x);
+    }
+    if (rv != APR_SUCCESS) {
+        status = wsgid_failures_answer(x, rv);
+        status = ap_is_HTTP_ERROR(status) ? status : HTTP_INTERNAL_SERVER_ERROR;
+    }
+    wsgid_client_close(x);
+    *answer = copy;
+    return status;
 }

@@ -240,6 +240,18 @@ static apr_status_t begin_response(wsgid_exchange_t *x, const wsgid_wire_frame_t
     return rv == APR_SUCCESS && wsgid_sendfile_is_wanted(x) ? send_named_file(x) : rv;
 }
 
+/* The answer to a question is its head: the rest of httpd's request stays as it is. */
+static apr_status_t end_answer(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame, uint32_t head)
+{
+    if (!(frame->flags & WSGID_WIRE_END) || frame->length != WSGID_WIRE_RESPONSE_PREFIX + head) {
+        return fail_protocol(x, "the answer to a question has a body");
+    }
+    (void)wsgid_head_set(x, payload(x) + WSGID_WIRE_RESPONSE_PREFIX, head);
+    skip_frame(x, frame);
+    x->response.has_ended = 1;
+    return APR_SUCCESS;
+}
+
 static apr_status_t on_response(wsgid_exchange_t *x, const wsgid_wire_frame_t *frame)
 {
     uint32_t head;
@@ -249,7 +261,10 @@ static apr_status_t on_response(wsgid_exchange_t *x, const wsgid_wire_frame_t *f
     if (rv == APR_SUCCESS) {
         rv = wsgid_head_check(x, payload(x) + WSGID_WIRE_RESPONSE_PREFIX, head, WSGID_HEAD_FINAL);
     }
-    return rv == APR_SUCCESS ? begin_response(x, frame, head) : rv;
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    return x->question ? end_answer(x, frame, head) : begin_response(x, frame, head);
 }
 
 /* ---- the other frames */
@@ -293,7 +308,7 @@ static apr_status_t on_interim(wsgid_exchange_t *x, const wsgid_wire_frame_t *fr
 {
     apr_status_t rv = need(x, frame->length);
 
-    if (x->response.has_begun) {
+    if (x->response.has_begun || x->question) {
         return fail_order(x, frame->type);
     }
     if (rv == APR_SUCCESS && wsgid_wire_check_head(payload(x), frame->length) != WSGID_WIRE_OK) {

@@ -15,6 +15,12 @@ SCRIPT_RELOADING = "mod_wsgi.script_reloading"  # "0": WSGIScriptReloading Off
 LINE_MAX = 500  # characters of a request line in a message
 
 
+def script_of(environ: Environ) -> str:
+    """The path of the script that is loaded for the request. "": there is none."""
+    path: str = environ.get("mod_wsgi.handler_script") or environ.get("SCRIPT_FILENAME", "")
+    return path
+
+
 def request_line(environ: Environ) -> str:
     """`GET /path?query`, for messages: printable ASCII, at most LINE_MAX characters and "...".
 

@@ -21,6 +21,9 @@ DIRECTIVES: tuple[str, ...] = (
     "WSGITrustedProxyHeaders",
     "WSGIApplicationGroup",
     "WSGIRestrictProcess",
+    "WSGIAccessScript",
+    "WSGIAuthUserScript",
+    "WSGIAuthGroupScript",
     "WSGISocketPrefix",
     "WSGIResponseBufferTotal",
     "WSGIPythonHome",
@@ -58,6 +61,9 @@ FOREIGN: dict[str, str] = {
     ),
     "WSGICaseSensitivity": "paths are case sensitive; remove it",
     "WSGIServerMetrics": "a daemon cannot see httpd's scoreboard; remove it",
+    "WSGIGroupAuthoritative": (
+        "RequireAll, RequireAny and RequireNone say how Require wsgi-group counts; remove it"
+    ),
     "WSGITelemetryService": "nothing is reported to a telemetry service; remove it",
     "WSGITelemetryOptions": "nothing is reported to a telemetry service; remove it",
     "WSGISlowRequests": "use slow-request= of WSGIDaemonProcess instead",
@@ -76,18 +82,5 @@ REFUSED: dict[str, str] = {
     "WSGIDispatchScript": (
         "requests would run in another group than the one that it chooses; choose the group "
         "with WSGIProcessName %{ENV:name} and RewriteRule [E=] instead"
-    ),
-    "WSGIAccessScript": (
-        "access that it forbids would be allowed; use Require and its providers instead"
-    ),
-    "WSGIAuthUserScript": (
-        "nobody would have to log in; use an AuthBasicProvider of httpd (file, dbm, dbd, ldap, "
-        "socache), or authenticate in the application"
-    ),
-    "WSGIAuthGroupScript": (
-        "access that it forbids would be allowed; use Require group or Require expr instead"
-    ),
-    "WSGIGroupAuthoritative": (
-        "it belongs to WSGIAuthGroupScript; use Require group or Require expr instead"
     ),
 }

@@ -256,16 +256,6 @@ def test_lines_that_say_the_same_are_reported_once(place):
     assert "(also at 20 more lines)" in place.check(text).find("WSGID0014")
 
 
-def test_a_provider_of_mod_wsgi_is_reported_with_the_fix(place):
-    text = (
-        f"{ALIAS}\n<Location /x>\nAuthType Basic\nAuthName x\nAuthBasicProvider wsgi\n</Location>"
-    )
-    modules = machine.load_lines(["auth_basic", "authn_core"])
-    load = "\n".join([*modules, configuration.load_ours(place.module)])
-    found = place.check(text, load=load).find("WSGID0015")
-    assert "no provider named wsgi: use an AuthBasicProvider of httpd (file" in found
-
-
 def test_multiviews_in_a_directory_of_scripts_is_reported(place):
     section = "<Directory @APP@>\nOptions MultiViews\n</Directory>\n"
     alias = "WSGIScriptAlias /apps @APP@\n"
@@ -352,7 +342,19 @@ FAULTS = {
         "Process a",
         "keep one",
     ),
-    "refused": ("WSGIAuthUserScript /x", "WSGID0015", "AuthUser", "use an AuthBasicProvider"),
+    "missing access script": (
+        "WSGIAccessScript /no/access.py",
+        "WSGID0330",
+        "AccessScript",
+        "correct the path in WSGIAccessScript",
+    ),
+    "unknown group of a script": (
+        "WSGIDaemonProcess gate\nWSGIAuthUserScript /x process-name=gat",
+        "WSGID0018",
+        "AuthUser",
+        "did you mean gate?",
+    ),
+    "refused": ("WSGIDispatchScript /x", "WSGID0015", "Dispatch", "WSGIProcessName"),
     "refused, as another group would run it": (
         "WSGIDispatchScript /x",
         "WSGID0015",

@@ -93,8 +93,14 @@ REFUSED = {
     "name too long": ("WSGIDaemonProcess " + "x" * 129, "WSGID0009: 'xxx"),
     "two interpreters": (
         group("python=/a python-home=/b"), "WSGID0011: python= and python-home= both choose the interpreter; keep one"),
-    "access control of mod_wsgi": (
-        "WSGIAccessScript /x", "WSGID0015: WSGIAccessScript is not available in mod_wsgid, and ignoring it would be un"),
+    "dispatch of mod_wsgi": (
+        "WSGIDispatchScript /x", "WSGID0015: WSGIDispatchScript is not available in mod_wsgid, and ignoring it would be un"),
+    "access script without a path": ("WSGIAccessScript", "WSGID0520: WSGIAccessScript needs the path of a script"),
+    "access script with an unknown option": (
+        "WSGIAccessScript /x user=a", "WSGID0520: WSGIAccessScript: 'user' is unknown, has no value or is given twice"),
+    "user script with two groups": (
+        "WSGIAuthUserScript /x process-name=a process-group=a", "WSGID0520: WSGIAuthUserScript: 'process-group' is unkn"),
+    "group script with a bad variable": ("WSGIAuthGroupScript /x process-name=%{X}", "WSGID0016: '%{X}' is not a vari"),
     "unknown variable": ("WSGIProcessName %{USER}", "WSGID0016: '%{USER}' is not a variable; the variables are %{GLOB"),
     "variable within a text": ("WSGIProcessGroup a-%{HOST}", "WSGID0016: 'a-%{HOST}' is not a variable"),
     "variable without a name": ("WSGIProcessGroup %{ENV:}", "WSGID0016: '%{ENV:}' is not a variable"),

@@ -28,7 +28,10 @@ from pywsgid.wire.options import FOREIGN, OPTIONS
 
 PAGES = pages()
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
-MORE_MODULES = [*MODULES, "proxy", "proxy_http", "alias"]
+MORE_MODULES = [
+    *(*MODULES, "proxy", "proxy_http", "alias"),
+    *("auth_basic", "authz_user", "authn_socache", "socache_shmcb"),
+]
 PLAIN = """\
 def application(environ, start_response):
     start_response('200 OK', [])
@@ -167,6 +170,21 @@ def virtualenv(httpd: Httpd, name: str, *requirements: str) -> None:
 
 def test_first_application(served):
     assert ask(served("first-application.md"), host="hello.example.com") == "Hello!\n"
+
+
+def test_protecting(served):
+    httpd = served("protecting.md", files={"/srv/reports/figures.txt": "figures"})
+    with httpd.log.allows("AH01617|AH01618|AH01631|AH01707"):  # those who are not let in
+        for auth, status in (
+            (("ada", "lovelace"), 200),
+            (("ada", "builder"), 401),
+            (("bob", "builder"), 401),
+            (("eve", ""), 401),
+            (None, 401),
+        ):
+            assert httpd.get("/reports/figures.txt", auth=auth).status_code == status
+    httpd = served("protecting.md", 1, files={"/srv/mirror/package": "bytes"})
+    assert ask(httpd, "/mirror/package") == "bytes"
 
 
 def test_flask(served):

@@ -24,6 +24,22 @@ WSGIScriptAlias /httpbin ${APPS}/httpbin_site.wsgi process-name=httpbin
 WSGIScriptAlias /builder ${APPS}/whoami.wsgi process-name=builder
 @OTHER_ALIAS@
 WSGIScriptAlias /django ${APPS}/django_site/project/wsgi.py process-name=django
+LogLevel auth_basic:crit authz_core:crit
+AliasMatch ^/django-files ${FILES}/page.txt
+<Location /django-files>
+    AuthType Basic
+    AuthName "Django"
+    AuthBasicProvider wsgi
+    WSGIAuthUserScript ${APPS}/django_site/project/auth.py process-group=django
+    WSGIAuthGroupScript ${APPS}/django_site/project/auth.py process-group=django
+    Require valid-user
+</Location>
+<Location /django-files/others>
+    Require wsgi-group others
+</Location>
+<Location /django-files/editors>
+    Require wsgi-group éditeurs
+</Location>
 """
 OTHER_GROUP = "WSGIDaemonProcess other python-home=@OTHER@"
 OTHER_ALIAS = "WSGIScriptAlias /other ${APPS}/markupsafe_site.wsgi process-name=other"
@@ -62,7 +78,9 @@ def prepare_django(home, site, data) -> None:
     }
     who = {"user": machine.web_user(), "extra_groups": []} if os.geteuid() == 0 else {}
     create = ["createsuperuser", "--noinput", "--username", "admin", "--email", "admin@example.org"]
-    for words in (["migrate", "--verbosity", "0"], create):
+    join = "Group.objects.create(name='éditeurs').user_set.add(User.objects.get())"
+    join = ["shell", "-c", "from django.contrib.auth.models import Group, User; " + join]
+    for words in (["migrate", "--verbosity", "0"], create, join):
         command = [home / "bin" / "python", "-m", "django", *words]
         done = subprocess.run(
             command, env=environment, cwd=data, capture_output=True, text=True, check=False, **who
@@ -103,7 +121,7 @@ def httpd(make_httpd, stage, system_python, other_python, data):
     text = CONFIGURATION
     for word, value in words.items():  # in this order, because OTHER is part of OTHER_GROUP
         text = text.replace(f"@{word}@", str(value))
-    server = make_httpd(text)
+    server = make_httpd(text, modules=["auth_basic", "authz_user"], files={"page.txt": "page"})
     server.log.wait_for("group 'httpbin': ready", timeout=30)
     server.log.accept_all(
         "flasgger is not installed"
@@ -196,6 +214,21 @@ def test_django_admin_login_with_session_and_csrf(httpd):
 def test_django_admin_refuses_a_wrong_password(httpd):
     with httpd.session() as session:
         assert "Please enter the correct username" in log_in(httpd, session, "wrong").text
+
+
+@pytest.mark.parametrize(
+    ("path", "user", "password", "status"),
+    [
+        ("", "admin", PASSWORD, 200),
+        ("", "admin", "wrong", 401),
+        ("", "nobody", PASSWORD, 401),
+        ("/editors", "admin", PASSWORD, 200),
+        ("/others", "admin", PASSWORD, 401),
+    ],
+)
+def test_django_handler_of_mod_wsgi_decides_about_files(httpd, path, user, password, status):
+    answer = httpd.get("/django-files" + path, auth=(user, password))
+    assert answer.status_code == status
 
 
 def test_django_refuses_a_post_without_the_csrf_token(httpd):

@@ -11,6 +11,7 @@ CONTEXTS = {
     "IN_SERVER": "server, virtual host",
     "IN_DIRECTORY": "server, virtual host, directory",
     "IN_HTACCESS": "server, virtual host, directory, .htaccess (AllowOverride FileInfo)",
+    "IN_AUTH": "server, virtual host, directory, .htaccess (AllowOverride AuthConfig)",
 }
 ARGUMENTS = {"DIRECTIVE": 7, "FOREIGN_DIRECTIVE": 3, "REFUSED_DIRECTIVE": 2}
 

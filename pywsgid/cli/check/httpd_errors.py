@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 
 from pywsgid.cli.check.findings import PROBLEM, Finding
-from pywsgid.wire import directives
 
 SYNTAX_ERROR = re.compile(r"Syntax error on line (\d+) of (.+?):(?= Syntax error|$|\s)")
 LEVEL = re.compile(r"^\[[^\]]*\] \[(?:[\w.-]+:)?(\w+)\] (?:\[[^\]]*\] )*")
 CODE = re.compile(r"(?:WSGID|AH)\d{4,5}: ")
 PLACE = re.compile(r"(/[^\s:()']+):(\d+)")
-NO_PROVIDER = re.compile(r"Unknown Auth[nz] provider: wsgi")
 SEVERE = ("emerg", "alert", "crit", "error")
 # Lines of httpd that are not errors.
 HARMLESS = re.compile(r"Syntax OK|AH00558|AH00014|Configuration check failed|^\s*$")
@@ -55,9 +53,6 @@ def _finding(text: str, place: str, path: str) -> Finding:
         if fix:
             return Finding(where, code[0].removesuffix(": "), what, fix)
         return Finding(where, code[0].removesuffix(": "), _quoted(what), "correct that line")
-    if NO_PROVIDER.search(text):
-        fix = directives.REFUSED["WSGIAuthUserScript"].partition("; ")[2]
-        return Finding(where, "WSGID0015", "mod_wsgid has no provider named wsgi", fix)
     return Finding(where, "WSGID0428", _quoted(text), "correct that line")
 
 

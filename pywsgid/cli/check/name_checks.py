@@ -9,6 +9,7 @@ from pywsgid.cli.check.findings import NOTE, Finding, Findings
 from pywsgid.cli.check.subject import Subject
 from pywsgid.cli.check.wsgi_conf import (
     ALIASES,
+    DECIDERS,
     DEFAULT_GROUP,
     GROUP_DIRECTIVES,
     GROUP_OPTIONS,
@@ -62,5 +63,8 @@ def _groups_named(line: Directive) -> list[str]:
         return line.words[:1]
     if line.key in ALIASES:
         given = options(heads(line.arguments, 2)[1])
+        return [value for name, value in given if name in GROUP_OPTIONS]
+    if line.key in DECIDERS:
+        given = options(heads(line.arguments, 1)[1])
         return [value for name, value in given if name in GROUP_OPTIONS]
     return line.words if line.key == "wsgirestrictprocess" else []

@@ -1,5 +1,6 @@
 """Checks the script of each WSGIScriptAlias, WSGIImportScript and handler: it exists, the users can
-reach it, httpd may run it, and it can be imported."""
+reach it, httpd may run it, and it can be imported. Scripts that decide for httpd are no pages:
+httpd need not reach them."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from pywsgid.cli.check.conf_syntax import Directive, Section
 from pywsgid.cli.check.findings import NOTE, Finding, Findings
 from pywsgid.cli.check.interpreter_probe import Problem, Script
 from pywsgid.cli.check.subject import Subject, user_text
-from pywsgid.cli.check.wsgi_conf import Alias, Group, covers, hosts
+from pywsgid.cli.check.wsgi_conf import DECIDERS, Alias, Group, covers, hosts
 
 ONLY_A_REQUEST_DECIDES = ("location", "locationmatch", "if", "directorymatch", "filesmatch")
 
@@ -29,7 +30,8 @@ def check_scripts(subject: Subject) -> Findings:
             continue  # name_checks.py reports it
         problems = list(_check_file(subject, alias, alias.path, group))
         yield from problems
-        yield from _check_access(subject, alias)
+        if alias.line.key not in DECIDERS:
+            yield from _check_access(subject, alias)
         key = (alias.path, group.name, alias.callable)
         is_checked = problems or key in imported or not os.path.isfile(alias.path)
         if not is_checked and subject.can_become(group):
@@ -72,7 +74,7 @@ def _check_file(subject: Subject, alias: Alias, path: str, group: Group) -> Find
         ("the application", subject.identity_of(group), needs),
         ("httpd", subject.httpd_identity(), os.F_OK),
     )
-    for owner, identity, permissions in users:
+    for owner, identity, permissions in users[: 1 if alias.line.key in DECIDERS else 2]:
         blocked = file_access.blocked_at(path, identity, permissions)
         if blocked:
             what = f"{owner} runs as {user_text(identity)}, which cannot "

@@ -31,7 +31,7 @@ class Subject:
         self.groups = self.configuration.groups()
         self.aliases = self.configuration.aliases()
         others = self.configuration.imports() + self.configuration.handled()
-        self.scripts = self.aliases + others
+        self.scripts = self.aliases + others + self.configuration.deciders()
         self.by_name = {group.name or DEFAULT_GROUP: group for group in self.groups}
 
     # -------- groups

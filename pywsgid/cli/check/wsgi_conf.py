@@ -19,6 +19,12 @@ from pywsgid.cli.check.conf_syntax import WORD, Directive, Section, split
 DEFAULT_GROUP = "%{GLOBAL}"
 GROUP_DIRECTIVES = ("wsgiprocessname", "wsgiprocessgroup")
 ALIASES = ("wsgiscriptalias", "wsgiscriptaliasmatch")
+# Scripts that decide for httpd, and the function that each needs; None: one of two.
+DECIDERS: dict[str, str | None] = {
+    "wsgiaccessscript": "allow_access",
+    "wsgiauthuserscript": None,
+    "wsgiauthgroupscript": "groups_for_user",
+}
 GROUP_OPTIONS = ("process-name", "process-group")
 HANDLERS = ("wsgid-script", "wsgi-script", "application/x-httpd-wsgi")  # ours, mod_wsgi's
 HANDLER_LINES = ("addhandler", "sethandler", "addtype", "forcetype")
@@ -49,9 +55,9 @@ class Group:
 
 @dataclass(frozen=True)
 class Alias:
-    """A line that leads to a script: the URL ("" for WSGIImportScript and for a handler) and the
-    path of the script, the group that serves it, and the name of its application ("" if it need
-    not have one). None stands for what depends on the request."""
+    """A line that leads to a script: the URL ("" without one) and the path of the script, the
+    group that serves it, and the name of its application ("" if it need not have one). None stands
+    for what depends on the request."""
 
     line: Directive
     url: str
@@ -138,6 +144,17 @@ class Configuration:
             if len(found) >= FILES_MOST or not endings:
                 break  # SetHandler is for one directory, rarely for a tree
         return found[:FILES_MOST]
+
+    def deciders(self) -> list[Alias]:
+        found = []
+        for line in self.named(*DECIDERS):
+            if not line.words:
+                continue
+            (path,), rest = heads(line.arguments, 1)
+            given = dict(options(rest))
+            group = next((given[name] for name in GROUP_OPTIONS if name in given), DEFAULT_GROUP)
+            found.append(Alias(line, "", self.path(path), literal(group), DECIDERS[line.key]))
+        return found
 
     def _alias(self, line: Directive) -> Alias:
         (url, target), rest = heads(line.arguments, 2)

@@ -23,6 +23,7 @@ import sys
 from importlib.machinery import ModuleSpec, SourceFileLoader
 
 from pywsgid.daemon import logs
+from pywsgid.daemon.application import decisions
 from pywsgid.daemon.system import _thread, os, time
 from pywsgid.wire import django_settings
 
@@ -208,8 +209,8 @@ def read_source(path: str, owner: Owner) -> bytes:
             return file.read()
     except FileNotFoundError:
         raise LoadFailure(
-            "WSGID0330: script %s does not exist: correct the path in WSGIScriptAlias, or create "
-            "the file" % path
+            "WSGID0330: script %s does not exist: correct its path in httpd's configuration, or "
+            "create the file" % path
         ) from None
     except IsADirectoryError:
         raise LoadFailure(
@@ -316,21 +317,29 @@ def is_about_taken(error: BaseException) -> bool:
 
 
 def look_up(script: Script, name: str) -> Application:
-    """The callable `name`, which may be dotted, of a loaded script. LoadFailure without one. The
-    module itself if there is no name.
+    """The callable `name`, which may be dotted, of a loaded script; or a decision for httpd
+    (decisions.py). LoadFailure without one. The module itself if there is no name.
     """
+    decides = name in decisions.DECISIONS
     target: object = script.module
     if not name:
         return target  # type: ignore[return-value]
-    for part in name.split("."):
+    for part in name.removesuffix(decisions.SUFFIX if decides else "").split("."):
         try:
             target = getattr(target, part)
         except AttributeError:
             raise LoadFailure(
-                "WSGID0333: script %s has no %r%s: name the WSGI application with "
-                "WSGICallableObject, or define %r"
-                % (script.path, name, similar_names(script.module, name), name)
+                "WSGID0333: script %s has no %r%s: %sdefine %r"
+                % (
+                    script.path,
+                    name,
+                    similar_names(script.module, name),
+                    "" if decides else "name the WSGI application with WSGICallableObject, or ",
+                    name,
+                )
             ) from None
+    if decides and callable(target):
+        return decisions.application(name, target)
     if not callable(target):
         raise LoadFailure(
             "WSGID0334: %r in script %s is not callable, but an object of type %s: it must be the "

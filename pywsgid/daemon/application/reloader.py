@@ -12,7 +12,7 @@ import binascii
 
 from pywsgid.daemon import logs
 from pywsgid.daemon.application import loader
-from pywsgid.daemon.request_info import SCRIPT_RELOADING
+from pywsgid.daemon.request_info import SCRIPT_RELOADING, script_of
 from pywsgid.wire import process_abi
 
 TYPE_CHECKING = False
@@ -110,7 +110,7 @@ class ReloadBarrier:
         """
         if environ.get(SCRIPT_RELOADING) == "0":
             return False
-        script = self._scripts.get(environ.get("SCRIPT_FILENAME"))
+        script = self._scripts.get(script_of(environ))
         if not self._holds:
             if script is not None:
                 self._ask(script)

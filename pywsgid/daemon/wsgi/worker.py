@@ -12,7 +12,7 @@ from __future__ import annotations
 from pywsgid import RequestTimeout
 from pywsgid.daemon import cpython, logs
 from pywsgid.daemon.application import loader
-from pywsgid.daemon.request_info import SCRIPT_RELOADING, request_line
+from pywsgid.daemon.request_info import SCRIPT_RELOADING, request_line, script_of
 from pywsgid.daemon.system import _thread, time
 from pywsgid.daemon.transport.peer import PeerSilent, Unsent
 from pywsgid.daemon.wsgi import errors
@@ -308,7 +308,7 @@ class Request:
     def _find(self) -> tuple[Application, float] | None:
         """(application, when its script was loaded); None: the request has been answered."""
         environ = self._environ
-        path = environ.get("SCRIPT_FILENAME")
+        path = script_of(environ)
         if not path:
             self._answer(
                 500,
@@ -318,7 +318,6 @@ class Request:
             return None
         name = environ.get("mod_wsgi.callable_object") or "application"
         environ["mod_wsgi.callable_object"] = name
-        environ.setdefault("mod_wsgi.handler_script", "")
         found = self._callables.get((path, name))
         if found is not None:
             return found
@@ -428,7 +427,7 @@ class Request:
 
     def _say_left_out(self, names: list[str]) -> None:
         """Headers of the application are not sent. Logged once for each script."""
-        script = self._environ.get("SCRIPT_FILENAME", "")
+        script = script_of(self._environ)
         if script not in LEFT_OUT_SAID:
             LEFT_OUT_SAID.add(script)
             self._log.write(

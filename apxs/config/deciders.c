@@ -1,0 +1,68 @@
+/*
+ * WSGIAccessScript, WSGIAuthUserScript and WSGIAuthGroupScript: PATH [process-name=NAME]
+ * [application-group=NAME].
+ *
+ * Rules: none of them is allowed in .htaccess files, since the script runs as the user of the
+ * group. Without process-name= that is the default group, as none is another one's by accident.
+ */
+#include "config/deciders.h"
+
+#include "config/mentions.h"
+#include "config/notices.h"
+#include "config/options.h"
+#include "config/route.h"
+#include "config/scopes.h"
+#include "config/variables.h"
+
+static const char *set_option(cmd_parms *cmd, wsgid_script_place_t *place, const char *name,
+                              const char *value)
+{
+    const char **text = !strcmp(name, "process-name") || !strcmp(name, "process-group")
+                            ? &place->group
+                        : !strcmp(name, "application-group") ? &place->application_group
+                                                             : NULL;
+
+    if (!text || !value || !*value || *text) {
+        return apr_psprintf(cmd->pool,
+                            "WSGID0520: %s: '%s' is unknown, has no value or is given twice; the "
+                            "options are process-name=NAME (or process-group=NAME) and "
+                            "application-group=NAME",
+                            cmd->cmd->name, name);
+    }
+    *text = apr_pstrdup(cmd->pool, value);
+    return wsgid_variables_check(cmd->pool, value);
+}
+
+/* Reads "PATH [option=value ...]". */
+static const char *parse(cmd_parms *cmd, wsgid_script_place_t *place, const char *words)
+{
+    const char *path = ap_getword_conf(cmd->pool, &words);
+    const char *error = NULL, *name, *value;
+
+    place->path = *path ? ap_server_root_relative(cmd->pool, path) : NULL;
+    if (!place->path) {
+        return apr_psprintf(cmd->pool,
+                            "WSGID0520: %s needs the path of a script, absolute or relative to "
+                            "ServerRoot",
+                            cmd->cmd->name);
+    }
+    while (!error && wsgid_options_next_word(cmd->pool, &words, &name, &value)) {
+        error = set_option(cmd, place, name, value);
+    }
+    if (!error) {
+        wsgid_mentions_add(cmd, place->group ? place->group : "%{GLOBAL}");
+    }
+    if (!error && place->application_group) {
+        wsgid_notices_check_application_group(cmd, place->application_group);
+    }
+    return error;
+}
+
+const char *wsgid_deciders_define(cmd_parms *cmd, void *dir, const char *words)
+{
+    wsgid_directory_config_t *config = dir;
+    wsgid_script_place_t *place = apr_pcalloc(cmd->pool, sizeof(*place));
+
+    config->deciders[(intptr_t)cmd->info] = place;
+    return parse(cmd, place, words);
+}
