@@ -1,6 +1,6 @@
 /*
- * WSGIAccessScript, WSGIAuthUserScript and WSGIAuthGroupScript: PATH [process-name=NAME]
- * [application-group=NAME].
+ * WSGIAccessScript, WSGIAuthUserScript, WSGIAuthGroupScript and WSGIDispatchScript: PATH
+ * [process-name=NAME] [application-group=NAME]. WSGIHandlerScript has the handler's name before it.
  *
  * Rules: none of them is allowed in .htaccess files, since the script runs as the user of the
  * group. Without process-name= that is the default group, as none is another one's by accident.
@@ -13,6 +13,8 @@
 #include "config/route.h"
 #include "config/scopes.h"
 #include "config/variables.h"
+
+#include "apr_hash.h"
 
 static const char *set_option(cmd_parms *cmd, wsgid_script_place_t *place, const char *name,
                               const char *value)
@@ -49,8 +51,8 @@ static const char *parse(cmd_parms *cmd, wsgid_script_place_t *place, const char
     while (!error && wsgid_options_next_word(cmd->pool, &words, &name, &value)) {
         error = set_option(cmd, place, name, value);
     }
-    if (!error) {
-        wsgid_mentions_add(cmd, place->group ? place->group : "%{GLOBAL}");
+    if (!error && place->group) {
+        wsgid_mentions_add(cmd, place->group);
     }
     if (!error && place->application_group) {
         wsgid_notices_check_application_group(cmd, place->application_group);
@@ -63,6 +65,24 @@ const char *wsgid_deciders_define(cmd_parms *cmd, void *dir, const char *words)
     wsgid_directory_config_t *config = dir;
     wsgid_script_place_t *place = apr_pcalloc(cmd->pool, sizeof(*place));
 
+    const char *error = parse(cmd, place, words);
+
     config->deciders[(intptr_t)cmd->info] = place;
+    if (!error && !place->group) {
+        wsgid_mentions_add(cmd, "%{GLOBAL}");
+    }
+    return error;
+}
+
+const char *wsgid_deciders_define_handler(cmd_parms *cmd, void *dir, const char *words)
+{
+    wsgid_directory_config_t *config = dir;
+    wsgid_script_place_t *place = apr_pcalloc(cmd->pool, sizeof(*place));
+    const char *name = ap_getword_conf(cmd->pool, &words);
+
+    if (!config->handlers) {
+        config->handlers = apr_hash_make(cmd->pool);
+    }
+    apr_hash_set(config->handlers, name, APR_HASH_KEY_STRING, place);
     return parse(cmd, place, words);
 }

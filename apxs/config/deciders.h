@@ -1,5 +1,6 @@
 /*
- * Scripts whose functions decide for httpd: who may have access, and where a request goes.
+ * Scripts whose functions decide for httpd: who may have access, and where a request goes. And
+ * scripts that are handlers.
  *
  * Private to config/.
  */
@@ -17,5 +18,7 @@ typedef struct wsgid_script_place_t {
 
 /* Directive function of WSGIAccessScript and its like; cmd->info: its wsgid_decider_e. */
 const char *wsgid_deciders_define(cmd_parms *cmd, void *dir, const char *words);
+/* The same for WSGIHandlerScript. */
+const char *wsgid_deciders_define_handler(cmd_parms *cmd, void *dir, const char *words);
 
 #endif

@@ -279,16 +279,6 @@ static const char *ignore(cmd_parms *cmd, void *dir, const char *words)
     return NULL;
 }
 
-static const char *refuse(cmd_parms *cmd, void *dir, const char *words)
-{
-    (void)dir;
-    (void)words;
-    return apr_psprintf(
-        cmd->pool,
-        "WSGID0015: %s is not available in mod_wsgid, and ignoring it would be unsafe: %s",
-        cmd->cmd->name, (const char *)cmd->info);
-}
-
 #define PASS_AUTHORIZATION APR_OFFSETOF(wsgid_directory_config_t, pass_authorization)
 #define ERROR_OVERRIDE     APR_OFFSETOF(wsgid_directory_config_t, error_override)
 #define USER_HEADER        APR_OFFSETOF(wsgid_directory_config_t, user_header)
@@ -304,7 +294,6 @@ const command_rec wsgid_directives_table[] = {
     AP_INIT_##how(name, function, data, context, syntax),
 #define FOREIGN_DIRECTIVE(name, context, fix) \
     AP_INIT_RAW_ARGS(name, ignore, (void *)fix, context, fix),
-#define REFUSED_DIRECTIVE(name, fix) AP_INIT_RAW_ARGS(name, refuse, (void *)fix, OR_ALL, fix),
 #include "config/directives.def"
     { NULL, { NULL }, NULL, 0, RAW_ARGS, NULL }
 };

@@ -16,6 +16,9 @@ static int is_named(const ap_directive_t *line, const char *name)
 
 static int sets_handler(const ap_directive_t *line)
 {
+    if (is_named(line, "WSGIHandlerScript")) {
+        return !ap_strcasestr(line->args, "process-"); /* its option for the group */
+    }
     return ap_strcasestr(line->args, WSGID_HANDLER) || ap_strcasestr(line->args, WSGID_HANDLER_WSGI)
            || ap_strcasestr(line->args, WSGID_HANDLER_TYPE);
 }

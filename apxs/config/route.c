@@ -16,6 +16,8 @@
 
 #include "apr_hash.h"
 
+#define HANDLER_CALLABLE "handle_request" /* the name of the application in such a script */
+
 static int is_ours(const request_rec *r)
 {
     return r->handler
@@ -105,26 +107,41 @@ static void set_flags(wsgid_route_t *route, const wsgid_alias_t *alias,
     route->sendfile = config->sendfile;
 }
 
+/* The script of WSGIHandlerScript for the request's handler, or NULL. */
+static const wsgid_script_place_t *find_handler(const request_rec *r,
+                                                const wsgid_directory_config_t *config)
+{
+    return config->handlers && r->handler
+               ? apr_hash_get(config->handlers, r->handler, APR_HASH_KEY_STRING)
+               : NULL;
+}
+
 const wsgid_route_t *wsgid_route_find(request_rec *r)
 {
-    static const wsgid_alias_t no_alias = { .pass_authorization = WSGID_UNSET };
-    const wsgid_directory_config_t *config;
+    const wsgid_directory_config_t *config = ap_get_module_config(r->per_dir_config, &wsgid_module);
+    const wsgid_script_place_t *place = find_handler(r, config);
+    wsgid_alias_t option = { .pass_authorization = WSGID_UNSET };
     const wsgid_alias_t *alias;
     wsgid_route_t *route;
 
-    if (!is_ours(r)) {
+    if (!place && !is_ours(r)) {
         return NULL;
     }
-    config = ap_get_module_config(r->per_dir_config, &wsgid_module);
     alias = wsgid_aliases_of(r);
     route = apr_pcalloc(r->pool, sizeof(*route));
     route->is_aliased = alias != NULL;
     route->mount_point = alias && !alias->expression ? alias->url : NULL;
-    alias = alias ? alias : &no_alias;
+    route->handler_script = "";
+    if (place) {
+        option.group = place->group;
+        option.application_group = place->application_group;
+        option.callable = HANDLER_CALLABLE;
+        route->handler_script = place->path;
+    }
+    alias = alias && !place ? alias : &option;
     split_url(r, route);
     choose_application(r, route, alias, config);
     set_flags(route, alias, config);
-    route->handler_script = "";
     return route;
 }
 
@@ -151,4 +168,23 @@ const wsgid_route_t *wsgid_route_to_decider(request_rec *r, wsgid_decider_e deci
     route->script_reloading = config->script_reloading != 0;
     route->map_head_to_get = WSGID_MAP_HEAD_OFF;
     return route;
+}
+
+const wsgid_route_t *wsgid_route_dispatch(request_rec *r, const wsgid_route_t *route,
+                                          const apr_table_t *answer)
+{
+    const wsgid_directory_config_t *config = ap_get_module_config(r->per_dir_config, &wsgid_module);
+    const char *group = apr_table_get(answer, "process_group");
+    wsgid_route_t *chosen = apr_pmemdup(r->pool, route, sizeof(*route));
+
+    if (group) {
+        chosen->choice = WSGID_ROUTE_CHOSEN;
+        choose_group(r, chosen, group, config->allowed);
+    }
+    chosen->application_group = resolve(r, apr_table_get(answer, "application_group"),
+                                        route->application_group);
+    if (!*route->handler_script) {
+        chosen->callable = resolve(r, apr_table_get(answer, "callable_object"), route->callable);
+    }
+    return chosen;
 }

@@ -22,9 +22,10 @@ typedef enum { WSGID_CHUNKED_OFF, WSGID_CHUNKED_ON, WSGID_CHUNKED_BUFFER } wsgid
 
 /* What a function of a script decides, and the directive that names the script. */
 typedef enum {
-    WSGID_DECIDER_ACCESS, /* WSGIAccessScript */
-    WSGID_DECIDER_USER,   /* WSGIAuthUserScript */
-    WSGID_DECIDER_GROUP,  /* WSGIAuthGroupScript */
+    WSGID_DECIDER_ACCESS,   /* WSGIAccessScript */
+    WSGID_DECIDER_USER,     /* WSGIAuthUserScript */
+    WSGID_DECIDER_GROUP,    /* WSGIAuthGroupScript */
+    WSGID_DECIDER_DISPATCH, /* WSGIDispatchScript */
     WSGID_DECIDER_COUNT
 } wsgid_decider_e;
 
@@ -51,7 +52,7 @@ typedef struct {
     const char *group;           /* "": the default group; UNSET: the variable, as it is written */
     const char *application_group;
     const char *callable;
-    const char *handler_script; /* what is loaded instead of the script; "": nothing */
+    const char *handler_script; /* loaded instead of the script, which is its resource; "": none */
 
     /* how: 0 or 1 */
     int pass_authorization; /* the application sees the Authorization header */
@@ -81,5 +82,12 @@ const wsgid_route_t *wsgid_route_find(request_rec *r);
  */
 const wsgid_route_t *wsgid_route_to_decider(request_rec *r, wsgid_decider_e decider,
                                             const char *function);
+
+/*
+ * The route as WSGIDispatchScript wants it: with the process_group, application_group and
+ * callable_object of its answer, or those of the route that it leaves alone.
+ */
+const wsgid_route_t *wsgid_route_dispatch(request_rec *r, const wsgid_route_t *route,
+                                          const apr_table_t *answer);
 
 #endif

@@ -6,6 +6,8 @@
 
 #include "config/aliases.h"
 
+#include "apr_hash.h"
+
 #define RESPONSE_TOTAL (64 * 1024 * 1024) /* the default of WSGIResponseBufferTotal */
 
 void *wsgid_scopes_create_server(apr_pool_t *p, server_rec *s)
@@ -72,6 +74,10 @@ void *wsgid_scopes_merge_directory(apr_pool_t *p, void *base, void *add)
         TAKE(deciders[i], NULL)
     }
 #undef TAKE
+    if (inner->handlers) {
+        merged->handlers = merged->handlers ? apr_hash_overlay(p, inner->handlers, merged->handlers)
+                                            : inner->handlers;
+    }
     return merged;
 }
 

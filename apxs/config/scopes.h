@@ -53,8 +53,9 @@ typedef struct {
     const apr_array_header_t *sendfile; /* const char *: directories, symbolic links resolved */
     struct apr_hash_t *allowed;         /* WSGIRestrictProcess: names of groups; NULL: all */
     apr_array_header_t *proxies;        /* apr_ipsubnet_t *: WSGITrustedProxies; NULL: none */
-    unsigned proxy_headers; /* WSGITrustedProxyHeaders: see trusted_proxies.c; 0: none */
-    unsigned proxy_classes; /* these, and all others with the same purposes */
+    unsigned proxy_headers;      /* WSGITrustedProxyHeaders: see trusted_proxies.c; 0: none */
+    unsigned proxy_classes;      /* these, and all others with the same purposes */
+    struct apr_hash_t *handlers; /* wsgid_script_place_t * of each WSGIHandlerScript; NULL: none */
     const struct wsgid_script_place_t *deciders[WSGID_DECIDER_COUNT]; /* NULL: none */
 } wsgid_directory_config_t;
 

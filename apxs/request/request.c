@@ -40,6 +40,9 @@ static apr_status_t check_script(wsgid_exchange_t *x)
     const request_rec *r = x->r;
     apr_status_t why = APR_SUCCESS;
 
+    if (*x->route->handler_script) {
+        return APR_SUCCESS; /* what the URL leads to is its business */
+    }
     if (!x->route->is_aliased && !(ap_allow_options(x->r) & OPT_EXECCGI)) {
         why = WSGID_E_NO_EXEC_CGI;
     }
@@ -373,6 +376,49 @@ static int redirect(wsgid_exchange_t *x)
     return OK;
 }
 
+int wsgid_request_ask(request_rec *r, const wsgid_route_t *route, const char *const *question,
+                      const request_rec **answer)
+{
+    request_rec *copy = apr_pmemdup(r->pool, r, sizeof(*r));
+    wsgid_exchange_t *x;
+    apr_status_t rv;
+    int status = OK;
+
+    copy->headers_out = apr_table_make(r->pool, 2);
+    copy->subprocess_env = apr_table_copy(r->pool, r->subprocess_env);
+    x = new_exchange(copy, route);
+    x->question = question;
+    x->upload.is_read = 1; /* the body is the request's */
+    rv = check_group(x);
+    if (rv == APR_SUCCESS) {
+        rv = wsgid_environ_build(x);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = run(x);
+    }
+    if (rv != APR_SUCCESS) {
+        status = wsgid_failures_answer(x, rv);
+        status = ap_is_HTTP_ERROR(status) ? status : HTTP_INTERNAL_SERVER_ERROR;
+    }
+    wsgid_client_close(x);
+    *answer = copy;
+    return status;
+}
+
+/* WSGIDispatchScript. OK, or an HTTP status: there is no answer. */
+static int dispatch(request_rec *r, const wsgid_route_t **route)
+{
+    static const char *const nothing[] = { NULL };
+    const wsgid_route_t *decider = wsgid_route_to_decider(r, WSGID_DECIDER_DISPATCH, "dispatch()");
+    const request_rec *answer;
+    int status = decider ? wsgid_request_ask(r, decider, nothing, &answer) : OK;
+
+    if (decider && status == OK) {
+        *route = wsgid_route_dispatch(r, *route, answer->headers_out);
+    }
+    return status;
+}
+
 int wsgid_request_handler(request_rec *r)
 {
     const wsgid_route_t *route = wsgid_route_find(r);
@@ -383,6 +429,12 @@ int wsgid_request_handler(request_rec *r)
     /* 1. Is it for this module? */
     if (!route) {
         return DECLINED;
+    }
+
+    /* Does a script say where it goes? */
+    status = dispatch(r, &route);
+    if (status != OK) {
+        return status;
     }
 
     /* 2. May it be run, and by which group? */
@@ -415,33 +467,4 @@ int wsgid_request_handler(request_rec *r)
     status = rv == APR_SUCCESS ? OK : wsgid_failures_answer(x, rv);
     wsgid_client_close(x);
     return rv == WSGID_E_REDIRECTED ? redirect(x) : status;
-}
-
-int wsgid_request_ask(request_rec *r, const wsgid_route_t *route, const char *const *question,
-                      const request_rec **answer)
-{
-    request_rec *copy = apr_pmemdup(r->pool, r, sizeof(*r));
-    wsgid_exchange_t *x;
-    apr_status_t rv;
-    int status = OK;
-
-    copy->headers_out = apr_table_make(r->pool, 2);
-    copy->subprocess_env = apr_table_copy(r->pool, r->subprocess_env);
-    x = new_exchange(copy, route);
-    x->question = question;
-    x->upload.is_read = 1; /* the body is the request's */
-    rv = check_group(x);
-    if (rv == APR_SUCCESS) {
-        rv = wsgid_environ_build(x);
-    }
-    if (rv == APR_SUCCESS) {
-        rv = run(x);
-    }
-    if (rv != APR_SUCCESS) {
-        status = wsgid_failures_answer(x, rv);
-        status = ap_is_HTTP_ERROR(status) ? status : HTTP_INTERNAL_SERVER_ERROR;
-    }
-    wsgid_client_close(x);
-    *answer = copy;
-    return status;
 }

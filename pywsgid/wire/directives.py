@@ -24,6 +24,8 @@ DIRECTIVES: tuple[str, ...] = (
     "WSGIAccessScript",
     "WSGIAuthUserScript",
     "WSGIAuthGroupScript",
+    "WSGIDispatchScript",
+    "WSGIHandlerScript",
     "WSGISocketPrefix",
     "WSGIResponseBufferTotal",
     "WSGIPythonHome",
@@ -71,16 +73,4 @@ FOREIGN: dict[str, str] = {
     "WSGIPassApacheRequest": "a daemon has no access to httpd's request structure; remove it",
     "WSGIIgnoreActivity": "every request counts for inactivity-timeout; remove it",
     "WSGIEnableSendfile": "use httpd's own EnableSendfile instead",
-}
-
-# Refused, because ignoring them would be unsafe.
-REFUSED: dict[str, str] = {
-    "WSGIHandlerScript": (
-        "httpd would send the source of the files that its handler should run; map their URLs "
-        "with WSGIScriptAlias or WSGIScriptAliasMatch instead"
-    ),
-    "WSGIDispatchScript": (
-        "requests would run in another group than the one that it chooses; choose the group "
-        "with WSGIProcessName %{ENV:name} and RewriteRule [E=] instead"
-    ),
 }

@@ -354,18 +354,11 @@ FAULTS = {
         "AuthUser",
         "did you mean gate?",
     ),
-    "refused": ("WSGIDispatchScript /x", "WSGID0015", "Dispatch", "WSGIProcessName"),
-    "refused, as another group would run it": (
-        "WSGIDispatchScript /x",
-        "WSGID0015",
-        "Dispatch",
-        "WSGIProcessName",
-    ),
-    "refused, as sources would be sent": (
-        "WSGIHandlerScript bobo /x",
-        "WSGID0015",
+    "missing handler script": (
+        "WSGIHandlerScript bobo /no/bobo.py process-name=%{GLOBAL}",
+        "WSGID0330",
         "HandlerScript",
-        "WSGIScriptAlias",
+        "correct the path in WSGIHandlerScript",
     ),
     "unknown group": (
         "WSGIDaemonProcess shop\nWSGIProcessName shpo",
@@ -509,7 +502,9 @@ def test_two_django_sites_in_one_group_are_reported(place):
 
 def test_all_faults_are_reported_at_once(place):
     """httpd itself would stop at the first one."""
-    texts = [FAULTS[name][0] for name in ("unknown directive", "refused", "httpd's own")]
+    texts = [
+        FAULTS[name][0] for name in ("unknown directive", "missing access script", "httpd's own")
+    ]
     place.write("app/broken.wsgi", "def application(:\n")
     result = place.check(
         "\n".join(
@@ -521,7 +516,7 @@ def test_all_faults_are_reported_at_once(place):
             ]
         )
     )
-    for code in ("WSGID0005", "WSGID0002", "WSGID0422", "WSGID0015", "WSGID0332"):
+    for code in ("WSGID0005", "WSGID0002", "WSGID0422", "WSGID0330", "WSGID0332"):
         assert result.find(code)
     assert result.code == 1
     places = [int(line.split(":")[1]) for line in result.lines]

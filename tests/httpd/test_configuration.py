@@ -93,8 +93,7 @@ REFUSED = {
     "name too long": ("WSGIDaemonProcess " + "x" * 129, "WSGID0009: 'xxx"),
     "two interpreters": (
         group("python=/a python-home=/b"), "WSGID0011: python= and python-home= both choose the interpreter; keep one"),
-    "dispatch of mod_wsgi": (
-        "WSGIDispatchScript /x", "WSGID0015: WSGIDispatchScript is not available in mod_wsgid, and ignoring it would be un"),
+    "handler script without a path": ("WSGIHandlerScript name", "WSGID0520: WSGIHandlerScript needs the path of a script"),
     "access script without a path": ("WSGIAccessScript", "WSGID0520: WSGIAccessScript needs the path of a script"),
     "access script with an unknown option": (
         "WSGIAccessScript /x user=a", "WSGID0520: WSGIAccessScript: 'user' is unknown, has no value or is given twice"),

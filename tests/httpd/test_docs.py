@@ -79,7 +79,7 @@ def test_every_page_is_in_the_index():
 
 @pytest.mark.parametrize("one", PAGES, ids=names(PAGES))
 def test_named_directives_and_options_exist(one):
-    known = {*directives.DIRECTIVES, *directives.FOREIGN, *directives.REFUSED}
+    known = {*directives.DIRECTIVES, *directives.FOREIGN}
     assert set(re.findall(r"\bWSGI[A-Z][A-Za-z]+", one.text)) - {"WSGIDnnnn"} <= known
     options = {
         match[1] for span in one.spans if (match := re.fullmatch(r"([a-z]+(?:-[a-z]+)*)=\S*", span))

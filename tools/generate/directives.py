@@ -13,7 +13,7 @@ CONTEXTS = {
     "IN_HTACCESS": "server, virtual host, directory, .htaccess (AllowOverride FileInfo)",
     "IN_AUTH": "server, virtual host, directory, .htaccess (AllowOverride AuthConfig)",
 }
-ARGUMENTS = {"DIRECTIVE": 7, "FOREIGN_DIRECTIVE": 3, "REFUSED_DIRECTIVE": 2}
+ARGUMENTS = {"DIRECTIVE": 7, "FOREIGN_DIRECTIVE": 3}
 
 Tables = dict[str, list[list[str]]]  # {macro: [arguments, ...]}
 
@@ -36,7 +36,7 @@ def read_directives() -> Tables:
             raise TableError(f"{path.name}: {macro} with {len(arguments)} arguments")
         tables[macro].append(arguments)
     check_unique([entry[1] for entry in tables["DIRECTIVE"]])
-    check_unique([entry[0] for entry in tables["FOREIGN_DIRECTIVE"] + tables["REFUSED_DIRECTIVE"]])
+    check_unique([entry[0] for entry in tables["FOREIGN_DIRECTIVE"]])
     return tables
 
 
@@ -56,12 +56,7 @@ def directives_page(tables: Tables) -> list[str]:
         f"| `{name}{'>' if name[0] == '<' else ''}` | {fix} |"
         for name, _, fix in tables["FOREIGN_DIRECTIVE"]
     ]
-    lines += ["", "## Directives of mod_wsgi that are refused", ""]
-    lines += wrap(
-        "httpd does not start with them, because ignoring them would be unsafe (WSGID0015)."
-    )
-    lines += ["", "| directive | instead |", "|---|---|"]
-    return [*lines, *(f"| `{name}` | {fix} |" for name, fix in tables["REFUSED_DIRECTIVE"])]
+    return lines
 
 
 MODULE_TOP = '''\
@@ -75,7 +70,7 @@ DIRECTIVES: tuple[str, ...] = ('''
 
 def directives_module(tables: Tables) -> list[str]:
     """pywsgid/wire/directives.py"""
-    foreign, refused = tables["FOREIGN_DIRECTIVE"], tables["REFUSED_DIRECTIVE"]
+    foreign = tables["FOREIGN_DIRECTIVE"]
     return [
         *MODULE_TOP.format(note=DO_NOT_EDIT.format(source=SOURCE)).splitlines(),
         *(f"    {quoted(entry[1])}," for entry in tables["DIRECTIVE"]),
@@ -84,10 +79,5 @@ def directives_module(tables: Tables) -> list[str]:
         "# Accepted without effect.",
         "FOREIGN: dict[str, str] = {",
         *(line for name, _, fix in foreign for line in entry_lines(name, fix)),
-        "}",
-        "",
-        "# Refused, because ignoring them would be unsafe.",
-        "REFUSED: dict[str, str] = {",
-        *(line for name, fix in refused for line in entry_lines(name, fix)),
         "}",
     ]

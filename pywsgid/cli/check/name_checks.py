@@ -13,6 +13,7 @@ from pywsgid.cli.check.wsgi_conf import (
     DEFAULT_GROUP,
     GROUP_DIRECTIVES,
     GROUP_OPTIONS,
+    decider_heads,
     heads,
     options,
 )
@@ -20,9 +21,8 @@ from pywsgid.wire import directives
 
 # By the key of a directive: what to do about it.
 FOREIGN = {name.lower().lstrip("<"): fix for name, fix in directives.FOREIGN.items()}
-REFUSED = {name.lower(): fix for name, fix in directives.REFUSED.items()}
 KNOWN = {name.lower() for name in directives.DIRECTIVES}
-ALL_NAMES = [*directives.DIRECTIVES, *directives.FOREIGN, *directives.REFUSED]
+ALL_NAMES = [*directives.DIRECTIVES, *directives.FOREIGN]
 
 
 def check_directives(subject: Subject) -> Findings:
@@ -32,9 +32,6 @@ def check_directives(subject: Subject) -> Findings:
         if key in FOREIGN:
             what = f"{name} has no effect in mod_wsgid"
             yield Finding(line.place, "WSGID0014", what, FOREIGN[key], NOTE)
-        elif key in REFUSED:
-            what = f"mod_wsgid does not have {name}, and it would not be safe to ignore it"
-            yield Finding(line.place, "WSGID0015", what, REFUSED[key])
         elif key.startswith("wsgi") and key not in KNOWN:
             fix = suggestion(name, ALL_NAMES, "see docs/reference/directives.md")
             yield Finding(line.place, "WSGID0422", f"there is no directive {name}", fix)
@@ -65,6 +62,6 @@ def _groups_named(line: Directive) -> list[str]:
         given = options(heads(line.arguments, 2)[1])
         return [value for name, value in given if name in GROUP_OPTIONS]
     if line.key in DECIDERS:
-        given = options(heads(line.arguments, 1)[1])
+        given = options(decider_heads(line)[1])
         return [value for name, value in given if name in GROUP_OPTIONS]
     return line.words if line.key == "wsgirestrictprocess" else []

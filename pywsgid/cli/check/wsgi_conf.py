@@ -19,11 +19,14 @@ from pywsgid.cli.check.conf_syntax import WORD, Directive, Section, split
 DEFAULT_GROUP = "%{GLOBAL}"
 GROUP_DIRECTIVES = ("wsgiprocessname", "wsgiprocessgroup")
 ALIASES = ("wsgiscriptalias", "wsgiscriptaliasmatch")
-# Scripts that decide for httpd, and the function that each needs; None: one of two.
-DECIDERS: dict[str, str | None] = {
+# Scripts that decide for httpd, or are handlers, and the function that each needs; "": one of
+# several.
+DECIDERS = {
     "wsgiaccessscript": "allow_access",
-    "wsgiauthuserscript": None,
+    "wsgiauthuserscript": "",
     "wsgiauthgroupscript": "groups_for_user",
+    "wsgidispatchscript": "",
+    "wsgihandlerscript": "handle_request",
 }
 GROUP_OPTIONS = ("process-name", "process-group")
 HANDLERS = ("wsgid-script", "wsgi-script", "application/x-httpd-wsgi")  # ours, mod_wsgi's
@@ -148,12 +151,14 @@ class Configuration:
     def deciders(self) -> list[Alias]:
         found = []
         for line in self.named(*DECIDERS):
-            if not line.words:
+            first, rest = decider_heads(line)
+            if not all(first):
                 continue
-            (path,), rest = heads(line.arguments, 1)
             given = dict(options(rest))
-            group = next((given[name] for name in GROUP_OPTIONS if name in given), DEFAULT_GROUP)
-            found.append(Alias(line, "", self.path(path), literal(group), DECIDERS[line.key]))
+            # Without it, a handler's group is that of the URL.
+            unnamed = "%{URL}" if line.key == "wsgihandlerscript" else DEFAULT_GROUP
+            group = next((given[name] for name in GROUP_OPTIONS if name in given), unnamed)
+            found.append(Alias(line, "", self.path(first[-1]), literal(group), DECIDERS[line.key]))
         return found
 
     def _alias(self, line: Directive) -> Alias:
@@ -195,6 +200,13 @@ def script_in(target: str) -> str:
             return path
         path = os.path.dirname(path)
     return target
+
+
+def decider_heads(line: Directive) -> tuple[list[str], str]:
+    """The words of a line of DECIDERS up to the path, or [""]; and its options."""
+    count = 2 if line.key == "wsgihandlerscript" else 1
+    first, rest = heads(line.arguments, count)
+    return (first if len(first) == count else [""]), rest
 
 
 def heads(text: str, count: int) -> tuple[list[str], str]:

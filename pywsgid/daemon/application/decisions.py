@@ -18,28 +18,30 @@ if TYPE_CHECKING:
 
     from pywsgid.daemon.interfaces import Application, Environ
 
-    Answer = tuple[str, list[str]]  # a status line, and values
+    Answer = tuple[str, list[tuple[str, str]]]  # a status line, and headers
 
 SUFFIX = "()"
 # What httpd asks, next to the environ of the request.
 HOST, USER, PASSWORD, REALM = "wsgid.host", "wsgid.user", "wsgid.password", "wsgid.realm"
 # Keys of an environ that are of no use here: the body and the response are not the function's.
 NOT_HERE = ("wsgi.input", "wsgi.early_hints", "wsgi.file_wrapper", "wsgid.client_gone")
+# The functions of WSGIDispatchScript, and the headers of its answer.
+CHOICES = ("process_group", "application_group", "callable_object")
+DISPATCH = "dispatch" + SUFFIX  # of the whole script
 YES, NO, UNKNOWN = "200 Yes", "403 No", "404 Unknown"  # read by apxs/auth/auth.c
 HEADER = "Answer"
 
 
 def application(name: str, function: Any) -> Application:
-    """The function that the callable `name` stands for, as an application. KeyError if httpd asks
-    no such function.
+    """The function that the callable `name` stands for, or for DISPATCH the module, as an
+    application. KeyError if httpd asks no such function.
     """
     decide = DECISIONS[name]
 
     def answer(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         for key in NOT_HERE:
             environ.pop(key, None)
-        status, values = decide(function, environ)
-        start_response(status, [(HEADER, value) for value in values])
+        start_response(*decide(function, environ))
         return ()
 
     return answer
@@ -74,22 +76,31 @@ def check_password(function: Any, environ: Environ) -> Answer:
     name = native("check_password", result)  # the user's real name
     if not name:
         raise ValueError("check_password() returned an empty name")
-    return YES, [name]
+    return YES, [(HEADER, name)]
 
 
 def get_realm_hash(function: Any, environ: Environ) -> Answer:
     result = function(environ, environ.pop(USER), environ.pop(REALM))
-    return (UNKNOWN, []) if result is None else (YES, [native("get_realm_hash", result)])
+    if result is None:
+        return UNKNOWN, []
+    return YES, [(HEADER, native("get_realm_hash", result))]
 
 
 def groups_for_user(function: Any, environ: Environ) -> Answer:
     result = function(environ, environ.pop(USER))
     if isinstance(result, (str, bytes)):
         raise wrong("groups_for_user", result)
-    return YES, [native("groups_for_user", group) for group in result]
+    return YES, [(HEADER, native("groups_for_user", group)) for group in result]
+
+
+def dispatch(module: Any, environ: Environ) -> Answer:
+    """Each of the three functions may be missing, or leave its choice to the configuration."""
+    found = [(name, getattr(module, name, None)) for name in CHOICES]
+    results = [(name, function(environ)) for name, function in found if function is not None]
+    return YES, [(name, native(name, result)) for name, result in results if result is not None]
 
 
 DECISIONS: dict[str, Callable[[Any, Environ], Answer]] = {
     decide.__name__ + SUFFIX: decide
-    for decide in (allow_access, check_password, get_realm_hash, groups_for_user)
+    for decide in (allow_access, check_password, get_realm_hash, groups_for_user, dispatch)
 }

@@ -324,6 +324,8 @@ def look_up(script: Script, name: str) -> Application:
     target: object = script.module
     if not name:
         return target  # type: ignore[return-value]
+    if name == decisions.DISPATCH:
+        return decisions.application(name, target)
     for part in name.removesuffix(decisions.SUFFIX if decides else "").split("."):
         try:
             target = getattr(target, part)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from pywsgid.daemon.application import decisions
@@ -62,3 +64,23 @@ def test_groups_may_be_text_or_bytes_and_come_from_any_iterable():
     for wrong in ("text", b"bytes", [1], None):
         with pytest.raises(TypeError):
             ask("groups_for_user", lambda *_, wrong=wrong: wrong, user="u")
+
+
+def test_a_dispatch_script_chooses_what_it_has_functions_for():
+    def ask_script(**functions):
+        found = []
+        application = decisions.application(decisions.DISPATCH, SimpleNamespace(**functions))
+        application({"PATH_INFO": "/x"}, lambda *answer: found.append(answer))
+        return found[0]
+
+    assert ask_script() == ("200 Yes", [])
+    assert ask_script(process_group=lambda environ: environ["PATH_INFO"]) == (
+        "200 Yes",
+        [("process_group", "/x")],
+    )
+    assert ask_script(process_group=lambda _: None, callable_object=lambda _: "other") == (
+        "200 Yes",
+        [("callable_object", "other")],
+    )
+    with pytest.raises(TypeError):
+        ask_script(process_group=lambda _: 1)
