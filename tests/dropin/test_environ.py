@@ -124,7 +124,6 @@ def test_variables_are_those_of_cgi_and_of_setenv(httpd, seen):
         ("HTTP_HOST", "client.example"),
         ("SERVER_PROTOCOL", "HTTP/1.1"),
         ("REQUEST_SCHEME", "http"),
-        pytest.param("CONTEXT_PREFIX", "", marks=MISSING),
         ("SERVER_ADMIN", "admin@example.com"),
         ("wsgi.url_scheme", "http"),
         ("wsgi.multiprocess", True),
@@ -142,6 +141,11 @@ def test_variables_are_those_of_cgi_and_of_setenv(httpd, seen):
 )
 def test_values(seen, key, value):
     assert seen[key][1] == value
+
+
+def test_the_context_of_an_alias(seen, httpd):
+    expected = differs(httpd, "CONTEXT_PREFIX below an alias", wsgid="/app", mod_wsgi="")
+    assert seen["CONTEXT_PREFIX"][1] == expected
 
 
 def test_the_version_is_that_of_an_api_that_applications_know(seen):

@@ -216,10 +216,14 @@ def test_exc_info_is_raised_again_once_the_body_has_begun(httpd):
     )
 
 
-@pytest.mark.missing("issue: start_response twice without exc_info")
-def test_a_second_call_before_the_body_replaces_the_first(httpd):
+def test_a_second_call_without_exc_info(httpd):
     answer = httpd.get("/again_without_exc_info")
-    assert (answer.status_code, answer.content) == (201, b"accepted")
+    assert (answer.status_code, answer.content) == differs(
+        httpd,
+        "a second `start_response()` without exc_info",
+        wsgid=(200, b"CalledAgain"),
+        mod_wsgi=(201, b"accepted"),
+    )
 
 
 def test_subclasses_of_str_are_text(httpd):
