@@ -258,7 +258,7 @@ static const char *set_hash_seed(cmd_parms *cmd, void *dir, const char *value)
     return set_variable(cmd, dir, value);
 }
 
-static const char *set_no_bytecode(cmd_parms *cmd, void *dir, int is_on)
+static const char *set_switch(cmd_parms *cmd, void *dir, int is_on)
 {
     return set_variable(cmd, dir, is_on ? "1" : "");
 }

@@ -17,7 +17,7 @@ import sys
 import threading
 
 from pywsgid.daemon import configuration as configurations, cpython, logs, streams
-from pywsgid.daemon.application import loader, logging_import, reloader
+from pywsgid.daemon.application import loader, logging_import, reloader, signal_calls
 from pywsgid.daemon.mod_wsgi_api import modules
 from pywsgid.daemon.process import (
     control,
@@ -64,6 +64,7 @@ class Service:
         self.template = environ.Template(configuration, self.started)
         self.request_type: Callable[..., worker.Request] = worker.Request
         self.signals = signals.SignalPipe()
+        self.signal_calls = signal_calls.SignalCalls(log, signals.OWN, self.signals.wake)
         self.life = lifecycle.Lifecycle(log, configuration, statistics, self.signals.wake)
         self.loop = main_loop.MainLoop(
             log, configuration, self.life, self.signals, process_abi.FD_LIFELINE
@@ -163,6 +164,7 @@ def serve(service: Service) -> NoReturn:
     """Loads the scripts, serves, and ends the process."""
     log, configuration, life = service.log, service.configuration, service.life
     service.streams = set_up(log, configuration)
+    logging_import.when_imported("signal", service.signal_calls.adopt)
     modules.install(service)
     watch = watchdog.BootWatch(
         log, life, service.page, configuration.startup_timeout, process_abi.FD_LIFELINE
@@ -182,6 +184,7 @@ def serve(service: Service) -> NoReturn:
     add_periodic_tasks(service)
     workers = make_workers(service)
     service.signals.take_signals()
+    service.signal_calls.catches = True
     life.begin(service.transport, workers, lambda: announce(service))
     service.loop.run(control.Control(service, {0, os.geteuid()}))
     life.end()
@@ -194,6 +197,7 @@ def add_periodic_tasks(service: Service) -> None:
     configuration, life, log = service.configuration, service.life, service.log
     tasks = service.loop.tasks
     tasks.append(service.descriptors)
+    tasks.append(service.signal_calls)
     if configuration.reload == "hot":
         tasks.append(reloader.Reloader(service.changes))
     if configuration.deadlock_timeout:

@@ -35,6 +35,7 @@ DIRECTIVES: tuple[str, ...] = (
     "WSGIPythonOptimize",
     "WSGIPythonWarnings",
     "WSGIPythonHashSeed",
+    "WSGIRestrictSignal",
     "WSGIDontWriteBytecode",
     "WSGIImportScript",
 )
@@ -57,10 +58,6 @@ FOREIGN: dict[str, str] = {
     "WSGIRestrictEmbedded": "applications never run in httpd's own processes; remove it",
     "WSGIRestrictStdin": "standard input is always empty; remove it",
     "WSGIRestrictStdout": "print() always writes to the ErrorLog; remove it",
-    "WSGIRestrictSignal": (
-        "nothing prevents an application from replacing the daemon's signal handlers; remove "
-        "the calls of signal.signal() from the application"
-    ),
     "WSGICaseSensitivity": "paths are case sensitive; remove it",
     "WSGIServerMetrics": "a daemon cannot see httpd's scoreboard; remove it",
     "WSGIGroupAuthoritative": (

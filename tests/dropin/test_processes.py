@@ -98,7 +98,6 @@ def test_what_an_application_may_do(httpd, name, answer):
     assert httpd.get(f"/site/{name}").text == answer
 
 
-@pytest.mark.missing("issue: signal.signal() in a script that a request loads")
 def test_a_script_that_sets_a_signal_handler_is_served(httpd):
     with httpd.log.allows("WSGID", "Traceback"):
         assert httpd.get("/later").status_code == 200

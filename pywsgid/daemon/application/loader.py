@@ -23,7 +23,7 @@ import sys
 from importlib.machinery import ModuleSpec, SourceFileLoader
 
 from pywsgid.daemon import logs
-from pywsgid.daemon.application import decisions
+from pywsgid.daemon.application import decisions, signal_calls
 from pywsgid.daemon.system import _thread, os, time
 from pywsgid.wire import django_settings
 
@@ -282,6 +282,8 @@ def import_script(path: str, owner: Owner) -> ModuleType:
     module.__spec__ = ModuleSpec(name, SourceFileLoader(name, path), origin=path)
     module.__dict__["__builtins__"] = builtins
     sys.modules[name] = module
+    thread = _thread.get_ident()
+    signal_calls.loading.add(thread)
     try:
         exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
     except BaseException as error:
@@ -291,6 +293,8 @@ def import_script(path: str, owner: Owner) -> ModuleType:
             % (path, logs.describe(error), load_fix(error)),
             logs.traceback_text(error),
         ) from None
+    finally:
+        signal_calls.loading.discard(thread)
     return module
 
 

@@ -33,6 +33,7 @@ DRAIN_SIGNALS = {
     int(signals.SIGUSR1): ("SIGUSR1", "graceful_timeout"),
 }
 STACKS_SIGNAL = int(signals.SIGUSR2)
+OWN = (*DRAIN_SIGNALS, STACKS_SIGNAL)
 
 
 def _do_nothing(number: int, frame: FrameType | None) -> None:
@@ -46,12 +47,11 @@ class SignalPipe:
         self.descriptor, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def take_signals(self) -> None:
-        """From now on DRAIN_SIGNALS and STACKS_SIGNAL arrive here. Only for the main thread."""
+        """From now on the signals of OWN arrive here. Only for the main thread."""
         signals.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
-        numbers = (*DRAIN_SIGNALS, STACKS_SIGNAL)
-        for number in numbers:
+        for number in OWN:
             signals.signal(number, _do_nothing)
-        _restore_in_children(numbers)
+        _restore_in_children(OWN)
 
     def wake(self) -> None:
         """Wakes the main loop. For any thread; never waits."""
