@@ -5,6 +5,9 @@ from wsgiref.validate import validator
 
 @validator
 def application(environ, start_response):
-    headers = [("Content-Type", "text/plain"), ("Content-Length", "5"), ("Location", "/hello")]
-    start_response(environ["QUERY_STRING"] + " Early", headers)
+    status = environ["QUERY_STRING"]
+    headers = [("Content-Type", "text/plain"), ("Content-Length", "5")]
+    if status.startswith("3"):
+        headers.append(("Location", "/hello"))
+    start_response(status + " Early", headers)
     return [b"early"]

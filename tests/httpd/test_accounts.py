@@ -13,7 +13,6 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives processe
 
 # Appends each question, and calls the C library's.
 COUNTING = """
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <grp.h>
 #include <pwd.h>
@@ -25,7 +24,12 @@ static void note(const char *what, const char *name, long id)
     FILE *file = fopen(getenv("WSGID_TEST_ASKED"), "ae");
 
     if (file) {
-        fprintf(file, name ? "%s %s\\n" : "%s #%3$ld\\n", what, name ? name : "", id);
+        if (name) {
+            fprintf(file, "%s %s\\n", what, name);
+        }
+        else {
+            fprintf(file, "%s #%ld\\n", what, id);
+        }
         fclose(file);
     }
 }
