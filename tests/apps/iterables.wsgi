@@ -40,6 +40,13 @@ def lazy(start_response):
     yield from BLOCKS
 
 
+def late(start_response):
+    """Has nothing to send yet when it is asked for its first blocks."""
+    yield b""
+    yield b""
+    yield from lazy(start_response)
+
+
 KINDS = {
     "/list": lambda: list(BLOCKS),
     "/tuple": lambda: tuple(BLOCKS),
@@ -67,9 +74,9 @@ checked = validator(plain)
 
 
 def application(environ, start_response):
-    if environ["PATH_INFO"] == "/lazy":
+    if environ["PATH_INFO"] in ("/lazy", "/late"):
         # The validator wants start_response before the first block; PEP 3333 does not.
-        return lazy(start_response)
+        return (lazy if environ["PATH_INFO"] == "/lazy" else late)(start_response)
     if environ["PATH_INFO"].startswith("/plain/"):
         environ["PATH_INFO"] = environ["PATH_INFO"].removeprefix("/plain")
         return plain(environ, start_response)  # what the validator returns has no length

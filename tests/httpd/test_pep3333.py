@@ -30,6 +30,7 @@ WHOLE = [
     "one",
     "empty-blocks",
     "lazy",
+    "late",
 ]
 EMPTY = ["empty-list", "only-empty", "empty-generator"]
 # The names that tests/apps/rules.wsgi knows.

@@ -539,18 +539,18 @@ class Response:
 
     def _block(self, block: bytes) -> None:
         """Sends a block, with the head if that has not been sent."""
-        state, length = self.state, self._length
+        state = self.state
+        if not block:
+            if state < COMPLETE:
+                self._check_client()
+            return
         if state == HEADLESS:
             raise Violation(
                 "the application produced its first block before it called start_response(): call "
                 "start_response(status, headers) first",
                 START_RESPONSE,
             )
-        if not block:
-            if state < COMPLETE:
-                self._check_client()
-            return
-        sent = self._sent + len(block)
+        sent, length = self._sent + len(block), self._length
         if length is not None and sent > length and not self._bodiless:
             raise LengthMismatch("the body is longer than its Content-Length, %d bytes" % length)
         self._sent = sent

@@ -85,6 +85,28 @@ def test_start_response_may_come_with_the_first_block():
     assert exchange.body == b"late"
 
 
+def test_empty_blocks_may_come_before_start_response():
+    """PEP 3333, "The start_response() Callable": it comes before the first block with bytes."""
+    exchange = Exchange()
+    response = Response(exchange, "GET")
+
+    def application():
+        yield b""
+        yield b""
+        response.start_response("201 Created", list(TEXT))
+        yield b"late"
+
+    response.run(application())
+    assert (exchange.head[0], exchange.body) == ("201 Created", b"late")
+
+
+def test_empty_blocks_alone_do_not_replace_start_response():
+    exchange = Exchange()
+    with pytest.raises(Violation, match="never called start_response"):
+        Response(exchange, "GET").run([b"", b""])
+    assert exchange.frames == []
+
+
 def test_write_sends_at_once_and_the_iterable_follows():
     exchange = Exchange()
     response = Response(exchange, "GET")
