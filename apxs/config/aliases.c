@@ -14,6 +14,7 @@
 #include "config/mentions.h"
 #include "config/notices.h"
 #include "config/options.h"
+#include "config/route.h"
 #include "config/scopes.h"
 #include "config/variables.h"
 

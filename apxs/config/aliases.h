@@ -18,9 +18,6 @@ int wsgid_aliases_translate(request_rec *r);
 
 /* ---- for config/ */
 
-/* The handler that an alias sets; AddHandler and SetHandler may name it, too. */
-#define WSGID_HANDLER "wsgid-script"
-
 /* A line of the configuration. */
 typedef struct {
     const char *url;        /* prefix without slashes at its end; or the expression's text */

@@ -7,7 +7,7 @@
  */
 #include "config/handlers.h"
 
-#include "config/aliases.h"
+#include "config/route.h"
 
 static int is_named(const ap_directive_t *line, const char *name)
 {

@@ -8,9 +8,7 @@
 
 #include "wsgid.h"
 
-/* mod_wsgi's names of its handler, for configurations that come from there. */
-#define WSGID_HANDLER_WSGI "wsgi-script"
-#define WSGID_HANDLER_TYPE "application/x-httpd-wsgi" /* for AddType */
+#define WSGID_HANDLER_TYPE "application/x-httpd-wsgi" /* mod_wsgi's, for AddType */
 
 /* Whether a handler may lead to a script where no directive names a group. It may do so in every
  * .htaccess file that is allowed to set one. In check_config. */

@@ -12,6 +12,9 @@
 
 #include "httpd.h"
 
+/* The handler that an alias sets; AddHandler and SetHandler may name it, too, and mod_wsgi's. */
+#define WSGID_HANDLER          "wsgid-script"
+#define WSGID_HANDLER_WSGI     "wsgi-script"
 #define WSGID_DEFAULT_CALLABLE "application" /* the name of the application in a script */
 
 /* WSGIMapHEADToGET. */

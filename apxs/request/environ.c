@@ -274,7 +274,8 @@ static void put_ours(wsgid_exchange_t *x)
     put(x, "mod_wsgi.application_group", route->application_group);
     put(x, "mod_wsgi.callable_object", route->callable);
     put(x, "mod_wsgi.handler_script", route->handler_script);
-    put(x, "mod_wsgi.request_handler", r->handler);
+    put(x, "mod_wsgi.request_handler",
+        r->handler && !strcmp(r->handler, WSGID_HANDLER) ? WSGID_HANDLER_WSGI : r->handler);
     put(x, "mod_wsgi.script_reloading", route->script_reloading ? "1" : "0");
     put(x, "mod_wsgi.mount_point", route->mount_point);
     put(x, "mod_wsgi.listener_host", c->local_addr->hostname ? c->local_addr->hostname : "");

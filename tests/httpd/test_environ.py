@@ -221,6 +221,7 @@ def test_mod_wsgis_keys_are_there(httpd):
     assert seen["mod_wsgi.process_group"] == ""
     assert seen["mod_wsgi.callable_object"] == "application"
     assert seen["mod_wsgi.handler_script"] == ""
+    assert seen["mod_wsgi.request_handler"] == "wsgi-script"
     assert seen["mod_wsgi.version"] == "tuple: (6, 1, 1)"
     assert seen["apache.version"].startswith("tuple: (2, 4, ")
     assert seen["mod_wsgi.thread_id"] > 0

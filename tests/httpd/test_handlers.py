@@ -63,6 +63,20 @@ def test_a_handler_runs_a_script_where_exec_cgi_is_on(httpd, path):
     )
 
 
+@pytest.mark.parametrize(
+    ("path", "handler"),
+    [
+        ("/allowed/app.wsgi", "wsgi-script"),
+        ("/other-name/app.wsgi", "wsgi-script"),
+        ("/by-type/app.wsgi", "application/x-httpd-wsgi"),
+    ],
+)
+def test_the_application_sees_the_handler_under_the_name_that_mod_wsgi_gives_it(
+    httpd, path, handler
+):
+    assert httpd.get(path).json()["mod_wsgi.request_handler"] == handler
+
+
 def test_request_uri_is_what_the_client_sent_before_any_rewriting(httpd):
     seen = httpd.get("/rewritten/some/path?query").json()
     assert (seen["SCRIPT_NAME"], seen["PATH_INFO"]) == ("/rewritten/app.wsgi", "/some/path")
