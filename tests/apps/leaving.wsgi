@@ -5,6 +5,8 @@
 /torrent   the same in large blocks
 /work      sends nothing and checks wsgid.client_gone every 10 ms: prints "noticed NAME",
            or after 5 s "finished NAME"
+/whole     sends a block that completes its Content-Length: what wsgid.client_gone says then is
+           "complete NAME: ANSWER", and "closed NAME: ANSWER" in close()
 /upload    reads its input: prints "lost NAME: ERROR" or "read NAME N"
 """
 
@@ -31,6 +33,18 @@ class Stream:
 
     def close(self):
         report(self.environ, "closed")
+
+
+class Whole:
+    def __init__(self, environ):
+        self.environ, self.gone = environ, environ["wsgid.client_gone"]
+
+    def __iter__(self):
+        yield b"whole"
+        report(self.environ, "complete", f": {self.gone()}")
+
+    def close(self):
+        report(self.environ, "closed", f": {self.gone()}")
 
 
 def work(environ):
@@ -60,9 +74,12 @@ def upload(environ):
 def application(environ, start_response):
     kind = environ["PATH_INFO"].strip("/")
     report(environ, "started")
-    start_response("200 OK", [("Content-Type", "text/plain")])
+    length = [("Content-Length", "5")] if kind == "whole" else []
+    start_response("200 OK", [("Content-Type", "text/plain"), *length])
     if kind == "stream":
         return Stream(environ, 1000)
+    if kind == "whole":
+        return Whole(environ)
     if kind == "torrent":
         return Stream(environ, 4_000_000)
     return {"work": work, "upload": upload}.get(kind, lambda environ: [b"answered"])(environ)

@@ -160,6 +160,15 @@ def test_client_gone_is_false_while_the_client_waits(httpd):
     logged(httpd, "noticed waiting", since)
 
 
+@pytest.mark.parametrize("over", EVERY_WAY)
+def test_client_gone_after_the_last_block_says_that_httpd_has_it(httpd, over):
+    name = f"whole-{over.replace('/', '-')}"
+    since = httpd.log.mark()
+    with CurlThatLeaves(httpd, over, f"/leaving/whole?{name}"):
+        logged(httpd, f"complete {name}: False", since)
+        logged(httpd, f"closed {name}: True", since)
+
+
 # ---- uploads
 
 

@@ -376,6 +376,9 @@ class Response:
     def client_gone(self) -> bool:
         """environ["wsgid.client_gone"]: whether the client has gone or the request has ended. For
         any thread; never waits.
+
+        After the block that completes the Content-Length: whether httpd could not take the
+        response. It has the connection back then, and says nothing more about the client.
         """
         exchange = self._exchange
         if self.state == COMPLETE:

@@ -648,6 +648,19 @@ def test_client_gone_checks_the_connection_and_is_true_after_the_request():
     assert response.client_gone()
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_client_gone_after_the_last_block_is_whether_httpd_could_take_it(gone):
+    exchange = Exchange()
+    exchange.complete = True
+    response = Response(exchange, "GET")
+    response.start_response("200 OK", [*TEXT, ("Content-Length", "1")])(b"x")
+    exchange.gone = gone  # as flush() leaves it
+    exchange.is_hung_up = lambda: True  # what C says once the connection has been given back
+    assert response.client_gone() is gone
+    response.detach()
+    assert response.client_gone()
+
+
 def test_write_after_the_request_sends_nothing():
     exchange = Exchange()
     response = Response(exchange, "GET")
