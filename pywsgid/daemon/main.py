@@ -61,7 +61,7 @@ class Service:
         owner = configuration.script_uid, configuration.script_gid
         self.loader = loader.Loader(on_load=self.script_loaded, owner=owner)
         self.started = time.time()
-        self.template = environ.Template(configuration, self.started)
+        self.template = environ.Template(configuration)
         self.request_type: Callable[..., worker.Request] = worker.Request
         self.signals = signals.SignalPipe()
         self.signal_calls = signal_calls.SignalCalls(log, signals.OWN, self.signals.wake)

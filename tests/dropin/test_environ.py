@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from dropinenv import differs
@@ -30,7 +31,7 @@ SCRIPT = """
 import json
 
 def application(environ, start_response):
-    seen = {key: [type(value).__name__, value if isinstance(value, (str, bool, int, tuple)) else None]
+    seen = {key: [type(value).__name__, value if isinstance(value, (str, bool, int, float, tuple)) else None]
             for key, value in environ.items()}
     seen["__name__"] = ["str", __name__]
     seen["__file__"] = ["str", __file__]
@@ -146,6 +147,14 @@ def test_values(seen, key, value):
 def test_the_context_of_an_alias(seen, httpd):
     expected = differs(httpd, "CONTEXT_PREFIX below an alias", wsgid="/app", mod_wsgi="")
     assert seen["CONTEXT_PREFIX"][1] == expected
+
+
+def test_times_are_those_of_the_request(httpd):
+    before = time.time()
+    seen = seen_by(httpd, "/app")
+    keys = ("request_start", "queue_start", "daemon_start", "application_start")
+    times = [before - 0.001, *(seen[f"mod_wsgi.{key}"][1] for key in keys), time.time()]
+    assert times == sorted(times)
 
 
 def test_the_version_is_that_of_an_api_that_applications_know(seen):

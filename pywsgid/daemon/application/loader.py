@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from pywsgid.daemon.interfaces import Application, Stamp
 
     Owner = tuple[int, int]  # script-user= and script-group=; -1: anybody
-    Found = tuple[Application, float]  # a callable, and when its script was loaded (time.time())
 
 # Seconds: long enough not to import in a loop, short enough not to be noticed after a fix.
 RETRY_AFTER = 2.0
@@ -63,7 +62,7 @@ class Script:
     """
 
     __slots__ = (
-        *("path", "module", "stamp", "loaded_at", "is_watched", "reload_required"),
+        *("path", "module", "stamp", "is_watched", "reload_required"),
         *("_owner", "_lock", "_failure", "_failed_at", "_failed_stamp"),
     )
 
@@ -72,7 +71,6 @@ class Script:
         self._owner = owner
         self.module: ModuleType | None = None
         self.stamp: Stamp | None = None
-        self.loaded_at = 0.0  # time.time()
         self.is_watched = True
         self.reload_required: Callable[[str], object] | None = None
         self._lock = _thread.allocate_lock()
@@ -108,7 +106,6 @@ class Script:
             return FAILED_NOW, failure
         self._failure = None
         self.stamp = stamp
-        self.loaded_at = time.time()
         reload_required = getattr(module, "reload_required", None)
         self.reload_required = reload_required if callable(reload_required) else None
         # Last: other threads read `module` without the lock, and then everything else.
@@ -127,10 +124,10 @@ class Loader:
         self._owner = owner
         self._scripts: dict[str, Script] = {}
         self._lock = _thread.allocate_lock()
-        self._callables: dict[tuple[str, str], Found] = {}  # (path, name) -> what was found
+        self._callables: dict[tuple[str, str], Application] = {}  # (path, name) -> it
         self._on_load = on_load
 
-    def find(self, path: str, name: str) -> Found | None:
+    def find(self, path: str, name: str) -> Application | None:
         """The callable `name` of a script if a request has used it before, else None. Each worker
         asks once and remembers it.
         """
@@ -147,7 +144,9 @@ class Loader:
         with self._lock:
             return [script for script in self._scripts.values() if script.module is not None]
 
-    def load(self, path: str, name: str, remember: bool = True) -> tuple[int, Found | LoadFailure]:
+    def load(
+        self, path: str, name: str, remember: bool = True
+    ) -> tuple[int, Application | LoadFailure]:
         """(LOADED, what find() returns) or (another outcome, the LoadFailure). With `remember`,
         find() finds it from now on. Without a name, what is found is the module.
         """
@@ -156,7 +155,7 @@ class Loader:
         if failure is not None:
             return state, failure
         try:
-            found = look_up(script, name), script.loaded_at
+            found = look_up(script, name)
         except LoadFailure as error:
             return FAILED_NOW, error
         if self._on_load is not None:

@@ -174,16 +174,15 @@ class ObservedRequest(Request):
         finally:
             self._finished()
 
-    def _find(self) -> tuple[Application, float] | None:
-        found = super()._find()
-        if found is None:
+    def _find(self) -> Application | None:
+        application = super()._find()
+        if application is None:
             return None
-        application, loaded_at = found
 
         def observed(environ: Environ, start_response: Callable[..., Any]) -> Any:
             return self._call(application, environ, start_response)
 
-        return observed, loaded_at
+        return observed
 
     def _call(
         self, application: Application, environ: Environ, start_response: Callable[..., Any]

@@ -28,11 +28,11 @@ WAITED_IN_HTTPD = "wsgid.waited_in_httpd"
 
 
 class Template:
-    """The keys that are the same in each request of this process. `daemon_start` is time.time()."""
+    """The keys that are the same in each request of this process."""
 
     __slots__ = ("_constant",)
 
-    def __init__(self, configuration: Configuration, daemon_start: float) -> None:
+    def __init__(self, configuration: Configuration) -> None:
         self._constant = {
             "wsgi.version": (1, 0),
             "wsgi.multithread": configuration.threads > 1,
@@ -43,17 +43,18 @@ class Template:
             "mod_wsgi.version": MOD_WSGI_VERSION,
             "apache.version": version_tuple(configuration.httpd_version),
             "mod_wsgi.process_group": configuration.group,
-            "mod_wsgi.daemon_start": daemon_start,
         }
 
-    def build(self, block: Buffer, sent: int) -> Environ:
-        """The environ in `block`, still without wsgi.input, wsgi.errors and the times of the
-        script. `sent` is when httpd sent it, in microseconds since the epoch. RemoteProtocolError
-        if the block is damaged.
+    def build(self, block: Buffer, sent: int, waited: int) -> Environ:
+        """The environ in `block`, still without wsgi.input, wsgi.errors and the time at
+        which the application is called. `sent` is when httpd sent it, in microseconds since the
+        epoch; `waited`, how many have passed until it was read. RemoteProtocolError if the block is
+        damaged.
         """
         environ: Environ = protocol.parse_environ(block)
         environ.update(self._constant)
         environ["mod_wsgi.queue_start"] = sent / 1000000
+        environ["mod_wsgi.daemon_start"] = (sent + waited) / 1000000
         for key in PATHS:
             path = environ.get(key, "")
             if not path.isascii():

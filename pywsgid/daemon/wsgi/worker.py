@@ -56,7 +56,7 @@ class Worker:
         self.errors: errors.Errors | None = None  # of the last request
         # What each request looks up: this worker's own, because without a GIL get() of a dict that
         # other threads have filled is slow.
-        self.callables: dict[tuple[str, str], tuple[Application, float]] = {}  # see Loader.find()
+        self.callables: dict[tuple[str, str], Application] = {}  # see Loader.find()
         self.known = known()
         # TARGET of the last request, for messages that come later: its environ must not be kept.
         self._target: tuple[Any, ...] = ()
@@ -150,7 +150,7 @@ class Worker:
         """Runs the request that has been read, or sends it back unstarted."""
         service = self._service
         try:
-            environ = service.template.build(exchange.environ, exchange.sent)
+            environ = service.template.build(exchange.environ, exchange.sent, exchange.waited)
         except protocol.ProtocolError as error:
             service.transport.report_violation(error)
             exchange.drop()
@@ -262,16 +262,15 @@ class Request:
         """Calls the application (PEP 3333, "The Application/Framework Side") and sends its
         response. Raises only errors of ours.
         """
-        found = self._find()
-        if found is None:
+        application = self._find()
+        if application is None:
             return
-        application, loaded_at = found
         environ = self._environ
         environ["wsgi.input"] = self._input
         environ["wsgi.errors"] = self.errors
         environ["wsgi.early_hints"] = self._response.early_hints
         environ["wsgid.client_gone"] = self._response.client_gone
-        environ["mod_wsgi.application_start"] = loaded_at
+        environ["mod_wsgi.application_start"] = time.time()
         result: Any = None
         try:
             if self._guard is None:
@@ -305,8 +304,8 @@ class Request:
 
     # ---- before
 
-    def _find(self) -> tuple[Application, float] | None:
-        """(application, when its script was loaded); None: the request has been answered."""
+    def _find(self) -> Application | None:
+        """The application; None: the request has been answered."""
         environ = self._environ
         path = script_of(environ)
         if not path:

@@ -33,7 +33,7 @@ def write(tmp_path):
 def load(path, name="application"):
     state, found = loader.Loader().load(path, name)
     assert state == loader.LOADED, found
-    return found[0]
+    return found
 
 
 def failure(path, name="application"):
@@ -84,7 +84,7 @@ def test_it_is_loaded_once(write):
     both = loader.Loader()
     assert both.find(path, "application") is None
     first = both.load(path, "application")[1]
-    assert both.load(path, "other")[1][0]() == [1]
+    assert both.load(path, "other")[1]() == [1]
     assert both.find(path, "application") == first
 
 
@@ -212,7 +212,7 @@ def test_a_failed_script_beside_a_healthy_one_is_loaded_again_in_the_same_proces
     assert both.load(path, "application")[0] == loader.FAILED_NOW
     assert both.load(path, "application")[0] == loader.FAILED_BEFORE
     write("def application(): return 'fixed'\n")
-    state, (found, _) = both.load(path, "application")
+    state, found = both.load(path, "application")
     assert (state, found()) == (loader.LOADED, "fixed")
 
 

@@ -88,8 +88,8 @@ def test_the_default_group_has_a_label():
 
 
 def build(pairs, **options):
-    template = environ.Template(configuration.parse(block(**options)), 1.5)
-    return template.build(protocol.encode_environ(pairs), 1700000000654321)
+    template = environ.Template(configuration.parse(block(**options)))
+    return template.build(protocol.encode_environ(pairs), 1700000000654321, 1000)
 
 
 def test_environ_has_the_keys_of_wsgi_and_mod_wsgi():
@@ -110,7 +110,7 @@ def test_environ_has_the_keys_of_wsgi_and_mod_wsgi():
     ) == (
         (6, 1, 1),
         "site",
-        1.5,
+        1700000000.655321,
         (2, 4, 71),
     )
     assert (found["wsgi.version"], found["wsgi.run_once"], found["wsgi.input_terminated"]) == (
@@ -128,15 +128,13 @@ def test_multithread_and_multiprocess_match_the_group():
 
 
 def test_each_request_has_an_environ_of_its_own():
-    template = environ.Template(configuration.parse(block()), 1.5)
-    template.build(b"", 0)["wsgi.version"] = "changed"
-    assert template.build(b"", 0)["wsgi.version"] == (1, 0)
+    template = environ.Template(configuration.parse(block()))
+    template.build(b"", 0, 0)["wsgi.version"] = "changed"
+    assert template.build(b"", 0, 0)["wsgi.version"] == (1, 0)
 
 
 def test_bytes_are_latin_1():
-    found = environ.Template(configuration.parse(block()), 1.5).build(
-        b"PATH_INFO\0/caf\xc3\xa9\0", 0
-    )
+    found = environ.Template(configuration.parse(block())).build(b"PATH_INFO\0/caf\xc3\xa9\0", 0, 0)
     assert found["PATH_INFO"].encode("latin-1").decode() == "/caf\xe9"
 
 
