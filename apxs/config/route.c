@@ -98,7 +98,7 @@ static void set_flags(wsgid_route_t *route, const wsgid_alias_t *alias,
                                     ? alias->pass_authorization
                                     : config->pass_authorization == 1;
     route->error_override = config->error_override == 1;
-    route->chunked_request = config->chunked_request == WSGID_UNSET ? WSGID_CHUNKED_ON
+    route->chunked_request = config->chunked_request == WSGID_UNSET ? WSGID_CHUNKED_BUFFER
                                                                     : config->chunked_request;
     route->script_reloading = config->script_reloading != 0;
     route->map_head_to_get = config->map_head_to_get == WSGID_UNSET ? WSGID_MAP_HEAD_AUTO

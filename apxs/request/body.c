@@ -292,7 +292,10 @@ static apr_status_t fill_block(wsgid_exchange_t *x, apr_bucket *block)
     }
     if (wsgid_clock_now() - x->upload.came_at > x->r->server->timeout) {
         return wsgid_exchange_fail(x, WSGID_E_REQUEST_BODY, HTTP_REQUEST_TIME_OUT,
-                                   "the client sent no more of it for Timeout");
+                                   is_buffered(x)
+                                       ? "the client sent no more of it for Timeout (if it waits "
+                                         "for a part of the answer, set WSGIChunkedRequest On)"
+                                       : "the client sent no more of it for Timeout");
     }
     return poll(&client, 1, (int)apr_time_as_msec(slice)) < 0 && errno != EINTR ? errno
                                                                                 : APR_SUCCESS;

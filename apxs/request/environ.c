@@ -76,7 +76,8 @@ static void put_table(wsgid_exchange_t *x, const apr_table_t *table)
 
 /* ---- request headers */
 
-/* Headers that do not become HTTP_...: they are about the connection, or for httpd. */
+/* Headers that do not become HTTP_...: they are about the connection, or for httpd. Some of them
+ * come back in put_headers(). */
 static int is_withheld(const char *name)
 {
     static const char *const names[] = { "Proxy",
@@ -153,6 +154,9 @@ static void put_headers(wsgid_exchange_t *x, const wsgid_judgement_t *judgement)
     put(x, "CONTENT_LENGTH", apr_table_get(r->headers_in, "Content-Length"));
     if (x->upload.store && x->upload.is_read && x->upload.declared < 0) {
         put_number(x, "CONTENT_LENGTH", x->upload.stored); /* WSGIChunkedRequest Buffer */
+    }
+    else { /* "chunked" is the only value (request.c) */
+        put(x, "HTTP_TRANSFER_ENCODING", apr_table_get(r->headers_in, "Transfer-Encoding"));
     }
     if (x->route->pass_authorization || has_cgi_pass_auth(r)) {
         put(x, "HTTP_AUTHORIZATION", apr_table_get(r->headers_in, "Authorization"));

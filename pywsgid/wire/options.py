@@ -160,7 +160,8 @@ OPTIONS: dict[str, Option] = {
         "always. off: never, for applications that answer before they have the whole body. A "
         "body that is larger than request-buffer-size and request-spool-size together goes on "
         "to the application. A body with a Content-Length of up to 64 KiB is always waited for;"
-        " one that the client announces with Expect: 100-continue never is.",
+        " one that the client announces with Expect: 100-continue never is. A body without a "
+        "length is always waited for, unless WSGIChunkedRequest is On.",
     ),
     "request-buffer-size": Option(
         "size", 1048576, 65536, 1073741824, False, "bytes",

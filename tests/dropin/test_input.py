@@ -6,9 +6,11 @@ import json
 
 import pytest
 from dropinenv import differs
+from httpdenv import http2
 from httpdenv.client import chunked, request
 
 CONFIGURATION = """
+Protocols h2c http/1.1
 WSGIDaemonProcess site threads=4
 WSGIProcessGroup site
 WSGIApplicationGroup %{GLOBAL}
@@ -73,7 +75,7 @@ READS = {
 
 @pytest.fixture(scope="module")
 def httpd(start):
-    return start(CONFIGURATION, files={"site.wsgi": SCRIPT})
+    return start(CONFIGURATION, files={"site.wsgi": SCRIPT}, modules=["http2"])
 
 
 @pytest.mark.parametrize("name", READS)
@@ -94,13 +96,23 @@ def test_without_a_body_the_input_is_empty(httpd, name):
     assert "".join(httpd.get(f"/{name}").json()[0]) == ""
 
 
-@pytest.mark.missing("issue: chunked uploads")
 def test_a_chunked_request_has_its_header(httpd):
     with httpd.wire() as wire:
         wire.send(
             request("POST", "/chunked/read_all", "Transfer-Encoding: chunked") + chunked(b"ab")
         )
         assert json.loads(wire.read_response().body) == [["ab"], None, "chunked"]
+
+
+def test_over_http_2_a_body_without_a_length_has_the_header_of_a_chunked_one(httpd):
+    exchange = http2.Exchange(httpd.ports["PORT"])
+    with exchange.socket:
+        answer = exchange.begin("POST", "/chunked/read_all", [])
+        exchange.connection.send_data(exchange.stream, b"ab", end_stream=True)
+        exchange.flush()
+        while not answer.is_over:
+            exchange.take()
+    assert json.loads(answer.body)[1:] == [None, "chunked"]
 
 
 def test_chunked_requests_can_be_refused(httpd):
@@ -114,7 +126,7 @@ def test_chunked_requests_can_be_refused(httpd):
 def test_without_a_directive_a_chunked_request(httpd):
     with httpd.wire() as wire, httpd.log.allows("WSGID"):
         wire.send(request("POST", "/read_all", "Transfer-Encoding: chunked") + chunked(b"ab"))
-        expected = differs(httpd, "passed to the application", wsgid=200, mod_wsgi=411)
+        expected = differs(httpd, "refused (411)", wsgid=200, mod_wsgi=411)
         assert wire.read_response().status == expected
 
 

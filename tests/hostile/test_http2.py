@@ -17,6 +17,7 @@ CONFIGURATION = (
     """
 WSGIDaemonProcess app threads=8
 WSGIProcessName app
+WSGIChunkedRequest On
 WSGIScriptAlias /leaving ${APPS}/leaving.wsgi
 WSGIScriptAlias /hello ${APPS}/hello.wsgi
 WSGIScriptAlias /echo ${APPS}/echo.wsgi

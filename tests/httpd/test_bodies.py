@@ -193,11 +193,6 @@ def test_input_terminated_is_declared(httpd):
     assert httpd.get("/environ").json()["wsgi.input_terminated"] is True
 
 
-def test_a_chunked_request_has_no_content_length(httpd):
-    answer = httpd.post("/environ", iter([b"abc"])).json()
-    assert "CONTENT_LENGTH" not in answer or answer["CONTENT_LENGTH"] == ""
-
-
 def test_a_body_that_arrives_slowly_is_read_whole(httpd):
     with httpd.wire() as wire:
         wire.send(request("POST", "/echo", "Content-Length: 6"))

@@ -17,6 +17,7 @@ CONFIGURATION = (
     """
 WSGIDaemonProcess app threads=1
 WSGIProcessName app
+WSGIChunkedRequest On
 WSGIScriptAlias /leaving ${APPS}/leaving.wsgi
 WSGIScriptAlias /gate ${APPS}/gate.wsgi
 WSGIScriptAlias /hello ${APPS}/hello.wsgi

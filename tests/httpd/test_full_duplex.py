@@ -16,6 +16,7 @@ CONFIGURATION = (
 WSGIDaemonProcess app threads=4
 WSGIProcessName app
 LimitRequestBody 0
+WSGIChunkedRequest On
 WSGIScriptAlias /unread ${APPS}/unread.wsgi
 WSGIScriptAlias /early ${APPS}/early.wsgi
 WSGIScriptAlias /turns ${APPS}/turns.wsgi

@@ -240,10 +240,6 @@ def test_proxy_and_hop_by_hop_headers_do_not_reach_the_application(httpd, header
     assert name not in environ(httpd, header)
 
 
-def test_transfer_encoding_does_not_reach_the_application(httpd):
-    assert "HTTP_TRANSFER_ENCODING" not in httpd.post("/environ", iter([b"x"])).json()
-
-
 def test_content_type_and_length_have_keys_of_their_own(httpd):
     seen = httpd.post("/environ", b"abc", headers={"Content-Type": "text/x-own"}).json()
     assert (seen["CONTENT_TYPE"], seen["CONTENT_LENGTH"]) == ("text/x-own", "3")

@@ -19,6 +19,7 @@ CONFIGURATION = (
     """
 WSGIDaemonProcess app threads=1
 WSGIProcessName app
+WSGIChunkedRequest On
 LimitRequestBody 0
 WSGIScriptAlias /volume ${APPS}/volume.wsgi
 WSGIScriptAlias /hello ${APPS}/hello.wsgi

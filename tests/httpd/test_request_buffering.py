@@ -34,6 +34,7 @@ CONFIGURATION = (
     )
     + """
 LimitRequestBody 3000000
+WSGIChunkedRequest On
 Timeout 3
 LogMessage "in the handler: %{QUERY_STRING}" hook=handler
 """

@@ -27,6 +27,7 @@ TURNS = "sixteen letters."
 PAUSED = """
 Protocols h2c http/1.1
 WSGIScriptAlias / ${APPS}/turns.wsgi
+WSGIChunkedRequest On
 """
 # Since this version, a pipe in httpd announces further data of an upload over HTTP/2.
 PIPES_SINCE = (2, 4, 58)
