@@ -28,7 +28,7 @@ def test_a_request_that_httpd_takes_back_while_a_thread_reads_it_is_sent_back():
     """A connection that is only closed would say that the process died while it ran the request."""
     exchange = Exchange()
     service = SimpleNamespace(
-        template=SimpleNamespace(build=lambda environ, sent: {}),
+        template=SimpleNamespace(build=lambda environ, sent, waited: {}),
         transport=SimpleNamespace(exchange=lambda: exchange),
         watch=None,
         configuration=SimpleNamespace(threads=1),
