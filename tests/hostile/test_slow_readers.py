@@ -37,6 +37,7 @@ WSGIScriptAlias /small-hello ${APPS}/hello.wsgi process-name=small
 WSGIScriptAlias /filtered ${FILES}/pattern.wsgi
 WSGIScriptAlias /hello ${APPS}/hello.wsgi
 WSGIScriptAlias /volume ${APPS}/volume.wsgi
+WSGIChunkedRequest On
 <Location /filtered>
     SetOutputFilter DEFLATE
 </Location>
