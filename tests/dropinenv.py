@@ -2,8 +2,7 @@
 
 A test in tests/dropin runs once with each of them. What both do alike is asserted once. Where they
 differ on purpose, differs() holds both results and the words of docs/moving-from-mod_wsgi.md that
-tell users so. A test of what mod_wsgid does not do yet is marked
-``@pytest.mark.missing("issue: ...")``: it has to fail with mod_wsgid, and to pass with mod_wsgi.
+tell users so.
 """
 
 from __future__ import annotations

@@ -39,26 +39,11 @@ def start(
     return run
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        mark = item.get_closest_marker("missing")
-        if mark and item.callspec.params.get("module", "wsgid") == "wsgid":
-            strict = mark.kwargs.get("strict", True)
-            item.add_marker(pytest.mark.xfail(strict=strict, reason=mark.args[0]))
-
-
 @pytest.fixture(autouse=True)
-def stop_what_a_test_started(
-    request: pytest.FixtureRequest, running: list[Httpd], watch_the_logs: None
-) -> Iterator[None]:
-    """A module keeps its server; a server that a test started ends with it. A test of what is still
-    missing may leave lines in the log.
-    """
+def stop_what_a_test_started(running: list[Httpd], watch_the_logs: None) -> Iterator[None]:
+    """A module keeps its server; a server that a test started ends with it."""
     before = len(running)
     yield
     for server in running[before:]:
         if server.is_running:
             server.stop()
-    if request.node.get_closest_marker("missing"):
-        for server in running:
-            server.log.accept_all("")

@@ -324,8 +324,6 @@ class Case:
 
     text: str
     answers: dict[str, str]
-    missing: str = ""
-    unchecked: str = ""
     peer_starts: bool = True
 
 
@@ -424,14 +422,7 @@ def with_user(text):
     return text.replace("@USER@", f"user={entry.pw_name} group=#{entry.pw_gid}")
 
 
-def cases(field):
-    """The cases as parameters; those whose `field` holds a reason are marked with it."""
-    return [
-        pytest.param(case, id=name, marks=pytest.mark.missing(reason))
-        if (reason := case.missing or getattr(case, field))
-        else pytest.param(case, id=name)
-        for name, case in CASES.items()
-    ]
+each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
 @pytest.fixture
@@ -447,7 +438,7 @@ def httpd(start, case):
     return server.start()
 
 
-@pytest.mark.parametrize("case", cases("missing"))
+@each_case
 def test_each_url_is_answered_by_the_application(httpd, case):
     for place, answer in case.answers.items():
         port, _, path = place.rpartition(" ")
@@ -456,7 +447,7 @@ def test_each_url_is_answered_by_the_application(httpd, case):
         assert got.text == answer, place
 
 
-@pytest.mark.parametrize("case", cases("unchecked"))
+@each_case
 def test_check_finds_no_fault(httpd):
     if not is_ours(httpd):
         pytest.skip("only mod_wsgid has a check")

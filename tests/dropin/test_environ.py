@@ -67,9 +67,6 @@ TYPES = {
 }
 
 
-MISSING = pytest.mark.missing("issue: environ")
-
-
 @pytest.fixture(scope="module")
 def httpd(start):
     return start(CONFIGURATION, files={"environ.wsgi": SCRIPT})

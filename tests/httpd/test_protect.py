@@ -67,11 +67,11 @@ MaxKeepAliveRequests 0
         Require not wsgi-group banned
     </RequireAll>
 </Location>
-<AuthnProviderAlias wsgi doorman>
+<AuthnProviderAlias wsgi passwords>
     WSGIAuthUserScript ${APPS}/protect.py process-name=gate
 </AuthnProviderAlias>
 <Location /aliased>
-    AuthBasicProvider doorman
+    AuthBasicProvider passwords
 </Location>
 <Location /digest>
     AuthType Digest
