@@ -18,14 +18,8 @@ from pywsgid.daemon.transport.peer import PeerSilent, Unsent
 from pywsgid.daemon.wsgi import errors
 from pywsgid.daemon.wsgi.environ import waited_in_httpd
 from pywsgid.daemon.wsgi.input import Input
-from pywsgid.daemon.wsgi.response import (
-    COMPLETE,
-    SENT,
-    LengthMismatch,
-    Response,
-    Violation,
-    known,
-)
+from pywsgid.daemon.wsgi.response import COMPLETE, SENT, Response, known
+from pywsgid.daemon.wsgi.rules import LengthMismatch, Violation
 from pywsgid.wire import protocol
 
 TYPE_CHECKING = False

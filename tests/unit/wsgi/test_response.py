@@ -11,7 +11,8 @@ from responseenv import TEXT, Exchange, run, start
 
 from pywsgid.daemon.transport.peer import PeerGone
 from pywsgid.daemon.wsgi.file_wrapper import FileWrapper
-from pywsgid.daemon.wsgi.response import LengthMismatch, Response, Violation
+from pywsgid.daemon.wsgi.response import Response
+from pywsgid.daemon.wsgi.rules import LengthMismatch, Violation
 from pywsgid.wire import protocol
 
 
@@ -447,10 +448,10 @@ def test_valid_headers_are_accepted(headers):
 
 
 def test_ever_new_header_names_do_not_fill_the_memory():
-    from pywsgid.daemon.wsgi import response
+    from pywsgid.daemon.wsgi import response, rules
 
-    start(headers=[(f"X-{number}", "") for number in range(response.NAMES_REMEMBERED * 2)])
-    assert len(response._shared.names) <= response.NAMES_REMEMBERED
+    start(headers=[(f"X-{number}", "") for number in range(rules.NAMES_REMEMBERED * 2)])
+    assert len(response._shared.names) <= rules.NAMES_REMEMBERED
 
 
 def test_a_second_start_response_needs_exc_info():

@@ -8,7 +8,8 @@ import pytest
 from responseenv import TEXT, Exchange, run
 
 from pywsgid.daemon.wsgi.file_wrapper import FileWrapper
-from pywsgid.daemon.wsgi.response import LengthMismatch, Response
+from pywsgid.daemon.wsgi.response import Response
+from pywsgid.daemon.wsgi.rules import LengthMismatch
 
 
 @pytest.fixture
