@@ -6,9 +6,9 @@ so a call from a thread that loads a script is carried out by the main thread, w
 main_loop.py. Any other thread gets Python's ValueError.
 
 The daemon's own signals (process/signals.py) are not given away; with WSGIRestrictSignal On, none
-is, and all threads may ask. A handler runs in the main thread,
-at any point of the daemon's code: what it raises is logged, and goes no further, once the process
-serves. None of this holds in children that the application forks.
+is, and all threads may ask. A handler runs in the main thread, at any point of the daemon's code:
+what it raises is logged, and goes no further, once the process serves. None of this holds in
+children that the application forks.
 """
 
 from __future__ import annotations
