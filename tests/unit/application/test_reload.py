@@ -57,6 +57,12 @@ def sleeps(daemon):
         )
 
 
+def has_slept_through(daemon, seconds):
+    before = sleeps(daemon)
+    time.sleep(seconds)
+    return sleeps(daemon) == before
+
+
 def wait_for_checks(daemon):
     """Waits until the main thread has checked its scripts often enough to have noticed any
     change.
@@ -165,6 +171,8 @@ def test_script_reloading_off_ignores_the_change_for_its_requests(tmp_path, scri
 def test_off_neither_checks_nor_wakes_up(tmp_path, script):
     with Daemon(tmp_path, scripts=[script.path], reload="off", deadlock_timeout=0) as daemon:
         assert daemon.get(script.path).body == b"old"
+        # The worker may have answered before the main thread has come to its loop.
+        wait_until(lambda: has_slept_through(daemon, 0.1), "the main thread to have nothing to do")
         before, since = sleeps(daemon), time.monotonic()
         script("new")
         while time.monotonic() < since + 1:
