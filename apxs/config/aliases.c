@@ -87,9 +87,6 @@ static const char *set_options(cmd_parms *cmd, wsgid_alias_t *alias, const char 
     if (!error && alias->group) {
         wsgid_mentions_add(cmd, alias->group);
     }
-    if (!error && alias->application_group) {
-        wsgid_notices_check_application_group(cmd, alias->application_group);
-    }
     return error;
 }
 

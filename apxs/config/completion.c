@@ -6,6 +6,8 @@
  */
 #include "config/completion.h"
 
+#include <unistd.h>
+
 #include "apr_hash.h"
 
 #include "config/aliases.h"
@@ -14,6 +16,7 @@
 #include "config/mentions.h"
 #include "config/option_defaults.h"
 #include "config/options.h"
+#include "config/pools.h"
 #include "config/route.h"
 #include "config/scopes.h"
 #include "config/sections.h"
@@ -79,12 +82,12 @@ static void add_default_group(apr_pool_t *pconf, server_rec *main_server)
 }
 
 /* callable: "" if any will do. */
-static int has_script(const wsgid_group_t *group, const char *path, const char *callable)
+static int has_script(const wsgid_pool_t *pool, const char *path, const char *callable)
 {
     int i;
 
-    for (i = 0; i < group->scripts->nelts; i++) {
-        const wsgid_script_t *script = &APR_ARRAY_IDX(group->scripts, i, wsgid_script_t);
+    for (i = 0; i < pool->scripts->nelts; i++) {
+        const wsgid_script_t *script = &APR_ARRAY_IDX(pool->scripts, i, wsgid_script_t);
         if (!strcmp(script->path, path) && (!*callable || !strcmp(script->callable, callable))) {
             return 1;
         }
@@ -99,21 +102,10 @@ static int is_file(apr_pool_t *p, const char *path)
     return apr_stat(&info, path, APR_FINFO_TYPE, p) == APR_SUCCESS && info.filetype == APR_REG;
 }
 
-/* Whether group and callable of an alias are certain. If a section may choose them, do not guess: a
- * process must not load a script that no request asks for. */
-static int is_settled(const server_rec *s, const wsgid_alias_t *alias)
-{
-    return !alias->expression
-           && (alias->group
-               || wsgid_sections_decide(WSGID_SECTION_GROUP, s, alias) == WSGID_DECIDES_NOT)
-           && (alias->callable
-               || wsgid_sections_decide(WSGID_SECTION_CALLABLE, s, alias) == WSGID_DECIDES_NOT);
-}
-
-static void push_script(const wsgid_group_t *group, apr_pool_t *pconf, const char *path,
+static void push_script(const wsgid_pool_t *pool, apr_pool_t *pconf, const char *path,
                         const char *callable)
 {
-    wsgid_script_t *script = apr_array_push(group->scripts);
+    wsgid_script_t *script = apr_array_push(pool->scripts);
 
     script->path = apr_pstrdup(pconf, path);
     script->callable = apr_pstrdup(pconf, callable);
@@ -127,39 +119,82 @@ static void add_imports(apr_pool_t *pconf, const server_rec *s)
 
     for (i = 0; i < config->imports->nelts; i++) {
         const wsgid_alias_t *import = &APR_ARRAY_IDX(config->imports, i, wsgid_alias_t);
-        const wsgid_group_t *group = wsgid_groups_find(wsgid_variables_literal(import->group));
-        if (group && !has_script(group, import->target, "")) {
-            push_script(group, pconf, import->target, "");
+        wsgid_group_t *group = wsgid_groups_find(wsgid_variables_literal(import->group));
+        const char *name = import->application_group
+                               ? wsgid_variables_literal(import->application_group)
+                               : "";
+        wsgid_pool_t *pool = group && name ? wsgid_pools_add(pconf, group, name) : NULL;
+
+        if (pool && !has_script(pool, import->target, "")) {
+            push_script(pool, pconf, import->target, "");
         }
     }
 }
 
+/* What a request of the alias gets, of which the alias itself says `named`. Returns 0 if only a
+ * request can tell. */
+static int find_choice(wsgid_section_choice_e choice, const server_rec *s,
+                       const wsgid_alias_t *alias, const char *named, const char *of_server,
+                       const char **value)
+{
+    *value = named ? named : of_server;
+    return named || wsgid_sections_choose(choice, s, alias, value);
+}
+
+/* The pool of an alias; NULL if only a request can tell: a process must not load a script that no
+ * request asks for. */
+static wsgid_pool_t *find_alias_pool(apr_pool_t *pconf, server_rec *s, const wsgid_alias_t *alias)
+{
+    const wsgid_directory_config_t *scope = server_scope(s);
+    const char *group, *application_group;
+    wsgid_group_t *found;
+
+    if (!find_choice(WSGID_SECTION_GROUP, s, alias, alias->group, scope->group, &group)
+        || !find_choice(WSGID_SECTION_APPLICATION_GROUP, s, alias, alias->application_group,
+                        scope->application_group, &application_group)) {
+        return NULL;
+    }
+    group = group ? wsgid_variables_literal(group) : WSGID_DEFAULT_GROUP;
+    found = group ? wsgid_groups_find(group) : NULL;
+    application_group = wsgid_variables_application_group(
+        pconf, s, alias->url,
+        application_group ? application_group : WSGID_DEFAULT_APPLICATION_GROUP);
+    return found && application_group ? wsgid_pools_add(pconf, found, application_group) : NULL;
+}
+
 static void add_script(apr_pool_t *p, server_rec *s, const wsgid_alias_t *alias, void *pconf)
 {
-    const char *callable = alias->callable ? alias->callable : server_scope(s)->callable;
-    const char *name = is_settled(s, alias) ? alias_group(s, alias) : NULL;
-    wsgid_group_t *group = name ? wsgid_groups_find(name) : NULL;
+    const char *callable;
+    wsgid_pool_t *pool;
 
-    if (!callable) {
-        callable = WSGID_DEFAULT_CALLABLE;
-    }
-    if (!group || wsgid_variables_is_variable(callable)
-        || has_script(group, alias->target, callable) || !is_file(p, alias->target)) {
+    pool = alias->expression || !is_file(p, alias->target) ? NULL
+                                                           : find_alias_pool(pconf, s, alias);
+    if (!pool) {
+        wsgid_pools_note_unknown();
         return;
     }
-    push_script(group, pconf, alias->target, callable);
+    if (!find_choice(WSGID_SECTION_CALLABLE, s, alias, alias->callable, server_scope(s)->callable,
+                     &callable)) {
+        return;
+    }
+    callable = callable ? callable : WSGID_DEFAULT_CALLABLE;
+    if (!wsgid_variables_is_variable(callable) && !has_script(pool, alias->target, callable)) {
+        push_script(pool, pconf, alias->target, callable);
+    }
 }
 
 /* ---- the options of every group */
 
-/* Replaces "%{GROUP}" in display-name. */
-static const char *display_name(apr_pool_t *p, const wsgid_group_t *group, const char *text)
+/* mod_wsgi would run the default group in as many processes as httpd has. */
+static void spread_default_group(apr_pool_t *p, wsgid_group_t *group)
 {
-    const char *at = strstr(text, "%{GROUP}");
+    wsgid_value_t *processes = &group->value[WSGID_OPT_PROCESSES];
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
 
-    return !at ? text
-               : apr_pstrcat(p, apr_pstrmemdup(p, text, at - text), "wsgid:", group->label,
-                             at + strlen("%{GROUP}"), NULL);
+    if (!*group->name && !processes->given && processors > 1) {
+        processes->number = processors;
+        processes->text = apr_psprintf(p, "1-%ld", processors);
+    }
 }
 
 static const char *complete_group(apr_pool_t *p, wsgid_group_t *group)
@@ -178,7 +213,7 @@ static const char *complete_group(apr_pool_t *p, wsgid_group_t *group)
         error = wsgid_option_defaults_compute(p, group->server, group->where, group->value);
     }
     if (!error) {
-        WSGID_TEXT(group, DISPLAY_NAME) = display_name(p, group, WSGID_TEXT(group, DISPLAY_NAME));
+        spread_default_group(p, group);
     }
     return error;
 }
@@ -229,6 +264,13 @@ int wsgid_completion_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_
     visit_aliases(ptemp, main_server, add_script, pconf);
     for (s = main_server; s; s = s->next) {
         add_imports(pconf, s);
+    }
+    wsgid_pools_add_expected(pconf);
+    if (wsgid_handlers_are_anywhere()) {
+        wsgid_pools_note_unknown();
+    }
+    for (i = 0; i < groups->nelts; i++) {
+        wsgid_pools_complete(pconf, APR_ARRAY_IDX(groups, i, wsgid_group_t *));
     }
     warn_of_unknown_groups(ptemp, main_server);
     return OK;

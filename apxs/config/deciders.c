@@ -10,6 +10,7 @@
 #include "config/mentions.h"
 #include "config/notices.h"
 #include "config/options.h"
+#include "config/pools.h"
 #include "config/route.h"
 #include "config/scopes.h"
 #include "config/variables.h"
@@ -54,9 +55,6 @@ static const char *parse(cmd_parms *cmd, wsgid_script_place_t *place, const char
     if (!error && place->group) {
         wsgid_mentions_add(cmd, place->group);
     }
-    if (!error && place->application_group) {
-        wsgid_notices_check_application_group(cmd, place->application_group);
-    }
     return error;
 }
 
@@ -70,6 +68,10 @@ const char *wsgid_deciders_define(cmd_parms *cmd, void *dir, const char *words)
     config->deciders[(intptr_t)cmd->info] = place;
     if (!error && !place->group) {
         wsgid_mentions_add(cmd, "%{GLOBAL}");
+    }
+    if (!error) {
+        wsgid_pools_expect(place->group ? place->group : "%{GLOBAL}",
+                           place->application_group ? place->application_group : "%{GLOBAL}");
     }
     return error;
 }

@@ -20,6 +20,7 @@
 #include "config/names.h"
 #include "config/notices.h"
 #include "config/option_types.h"
+#include "config/pools.h"
 #include "config/route.h"
 #include "config/scopes.h"
 #include "config/sections.h"
@@ -40,6 +41,7 @@ int wsgid_directives_pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t 
     wsgid_mentions_reset(pconf);
     wsgid_sections_reset(pconf);
     wsgid_groups_reset(pconf);
+    wsgid_pools_reset(pconf);
     return wsgid_names_check();
 }
 
@@ -61,7 +63,7 @@ static const char *set_group(cmd_parms *cmd, void *dir, const char *name)
     if (!error) {
         config->group = name;
         wsgid_mentions_add(cmd, name);
-        wsgid_sections_add(cmd, WSGID_SECTION_GROUP);
+        wsgid_sections_add(cmd, WSGID_SECTION_GROUP, name);
     }
     return error;
 }
@@ -71,7 +73,7 @@ static const char *set_callable(cmd_parms *cmd, void *dir, const char *name)
     wsgid_directory_config_t *config = dir;
 
     config->callable = name;
-    wsgid_sections_add(cmd, WSGID_SECTION_CALLABLE);
+    wsgid_sections_add(cmd, WSGID_SECTION_CALLABLE, name);
     return wsgid_variables_check(cmd->pool, name);
 }
 
@@ -80,7 +82,7 @@ static const char *set_application_group(cmd_parms *cmd, void *dir, const char *
     wsgid_directory_config_t *config = dir;
 
     config->application_group = name; /* any text: mod_wsgi takes what is no variable as a name */
-    wsgid_notices_check_application_group(cmd, name);
+    wsgid_sections_add(cmd, WSGID_SECTION_APPLICATION_GROUP, name);
     return NULL;
 }
 

@@ -111,7 +111,7 @@ wsgid_group_t *wsgid_groups_add(apr_pool_t *p, const char *name, server_rec *s, 
     group->label = wsgid_groups_label(name);
     group->server = s;
     group->where = where;
-    group->scripts = apr_array_make(p, 2, sizeof(wsgid_script_t));
+    group->pools = apr_array_make(p, 24, sizeof(struct wsgid_pool_t *));
     APR_ARRAY_PUSH(known.all, wsgid_group_t *) = group;
     apr_hash_set(known.by_name, name, APR_HASH_KEY_STRING, group);
     return group;

@@ -6,7 +6,6 @@
 #ifndef WSGID_GROUPS_H
 #define WSGID_GROUPS_H
 
-#include "common/spin.h"
 #include "config/options.h"
 #include "slots/slots.h"
 #include "wsgid.h"
@@ -15,12 +14,6 @@
 
 #define WSGID_DEFAULT_GROUP "" /* the name of the default group, %{GLOBAL} */
 
-/* A script that a process loads before it is ready. */
-typedef struct {
-    const char *path;
-    const char *callable; /* "" for WSGIImportScript: it need not define an application */
-} wsgid_script_t;
-
 /* A daemon group. Lives in pconf; after check_config only the fields of other rooms change. */
 typedef struct {
     const char *name;   /* WSGID_DEFAULT_GROUP for the default one */
@@ -28,18 +21,16 @@ typedef struct {
     server_rec *server; /* its ErrorLog is this server's */
     const char *where;  /* "file:line" of its definition */
     wsgid_value_t value[WSGID_OPT_COUNT];
-    apr_array_header_t *scripts; /* wsgid_script_t */
+    apr_array_header_t *pools; /* wsgid_pool_t * (pools.h) */
 
     const struct wsgid_identity_t *identity; /* spawn/privileges.c; known from post_config on */
-    /* guardian/: shared memory that outlives this struct. Room for slots: whether one exists now
-     * is in its memory */
-    wsgid_slot_t **slots;
-    int slot_count;
-    int output[2]; /* the pipe for what its daemons write: read end, write end */
+    int output[2];        /* guardian/: the pipe for what its daemons write: read end, write end */
+    const char *ask_path; /* guardian/: where its guardian is asked for processes of an application
+                             group, */
+    struct sockaddr_un ask; /* and its address for children of httpd */
 
     /* request/, in each child of httpd */
     struct wsgid_idle_t *idle; /* dispatch.c: idle connections */
-    wsgid_spin_t answers;      /* channel.c: how long its daemons take to answer */
     apr_uint32_t last_wait;    /* arrival.c: of this child's last request, in microseconds */
 } wsgid_group_t;
 

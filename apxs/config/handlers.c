@@ -58,3 +58,22 @@ int wsgid_handlers_want_default(void)
 {
     return is_without_group(ap_conftree);
 }
+
+static int is_anywhere(const ap_directive_t *first)
+{
+    const ap_directive_t *line;
+
+    for (line = first; line; line = line->next) {
+        if (is_named(line, "WSGIDispatchScript") || sets_handler(line)
+            || is_named(line, "WSGIHandlerScript") || allows_htaccess(line)
+            || is_anywhere(line->first_child)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int wsgid_handlers_are_anywhere(void)
+{
+    return is_anywhere(ap_conftree);
+}

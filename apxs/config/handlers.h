@@ -14,4 +14,8 @@
  * .htaccess file that is allowed to set one. In check_config. */
 int wsgid_handlers_want_default(void);
 
+/* Whether the configuration lets a handler, a .htaccess file or WSGIDispatchScript choose what
+ * runs: then only requests show it. Once it has been read. */
+int wsgid_handlers_are_anywhere(void);
+
 #endif

@@ -29,17 +29,6 @@ void wsgid_notices_log_once(const char *key, const char *where, const char *line
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, ap_server_conf, "%s (%s)", line, where);
 }
 
-void wsgid_notices_check_application_group(const cmd_parms *cmd, const char *value)
-{
-    if (strcmp(value, "%{GLOBAL}") && !wsgid_notices_is_htaccess(cmd)) {
-        wsgid_notices_log_once(
-            "WSGIApplicationGroup", wsgid_notices_where(cmd),
-            "WSGID0017: WSGIApplicationGroup has no effect in mod_wsgid: a process has one "
-            "interpreter, %{GLOBAL}; to keep applications apart, give each application its own "
-            "WSGIDaemonProcess");
-    }
-}
-
 const char *wsgid_notices_where(const cmd_parms *cmd)
 {
     return apr_psprintf(cmd->pool, "%s:%d", cmd->directive->filename, cmd->directive->line_num);

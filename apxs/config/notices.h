@@ -15,10 +15,6 @@ void wsgid_notices_reset(apr_pool_t *pconf);
  * with its code; where: the place that it is about, "file:line". */
 void wsgid_notices_log_once(const char *key, const char *where, const char *line);
 
-/* Logs that this value of WSGIApplicationGroup or application-group= has no effect, once, unless it
- * is %{GLOBAL}. Ignores .htaccess files. */
-void wsgid_notices_check_application_group(const cmd_parms *cmd, const char *value);
-
 /* Returns the place of a directive, "file:line", in cmd->pool. */
 const char *wsgid_notices_where(const cmd_parms *cmd);
 

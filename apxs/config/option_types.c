@@ -82,6 +82,40 @@ static const char *parse_integer(apr_pool_t *p, const wsgid_option_t *option, ws
     return NULL;
 }
 
+/* "N" is N from 1 on, "MIN-MAX" what it says. */
+static const char *parse_range(apr_pool_t *p, const wsgid_option_t *option, wsgid_value_t *value,
+                               const char *text)
+{
+    const char *rest = text;
+    int is_range;
+
+    if (!take_number(&rest, 10, &value->least)) {
+        rest = "?";
+    }
+    value->number = value->least;
+    is_range = *rest == '-';
+    if (is_range && (rest++, !apr_isdigit(*rest) || !take_number(&rest, 10, &value->number))) {
+        rest = "?";
+    }
+    if (*rest || value->least < (is_range ? option->least : 1) || value->number < 1
+        || value->number < value->least) {
+        return refuse(p, option, text,
+                      apr_psprintf(p,
+                                   "not a whole number from 1 to %" APR_INT64_T_FMT
+                                   ", and not MIN-MAX with MIN from %" APR_INT64_T_FMT
+                                   " and MAX not below it",
+                                   option->most, option->least));
+    }
+    value->is_adjusted = value->number > option->most;
+    value->number = value->is_adjusted ? option->most : value->number;
+    value->least = value->least < value->number ? value->least : value->number;
+    value->text = value->least == value->number
+                      ? apr_psprintf(p, "%" APR_INT64_T_FMT, value->number)
+                      : apr_psprintf(p, "%" APR_INT64_T_FMT "-%" APR_INT64_T_FMT, value->least,
+                                     value->number);
+    return NULL;
+}
+
 /* Parses ".5" into 500000 and moves *text behind it. Stops after six digits, so that the caller
  * refuses more. */
 static int take_fraction(const char **text, apr_int64_t *micros)
@@ -378,19 +412,13 @@ static const char *parse_assignments(apr_pool_t *p, const wsgid_option_t *option
 /* ---- the table */
 
 static parser_t *const parsers[] = {
-    [WSGID_TYPE_INTEGER] = parse_integer,
-    [WSGID_TYPE_SECONDS] = parse_seconds,
-    [WSGID_TYPE_SIZE] = parse_size,
-    [WSGID_TYPE_OCTAL] = parse_octal,
-    [WSGID_TYPE_FLAG] = parse_flag,
-    [WSGID_TYPE_USER] = parse_user,
-    [WSGID_TYPE_GROUPID] = parse_groupid,
-    [WSGID_TYPE_TEXT] = parse_text,
-    [WSGID_TYPE_PATH] = parse_path,
-    [WSGID_TYPE_CHOICE] = parse_choice,
-    [WSGID_TYPE_PATHS] = parse_paths,
-    [WSGID_TYPE_GROUPS] = parse_groups,
-    [WSGID_TYPE_ASSIGNMENTS] = parse_assignments,
+    [WSGID_TYPE_INTEGER] = parse_integer, [WSGID_TYPE_RANGE] = parse_range,
+    [WSGID_TYPE_SECONDS] = parse_seconds, [WSGID_TYPE_SIZE] = parse_size,
+    [WSGID_TYPE_OCTAL] = parse_octal,     [WSGID_TYPE_FLAG] = parse_flag,
+    [WSGID_TYPE_USER] = parse_user,       [WSGID_TYPE_GROUPID] = parse_groupid,
+    [WSGID_TYPE_TEXT] = parse_text,       [WSGID_TYPE_PATH] = parse_path,
+    [WSGID_TYPE_CHOICE] = parse_choice,   [WSGID_TYPE_PATHS] = parse_paths,
+    [WSGID_TYPE_GROUPS] = parse_groups,   [WSGID_TYPE_ASSIGNMENTS] = parse_assignments,
 };
 
 const char *wsgid_option_types_parse(apr_pool_t *p, const wsgid_option_t *option,

@@ -12,6 +12,7 @@
 
 typedef enum {
     WSGID_TYPE_INTEGER,
+    WSGID_TYPE_RANGE, /* N, or MIN-MAX; the option's least is that of MIN */
     WSGID_TYPE_SECONDS,
     WSGID_TYPE_SIZE,
     WSGID_TYPE_OCTAL,

@@ -21,7 +21,9 @@ typedef enum {
 typedef struct {
     int given;                /* named in the configuration */
     int is_adjusted;          /* to the bounds of the option, while a line is read */
-    apr_int64_t number;       /* SIZE in bytes, SECONDS in microseconds, id of USER and GROUP */
+    apr_int64_t number;       /* SIZE in bytes, SECONDS in microseconds, id of USER and GROUP,
+                                 upper bound of a RANGE */
+    apr_int64_t least;        /* lower bound of a RANGE */
     const char *text;         /* canonical text, as the daemon gets it */
     apr_array_header_t *list; /* of a list: const char * each */
 } wsgid_value_t;

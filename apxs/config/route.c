@@ -77,6 +77,13 @@ static void choose_group(request_rec *r, wsgid_route_t *route, const char *value
     }
 }
 
+/* A handler's script serves many URLs, but is one application. */
+static void choose_application_group(request_rec *r, wsgid_route_t *route, const char *value)
+{
+    route->application_group = wsgid_variables_request_application_group(
+        r, *route->handler_script ? route->handler_script : route->script_name, value);
+}
+
 static void choose_application(request_rec *r, wsgid_route_t *route, const wsgid_alias_t *alias,
                                const wsgid_directory_config_t *config)
 {
@@ -85,7 +92,8 @@ static void choose_application(request_rec *r, wsgid_route_t *route, const wsgid
     const char *callable = alias->callable ? alias->callable : config->callable;
 
     choose_group(r, route, alias->group ? alias->group : config->group, config->allowed);
-    route->application_group = resolve(r, application_group, "");
+    choose_application_group(
+        r, route, application_group ? application_group : WSGID_DEFAULT_APPLICATION_GROUP);
     route->callable = resolve(r, callable, WSGID_DEFAULT_CALLABLE);
 }
 
@@ -161,9 +169,10 @@ const wsgid_route_t *wsgid_route_to_decider(request_rec *r, wsgid_decider_e deci
     choose_group(r, route, place->group,
                  place->group && wsgid_variables_is_variable(place->group) ? config->allowed
                                                                            : NULL);
-    route->application_group = resolve(r, place->application_group, "");
-    route->callable = function;
     route->handler_script = place->path;
+    choose_application_group(r, route,
+                             place->application_group ? place->application_group : "%{GLOBAL}");
+    route->callable = function;
     route->pass_authorization = config->pass_authorization == 1;
     route->script_reloading = config->script_reloading != 0;
     route->map_head_to_get = WSGID_MAP_HEAD_OFF;
@@ -175,14 +184,16 @@ const wsgid_route_t *wsgid_route_dispatch(request_rec *r, const wsgid_route_t *r
 {
     const wsgid_directory_config_t *config = ap_get_module_config(r->per_dir_config, &wsgid_module);
     const char *group = apr_table_get(answer, "process_group");
+    const char *application_group = apr_table_get(answer, "application_group");
     wsgid_route_t *chosen = apr_pmemdup(r->pool, route, sizeof(*route));
 
     if (group) {
         chosen->choice = WSGID_ROUTE_CHOSEN;
         choose_group(r, chosen, group, config->allowed);
     }
-    chosen->application_group = resolve(r, apr_table_get(answer, "application_group"),
-                                        route->application_group);
+    if (application_group) {
+        choose_application_group(r, chosen, application_group);
+    }
     if (!*route->handler_script) {
         chosen->callable = resolve(r, apr_table_get(answer, "callable_object"), route->callable);
     }

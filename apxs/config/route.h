@@ -13,9 +13,10 @@
 #include "httpd.h"
 
 /* The handler that an alias sets; AddHandler and SetHandler may name it, too, and mod_wsgi's. */
-#define WSGID_HANDLER          "wsgid-script"
-#define WSGID_HANDLER_WSGI     "wsgi-script"
-#define WSGID_DEFAULT_CALLABLE "application" /* the name of the application in a script */
+#define WSGID_HANDLER                   "wsgid-script"
+#define WSGID_HANDLER_WSGI              "wsgi-script"
+#define WSGID_DEFAULT_CALLABLE          "application" /* the name of the application in a script */
+#define WSGID_DEFAULT_APPLICATION_GROUP "%{RESOURCE}" /* each script has its own */
 
 /* WSGIMapHEADToGET. */
 typedef enum { WSGID_MAP_HEAD_AUTO, WSGID_MAP_HEAD_ON, WSGID_MAP_HEAD_OFF } wsgid_map_head_e;

@@ -13,6 +13,7 @@
 
 typedef struct {
     wsgid_section_choice_e choice;
+    const char *value;
     const server_rec *server;
     /* "<Directory" or "<Location"; NULL where the section may apply to anything */
     const char *directive;
@@ -46,7 +47,7 @@ static const ap_directive_t *plain_section(const cmd_parms *cmd)
     return section;
 }
 
-void wsgid_sections_add(const cmd_parms *cmd, wsgid_section_choice_e choice)
+void wsgid_sections_add(const cmd_parms *cmd, wsgid_section_choice_e choice, const char *value)
 {
     const ap_directive_t *plain;
     section_t *section;
@@ -57,6 +58,7 @@ void wsgid_sections_add(const cmd_parms *cmd, wsgid_section_choice_e choice)
     plain = plain_section(cmd);
     section = apr_array_push(sections.all);
     section->choice = choice;
+    section->value = value;
     section->server = cmd->server;
     section->directive = plain ? plain->directive : NULL;
     section->path = wsgid_aliases_prefix(sections.pool, cmd->path);
@@ -78,6 +80,11 @@ static wsgid_decides_e section_decides(const section_t *section, const wsgid_ali
     return wsgid_aliases_is_below(covered, section->path) ? WSGID_DECIDES : WSGID_DECIDES_NOT;
 }
 
+static int applies(const section_t *section, wsgid_section_choice_e choice, const server_rec *s)
+{
+    return section->choice == choice && (section->server == s || !section->server->is_virtual);
+}
+
 wsgid_decides_e wsgid_sections_decide(wsgid_section_choice_e choice, const server_rec *s,
                                       const wsgid_alias_t *alias)
 {
@@ -86,10 +93,38 @@ wsgid_decides_e wsgid_sections_decide(wsgid_section_choice_e choice, const serve
 
     for (i = 0; i < sections.all->nelts; i++) {
         const section_t *section = &APR_ARRAY_IDX(sections.all, i, section_t);
-        if (section->choice == choice && (section->server == s || !section->server->is_virtual)) {
+
+        if (applies(section, choice, s)) {
             wsgid_decides_e one = section_decides(section, alias);
             decides = one > decides ? one : decides;
         }
     }
     return decides;
+}
+
+/* If several sections may choose, they are asked whether they choose the same: which of them wins
+ * does not matter then. */
+int wsgid_sections_choose(wsgid_section_choice_e choice, const server_rec *s,
+                          const wsgid_alias_t *alias, const char **value)
+{
+    const char *chosen = NULL;
+    int i;
+
+    for (i = 0; i < sections.all->nelts; i++) {
+        const section_t *section = &APR_ARRAY_IDX(sections.all, i, section_t);
+
+        if (!applies(section, choice, s) || section_decides(section, alias) == WSGID_DECIDES_NOT) {
+            continue;
+        }
+        if (chosen && strcmp(chosen, section->value)) {
+            return 0;
+        }
+        chosen = section->value;
+    }
+    switch (wsgid_sections_decide(choice, s, alias)) {
+    case WSGID_DECIDES: *value = chosen; return 1;
+    case WSGID_DECIDES_MAYBE: return 0;
+    case WSGID_DECIDES_NOT: break;
+    }
+    return 1;
 }

@@ -7,8 +7,13 @@
 #include "config/variables.h"
 
 #include "config/groups.h"
+#include "slots/names.h"
 
 #include <stdlib.h>
+
+#include "ap_listen.h"
+#include "apr_sha1.h"
+#include "util_md5.h"
 
 #define ENV_PREFIX "%{ENV:"
 
@@ -138,6 +143,76 @@ const char *wsgid_variables_group(request_rec *r, const char *value)
     const char *name = wsgid_variables_resolve(r, value);
 
     return name || !is_env(value) ? name : WSGID_DEFAULT_GROUP;
+}
+
+/* ---- application groups */
+
+/* The port of a virtual host: not what the client's Host says, which would let clients start
+ * processes. */
+static apr_port_t port_of(const server_rec *s)
+{
+    apr_port_t port = s->port;
+
+    if (!port && s->addrs) {
+        port = s->addrs->host_port;
+    }
+    return port || !ap_listeners ? port : ap_listeners->bind_addr->port;
+}
+
+static const char *resource(apr_pool_t *p, const server_rec *s, const char *script)
+{
+    apr_port_t port = port_of(s);
+
+    return !port || port == DEFAULT_HTTP_PORT || port == DEFAULT_HTTPS_PORT
+               ? apr_pstrcat(p, s->server_hostname, script ? "|" : "", script, NULL)
+               : apr_psprintf(p, "%s:%u%s%s", s->server_hostname, port, script ? "|" : "",
+                              script ? script : "");
+}
+
+/* One that is too long for the table of names (slots/names.h) ends with a hash. */
+static const char *shortened(apr_pool_t *p, const char *name)
+{
+    unsigned char digest[APR_SHA1_DIGESTSIZE];
+    char text[2 * APR_SHA1_DIGESTSIZE + 1];
+    apr_sha1_ctx_t context;
+
+    if (strlen(name) <= WSGID_NAME_MOST) {
+        return name;
+    }
+    apr_sha1_init(&context);
+    apr_sha1_update(&context, name, (unsigned)strlen(name));
+    apr_sha1_final(digest, &context);
+    ap_bin2hex(digest, sizeof(digest), text);
+    return apr_psprintf(p, "%.*s#%s", (int)(WSGID_NAME_MOST - sizeof(text)), name, text);
+}
+
+const char *wsgid_variables_application_group(apr_pool_t *p, const server_rec *s,
+                                              const char *script_name, const char *value)
+{
+    const char *name = wsgid_variables_literal(value);
+
+    if (!strcmp(value, "%{RESOURCE}")) {
+        name = resource(p, s, script_name);
+    }
+    else if (!strcmp(value, "%{SERVER}")) {
+        name = resource(p, s, NULL);
+    }
+    return name ? shortened(p, name) : NULL;
+}
+
+const char *wsgid_variables_request_application_group(request_rec *r, const char *script_name,
+                                                      const char *value)
+{
+    const char *name = wsgid_variables_application_group(r->pool, r->server, script_name, value);
+    const char *resolved = name ? NULL : wsgid_variables_resolve(r, value);
+
+    if (name || !resolved) {
+        return name ? name : value; /* as it is written: the application sees that */
+    }
+    if (wsgid_variables_is_variable(resolved) && !is_env(resolved)) { /* SetEnv X %{GLOBAL} */
+        name = wsgid_variables_application_group(r->pool, r->server, script_name, resolved);
+    }
+    return name ? name : shortened(r->pool, resolved);
 }
 
 int wsgid_variables_may_be_default(const char *value)

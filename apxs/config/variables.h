@@ -28,6 +28,18 @@ const char *wsgid_variables_resolve(request_rec *r, const char *value);
  * is not set, NULL for any other variable that is not set. */
 const char *wsgid_variables_group(request_rec *r, const char *value);
 
+/*
+ * The application group that a value stands for where only the virtual host and SCRIPT_NAME are
+ * known; NULL if only a request can resolve it. The port is that of the virtual host, whatever the
+ * client says. A name of more than WSGID_NAME_MOST bytes is shortened. In p.
+ */
+const char *wsgid_variables_application_group(apr_pool_t *p, const server_rec *s,
+                                              const char *script_name, const char *value);
+
+/* The same for a request. A variable that is not set stays as it is written. */
+const char *wsgid_variables_request_application_group(request_rec *r, const char *script_name,
+                                                      const char *value);
+
 /* Whether a value may stand for the default group. */
 int wsgid_variables_may_be_default(const char *value);
 

@@ -13,7 +13,7 @@ static const char *describe_next(apr_pool_t *p, const wsgid_process_t *dead, int
     const wsgid_process_t *coming = wsgid_process_youngest(slot, WSGID_IN(BOOTING));
     pid_t newer = wsgid_ledger_newer_process(slot->shared, wsgid_roles_configuration());
 
-    if (!wsgid_roles_stop_began() && wsgid_ledger_is_removed(slot->shared)) {
+    if (!wsgid_roles_stop_began() && wsgid_roles_is_removed(slot)) {
         return "its group is no longer configured";
     }
     if (newer && !wsgid_roles_stop_began()) {
@@ -22,6 +22,9 @@ static const char *describe_next(apr_pool_t *p, const wsgid_process_t *dead, int
     if (!wsgid_roles_stop_began()
         && wsgid_ledger_newest_ready(slot->shared) > wsgid_roles_configuration()) {
         return "its group has fewer processes now";
+    }
+    if (!wsgid_roles_stop_began() && !wsgid_slot_list_is_wanted(slot)) {
+        return "no request needs one now";
     }
     if (serving && (!was_youngest || dead->is_requested)) {
         return apr_psprintf(p, "process %" APR_PID_T_FMT " %s", serving->pid,

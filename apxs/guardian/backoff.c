@@ -88,7 +88,7 @@ static stamp_t stamp_of(const char *path)
 
 void wsgid_backoff_note_scripts(wsgid_slot_record_t *slot)
 {
-    const apr_array_header_t *scripts = slot->group->scripts;
+    const apr_array_header_t *scripts = slot->of->scripts;
     stamp_t *stamps;
     int i;
 
@@ -103,7 +103,7 @@ void wsgid_backoff_note_scripts(wsgid_slot_record_t *slot)
 
 int wsgid_backoff_scripts_changed(const wsgid_slot_record_t *slot)
 {
-    const apr_array_header_t *scripts = slot->group->scripts;
+    const apr_array_header_t *scripts = slot->of->scripts;
     const stamp_t *stamps = slot->stamps;
     int i;
 

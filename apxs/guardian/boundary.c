@@ -46,10 +46,18 @@ static void keep(apr_array_header_t *kept, int fd)
 static void keep_pages(apr_array_header_t *kept, const wsgid_group_t *group)
 {
     const wsgid_slot_record_t *slot;
+    int i;
 
     for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
         if (slot->group == group) {
             keep(kept, wsgid_pages_descriptor(slot->shared));
+        }
+    }
+    for (i = 0; i < wsgid_pools_count(group); i++) {
+        const wsgid_pool_t *pool = wsgid_pools_get(group, i);
+
+        if (pool->slot_count) {
+            keep(kept, wsgid_pages_descriptor(pool->slots[0]));
         }
     }
 }

@@ -40,11 +40,12 @@
 
 typedef struct {
     wsgid_guardian_t given;
-    int signals;      /* signalfd */
-    int parent;       /* pidfd of httpd's parent; -1: there is none */
-    int wakeup[2];    /* the wake-up pipe: read end, write end */
-    apr_time_t begun; /* wsgid_clock_now() when all guardians had been forked */
-    int has_started;  /* daemons may run */
+    int signals;         /* signalfd */
+    int parent;          /* pidfd of httpd's parent; -1: there is none */
+    int wakeup[2];       /* the wake-up pipe: read end, write end */
+    apr_time_t begun;    /* wsgid_clock_now() when all guardians had been forked */
+    int has_started;     /* daemons may run */
+    struct pollfd *ends; /* what it waits for */
 } loop_t;
 
 /* Static: this process is one guardian. */
@@ -139,22 +140,30 @@ static apr_time_t next_moment(void)
     return next;
 }
 
+#define ENDS (5 + WSGID_OUTPUT_ENDS) /* besides the listeners of idle pools */
+
 static void sleep_until(apr_time_t moment)
 {
-    /* once the parent has ended, its pidfd would be ready for ever */
-    struct pollfd ends[4 + WSGID_OUTPUT_ENDS] = { { loop.signals, POLLIN, 0 },
-                                                  { loop.wakeup[0], POLLIN, 0 },
-                                                  { wsgid_roles_is_orphaned() ? -1 : loop.parent,
-                                                    POLLIN, 0 },
-                                                  { wsgid_transfer_descriptor(), POLLIN, 0 } };
+    struct pollfd *ends = loop.ends;
     apr_interval_time_t left = moment - wsgid_clock_now();
     struct timespec limit;
+    int idle = 0;
+
+    ends[0] = (struct pollfd){ loop.signals, POLLIN, 0 };
+    ends[1] = (struct pollfd){ loop.wakeup[0], POLLIN, 0 };
+    /* once the parent has ended, its pidfd would be ready for ever */
+    ends[2] = (struct pollfd){ wsgid_roles_is_orphaned() ? -1 : loop.parent, POLLIN, 0 };
+    ends[3] = (struct pollfd){ wsgid_transfer_descriptor(), POLLIN, 0 };
+    ends[4] = (struct pollfd){ wsgid_spare_descriptor(), POLLIN, 0 };
+    if (may_act()) {
+        idle = wsgid_scaling_wait_for(ends + ENDS, wsgid_pools_count(loop.given.group));
+    }
 
     left = left > LEAST_SLEEP ? left : LEAST_SLEEP;
     limit.tv_sec = left / APR_USEC_PER_SEC;
     limit.tv_nsec = left % APR_USEC_PER_SEC * 1000;
-    wsgid_output_wait_for(ends + 4);
-    (void)ppoll(ends, 4 + WSGID_OUTPUT_ENDS, moment ? &limit : NULL, NULL);
+    wsgid_output_wait_for(ends + 5);
+    (void)ppoll(ends, ENDS + idle, moment ? &limit : NULL, NULL);
 }
 
 /* ---- the whole life */
@@ -177,6 +186,7 @@ static void begin(const wsgid_guardian_t *given)
     apr_pool_t *pool;
 
     loop.given = *given;
+    wsgid_slot_list_enter_guardian(given->group);
     loop.begun = wsgid_clock_now();
     loop.signals = wsgid_boundary_cross(given->group);
     loop.parent = open_parent(given->parent);
@@ -196,6 +206,9 @@ static void begin(const wsgid_guardian_t *given)
     wsgid_output_begin(given->group);
     wsgid_launch_begin(loop.wakeup[1]);
     wsgid_transfer_open_door();
+    loop.ends = apr_pcalloc(pool, (ENDS + wsgid_pools_count(given->group)) * sizeof(*loop.ends));
+    wsgid_scaling_begin(given->group, pool);
+    wsgid_spare_begin(given->group, pool);
     wsgid_policy_begin();
 }
 
@@ -204,6 +217,7 @@ static void end(void) __attribute__((noreturn));
 static void end(void)
 {
     wsgid_policy_say_down();
+    wsgid_spare_end();
     wsgid_descendants_end();
     if (wsgid_roles_is_orphaned() && !wsgid_child_locks_live_up_to(APR_UINT32_MAX)) {
         wsgid_slot_list_remove_sockets(loop.given.group, loop.given.configuration);
@@ -220,6 +234,7 @@ void wsgid_guardian_run(void *given)
         read_signals();
         drain_wakeup_pipe();
         wsgid_transfer_answer();
+        wsgid_spare_answer();
         wsgid_output_poll();
         reap();
         if (may_act()) {

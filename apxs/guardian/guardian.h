@@ -11,6 +11,8 @@
  *   boundary.c     the first steps of a guardian: what it gives up of httpd
  *   guardian.c     its event loop
  *   policy.c       which process runs in which slot
+ *   scaling.c      how many processes each pool has; elastic.c decides
+ *   spare.c        pools for application groups that only requests show
  *   handover.c     what a guardian does with a slot that others have, too: the table
  *   roles.c        what this guardian is to a slot
  *   replacements.c successors that processes request
@@ -42,7 +44,7 @@
 #define WSGID_GUARDIAN_H
 
 #include "common/clock.h"
-#include "config/groups.h"
+#include "config/pools.h"
 #include "guardian/handover.h"
 #include "slots/leftovers.h"
 #include "slots/listener.h"
@@ -129,18 +131,22 @@ typedef struct {
  * processes nor a back-off. `shared` is the slot as everybody sees it. */
 struct wsgid_slot_record_t {
     wsgid_slot_record_t *next;
-    apr_pool_t *pool; /* of this slot, below the process pool */
-    const char *name; /* of its group */
-    const char *label;
+    apr_pool_t *pool;                          /* of this slot, below the process pool */
+    const char *name;                          /* of its group */
+    const char *application_group;             /* of its pool; NULL: a spare one */
+    const char *label;                         /* of its pool */
     const wsgid_socket_directory_t *directory; /* of its sockets */
     const char *paths[WSGID_SOCKETS];
     unsigned number;            /* in the sockets' names: the same for all slots of a group */
-    int index;                  /* which of the group's slots */
+    int index;                  /* which of the pool's slots */
+    int place;                  /* in the sockets' names: its own in the group */
+    int is_spare;               /* it is this configuration's, and only its guardian has it */
     int sockets[WSGID_SOCKETS]; /* listeners of a guardian; -1: it has none yet */
     ino_t file;                 /* of the socket for requests */
     wsgid_slot_t *shared;
     wsgid_process_t processes[WSGID_SLOT_PROCESSES];
     wsgid_group_t *group;     /* this configuration only; NULL: the slot is no longer wanted */
+    wsgid_pool_t *of;         /* this configuration only, of the group */
     server_rec *server;       /* this configuration only: its ErrorLog gets messages on this slot */
     apr_uint32_t last_used;   /* last configuration that had this slot */
     unsigned started;         /* processes so far */
@@ -242,15 +248,22 @@ int wsgid_slot_list_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s,
 /* post_config, at its end. All guardians have been forked: they see that, and those of slots that
  * are not wanted any more see that, too. */
 void wsgid_slot_list_announce(void);
-/* Whether the group of the slot is to have it now. If it has fewer processes than before, its
- * guardian removes the slots that are left over. */
+/* Whether the slot is to have a process now. If its pool has fewer than before, the guardian
+ * removes the slots that are left over. */
 int wsgid_slot_list_is_wanted(const wsgid_slot_record_t *slot);
+/* Whether it is kept without a process, so that a connection to its listener starts one. */
+int wsgid_slot_list_is_idle(const wsgid_slot_record_t *slot);
+/* A guardian. Finds or adds the record of a slot of a spare pool; label: of its pool. */
+wsgid_slot_record_t *wsgid_slot_list_add_spare(wsgid_pool_t *pool, int index, const char *label);
 /* The parent and guardians. What to expect of a slot while none of its processes is ready: never
  * WSGID_SLOT_READY. Logs a change at debug. next_try: as wsgid_clock_now() counts; 0: none. */
 void wsgid_slot_list_set_phase(const wsgid_slot_record_t *slot, wsgid_slot_state_e phase,
                                apr_time_t next_try);
 /* Before the module is unloaded: clears all pointers into it and into pconf. */
 void wsgid_slot_list_detach(void);
+/* Releases the memory of spare slots. Children of httpd and guardians have it as long as they need
+ * it. */
+void wsgid_slot_list_free_spare(void);
 /* Releases the slots of older configurations that none since `oldest` has had. */
 void wsgid_slot_list_release_before(apr_uint32_t oldest);
 /* Removes the sockets and frees the memory of a slot. */
@@ -262,6 +275,8 @@ const char *wsgid_slot_list_door(apr_pool_t *p, const wsgid_group_t *group,
 void wsgid_slot_list_share(const wsgid_group_t *group, wsgid_share_e share);
 /* httpd ends: no configuration has these slots any more. */
 void wsgid_slot_list_end(void);
+/* In a guardian. Forgets the slots of other groups: thousands would make each of its looks slow. */
+void wsgid_slot_list_enter_guardian(const wsgid_group_t *group);
 /* In a child of httpd. Gives up what only the parent and guardians need. */
 void wsgid_slot_list_enter_child(void);
 /* Removes the socket files of a slot, if they are there. */
@@ -411,6 +426,10 @@ int wsgid_roles_is_newest(const wsgid_slot_record_t *slot);
 /* Whether nobody can send requests to the slot any more: no child of httpd lives that has
  * a configuration with it. */
 int wsgid_roles_is_retired(const wsgid_slot_record_t *slot);
+/* The same, whether the slot is to have a process or not. */
+int wsgid_roles_is_abandoned(const wsgid_slot_record_t *slot);
+/* Whether the current configuration does not have the slot. */
+int wsgid_roles_is_removed(const wsgid_slot_record_t *slot);
 /* Whether this guardian starts another process in the slot. */
 int wsgid_roles_is_followed(const wsgid_slot_record_t *slot);
 /* Whether no process will follow: else requests wait in the backlog for the next one, of another
@@ -455,6 +474,37 @@ int wsgid_orphans_is_alive(const wsgid_process_t *process);
 apr_uint64_t wsgid_orphans_start_time(pid_t pid);
 /* Of the numbers after the state in /proc/PID/stat, the first or a later one; 0: unknown. */
 apr_uint64_t wsgid_orphans_stat(pid_t pid, int which);
+
+/* ---- scaling.c: how many processes each pool has now */
+
+void wsgid_scaling_begin(const wsgid_group_t *group, apr_pool_t *p);
+/* Looks at all pools. */
+void wsgid_scaling_poll(void);
+/* When to look again, as wsgid_clock_now() counts; 0: not by time. */
+apr_time_t wsgid_scaling_next(void);
+/* Fills in listeners for which to wait; how many. */
+int wsgid_scaling_wait_for(struct pollfd *ends, int room);
+/* From now on the pool shall have so many processes. */
+void wsgid_scaling_want(wsgid_pool_t *pool, int wanted);
+/* Whether the pool is to be there: it is no spare one, or has an application group. */
+int wsgid_scaling_is_in_use(const wsgid_pool_t *pool);
+/* A spare pool makes room: its processes leave before another application group gets it. */
+void wsgid_scaling_set_leaving(const wsgid_pool_t *pool, int is_leaving);
+int wsgid_scaling_is_leaving(const wsgid_pool_t *pool);
+/* Whether no request is in flight there; and wsgid_clock_now() when one was, as far as is known. */
+int wsgid_scaling_is_unused(const wsgid_pool_t *pool);
+apr_time_t wsgid_scaling_used(const wsgid_pool_t *pool);
+
+/* ---- spare.c: pools for application groups that only requests show */
+
+/* p: of this process. */
+void wsgid_spare_begin(wsgid_group_t *group, apr_pool_t *p);
+void wsgid_spare_poll(void);
+/* Can be read when a child of httpd asks; -1: cannot be asked. */
+int wsgid_spare_descriptor(void);
+void wsgid_spare_answer(void);
+/* The guardian ends: removes the sockets of spare pools, which go with it. */
+void wsgid_spare_end(void);
 
 /* ---- sockets.c: the sockets of slots */
 

@@ -3,6 +3,7 @@
  * the log. spawn/ does what follows in the forked process.
  */
 #include "guardian/guardian.h"
+#include "slots/names.h"
 #include "spawn/spawn.h"
 
 #include <fcntl.h>
@@ -102,12 +103,12 @@ static void log_start(const wsgid_process_t *process, const wsgid_process_t *pre
                  slot->index, process->pid, role);
 }
 
-static int is_configured(const wsgid_group_t *group, const char *script)
+static int is_configured(const wsgid_pool_t *pool, const char *script)
 {
     int i;
 
-    for (i = 0; i < group->scripts->nelts; i++) {
-        const wsgid_script_t *known = &APR_ARRAY_IDX(group->scripts, i, wsgid_script_t);
+    for (i = 0; i < pool->scripts->nelts; i++) {
+        const wsgid_script_t *known = &APR_ARRAY_IDX(pool->scripts, i, wsgid_script_t);
         apr_size_t length = strlen(known->callable);
 
         if (!strncmp(script, known->callable, length) && script[length] == ':'
@@ -138,7 +139,7 @@ static const apr_array_header_t *scripts_to_keep(apr_pool_t *p, const wsgid_proc
     loaded = wsgid_pages_loaded_scripts(slot->shared, wsgid_process_entry(predecessor), p);
     for (i = 0; i < loaded->nelts; i++) {
         const char *script = APR_ARRAY_IDX(loaded, i, const char *);
-        if (predecessor->configuration == configuration || is_configured(slot->group, script)) {
+        if (predecessor->configuration == configuration || is_configured(slot->of, script)) {
             APR_ARRAY_PUSH(kept, const char *) = script;
         }
     }
@@ -166,6 +167,8 @@ static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *pred
 {
     wsgid_slot_record_t *slot = process->slot;
     wsgid_start_t start = { .group = slot->group,
+                            .pool = slot->of,
+                            .label = slot->label,
                             .shared = slot->shared,
                             .slot = slot->index,
                             .entry = wsgid_process_entry(process),
@@ -186,6 +189,8 @@ static apr_status_t fork_process(wsgid_process_t *process, wsgid_process_t *pred
         return errno;
     }
     apr_pool_create(&pool, slot->pool);
+    start.application_group = slot->of->name ? slot->of->name
+                                             : wsgid_names_get(slot->of->slots[0], pool);
     start.loaded = scripts_to_keep(pool, predecessor, configuration);
     process->born = wsgid_clock_now();
     wsgid_slot_list_set_phase(slot, WSGID_SLOT_BOOTING, 0);

@@ -37,7 +37,8 @@ typedef struct record_t record_t;
 struct record_t {
     record_t *next;
     apr_pool_t *pool; /* of this record, below the process pool */
-    const char *door; /* of its transfer.c */
+    const char *door; /* of its transfer.c, */
+    const char *ask;  /* and of its spare.c */
     pid_t pid;
     apr_uint32_t configuration;
     apr_interval_time_t shutdown_timeout;
@@ -100,7 +101,8 @@ static void remove_record(record_t *record)
     record_t **link;
 
     unwatch(record);
-    (void)unlink(record->door); /* it may be gone already */
+    (void)unlink(record->door); /* they may be gone already */
+    (void)unlink(record->ask);
     for (link = &retained->first; *link; link = &(*link)->next) {
         if (*link == record) {
             *link = record->next;
@@ -169,6 +171,7 @@ static void fork_guardian(wsgid_group_t *group)
     record = add_record(group);
     record->pid = pid;
     record->door = wsgid_slot_list_door(record->pool, group, retained->configuration);
+    record->ask = apr_pstrdup(record->pool, group->ask_path);
     watch(record);
 }
 
@@ -378,6 +381,9 @@ static void expect_starts(void)
         if (slot->group && wsgid_slot_list_is_wanted(slot)) {
             wsgid_slot_list_set_phase(slot, WSGID_SLOT_BOOTING, 0);
         }
+        else if (slot->group && wsgid_slot_list_is_idle(slot)) {
+            wsgid_slot_list_set_phase(slot, WSGID_SLOT_IDLE, 0);
+        }
     }
 }
 
@@ -425,6 +431,7 @@ static apr_status_t stop(void *unused)
     wait_for_guardians(longest_shutdown() + STOP_MARGIN);
     (void)signal_guardians(SIGKILL);
     wait_for_guardians(KILL_MARGIN);
+    wsgid_slot_list_free_spare();
     while (wsgid_slot_list_first()) {
         wsgid_slot_list_free(wsgid_slot_list_first());
     }

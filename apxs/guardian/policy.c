@@ -32,7 +32,8 @@ void wsgid_policy_begin(void)
     wsgid_slot_record_t *slot = NULL;
 
     while ((slot = wsgid_roles_next_slot(slot))) {
-        if (wsgid_roles_is_newest(slot) && wsgid_slot_list_is_wanted(slot)) {
+        if (wsgid_roles_is_newest(slot)
+            && (wsgid_slot_list_is_wanted(slot) || wsgid_slot_list_is_idle(slot))) {
             wsgid_sockets_poll(slot);
         }
     }
@@ -143,12 +144,12 @@ static void do_duty(wsgid_slot_record_t *slot)
 
 /* ---- a slot that the group is to have no longer */
 
-static int has_ready_slot(void)
+static int has_ready_slot(const wsgid_pool_t *pool)
 {
     wsgid_slot_record_t *slot = NULL;
 
     while ((slot = wsgid_roles_next_slot(slot))) {
-        if (wsgid_slot_list_is_wanted(slot)
+        if (slot->of == pool && wsgid_slot_list_is_wanted(slot)
             && wsgid_ledger_newest_ready(slot->shared) >= wsgid_roles_configuration()) {
             return 1;
         }
@@ -172,13 +173,22 @@ static int has_no_process(const wsgid_slot_record_t *slot)
  * them it looks as if a newer one were ready. httpd's children see that the slot is down. */
 static void remove_slot(wsgid_slot_record_t *slot)
 {
-    if (!has_ready_slot() || !wsgid_slots_exists(slot->shared)) {
+    if ((slot->of->wanted && !has_ready_slot(slot->of)) || !wsgid_slots_exists(slot->shared)) {
         return;
     }
     wsgid_ledger_note_ready(slot->shared, wsgid_roles_configuration());
     wsgid_slot_list_set_phase(slot, WSGID_SLOT_DOWN, 0);
     if (has_no_process(slot)) {
         wsgid_sockets_remove(slot);
+    }
+}
+
+/* It has no process, but its sockets, and a connection starts one (scaling.c). */
+static void keep_idle(wsgid_slot_record_t *slot)
+{
+    wsgid_sockets_poll(slot);
+    if (slot->sockets[0] >= 0) {
+        wsgid_slot_list_set_phase(slot, WSGID_SLOT_IDLE, 0);
     }
 }
 
@@ -197,7 +207,14 @@ static void look_after(wsgid_slot_record_t *slot)
     }
     do_duty(slot);
     wsgid_sockets_close_dead(slot);
-    if (wsgid_roles_is_newest(slot) && !wsgid_slot_list_is_wanted(slot)) {
+    if (!wsgid_roles_is_newest(slot) || wsgid_slot_list_is_wanted(slot)) {
+        return;
+    }
+    if (wsgid_slot_list_is_idle(slot) && !wsgid_roles_stop_began()
+        && !wsgid_roles_is_abandoned(slot) && wsgid_scaling_is_in_use(slot->of)) {
+        keep_idle(slot);
+    }
+    else {
         remove_slot(slot);
     }
 }
@@ -206,6 +223,8 @@ void wsgid_policy_poll(void)
 {
     wsgid_slot_record_t *slot;
 
+    wsgid_spare_poll();
+    wsgid_scaling_poll();
     wsgid_boot_places_begin_poll();
     for (slot = wsgid_roles_next_slot(NULL); slot; slot = wsgid_roles_next_slot(slot)) {
         look_after(slot);
@@ -245,11 +264,12 @@ static void add_deadlines(const wsgid_slot_record_t *slot, apr_time_t now, apr_t
             wsgid_clock_earlier(next, now + poll_for_newer(slot));
         }
     }
-    if (wsgid_roles_is_orphaned() || wsgid_ledger_is_removed(slot->shared)
-        || (!wsgid_slot_list_is_wanted(slot) && wsgid_slots_exists(slot->shared))) {
+    if (wsgid_roles_is_orphaned() || wsgid_roles_is_removed(slot)
+        || (!wsgid_slot_list_is_wanted(slot) && !wsgid_slot_list_is_idle(slot)
+            && wsgid_slots_exists(slot->shared))) {
         wsgid_clock_earlier(next, now + POLL_CHILDREN);
     }
-    if (wsgid_roles_is_followed(slot)) {
+    if (wsgid_roles_is_followed(slot) || wsgid_slot_list_is_idle(slot)) {
         wsgid_clock_earlier(next, slot->next_look ? slot->next_look : now);
     }
     if (slot->next_start && wsgid_roles_is_followed(slot)) {
@@ -269,6 +289,9 @@ apr_time_t wsgid_policy_next(void)
 
     for (slot = wsgid_roles_next_slot(NULL); slot; slot = wsgid_roles_next_slot(slot)) {
         add_deadlines(slot, now, &next);
+    }
+    if (!wsgid_roles_stop_began()) {
+        wsgid_clock_earlier(&next, wsgid_scaling_next());
     }
     return next;
 }
@@ -336,7 +359,7 @@ static int has_slots(void)
     wsgid_slot_record_t *slot;
 
     for (slot = wsgid_roles_next_slot(NULL); slot; slot = wsgid_roles_next_slot(slot)) {
-        if (wsgid_roles_is_newest(slot) && !wsgid_roles_is_retired(slot)) {
+        if (wsgid_roles_is_newest(slot) && !wsgid_roles_is_abandoned(slot)) {
             return 1;
         }
     }

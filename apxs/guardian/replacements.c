@@ -10,13 +10,13 @@ static int is_being_replaced(wsgid_slot_record_t *slot)
            && wsgid_process_youngest(slot, WSGID_IN(BOOTING));
 }
 
-/* Only one process of a group is replaced at a time, so that the others go on serving. */
-static int is_group_replacing(const wsgid_group_t *group)
+/* Only one process of a pool is replaced at a time, so that the others go on serving. */
+static int is_pool_replacing(const wsgid_pool_t *pool)
 {
     wsgid_slot_record_t *slot;
 
     for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
-        if (slot->group == group && is_being_replaced(slot)) {
+        if (slot->of == pool && is_being_replaced(slot)) {
             return 1;
         }
     }
@@ -28,7 +28,7 @@ void wsgid_replacements_grant(wsgid_slot_record_t *slot)
     wsgid_process_t *serving = wsgid_process_youngest(slot, WSGID_IN(READY));
 
     if (!serving || serving->requests_handled == serving->replacement_requests
-        || is_group_replacing(slot->group)) {
+        || is_pool_replacing(slot->of)) {
         return;
     }
     if (serving->change && serving->change == slot->failed_change) {
@@ -72,7 +72,7 @@ void wsgid_replacements_note_failure(wsgid_process_t *serving, wsgid_death_t dea
         return;
     }
     for (slot = wsgid_slot_list_first(); slot; slot = slot->next) {
-        if (slot->group && slot->group == serving->slot->group) {
+        if (slot->of && slot->of == serving->slot->of) {
             slot->failed_change = serving->change;
         }
     }

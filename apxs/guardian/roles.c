@@ -81,16 +81,26 @@ int wsgid_roles_is_newest(const wsgid_slot_record_t *slot)
     return wsgid_ledger_wanted(slot->shared) <= guardian.configuration;
 }
 
-int wsgid_roles_is_retired(const wsgid_slot_record_t *slot)
+/* Slots of spare pools go with their configuration. */
+int wsgid_roles_is_removed(const wsgid_slot_record_t *slot)
 {
-    if (!wsgid_slot_list_is_wanted(slot)) {
-        return 1;
-    }
+    return slot->is_spare
+               ? wsgid_ledger_current(wsgid_roles_next_slot(NULL)->shared) > guardian.configuration
+               : wsgid_ledger_is_removed(slot->shared);
+}
+
+int wsgid_roles_is_abandoned(const wsgid_slot_record_t *slot)
+{
     if (is_orphaned) {
         return !wsgid_child_locks_live_up_to(APR_UINT32_MAX);
     }
-    return wsgid_ledger_is_removed(slot->shared)
+    return wsgid_roles_is_removed(slot)
            && !wsgid_child_locks_live_up_to(wsgid_ledger_wanted(slot->shared));
+}
+
+int wsgid_roles_is_retired(const wsgid_slot_record_t *slot)
+{
+    return !wsgid_slot_list_is_wanted(slot) || wsgid_roles_is_abandoned(slot);
 }
 
 int wsgid_roles_is_followed(const wsgid_slot_record_t *slot)
@@ -100,8 +110,8 @@ int wsgid_roles_is_followed(const wsgid_slot_record_t *slot)
 
 int wsgid_roles_is_down(const wsgid_slot_record_t *slot)
 {
-    return wsgid_roles_is_newest(slot) && (is_orphaned || wsgid_ledger_is_removed(slot->shared))
-           && (stop_began || wsgid_roles_is_retired(slot));
+    return wsgid_roles_is_newest(slot) && (is_orphaned || wsgid_roles_is_removed(slot))
+           && (stop_began || wsgid_roles_is_abandoned(slot));
 }
 
 wsgid_role_e wsgid_roles_in(const wsgid_slot_record_t *slot)

@@ -20,7 +20,7 @@
 #define PATIENCE apr_time_from_sec(10)
 
 typedef struct {
-    int index; /* of the slot */
+    int place; /* of the slot */
     int is_answer;
     ino_t file; /* of the socket for requests */
 } message_t;
@@ -58,7 +58,7 @@ void wsgid_transfer_open_door(void)
             (void)close(door);
         }
         /* if it fails, the next guardian binds again */
-        (void)wsgid_listener_open_door(path, &door);
+        (void)wsgid_listener_open_door(path, geteuid(), &door);
     }
     apr_pool_destroy(pool);
 }
@@ -131,10 +131,10 @@ static int receive(letter_t *letter)
 
 static void answer(const letter_t *letter)
 {
-    message_t text = { letter->text.index, 1, 0 };
+    message_t text = { letter->text.place, 1, 0 };
     const wsgid_slot_record_t *slot = wsgid_roles_next_slot(NULL);
 
-    while (slot && slot->index != text.index) {
+    while (slot && slot->place != text.place) {
         slot = wsgid_roles_next_slot(slot);
     }
     text.file = slot ? slot->file : 0;
@@ -181,7 +181,7 @@ static int await_answer(const wsgid_slot_record_t *slot, int sockets[WSGID_SOCKE
         if (!letter.text.is_answer) {
             answer(&letter); /* to a still newer guardian */
         }
-        is_answered = letter.text.is_answer && letter.text.index == slot->index;
+        is_answered = letter.text.is_answer && letter.text.place == slot->place;
         if (is_answered && is_right(slot, &letter)) {
             memcpy(sockets, letter.sockets, sizeof(letter.sockets));
             return 1;
@@ -194,7 +194,7 @@ static int await_answer(const wsgid_slot_record_t *slot, int sockets[WSGID_SOCKE
 static int ask(const wsgid_slot_record_t *slot, apr_uint32_t configuration, apr_pool_t *p,
                int sockets[WSGID_SOCKETS])
 {
-    message_t text = { slot->index, 0, 0 };
+    message_t text = { slot->place, 0, 0 };
     struct sockaddr_un to;
 
     return configuration && configuration != wsgid_roles_configuration()

@@ -290,7 +290,7 @@ static apr_status_t receive_parts(wsgid_exchange_t *x, struct iovec *parts, int 
     if (!wait) {
         receive_now(&reception);
     }
-    else if (!wsgid_spin(&x->group->answers, try_receive, &reception)) {
+    else if (!wsgid_spin(&x->pool->answers, try_receive, &reception)) {
         sleep_until_received(&reception);
     }
     *got = reception.count > 0 ? (apr_size_t)reception.count : 0;

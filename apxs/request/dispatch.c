@@ -1,5 +1,6 @@
 /*
- * Where a request goes: the slot with the fewest requests in flight, and a connection to it.
+ * Where a request goes: the pool of its application group, there the slot with the fewest requests
+ * in flight, and a connection to it.
  *
  * A slot whose process is still starting gets no request while another slot may get a ready process
  * first: an import may hang. So while no slot of a group has one, its requests wait here. Nothing
@@ -13,7 +14,10 @@
 #include "request/exchange.h"
 #include "request/request.h"
 
+#include "slots/names.h"
+
 #include <errno.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "apr_thread_mutex.h"
@@ -29,19 +33,24 @@ typedef struct {
 struct wsgid_idle_t {
     apr_thread_mutex_t *lock;
     int room; /* of each stack: the number of this child's threads */
-    idle_t *slots;
+    idle_t *stacks;
 };
 
+/* The stacks of all pools of the group; each gets its memory when it is first used. */
 static struct wsgid_idle_t *new_idle(const wsgid_group_t *group, int threads, apr_pool_t *pchild)
 {
     struct wsgid_idle_t *idle = apr_pcalloc(pchild, sizeof(*idle));
+    int count = 0;
     int i;
 
-    idle->room = threads;
-    idle->slots = apr_pcalloc(pchild, sizeof(idle_t) * (apr_size_t)group->slot_count);
-    for (i = 0; i < group->slot_count; i++) {
-        idle->slots[i].fds = apr_pcalloc(pchild, sizeof(int) * (apr_size_t)threads);
+    for (i = 0; i < wsgid_pools_count(group); i++) {
+        wsgid_pool_t *pool = wsgid_pools_get(group, i);
+
+        pool->stack = count;
+        count += pool->slot_count;
     }
+    idle->room = threads;
+    idle->stacks = apr_pcalloc(pchild, sizeof(idle_t) * (apr_size_t)count);
     return idle;
 }
 
@@ -71,49 +80,54 @@ void wsgid_dispatch_child_init(apr_pool_t *pchild, server_rec *s)
     }
 }
 
-static int slot_number(const wsgid_group_t *group, const wsgid_slot_t *slot)
+static idle_t *stack_of(const wsgid_exchange_t *x)
 {
     int i = 0;
 
-    while (group->slots[i] != slot) {
+    while (x->pool->slots[i] != x->connection.slot) {
         i++;
     }
-    return i;
+    return &x->group->idle->stacks[x->pool->stack + i];
 }
 
 /* -1: none. */
-static int take_idle(wsgid_group_t *group, const wsgid_slot_t *slot)
+static int take_idle(const wsgid_exchange_t *x)
 {
+    struct wsgid_idle_t *idle = x->group->idle;
     idle_t *stack;
     int fd = -1;
 
-    if (!group->idle || apr_thread_mutex_lock(group->idle->lock) != APR_SUCCESS) {
+    if (!idle || apr_thread_mutex_lock(idle->lock) != APR_SUCCESS) {
         return -1;
     }
-    stack = &group->idle->slots[slot_number(group, slot)];
+    stack = stack_of(x);
     if (stack->count > 0) {
         fd = stack->fds[--stack->count];
     }
     /* an unlock fails only if the mutex is not locked */
-    (void)apr_thread_mutex_unlock(group->idle->lock);
+    (void)apr_thread_mutex_unlock(idle->lock);
     return fd;
 }
 
 /* 1: it was kept; 0: the stack is full. */
-static int keep_idle(wsgid_group_t *group, const wsgid_slot_t *slot, int fd)
+static int keep_idle(const wsgid_exchange_t *x)
 {
+    struct wsgid_idle_t *idle = x->group->idle;
     idle_t *stack;
     int kept = 0;
 
-    if (!group->idle || apr_thread_mutex_lock(group->idle->lock) != APR_SUCCESS) {
+    if (!idle || apr_thread_mutex_lock(idle->lock) != APR_SUCCESS) {
         return 0;
     }
-    stack = &group->idle->slots[slot_number(group, slot)];
-    if (stack->count < group->idle->room) {
-        stack->fds[stack->count++] = fd;
+    stack = stack_of(x);
+    if (!stack->fds) {
+        stack->fds = malloc(sizeof(int) * (apr_size_t)idle->room); /* as long as this child */
+    }
+    if (stack->fds && stack->count < idle->room) {
+        stack->fds[stack->count++] = x->connection.fd;
         kept = 1;
     }
-    (void)apr_thread_mutex_unlock(group->idle->lock);
+    (void)apr_thread_mutex_unlock(idle->lock);
     return kept;
 }
 
@@ -124,7 +138,8 @@ static int keep_idle(wsgid_group_t *group, const wsgid_slot_t *slot, int fd)
  * all. */
 #define NO_RANK      (~(apr_uint64_t)0)
 #define RANK_AVOIDED ((apr_uint64_t)1 << 40)
-#define RANK_BOOTING ((apr_uint64_t)1 << 41)
+#define RANK_IDLE    ((apr_uint64_t)1 << 41) /* no other slot of its pool has a process */
+#define RANK_BOOTING ((apr_uint64_t)1 << 42)
 
 static apr_uint64_t rank(const wsgid_slot_t *slot, const wsgid_slot_t *avoid, unsigned in_flight)
 {
@@ -132,6 +147,7 @@ static apr_uint64_t rank(const wsgid_slot_t *slot, const wsgid_slot_t *avoid, un
 
     switch (wsgid_slots_state(slot)) {
     case WSGID_SLOT_READY: return base + in_flight;
+    case WSGID_SLOT_IDLE: return base + RANK_IDLE + in_flight;
     case WSGID_SLOT_BOOTING: return base + RANK_BOOTING + in_flight;
     case WSGID_SLOT_WAITING:
     case WSGID_SLOT_DOWN: break;
@@ -140,23 +156,25 @@ static apr_uint64_t rank(const wsgid_slot_t *slot, const wsgid_slot_t *avoid, un
 }
 
 typedef struct {
-    wsgid_slot_t *slot; /* the best slot; NULL: none */
-    int is_booting;
+    wsgid_slot_t *slot;     /* the best slot; NULL: none */
+    int has_to_wait;        /* it cannot be sent there yet */
     apr_uint64_t in_flight; /* in the whole group */
     unsigned slots;         /* that exist */
 } choice_t;
 
-/* Slots of equal rank take turns. */
-static choice_t choose(const wsgid_group_t *group, const wsgid_slot_t *avoid)
+/* Slots of equal rank take turns; in an elastic pool the first one is chosen, so that the last ones
+ * become idle when fewer requests come. */
+static choice_t choose(const wsgid_pool_t *pool, const wsgid_slot_t *avoid)
 {
     static unsigned turn; /* any value does: it only says where to begin */
-    unsigned first = __atomic_fetch_add(&turn, 1, __ATOMIC_RELAXED);
+    unsigned first = wsgid_pools_is_elastic(pool) ? 0
+                                                  : __atomic_fetch_add(&turn, 1, __ATOMIC_RELAXED);
     apr_uint64_t best = NO_RANK;
     choice_t choice = { NULL, 0, 0, 0 };
     int i;
 
-    for (i = 0; i < group->slot_count; i++) {
-        wsgid_slot_t *slot = group->slots[(first + (unsigned)i) % (unsigned)group->slot_count];
+    for (i = 0; i < pool->slot_count; i++) {
+        wsgid_slot_t *slot = pool->slots[(first + (unsigned)i) % (unsigned)pool->slot_count];
         unsigned in_flight = wsgid_in_flight_count(slot);
         apr_uint64_t its_rank = rank(slot, avoid, in_flight);
 
@@ -167,16 +185,18 @@ static choice_t choose(const wsgid_group_t *group, const wsgid_slot_t *avoid)
             choice.slot = slot;
         }
     }
-    choice.is_booting = choice.slot && best >= RANK_BOOTING;
+    choice.has_to_wait = choice.slot
+                         && ((best >= RANK_BOOTING && pool->slot_count > 1)
+                             || (best >= RANK_IDLE && !wsgid_slots_is_open(choice.slot)));
     return choice;
 }
 
-static int is_any_ready(const wsgid_group_t *group)
+static int is_any_ready(const wsgid_pool_t *pool)
 {
     int i;
 
-    for (i = 0; i < group->slot_count; i++) {
-        if (wsgid_slots_state(group->slots[i]) == WSGID_SLOT_READY) {
+    for (i = 0; i < pool->slot_count; i++) {
+        if (wsgid_slots_state(pool->slots[i]) == WSGID_SLOT_READY) {
             return 1;
         }
     }
@@ -186,8 +206,9 @@ static int is_any_ready(const wsgid_group_t *group)
 int wsgid_dispatch_is_worth_waiting(const wsgid_exchange_t *x)
 {
     switch (wsgid_slots_state(x->connection.slot)) {
-    case WSGID_SLOT_READY: return 1;
-    case WSGID_SLOT_BOOTING: return !is_any_ready(x->group);
+    case WSGID_SLOT_READY:
+    case WSGID_SLOT_IDLE: return 1;
+    case WSGID_SLOT_BOOTING: return !is_any_ready(x->pool);
     case WSGID_SLOT_WAITING:
     case WSGID_SLOT_DOWN: break;
     }
@@ -299,10 +320,81 @@ static void move(wsgid_exchange_t *x, wsgid_slot_t *slot)
     x->connection.slot = slot;
 }
 
+/* ---- the pool */
+
+/* Between two questions for the same application group: the guardian may have been killed. */
+#define ASK_AGAIN apr_time_from_msec(100)
+
+/* Where no group has spare pools, each script has a fixed one. */
+static wsgid_pool_t *find_by_script(const wsgid_exchange_t *x)
+{
+    int i, j;
+
+    for (i = 0; i < wsgid_pools_count(x->group); i++) {
+        wsgid_pool_t *pool = wsgid_pools_get(x->group, i);
+
+        for (j = 0; j < pool->scripts->nelts; j++) {
+            if (!strcmp(APR_ARRAY_IDX(pool->scripts, j, wsgid_script_t).path, x->route->script)) {
+                return pool;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* The pool of the request's application group; NULL: no processes have been given to it yet. */
+static wsgid_pool_t *find_pool(const wsgid_exchange_t *x)
+{
+    const char *name = x->route->application_group;
+    wsgid_pool_t *pool = wsgid_pools_find(x->group, name);
+    int i;
+
+    for (i = wsgid_pools_fixed(x->group); !pool && i < wsgid_pools_count(x->group); i++) {
+        wsgid_pool_t *spare = wsgid_pools_get(x->group, i);
+
+        if (wsgid_names_is(spare->slots[0], name)) {
+            pool = spare;
+        }
+    }
+    return pool || wsgid_pools_count(x->group) > wsgid_pools_fixed(x->group) ? pool
+                                                                             : find_by_script(x);
+}
+
+/* Asks the guardian for processes. APR_EAGAIN, or WSGID_E_NO_POOL. */
+static apr_status_t ask_for_pool(wsgid_exchange_t *x)
+{
+    int spare = wsgid_pools_fixed(x->group);
+    const char *name = x->route->application_group;
+    int fd;
+
+    if (spare == wsgid_pools_count(x->group) || !wsgid_in_flight_is_counting()
+        || wsgid_clock_now() < wsgid_names_full(wsgid_pools_get(x->group, spare)->slots[0])) {
+        return WSGID_E_NO_POOL;
+    }
+    if (wsgid_clock_now() < x->connection.asked + ASK_AGAIN) {
+        return APR_EAGAIN;
+    }
+    x->connection.asked = wsgid_clock_now();
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0) {
+        /* if it fails, the next question is as good */
+        (void)sendto(fd, name, strlen(name), 0, (const struct sockaddr *)&x->group->ask,
+                     sizeof(x->group->ask));
+        (void)close(fd);
+    }
+    return APR_EAGAIN;
+}
+
 apr_status_t wsgid_dispatch_choose(wsgid_exchange_t *x, const wsgid_slot_t *avoid)
 {
-    choice_t choice = choose(x->group, avoid);
+    choice_t choice;
 
+    x->pool = find_pool(x);
+    if (!x->pool) {
+        move(x, NULL);
+        return ask_for_pool(x);
+    }
+    choice = choose(x->pool, avoid);
     if (!x->connection.slot && choice.slot && is_queue_limit_reached(x->group, &choice)) {
         return WSGID_E_QUEUE_LIMIT;
     }
@@ -310,16 +402,24 @@ apr_status_t wsgid_dispatch_choose(wsgid_exchange_t *x, const wsgid_slot_t *avoi
     if (!choice.slot) {
         return WSGID_E_NO_PROCESS;
     }
+    /* the order matters: see slots/names.h */
+    if (!x->pool->name && !wsgid_names_is(x->pool->slots[0], x->route->application_group)) {
+        move(x, NULL);
+        return APR_EAGAIN;
+    }
     x->connection.pids = wsgid_entries_pids(choice.slot);
-    return choice.is_booting && (x->group->slot_count > 1 || !wsgid_slots_is_open(choice.slot))
-               ? APR_EAGAIN
-               : APR_SUCCESS;
+    return choice.has_to_wait ? APR_EAGAIN : APR_SUCCESS;
 }
 
 int wsgid_dispatch_has_room(wsgid_exchange_t *x)
 {
-    choice_t choice = choose(x->group, NULL);
+    choice_t choice;
 
+    x->pool = find_pool(x);
+    if (!x->pool) {
+        return 1;
+    }
+    choice = choose(x->pool, NULL);
     if (!choice.slot) {
         return 1; /* an attempt finds out why */
     }
@@ -328,7 +428,7 @@ int wsgid_dispatch_has_room(wsgid_exchange_t *x)
     }
     /* requests that come at the same moment see each other: each counts itself, then looks */
     move(x, choice.slot);
-    choice = choose(x->group, NULL);
+    choice = choose(x->pool, NULL);
     if (choice.in_flight * 2 < count_threads(x->group, &choice) + 2) { /* its own does not matter */
         return 1;
     }
@@ -340,7 +440,7 @@ apr_status_t wsgid_dispatch_connect(wsgid_exchange_t *x)
 {
     apr_status_t rv = APR_SUCCESS;
 
-    x->connection.fd = take_idle(x->group, x->connection.slot);
+    x->connection.fd = take_idle(x);
     x->connection.was_idle = x->connection.fd >= 0;
     if (!x->connection.was_idle) {
         rv = open_connection(x);
@@ -353,8 +453,7 @@ apr_status_t wsgid_dispatch_connect(wsgid_exchange_t *x)
 
 void wsgid_dispatch_release(wsgid_exchange_t *x, int keep)
 {
-    if (x->connection.fd >= 0
-        && !(keep && keep_idle(x->group, x->connection.slot, x->connection.fd))) {
+    if (x->connection.fd >= 0 && !(keep && keep_idle(x))) {
         close(x->connection.fd);
     }
     x->connection.fd = -1;

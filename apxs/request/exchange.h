@@ -32,7 +32,7 @@
 #include "common/logs.h"
 #include "common/spin.h"
 #include "common/wire.h"
-#include "config/groups.h"
+#include "config/pools.h"
 #include "config/route.h"
 #include "slots/slots.h"
 #include "wsgid.h"
@@ -52,6 +52,7 @@ enum {
     WSGID_E_QUEUE_LIMIT,     /* more requests than queue-limit allows are waiting */
     WSGID_E_QUEUE_TIMEOUT,   /* no daemon read the request within queue-timeout */
     WSGID_E_NO_PROCESS,      /* no slot has a process, or gets one now */
+    WSGID_E_NO_POOL,         /* application-groups= is reached */
     WSGID_E_NO_SOCKET,       /* the slot's socket has been deleted */
     WSGID_E_CONNECT_TIMEOUT, /* the backlog was full for connect-timeout */
     WSGID_E_NOT_STARTED,     /* the daemon exited before it read the request, or sent RETRY */
@@ -114,6 +115,8 @@ typedef struct {
         int is_unread; /* no daemon has read it, and it is not sent again */
     } attempts;
 
+    wsgid_pool_t *pool; /* dispatch.c: of the application group; NULL: none is known yet */
+
     /* dispatch.c: the connection to a daemon */
     struct {
         /* readable */
@@ -121,6 +124,8 @@ typedef struct {
         int fd;             /* -1: none */
         wsgid_pids_t pids;  /* the slot's processes when it was chosen */
         int was_idle;       /* kept from an earlier request: its daemon may have exited since */
+        /* private */
+        apr_time_t asked; /* wsgid_clock_now() when the guardian was asked for a pool; 0: not */
     } connection;
 
     /* body.c: the request's body, from the client to the daemon */

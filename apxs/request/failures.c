@@ -56,6 +56,9 @@ static const row_t rows[] = {
       "no process of the group is running, because the last ones died or could not start; httpd "
       "tries again after a delay",
       EARLIER_LINES },
+    { WSGID_E_NO_POOL, 503, APLOG_ERR, "WSGID0186",
+      "all application groups that may have processes have requests, so this one gets none",
+      "Raise application-groups=, or put scripts together with WSGIApplicationGroup %{GLOBAL}" },
     { WSGID_E_NO_SOCKET, 503, APLOG_ERR, "WSGID0179",
       "the socket of its processes is gone: a program has deleted it, or its directory, "
       "or httpd's parent was killed",
@@ -133,7 +136,8 @@ static const row_t *find_row(apr_status_t why)
 
 static const char *group_name(const wsgid_exchange_t *x)
 {
-    return wsgid_groups_label(x->route->group);
+    return x->pool ? wsgid_pools_label(x->r->pool, x->pool, x->route->application_group)
+                   : wsgid_groups_label(x->route->group);
 }
 
 static const char *detail(wsgid_exchange_t *x, const row_t *row)
@@ -174,13 +178,13 @@ static int aborted_status(int wanted)
 }
 
 /* Whether the last process of the group that ended could not load its script. */
-static int is_unloadable(const wsgid_group_t *group)
+static int is_unloadable(const wsgid_pool_t *pool)
 {
     apr_time_t last = 0, unloadable = 0;
     int slot, reason;
 
-    for (slot = 0; slot < group->slot_count; slot++) {
-        const wsgid_ends_t *ends = wsgid_slots_totals(group->slots[slot])->ends;
+    for (slot = 0; pool && slot < pool->slot_count; slot++) {
+        const wsgid_ends_t *ends = wsgid_slots_totals(pool->slots[slot])->ends;
 
         for (reason = 0; reason < WSGID_REASONS; reason++) {
             last = ends[reason].last > last ? ends[reason].last : last;
@@ -198,21 +202,21 @@ static int http_status(const wsgid_exchange_t *x, const row_t *row)
         return aborted_status(x->failure.http_status);
     }
     if ((row->why == WSGID_E_NO_PROCESS || row->why == WSGID_E_NEVER_STARTED)
-        && is_unloadable(x->group)) {
+        && is_unloadable(x->pool)) {
         return HTTP_INTERNAL_SERVER_ERROR; /* as if the request itself had loaded the script */
     }
     return row->http ? row->http : x->failure.http_status;
 }
 
 /* In seconds, at least one: when the first of the group's waiting slots starts a process again. */
-static int retry_after(const wsgid_group_t *group)
+static int retry_after(const wsgid_pool_t *pool)
 {
     apr_time_t now = wsgid_clock_now(), earliest = 0;
     int i;
 
-    for (i = 0; i < group->slot_count; i++) {
-        if (wsgid_slots_state(group->slots[i]) == WSGID_SLOT_WAITING) {
-            apr_time_t next = wsgid_slots_next_try(group->slots[i]);
+    for (i = 0; pool && i < pool->slot_count; i++) {
+        if (wsgid_slots_state(pool->slots[i]) == WSGID_SLOT_WAITING) {
+            apr_time_t next = wsgid_slots_next_try(pool->slots[i]);
 
             earliest = earliest == 0 || next < earliest ? next : earliest;
         }
@@ -251,7 +255,7 @@ int wsgid_failures_answer(wsgid_exchange_t *x, apr_status_t why)
     status = http_status(x, row);
     if (status == HTTP_SERVICE_UNAVAILABLE && why != WSGID_E_OVERRIDDEN) {
         apr_table_setn(x->r->err_headers_out, "Retry-After",
-                       apr_itoa(x->r->pool, retry_after(x->group)));
+                       apr_itoa(x->r->pool, retry_after(x->pool)));
     }
     return status;
 }

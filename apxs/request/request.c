@@ -323,7 +323,8 @@ static void log_retry(wsgid_exchange_t *x)
 static int was_never_read(apr_status_t rv)
 {
     return rv == WSGID_E_NOT_STARTED || rv == WSGID_E_QUEUE_LIMIT || rv == WSGID_E_QUEUE_TIMEOUT
-           || rv == WSGID_E_NO_PROCESS || rv == WSGID_E_NO_SOCKET || rv == WSGID_E_CONNECT_TIMEOUT;
+           || rv == WSGID_E_NO_PROCESS || rv == WSGID_E_NO_POOL || rv == WSGID_E_NO_SOCKET
+           || rv == WSGID_E_CONNECT_TIMEOUT;
 }
 
 /* Tries daemons until one has started the request. An attempt on a connection that was idle does

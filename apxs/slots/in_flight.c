@@ -130,7 +130,11 @@ static void clear_row(int row)
     wsgid_slot_t *slot;
 
     for (slot = retained->slots; slot; slot = slot->next) {
-        __atomic_store_n(&row_of(slot, row)->in_flight, 0, __ATOMIC_RELAXED);
+        const wsgid_slot_words_t *words = wsgid_words_of(slot);
+
+        if (words->is_open || words->phase) { /* else its rows shall not be touched */
+            __atomic_store_n(&row_of(slot, row)->in_flight, 0, __ATOMIC_RELAXED);
+        }
     }
     __atomic_store_n(&retained->registry->owner[row], 0, __ATOMIC_RELEASE);
 }
@@ -199,13 +203,19 @@ void wsgid_in_flight_leave(wsgid_slot_t *slot)
     count(slot, -1);
 }
 
+int wsgid_in_flight_is_counting(void)
+{
+    return my_row != NO_ROW;
+}
+
 unsigned wsgid_in_flight_count(const wsgid_slot_t *slot)
 {
-    uint32_t rows = __atomic_load_n(&retained->registry->high_water, __ATOMIC_RELAXED);
+    const retained_rows_t *known = find_retained();
+    uint32_t rows = __atomic_load_n(&known->registry->high_water, __ATOMIC_RELAXED);
     unsigned sum = 0;
     uint32_t row;
 
-    for (row = 0; row < rows && row < (uint32_t)retained->rows; row++) {
+    for (row = 0; row < rows && row < (uint32_t)known->rows; row++) {
         sum += __atomic_load_n(&row_of(slot, (int)row)->in_flight, __ATOMIC_RELAXED);
     }
     return sum;

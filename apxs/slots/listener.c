@@ -87,9 +87,14 @@ apr_status_t wsgid_listener_open(const char *path, uid_t owner, int backlog, int
     return close_unless(status, fd);
 }
 
-apr_status_t wsgid_listener_open_door(const char *path, int *fd)
+apr_status_t wsgid_listener_open_door(const char *path, uid_t owner, int *fd)
 {
-    return close_unless(open_bound(path, SOCK_DGRAM, fd), fd);
+    apr_status_t status = open_bound(path, SOCK_DGRAM, fd);
+
+    if (status == APR_SUCCESS && geteuid() == 0 && lchown(path, owner, (gid_t)-1) != 0) {
+        status = errno;
+    }
+    return close_unless(status, fd);
 }
 
 apr_status_t wsgid_listener_adapt(const char *path, uid_t owner, int backlog, int fd)

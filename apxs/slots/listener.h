@@ -12,8 +12,8 @@
 apr_status_t wsgid_listener_open(const char *path, uid_t owner, int backlog, int *fd);
 /* Gives a listener its owner and backlog: a new one, or one of an older configuration. */
 apr_status_t wsgid_listener_adapt(const char *path, uid_t owner, int backlog, int fd);
-/* Creates a datagram socket at `path`, which only this user can send to. As above. */
-apr_status_t wsgid_listener_open_door(const char *path, int *fd);
+/* Creates a datagram socket at `path`, which only this user, and root, can send to. As above. */
+apr_status_t wsgid_listener_open_door(const char *path, uid_t owner, int *fd);
 /* ENAMETOOLONG. */
 apr_status_t wsgid_listener_set_address(struct sockaddr_un *address, const char *path);
 /* Removes what is at the path, if there is anything, but only if it is a socket: else EEXIST. */

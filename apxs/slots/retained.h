@@ -15,7 +15,7 @@
 
 #include "wsgid.h"
 
-#define WSGID_LAYOUT         "layout-J"
+#define WSGID_LAYOUT         "layout-K"
 #define WSGID_RETAINED(what) "mod_wsgid." WSGID_LAYOUT "." what
 
 /* What is kept under this key; at first zeros. */

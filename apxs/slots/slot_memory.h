@@ -23,9 +23,17 @@
 #ifndef WSGID_SLOT_MEMORY_H
 #define WSGID_SLOT_MEMORY_H
 
+#include "slots/names.h"
 #include "slots/slots.h"
 
 #include <sys/mman.h>
+
+/* names.c. Shared memory. */
+typedef struct {
+    uint32_t turn;
+    uint32_t is_used;
+    char text[WSGID_NAME_MOST + 1];
+} wsgid_slot_name_t;
 
 /* Shared memory. */
 typedef struct {
@@ -35,6 +43,8 @@ typedef struct {
     pid_t pid[WSGID_SLOT_PROCESSES];    /* that has not been reaped; 0: none */
     int64_t born[WSGID_SLOT_PROCESSES]; /* when its back-off, if any, is over */
     wsgid_totals_t totals;
+    int64_t full; /* names.c; as wsgid_clock_now() counts */
+    wsgid_slot_name_t name;
 } wsgid_slot_words_t;
 
 /* ledger.c. Shared memory that children of httpd do not inherit. */

@@ -11,7 +11,7 @@
 
 /* ---- mapping */
 
-#define APART ((apr_size_t)1 << 34) /* bytes of addresses: room for 60,000 slots */
+#define APART ((apr_size_t)1 << 40) /* bytes of addresses: room for four million slots */
 
 /* Shared memory has addresses of its own, far from those that httpd's pools get: in between, it
  * would spread the pools over more page tables, of which each guardian has a copy. */

@@ -26,6 +26,7 @@ typedef struct wsgid_slot_t wsgid_slot_t;
 typedef enum {
     WSGID_SLOT_DOWN = 0, /* there is no process, and none will come */
     WSGID_SLOT_WAITING,  /* back-off: there will be no process before next_try */
+    WSGID_SLOT_IDLE,     /* there is no process; a connection to its listener starts one */
     WSGID_SLOT_BOOTING,  /* a process is starting: requests may wait in the listener's backlog */
     WSGID_SLOT_READY     /* a process serves requests */
 } wsgid_slot_state_e;
@@ -179,6 +180,8 @@ void wsgid_in_flight_child_status(pid_t pid, mpm_child_status status);
 /* A child of httpd, in pairs around a request. */
 void wsgid_in_flight_enter(wsgid_slot_t *slot);
 void wsgid_in_flight_leave(wsgid_slot_t *slot);
+/* A child of httpd. Whether its requests are counted. */
+int wsgid_in_flight_is_counting(void);
 /* Anybody. The requests that all children of httpd have sent to this slot and not finished. */
 unsigned wsgid_in_flight_count(const wsgid_slot_t *slot);
 

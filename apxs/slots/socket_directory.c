@@ -364,13 +364,24 @@ const char *wsgid_socket_directory_control(apr_pool_t *p, const wsgid_socket_dir
     return beside_prefix(p, directory, number, slot, WSGID_SOCKET_CONTROL);
 }
 
+static const char *of_configuration(apr_pool_t *p, const wsgid_socket_directory_t *directory,
+                                    unsigned number, apr_uint32_t configuration, const char *suffix)
+{
+    return directory->inner
+               ? apr_psprintf(p, "%s/%u.%u%s", directory->inner, number, configuration, suffix)
+               : beside_prefix(p, directory, number, (int)configuration, suffix);
+}
+
 const char *wsgid_socket_directory_door(apr_pool_t *p, const wsgid_socket_directory_t *directory,
                                         unsigned number, apr_uint32_t configuration)
 {
-    return directory->inner
-               ? apr_psprintf(p, "%s/%u.%u" WSGID_SOCKET_DOOR, directory->inner, number,
-                              configuration)
-               : beside_prefix(p, directory, number, (int)configuration, WSGID_SOCKET_DOOR);
+    return of_configuration(p, directory, number, configuration, WSGID_SOCKET_DOOR);
+}
+
+const char *wsgid_socket_directory_ask(apr_pool_t *p, const wsgid_socket_directory_t *directory,
+                                       unsigned number, apr_uint32_t configuration)
+{
+    return of_configuration(p, directory, number, configuration, WSGID_SOCKET_ASK);
 }
 
 void wsgid_socket_directory_address(const wsgid_socket_directory_t *directory, const char *path,

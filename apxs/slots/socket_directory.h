@@ -14,6 +14,7 @@ typedef struct wsgid_socket_directory_t wsgid_socket_directory_t;
 #define WSGID_SOCKET_REQUESTS ".sock" /* only if the directory is not private */
 #define WSGID_SOCKET_CONTROL  ".ctl"
 #define WSGID_SOCKET_DOOR     ".door"
+#define WSGID_SOCKET_ASK      ".ask"
 /* A private directory is named "PREFIX.PID", and its sockets are in this directory within. */
 #define WSGID_SOCKET_INNER "/s"
 
@@ -37,6 +38,9 @@ const char *wsgid_socket_directory_control(apr_pool_t *p, const wsgid_socket_dir
 /* Where the guardian of a group and configuration hands its sockets over. In p. */
 const char *wsgid_socket_directory_door(apr_pool_t *p, const wsgid_socket_directory_t *directory,
                                         unsigned number, apr_uint32_t configuration);
+/* Where it is asked for processes of an application group. In p. */
+const char *wsgid_socket_directory_ask(apr_pool_t *p, const wsgid_socket_directory_t *directory,
+                                       unsigned number, apr_uint32_t configuration);
 /* What httpd's children connect to, for a path that wsgid_socket_directory_requests has made. It
  * stays valid when the directory is created again. */
 void wsgid_socket_directory_address(const wsgid_socket_directory_t *directory, const char *path,

@@ -31,12 +31,23 @@ static void put_number(FILE *block, const char *key, long number)
     put(block, key, text);
 }
 
-static void put_option(FILE *block, const wsgid_group_t *group, wsgid_option_e option)
+/* Processes of an elastic pool that are idle leave: their guardian sees to that. */
+static int is_for_daemon(const wsgid_pool_t *pool, wsgid_option_e option)
 {
-    const wsgid_value_t *value = &group->value[option];
+    return wsgid_options_is_for_daemon(option) && pool->group->value[option].text
+           && !(option == WSGID_OPT_INACTIVITY_TIMEOUT && wsgid_pools_is_elastic(pool));
+}
+
+static void put_option(FILE *block, const wsgid_pool_t *pool, wsgid_option_e option)
+{
+    const wsgid_value_t *value = &pool->group->value[option];
     int i;
 
-    if (!wsgid_options_is_for_daemon(option) || !value->text) {
+    if (!is_for_daemon(pool, option)) {
+        return;
+    }
+    if (option == WSGID_OPT_PROCESSES) {
+        put_number(block, wsgid_options_name(option), pool->most);
         return;
     }
     if (!value->list) {
@@ -72,6 +83,11 @@ static void put_internal(FILE *block, apr_pool_t *p, const wsgid_start_t *start)
     const wsgid_group_t *group = start->group;
 
     put(block, "group", group->name);
+    put(block, "label", start->label);
+    if (start->application_group) {
+        put(block, "application-group", start->application_group);
+    }
+    put_number(block, "more-processes", start->pool->most - start->pool->least);
     put_number(block, "slot", start->slot);
     put_number(block, "page", (apr_int64_t)start->page);
     if (group->value[WSGID_OPT_PROCESSES].given) {
@@ -123,10 +139,10 @@ static apr_status_t write_block(const wsgid_start_t *start, apr_pool_t *p, FILE 
     int failed;
 
     for (option = 0; option < WSGID_OPT_COUNT; option++) {
-        put_option(block, start->group, option);
+        put_option(block, start->pool, option);
     }
     put_internal(block, p, start);
-    put_scripts(block, p, start->group->scripts);
+    put_scripts(block, p, start->pool->scripts);
     put_loaded(block, start->loaded);
     failed = ferror(block);
     return fclose(block) != 0 || failed ? APR_ENOMEM : APR_SUCCESS;

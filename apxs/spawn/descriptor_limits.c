@@ -13,9 +13,10 @@
 
 #include <sys/resource.h>
 
-/* In the parent: the statistics pages, and the pipe for the output. A restart may need those of two
- * configurations. */
+/* In the parent: the statistics pages, and the pipe for the output; those of spare pools, if there
+ * are some. A restart may need those of two configurations. */
 #define OF_GROUP   2
+#define OF_SPARE   1
 #define AT_RESTART 2
 /* In a guardian, which has the parent's limit: two sockets and a lifeline; and what it needs
  * itself, with the lifelines of processes that are being replaced. */
@@ -52,9 +53,36 @@ static int count_groups(void)
     return groups ? groups->nelts : 0;
 }
 
+/* For the group that needs most. */
+static int needed_by_group(void)
+{
+    int i;
+
+    for (i = 0; i < count_groups(); i++) {
+        const wsgid_group_t *group = APR_ARRAY_IDX(wsgid_groups_all(), i, const wsgid_group_t *);
+
+        if (wsgid_pools_count(group) > wsgid_pools_fixed(group)) {
+            return OF_GROUP + OF_SPARE;
+        }
+    }
+    return OF_GROUP;
+}
+
 static rlim_t needed_in_parent(const server_rec *s)
 {
-    return (rlim_t)count_groups() * OF_GROUP + (rlim_t)needed_by_httpd(s);
+    return (rlim_t)count_groups() * (rlim_t)needed_by_group() + (rlim_t)needed_by_httpd(s);
+}
+
+/* How many processes of the group the configuration names. */
+static int count_processes(const wsgid_group_t *group)
+{
+    int count = 0;
+    int i;
+
+    for (i = 0; i == 0 || i < wsgid_pools_fixed(group); i++) {
+        count += wsgid_pools_get(group, i)->most;
+    }
+    return count;
 }
 
 /* NULL: there is none. */
@@ -66,7 +94,7 @@ static const wsgid_group_t *find_largest(void)
     for (i = 0; i < count_groups(); i++) {
         const wsgid_group_t *group = APR_ARRAY_IDX(wsgid_groups_all(), i, const wsgid_group_t *);
 
-        if (!largest || WSGID_NUMBER(group, PROCESSES) > WSGID_NUMBER(largest, PROCESSES)) {
+        if (!largest || count_processes(group) > count_processes(largest)) {
             largest = group;
         }
     }
@@ -75,7 +103,7 @@ static const wsgid_group_t *find_largest(void)
 
 static rlim_t needed_in_guardian(const wsgid_group_t *group)
 {
-    return group ? (rlim_t)WSGID_NUMBER(group, PROCESSES) * OF_PROCESS + OF_GUARDIAN : 0;
+    return group ? (rlim_t)count_processes(group) * OF_PROCESS + OF_GUARDIAN : 0;
 }
 
 int wsgid_descriptor_limits_check(const server_rec *s)
@@ -92,8 +120,8 @@ int wsgid_descriptor_limits_check(const server_rec *s)
                      "need %d each in httpd's parent, and httpd itself needs about %d, which makes "
                      "%lu: raise the limit (ulimit -Hn, LimitNOFILE= of its service), or define "
                      "fewer groups",
-                     (unsigned long)limits.rlim_max, count_groups(), OF_GROUP, needed_by_httpd(s),
-                     (unsigned long)needed_in_parent(s));
+                     (unsigned long)limits.rlim_max, count_groups(), needed_by_group(),
+                     needed_by_httpd(s), (unsigned long)needed_in_parent(s));
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (needed_in_guardian(largest) > limits.rlim_max) {
@@ -102,9 +130,8 @@ int wsgid_descriptor_limits_check(const server_rec *s)
                      "of group '%s' need %d each in their guardian, which itself needs about %d, "
                      "which makes %lu: raise the limit (ulimit -Hn, LimitNOFILE= of its service), "
                      "or lower processes=",
-                     (unsigned long)limits.rlim_max, (int)WSGID_NUMBER(largest, PROCESSES),
-                     largest->label, OF_PROCESS, OF_GUARDIAN,
-                     (unsigned long)needed_in_guardian(largest));
+                     (unsigned long)limits.rlim_max, count_processes(largest), largest->label,
+                     OF_PROCESS, OF_GUARDIAN, (unsigned long)needed_in_guardian(largest));
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     return OK;

@@ -13,7 +13,7 @@
 #ifndef WSGID_SPAWN_H
 #define WSGID_SPAWN_H
 
-#include "config/groups.h"
+#include "config/pools.h"
 #include "wsgid.h"
 
 /* ---- privileges.c */
@@ -40,6 +40,9 @@ int wsgid_privileges_drop(const wsgid_group_t *group);
 /* What a process is started with. The caller owns the descriptors. */
 typedef struct {
     const wsgid_group_t *group;
+    const wsgid_pool_t *pool;
+    const char *label;             /* of the pool */
+    const char *application_group; /* NULL: the first request shows it */
     wsgid_slot_t *shared;
     int slot;
     int entry; /* of the process, in the slot */

@@ -8,7 +8,8 @@
 #include "status/status.h"
 
 #include "common/clock.h"
-#include "config/groups.h"
+#include "config/pools.h"
+#include "slots/names.h"
 
 #include "apr_user.h"
 
@@ -24,6 +25,7 @@ typedef struct {
 static const char *const process_states[WSGID_STATES] = WSGID_STATE_NAMES;
 static const char *const slot_states[] = { [WSGID_SLOT_DOWN] = "down",
                                            [WSGID_SLOT_WAITING] = "waiting",
+                                           [WSGID_SLOT_IDLE] = "idle",
                                            [WSGID_SLOT_BOOTING] = "booting",
                                            [WSGID_SLOT_READY] = "ready" };
 
@@ -329,23 +331,39 @@ static void add_slot(wsgid_status_group_t *group, const wsgid_status_slot_t *slo
     }
 }
 
-static void fill_group(apr_pool_t *p, const wsgid_group_t *group, const moment_t *now,
-                       wsgid_status_group_t *status)
+static void fill_pool(apr_pool_t *p, const wsgid_pool_t *pool, const moment_t *now,
+                      wsgid_status_group_t *status)
 {
-    apr_array_header_t *slots = apr_array_make(p, group->slot_count, sizeof(wsgid_status_slot_t));
+    apr_array_header_t *slots = apr_array_make(p, pool->slot_count, sizeof(wsgid_status_slot_t));
+    const char *name = pool->name ? pool->name : wsgid_names_get(pool->slots[0], p);
     int i;
 
     memset(status, 0, sizeof(*status));
-    status->name = ap_escape_logitem(p, group->label);
-    status->user = user_name(p, group);
-    for (i = 0; i < group->slot_count; i++) {
-        if (wsgid_slots_exists(group->slots[i])) {
+    status->name = ap_escape_logitem(p, wsgid_pools_label(p, pool, name ? name : ""));
+    status->user = user_name(p, pool->group);
+    for (i = 0; i < pool->slot_count; i++) {
+        if (wsgid_slots_exists(pool->slots[i])) {
             wsgid_status_slot_t *slot = apr_array_push(slots);
-            fill_slot(p, group, group->slots[i], now, slot);
+            fill_slot(p, pool->group, pool->slots[i], now, slot);
             add_slot(status, slot);
         }
     }
     status->slots = slots;
+}
+
+/* A spare pool is shown while it has an application group. */
+static void fill_group(apr_pool_t *p, const wsgid_group_t *group, const moment_t *now,
+                       apr_array_header_t *pools)
+{
+    int i;
+
+    for (i = 0; i < wsgid_pools_count(group); i++) {
+        const wsgid_pool_t *pool = wsgid_pools_get(group, i);
+
+        if (pool->name || pool->number == 0 || wsgid_names_is_set(pool->slots[0])) {
+            fill_pool(p, pool, now, apr_array_push(pools));
+        }
+    }
 }
 
 const wsgid_status_t *wsgid_status_model_collect(apr_pool_t *p)
@@ -358,7 +376,7 @@ const wsgid_status_t *wsgid_status_model_collect(apr_pool_t *p)
 
     status->now = now.wall;
     for (i = 0; i < known->nelts; i++) {
-        fill_group(p, APR_ARRAY_IDX(known, i, wsgid_group_t *), &now, apr_array_push(groups));
+        fill_group(p, APR_ARRAY_IDX(known, i, wsgid_group_t *), &now, groups);
     }
     status->groups = groups;
     return status;

@@ -41,6 +41,8 @@ def is_nothing(option: Option, text: str) -> bool:
 def adjusted(option: Option, text: str) -> float | None:
     """Returns the bound that is used in the place of a number beyond it; None if there is no need.
     `text` is a value of the option."""
+    if option.type == "range" and _range(option, text) is None:
+        return option.most if int(text.split("-")[-1]) > option.most else None
     if option.type not in NUMBERS:
         return None
     pattern, _, number = NUMBERS[option.type]
@@ -62,6 +64,19 @@ def _number(type: str) -> Check:
         return f"is not {kind} from {option.least} to {option.most}"
 
     return check
+
+
+def _range(option: Option, text: str) -> str | None:
+    """N, or MIN-MAX. A MAX beyond the option's bound is adjusted."""
+    match = re.fullmatch(r"(\d+)(?:-(\d+))?", text, re.ASCII)
+    if match:
+        least, most = int(match[1]), int(match[2] or match[1])
+        if (option.least if match[2] else 1) <= least <= most and 1 <= most:
+            return None
+    return (
+        f"is neither a whole number from 1 to {option.most} nor MIN-MAX with MIN from "
+        f"{option.least} and MAX not below it"
+    )
 
 
 def _octal(option: Option, text: str) -> str | None:
@@ -101,6 +116,7 @@ NUMBERS: dict[str, tuple[str, str, Callable[[re.Match[str]], float]]] = {
 }
 CHECKS: dict[str, Check] = {
     "integer": _number("integer"),
+    "range": _range,
     "seconds": _number("seconds"),
     "size": _number("size"),
     "octal": _octal,

@@ -56,6 +56,7 @@ def _seconds(text: str) -> float:
 # The types of options.def whose values a daemon gets.
 PARSERS: dict[str, Callable[[str], Any]] = {
     "integer": int,
+    "range": int,
     "size": int,
     "seconds": _seconds,
     "flag": _on_off,
@@ -70,6 +71,9 @@ PARSERS: dict[str, Callable[[str], Any]] = {
 REQUIRED = object()
 KEYS: dict[str, tuple[str, Callable[[str], Any], Any]] = {
     "group": ("group", str, REQUIRED),
+    "label": ("label", str, ""),
+    "application-group": ("application_group", str, None),
+    "more-processes": ("more_processes", int, 0),
     "slot": ("slot", int, REQUIRED),
     "page": ("page", int, 0),
     "httpd-uid": ("httpd_uid", int, REQUIRED),
@@ -102,6 +106,9 @@ class Configuration(DaemonOptions):
 
     __slots__ = (
         "group",
+        "label",
+        "application_group",
+        "more_processes",
         "slot",
         "page",
         "httpd_uid",
@@ -121,6 +128,9 @@ class Configuration(DaemonOptions):
     )
 
     group: str
+    label: str  # for messages: "shop", or "shop|blog" for one of several application groups
+    application_group: str | None  # None: the first request shows it
+    more_processes: int  # that an elastic pool may get while requests wait
     slot: int
     page: int
     httpd_uid: int
@@ -137,11 +147,6 @@ class Configuration(DaemonOptions):
     script_gid: int
     scripts: list[Script]
     loaded: list[Script]
-
-    @property
-    def label(self) -> str:
-        """The group's name for messages."""
-        return self.group or "%{GLOBAL}"
 
     @property
     def title(self) -> str:
@@ -210,6 +215,7 @@ def _complete(result: Configuration, values: dict[str, Any]) -> Configuration:
             "the module speaks version %d of the wire protocol and this pywsgid version %d: "
             "restart httpd" % (result.wire_version, protocol.VERSION)
         )
+    result.label = result.label or result.group or "%{GLOBAL}"
     # 0 counts as not set (options.def): a peer that is stuck must not hold a thread for ever.
     result.socket_timeout = result.socket_timeout or DEFAULT_SOCKET_TIMEOUT
     return result

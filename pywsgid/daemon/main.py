@@ -204,7 +204,9 @@ def add_periodic_tasks(service: Service) -> None:
         tasks.append(watchdog.Deadlock(configuration.deadlock_timeout, service.page))
     if not configuration.queue_timeout:
         ready_at = time.time_ns() // 1000
-        service.overload = overload.Overload(log, service.page, life.wake, ready_at)
+        service.overload = overload.Overload(
+            log, service.page, life.wake, ready_at, service.configuration.more_processes
+        )
         tasks.append(service.overload)
     if configuration.has_limits:
         from pywsgid.daemon.process.limits import Limits

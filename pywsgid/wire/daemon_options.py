@@ -62,7 +62,7 @@ class DaemonOptions:
 
 # name: (attribute, type, value if the option is not given)
 DAEMON_OPTIONS: dict[str, tuple[str, str, object]] = {
-    "processes": ("processes", "integer", 1),
+    "processes": ("processes", "range", 1),
     "threads": ("threads", "integer", 15),
     "home": ("home", "path", ""),
     "python-path": ("python_path", "paths", ()),

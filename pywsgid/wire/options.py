@@ -32,9 +32,18 @@ class Option:
 
 OPTIONS: dict[str, Option] = {
     "processes": Option(
-        "integer", 1, 1, 1000, True, "processes",
-        "Number of daemon processes in the group. If the option is given, even as 1, "
-        "wsgi.multiprocess is true.",
+        "range", 1, 0, 1000, True, "processes",
+        "Number of daemon processes of each application group (WSGIApplicationGroup): N, or "
+        "MIN-MAX for as many as requests need. With MIN 0 there is none until a request comes. "
+        "With N, the first application group of the configuration gets N; each further one "
+        "starts with one process, and gets up to N if its requests wait. If the option is "
+        "given, even as 1, wsgi.multiprocess is true.",
+    ),
+    "application-groups": Option(
+        "integer", 20, 1, 1000, False, "groups",
+        "How many application groups may have processes besides those that the configuration "
+        "names: the scripts of a directory, those of AddHandler, variables. Beyond that number,"
+        " the one that has been idle for longest makes room.",
     ),
     "threads": Option(
         "integer", 15, 0, 4096, True, "threads",

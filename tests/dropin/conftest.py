@@ -29,8 +29,10 @@ def start(
     def run(
         text: str, *, files: dict[str, str] | None = None, begin: bool = True, **options: Any
     ) -> Httpd:
-        kind = Httpd if module == "wsgid" else Peer
-        server = kind(text, stage, certificates=certificates, **options)
+        if module == "wsgid":
+            server = Httpd(text, stage, certificates=certificates, together=False, **options)
+        else:
+            server = Peer(text, stage, certificates=certificates, **options)
         running.append(server)
         for name, content in (files or {}).items():
             server.write(name, content)

@@ -130,8 +130,8 @@ def test_an_httpd_whose_limit_is_high_enough_keeps_it(httpd):
         ),
         (
             "".join(f"WSGIDaemonProcess g{i}\n" for i in range(2100)),
-            "2100 daemon groups need 2 each in httpd's parent, "
-            "and httpd itself needs about 34, which makes 4234",
+            "2100 daemon groups need 3 each in httpd's parent, "
+            "and httpd itself needs about 34, which makes 6334",
         ),
     ],
     ids=["processes", "groups"],

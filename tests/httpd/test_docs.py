@@ -382,6 +382,12 @@ def test_sizing(served):
     assert len(httpd.daemons("shop")) == 2
 
 
+def test_elastic(served):
+    httpd = served("elastic.md")
+    assert ask(httpd) == "shop\n"
+    assert len(httpd.daemons("shop")) == 1
+
+
 def test_status(served):
     """The page, the metrics that Prometheus fetches, and the names in its rules."""
     httpd = served("status.md")

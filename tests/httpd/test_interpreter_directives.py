@@ -113,7 +113,7 @@ WAYS = {
 IMPORTS = """
 WSGIDaemonProcess one
 WSGIImportScript ${FILES}/first.py process-group=one application-group=%{GLOBAL}
-WSGIImportScript ${FILES}/second.py application-group=one process-group=one
+WSGIImportScript ${FILES}/second.py application-group=%{GLOBAL} process-group=one
 """
 SCRIPTS = {"seen.wsgi": SEEN, "first.py": IMPORT, "second.py": IMPORT}
 

@@ -39,7 +39,9 @@ def request_sockets(directory: Path) -> list[Path]:
     return sorted(
         path
         for path in directory.rglob("*")
-        if path.is_socket() and path.suffix not in (".ctl", ".door") and "cgisock" not in path.name
+        if path.is_socket()
+        and path.suffix not in (".ctl", ".door", ".ask")
+        and "cgisock" not in path.name
     )
 
 

@@ -101,6 +101,13 @@ def _identity() -> str:
     return f"<IfDefine ROOT_RUNS>\n{lines}\n</IfDefine>"
 
 
-def load_ours(module: Path) -> str:
-    """The one line that mod_wsgid needs."""
-    return f'LoadModule wsgid_module "{module}"'
+TOGETHER = "WSGIApplicationGroup %{GLOBAL}"
+
+
+def load_ours(module: Path, together: bool = False) -> str:
+    """The one line that mod_wsgid needs; and, `together`, that all scripts of a daemon group run in
+    the same processes: most tests are about one group with several scripts, not about several
+    application groups.
+    """
+    line = f'LoadModule wsgid_module "{module}"'
+    return f"{line}\n{TOGETHER}" if together else line

@@ -62,6 +62,7 @@ class Httpd:
         certificates: Path | None = None,
         log_level: str | None = None,
         ours: bool = True,
+        together: bool = True,
         user: str | None = None,
         capabilities: str | None = None,
         environment: dict[str, str] | None = None,
@@ -77,7 +78,7 @@ class Httpd:
         self._certificates = certificates
         self._environment = environment or {}
         self._limits = ["prlimit", "--nofile=%d:%d" % descriptors] if descriptors else []
-        self._preamble = configuration.load_ours(stage.module) if ours else ""
+        self._preamble = configuration.load_ours(stage.module, together) if ours else ""
         self._modules = tuple(modules)
         self._log_level = log_level or ("info wsgid:debug" if ours else "info")
         self._logs: dict[Path, ErrorLog] = {}
@@ -399,7 +400,7 @@ class Httpd:
         their names, which is left out.
         """
         paths = (str(path) for path in self.root.rglob("*") if path.is_socket())
-        return {re.sub(r"\d+\.door$", "door", path) for path in paths}
+        return {re.sub(r"\d+\.(door|ask)$", r"\1", path) for path in paths}
 
     def guardians(self, group: str | None = None) -> list[int]:
         """The pids of the guardians that run now, of one group or of all; those of an older

@@ -40,6 +40,7 @@ Foreign = tuple[str, str]  # name, fix
 
 NUMBERS: dict[str, Callable[[str], int | float]] = {
     "INTEGER": int,
+    "RANGE": int,
     "SECONDS": float,
     "SIZE": int,
     "OCTAL": lambda text: int(text, 8),
@@ -47,6 +48,7 @@ NUMBERS: dict[str, Callable[[str], int | float]] = {
 BOUNDED = {*NUMBERS, "TEXT"}
 TYPES = {
     "INTEGER": "whole number",
+    "RANGE": "whole number, or two as MIN-MAX",
     "SECONDS": "seconds, decimals allowed",
     "SIZE": "bytes; K, M or G may follow",
     "OCTAL": "octal number",
@@ -137,7 +139,7 @@ def default_text(option: Option) -> str:
 
 def facts_text(option: Option) -> str:
     """The line below an option's heading."""
-    unit = option.unit if option.type == "INTEGER" else ""
+    unit = option.unit if option.type in ("INTEGER", "RANGE") else ""
     choices = f"one of {', '.join(option.unit.split('|'))}"
     kind = choices if option.type == "CHOICE" else TYPES[option.type]
     facts = [kind, unit, bounds_text(option), default_text(option)]
@@ -249,6 +251,7 @@ class DaemonOptions:
 # {type: (its annotation, the value of an option that is not given and has no default)}
 PYTHON_TYPES: dict[str, tuple[str, object]] = {
     "INTEGER": ("int", 0),
+    "RANGE": ("int", 0),  # its upper bound
     "SECONDS": ("float", 0.0),
     "SIZE": ("int", 0),
     "FLAG": ("bool", False),

@@ -20,7 +20,7 @@ from pywsgid.cli.check.group_checks import check_interpreters, check_paths
 from pywsgid.cli.check.httpd_build import Build, build_of, debian_variables
 from pywsgid.cli.check.httpd_errors import httpd_errors
 from pywsgid.cli.check.interpreter_probe import InterpreterProbe
-from pywsgid.cli.check.migration_checks import check_application_groups, check_embedded_mode
+from pywsgid.cli.check.migration_checks import check_embedded_mode
 from pywsgid.cli.check.module_checks import check_modules
 from pywsgid.cli.check.name_checks import check_directives, check_references
 from pywsgid.cli.check.option_checks import check_groups, check_options
@@ -50,7 +50,6 @@ CHECKS = (
     check_neighbours,
     check_multiviews,
     check_writers,
-    check_application_groups,
     check_embedded_mode,
 )
 

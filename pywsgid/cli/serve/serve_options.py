@@ -28,6 +28,7 @@ RENAMED = ("home", "reload")
 REPEATED_TYPES = ("paths", "groups", "assignments")
 METAVARS = {
     "integer": "N",
+    "range": "N|MIN-MAX",
     "seconds": "SECONDS",
     "size": "BYTES",
     "octal": "MODE",

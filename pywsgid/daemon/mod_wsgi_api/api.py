@@ -88,7 +88,7 @@ def names(service: Service) -> tuple[dict[str, Any], dict[str, Any]]:
     return {
         "version": MOD_WSGI_VERSION,
         "process_group": configuration.group,
-        "application_group": "",  # one interpreter for each process: as with %{GLOBAL}
+        "application_group": configuration.application_group or "",
         **_sizes(service),
         "active_requests": ActiveRequests(service, data),
         "request_data": data,

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 # Seconds.
 LIMIT = 1.0  # what people notice; 64 clients and a view of 5 ms wait for 0.3
 WINDOW = 1.0  # so a burst that is served within a second loses nothing
+WINDOW_PROCESS = 3.0  # more for each process that an elastic pool may get meanwhile,
+WINDOW_MOST = 12.0  # but no more than that in all
 PATIENCE = 0.1  # enough requests for the threads to be always busy, and hardly noticed
 IDLE = 2.0  # a process that just cannot serve all has a queue at all times
 QUIET = 10.0
@@ -57,7 +59,7 @@ IDLE_PATIENCES = QUIET_PATIENCES = 5
 class Overload:
     """Also the periodic task that ends the overload and begins the trials. `wake` makes the main
     thread run its tasks; `ready_at` is when this process became ready, in microseconds since the
-    epoch.
+    epoch; `more_processes` is how many others the pool may get while requests wait.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Overload:
         page: Page,
         wake: Callable[[], None],
         ready_at: int,
+        more_processes: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.due = NEVER
@@ -74,7 +77,7 @@ class Overload:
         self._ready_at = ready_at
         self._clock = clock
         self._lock = _thread.allocate_lock()
-        self._queue = _Queue(page)
+        self._queue = _Queue(page, min(WINDOW + WINDOW_PROCESS * more_processes, WINDOW_MOST))
         self._is_overloaded = False
         self._is_trial = False
         self._since = 0.0
@@ -165,7 +168,8 @@ class Overload:
 class _Queue:
     """What is known of the queue of this process: whether it stands, and how fast it moves."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, window: float) -> None:
+        self._window = window
         self.patience = PATIENCE
         self.limit = LIMIT
         self._page = page
@@ -204,7 +208,7 @@ class _Queue:
         """
         finished, spent = self._page.served()
         count = finished - self._finished
-        if now - self._marked_at < WINDOW or count < WINDOW_REQUESTS:
+        if now - self._marked_at < self._window or count < WINDOW_REQUESTS:
             return False
         self.patience = max(PATIENCE, PATIENCE_REQUESTS * (now - self._marked_at) / count)
         service = (spent - self._spent) / count

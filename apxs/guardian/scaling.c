@@ -1,0 +1,264 @@
+/*
+ * How many processes each pool has now: between the bounds of processes=, as elastic.c decides from
+ * what requests have to wait. The slots of a pool up to that number are wanted; policy.c does the
+ * rest.
+ *
+ * A pool without a process keeps the sockets of its first slot. A connection there starts one, and
+ * what has connected is served when that is ready.
+ */
+#include "guardian/elastic.h"
+#include "guardian/guardian.h"
+#include "slots/names.h"
+
+#include <poll.h>
+
+#define NEVER_OFTENER    apr_time_from_msec(20) /* two looks at a pool */
+#define USUAL_IDLE_AFTER apr_time_from_sec(60)  /* if inactivity-timeout is not given */
+
+/* What is known of a pool, by its number. */
+typedef struct {
+    wsgid_elastic_t elastic;
+    apr_time_t looked; /* wsgid_clock_now() */
+    apr_time_t next_look;
+    apr_uint64_t last_started; /* requests of the last wanted slot, then */
+    apr_time_t used;           /* wsgid_clock_now() when a request was last in flight */
+    int is_leaving;            /* a spare pool makes room: its application group is gone */
+} scale_t;
+
+static const wsgid_group_t *group;
+static scale_t *scales;
+
+/* ---- the slots of a pool */
+
+static wsgid_slot_record_t *next_of(const wsgid_pool_t *pool, wsgid_slot_record_t *slot)
+{
+    do {
+        slot = wsgid_roles_next_slot(slot);
+    } while (slot && slot->of != pool);
+    return slot;
+}
+
+static wsgid_slot_record_t *first_of(const wsgid_pool_t *pool)
+{
+    wsgid_slot_record_t *slot = next_of(pool, NULL);
+
+    while (slot && slot->index != 0) {
+        slot = next_of(pool, slot);
+    }
+    return slot;
+}
+
+int wsgid_scaling_is_in_use(const wsgid_pool_t *pool)
+{
+    return pool->name
+           || (!scales[pool->number].is_leaving
+               && (pool->number == 0 || wsgid_names_is_set(pool->slots[0])));
+}
+
+/* Whether this guardian decides about the pool. NULL for a spare pool that was never used. */
+static int is_ours(const wsgid_slot_record_t *first)
+{
+    return first && !wsgid_roles_stop_began() && wsgid_roles_is_newest(first)
+           && !wsgid_roles_is_abandoned(first) && wsgid_scaling_is_in_use(first->of);
+}
+
+static void log_change(const wsgid_pool_t *pool, const wsgid_slot_record_t *first, int wanted)
+{
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, first->server,
+                 "WSGID0090: group '%s': %d process%s wanted, %d before (processes=%d-%d)",
+                 first->label, wanted, wanted == 1 ? " is" : "es are", pool->wanted, pool->least,
+                 pool->most);
+}
+
+void wsgid_scaling_want(wsgid_pool_t *pool, int wanted)
+{
+    wsgid_slot_record_t *slot = first_of(pool);
+    int before = pool->wanted;
+
+    if (wanted == before) {
+        return;
+    }
+    log_change(pool, slot, wanted);
+    pool->wanted = wanted;
+    for (slot = next_of(pool, NULL); slot; slot = next_of(pool, slot)) {
+        if (slot->index >= before && slot->index < wanted) {
+            wsgid_slot_list_set_phase(slot,
+                                      slot->next_start > wsgid_clock_now() ? WSGID_SLOT_WAITING
+                                                                           : WSGID_SLOT_BOOTING,
+                                      slot->next_start);
+        }
+    }
+}
+
+/* ---- what is seen of it */
+
+static apr_uint64_t add_slot(const wsgid_slot_record_t *slot, wsgid_elastic_load_t *load)
+{
+    wsgid_entry_snapshot_t entries[WSGID_SLOT_PROCESSES];
+    wsgid_totals_t totals;
+    apr_uint64_t started;
+    int i;
+
+    wsgid_slots_snapshot(slot->shared, entries, &totals);
+    started = totals.gone.requests;
+    load->waited += totals.gone.queue_time;
+    for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
+        const wsgid_page_t *page = &entries[i].page;
+        wsgid_counts_t counts;
+
+        if (!entries[i].pid) {
+            continue;
+        }
+        wsgid_totals_read_page(page, &counts);
+        started += page->requests_started < WSGID_COUNT_MOST ? page->requests_started : 0;
+        load->waited += counts.queue_time;
+        if (page->requests_started > counts.requests) {
+            load->running += (unsigned)(page->requests_started - counts.requests);
+        }
+    }
+    load->started += started;
+    load->in_flight += wsgid_in_flight_count(slot->shared);
+    if (wsgid_slot_list_is_wanted(slot)) {
+        int is_ready = wsgid_slots_state(slot->shared) == WSGID_SLOT_READY;
+
+        load->ready += is_ready;
+        load->starting += !is_ready;
+    }
+    return started;
+}
+
+static void look(const wsgid_pool_t *pool, scale_t *scale, wsgid_elastic_load_t *load)
+{
+    wsgid_slot_record_t *slot;
+
+    memset(load, 0, sizeof(*load));
+    load->now = wsgid_clock_now();
+    for (slot = next_of(pool, NULL); slot; slot = next_of(pool, slot)) {
+        apr_uint64_t started = add_slot(slot, load);
+
+        if (slot->index == pool->wanted - 1) {
+            load->last_is_used = started != scale->last_started
+                                 || wsgid_in_flight_count(slot->shared) > 0;
+            scale->last_started = started;
+        }
+    }
+    if (load->in_flight) {
+        scale->used = load->now;
+    }
+    scale->looked = load->now;
+}
+
+/* ---- deciding */
+
+static wsgid_elastic_bounds_t bounds_of(const wsgid_pool_t *pool)
+{
+    apr_interval_time_t idle_after = WSGID_NUMBER(pool->group, INACTIVITY_TIMEOUT);
+    wsgid_elastic_bounds_t bounds = { pool->least, pool->most,
+                                      idle_after ? idle_after : USUAL_IDLE_AFTER };
+
+    return bounds;
+}
+
+static int has_connection(const wsgid_slot_record_t *first)
+{
+    struct pollfd end = { first->sockets[0], POLLIN, 0 };
+
+    return first->sockets[0] >= 0 && poll(&end, 1, 0) == 1;
+}
+
+static void decide(wsgid_pool_t *pool)
+{
+    scale_t *scale = &scales[pool->number];
+    wsgid_elastic_bounds_t bounds = bounds_of(pool);
+    wsgid_elastic_load_t load;
+
+    if (scale->looked && wsgid_clock_now() < scale->looked + NEVER_OFTENER) {
+        return;
+    }
+    look(pool, scale, &load);
+    wsgid_scaling_want(pool, wsgid_elastic_decide(&scale->elastic, &bounds, &load, pool->wanted));
+    scale->next_look = wsgid_elastic_next(&scale->elastic, &bounds, pool->wanted);
+}
+
+static int is_idle(const wsgid_pool_t *pool, const wsgid_slot_record_t *first)
+{
+    return pool->wanted == 0 && is_ours(first);
+}
+
+/* ---- for the other files */
+
+void wsgid_scaling_set_leaving(const wsgid_pool_t *pool, int is_leaving)
+{
+    scales[pool->number].is_leaving = is_leaving;
+}
+
+int wsgid_scaling_is_leaving(const wsgid_pool_t *pool)
+{
+    return scales[pool->number].is_leaving;
+}
+
+void wsgid_scaling_begin(const wsgid_group_t *given, apr_pool_t *p)
+{
+    group = given;
+    scales = apr_pcalloc(p, wsgid_pools_count(group) * sizeof(*scales));
+}
+
+void wsgid_scaling_poll(void)
+{
+    int i;
+
+    for (i = 0; i < wsgid_pools_count(group); i++) {
+        wsgid_pool_t *pool = wsgid_pools_get(group, i);
+        wsgid_slot_record_t *first = first_of(pool);
+
+        if (is_idle(pool, first) && has_connection(first)) {
+            scales[i].used = wsgid_clock_now();
+            wsgid_scaling_want(pool, 1);
+        }
+        else if (is_ours(first) && pool->wanted > 0 && wsgid_pools_is_elastic(pool)) {
+            decide(pool);
+        }
+    }
+}
+
+apr_time_t wsgid_scaling_next(void)
+{
+    apr_time_t next = 0;
+    int i;
+
+    for (i = 0; i < wsgid_pools_count(group); i++) {
+        if (wsgid_pools_get(group, i)->wanted > 0) {
+            wsgid_clock_earlier(&next, scales[i].next_look);
+        }
+    }
+    return next;
+}
+
+int wsgid_scaling_wait_for(struct pollfd *ends, int room)
+{
+    int count = 0;
+    int i;
+
+    for (i = 0; i < wsgid_pools_count(group) && count < room; i++) {
+        const wsgid_pool_t *pool = wsgid_pools_get(group, i);
+        const wsgid_slot_record_t *first = pool->wanted == 0 ? first_of(pool) : NULL;
+
+        if (first && is_idle(pool, first) && first->sockets[0] >= 0) {
+            ends[count++] = (struct pollfd){ first->sockets[0], POLLIN, 0 };
+        }
+    }
+    return count;
+}
+
+int wsgid_scaling_is_unused(const wsgid_pool_t *pool)
+{
+    wsgid_elastic_load_t load;
+
+    look(pool, &scales[pool->number], &load);
+    return load.in_flight == 0;
+}
+
+apr_time_t wsgid_scaling_used(const wsgid_pool_t *pool)
+{
+    return scales[pool->number].used;
+}
