@@ -24,6 +24,67 @@
 
 #define SALT_SIZE 8 /* as htpasswd */
 
+APR_DECLARE_OPTIONAL_FN(int, ssl_is_https, (conn_rec *));
+APR_DECLARE_OPTIONAL_FN(char *, ssl_var_lookup,
+                        (apr_pool_t *, server_rec *, conn_rec *, request_rec *, char *));
+
+/* ---- the question */
+
+#define TLS "wsgid.tls." /* then the name of a variable (decisions.py) */
+
+/* Adds what mod_ssl knows by these names. */
+static void add_names(request_rec *r, apr_array_header_t *words, const char *prefix,
+                      const char *names)
+{
+    APR_OPTIONAL_FN_TYPE(ssl_var_lookup) *look_up = APR_RETRIEVE_OPTIONAL_FN(ssl_var_lookup);
+    char *name, *value;
+
+    while (look_up && *(name = ap_getword_white(r->pool, &names))) {
+        name = apr_pstrcat(r->pool, TLS, prefix, name, NULL);
+        value = look_up(r->pool, r->server, r->connection, r, name + strlen(TLS));
+        if (value && *value) {
+            APR_ARRAY_PUSH(words, const char *) = name;
+            APR_ARRAY_PUSH(words, const char *) = value;
+        }
+    }
+}
+
+#define NAMES_OF_ONE(which)                                                                     \
+    " " which "_DN " which "_DN_C " which "_DN_ST " which "_DN_SP " which "_DN_L " which        \
+    "_DN_O " which "_DN_OU " which "_DN_CN " which "_DN_T " which "_DN_I " which "_DN_G " which \
+    "_DN_S " which "_DN_D " which "_DN_UID " which "_DN_Email"
+
+/* Adds what mod_ssl knows of a TLS connection, as a function may ask for it. */
+static void add_tls(request_rec *r, apr_array_header_t *words)
+{
+    APR_OPTIONAL_FN_TYPE(ssl_is_https) *is_https = APR_RETRIEVE_OPTIONAL_FN(ssl_is_https);
+
+    if (!is_https || !is_https(r->connection)) {
+        return;
+    }
+    add_names(r, words, "SSL_",
+              "PROTOCOL CIPHER CIPHER_USEKEYSIZE CIPHER_ALGKEYSIZE SESSION_ID SESSION_RESUMED "
+              "SECURE_RENEG TLS_SNI VERSION_INTERFACE VERSION_LIBRARY SERVER_S_DN SERVER_S_DN_CN "
+              "SERVER_I_DN SERVER_I_DN_CN CLIENT_VERIFY");
+    add_names(r, words, "SSL_CLIENT_",
+              "CERT CERT_RFC4523_CEA M_VERSION M_SERIAL V_START V_END V_REMAIN A_SIG A_KEY "
+              "SAN_Email_0 SAN_DNS_0" NAMES_OF_ONE("S") NAMES_OF_ONE("I"));
+}
+
+/* Asks a function; *result: the answer. As wsgid_request_ask(). */
+static int ask_function(request_rec *r, const wsgid_route_t *route, const char *const *question,
+                        const request_rec **result)
+{
+    apr_array_header_t *words = apr_array_make(r->pool, 8, sizeof(const char *));
+
+    for (; *question; question++) {
+        APR_ARRAY_PUSH(words, const char *) = *question;
+    }
+    add_tls(r, words);
+    APR_ARRAY_PUSH(words, const char *) = NULL;
+    return wsgid_request_ask(r, route, (const char *const *)words->elts, result);
+}
+
 /* Asks; *result: the answer. OK or an HTTP status, as wsgid_request_ask(). */
 static int ask(request_rec *r, wsgid_decider_e decider, const char *function, const char *directive,
                const char *const *question, const request_rec **result)
@@ -31,7 +92,7 @@ static int ask(request_rec *r, wsgid_decider_e decider, const char *function, co
     const wsgid_route_t *route = wsgid_route_to_decider(r, decider, function);
 
     if (route) {
-        return wsgid_request_ask(r, route, question, result);
+        return ask_function(r, route, question, result);
     }
     ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
                   "WSGID0521: access to %s is refused: the configuration wants %s to be asked, but "
@@ -53,7 +114,7 @@ static int check_access(request_rec *r)
         return DECLINED;
     }
     question[1] = ap_get_useragent_host(r, REMOTE_NAME, NULL);
-    status = wsgid_request_ask(r, route, question, &answer);
+    status = ask_function(r, route, question, &answer);
     if (status != OK || answer->status == YES) {
         return status;
     }
@@ -143,13 +204,14 @@ static authn_status get_realm_hash(request_rec *r, const char *user, const char 
 
 /* ---- Require wsgi-group */
 
+/* As in AuthGroupFile of httpd, letters of either case are the same. */
 static int has(const apr_table_t *groups, const char *name)
 {
     const apr_array_header_t *entries = apr_table_elts(groups);
     int i;
 
     for (i = 0; i < entries->nelts; i++) {
-        if (!strcmp(APR_ARRAY_IDX(entries, i, apr_table_entry_t).val, name)) {
+        if (!ap_cstr_casecmp(APR_ARRAY_IDX(entries, i, apr_table_entry_t).val, name)) {
             return 1;
         }
     }
@@ -189,8 +251,10 @@ void wsgid_auth_register_hooks(apr_pool_t *p)
 {
     static const authn_provider user = { check_password, get_realm_hash };
     static const authz_provider group = { check_group, NULL };
+    /* mod_ssl may only then ask for the client's certificate (SSLVerifyClient in a directory) */
+    static const char *const before[] = { "mod_ssl.c", NULL };
 
-    ap_hook_check_access(check_access, NULL, NULL, APR_HOOK_MIDDLE, AP_AUTH_INTERNAL_PER_CONF);
+    ap_hook_check_access(check_access, before, NULL, APR_HOOK_MIDDLE, AP_AUTH_INTERNAL_PER_CONF);
     ap_register_auth_provider(p, AUTHN_PROVIDER_GROUP, "wsgi", AUTHN_PROVIDER_VERSION, &user,
                               AP_AUTH_INTERNAL_PER_CONF);
     ap_register_auth_provider(p, AUTHZ_PROVIDER_GROUP, "wsgi-group", AUTHZ_PROVIDER_VERSION, &group,

@@ -1,5 +1,5 @@
-"""Access that Python decides: WSGIAccessScript, AuthBasicProvider wsgi, AuthDigestProvider wsgi,
-Require wsgi-group. Only an answer opens anything, whatever becomes of the daemon that is asked.
+"""Access that Python decides: only an answer opens anything, whatever becomes of the daemon that is
+asked. What mod_wsgi does, too, is in tests/dropin/test_protecting.py.
 """
 
 from __future__ import annotations
@@ -14,18 +14,15 @@ import pytest
 from httpdenv import processes
 from httpdenv.client import curl, has_http2_curl, request
 from httpdenv.waiting import wait_until
-from requests.auth import HTTPDigestAuth
 
 CONFIGURATION = """
 WSGIDaemonProcess gate threads=4 socket-timeout=2
 WSGIDaemonProcess shop
-LogLevel auth_basic:crit auth_digest:crit authz_core:crit
+LogLevel auth_basic:crit authz_core:crit
 Alias /basic ${FILES}/page.txt
 AliasMatch ^/group ${FILES}/page.txt
 Alias /banned ${FILES}/page.txt
-Alias /digest ${FILES}/page.txt
 Alias /access ${FILES}/page.txt
-Alias /aliased ${FILES}/page.txt
 Alias /cached/page ${FILES}/page.txt
 Alias /forgotten ${FILES}/page.txt
 Alias /lost ${FILES}/page.txt
@@ -37,7 +34,7 @@ WSGIScriptAlias /echo ${APPS}/echo.wsgi process-name=shop
 SetEnv SET_BY_SETENV 1
 SetEnvIf Request_URI . SET_BY_SETENVIF=1
 MaxKeepAliveRequests 0
-<LocationMatch "^/(basic|group|banned|cached|app|echo|forgotten|aliased|lost|default|nogroup)">
+<LocationMatch "^/(basic|group|banned|cached|app|echo|forgotten|lost|default|nogroup)">
     AuthType Basic
     AuthName "Top Secret"
     AuthBasicProvider wsgi
@@ -51,34 +48,12 @@ MaxKeepAliveRequests 0
     WSGIAuthGroupScript ${APPS}/protect.py process-name=gate
     Require wsgi-group others secret-agents
 </Location>
-<Location /group/words>
-    Require wsgi-group "two words"
-</Location>
-<Location /group/utf8>
-    Require wsgi-group café
-</Location>
-<Location /group/none>
-    Require wsgi-group others
-</Location>
 <Location /banned>
     WSGIAuthGroupScript ${APPS}/protect.py process-name=gate
     <RequireAll>
         Require valid-user
         Require not wsgi-group banned
     </RequireAll>
-</Location>
-<AuthnProviderAlias wsgi passwords>
-    WSGIAuthUserScript ${APPS}/protect.py process-name=gate
-</AuthnProviderAlias>
-<Location /aliased>
-    AuthBasicProvider passwords
-</Location>
-<Location /digest>
-    AuthType Digest
-    AuthName "Top Secret"
-    AuthDigestProvider wsgi
-    WSGIAuthUserScript ${APPS}/protect.py process-name=gate
-    Require valid-user
 </Location>
 <Location /access>
     WSGIAccessScript ${APPS}/protect.py process-name=gate
@@ -106,7 +81,6 @@ AuthnCacheSOCache shmcb
 
 MODULES = [
     "auth_basic",
-    "auth_digest",
     "authn_socache",
     "socache_shmcb",
     "authz_user",
@@ -128,23 +102,6 @@ def httpd(make_httpd):
 def status(httpd, path, user=None, password="secret", **options) -> int:
     auth = (user.encode() if isinstance(user, str) else user, password.encode()) if user else None
     return httpd.get(path, auth=auth, **options).status_code
-
-
-@pytest.mark.parametrize(
-    ("user", "password", "expected"),
-    [
-        ("spy", "secret", 200),
-        ("spy", "Secret", 401),
-        ("spy", "", 401),
-        ("jürgen", "äö", 200),
-        ("nobody", "secret", 401),
-        ("alias", "secret", 200),
-        ("alias", "wrong", 401),
-        (None, "", 401),
-    ],
-)
-def test_password_is_what_the_script_says(httpd, user, password, expected):
-    assert status(httpd, "/basic", user, password) == expected
 
 
 @pytest.mark.parametrize("user", ["raises", "exits", "one", "yes", "list", "yielding"])
@@ -173,11 +130,6 @@ def test_without_process_name_the_default_group_is_asked(httpd):
     assert status(httpd, "/default", "spy", "wrong") == 401
 
 
-def test_provider_may_have_an_alias(httpd):
-    assert status(httpd, "/aliased", "spy") == 200
-    assert status(httpd, "/aliased", "spy", "wrong") == 401
-
-
 def test_application_sees_the_user_and_nothing_of_the_question(httpd):
     environ = httpd.get("/app", auth=("alias", "secret")).json()
     assert environ["REMOTE_USER"] == "spy"  # the name that check_password() returned
@@ -201,41 +153,10 @@ def test_body_is_still_there_after_the_question(httpd, size):
     assert httpd.post("/echo", pieces, auth=("spy", "secret")).content == body
 
 
-@pytest.mark.parametrize(
-    ("path", "user", "expected"),
-    [
-        ("/group", "spy", 200),
-        ("/group/words", "spy", 200),
-        ("/group/utf8", "spy", 200),
-        ("/group/none", "spy", 401),
-        ("/group", "jürgen", 401),
-        ("/group", None, 401),
-        ("/banned", "spy", 200),
-        ("/banned", None, 401),
-    ],
-)
-def test_groups_are_what_the_script_says(httpd, path, user, expected):
-    password = "äö" if user == "jürgen" else "secret"
-    assert status(httpd, path, user, password) == expected
-
-
 @pytest.mark.parametrize("path", ["/group", "/banned"])
 def test_groups_without_an_answer_give_no_access(httpd, path):
     with httpd.log.expects("WSGID0340.*groups_for_user", "was asked"):
         assert status(httpd, path, "counted") == 500
-
-
-def test_digest(httpd):
-    assert httpd.get("/digest", auth=HTTPDigestAuth("spy", "secret")).status_code == 200
-    assert httpd.get("/digest", auth=HTTPDigestAuth("spy", "wrong")).status_code == 401
-    assert httpd.get("/digest", auth=HTTPDigestAuth("nobody", "x")).status_code == 401
-    with httpd.log.expects("WSGID0340"):
-        assert httpd.get("/digest", auth=HTTPDigestAuth("one", "x")).status_code == 500
-
-
-@pytest.mark.parametrize("query", ["yes", "host"])
-def test_access_script_lets_in(httpd, query):
-    assert httpd.get("/access?" + query).text == "the page\n"
 
 
 def test_access_script_refuses(httpd):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SUFFIX = "()"
 # What httpd asks, next to the environ of the request.
+TLS = "wsgid.tls."  # then the name of a variable of mod_ssl
 HOST, USER, PASSWORD, REALM = "wsgid.host", "wsgid.user", "wsgid.password", "wsgid.realm"
 # Keys of an environ that are of no use here: the body and the response are not the function's.
 NOT_HERE = ("wsgi.input", "wsgi.early_hints", "wsgi.file_wrapper", "wsgid.client_gone")
@@ -41,10 +42,24 @@ def application(name: str, function: Any) -> Application:
     def answer(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         for key in NOT_HERE:
             environ.pop(key, None)
+        environ["mod_ssl.is_https"], environ["mod_ssl.var_lookup"] = tls(environ)
         start_response(*decide(function, environ))
         return ()
 
     return answer
+
+
+def tls(environ: Environ) -> tuple[Callable[[], int], Callable[[str | bytes], str]]:
+    """mod_ssl's two functions, as in mod_wsgi: whether the client uses TLS, and the value of a
+    variable such as "SSL_CLIENT_CERT", "" without one.
+    """
+    keys = [key for key in environ if key.startswith(TLS)]
+    found: dict[str, str] = {key[len(TLS) :]: environ.pop(key) for key in keys}
+
+    def var_lookup(name: str | bytes) -> str:
+        return found.get(name.decode("latin-1") if isinstance(name, bytes) else name, "")
+
+    return lambda: int(bool(found)), var_lookup
 
 
 def native(function: str, value: object) -> str:
@@ -54,6 +69,17 @@ def native(function: str, value: object) -> str:
     if isinstance(value, str):
         return value
     raise wrong(function, value)
+
+
+def in_utf8(name: str) -> str:
+    """A name as httpd gets it: a native string as it is, and ordinary text (from a database) in
+    UTF-8.
+    """
+    try:
+        name.encode("latin-1").decode()
+    except UnicodeError:
+        return name.encode().decode("latin-1")
+    return name
 
 
 def wrong(function: str, value: object) -> TypeError:
@@ -76,14 +102,17 @@ def check_password(function: Any, environ: Environ) -> Answer:
     name = native("check_password", result)  # the user's real name
     if not name:
         raise ValueError("check_password() returned an empty name")
-    return YES, [(HEADER, name)]
+    return YES, [(HEADER, in_utf8(name))]
 
 
 def get_realm_hash(function: Any, environ: Environ) -> Answer:
     result = function(environ, environ.pop(USER), environ.pop(REALM))
     if result is None:
         return UNKNOWN, []
-    return YES, [(HEADER, native("get_realm_hash", result))]
+    known = native("get_realm_hash", result)
+    if not known:  # whoever tries to log in could compute with that
+        raise ValueError("get_realm_hash() returned an empty hash")
+    return YES, [(HEADER, known)]
 
 
 def groups_for_user(function: Any, environ: Environ) -> Answer:

@@ -16,7 +16,7 @@ def ask(name, function, **question):
     environ |= dict.fromkeys(decisions.NOT_HERE)
     application = decisions.application(name + decisions.SUFFIX, function)
     assert application(environ, lambda status, headers: found.append((status, headers))) == ()
-    assert not environ  # nothing of the question is left, nor what is of no use
+    assert {*environ} == {"mod_ssl.is_https", "mod_ssl.var_lookup"}  # nothing of the question
     ((status, headers),) = found
     return status, [value for _, value in headers]
 
@@ -28,6 +28,9 @@ def ask(name, function, **question):
         (False, ("403 No", [])),
         (None, ("404 Unknown", [])),
         ("ada", ("200 Yes", ["ada"])),
+        ("j\xc3\xbcrgen", ("200 Yes", ["j\xc3\xbcrgen"])),  # a native string
+        ("j\xfcrgen", ("200 Yes", ["j\xc3\xbcrgen"])),  # text
+        ("\u0141ukasz", ("200 Yes", ["\xc5\x81ukasz"])),
         ("ädä".encode(), ("200 Yes", ["Ã¤dÃ¤"])),
     ],
 )
@@ -41,6 +44,24 @@ def test_what_looks_true_is_no_answer(result):
         ask("check_password", lambda *_: result, user="a", password="b")
     with pytest.raises(TypeError):
         ask("allow_access", lambda *_: result, host="h")
+
+
+def test_an_empty_hash_is_no_answer():
+    """Whoever tries to log in could compute with it."""
+    with pytest.raises(ValueError, match="empty hash"):
+        ask("get_realm_hash", lambda *_: "", user="a", realm="r")
+
+
+def test_functions_ask_mod_ssl():
+    def function(environ, host):
+        asked = [environ["mod_ssl.var_lookup"](name) for name in ("SSL_X", b"SSL_X", "SSL_Y")]
+        seen.append((environ["mod_ssl.is_https"](), asked))
+        return True
+
+    seen: list[tuple[int, list[str]]] = []
+    ask("allow_access", function, host="h", **{"tls.SSL_X": "x"})
+    ask("allow_access", function, host="h")
+    assert seen == [(1, ["x", "x", ""]), (0, ["", "", ""])]
 
 
 def test_functions_get_what_is_asked():
