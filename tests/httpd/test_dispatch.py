@@ -91,25 +91,6 @@ def httpd(make_httpd):
     return make_httpd(CONFIGURATION, files=files)
 
 
-@pytest.mark.parametrize(
-    ("path", "answer"),
-    [
-        ("/app?two", "two chosen other"),
-        ("/app?env", "two - application"),
-        ("/app?none", "one - application"),
-        ("/plain?two", "one - application"),
-        ("/restricted?none", "one - application"),
-    ],
-)
-def test_script_chooses_group_and_callable(httpd, path, answer):
-    assert httpd.get(path).text == answer
-
-
-def test_body_goes_where_the_script_says(httpd):
-    body = os.urandom(200_000)
-    assert httpd.post("/app?two", body).content == b"two chosen other" + body
-
-
 def test_restriction_holds_for_the_choice(httpd):
     with httpd.log.expects("WSGID0156.*group 'two'|group 'two'.*WSGIRestrictProcess"):
         assert httpd.get("/restricted?two").status_code == 500
@@ -133,19 +114,6 @@ def test_stopped_dispatcher_lets_nothing_run(httpd):
             assert httpd.get("/app?none").status_code == 504
     finally:
         os.kill(pid, signal.SIGCONT)
-
-
-@pytest.mark.parametrize(
-    ("path", "answer"),
-    [
-        ("/page.bob", "a page handler.py two handle_request /page.bob -"),
-        ("/page.bob/more", "a page handler.py two handle_request /page.bob /more"),
-        ("/virtual", "no file handler.py two handle_request /virtual -"),
-        ("/of-the-url", "no file handler.py one handle_request /of-the-url -"),
-    ],
-)
-def test_handler_script_answers_for_what_the_url_leads_to(httpd, path, answer):
-    assert httpd.get(path).text == answer
 
 
 def test_variables_do_not_choose_the_script(make_httpd):
