@@ -4,19 +4,22 @@ Nothing here reaches a network: New Relic's runs in its developer mode.
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from httpdenv import pythons
 
 CONFIGURATION = """
-WSGIDaemonProcess newrelic threads=4 python-home=@HOME@ env=NEW_RELIC_DEVELOPER_MODE=true \\
-    env=NEW_RELIC_LICENSE_KEY=0123456789012345678901234567890123456789 env=NEW_RELIC_LOG=stderr \\
-    env=NEW_RELIC_LOG_LEVEL=error
+WSGIDaemonProcess newrelic threads=4 python-home=@HOME@
 WSGIDaemonProcess otel threads=4 python-home=@HOME@
-WSGIScriptAlias /newrelic ${FILES}/newrelic.wsgi process-group=newrelic
-WSGIScriptAlias /otel ${FILES}/otel.wsgi process-group=otel
+WSGIScriptAlias /newrelic ${FILES}/newrelic.wsgi process-group=newrelic application-group=%{GLOBAL}
+WSGIScriptAlias /otel ${FILES}/otel.wsgi process-group=otel application-group=%{GLOBAL}
 """
 NEWRELIC = """
-import json
+import json, os
+
+os.environ |= {"NEW_RELIC_DEVELOPER_MODE": "true", "NEW_RELIC_LOG": "stderr",
+               "NEW_RELIC_LICENSE_KEY": "0123456789" * 4, "NEW_RELIC_LOG_LEVEL": "error"}
 import newrelic.agent
 
 newrelic.agent.initialize()
@@ -61,14 +64,15 @@ application = OpenTelemetryMiddleware(plain)
 
 
 @pytest.fixture(scope="module")
-def httpd(make_httpd):
-    python = pythons.for_daemons()
+def httpd(start):
+    # mod_wsgi is built for one Python.
+    python = pythons.for_daemons(sys.version_info[:2])
     if python is None:
-        pytest.skip("no Python >= 3.10 on this machine that the daemons' user can reach")
+        pytest.skip("the daemons' user cannot reach the Python that mod_wsgi was built for")
     home = pythons.virtualenv(
         python, "newrelic", "opentelemetry-instrumentation-wsgi", "opentelemetry-sdk"
     )
-    return make_httpd(
+    return start(
         CONFIGURATION.replace("@HOME@", str(home)),
         files={"newrelic.wsgi": NEWRELIC, "otel.wsgi": OTEL},
     )
