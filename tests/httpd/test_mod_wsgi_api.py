@@ -1,9 +1,10 @@
-"""`import mod_wsgi` and `import apache`: what public code uses of mod_wsgi's Python API."""
+"""`import mod_wsgi` and `import apache`: what is ours. tests/dropin/test_mod_wsgi_api.py has what public
+code uses of mod_wsgi's Python API.
+"""
 
 from __future__ import annotations
 
 import os
-import re
 import signal
 
 import pytest
@@ -20,57 +21,16 @@ WSGIScriptAlias /plain ${FILES}/plain.wsgi process-group=plain
 WSGIScriptAlias /watched ${FILES}/watched.wsgi process-group=watched
 WSGIScriptAlias /ends ${FILES}/ends.wsgi process-group=ends
 """
-# What public code does: it chooses its settings by the import, before there is a request.
 API = """
-import json, logging, threading
-try:
-    from mod_wsgi import process_group
-except ImportError:
-    process_group = "development"
-import apache, mod_wsgi
-
-try:
-    outside = mod_wsgi.request_data()
-except RuntimeError:
-    outside = "RuntimeError"
-elsewhere = []
-
-def in_thread():
-    try:
-        mod_wsgi.request_data()
-    except RuntimeError:
-        elsewhere.append("RuntimeError")
+import logging
+import mod_wsgi
 
 def application(environ, start_response):
-    mod_wsgi.request_data()["seen"] = mod_wsgi.request_data().get("seen", 0) + 1
-    thread = threading.Thread(target=in_thread)
-    thread.start()
-    thread.join()
-    if environ["PATH_INFO"] == "/log":
-        logger = logging.getLogger("shop.orders")
-        logger.addHandler(mod_wsgi.LogHandler())
-        logger.error("logged %s", "once")
-    body = json.dumps({
-        "process_group": process_group,
-        "application_group": mod_wsgi.application_group,
-        "version": mod_wsgi.version == environ["mod_wsgi.version"],
-        "maximum_processes": mod_wsgi.maximum_processes,
-        "threads_per_process": mod_wsgi.threads_per_process,
-        "outside": outside,
-        "elsewhere": elsewhere[-1],
-        "seen": mod_wsgi.request_data()["seen"],
-        "active": mod_wsgi.active_requests[environ["mod_wsgi.request_id"]] == {"seen": 1},
-        "number": len(mod_wsgi.active_requests),
-        "metrics": [mod_wsgi.request_metrics(), mod_wsgi.process_metrics(), mod_wsgi.server_metrics()],
-        "wrapper": mod_wsgi.FileWrapper is environ["wsgi.file_wrapper"],
-        "timeout": [issubclass(mod_wsgi.RequestTimeout, kind) for kind in (BaseException, Exception)],
-        "handler": issubclass(mod_wsgi.LogHandler, logging.Handler),
-        "names": [name for name in dir(mod_wsgi) if not name.startswith("__")],
-        "apache": [apache.version, apache.description, apache.mpm_name, apache.build_date,
-                   apache.maximum_processes, apache.threads_per_process],
-    }).encode()
-    start_response("200 OK", [("Content-Type", "application/json")])
-    return [body]
+    logger = logging.getLogger("shop.orders")
+    logger.addHandler(mod_wsgi.LogHandler())
+    logger.error("logged %s", "once")
+    start_response("200 OK", [])
+    return [b""]
 """
 PLAIN = """
 import sys
@@ -85,7 +45,7 @@ WATCHED = """
 import json
 import mod_wsgi, apache
 import mod_wsgi.tool, apache.deep
-from mod_wsgi import process_group, start_recording_metrics, subscribe_events
+from mod_wsgi import start_recording_metrics, subscribe_events
 
 events = []
 
@@ -97,8 +57,6 @@ def first(name, **event):
     if name == "request_started":
         event["request_data"]["from"] = "subscriber"
         return {"application_object": Wrapped(event["application_object"])}
-    if name == "response_started" and event["response_status"].startswith("404"):
-        raise LookupError("a subscriber's mistake")
 
 @subscribe_events
 def second(name, *, request_data=(), **event):
@@ -116,18 +74,13 @@ start_recording_metrics()
 
 def application(environ, start_response):
     path = environ["PATH_INFO"]
-    if path == "/raise":
-        raise ValueError("on purpose")
     if path == "/events":
         start_response("200 OK", [])
         body = json.dumps(events).encode()
         events.clear()
         return [body]
-    if path == "/metrics":
-        start_response("200 OK", [])
-        return [json.dumps([mod_wsgi.request_metrics(), mod_wsgi.process_metrics()]).encode()]
     size = len(environ["wsgi.input"].read())
-    start_response("404 Not Found" if path == "/missing" else "201 Created", [])
+    start_response("201 Created", [])
     return (block for block in (b"%d " % size, environ["wrapped"].encode(), mod_wsgi.tool.NAME.encode(),
                                 apache.deep.NAME.encode(), mod_wsgi.own.encode()))
 """
@@ -184,39 +137,6 @@ def lines(httpd) -> list[str]:
     return (httpd.files / "out").read_text().splitlines()
 
 
-def test_an_application_that_imports_mod_wsgi_finds_its_names_and_values(httpd):
-    for _ in range(4):  # each request has data of its own
-        found = httpd.get("/shop").json()
-    names = found.pop("names")
-    version, description, mpm, built, *sizes = found.pop("apache")
-    assert found == {
-        "process_group": "shop",
-        "application_group": "",
-        "version": True,
-        "maximum_processes": 2,
-        "threads_per_process": 3,
-        "outside": "RuntimeError",
-        "elsewhere": "RuntimeError",
-        "seen": 1,
-        "active": True,
-        "number": 1,
-        "metrics": [None, None, None],
-        "wrapper": True,
-        "timeout": [True, False],
-        "handler": True,
-    }
-    assert names == sorted(
-        "FileWrapper LogHandler RequestTimeout active_requests application_group event_callbacks "
-        "maximum_processes process_group process_metrics request_data request_metrics "
-        "server_metrics shutdown_callbacks signal_callbacks start_recording_metrics "
-        "subscribe_events subscribe_shutdown subscribe_signals threads_per_process "
-        "version".split()
-    )
-    assert description.startswith("Apache/" + ".".join(map(str, version)))
-    assert mpm in ("event", "worker", "prefork")
-    assert re.match(r"\d{4}-\d\d-\d\dT", built) and sizes == [2, 3]
-
-
 def test_a_record_that_a_LogHandler_has_logged_is_not_logged_a_second_time(httpd):
     with httpd.log.expects("logged once") as found:
         httpd.get("/shop/log")
@@ -257,47 +177,6 @@ def test_subscribers_see_each_request_and_may_replace_the_application(httpd):
     assert (finished["output_length"], finished["output_writes"]) == (23, 6)
     assert finished["cpu_time"] == finished["cpu_user_time"] + finished["cpu_system_time"] >= 0
     assert finished["application_time"] >= 0 and finished["thread_id"] in (1, 2)
-
-
-def test_subscribers_hear_of_an_exception_and_their_own_is_logged_and_harms_nobody(httpd):
-    httpd.get("/watched/events")
-    with httpd.log.expects("WSGID0340", "on purpose"):
-        assert httpd.get("/watched/raise").status_code == 500
-    with httpd.log.expects("WSGID0501.*'first', raised LookupError: a subscriber's mistake"):
-        assert httpd.get("/watched/missing").status_code == 404
-    seen = httpd.get("/watched/events").json()
-    assert [name for name, _ in seen if name != "request_finished"] == [
-        *("request_started", "request_exception"),
-        *("request_started", "response_started"),
-        *("request_started", "response_started"),
-    ]
-    assert [event["exception_info"] for name, event in seen if name == "request_exception"] == [
-        "tuple"
-    ]
-    assert [event["status"] for name, event in seen if name == "request_finished"] == [200, 0, 404]
-
-
-def test_the_metrics_of_an_interval_count_its_requests_once(httpd):
-    httpd.get("/watched/metrics")
-    for _ in range(5):
-        httpd.post("/watched/upload", data=b"12345")
-    interval, process = httpd.get("/watched/metrics").json()
-    # The request that asks is not among those that have finished, but the one before it is.
-    assert interval["request_count"] == 6 == sum(interval["request_threads_completed"])
-    assert (interval["status_2xx"], interval["status_5xx"]) == (6, 0)
-    assert (interval["input_bytes"], interval["input_reads"]) == (25, 5)
-    assert interval["sample_period"] == pytest.approx(
-        interval["stop_time"] - interval["start_time"]
-    )
-    assert 0 < interval["capacity_utilization"] < 1 and interval["request_threads_maximum"] == 2
-    for name in ("server", "queue", "daemon", "application", "request", "input_read"):
-        least, most = (interval[f"{name}_time_{end}_us"] for end in ("min", "max"))
-        assert 0 <= least <= interval[f"{name}_time"] * 1e6 + 1 and least <= most
-        assert sum(interval[f"{name}_time_buckets"]) == 6
-        assert len(interval[f"{name}_time_buckets"]) == 65
-    assert process["request_count"] >= 6 and process["active_requests"] == 1
-    assert process["restart_time"] <= process["current_time"] and process["memory_rss"] > 1 << 20
-    assert sum(thread["request_count"] for thread in process["threads"]) >= 6
 
 
 def test_a_process_tells_its_subscribers_about_SIGUSR2_and_why_it_ends_before_it_waits(httpd):

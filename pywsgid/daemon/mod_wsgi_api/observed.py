@@ -215,6 +215,7 @@ class ObservedRequest(Request):
         return event["application_object"](environ, observed)
 
     def _failed(self, error: BaseException) -> None:
+        self._status = self._status or 500
         if not (self._exchange.gone and isinstance(error, OSError)):
             raised = (type(error), error, error.__traceback__)
             self._publish("request_exception", {"exception_info": raised})
@@ -256,6 +257,8 @@ class ObservedRequest(Request):
             "cpu_user_time": user,
             "cpu_system_time": system,
             "cpu_time": user + system,
+            "gil_wait_time": 0.0,  # metrics.py says why
+            "gil_wait_count": 0,
         }
         self._observer.metrics.finished(event)
         self._publish("request_finished", event)
