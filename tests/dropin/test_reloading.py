@@ -6,7 +6,8 @@ import os
 import time
 
 import pytest
-from httpdenv import wait_until
+from dropinenv import differs
+from httpdenv import machine, wait_until
 
 CONFIGURATION = """
 WSGIDaemonProcess site threads=2
@@ -23,6 +24,16 @@ SCRIPT = """
 def application(environ, start_response):
     start_response("200 OK", [])
     return [b"VERSION"]
+"""
+PORT = """
+import os, socket
+listener = socket.socket()
+listener.bind(("127.0.0.1", @PORT@))
+listener.listen()
+
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [b"VERSION %d" % os.getpid()]
 """
 
 
@@ -47,3 +58,23 @@ def test_without_reloading_the_old_script_stays(httpd):
     assert httpd.get("/off").text == "one"
     change(httpd, "off.wsgi", "two")
     assert {httpd.get("/off").text for _ in range(5)} == {"one"}
+
+
+def test_a_changed_script_whose_import_takes_a_port(start):
+    """What only one process can have at a time."""
+    script = PORT.replace("@PORT@", str(machine.free_port()))
+    text = CONFIGURATION.replace("on.wsgi", "port.wsgi")
+    httpd = start(text, files={"port.wsgi": script.replace("VERSION", "one")})
+    first, pid = httpd.get("/on").text.split()
+    assert first == "one"
+    since = httpd.log.mark()
+    path = httpd.write("port.wsgi", script.replace("VERSION", "two"))
+    os.utime(path, (time.time() + 5, time.time() + 5))
+    see = "needs `replacement=stop-first`"
+    with httpd.log.allows("WSGID", "Traceback", "Address already"):
+        if differs(httpd, see, wsgid=True, mod_wsgi=False):
+            httpd.log.wait_for("WSGID0503.*replacement=stop-first", since)
+            assert httpd.get("/on").text == f"one {pid}"
+        else:
+            wait_until(lambda: httpd.get("/on").text.startswith("two"), "the new script")
+            assert httpd.get("/on").text != f"two {pid}"  # it is another process
