@@ -497,6 +497,33 @@ static void keep(wsgid_exchange_t *x)
     x->client.is_full = is_memory_full(x);
 }
 
+/* ---- the rest of the upload */
+
+/*
+ * Whether the rest of the upload is read and thrown away before the response ends. A stream of
+ * HTTP/2 that ends before its upload is reset, and some clients then report nothing else: curl
+ * 7.88, for one. (With HTTP/1.1 that is what httpd's lingering close is for; the limits are the
+ * same.) A long successful response is not held up.
+ */
+static int is_drained(const wsgid_exchange_t *x)
+{
+    return x->r->connection->master && !x->upload.is_read && !x->upload.forgone
+           && !x->response.is_cut
+           && (x->r->status >= HTTP_MULTIPLE_CHOICES
+               || x->client.passed_bytes + x->client.queued <= AT_ONCE);
+}
+
+/* curl 7.88 neither sends nor receives any more once it has the whole body of a successful
+ * response, which Content-Length tells it. So the last bytes wait for the end of the response,
+ * which the daemon sends a moment later: then the upload is read first. */
+static int is_held(const wsgid_exchange_t *x)
+{
+    return x->client.queued > 0 && x->response.declared >= 0
+           && x->response.length == (apr_uint64_t)x->response.declared && !x->response.has_ended
+           && x->r->status < HTTP_MULTIPLE_CHOICES && is_drained(x)
+           && wsgid_clock_now() - x->received.came_at < DRAIN_IDLE;
+}
+
 /* ---- delivery */
 
 apr_status_t wsgid_client_deliver(wsgid_exchange_t *x)
@@ -504,6 +531,10 @@ apr_status_t wsgid_client_deliver(wsgid_exchange_t *x)
     apr_size_t size = free_room(x);
     apr_status_t rv = APR_SUCCESS;
 
+    if (is_held(x)) {
+        keep(x);
+        return APR_SUCCESS;
+    }
     if (x->client.unflushed > 0 && x->client.queued > size) {
         rv = pass_slice(x, 0);
         size = free_room(x);
@@ -554,20 +585,6 @@ static apr_status_t deliver_all(wsgid_exchange_t *x)
         }
     }
     return rv;
-}
-
-/*
- * Whether the rest of the upload is read and thrown away before the response ends. A stream of
- * HTTP/2 that ends before its upload is reset, and some clients then report nothing else: curl
- * 7.88, for one. (With HTTP/1.1 that is what httpd's lingering close is for; the limits are the
- * same.) A long successful response is not held up.
- */
-static int is_drained(const wsgid_exchange_t *x)
-{
-    return x->r->connection->master && !x->upload.is_read && !x->upload.forgone
-           && !x->response.is_cut
-           && (x->r->status >= HTTP_MULTIPLE_CHOICES
-               || (!x->client.has_begun && x->client.queued <= AT_ONCE));
 }
 
 static void drain(wsgid_exchange_t *x)

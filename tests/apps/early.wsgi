@@ -1,6 +1,14 @@
-"""Answers at once with the status that the query names, without reading its input."""
+"""Answers at once with the status that the query names, without reading its input. Below /later, the
+iterable goes on for a moment after its last block.
+"""
 
+import time
 from wsgiref.validate import validator
+
+
+def later():
+    yield b"early"
+    time.sleep(0.2)
 
 
 @validator
@@ -10,4 +18,4 @@ def application(environ, start_response):
     if status.startswith("3"):
         headers.append(("Location", "/hello"))
     start_response(status + " Early", headers)
-    return [b"early"]
+    return later() if environ["PATH_INFO"] == "/later" else [b"early"]

@@ -138,6 +138,16 @@ def test_curl_sees_an_early_answer(httpd, over, status):
         assert (done.code, done.status, done.body) == (0, status, b"early"), done.error
 
 
+@pytest.mark.parametrize("status", [200, 413])
+@pytest.mark.parametrize("over", EVERY_WAY)
+def test_curl_sees_an_early_answer_whose_end_comes_after_its_last_byte(httpd, over, status):
+    """It is the same answer: how long the application runs after its last block decides nothing."""
+    options = ["--data-binary", "@-", "-H", "Expect:"]
+    for size in (100_000, UPLOAD):
+        done = run_curl(httpd, over, f"/early/later?{status}", *options, data=b"u" * size)
+        assert (done.code, done.status, done.body) == (0, status, b"early"), done.error
+
+
 def test_an_early_answer_is_not_held_up_by_a_client_that_sends_no_more(httpd):
     exchange = http2.Exchange(httpd.ports["PORT"])
     with exchange.socket:
