@@ -84,9 +84,10 @@ int wsgid_roles_is_newest(const wsgid_slot_record_t *slot)
 /* Slots of spare pools go with their configuration. */
 int wsgid_roles_is_removed(const wsgid_slot_record_t *slot)
 {
-    return slot->is_spare
-               ? wsgid_ledger_current(wsgid_roles_next_slot(NULL)->shared) > guardian.configuration
-               : wsgid_ledger_is_removed(slot->shared);
+    const wsgid_slot_record_t *any = wsgid_roles_next_slot(NULL);
+
+    return slot->is_spare ? any && wsgid_ledger_current(any->shared) > guardian.configuration
+                          : wsgid_ledger_is_removed(slot->shared);
 }
 
 int wsgid_roles_is_abandoned(const wsgid_slot_record_t *slot)

@@ -124,7 +124,7 @@ static wsgid_pool_t *find_idle(void)
     return found;
 }
 
-static void make_room(void)
+static void make_room(const wsgid_pool_t *first)
 {
     wsgid_pool_t *pool;
 
@@ -137,7 +137,7 @@ static void make_room(void)
     if (pool && evict(pool)) {
         return;
     }
-    wsgid_names_set_full(next_spare(NULL)->slots[0], wsgid_clock_now() + FULL_FOR);
+    wsgid_names_set_full(first->slots[0], wsgid_clock_now() + FULL_FOR);
     if (wsgid_clock_now() >= next_line) {
         next_line = wsgid_clock_now() + FULL_LINE;
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, group->server,
@@ -151,9 +151,10 @@ static void make_room(void)
 
 static void provide(const char *name)
 {
+    const wsgid_pool_t *first = next_spare(NULL);
     wsgid_pool_t *pool, *free = NULL;
 
-    if (!next_spare(NULL) || wsgid_pools_find(group, name)) {
+    if (!first || wsgid_pools_find(group, name)) {
         return;
     }
     for (pool = next_spare(NULL); pool; pool = next_spare(pool)) {
@@ -168,7 +169,7 @@ static void provide(const char *name)
         give(free, name);
     }
     else {
-        make_room();
+        make_room(first);
     }
 }
 

@@ -17,7 +17,6 @@
 #include "slots/names.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "apr_thread_mutex.h"
@@ -36,7 +35,24 @@ struct wsgid_idle_t {
     idle_t *stacks;
 };
 
-/* The stacks of all pools of the group; each gets its memory when it is first used. */
+/* The memory of the stacks, which get theirs when they are first used. */
+static struct {
+    apr_pool_t *pool;
+    apr_thread_mutex_t *lock;
+} memory;
+
+static int *new_stack(int room)
+{
+    int *fds = NULL;
+
+    if (memory.lock && apr_thread_mutex_lock(memory.lock) == APR_SUCCESS) {
+        fds = apr_palloc(memory.pool, sizeof(int) * (apr_size_t)room);
+        (void)apr_thread_mutex_unlock(memory.lock);
+    }
+    return fds;
+}
+
+/* The stacks of all pools of the group. */
 static struct wsgid_idle_t *new_idle(const wsgid_group_t *group, int threads, apr_pool_t *pchild)
 {
     struct wsgid_idle_t *idle = apr_pcalloc(pchild, sizeof(*idle));
@@ -62,6 +78,9 @@ void wsgid_dispatch_child_init(apr_pool_t *pchild, server_rec *s)
     if (ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads) != APR_SUCCESS || threads < 1) {
         threads = 1;
     }
+    apr_pool_create(&memory.pool, pchild);
+    /* without it no connection is kept */
+    (void)apr_thread_mutex_create(&memory.lock, APR_THREAD_MUTEX_DEFAULT, pchild);
     for (i = 0; i < groups->nelts; i++) {
         wsgid_group_t *group = APR_ARRAY_IDX(groups, i, wsgid_group_t *);
         struct wsgid_idle_t *idle = new_idle(group, threads, pchild);
@@ -121,7 +140,7 @@ static int keep_idle(const wsgid_exchange_t *x)
     }
     stack = stack_of(x);
     if (!stack->fds) {
-        stack->fds = malloc(sizeof(int) * (apr_size_t)idle->room); /* as long as this child */
+        stack->fds = new_stack(idle->room);
     }
     if (stack->fds && stack->count < idle->room) {
         stack->fds[stack->count++] = x->connection.fd;

@@ -90,8 +90,9 @@ def httpd(make_httpd, patch, home, script, alias):
     return httpd
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def allowed(httpd):
+    """The script is loaded at the start, or by the first request."""
     with httpd.log.allows("WSGID0373: group 'several'"):
         yield
 
