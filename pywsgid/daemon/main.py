@@ -17,7 +17,13 @@ import sys
 import threading
 
 from pywsgid.daemon import configuration as configurations, cpython, logs, streams
-from pywsgid.daemon.application import loader, logging_import, reloader, signal_calls
+from pywsgid.daemon.application import (
+    loader,
+    logging_import,
+    module_conflicts,
+    reloader,
+    signal_calls,
+)
 from pywsgid.daemon.mod_wsgi_api import modules
 from pywsgid.daemon.process import (
     control,
@@ -59,7 +65,10 @@ class Service:
         self.configuration = configuration
         self.page = statistics
         owner = configuration.script_uid, configuration.script_gid
-        self.loader = loader.Loader(on_load=self.script_loaded, owner=owner)
+        conflicts = module_conflicts.ModuleConflicts(
+            log.group, configuration.application_group, lambda line: log.write(logs.ERROR, line)
+        )
+        self.loader = loader.Loader(self.script_loaded, owner, conflicts)
         self.started = time.time()
         self.template = environ.Template(configuration)
         self.request_type: Callable[..., worker.Request] = worker.Request

@@ -1,9 +1,8 @@
 """Finds two Django sites in one process: both would be the one that was loaded first, with its
 settings and its database.
 
-mod_wsgi gives each script a sub-interpreter unless told otherwise, so such configurations exist.
-Here a process has one interpreter. The settings that a script asks for are read from its text: when
-it runs it is too late.
+Each script has processes of its own, unless WSGIApplicationGroup puts several of them together. The
+settings that a script asks for are read from its text: when it runs it is too late.
 """
 
 import os

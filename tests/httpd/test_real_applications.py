@@ -388,8 +388,9 @@ urlpatterns = []
 
 
 @pytest.mark.parametrize("way", ["os.environ[{0}] = {1}", "os.environ.setdefault({0}, {1})"])
-def test_two_django_sites_in_one_group_do_not_answer_for_each_other(make_httpd, system_python, way):
-    """mod_wsgi would give each a sub-interpreter."""
+def test_two_django_sites_in_one_application_group_do_not_answer_for_each_other(
+    make_httpd, system_python, way
+):
     files = {}
     for site in ("shop", "blog"):
         names = way.format("'DJANGO_SETTINGS_MODULE'", f"'{site}_settings'")
@@ -401,7 +402,60 @@ def test_two_django_sites_in_one_group_do_not_answer_for_each_other(make_httpd, 
         "WSGIScriptAlias /shop ${FILES}/shop.wsgi\nWSGIScriptAlias /blog ${FILES}/blog.wsgi\n",
         files=files,
     )
-    with httpd.log.expects("WSGID0339.*blog.wsgi.*blog_settings.*shop_settings"):
+    with httpd.log.expects("WSGID0339.*blog.wsgi.*blog_settings.*shop_settings.*ApplicationGroup"):
         assert httpd.get("/shop/").status_code == 404
         assert httpd.get("/blog/").status_code == 500
-    httpd.log.accept_all("WSGID0335.*WSGIDaemonProcess|Not Found")
+    httpd.log.accept_all("WSGID0335.*WSGIApplicationGroup|Not Found")
+
+
+DJANGO = """
+import os, sys
+sys.path.insert(0, os.path.dirname(os.path.dirname(__file__)))
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+from django.core.wsgi import get_wsgi_application
+application = get_wsgi_application()
+"""
+VIEWS = """
+from django.conf import settings
+from django.http import HttpResponse
+from django.urls import path
+urlpatterns = [path("", lambda request: HttpResponse(settings.SITE))]
+"""
+
+
+def django_project(name: str) -> dict[str, str]:
+    """As startproject lays it out: two such projects have modules of the same names."""
+    settings = (
+        f"SITE, SECRET_KEY, ALLOWED_HOSTS, ROOT_URLCONF = {name!r}, 'x', ['*'], 'config.urls'"
+    )
+    texts = {"__init__": "", "wsgi": DJANGO, "settings": settings, "urls": VIEWS}
+    return {f"{name}/config/{file}.py": text for file, text in texts.items()}
+
+
+def serve_two_projects(make_httpd, system_python, order, together):
+    home = pythons.virtualenv(system_python, "django>=4.2")
+    aliases = [f"WSGIScriptAlias /{name} ${{FILES}}/{name}/config/wsgi.py" for name in order]
+    return make_httpd(
+        f"WSGIDaemonProcess sites python-home={home}\nWSGIProcessName sites\n" + "\n".join(aliases),
+        files=django_project("shop") | django_project("blog"),
+        together=together,
+    )
+
+
+@pytest.mark.parametrize("order", [("shop", "blog"), ("blog", "shop")])
+def test_two_django_projects_in_one_daemon_group_just_work(make_httpd, system_python, order):
+    httpd = serve_two_projects(make_httpd, system_python, order, together=False)
+    for name in (*order, *reversed(order)):
+        assert httpd.get(f"/{name}/").text == name
+
+
+def test_two_django_projects_with_the_same_names_in_one_application_group_are_reported(
+    make_httpd, system_python
+):
+    """Their settings have the same name, so nothing but the files tells them apart."""
+    httpd = serve_two_projects(make_httpd, system_python, ("shop", "blog"), together=True)
+    with httpd.log.allows("WSGID0379"):
+        assert httpd.get("/blog/").status_code == 200
+    (record,) = httpd.log.find("WSGID0379")
+    assert re.search("'config' and gets .*/shop/.* in the place of .*/blog/", record.text)
+    httpd.log.accept_all("WSGID0379")

@@ -24,6 +24,7 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 
 from pywsgid.daemon import logs
 from pywsgid.daemon.application import decisions, signal_calls
+from pywsgid.daemon.application.module_conflicts import ModuleConflicts
 from pywsgid.daemon.system import _thread, os, time
 from pywsgid.wire import django_settings
 
@@ -63,12 +64,13 @@ class Script:
 
     __slots__ = (
         *("path", "module", "stamp", "is_watched", "reload_required"),
-        *("_owner", "_lock", "_failure", "_failed_at", "_failed_stamp"),
+        *("_owner", "_conflicts", "_lock", "_failure", "_failed_at", "_failed_stamp"),
     )
 
-    def __init__(self, path: str, owner: Owner) -> None:
+    def __init__(self, path: str, owner: Owner, conflicts: ModuleConflicts) -> None:
         self.path = path
         self._owner = owner
+        self._conflicts = conflicts
         self.module: ModuleType | None = None
         self.stamp: Stamp | None = None
         self.is_watched = True
@@ -100,7 +102,7 @@ class Script:
     def _try(self) -> tuple[int, LoadFailure | None]:
         stamp = stamp_of(self.path)
         try:
-            module = import_script(self.path, self._owner)
+            module = self._conflicts.watch(self.path, lambda: import_script(self.path, self._owner))
         except LoadFailure as failure:
             self._failure, self._failed_at, self._failed_stamp = failure, time.monotonic(), stamp
             return FAILED_NOW, failure
@@ -115,13 +117,18 @@ class Script:
 
 class Loader:
     """The scripts of this process. `on_load` is called with a Script that is loaded and the name of
-    the callable, perhaps more than once for the same. `owner` is who a script must belong to.
+    the callable, perhaps more than once for the same. `owner` is who a script must belong to, and
+    `conflicts` watches what they import.
     """
 
     def __init__(
-        self, on_load: Callable[[Script, str], None] | None = None, owner: Owner = (-1, -1)
+        self,
+        on_load: Callable[[Script, str], None] | None = None,
+        owner: Owner = (-1, -1),
+        conflicts: ModuleConflicts | None = None,
     ) -> None:
         self._owner = owner
+        self._conflicts = conflicts or ModuleConflicts("", None, lambda line: None)
         self._scripts: dict[str, Script] = {}
         self._lock = _thread.allocate_lock()
         self._callables: dict[tuple[str, str], Application] = {}  # (path, name) -> it
@@ -168,7 +175,7 @@ class Loader:
         with self._lock:
             script = self._scripts.get(path)
             if script is None:
-                script = self._scripts[path] = Script(path, self._owner)
+                script = self._scripts[path] = Script(path, self._owner, self._conflicts)
             return script
 
     def _has_loaded(self) -> bool:
@@ -263,8 +270,10 @@ def check_settings(path: str, source: bytes) -> None:
     if running:
         raise LoadFailure(
             "WSGID0339: script %s uses the Django settings %s, but this process already runs "
-            "Django with %s, and would serve the data of that site: give each site a "
-            "WSGIDaemonProcess of its own" % (path, django_settings.named_in(source), running)
+            "Django with %s for another script of the same application group, and would serve the "
+            "data of that site: remove WSGIApplicationGroup, so that each script has processes of "
+            "its own, or give each site another one"
+            % (path, django_settings.named_in(source), running)
         )
 
 
