@@ -77,7 +77,7 @@ class Place:
 
     def base(self, *, load: str | None = None) -> str:
         identity = f'User {machine.web_user()}\nGroup "#{machine.group_of(machine.web_user())}"'
-        line = configuration.load_ours(self.module) if load is None else load
+        line = configuration.load_ours(self.module, together=False) if load is None else load
         modules = "\n".join(
             [*machine.load_lines(["mpm_event", "unixd", "authz_core", "alias"]), line]
         )
@@ -211,7 +211,9 @@ def test_values_that_mod_wsgi_express_writes_are_no_findings(place):
 )
 def test_the_scripts_of_a_handler_are_counted_and_imported(place, line):
     text = f"WSGIDaemonProcess shop\n<Directory @APP@>\nOptions ExecCGI\n{line}\n</Directory>"
-    load = "\n".join([*machine.load_lines(["mime"]), configuration.load_ours(place.module)])
+    load = "\n".join(
+        [*machine.load_lines(["mime"]), configuration.load_ours(place.module, together=False)]
+    )
     text += f"\nTypesConfig {place.write('conf/mime.types', '')}"
     result = place.check(text, load=load)
     assert (result.code, result.lines) == (0, []) and "1 daemon group, 1 script" in result.out
@@ -267,22 +269,98 @@ def test_multiviews_in_a_directory_of_scripts_is_reported(place):
     assert place.check(ALIAS + "\n" + section).lines == []
 
 
-NEIGHBOUR = "import sys; sys.path.insert(0, {place!r}); import app\n" + GOOD
+NEIGHBOUR = "import sys; sys.path.insert(0, {place!r}); import {module}\n" + GOOD
 
 
-def test_two_applications_with_modules_of_one_name_are_reported(place):
+def two_neighbours(place, module="app", file="app.py") -> list[str]:
+    """Two scripts that import modules of one name; the lines that lead to them."""
     for name in ("one", "two"):
-        place.write(f"app/{name}/app.py", "")
-        text = NEIGHBOUR.format(place=str(place.root / "app" / name))
+        place.write(f"app/{name}/{file}", "")
+        text = NEIGHBOUR.format(place=str(place.root / "app" / name), module=module)
         place.write(f"app/{name}/site.wsgi", text)
-    lines = [f"WSGIScriptAlias /{name} @APP@/{name}/site.wsgi" for name in ("one", "two")]
-    found = place.check("\n".join(lines)).find("WSGID0452")
-    assert (
-        found.startswith(place.line_of("", "Alias /two")) and "both import a module 'app'" in found
+    return [f"WSGIScriptAlias /{name} @APP@/{name}/site.wsgi" for name in ("one", "two")]
+
+
+def in_hosts(lines: list[str], names: tuple[str, str], choice: str = "") -> str:
+    return "\n".join(
+        f"<VirtualHost *:80>\nServerName {name}\n{choice}\n{line}\n</VirtualHost>"
+        for line, name in zip(lines, names, strict=True)
     )
-    apart = [f"WSGIDaemonProcess {name}\n" for name in ("one", "two")]
-    apart += [f"{line} process-group={line.split()[1][1:]}\n" for line in lines]
-    assert place.check("".join(apart)).lines == []
+
+
+TOGETHER = [
+    "WSGIApplicationGroup %{GLOBAL}",
+    "WSGIApplicationGroup sites",
+    "WSGIApplicationGroup %{SERVER}",
+    "WSGIApplicationGroup %{HOST}",
+    "<Directory @APP@>\nWSGIApplicationGroup sites\n</Directory>",
+]
+
+
+@pytest.mark.parametrize("choice", TOGETHER)
+@pytest.mark.parametrize("module", ["app", "space.app"])
+def test_two_scripts_of_an_application_group_with_modules_of_one_name_are_reported(
+    place, choice, module
+):
+    lines = two_neighbours(place, module, module.replace(".", "/") + ".py")
+    result = place.check("\n".join([choice, *lines]))
+    found = result.find("WSGID0452")
+    assert found.startswith(place.line_of("", "Alias /two"))
+    assert f"both import a module '{module}'" in found and "remove WSGIApplicationGroup" in found
+    assert result.code == 1
+    lines.reverse()
+    found = place.check("\n".join([choice, *lines])).find("WSGID0452")
+    assert found.startswith(place.line_of("", "Alias /one"))
+
+
+def test_two_scripts_with_processes_of_their_own_are_not_reported(place):
+    lines = two_neighbours(place)
+    for text in (
+        "\n".join(lines),
+        "\n".join(["WSGIApplicationGroup %{RESOURCE}", *lines]),
+        "\n".join(["WSGIApplicationGroup %{GLOBAL}", lines[0], lines[1] + " application-group=b"]),
+        "WSGIDaemonProcess sites\nWSGIProcessName sites\n" + "\n".join(lines),
+        in_hosts(
+            [line.replace("/one ", "/ ").replace("/two ", "/ ") for line in lines], ("a", "b")
+        ),
+        in_hosts(lines, ("a.test", "b.test"), "WSGIApplicationGroup %{SERVER}"),
+        in_hosts(lines, ("a.test", "a.test:8080"), "WSGIApplicationGroup %{SERVER}"),
+        "WSGIApplicationGroup %{ENV:GROUP}\n" + "\n".join(lines),
+    ):
+        result = place.check(text)
+        assert (result.code, result.lines) == (0, []), text + result.out
+    apart = ["WSGIApplicationGroup %{GLOBAL}"]
+    apart += [f"WSGIDaemonProcess {name}" for name in ("one", "two")]
+    apart += [f"{line} process-group={line.split()[1][1:]}" for line in lines]
+    assert place.check("\n".join(apart)).lines == []
+
+
+def test_hosts_with_one_name_share_processes_if_their_ports_are_those_of_http_and_https(place):
+    lines = two_neighbours(place)
+    text = in_hosts(lines, ("a.test", "a.test:443"), "WSGIApplicationGroup %{SERVER}")
+    assert place.check(text).find("WSGID0452")
+
+
+def test_imports_and_scripts_that_decide_share_processes_by_themselves(place):
+    """Their default is %{GLOBAL}, as in mod_wsgi."""
+    two_neighbours(place)
+    lines = [
+        f"WSGIImportScript @APP@/{name}/site.wsgi process-group=shop" for name in ("one", "two")
+    ]
+    text = "WSGIDaemonProcess shop\n" + "\n".join(lines)
+    assert "(option application-group=)" in place.check(text).find("WSGID0452")
+    assert place.check(text + " application-group=two").lines == []
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_copies_of_one_installed_module_are_no_neighbours_unless_they_differ(place, version):
+    for name, text in (("one", "1"), ("two", version)):
+        directory = place.write(f"app/{name}/site-packages/installed.py", text).parent
+        script = NEIGHBOUR.format(place=str(directory), module="installed")
+        place.write(f"app/{name}/site.wsgi", script)
+    lines = [f"WSGIScriptAlias /{name} @APP@/{name}/site.wsgi" for name in ("one", "two")]
+    result = place.check("\n".join(["WSGIApplicationGroup %{GLOBAL}", *lines]))
+    assert len(result.lines) == (version == "2")
 
 
 def test_monkey_patching_with_several_threads_is_noted(place):
@@ -483,12 +561,16 @@ def django_script(settings: str) -> str:
     return f"import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', '{settings}')\n{GOOD}"
 
 
-def test_two_django_sites_in_one_group_are_reported(place):
+def test_two_django_sites_in_one_application_group_are_reported(place):
     for name in ("shop", "blog"):
         place.write(f"app/{name}.wsgi", django_script(f"{name}.settings"))
-    aliases = "WSGIScriptAlias /shop @APP@/shop.wsgi\nWSGIScriptAlias /blog @APP@/blog.wsgi"
+    own = "WSGIScriptAlias /shop @APP@/shop.wsgi\nWSGIScriptAlias /blog @APP@/blog.wsgi"
+    aliases = "WSGIApplicationGroup %{GLOBAL}\n" + own
     result = place.check(f"WSGIDaemonProcess both\nWSGIProcessName both\n{aliases}")
-    assert "app/blog.wsgi (blog.settings)" in result.find("WSGID0339") and result.code == 1
+    found = result.find("WSGID0339")
+    assert "app/blog.wsgi (blog.settings)" in found and "remove WSGIApplicationGroup" in found
+    assert result.code == 1
+    assert place.check(f"WSGIDaemonProcess both\nWSGIProcessName both\n{own}").code == 0
     given = "WSGIDaemonProcess both env=DJANGO_SETTINGS_MODULE=shop.settings\nWSGIProcessName both"
     assert place.check(f"{given}\n{aliases}").code == 0
     place.write("app/variables", "DJANGO_SETTINGS_MODULE='shop.settings'\n")
@@ -667,7 +749,7 @@ def test_an_extension_that_the_daemon_cannot_load_is_reported_as_it_does(place, 
     shutil.copy(place.module, module)
     if content is not None:
         place.write("lib/pywsgid/_native.abi3.so", content)
-    load = configuration.load_ours(module)
+    load = configuration.load_ours(module, together=False)
     line = place.check("WSGIDaemonProcess shop", load=load).find("WSGID0329")
     assert "daemon group 'shop'" in line
     assert words in line
@@ -877,7 +959,7 @@ def test_a_check_that_needs_root_is_noted_but_is_not_a_problem(place):
 
 
 def test_both_modules_are_refused(place):
-    text = f"LoadModule wsgi_module modules/mod_wsgi.so\n{configuration.load_ours(place.module)}"
+    text = f"LoadModule wsgi_module modules/mod_wsgi.so\n{configuration.load_ours(place.module, together=False)}"
     result = place.check(ALIAS, load=text)
     assert result.code == 1
     assert result.find("WSGID0001").startswith(place.line_of("", "wsgi_module"))
@@ -974,7 +1056,10 @@ def debians_layout(place) -> Path:
         for name in ("mpm_event", "authz_core", "alias")
         for line in machine.load_lines([name])
     }
-    for name, line in {**names, "wsgid": configuration.load_ours(place.module)}.items():
+    for name, line in {
+        **names,
+        "wsgid": configuration.load_ours(place.module, together=False),
+    }.items():
         place.write(f"etc/mods-available/{name}.load", line + "\n")
     place.write(
         "etc/mods-available/wsgid.conf",

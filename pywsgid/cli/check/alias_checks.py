@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 
 from pywsgid.cli.check.daemon_environment import assigned
-from pywsgid.cli.check.findings import Finding, Findings
+from pywsgid.cli.check.findings import APART, Finding, Findings
 from pywsgid.cli.check.subject import Subject
 from pywsgid.cli.check.wsgi_conf import Alias, hosts, is_below
 from pywsgid.wire import django_settings
@@ -38,23 +38,24 @@ def _takes_requests_of(other: Alias, alias: Alias) -> bool:
 
 
 def check_django(subject: Subject) -> Findings:
-    """A process can run one Django site: a second one would get the settings of the first one
-    (pywsgid/wire/django_settings.py)."""
-    first: dict[str, tuple[str, Alias]] = {}
+    """A process can run one Django site: a second one of its application group would get the
+    settings of the first one (pywsgid/wire/django_settings.py)."""
+    first: dict[tuple[str, str], tuple[str, Alias]] = {}
     for alias in subject.aliases:
         settings, group = _settings_of(alias), subject.group_of(alias)
-        if settings is None or group is None:
+        if settings is None or group is None or alias.application_group is None:
             continue
         if django_settings.VARIABLE in assigned(group, subject.configuration.root):
             continue
-        running, other = first.setdefault(group.name, (settings, alias))
+        shared = group.name, alias.application_group
+        running, other = first.setdefault(shared, (settings, alias))
         if running != settings:
             yield Finding(
                 alias.line.place,
                 "WSGID0339",
                 f"{alias.path} ({settings}) and {other.path} ({running}) are two Django sites in "
-                "one process, and a process can run only one",
-                "give each site a WSGIDaemonProcess of its own",
+                "one application group, and a process can run only one",
+                APART,
             )
 
 

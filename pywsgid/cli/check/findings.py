@@ -11,6 +11,11 @@ from dataclasses import dataclass
 
 # Something fails; something is worth knowing; something could not be checked.
 PROBLEM, NOTE, UNKNOWN = "problem", "note", "not checked"
+# The fix for scripts of one application group that cannot share a process.
+APART = (
+    "remove WSGIApplicationGroup, so that each script has processes of its own, or give each "
+    "another one (option application-group=)"
+)
 
 
 @dataclass(frozen=True)

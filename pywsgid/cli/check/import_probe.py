@@ -79,13 +79,14 @@ def load(path: str, name: str) -> str:
 
 
 def own_modules() -> dict[str, str]:
-    """The paths of the modules that come from neither Python nor site-packages, MODULES_MOST at
-    most."""
+    """The paths of the modules that come from neither Python nor site-packages, and are in no
+    package that has a file, MODULES_MOST at most."""
     others = tuple({os.path.join(p, "") for p in (sys.prefix, sys.base_prefix, "/usr/lib")})
     found = {}
     for name, module in list(sys.modules.items()):
         path = getattr(module, "__file__", None)
-        is_other = "." in name or name.startswith("_mod_wsgi_")
+        package = sys.modules.get(name.rpartition(".")[0])
+        is_other = getattr(package, "__file__", None) or name.startswith("_mod_wsgi_")
         if isinstance(path, str) and not is_other and not path.startswith(others):
             found[name] = path
     return dict(list(found.items())[:MODULES_MOST])

@@ -10,10 +10,11 @@ from dataclasses import replace
 
 from pywsgid.cli import file_access
 from pywsgid.cli.check.conf_syntax import Directive, Section
-from pywsgid.cli.check.findings import NOTE, Finding, Findings
+from pywsgid.cli.check.findings import APART, NOTE, Finding, Findings
 from pywsgid.cli.check.interpreter_probe import Problem, Script
 from pywsgid.cli.check.subject import Subject, user_text
 from pywsgid.cli.check.wsgi_conf import DECIDERS, Alias, Group, covers, hosts
+from pywsgid.wire.module_files import is_same
 
 ONLY_A_REQUEST_DECIDES = ("location", "locationmatch", "if", "directorymatch", "filesmatch")
 
@@ -173,23 +174,27 @@ def _import_fix(problem: Problem) -> str:
 
 
 def check_neighbours(subject: Subject) -> Findings:
-    """Scripts of one group share an interpreter. To be called after check_scripts."""
-    first: dict[tuple[str, str], tuple[str, str]] = {}
+    """Scripts of one application group share a process. To be called after check_scripts."""
+    first: dict[tuple[str, str, str], tuple[str, str]] = {}
     for script in subject.scripts:
         group = subject.group_of(script)
         if not group or not script.path:
             continue
         if script.path in subject.probe.patched and group.get("threads") != "1":
             yield _patched(script, group)
+        if script.application_group is None:
+            continue
         for name, path in subject.probe.modules.get(script.path, {}).items():
-            other, its_path = first.setdefault((group.name, name), (script.path, path))
-            if its_path != path:
+            shared = group.name, script.application_group, name
+            other, its_path = first.setdefault(shared, (script.path, path))
+            if not is_same(its_path, path):
                 yield Finding(
                     script.line.place,
                     "WSGID0452",
                     f"{script.path} and {other} both import a module '{name}', but not the same "
-                    f"one ({path}, {its_path}), and a process has one of that name",
-                    "give each application a WSGIDaemonProcess of its own",
+                    f"one ({path}, {its_path}), and the processes of their application group have "
+                    "one of that name",
+                    APART,
                 )
                 break
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pywsgid.cli.check.conf_syntax import WORD, Directive, Section, split
 
 DEFAULT_GROUP = "%{GLOBAL}"
+DEFAULT_APPLICATION_GROUP = "%{RESOURCE}"  # of what URLs lead to
 GROUP_DIRECTIVES = ("wsgiprocessname", "wsgiprocessgroup")
 ALIASES = ("wsgiscriptalias", "wsgiscriptaliasmatch")
 # Scripts that decide for httpd, or are handlers, and the function that each needs; "": one of
@@ -29,6 +30,9 @@ DECIDERS = {
     "wsgihandlerscript": "handle_request",
 }
 GROUP_OPTIONS = ("process-name", "process-group")
+APPLICATION_GROUP = "application-group"  # the option
+PORT = re.compile(r":\d+$")
+DEFAULT_PORTS = (":80", ":443")
 HANDLERS = ("wsgid-script", "wsgi-script", "application/x-httpd-wsgi")  # ours, mod_wsgi's
 HANDLER_LINES = ("addhandler", "sethandler", "addtype", "forcetype")
 FILES_MOST = 100  # of a directory with a handler
@@ -59,14 +63,16 @@ class Group:
 @dataclass(frozen=True)
 class Alias:
     """A line that leads to a script: the URL ("" without one) and the path of the script, the
-    group that serves it, and the name of its application ("" if it need not have one). None stands
-    for what depends on the request."""
+    group that serves it, the name of its application ("" if it need not have one), and its
+    application group: scripts share processes if they have the same one. None stands for what
+    depends on the request."""
 
     line: Directive
     url: str
     path: str | None
     group: str | None
     callable: str | None
+    application_group: str | None
 
 
 class Configuration:
@@ -113,7 +119,10 @@ class Configuration:
             first, rest = heads(line.arguments, 1)
             given = dict(options(rest))
             group = next((given[name] for name in GROUP_OPTIONS if name in given), DEFAULT_GROUP)
-            found += [Alias(line, "", self.path(path), literal(group), "") for path in first]
+            shared = self._application_group(line, "", given.get(APPLICATION_GROUP, DEFAULT_GROUP))
+            found += [
+                Alias(line, "", self.path(path), literal(group), "", shared) for path in first
+            ]
         return found
 
     def handled(self) -> list[Alias]:
@@ -124,7 +133,8 @@ class Configuration:
             for path in self._files_of(line) if line.words and line.words[0] in HANDLERS else ():
                 group = self.in_force(GROUP_DIRECTIVES, line, "", path) or DEFAULT_GROUP
                 name = self.in_force(("wsgicallableobject",), line, "", path) or "application"
-                found.append(Alias(line, "", path, literal(group), literal(name)))
+                shared = self._application_group(line, path, self._choice(line, "", path))
+                found.append(Alias(line, "", path, literal(group), literal(name), shared))
         return found
 
     def _files_of(self, line: Directive) -> list[str]:
@@ -155,10 +165,22 @@ class Configuration:
             if not all(first):
                 continue
             given = dict(options(rest))
-            # Without it, a handler's group is that of the URL.
-            unnamed = "%{URL}" if line.key == "wsgihandlerscript" else DEFAULT_GROUP
-            group = next((given[name] for name in GROUP_OPTIONS if name in given), unnamed)
-            found.append(Alias(line, "", self.path(first[-1]), literal(group), DECIDERS[line.key]))
+            path, group, shared = self.path(first[-1]), DEFAULT_GROUP, DEFAULT_GROUP
+            if line.key == "wsgihandlerscript":
+                # Without options, they are those of the URL.
+                group, shared = "%{URL}", self._choice(line, "", path)
+            group = next((given[name] for name in GROUP_OPTIONS if name in given), group)
+            shared = given.get(APPLICATION_GROUP, shared)
+            found.append(
+                Alias(
+                    line,
+                    "",
+                    path,
+                    literal(group),
+                    DECIDERS[line.key],
+                    self._application_group(line, path, shared),
+                )
+            )
         return found
 
     def _alias(self, line: Directive) -> Alias:
@@ -176,7 +198,37 @@ class Configuration:
             or self.in_force(("wsgicallableobject",), line, url, path)
             or "application"
         )
-        return Alias(line, url, path, literal(group), literal(name))
+        shared = given.get(APPLICATION_GROUP) or self._choice(line, url, path)
+        shared_by = self._application_group(line, url.rstrip("/"), shared)
+        return Alias(line, url, path, literal(group), literal(name), shared_by)
+
+    def _choice(self, line: Directive, url: str, path: str | None) -> str:
+        """The value of WSGIApplicationGroup for a script."""
+        found = self.in_force(("wsgiapplicationgroup",), line, url, path)
+        return DEFAULT_APPLICATION_GROUP if found is None else found
+
+    def _application_group(self, line: Directive, script: str, value: str) -> str | None:
+        """The application group that a value stands for (apxs/config/variables.c). Scripts of one
+        host get requests with the same Host."""
+        if value == DEFAULT_APPLICATION_GROUP:
+            return f"{self._server(line)}|{script}"
+        if value in ("%{SERVER}", "%{HOST}"):
+            return self._server(line)
+        return literal(value)
+
+    def _server(self, line: Directive) -> str:
+        """The name and port of the server of a line; where its section is if it has no name."""
+        host = hosts(line.sections)
+        names = [
+            one.words[0]
+            for one in self.named("servername")
+            if one.words and hosts(one.sections) == host
+        ]
+        if not names:
+            return host[0].place if host else ""
+        name, address = names[-1], host[0].words[0] if host and host[0].words else ""
+        port = PORT.search(name) or PORT.search(address)
+        return PORT.sub("", name) + (port[0] if port and port[0] not in DEFAULT_PORTS else "")
 
     def in_force(
         self, keys: tuple[str, ...], alias: Directive, url: str, path: str | None
