@@ -148,6 +148,8 @@ def served(make_httpd) -> Callable[..., Httpd]:
             path.removeprefix("/"): change(source)
             for path, source in {**one.files, **(files or {})}.items()
         }
+        # As a reader has it: each script has processes of its own.
+        options = {"together": False, **options}
         httpd = make_httpd(text, modules=MORE_MODULES, files=contents, start=None, **options)
         return httpd.start() if start else httpd
 
@@ -231,6 +233,11 @@ def test_several_sites(served):
     )
     for path, name in (("/", "shop"), ("/blog", "blog"), ("/blog/x", "blog")):
         assert ask(httpd, path).endswith(f"/srv/{name}/site.wsgi")
+    files = {f"/srv/sites/{name}/site.wsgi": PLAIN for name in ("shop", "blog")}
+    httpd = served("several-sites.md", 2, files=files)
+    for path, name in (("/", "shop"), ("/blog", "blog"), ("/blog/x", "blog")):
+        assert ask(httpd, path).endswith(f"/srv/sites/{name}/site.wsgi")
+    assert httpd.log.find(r"group 'sites\|[^']*\|/blog': ready")
 
 
 def test_several_pythons(served):
