@@ -156,7 +156,7 @@ static void sleep_until(apr_time_t moment)
     ends[3] = (struct pollfd){ wsgid_transfer_descriptor(), POLLIN, 0 };
     ends[4] = (struct pollfd){ wsgid_spare_descriptor(), POLLIN, 0 };
     if (may_act()) {
-        idle = wsgid_scaling_wait_for(ends + ENDS, wsgid_pools_count(loop.given.group));
+        idle = wsgid_scaling_wait_for(ends + ENDS);
     }
 
     left = left > LEAST_SLEEP ? left : LEAST_SLEEP;
@@ -206,7 +206,8 @@ static void begin(const wsgid_guardian_t *given)
     wsgid_output_begin(given->group);
     wsgid_launch_begin(loop.wakeup[1]);
     wsgid_transfer_open_door();
-    loop.ends = apr_pcalloc(pool, (ENDS + wsgid_pools_count(given->group)) * sizeof(*loop.ends));
+    loop.ends = apr_pcalloc(pool, (ENDS + WSGID_SCALING_ENDS * wsgid_pools_count(given->group))
+                                      * sizeof(*loop.ends));
     wsgid_scaling_begin(given->group, pool);
     wsgid_spare_begin(given->group, pool);
     wsgid_policy_begin();
@@ -233,7 +234,7 @@ void wsgid_guardian_run(void *given)
     for (;;) {
         read_signals();
         drain_wakeup_pipe();
-        wsgid_transfer_answer();
+        wsgid_transfer_answer(wsgid_scaling_answer);
         wsgid_spare_answer();
         wsgid_output_poll();
         reap();

@@ -482,8 +482,14 @@ void wsgid_scaling_begin(const wsgid_group_t *group, apr_pool_t *p);
 void wsgid_scaling_poll(void);
 /* When to look again, as wsgid_clock_now() counts; 0: not by time. */
 apr_time_t wsgid_scaling_next(void);
-/* Fills in listeners for which to wait; how many. */
-int wsgid_scaling_wait_for(struct pollfd *ends, int room);
+/* Fills in listeners for which to wait, WSGID_SCALING_ENDS of each pool at most; how many. */
+#define WSGID_SCALING_ENDS 2
+int wsgid_scaling_wait_for(struct pollfd *ends);
+/* What an administrator asks: the NUMBER of a pool, or NUMBER LEAST MOST LABEL to set its bounds.
+ * The answer is on this pool, or the next one: NUMBER LEAST MOST ROOM WANTED LABEL, and a line
+ * feed. Returns its length; 0: there is none. */
+#define WSGID_SCALING_TEXT 2048
+apr_size_t wsgid_scaling_answer(const char *question, char answer[WSGID_SCALING_TEXT]);
 /* From now on the pool shall have so many processes. */
 void wsgid_scaling_want(wsgid_pool_t *pool, int wanted);
 /* Whether the pool is to be there: it is no spare one, or has an application group. */
@@ -522,10 +528,11 @@ void wsgid_sockets_close_dead(wsgid_slot_record_t *slot);
 
 /* A guardian begins; or some sockets had been removed, and perhaps the door, too. */
 void wsgid_transfer_open_door(void);
-/* Can be read when another guardian asks; -1: cannot be asked. */
+/* Can be read when another guardian or an administrator asks; -1: cannot be asked. */
 int wsgid_transfer_descriptor(void);
-/* Hands over what has been asked for. */
-void wsgid_transfer_answer(void);
+/* Hands over what has been asked for. advise: answers administrators (wsgid_scaling_answer). */
+typedef apr_size_t wsgid_transfer_advise_t(const char *question, char answer[WSGID_SCALING_TEXT]);
+void wsgid_transfer_answer(wsgid_transfer_advise_t *advise);
 /* Asks the guardians that have processes in the slot for its sockets; waits for two seconds at
  * most, for all slots together. Whether one has answered. */
 int wsgid_transfer_take(const wsgid_slot_record_t *slot, int sockets[WSGID_SOCKETS]);

@@ -9,6 +9,7 @@
  */
 #include "guardian/guardian.h"
 #include "config/scopes.h"
+#include "slots/names.h"
 #include "spawn/spawn.h"
 
 #include <unistd.h>
@@ -322,6 +323,7 @@ static void attach_all(apr_pool_t *pconf, wsgid_pool_t *pool,
             attach(slot, pool);
         }
     }
+    wsgid_names_set_scale(pool->slots[0], (wsgid_scale_t){ pool->least, pool->most, pool->wanted });
 }
 
 static int open_output(apr_pool_t *pconf, wsgid_group_t *group)

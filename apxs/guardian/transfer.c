@@ -8,6 +8,9 @@
  * whoever is ready. A guardian that was killed, or is stopped, does not answer: then the new one
  * creates sockets of the same names (sockets.c), and httpd sends again what waited in the old
  * backlog.
+ *
+ * Administrators ask at the door, too, how many processes the pools have (pywsgid scale). Their
+ * question is longer than a guardian's, and zeros fill it.
  */
 #include "guardian/guardian.h"
 
@@ -28,7 +31,8 @@ typedef struct {
 /* A message that has come. */
 typedef struct {
     message_t text;
-    int sockets[WSGID_SOCKETS]; /* -1: none */
+    char question[WSGID_SCALING_TEXT]; /* of an administrator; "": it is a guardian's */
+    int sockets[WSGID_SOCKETS];        /* -1: none */
     struct sockaddr_un from;
     socklen_t from_length;
 } letter_t;
@@ -105,7 +109,7 @@ static void discard(const letter_t *letter)
 static int receive(letter_t *letter)
 {
     rights_t rights;
-    struct iovec part = { &letter->text, sizeof(letter->text) };
+    struct iovec part = { letter->question, sizeof(letter->question) };
     struct msghdr message = { .msg_name = &letter->from,
                               .msg_namelen = sizeof(letter->from),
                               .msg_iov = &part,
@@ -120,11 +124,27 @@ static int receive(letter_t *letter)
     if (header && header->cmsg_type == SCM_RIGHTS) { /* there is room for no more than these */
         memcpy(letter->sockets, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
     }
-    if (length != (ssize_t)sizeof(letter->text)) {
+    letter->text = (message_t){ 0, 0, 0 };
+    if (length == (ssize_t)sizeof(letter->text)) {
+        memcpy(&letter->text, letter->question, sizeof(letter->text));
+        *letter->question = '\0';
+    }
+    else if (length != (ssize_t)sizeof(letter->question) || letter->question[length - 1]) {
         discard(letter);
         return 0;
     }
     return 1;
+}
+
+/* ---- for administrators */
+
+static void answer_question(const letter_t *letter, wsgid_transfer_advise_t *advise)
+{
+    char text[WSGID_SCALING_TEXT];
+    apr_size_t length = advise(letter->question, text);
+
+    (void)sendto(door, text, length, MSG_DONTWAIT, (const struct sockaddr *)&letter->from,
+                 letter->from_length); /* nobody waits for long */
 }
 
 /* ---- the old guardian */
@@ -142,12 +162,15 @@ static void answer(const letter_t *letter)
                        letter->from_length); /* nobody waits for long */
 }
 
-void wsgid_transfer_answer(void)
+void wsgid_transfer_answer(wsgid_transfer_advise_t *advise)
 {
     letter_t letter;
 
     while (door >= 0 && receive(&letter)) {
-        if (!letter.text.is_answer) {
+        if (*letter.question) {
+            answer_question(&letter, advise);
+        }
+        else if (!letter.text.is_answer) {
             answer(&letter);
         }
         discard(&letter); /* an answer that has come too late */
@@ -178,8 +201,8 @@ static int await_answer(const wsgid_slot_record_t *slot, int sockets[WSGID_SOCKE
     int is_answered = 0;
 
     while (!is_answered && wait_for_letter(&letter)) {
-        if (!letter.text.is_answer) {
-            answer(&letter); /* to a still newer guardian */
+        if (!letter.text.is_answer && !*letter.question) { /* an administrator asks again */
+            answer(&letter);                               /* to a still newer guardian */
         }
         is_answered = letter.text.is_answer && letter.text.place == slot->place;
         if (is_answered && is_right(slot, &letter)) {

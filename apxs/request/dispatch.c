@@ -186,8 +186,8 @@ typedef struct {
 static choice_t choose(const wsgid_pool_t *pool, const wsgid_slot_t *avoid)
 {
     static unsigned turn; /* any value does: it only says where to begin */
-    unsigned first = wsgid_pools_is_elastic(pool) ? 0
-                                                  : __atomic_fetch_add(&turn, 1, __ATOMIC_RELAXED);
+    wsgid_scale_t scale = wsgid_names_scale(pool->slots[0]);
+    unsigned first = scale.least < scale.most ? 0 : __atomic_fetch_add(&turn, 1, __ATOMIC_RELAXED);
     apr_uint64_t best = NO_RANK;
     choice_t choice = { NULL, 0, 0, 0 };
     int i;

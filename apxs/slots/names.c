@@ -1,5 +1,5 @@
 /*
- * Which application group a spare pool has (names.h).
+ * What everybody sees of a pool (names.h).
  *
  * A name has a turn, which is odd while it changes, and another one afterwards: a reader that finds
  * it odd or changed takes the pool for free.
@@ -69,4 +69,23 @@ void wsgid_names_set_full(wsgid_slot_t *any, apr_time_t until)
 apr_time_t wsgid_names_full(const wsgid_slot_t *any)
 {
     return __atomic_load_n(&wsgid_words_of(any)->full, __ATOMIC_RELAXED);
+}
+
+void wsgid_names_set_scale(wsgid_slot_t *first, wsgid_scale_t scale)
+{
+    wsgid_scale_t *shared = &wsgid_words_of(first)->scale;
+
+    __atomic_store_n(&shared->least, scale.least, __ATOMIC_RELAXED);
+    __atomic_store_n(&shared->most, scale.most, __ATOMIC_RELAXED);
+    __atomic_store_n(&shared->wanted, scale.wanted, __ATOMIC_RELAXED);
+}
+
+wsgid_scale_t wsgid_names_scale(const wsgid_slot_t *first)
+{
+    const wsgid_scale_t *shared = &wsgid_words_of(first)->scale;
+    wsgid_scale_t scale = { __atomic_load_n(&shared->least, __ATOMIC_RELAXED),
+                            __atomic_load_n(&shared->most, __ATOMIC_RELAXED),
+                            __atomic_load_n(&shared->wanted, __ATOMIC_RELAXED) };
+
+    return scale;
 }

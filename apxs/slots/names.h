@@ -1,15 +1,15 @@
 /*
- * Which application group a spare pool has (config/pools.h): its name, in the memory of the first
- * slot of the pool.
+ * What everybody sees of a pool (config/pools.h), in the memory of its first slot: how many
+ * processes it is to have, and, of a spare pool, which application group it has.
  *
- * The guardian writes it; httpd's children read it. What a child reads may change at the next
+ * The guardian writes; httpd's children read. What a child reads of a name may change at the next
  * moment. So a request first counts as in flight in a slot of the pool, and then looks whether the
  * pool still has its application group; and a guardian that wants to give the pool to another one
  * first removes the name, and then looks whether a request is in flight. Whoever comes second sees
  * the other.
  */
-#ifndef WSGID_NAMES_H
-#define WSGID_NAMES_H
+#ifndef WSGID_SLOTS_NAMES_H
+#define WSGID_SLOTS_NAMES_H
 
 #include "slots/slots.h"
 
@@ -29,5 +29,15 @@ void wsgid_names_set(wsgid_slot_t *first, const char *name);
 void wsgid_names_set_full(wsgid_slot_t *any, apr_time_t until);
 /* Anybody. */
 apr_time_t wsgid_names_full(const wsgid_slot_t *any);
+
+/* How many processes a pool is to have: the bounds, and now. The guardian never reads it. */
+typedef struct {
+    int least, most, wanted;
+} wsgid_scale_t;
+
+/* The parent, for a new configuration, and the guardian. */
+void wsgid_names_set_scale(wsgid_slot_t *first, wsgid_scale_t scale);
+/* Anybody. */
+wsgid_scale_t wsgid_names_scale(const wsgid_slot_t *first);
 
 #endif

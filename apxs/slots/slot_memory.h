@@ -43,7 +43,8 @@ typedef struct {
     pid_t pid[WSGID_SLOT_PROCESSES];    /* that has not been reaped; 0: none */
     int64_t born[WSGID_SLOT_PROCESSES]; /* when its back-off, if any, is over */
     wsgid_totals_t totals;
-    int64_t full; /* names.c; as wsgid_clock_now() counts */
+    int64_t full;        /* names.c; as wsgid_clock_now() counts */
+    wsgid_scale_t scale; /* names.c */
     wsgid_slot_name_t name;
 } wsgid_slot_words_t;
 

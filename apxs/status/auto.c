@@ -41,8 +41,12 @@ static void put_ends(request_rec *r, const wsgid_status_group_t *group)
 
 static void put_group(request_rec *r, const wsgid_status_group_t *group)
 {
-    put_number(r, "Slots", group->name, group->slots->nelts);
+    put_number(r, "Slots", group->name, group->scale.wanted);
+    put_number(r, "SlotsMin", group->name, group->scale.least);
+    put_number(r, "SlotsMax", group->name, group->scale.most);
     put_number(r, "SlotsReady", group->name, group->ready);
+    put_number(r, "SlotsStarting", group->name, group->starting);
+    put_number(r, "SlotsIdle", group->name, group->idle);
     put_number(r, "Threads", group->name, group->threads);
     put_number(r, "ThreadsBusy", group->name, group->busy);
     put_number(r, "InFlight", group->name, group->in_flight);

@@ -231,6 +231,10 @@ static void put_process(request_rec *r, const wsgid_status_process_t *process, i
 /* A slot without a process shows why it has none. */
 static void put_empty_slot(request_rec *r, const wsgid_status_slot_t *slot)
 {
+    if (slot->state == WSGID_SLOT_IDLE) {
+        ap_rputs("<p class=\"slot good\">no process: a request starts one</p>", r);
+        return;
+    }
     ap_rprintf(r, "<p class=\"slot bad\">no process: %s",
                wsgid_status_model_slot_state(slot->state));
     if (slot->state == WSGID_SLOT_WAITING) {
@@ -309,17 +313,17 @@ static void put_ends(request_rec *r, const wsgid_status_group_t *group, apr_time
 
 static const char *health(const wsgid_status_group_t *group)
 {
-    return group->ready == group->slots->nelts ? "good" : group->ready ? "warn" : "bad";
+    int is_coming = group->ready || group->processes[WSGID_STATE_BOOTING];
+
+    return group->ready >= group->scale.wanted ? "good" : is_coming ? "warn" : "bad";
 }
 
 static void put_name(request_rec *r, const wsgid_status_group_t *group)
 {
-    int all = group->slots->nelts;
-
     ap_rprintf(r, "<div class=\"name\"><h2>%s</h2><span class=\"pill %s\">",
                html(r->pool, group->name), health(group));
     ap_rprintf(r, "%d of %d ready</span><span class=\"user\">as user %s</span></div>", group->ready,
-               all, html(r->pool, group->user));
+               group->scale.wanted, html(r->pool, group->user));
 }
 
 static void put_figures(request_rec *r, const wsgid_status_group_t *group, int index)
@@ -330,7 +334,12 @@ static void put_figures(request_rec *r, const wsgid_status_group_t *group, int i
         r, "<div class=\"figures\"><div><b>%d <small>of %d</small></b><span>threads busy</span>",
         group->busy, group->threads);
     put_bar(r, group->busy, group->threads);
-    ap_rprintf(r, "</div><div><b%s>%s</b><span>waiting</span></div>",
+    ap_rprintf(
+        r,
+        "</div><div><b>%d <small>of %d to %d</small></b><span>processes wanted, %d starting, "
+        "%d idle</span></div>",
+        group->scale.wanted, group->scale.least, group->scale.most, group->starting, group->idle);
+    ap_rprintf(r, "<div><b%s>%s</b><span>waiting</span></div>",
                group->queued ? " class=\"warn\"" : "", number(p, group->queued));
     ap_rprintf(
         r,
@@ -397,7 +406,7 @@ void wsgid_status_html_put(request_rec *r, const wsgid_status_t *status)
 static void put_line(request_rec *r, const wsgid_status_group_t *group, const char *form)
 {
     ap_rprintf(r, form, html(r->pool, group->name), html(r->pool, group->user), group->ready,
-               group->slots->nelts, group->busy, group->threads, number(r->pool, group->queued),
+               group->scale.wanted, group->busy, group->threads, number(r->pool, group->queued),
                number(r->pool, group->counts.requests), number(r->pool, group->counts.errors),
                number(r->pool, wsgid_status_model_count_ends(group->ends)));
 }

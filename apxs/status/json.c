@@ -160,7 +160,12 @@ static void put_group(request_rec *r, const wsgid_status_group_t *group)
     put_text(r, "name", group->name);
     ap_rputs(",", r);
     put_text(r, "user", group->user);
+    put_number(r, "slots_desired", group->scale.wanted);
+    put_number(r, "slots_min", group->scale.least);
+    put_number(r, "slots_max", group->scale.most);
     put_number(r, "slots_ready", group->ready);
+    put_number(r, "slots_starting", group->starting);
+    put_number(r, "slots_idle", group->idle);
     put_number(r, "threads", group->threads);
     put_number(r, "busy_threads", group->busy);
     put_number(r, "in_flight", group->in_flight);

@@ -65,12 +65,32 @@ static void put_histogram(const sample_t *sample, const apr_uint64_t *times, apr
 
 static void put_slots(const sample_t *sample, const wsgid_status_group_t *group)
 {
-    put_number(sample, "", group->slots->nelts);
+    put_number(sample, "", group->scale.wanted);
+}
+
+static void put_slots_min(const sample_t *sample, const wsgid_status_group_t *group)
+{
+    put_number(sample, "", group->scale.least);
+}
+
+static void put_slots_max(const sample_t *sample, const wsgid_status_group_t *group)
+{
+    put_number(sample, "", group->scale.most);
 }
 
 static void put_slots_ready(const sample_t *sample, const wsgid_status_group_t *group)
 {
     put_number(sample, "", group->ready);
+}
+
+static void put_slots_starting(const sample_t *sample, const wsgid_status_group_t *group)
+{
+    put_number(sample, "", group->starting);
+}
+
+static void put_slots_idle(const sample_t *sample, const wsgid_status_group_t *group)
+{
+    put_number(sample, "", group->idle);
 }
 
 static void put_processes(const sample_t *sample, const wsgid_status_group_t *group)
@@ -166,8 +186,13 @@ static void put_cpu(const sample_t *sample, const wsgid_status_process_t *proces
 /* ---- all */
 
 static const family_t families[] = {
-    { "wsgid_slots", "gauge", "Processes that the group is configured to have.", put_slots, NULL },
-    { "wsgid_slots_ready", "gauge", "Of these, how many serve requests.", put_slots_ready, NULL },
+    { "wsgid_slots", "gauge", "Processes that the group is to have now.", put_slots, NULL },
+    { "wsgid_slots_min", "gauge", "How many it has at least.", put_slots_min, NULL },
+    { "wsgid_slots_max", "gauge", "How many it may have.", put_slots_max, NULL },
+    { "wsgid_slots_ready", "gauge", "How many serve requests.", put_slots_ready, NULL },
+    { "wsgid_slots_starting", "gauge", "How many are to serve and do not yet.", put_slots_starting,
+      NULL },
+    { "wsgid_slots_idle", "gauge", "How many serve and have no request.", put_slots_idle, NULL },
     { "wsgid_processes", "gauge",
       "Processes of the group by state, including those that are starting or leaving.",
       put_processes, NULL },

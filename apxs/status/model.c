@@ -9,7 +9,6 @@
 
 #include "common/clock.h"
 #include "config/pools.h"
-#include "slots/names.h"
 
 #include "apr_user.h"
 
@@ -319,9 +318,12 @@ static void add_process(wsgid_status_group_t *group, const wsgid_status_process_
 
 static void add_slot(wsgid_status_group_t *group, const wsgid_status_slot_t *slot)
 {
+    int is_ready = slot->state == WSGID_SLOT_READY;
     int i;
 
-    group->ready += slot->state == WSGID_SLOT_READY;
+    group->ready += is_ready;
+    group->starting += !is_ready && slot->index < group->scale.wanted;
+    group->idle += is_ready && !slot->in_flight;
     group->in_flight += slot->in_flight;
     group->queued += slot->queued;
     wsgid_totals_add(&group->counts, &slot->counts);
@@ -341,6 +343,7 @@ static void fill_pool(apr_pool_t *p, const wsgid_pool_t *pool, const moment_t *n
     memset(status, 0, sizeof(*status));
     status->name = ap_escape_logitem(p, wsgid_pools_label(p, pool, name ? name : ""));
     status->user = user_name(p, pool->group);
+    status->scale = wsgid_names_scale(pool->slots[0]);
     for (i = 0; i < pool->slot_count; i++) {
         if (wsgid_slots_exists(pool->slots[i])) {
             wsgid_status_slot_t *slot = apr_array_push(slots);

@@ -14,6 +14,7 @@
 #ifndef WSGID_STATUS_H
 #define WSGID_STATUS_H
 
+#include "slots/names.h"
 #include "slots/slots.h"
 #include "wsgid.h"
 
@@ -59,7 +60,10 @@ typedef struct {
     const char *name;
     const char *user;
     const apr_array_header_t *slots; /* wsgid_status_slot_t */
-    int ready;                       /* how many slots are ready */
+    wsgid_scale_t scale;             /* how many slots are to be ready */
+    int ready;                       /* how many are */
+    int starting;                    /* how many are to be, and are not */
+    int idle;                        /* how many are ready and have no request */
     int processes[WSGID_STATES];     /* by state */
     int threads;                     /* of processes that are ready or draining */
     int busy;

@@ -16,14 +16,16 @@ import time
 from collections.abc import Iterable
 from datetime import datetime
 
-from pywsgid.cli import control_sockets
+from pywsgid.cli import control_pools, control_sockets
 from pywsgid.cli.control_answers import IDENTITY, Answer, parse
 from pywsgid.cli.control_identity import contradiction
+from pywsgid.cli.control_pools import Pool, is_meant
 from pywsgid.cli.messages import Failure, note
 from pywsgid.cli.users import user_name
 from pywsgid.wire import process_abi
 from pywsgid.wire.log_format import printable
 
+IDLE = "idle"  # the state of a slot without a process: a request starts one
 POLL_PAUSE = 0.05  # seconds between two questions whether a process has been replaced
 RATE_INTERVAL = 0.5  # seconds in which the requests per second are counted
 
@@ -64,16 +66,19 @@ def ask(path: str, question: str) -> Answer | None:
     return None if answer is None else parse(answer, question)
 
 
-def ask_all(paths: Iterable[str], question: str) -> tuple[dict[str, Answer], list[str]]:
-    """Returns the valid answers by socket, and the sockets whose process did not answer in time.
+def ask_all(paths: Iterable[str], question: str) -> tuple[dict[str, Answer], list[Answer]]:
+    """Returns the valid answers by socket, and what is known of each slot whose process did not
+    answer in time, or that has none.
 
     An answer that is not valid is reported on stderr and left out.
     """
     answers = control_sockets.ask(paths, question)
-    valid = {}
+    valid, idle = {}, []
     for path, text in sorted(answers.complete.items()):
         answer = parse(text, question)
-        if answer is None:
+        if pool := control_pools.parse(text):
+            idle.append(without_process(pool))
+        elif answer is None:
             note(
                 f"WSGID0443: {printable(path)}: the process there sent an answer that this command "
                 "does not understand, so it is not shown: use the pywsgid that belongs to the "
@@ -88,19 +93,17 @@ def ask_all(paths: Iterable[str], question: str) -> tuple[dict[str, Answer], lis
             )
         else:
             valid[path] = answer
-    return valid, answers.silent
+    return valid, [without_answer(path, valid) for path in answers.silent] + idle
 
 
 def processes(arguments: argparse.Namespace) -> tuple[dict[str, Answer], list[Answer]]:
-    """Returns the status of each process by its socket, and what is known of each slot that did
-    not answer; only those of one group if `arguments` name one."""
+    """Returns what ask_all() does; only those of one group if `arguments` name one."""
     name = getattr(arguments, "name", None)
-    answered, silent = ask_all(control_sockets.find(arguments.sockets), "status")
-    unanswered = [without_answer(path, answered) for path in silent]
+    answered, others = ask_all(control_sockets.find(arguments.sockets), "status")
     if name is not None:
-        answered = {path: one for path, one in answered.items() if one["group"] == name}
-        unanswered = [one for one in unanswered if one["group"] in (name, None)]
-    return answered, unanswered
+        answered = {path: one for path, one in answered.items() if is_meant(one["group"], name)}
+        others = [one for one in others if one["group"] is None or is_meant(one["group"], name)]
+    return answered, others
 
 
 def answering_processes(arguments: argparse.Namespace) -> dict[str, Answer]:
@@ -108,16 +111,18 @@ def answering_processes(arguments: argparse.Namespace) -> dict[str, Answer]:
 
     Raises Failure if no process answered.
     """
-    answered, unanswered = processes(arguments)
-    for one in unanswered:
+    answered, others = processes(arguments)
+    for one in others:
         note(printable(describe_silence(one)))
-    assert_answered(answered, arguments)
+    assert_answered(answered, others, arguments)
     return answered
 
 
-def assert_answered(answered: dict[str, Answer], arguments: argparse.Namespace) -> None:
-    """Raises Failure if no process answered."""
-    if answered:
+def assert_answered(
+    answered: dict[str, Answer], others: list[Answer], arguments: argparse.Namespace
+) -> None:
+    """Raises Failure if no process answered where there should be one."""
+    if answered or any(one["state"] == IDLE for one in others):
         return
     name = getattr(arguments, "name", None)
     raise Failure(
@@ -147,18 +152,53 @@ def without_answer(path: str, answered: dict[str, Answer]) -> Answer:
     }
 
 
+def without_process(pool: Pool) -> Answer:
+    """Returns what is known of a pool whose guardian answered, because it has no process."""
+    return {"group": pool.label, "slot": 0, "pid": None, "state": IDLE, "pool": pool}
+
+
 # -------- status
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """Prints every process. Raises Failure if none answered."""
-    answered, unanswered = processes(arguments)
-    for one in with_rates(answered):
-        show(json.dumps(one) if arguments.json else describe(one))
-    for one in unanswered:
-        show(json.dumps(one) if arguments.json else describe_silence(one))
-    assert_answered(answered, arguments)
+    """Prints every process, and of each pool how many it has. Raises Failure if none answered."""
+    answered, others = processes(arguments)
+    pools = {one["group"]: one["pool"] for one in others if one["state"] == IDLE}
+    pools |= {pool.label: pool for pool in control_pools.find(arguments.sockets)}
+    shown = with_rates(answered)
+    figures = {label: count(pool, shown) for label, pool in pools.items()}
+    for one in shown + others:
+        one["pool"] = figures.get(one["group"])
+        if arguments.json:
+            show(json.dumps(one))
+        elif one["state"] != IDLE:
+            show(describe(one) if one in shown else describe_silence(one))
+    for label in () if arguments.json else sorted(figures):
+        show(describe_pool(label, figures[label]))
+    assert_answered(answered, others, arguments)
     return 0
+
+
+def count(pool: Pool, processes: list[Answer]) -> dict[str, int]:
+    """Returns how many processes a pool is to have and has."""
+    ready = [one for one in processes if (one["group"], one["state"]) == (pool.label, "ready")]
+    return {
+        "desired": pool.wanted,
+        "min": pool.least,
+        "max": pool.most,
+        "room": pool.room,
+        "ready": len(ready),
+        "starting": max(0, pool.wanted - len(ready)),
+        "idle": sum(not one["running"] for one in ready),
+    }
+
+
+def describe_pool(label: str, figures: dict[str, int]) -> str:
+    """Returns the line that `pywsgid status` prints for a pool."""
+    return (
+        "processes of group '{label}': {desired} wanted ({min} to {max}), {ready} ready, "
+        "{starting} starting, {idle} idle{more}"
+    ).format(label=label, more="" if figures["desired"] else ": a request starts one", **figures)
 
 
 def show(text: str) -> None:
@@ -208,7 +248,9 @@ def describe(one: Answer) -> str:
 
 
 def describe_silence(one: Answer) -> str:
-    """Returns the line that `pywsgid status` prints for a slot that did not answer."""
+    """Returns the line about a slot that did not answer, or a pool without a process."""
+    if one["state"] == IDLE:
+        return f"group '{one['group']}' has no process: a request starts one, with the current code"
     name = "unknown group" if one["group"] is None else f"group '{one['group']}'"
     return (
         f"{name} slot {one['slot']}: no process answered within {control_sockets.PATIENCE:g} s at "

@@ -12,15 +12,16 @@ import os
 from contextlib import suppress
 
 from pywsgid.cli.control_answers import Answer
+from pywsgid.cli.control_pools import is_meant
 
 TITLE, END = "wsgid:", " (guardian)"  # of a guardian, as apxs/guardian/boundary.c sets it
 
 
 def contradiction(path: str, answer: Answer) -> str | None:
     """Returns what is wrong about an answer from a control socket; None if nothing is."""
-    pid, slot = answer["pid"], path.split(".")[-2]
-    if str(answer["slot"]) != slot:
-        return f"this is the socket of slot {slot}"
+    pid, place = answer["pid"], path.split(".")[-2]
+    if answer["slot"] > int(place):  # it counts the slots of all pools of the group
+        return f"this is the socket of slot {place} of the group"
     uid = _user(pid)
     if uid is None:
         return f"there is no process {pid}"
@@ -29,7 +30,7 @@ def contradiction(path: str, answer: Answer) -> str | None:
     if not _has_open(pid, _inodes(path)):
         return f"process {pid} does not serve this socket"
     group = _group_of_guardian(pid)
-    if group is not None and group != answer["group"]:
+    if group is not None and not is_meant(answer["group"], group):
         return f"process {pid} belongs to group '{group}'"
     return None
 

@@ -42,15 +42,20 @@ class Answers:
 def find(prefix: str | None) -> list[str]:
     """Returns the paths of the control sockets, sorted. `prefix` is a directory or the beginning of
     the paths; None means DIRECTORIES. Raises Failure if there are no sockets."""
-    places = [prefix] if prefix else dict.fromkeys(os.path.realpath(place) for place in DIRECTORIES)
-    found = sorted(path for place in places for path in glob.glob(_pattern(place)))
+    found = sorted(path for place in places(prefix) for path in glob.glob(_pattern(place)))
     if not found:
         raise Failure(
             "WSGID0440",
-            f"there is no control socket of a daemon process in {' or '.join(places)}",
+            f"there is no control socket of a daemon process in {' or '.join(places(prefix))}",
             "start httpd, or name the place that its WSGISocketPrefix sets (--sockets PREFIX)",
         )
     return found
+
+
+def places(prefix: str | None) -> list[str]:
+    """Returns what `prefix` means: itself, or DIRECTORIES."""
+    found = dict.fromkeys(os.path.realpath(place) for place in DIRECTORIES)
+    return [prefix] if prefix else list(found)
 
 
 def _pattern(place: str) -> str:
@@ -92,7 +97,8 @@ def _send(
     connection.setblocking(False)
     try:
         connection.connect(path)
-        connection.sendall(question.encode("ascii") + b"\n")
+        with suppress(ConnectionError):  # a guardian answers without a question
+            connection.sendall(question.encode("ascii") + b"\n")
     except PermissionError as error:
         raise Failure(
             "WSGID0441",
@@ -110,12 +116,13 @@ def _send(
 def _receive(key: selectors.SelectorKey, pieces: dict[str, bytes], answers: Answers) -> bool:
     """Reads a piece of one answer; returns whether more is expected."""
     assert isinstance(key.fileobj, socket.socket)
-    piece = b""
+    piece, is_closed = b"", False
     with suppress(ConnectionError):
         piece = key.fileobj.recv(READ_SIZE)
         pieces[key.data] += piece
-        if not piece:
-            answers.complete[key.data] = pieces[key.data]
+        is_closed = not piece
+    if is_closed or (not piece and pieces[key.data].endswith(b"\n")):
+        answers.complete[key.data] = pieces[key.data]
     if len(pieces[key.data]) > ANSWER_MAX:
         answers.complete[key.data] = b""  # not a valid answer
         return False

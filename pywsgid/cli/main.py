@@ -135,6 +135,13 @@ def declare_group(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def declare_scale(parser: argparse.ArgumentParser) -> None:
+    from pywsgid.cli import control_client, control_pools
+
+    control_pools.declare(parser)
+    control_client.declare(parser, "sockets")
+
+
 def status(arguments: argparse.Namespace) -> int:
     from pywsgid.cli import control_client
 
@@ -157,6 +164,12 @@ def stacks(arguments: argparse.Namespace) -> int:
     from pywsgid.cli import control_client
 
     return control_client.stacks(arguments)
+
+
+def scale(arguments: argparse.Namespace) -> int:
+    from pywsgid.cli import control_pools
+
+    return control_pools.scale(arguments)
 
 
 COMMANDS = (
@@ -203,6 +216,12 @@ COMMANDS = (
         "stop each process of a group, and start another one in its place",
         declare_replacement,
         restart,
+    ),
+    Command(
+        "scale",
+        "set how many processes a group has, until httpd is restarted",
+        declare_scale,
+        scale,
     ),
     Command(
         "stacks",

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from pywsgid.cli import control_client, control_sockets, main
+from pywsgid.cli import control_client, control_pools, control_sockets, main
 from pywsgid.wire import process_abi
 
 
@@ -244,3 +244,20 @@ def test_stacks_of_others_are_shown_and_a_process_that_hangs_is_named(tmp_path, 
     out, err = capsys.readouterr()
     assert "in f" in out
     assert err.startswith("pywsgid: group 'app' slot 1: no process answered within 1 s")
+
+
+def test_a_pool_without_a_process_is_shown_though_its_guardian_reads_no_question(tmp_path, capsys):
+    with daemon_that_answers(
+        tmp_path / "x.1.0.0.ctl", b"0 0 4 5 0 shop|" + CONTROL.encode() + b"\n"
+    ):
+        assert main.main(["status", "--sockets", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "0 wanted (0 to 4)" in shown and "a request starts one" in shown
+    assert all(line.isprintable() for line in shown.split("\n"))
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"0 0 4 5 0 \n", b"0 0 4 5 0 shop", b"-1 0 4 5 0 shop\n", b"1" * 5000 + b"\n"]
+)
+def test_an_answer_about_a_pool_that_is_not_valid_is_none(answer):
+    assert control_pools.parse(answer) is None
