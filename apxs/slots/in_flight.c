@@ -169,18 +169,18 @@ apr_status_t wsgid_in_flight_open(wsgid_block_t *block)
 void wsgid_in_flight_attach(wsgid_slot_t *slot)
 {
     slot->next = retained->slots;
+    slot->link = &retained->slots;
+    if (slot->next) {
+        slot->next->link = &slot->next;
+    }
     retained->slots = slot;
 }
 
 void wsgid_in_flight_detach(wsgid_slot_t *slot)
 {
-    wsgid_slot_t **link;
-
-    for (link = &find_retained()->slots; *link; link = &(*link)->next) {
-        if (*link == slot) {
-            *link = slot->next;
-            break;
-        }
+    *slot->link = slot->next;
+    if (slot->next) {
+        slot->next->link = slot->link;
     }
 }
 

@@ -93,7 +93,9 @@ typedef struct {
 } wsgid_block_t;
 
 struct wsgid_slot_t {
-    wsgid_slot_t *next; /* in_flight.c: all slots of this httpd */
+    /* in_flight.c: all slots of this httpd. What points to this one: thousands come and go together
+     */
+    wsgid_slot_t *next, **link;
     wsgid_block_t *block;
     int index;  /* in the block */
     int number; /* in its group */
