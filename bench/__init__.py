@@ -24,6 +24,7 @@ figures.
     numbers.py     how figures are written
     plot.py        plot
     overload.py    a separate command: what each server does with more requests than it can serve
+    sites.py       a separate command: what many sites cost that few visit
     floor.py       a separate command: the least that two processes can cost on this machine
 
 Rules: nothing here asserts a time. Each load is limited in time. Every server is stopped at the

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from httpdenv import machine
 
-from bench import CHECKOUT, rounds
+from bench import CHECKOUT, rounds, sites
 from bench.marks import OURS
 from bench.peers import PEERS
 from bench.scenarios import SCENARIOS
@@ -108,3 +108,25 @@ def test_the_floor_is_measured():
     ways = re.findall(line, done.stdout, re.M)
     assert [way for way, _ in ways] == ["straight", "relayed"]
     assert all(float(ratio) > 0 for _, ratio in ways)
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="no wrk")
+def test_many_sites_are_measured_without_a_failed_request(tmp_path):
+    options = [
+        "--groups",
+        "3",
+        "--at-a-time",
+        "2",
+        "--idle",
+        "1",
+        "--json",
+        tmp_path / "sites.json",
+    ]
+    command = [sys.executable, "-m", "bench.sites", *options]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "| that failed | 0.00 |" in done.stdout
+    figures = json.loads((tmp_path / "sites.json").read_text())["results"]["3"]
+    assert set(figures) == set(sites.ROWS)
+    assert figures["daemons"] == 0  # while nobody visits them
+    assert figures["started"] >= 3 and figures["left"] == figures["started"]
