@@ -4,7 +4,9 @@ and every name in them exists. httpdenv.examples replaces what this machine has 
 from __future__ import annotations
 
 import argparse
+import ast
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -15,7 +17,14 @@ from pathlib import Path
 
 import pytest
 from httpdenv import Httpd, machine, pythons, wait_until
-from httpdenv.examples import CLOSED, MODULES, for_this_machine, with_certificate, with_users
+from httpdenv.examples import (
+    CLOSED,
+    FIRST_ID,
+    MODULES,
+    for_this_machine,
+    with_certificate,
+    with_users,
+)
 from httpdenv.pages import OTHERS, Page, page, pages
 from httpdenv.serving import CHECKOUT, PYTHONPATH, Run, get
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -31,6 +40,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 MORE_MODULES = [
     *(*MODULES, "proxy", "proxy_http", "alias"),
     *("auth_basic", "authz_user", "authn_socache", "socache_shmcb"),
+    *("macro", "vhost_alias", "userdir", "dir"),
 ]
 PLAIN = """\
 def application(environ, start_response):
@@ -238,6 +248,163 @@ def test_several_sites(served):
     for path, name in (("/", "shop"), ("/blog", "blog"), ("/blog/x", "blog")):
         assert ask(httpd, path).endswith(f"/srv/sites/{name}/site.wsgi")
     assert httpd.log.find(r"group 'sites\|[^']*\|/blog': ready")
+
+
+# -------- hosting.md
+
+WHOAMI = """\
+import os
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [repr((environ['SCRIPT_NAME'], environ['PATH_INFO'], __file__, os.getuid())).encode()]
+"""
+MACRO, INCLUDE, VHOST_ALIAS, USERDIR = range(4)  # the configurations of the page
+USERS = ("alice", "bob")
+
+
+@pytest.fixture
+def hosted(served):
+    """Starts an httpd with a configuration of the page. Alice and bob have the same files, of which
+    they are the owners.
+    """
+
+    def serve(number: int, *names: str, place: str = "srv/sites/{}", start=True, **options):
+        files = {f"/{place.format(user)}/{name}": WHOAMI for user in USERS for name in names}
+        static = {f"/{place.format(user)}/static/who.txt": user for user in USERS}
+        httpd = served("hosting.md", number, files=files | static, start=False, **options)
+        for user in USERS:
+            give(httpd, place.format(user), user)
+        return httpd.start() if start else httpd
+
+    return serve
+
+
+def id_of(user: str) -> int:
+    return FIRST_ID + USERS.index(user) if os.geteuid() == 0 else os.geteuid()
+
+
+def give(httpd: Httpd, place: str, user: str) -> None:
+    for path in (httpd.files / place).rglob("*"):
+        os.chown(path, id_of(user), id_of(user) if os.geteuid() == 0 else os.getegid())
+
+
+def who(httpd: Httpd, path: str, host: str) -> tuple[str, str, str, int]:
+    script_name, path_info, file, uid = ast.literal_eval(ask(httpd, path, host))
+    return script_name, path_info, file.removeprefix(f"{httpd.files}/"), uid
+
+
+def test_hosting_with_a_virtual_host_for_each_site(hosted):
+    httpd = hosted(MACRO, "site.wsgi")
+    assert len(httpd.guardians()) == len(USERS) and httpd.daemons() == []
+    for user, host in (("alice", "alice.example.com"), ("bob", "www.bob.example.net")):
+        script = f"srv/sites/{user}/site.wsgi"
+        assert who(httpd, "/shop/7", host) == ("", "/shop/7", script, id_of(user))
+        assert ask(httpd, "/static/who.txt", host) == user
+        assert len(httpd.daemons(user)) == 1
+        httpd.log_of(f"{user}.error.log").wait_for(f"group '{user}': ready", timeout=10)
+
+
+def test_a_hosted_site_comes_and_goes_with_its_line(hosted):
+    httpd = hosted(MACRO, "site.wsgi", start=False)
+    both = (httpd.root / "conf" / "httpd.conf").read_text()
+    less = re.sub(r"^Use Site .* bob .*\n", "", both, flags=re.M)
+    (httpd.root / "conf" / "httpd.conf").write_text(less)
+
+    def wait_for(user: str) -> None:
+        """Without bob's line, the first virtual host answers."""
+        host = "www.bob.example.net"
+        wait_until(lambda: who(httpd, "/", host)[3] == id_of(user), f"the site of {user}")
+
+    httpd.start()
+    wait_for("alice")
+    for text, user in ((both, "bob"), (less, "alice")):
+        (httpd.root / "conf" / "httpd.conf").write_text(text)
+        assert httpd.configtest()[0] == 0
+        httpd.graceful()
+        wait_for(user)
+    wait_until(lambda: len(httpd.guardians()) == 1, "the group to be gone")
+
+
+def test_hosting_with_a_generated_include(hosted):
+    """The lines come from the program of the page, which takes no other text than users and
+    hosts.
+    """
+    program = page("hosting.md").files["/srv/hosting/sites.py"]
+    include = for_this_machine(page("hosting.md").configurations()[INCLUDE])
+    httpd = hosted(MACRO, "site.wsgi", start=False)
+    conf = httpd.root / "conf" / "httpd.conf"
+    lines = re.findall(r"^Use Site .*\n", conf.read_text(), re.M)
+    conf.write_text(conf.read_text().replace("".join(lines), include))
+    account = pwd.getpwuid(os.geteuid()) if os.geteuid() else machine.other_users()[0]
+    text = program.replace("/srv/", f"{httpd.files}/srv/").replace("1000", "0")
+
+    def generate(sites: str) -> subprocess.CompletedProcess[str]:
+        httpd.write("srv/hosting/sites.txt", sites)
+        return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+
+    assert generate(f"{account.pw_name} www.example.com\n").returncode == 0
+    made = httpd.files / "srv" / "hosting" / "sites.conf"
+    assert made.read_text() == f"Use Site {account.pw_name} www.example.com\n"
+    for wrong in ('bob" x', "bob www.example.com extra", "no-such-user x.example.com", "../b x"):
+        assert generate(f"{wrong}\n").returncode != 0
+    assert made.read_text() == f"Use Site {account.pw_name} www.example.com\n"
+    made.write_text("".join(lines))  # of users whose numbers are known
+    httpd.start()
+    for user, host in (("alice", "alice.example.com"), ("bob", "www.bob.example.net")):
+        assert who(httpd, "/", host)[3] == id_of(user)
+
+
+def test_hosting_with_one_virtual_host(hosted):
+    httpd = hosted(VHOST_ALIAS, "site.wsgi")
+    httpd.write("srv/sites/eve/site.wsgi", WHOAMI)
+    for user in USERS:
+        host = f"{user}.sites.example.com"
+        script = f"srv/sites/{user}/site.wsgi"
+        assert who(httpd, "/", host) == ("", "/", script, id_of(user))
+        assert who(httpd, "/shop/7", host.upper()) == ("", "/shop/7", script, id_of(user))
+        assert ask(httpd, "/static/who.txt", host) == user
+    with httpd.log.allows("AH01630"):  # denied
+        for host in ("eve", "nobody"):
+            answer = httpd.get("/", headers={"Host": f"{host}.sites.example.com"})
+            assert answer.status_code == 403
+    assert len(httpd.guardians()) == len(USERS)
+    assert (
+        "bob.sites.example.com 127.0.0.1" in (httpd.root / "logs" / "sites.access.log").read_text()
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can have several users")
+def test_no_user_runs_code_as_another_one(hosted):
+    """Not even where a variable chooses the group and an .htaccess file may set it."""
+
+    def careless(text: str) -> str:
+        text = text.replace("WSGIProcessName $user", "WSGIProcessName %{ENV:SITE}")
+        text = re.sub(r"^ *WSGIRestrictProcess.*\n", "", text, flags=re.M)
+        return text.replace("AllowOverride AuthConfig Limit", "AllowOverride All")
+
+    httpd = hosted(VHOST_ALIAS, "site.wsgi", change=careless)
+    httpd.write("srv/sites/alice/.htaccess", "SetEnvIf Host . SITE=bob\n")
+    with httpd.log.expects("WSGID0035.*alice/site.wsgi.*script-user="):
+        answer = httpd.get("/", headers={"Host": "alice.sites.example.com"})
+    assert answer.status_code in (500, 503)
+
+
+def test_hosting_of_home_directories(hosted):
+    httpd = hosted(USERDIR, "index.wsgi", "shop.wsgi", place="home/{}/public_html")
+    httpd.write("home/eve/public_html/index.wsgi", WHOAMI)
+    for user in USERS:
+        home = f"home/{user}/public_html"
+        for url, path_info, name in (
+            ("shop.wsgi/basket", "/basket", "shop.wsgi"),
+            ("shop.wsgi", "", "shop.wsgi"),
+        ):
+            script_name = f"/~{user}/{name}"
+            expected = (script_name, path_info, f"{home}/{name}", id_of(user))
+            assert who(httpd, f"/~{user}/{url}", "www.example.com") == expected
+        assert who(httpd, f"/~{user}/", "www.example.com")[2] == f"{home}/index.wsgi"
+        assert ask(httpd, f"/~{user}/static/who.txt") == user
+    assert httpd.get("/~eve/index.wsgi").status_code == 404
+    assert len(httpd.guardians()) == len(USERS)
 
 
 def test_several_pythons(served):
