@@ -43,19 +43,24 @@ def decides(httpd, may: Callable[[], int], may_not: Callable[[], int]) -> None:
         assert seen[1] <= REFUSED
         if is_ours(httpd):
             hangs(httpd, may, may_not)
-            seen = while_asking(may, may_not, lambda: os.kill(decider(httpd), signal.SIGKILL))
+            seen = while_asking(may, may_not, lambda: send(httpd, signal.SIGKILL))
             assert 200 in seen[0] <= {200} | NO_ANSWER and seen[1] <= REFUSED | NO_ANSWER
         wait_until(lambda: may() == 200, "access again", 20)
         assert may_not() in REFUSED
 
 
-def decider(httpd) -> int:
-    """The process of the default group, which decides where no other group is named."""
-    return httpd.wait_for_daemons("", 1)[0]
+def send(httpd, number: int) -> list[int]:
+    """Sends a signal to the processes of the default group, which decides where no other group is
+    named. Returns their pids.
+    """
+    pids = httpd.daemons("")
+    for pid in pids:
+        os.kill(pid, number)
+    return pids
 
 
 def while_asking(
-    may: Callable[[], int], may_not: Callable[[], int], happens: Callable[[], None]
+    may: Callable[[], int], may_not: Callable[[], int], happens: Callable[[], object]
 ) -> tuple[set[int], set[int]]:
     """What both get while something happens, and for five requests after it."""
     seen: tuple[list[int], list[int]] = ([], [])
@@ -85,15 +90,16 @@ def while_asking(
 
 
 def hangs(httpd, may: Callable[[], int], may_not: Callable[[], int]) -> None:
-    pid = decider(httpd)
-    os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: processes.status(pid)["State"].startswith("T"), "it to stop", 5)
+    pids = send(httpd, signal.SIGSTOP)
+    for pid in pids:
+        wait_until(lambda pid=pid: processes.status(pid)["State"].startswith("T"), "it to stop", 5)
     try:
         with ThreadPoolExecutor() as pool:
             answers = [pool.submit(question) for question in (may, may_not)]
             assert {answer.result() for answer in answers} <= NO_ANSWER
     finally:
-        os.kill(pid, signal.SIGCONT)
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
     wait_until(lambda: may() == 200, "access again", 20)
 
 

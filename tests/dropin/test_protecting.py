@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 from dropinenv import differs
 from httpdenv.client import curl, has_http2_curl
+from httpdenv.waiting import wait_until
 from requests.auth import HTTPDigestAuth
 
 CONFIGURATION = """
@@ -233,8 +234,8 @@ def test_the_user_s_name_is_the_one_that_check_password_returns(httpd, user, nam
 
 def test_the_access_log_has_the_name_that_check_password_returns(httpd):
     assert status(httpd, "/basic/logged", "renamed") == 200
-    lines = (httpd.root / "logs" / "users").read_text().splitlines()
-    assert "spy /basic/logged" in lines
+    log = httpd.root / "logs" / "users"
+    wait_until(lambda: "spy /basic/logged" in log.read_text().splitlines(), lambda: log.read_text())
 
 
 def test_the_environ_of_a_function(httpd):
