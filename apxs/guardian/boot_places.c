@@ -28,6 +28,7 @@ static long places;
 static int has_missed;      /* in this poll a slot that nobody serves has found no place */
 static int is_waiting;      /* since the poll before: we have the lock */
 static apr_time_t next_try; /* wsgid_clock_now(); 0: nobody needs a place */
+static apr_time_t missed;   /* wsgid_clock_now() since when is_waiting */
 
 apr_status_t wsgid_boot_places_open(void)
 {
@@ -59,10 +60,13 @@ static int is_ours(int place)
 }
 
 /* Until the next try. Each guardian has another one: all have been woken at the same moment, and a
- * place that is given back shall not wait for the next one. */
+ * place that is given back shall not wait for the next one. Who has waited for long tries more
+ * often. */
 static apr_interval_time_t until_next_try(void)
 {
-    apr_interval_time_t range = POLL + 2 * POLL_FOR_GROUP * wsgid_groups_all()->nelts;
+    apr_interval_time_t waited = is_waiting ? wsgid_clock_now() - missed : 0;
+    apr_interval_time_t range = POLL + 2 * POLL_FOR_GROUP * wsgid_groups_all()->nelts
+                                           / (1 + apr_time_sec(waited));
 
     return POLL / 2 + ((apr_time_t)getpid() * SPREAD + wsgid_clock_now()) % range;
 }
@@ -114,6 +118,7 @@ void wsgid_boot_places_end_poll(void)
 {
     if (is_waiting != has_missed) {
         is_waiting = has_missed;
+        missed = wsgid_clock_now();
         (void)set_lock(WAITING, is_waiting ? F_RDLCK : F_UNLCK); /* else nobody lets it go first */
     }
 }

@@ -104,6 +104,7 @@ typedef struct {
         apr_time_t ready;      /* ready to be sent for the first time; 0: not yet. queue-timeout
                                   counts from here */
         apr_time_t ready_wall; /* the same by apr_time_now(), for the daemon */
+        apr_time_t turn;       /* no process of its slot was there yet: starts take turns */
         apr_time_t done;       /* no daemon works on it any more */
     } timing;
 

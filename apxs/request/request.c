@@ -99,13 +99,38 @@ static int is_over(apr_interval_time_t limit, apr_time_t since)
     return limit > 0 && wsgid_clock_now() - since > limit;
 }
 
+static apr_time_t later(apr_time_t one, apr_time_t other)
+{
+    return one > other ? one : other;
+}
+
 /* When something last came from the daemon or the client, or went to the client. */
 static apr_time_t last_moved(const wsgid_exchange_t *x)
 {
-    apr_time_t came_at = x->received.came_at > x->upload.came_at ? x->received.came_at
-                                                                 : x->upload.came_at;
+    return later(later(x->received.came_at, x->upload.came_at), x->client.passed_at);
+}
 
-    return came_at > x->client.passed_at ? came_at : x->client.passed_at;
+/* Of many processes a few boot at a time, so it may take long until one of the slot begins: that is
+ * no fault of the application, and does not count for socket-timeout. */
+#define TURN_MOST apr_time_from_sec(300)
+
+static void note_turn(wsgid_exchange_t *x)
+{
+    apr_time_t now = wsgid_clock_now();
+    wsgid_pids_t pids;
+    int i;
+
+    if (x->connection.slot) {
+        pids = wsgid_entries_pids(x->connection.slot);
+        for (i = 0; i < WSGID_SLOT_PROCESSES; i++) {
+            if (pids.pid[i]) {
+                return;
+            }
+        }
+    }
+    if (now < x->timing.ready + TURN_MOST) {
+        x->timing.turn = now;
+    }
 }
 
 /* For a request that the daemon has not read: why not to wait any longer, or APR_SUCCESS. */
@@ -145,11 +170,14 @@ static apr_status_t time_out(wsgid_exchange_t *x)
  */
 static apr_status_t check_progress(wsgid_exchange_t *x)
 {
-    apr_status_t rv = !x->response.heard && wsgid_channel_is_request_unread(x) ? check_queue(x)
-                                                                               : APR_SUCCESS;
+    int is_unread = !x->response.heard && wsgid_channel_is_request_unread(x);
+    apr_status_t rv = is_unread ? check_queue(x) : APR_SUCCESS;
 
     if (rv != APR_SUCCESS && wsgid_channel_hang_up(x)) {
         return rv;
+    }
+    if (is_unread) {
+        note_turn(x);
     }
     if (wsgid_client_is_gone(x)) {
         return WSGID_E_CLIENT_GONE;
@@ -157,8 +185,9 @@ static apr_status_t check_progress(wsgid_exchange_t *x)
     if (x->client.is_full) { /* it is the client's turn */
         return is_over(x->r->server->timeout, last_moved(x)) ? WSGID_E_CLIENT_GONE : APR_SUCCESS;
     }
-    return is_over(WSGID_NUMBER(x->group, SOCKET_TIMEOUT), last_moved(x)) ? time_out(x)
-                                                                          : APR_SUCCESS;
+    return is_over(WSGID_NUMBER(x->group, SOCKET_TIMEOUT), later(last_moved(x), x->timing.turn))
+               ? time_out(x)
+               : APR_SUCCESS;
 }
 
 /* ---- the exchange with one daemon */
@@ -227,7 +256,8 @@ static apr_status_t pump(wsgid_exchange_t *x)
             rv = receive_more(x);
         }
         if (rv == APR_SUCCESS && x->question
-            && is_over(WSGID_NUMBER(x->group, SOCKET_TIMEOUT), x->timing.ready)) {
+            && is_over(WSGID_NUMBER(x->group, SOCKET_TIMEOUT),
+                       later(x->timing.ready, x->timing.turn))) {
             rv = time_out(x); /* a script that only logs does not prolong it */
         }
         if (rv == APR_SUCCESS) {
@@ -258,7 +288,8 @@ static apr_status_t check_start(wsgid_exchange_t *x, apr_time_t since)
     if (wsgid_client_is_gone(x)) {
         return WSGID_E_CLIENT_GONE;
     }
-    return is_over(WSGID_NUMBER(x->group, SOCKET_TIMEOUT), since)
+    note_turn(x);
+    return is_over(WSGID_NUMBER(x->group, SOCKET_TIMEOUT), later(since, x->timing.turn))
                ? wsgid_exchange_fail(x, WSGID_E_TIMEOUT, 0,
                                      wsgid_entries_describe(x->r->pool, &x->connection.pids))
                : APR_SUCCESS;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -159,3 +160,26 @@ def test_without_room_requests_of_a_further_application_group_get_503(serve):
         assert httpd.log.find("WSGID0186") and httpd.log.find("WSGID0093")
         assert [one.result().status_code for one in pending] == [200, 200]
     assert httpd.get("/scripts/c.wsgi").status_code == 200
+
+
+SLOW_IMPORT = "import time\ntime.sleep(1.2)\n" + SLEEPY
+
+
+def test_a_cold_request_waits_for_its_turn_to_boot_whatever_socket_timeout_says(serve):
+    """Only a few processes boot at a time: the last of these sites begins after more than the
+    timeout."""
+    places = (os.cpu_count() or 1) + 1
+    sites = range(3 * places)
+    httpd = serve(
+        "".join(
+            f"WSGIDaemonProcess g{i} processes=0-1 threads=1 socket-timeout=2\n"
+            f"WSGIScriptAlias /{i} ${{FILES}}/slow.wsgi process-name=g{i}\n"
+            for i in sites
+        ),
+        files={"slow.wsgi": SLOW_IMPORT},
+    )
+    with ThreadPoolExecutor(len(sites)) as clients:
+        began = time.monotonic()
+        answers = list(clients.map(lambda i: httpd.get(f"/{i}").status_code, sites))
+        assert time.monotonic() - began > 2
+    assert answers == [200] * len(sites)
