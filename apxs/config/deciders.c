@@ -1,6 +1,7 @@
 /*
  * WSGIAccessScript, WSGIAuthUserScript, WSGIAuthGroupScript and WSGIDispatchScript: PATH
- * [process-name=NAME] [application-group=NAME]. WSGIHandlerScript has the handler's name before it.
+ * [process-name=NAME] [application-group=NAME] [pass-authorization=on|off]. WSGIHandlerScript has
+ * the handler's name before it.
  *
  * Rules: none of them is allowed in .htaccess files, since the script runs as the user of the
  * group. Without process-name= that is the default group, as none is another one's by accident.
@@ -22,14 +23,19 @@ static const char *set_option(cmd_parms *cmd, wsgid_script_place_t *place, const
 {
     const char **text = !strcmp(name, "process-name") || !strcmp(name, "process-group")
                             ? &place->group
-                        : !strcmp(name, "application-group") ? &place->application_group
-                                                             : NULL;
+                        : !strcmp(name, "application-group")  ? &place->application_group
+                        : !strcmp(name, "pass-authorization") ? &place->pass_authorization
+                                                              : NULL;
 
+    if (text == &place->pass_authorization && value && ap_cstr_casecmp(value, "on")
+        && ap_cstr_casecmp(value, "off")) {
+        text = NULL;
+    }
     if (!text || !value || !*value || *text) {
         return apr_psprintf(cmd->pool,
-                            "WSGID0520: %s: '%s' is unknown, has no value or is given twice; the "
-                            "options are process-name=NAME (or process-group=NAME) and "
-                            "application-group=NAME",
+                            "WSGID0520: %s: '%s' is unknown, has no value or is given twice; "
+                            "the options are process-name=NAME (or process-group=NAME), "
+                            "application-group=NAME and pass-authorization=on|off",
                             cmd->cmd->name, name);
     }
     *text = apr_pstrdup(cmd->pool, value);

@@ -14,6 +14,7 @@ typedef struct wsgid_script_place_t {
     const char *path;
     const char *group; /* this and the next may hold a variable; NULL: not given */
     const char *application_group;
+    const char *pass_authorization; /* "on" or "off"; NULL: not given */
 } wsgid_script_place_t;
 
 /* Directive function of WSGIAccessScript and its like; cmd->info: its wsgid_decider_e. */

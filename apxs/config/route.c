@@ -115,6 +115,13 @@ static void set_flags(wsgid_route_t *route, const wsgid_alias_t *alias,
     route->sendfile = config->sendfile;
 }
 
+/* WSGID_UNSET, 0 or 1. */
+static int passes_authorization(const wsgid_script_place_t *place)
+{
+    return place->pass_authorization ? !ap_cstr_casecmp(place->pass_authorization, "on")
+                                     : WSGID_UNSET;
+}
+
 /* The script of WSGIHandlerScript for the request's handler, or NULL. */
 static const wsgid_script_place_t *find_handler(const request_rec *r,
                                                 const wsgid_directory_config_t *config)
@@ -144,6 +151,7 @@ const wsgid_route_t *wsgid_route_find(request_rec *r)
         option.group = place->group;
         option.application_group = place->application_group;
         option.callable = HANDLER_CALLABLE;
+        option.pass_authorization = passes_authorization(place);
         route->handler_script = place->path;
     }
     alias = alias && !place ? alias : &option;
@@ -173,7 +181,8 @@ const wsgid_route_t *wsgid_route_to_decider(request_rec *r, wsgid_decider_e deci
     choose_application_group(r, route,
                              place->application_group ? place->application_group : "%{GLOBAL}");
     route->callable = function;
-    route->pass_authorization = config->pass_authorization == 1;
+    route->pass_authorization = place->pass_authorization ? passes_authorization(place)
+                                                          : config->pass_authorization == 1;
     route->script_reloading = config->script_reloading != 0;
     route->map_head_to_get = WSGID_MAP_HEAD_OFF;
     return route;

@@ -165,3 +165,14 @@ def test_a_htaccess_file_that_names_a_script(httpd, line):
     see = "not in .htaccess, whose author could run code"
     theirs = 200 if place == "WSGIAccessScript" else 500
     assert answer == differs(httpd, see, wsgid=500, mod_wsgi=theirs)
+
+
+def test_a_handler_script_may_see_the_Authorization_header(start):
+    text = """
+    WSGIHandlerScript secret ${FILES}/handler.py pass-authorization=On application-group=%{GLOBAL}
+    <Location />
+        SetHandler secret
+    </Location>
+    """
+    server = start(text, files={"handler.py": HANDLER})
+    assert server.get("/", headers={"Authorization": "Basic eDp5"}).text.endswith(" Basic eDp5")
