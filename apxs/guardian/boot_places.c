@@ -65,8 +65,9 @@ static int is_ours(int place)
 static apr_interval_time_t until_next_try(void)
 {
     apr_interval_time_t waited = is_waiting ? wsgid_clock_now() - missed : 0;
-    apr_interval_time_t range = POLL + 2 * POLL_FOR_GROUP * wsgid_groups_all()->nelts
-                                           / (1 + apr_time_sec(waited));
+    apr_interval_time_t range = POLL
+                                + 2 * POLL_FOR_GROUP * wsgid_groups_all()->nelts
+                                      / (1 + apr_time_sec(waited));
 
     return POLL / 2 + ((apr_time_t)getpid() * SPREAD + wsgid_clock_now()) % range;
 }
