@@ -211,6 +211,7 @@ UPGRADED = """
 LoadModule wsgid_module "${FILES}/installed/mod_wsgid.so"
 WSGIDaemonProcess app
 WSGIProcessName app
+WSGIApplicationGroup %{GLOBAL}
 WSGIScriptAlias /gate ${APPS}/gate.wsgi
 WSGIScriptAlias / ${APPS}/whoami.wsgi
 """

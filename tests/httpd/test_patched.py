@@ -85,8 +85,11 @@ def script(stage):
 @pytest.fixture(scope="module")
 def httpd(make_httpd, patch, home, script, alias):
     text = (CONFIGURATION + alias).replace("@HOME@", str(home)).replace("@PATCH@", patch)
-    httpd = make_httpd(text, files={"patched.wsgi": script})
-    httpd.log.wait_for("WSGID0303: group 'app': ready", timeout=30)
+    httpd = make_httpd(text, files={"patched.wsgi": script}, start=None)
+    with httpd.log.allows("WSGID0373: group 'several'"):
+        httpd.start()
+        httpd.log.wait_for("WSGID0303: group 'app': ready", timeout=30)
+        httpd.log.wait_for("WSGID0303: group 'several': ready", timeout=30)
     return httpd
 
 

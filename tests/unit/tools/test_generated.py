@@ -22,7 +22,7 @@ NAMES = re.findall(
 NOT_OPTIONS = {
     "group", "slot", "page", "processes-named", "httpd-uid", "log-level", "request-log-level",
     "httpd-version", "wire-version", "successor", "script-uid", "script-gid", "httpd-description",
-    "httpd-mpm", "httpd-built",
+    "httpd-mpm", "httpd-built", "label", "application-group", "more-processes",
 }  # fmt: skip
 DESIGN = """# Design
 
