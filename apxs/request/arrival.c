@@ -16,7 +16,6 @@
  */
 #include "request/exchange.h"
 
-#include <linux/sock_diag.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
@@ -54,38 +53,32 @@ static apr_interval_time_t wait_of(const request_rec *r)
     return apr_time_from_msec(info.tcpi_last_data_recv) - (apr_time_now() - r->request_time);
 }
 
-/* How many connections the listeners have turned away because their queues were full. Always 0 if
- * the kernel does not say. */
-static apr_uint32_t count_turned_away(void)
+/* Whether the queue of a listener is full: of one that listens, tcp_info has the length of that
+ * queue and its limit. Connections that the kernel has dropped say nothing: with TCP_DEFER_ACCEPT
+ * (AcceptFilter) each one counts as dropped once. */
+static int is_any_queue_full(void)
 {
-    apr_uint32_t count = 0;
     const ap_listen_rec *listener;
 
     for (listener = ap_listeners; listener; listener = listener->next) {
-        apr_uint32_t info[SK_MEMINFO_VARS] = { 0 };
-        socklen_t size = sizeof(info);
-        apr_os_sock_t fd;
+        struct tcp_info info;
 
-        if (apr_os_sock_get(&fd, listener->sd) == APR_SUCCESS
-            && getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &size) == 0) {
-            count += info[SK_MEMINFO_DROPS];
+        if (get_info(listener->sd, &info) && info.tcpi_sacked
+            && info.tcpi_unacked >= info.tcpi_sacked) {
+            return 1;
         }
     }
-    return count;
+    return 0;
 }
 
 /* Whether clients have been turned away within the last FULL_QUEUE_WAIT, as far as this child has
  * looked. */
 static int is_listen_queue_full(void)
 {
-    static apr_uint32_t last_count;
-    static int is_known; /* last_count */
     static apr_time_t full_until;
-    apr_uint32_t count = count_turned_away();
     apr_time_t now = wsgid_clock_now();
-    int is_first = !__atomic_exchange_n(&is_known, 1, __ATOMIC_RELAXED);
 
-    if (__atomic_exchange_n(&last_count, count, __ATOMIC_RELAXED) != count && !is_first) {
+    if (is_any_queue_full()) {
         __atomic_store_n(&full_until, now + FULL_QUEUE_WAIT, __ATOMIC_RELAXED);
     }
     return now < __atomic_load_n(&full_until, __ATOMIC_RELAXED);
