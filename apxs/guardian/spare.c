@@ -20,11 +20,15 @@
 #define ANSWERS_MOST 64 /* in one turn of the loop */
 #define FULL_FOR     apr_time_from_msec(500)
 #define FULL_LINE    apr_time_from_sec(60)
+#define ARRIVAL                                                                      \
+    apr_time_from_msec(200) /* until the request for which a pool was given is in it \
+                             */
 
 /* Static: a guardian is one process for one group. */
 static wsgid_group_t *group;
 static int ask = -1;
 static apr_time_t next_line;
+static apr_time_t last_given; /* wsgid_clock_now() */
 
 /* ---- the pools */
 
@@ -75,6 +79,7 @@ static void give(wsgid_pool_t *pool, const char *name)
     label = wsgid_pools_label(temporary, pool, name);
     add_records(pool, label);
     wsgid_names_set(pool->slots[0], name);
+    last_given = wsgid_clock_now();
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, group->server,
                  "WSGID0091: group '%s': processes for application group '%s', which a request "
                  "names",
@@ -132,6 +137,9 @@ static void make_room(const wsgid_pool_t *first)
         if (wsgid_scaling_is_leaving(pool)) {
             return; /* there will be room */
         }
+    }
+    if (wsgid_clock_now() < last_given + ARRIVAL) {
+        return; /* that pool seems to be idle; the child asks again */
     }
     pool = find_idle();
     if (pool && evict(pool)) {
