@@ -56,6 +56,20 @@ def test_two_sites_with_modules_of_the_same_name_never_meet(serve, group, order)
     assert seen["a"] != seen["b"]
 
 
+def test_a_site_is_reloaded_while_the_other_one_serves(serve):
+    httpd = serve(GROUP + HOSTS, files=FILES, together=False)
+    _, pid, _ = ask(httpd, "b.test")
+    old = ask(httpd, "a.test")[1]
+    httpd.write("a/site.wsgi", SITE.replace("{NAME}", "new"))
+
+    def is_new() -> bool:
+        assert ask(httpd, "b.test")[:2] == ["b", pid]
+        return ask(httpd, "a.test")[0] == "new"
+
+    wait_until(is_new, "the new code")
+    assert ask(httpd, "a.test")[1] != old
+
+
 def test_scripts_of_a_directory_get_processes_when_they_are_asked_for(serve):
     httpd = serve(
         GROUP + "WSGIScriptAlias /scripts ${FILES}",

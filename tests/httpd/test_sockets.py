@@ -138,7 +138,7 @@ def test_a_removed_directory_is_one_line_a_request_and_a_graceful_heals_it(make_
     place.mkdir()
     httpd.start()
     (outer,) = private_directories(place)
-    with httpd.log.allows("WSGID0063"):
+    with httpd.log.allows("WSGID006[03]"):
         shutil.rmtree(outer if what == "private directory" else place)
         with httpd.log.expects("WSGID0179.*graceful restart"):
             assert httpd.get("/app").status_code == 503

@@ -42,6 +42,7 @@ class Torturer:
         self.random = random.Random(SEED)
         self.kills = 0
         self.processes = 0
+        self.is_elastic = False
         self.rounds = 0
         self.is_broken = False
         # Their successors may be in back-off: they could not load the script while it was broken.
@@ -61,9 +62,11 @@ class Torturer:
         self.history.append(action.__name__)
         action()
 
-    def text(self, processes: int, maximum: int) -> str:
+    def text(self, processes: int | str, maximum: int) -> str:
+        """`processes` as in the configuration: 2, or 1-3."""
         self.rounds += 1
-        self.processes = processes
+        least, _, most = str(processes).partition("-")
+        self.processes, self.is_elastic = max(int(least), 1), bool(most)
         values = {"PROCESSES": processes, "MAXIMUM": maximum, "NUMBER": self.rounds}
         text = CONFIGURATION
         for name, value in values.items():
@@ -76,7 +79,9 @@ class Torturer:
     def reconfigure(self) -> None:
         self.httpd.slots_added = 2
         self.httpd.configure(
-            self.text(self.random.choice([1, 2, 3]), self.random.choice([0, 5000, 20000]))
+            self.text(
+                self.random.choice([1, 2, 3, "1-3", "0-3"]), self.random.choice([0, 5000, 20000])
+            )
         )
         self.httpd.graceful()
 
@@ -104,7 +109,10 @@ class Torturer:
         """Whether each slot has a serving process: none that was killed or asked to leave still
         lacks its successor.
         """
-        return len(self.httpd.daemons("app")) == len(self.ready()) == self.processes
+        ready = len(self.ready())
+        if len(self.httpd.daemons("app")) != ready:
+            return False
+        return ready >= self.processes if self.is_elastic else ready == self.processes
 
     def expendable_daemon(self) -> int | None:
         """A daemon of a complete group with working code; without these, its successor might have

@@ -36,6 +36,8 @@ HARMLESS = re.compile(
     r"|^AH01873:"  # no SSLSessionCache: nothing here resumes a session
     # all threads of httpd are busy; logged up to a second later
     r"|^AH00484:|^AH10159:"
+    # a child of httpd that stops finds its pollset closed when it would keep a connection
+    r"|AH03093:"
 )
 # The context before the application's own text: [client ...], [group ...], [request ...]. At debug,
 # httpd adds the place in the source.
