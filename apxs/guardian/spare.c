@@ -20,9 +20,8 @@
 #define ANSWERS_MOST 64 /* in one turn of the loop */
 #define FULL_FOR     apr_time_from_msec(500)
 #define FULL_LINE    apr_time_from_sec(60)
-#define ARRIVAL                                                                      \
-    apr_time_from_msec(200) /* until the request for which a pool was given is in it \
-                             */
+/* Until the request for which a pool was given counts as in flight there. */
+#define ARRIVAL apr_time_from_msec(200)
 
 /* Static: a guardian is one process for one group. */
 static wsgid_group_t *group;

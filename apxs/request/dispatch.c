@@ -366,17 +366,19 @@ static wsgid_pool_t *find_pool(const wsgid_exchange_t *x)
 {
     const char *name = x->route->application_group;
     wsgid_pool_t *pool = wsgid_pools_find(x->group, name);
-    int i;
+    int first, i;
 
-    for (i = wsgid_pools_fixed(x->group); !pool && i < wsgid_pools_count(x->group); i++) {
-        wsgid_pool_t *spare = wsgid_pools_get(x->group, i);
-
-        if (wsgid_names_is(spare->slots[0], name)) {
-            pool = spare;
+    if (pool) {
+        return pool;
+    }
+    first = wsgid_pools_fixed(x->group);
+    for (i = first; i < wsgid_pools_count(x->group); i++) {
+        pool = wsgid_pools_get(x->group, i);
+        if (wsgid_names_is(pool->slots[0], name)) {
+            return pool;
         }
     }
-    return pool || wsgid_pools_count(x->group) > wsgid_pools_fixed(x->group) ? pool
-                                                                             : find_by_script(x);
+    return i > first ? NULL : find_by_script(x);
 }
 
 /* Asks the guardian for processes. APR_EAGAIN, or WSGID_E_NO_POOL. */
@@ -412,6 +414,9 @@ apr_status_t wsgid_dispatch_choose(wsgid_exchange_t *x, const wsgid_slot_t *avoi
     if (!x->pool) {
         move(x, NULL);
         return ask_for_pool(x);
+    }
+    if (!x->pool->name && !wsgid_in_flight_is_counting()) {
+        return WSGID_E_NO_POOL; /* the guardian would not see the request (slots/names.h) */
     }
     choice = choose(x->pool, avoid);
     if (!x->connection.slot && choice.slot && is_queue_limit_reached(x->group, &choice)) {
