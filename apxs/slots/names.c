@@ -17,9 +17,12 @@ static wsgid_slot_name_t *name_of(const wsgid_slot_t *slot)
 static int read_name(const wsgid_slot_t *slot, char copy[WSGID_NAME_MOST + 1])
 {
     const wsgid_slot_name_t *name = name_of(slot);
-    uint32_t turn = __atomic_load_n(&name->turn, __ATOMIC_SEQ_CST);
-    int is_used = __atomic_load_n(&name->is_used, __ATOMIC_RELAXED) != 0;
+    uint32_t turn;
+    int is_used;
 
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* after this child has counted its request */
+    turn = __atomic_load_n(&name->turn, __ATOMIC_SEQ_CST);
+    is_used = __atomic_load_n(&name->is_used, __ATOMIC_RELAXED) != 0;
     if (is_used) {
         memcpy(copy, name->text, sizeof(name->text));
         copy[WSGID_NAME_MOST] = '\0';
@@ -59,6 +62,7 @@ void wsgid_names_set(wsgid_slot_t *first, const char *text)
     __atomic_store_n(&name->is_used, text != NULL, __ATOMIC_RELAXED);
     apr_cpystrn(name->text, text ? text : "", sizeof(name->text));
     __atomic_store_n(&name->turn, turn + 1, __ATOMIC_SEQ_CST);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* before the guardian looks for requests */
 }
 
 void wsgid_names_set_full(wsgid_slot_t *any, apr_time_t until)

@@ -274,7 +274,8 @@ OPTIONS: dict[str, Option] = {
         "seconds", 0.0, 0, 31536000, True, "seconds",
         "If a process has served requests and then has none for this time, it is replaced, to "
         "release its memory. The replacement may come up to a quarter of the time later. 0: "
-        "never.",
+        "never. Where the number of processes follows the load (processes=MIN-MAX), it is how "
+        "long a process that is not needed has no request before it leaves; 0 means 60 there.",
     ),
     "maximum-rss": Option(
         "size", 0, 0, 70368744177664, True, "bytes",
